@@ -1,0 +1,2 @@
+//! patchadm
+pub mod package;

@@ -1,0 +1,2 @@
+//! patchadm
+fn main() {}

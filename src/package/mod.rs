@@ -1,0 +1,14 @@
+//! Values that say what a package is: names, paths, objects, parameters.
+//!
+//! Nothing here opens a file or knows a file format; `format` turns bytes into these values and back,
+//! `database` and `source` fetch them, `plan` decides with them.
+
+mod inst;
+mod object;
+mod params;
+mod path;
+
+pub use inst::{PkgInst, PkgInstError};
+pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
+pub use params::Params;
+pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};

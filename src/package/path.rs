@@ -1,0 +1,336 @@
+//! Paths of package objects: as a pkgmap writes them, and as they are in the root.
+//!
+//! Both kinds are checked when they are made, so that no later step can be led out of the root by `..`, a NUL or
+//! a name that no file system holds. Bytes stay bytes: nothing here needs UTF-8.
+
+use std::fmt;
+
+/// The longest path and the longest component that are accepted (`PATH_MAX` - 1, `NAME_MAX`).
+const LONGEST_PATH: usize = 4095;
+const LONGEST_COMPONENT: usize = 255;
+
+/// Why some bytes are not the path of an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("path <{path}> {reason}")]
+pub struct PathError {
+    /// What was given, with bytes that are not printable escaped and cut to a readable length.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// Where an object is: an absolute path inside the root, with BASEDIR and variables resolved and without the
+/// prefix of `-R`. Normalised: no `//`, no `.`, no trailing `/`; never `..`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectPath(Box<[u8]>);
+
+impl ObjectPath {
+    /// The root directory itself.
+    pub fn root() -> Self {
+        Self(Box::from(&b"/"[..]))
+    }
+
+    /// Takes an absolute path; `//`, `/./` and a trailing `/` are folded away.
+    pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
+        if bytes.first() != Some(&b'/') {
+            return Err(error(bytes, "is not absolute"));
+        }
+        let mut path = Vec::with_capacity(bytes.len());
+        for part in components(bytes)? {
+            path.push(b'/');
+            path.extend_from_slice(part);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(error(bytes, "is longer than 4095 bytes"));
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// The path of `relative` below this directory.
+    pub fn join(&self, relative: &[u8]) -> Result<Self, PathError> {
+        let mut path = self.0.to_vec();
+        path.push(b'/');
+        path.extend_from_slice(relative);
+        Self::new(&path)
+    }
+
+    /// The bytes, beginning with `/`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes without the leading `/`: what `openat` below the root takes. Empty for the root itself.
+    pub fn relative(&self) -> &[u8] {
+        &self.0[1..]
+    }
+
+    /// The directory it is in; none for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.relative().is_empty() {
+            return None;
+        }
+        let slash = self.0.iter().rposition(|&b| b == b'/')?;
+        Some(if slash == 0 { Self::root() } else { Self(Box::from(&self.0[..slash])) })
+    }
+
+    /// Its last component; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        self.0.rsplit(|&b| b == b'/').next().unwrap_or_default()
+    }
+
+    /// Whether it lies below `directory` (not: is it).
+    pub fn is_below(&self, directory: &Self) -> bool {
+        directory.relative().is_empty() && !self.relative().is_empty()
+            || self.0.len() > directory.0.len()
+                && self.0.starts_with(&directory.0)
+                && self.0[directory.0.len()] == b'/'
+    }
+
+    /// All directories above it, nearest first, the root last.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// Where a hard link entry points (pkgmap(4)): an absolute target is a path of the root, a target that begins
+    /// with `.` is relative to the directory of the link, any other to the directory of the link as well.
+    pub fn link_source(&self, target: &[u8]) -> Result<Self, PathError> {
+        if target.first() == Some(&b'/') {
+            return Self::new(target);
+        }
+        let mut at = self.parent().unwrap_or_else(Self::root);
+        for part in target.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b".") {
+            if part == b".." {
+                at = at.parent().ok_or_else(|| error(target, "leads above the root"))?;
+            } else {
+                at = at.join(part)?;
+            }
+        }
+        Ok(at)
+    }
+}
+
+impl fmt::Display for ObjectPath {
+    /// As messages show it: bytes that are not printable are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.0))
+    }
+}
+
+impl fmt::Debug for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// A path as the pkgmap of a package writes it: relative to BASEDIR, absolute, or beginning with a `$VARIABLE`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackagePath(Box<[u8]>);
+
+impl PackagePath {
+    /// Checks and normalises: no empty path, no NUL, no `..` component, lengths as the file system allows.
+    pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
+        let parts: Vec<&[u8]> = components(bytes)?.collect();
+        let absolute = bytes.first() == Some(&b'/');
+        if parts.is_empty() && !absolute {
+            return Err(error(bytes, "is empty"));
+        }
+        let mut path = if absolute { vec![b'/'] } else { Vec::new() };
+        path.extend_from_slice(&parts.join(&b'/'));
+        if path.len() > LONGEST_PATH {
+            return Err(error(bytes, "is longer than 4095 bytes"));
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// The bytes, as written (normalised).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it is absolute (lies under `root/` of the package directory) rather than below BASEDIR (`reloc/`).
+    pub fn is_absolute(&self) -> bool {
+        self.0.first() == Some(&b'/')
+    }
+
+    /// Resolves it inside the root: variables by `variable` (a name without `$` to its value), a relative path
+    /// below `basedir`.
+    pub fn resolve(
+        &self,
+        basedir: &ObjectPath,
+        variable: impl Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<ObjectPath, PathError> {
+        let mut expanded = Vec::with_capacity(self.0.len());
+        for (index, part) in self.0.split(|&b| b == b'/').enumerate() {
+            if index > 0 {
+                expanded.push(b'/');
+            }
+            match part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok()) {
+                Some(name) if name.starts_with(|c: char| c.is_ascii_alphabetic()) => match variable(name) {
+                    Some(value) => expanded.extend_from_slice(&value),
+                    None => return Err(error(&self.0, "uses a variable that has no value")),
+                },
+                _ => expanded.extend_from_slice(part),
+            }
+        }
+        if expanded.first() == Some(&b'/') { ObjectPath::new(&expanded) } else { basedir.join(&expanded) }
+    }
+}
+
+impl fmt::Display for PackagePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.0))
+    }
+}
+
+impl fmt::Debug for PackagePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Writes white space, `=`, backslash and control bytes of a path or link target as `\ooo`, the form in which
+/// pkgmap, prototype and contents can carry them (an extension of ours: the classic format has no quoting).
+pub fn escape(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        if byte <= b' ' || byte == b'=' || byte == b'\\' || byte == 0x7f {
+            out.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+/// Reads the escapes of [`escape`] back; a backslash without three octal digits stays as it is.
+pub fn unescape(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).filter(|digits| {
+            first == b'\\' && digits[0] <= b'3' && digits.iter().all(|d| (b'0'..=b'7').contains(d))
+        });
+        if let Some(digits) = digits {
+            out.push(
+                digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')),
+            );
+            rest = &tail[3..];
+        } else {
+            out.push(first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+/// The components of a path, each checked.
+fn components(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, PathError> {
+    if bytes.contains(&0) {
+        return Err(error(bytes, "has a NUL byte"));
+    }
+    let parts = || bytes.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b".");
+    for part in parts() {
+        if part == b".." {
+            return Err(error(bytes, "has a `..` component"));
+        }
+        if part.len() > LONGEST_COMPONENT {
+            return Err(error(bytes, "has a component of more than 255 bytes"));
+        }
+    }
+    Ok(parts())
+}
+
+fn error(bytes: &[u8], reason: &'static str) -> PathError {
+    let shown = &bytes[..bytes.len().min(200)];
+    PathError { path: printable(shown), reason }
+}
+
+/// Bytes for a person: UTF-8 as it is, control characters and stray bytes escaped.
+fn printable(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn equal_places_are_equal_paths() {
+        for same in ["/a/b", "//a//b/", "/./a/./b/."] {
+            assert_eq!(at(same), at("/a/b"));
+        }
+        assert_eq!(at("/"), ObjectPath::root());
+        assert_eq!(at("///"), ObjectPath::root());
+    }
+
+    #[test]
+    fn no_path_leads_out_of_the_root() {
+        for bad in [&b"/a/../b"[..], b"/..", b"relative", b"", b"/a\0b"] {
+            assert!(ObjectPath::new(bad).is_err(), "{}", printable(bad));
+        }
+        for bad in [&b"../x"[..], b"a/../../b", b"", b".", b"a\0"] {
+            assert!(PackagePath::new(bad).is_err(), "{}", printable(bad));
+        }
+        assert!(ObjectPath::new(&[&b"/"[..], &[b'x'; 256]].concat()).is_err());
+        assert!(ObjectPath::new(&b"/abc".repeat(1024)).is_err());
+    }
+
+    #[test]
+    fn a_directory_contains_what_is_below_it_and_not_its_namesakes() {
+        assert!(at("/opt/web/bin").is_below(&at("/opt/web")));
+        assert!(at("/opt").is_below(&ObjectPath::root()));
+        assert!(!at("/opt/webx").is_below(&at("/opt/web")));
+        assert!(!at("/opt/web").is_below(&at("/opt/web")));
+        let above: Vec<String> = at("/a/b/c").ancestors().map(|p| p.to_string()).collect();
+        assert_eq!(above, ["/a/b", "/a", "/"]);
+    }
+
+    #[test]
+    fn a_hard_link_source_is_relative_to_the_directory_of_the_link() {
+        let link = at("/opt/foo/bin/hello2");
+        assert_eq!(link.link_source(b"hello").unwrap(), at("/opt/foo/bin/hello"));
+        assert_eq!(link.link_source(b"./hello").unwrap(), at("/opt/foo/bin/hello"));
+        assert_eq!(link.link_source(b"../lib/x").unwrap(), at("/opt/foo/lib/x"));
+        assert_eq!(link.link_source(b"/etc/x").unwrap(), at("/etc/x"));
+        assert!(link.link_source(b"../../../../x").is_err());
+    }
+
+    #[test]
+    fn variables_in_a_package_path_come_from_the_parameters() {
+        let basedir = at("/opt/o");
+        let lookup = |name: &str| (name == "BINDIR").then(|| b"usr/bin".to_vec());
+        let path = |text: &str| PackagePath::new(text.as_bytes()).unwrap();
+        assert_eq!(path("$BINDIR/z").resolve(&basedir, lookup).unwrap(), at("/opt/o/usr/bin/z"));
+        assert_eq!(path("/etc/x").resolve(&basedir, lookup).unwrap(), at("/etc/x"));
+        assert_eq!(path("dollar$x").resolve(&basedir, lookup).unwrap(), at("/opt/o/dollar$x"));
+        assert!(path("$NOPE/z").resolve(&basedir, lookup).is_err());
+        let hostile = |_: &str| Some(b"../../etc".to_vec());
+        assert!(path("$BINDIR/z").resolve(&basedir, hostile).is_err());
+    }
+
+    #[test]
+    fn escapes_carry_any_byte_through_a_line() {
+        let name: Vec<u8> = (1u8..=255).filter(|&b| b != b'/').collect();
+        let escaped = escape(&name);
+        assert!(!escaped.iter().any(|b| b.is_ascii_whitespace() || *b == b'='));
+        assert_eq!(unescape(&escaped), name);
+        assert_eq!(escape(b"a b=c\\"), b"a\\040b\\075c\\134");
+        assert_eq!(unescape(b"a\\9\\04"), b"a\\9\\04");
+    }
+}
