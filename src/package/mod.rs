@@ -3,12 +3,16 @@
 //! Nothing here opens a file or knows a file format; `format` turns bytes into these values and back,
 //! `database` and `source` fetch them, `plan` decides with them.
 
+mod accounts;
 mod inst;
+mod live;
 mod object;
 mod params;
 mod path;
 
+pub use accounts::Accounts;
 pub use inst::{PkgInst, PkgInstError};
+pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};

@@ -3,7 +3,7 @@
 //! Both kinds are checked when they are made, so that no later step can be led out of the root by `..`, a NUL or
 //! a name that no file system holds. Bytes stay bytes: nothing here needs UTF-8.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The longest path and the longest component that are accepted (`PATH_MAX` - 1, `NAME_MAX`).
 const LONGEST_PATH: usize = 4095;
@@ -256,7 +256,7 @@ fn printable(bytes: &[u8]) -> String {
             if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
         }
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(out, "\\x{byte:02x}");
         }
     }
     out

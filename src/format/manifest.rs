@@ -1,0 +1,348 @@
+//! The manifest of an undo archive, `install/patchadm.manifest`: what a package in SVR4 form cannot say.
+//!
+//! JSON lines (patchadm-undo(5)): the first is the [`Header`], each other one an [`ObjectRecord`]. Bytes that are
+//! not printable ASCII, and `%`, stand as `%XX`. Tools that do not know the file ignore it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::package::{Digest, Live, LiveKind, Timestamp};
+
+/// The version of the format that is written; a reader refuses a higher one.
+pub const VERSION: u32 = 1;
+
+/// The longest line that is read.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// A whole manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// What it is about.
+    pub header: Header,
+    /// The objects that the patch changed, sorted by path.
+    pub objects: Vec<ObjectRecord>,
+}
+
+/// The first line: which patch, which package, which root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub manifest: u32,
+    /// The patch.
+    pub patch: String,
+    /// The package instance.
+    pub package: String,
+    /// The marker of the root (patchadm-journal(5)): an archive of another root is refused.
+    pub root: String,
+    /// What the patch obsoletes in this package.
+    pub obsoletes: Vec<String>,
+    /// Names of the parameters that the patch set in the package's pkginfo.
+    pub parameters: Vec<String>,
+    /// Files of the package's directory in the database that the patch made, relative to it.
+    pub made_records: Vec<String>,
+}
+
+/// One object, before and after the patch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// Absolute path inside the root, `%XX`-escaped.
+    pub path: String,
+    /// What was there; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub was: Option<State>,
+    /// The line of `contents` before, escaped; absent where there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<String>,
+    /// What the patch put there; absent for what it deleted or kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub became: Option<State>,
+    /// The line of `contents` after, escaped; absent where the patch took the line out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub new_line: Option<String>,
+    /// The edited file of the administrator stayed; the patch's version is beside it as `PATH.patch-<id>`.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub kept: bool,
+    /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub member: Option<String>,
+}
+
+/// The file type of a [`State`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Pipe,
+    /// Socket.
+    Socket,
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+/// Everything about an object that a backout restores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// File type.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Bytes, for a regular file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub size: Option<u64>,
+    /// SHA-256 of the bytes, 64 hexadecimal digits, for a regular file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<String>,
+    /// Target of a symbolic link, escaped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Major and minor number of a device.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<(u32, u32)>,
+    /// Extended attributes: escaped name to hexadecimal value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub xattrs: BTreeMap<String, String>,
+    /// Objects of the manifest with the same number are names of one file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<u32>,
+}
+
+/// Why a manifest cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// It has no first line.
+    #[error("the undo manifest is empty")]
+    Empty,
+    /// A line is not what it should be.
+    #[error("undo manifest, line {line}: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A later version of the program wrote it.
+    #[error("undo manifest of version {0}: this program reads version {VERSION}")]
+    Version(u32),
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+        let (_, first) = lines.next().ok_or(ManifestError::Empty)?;
+        let header: Header = parse_line(1, first)?;
+        if header.manifest > VERSION {
+            return Err(ManifestError::Version(header.manifest));
+        }
+        let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;
+        Ok(Self { header, objects })
+    }
+
+    /// The bytes of the file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = json_line(&self.header);
+        for object in &self.objects {
+            out.extend_from_slice(&json_line(object));
+        }
+        out
+    }
+}
+
+impl State {
+    /// What a backout needs of an object as it was seen.
+    pub fn of(live: &Live) -> Self {
+        let mut state = Self {
+            kind: Kind::Directory,
+            mode: live.mode.bits(),
+            uid: live.uid,
+            gid: live.gid,
+            mtime: live.mtime,
+            size: None,
+            sha256: None,
+            target: None,
+            device: None,
+            xattrs: live.xattrs.iter().map(|(name, value)| (encode(name), hex(value))).collect(),
+            group: None,
+        };
+        match &live.kind {
+            LiveKind::Regular { size, sha256, .. } => {
+                state.kind = Kind::File;
+                state.size = Some(*size);
+                state.sha256 = Some(sha256.to_string());
+            }
+            LiveKind::Directory => {}
+            LiveKind::Symlink(target) => {
+                state.kind = Kind::Symlink;
+                state.target = Some(encode(target));
+            }
+            LiveKind::Pipe => state.kind = Kind::Pipe,
+            LiveKind::Socket => state.kind = Kind::Socket,
+            LiveKind::Device { block, major, minor } => {
+                state.kind = if *block { Kind::Block } else { Kind::Character };
+                state.device = Some((*major, *minor));
+            }
+        }
+        state
+    }
+
+    /// The digest of its bytes, where it has one.
+    pub fn digest(&self) -> Option<Digest> {
+        self.sha256.as_deref().and_then(Digest::from_hex)
+    }
+
+    /// Its extended attributes as bytes; a value that is not hexadecimal is left out.
+    pub fn xattrs(&self) -> crate::package::Xattrs {
+        self.xattrs.iter().filter_map(|(name, value)| Some((decode(name), unhex(value)?))).collect()
+    }
+}
+
+/// Bytes as text: printable ASCII as it is, everything else and `%` as `%XX`.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex(&[byte]).to_uppercase());
+        }
+    }
+    out
+}
+
+/// The bytes of [`encode`]; a `%` without two digits stays as it is.
+pub fn decode(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let byte = tail.get(..2).filter(|_| first == b'%').and_then(|two| unhex(std::str::from_utf8(two).ok()?));
+        match byte.as_deref() {
+            Some(&[byte]) => {
+                out.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push(first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
+}
+
+fn json_line(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and maps with string keys: serialising these cannot fail.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+fn parse_line<'a, T: Deserialize<'a>>(number: usize, line: &'a [u8]) -> Result<T, ManifestError> {
+    if line.len() > LONGEST_LINE {
+        return Err(ManifestError::Line { line: number, reason: "it is longer than 1 MiB".to_owned() });
+    }
+    serde_json::from_slice(line).map_err(|e| ManifestError::Line { line: number, reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        Header {
+            manifest: VERSION,
+            patch: "105181-05".to_owned(),
+            package: "SUNWcsr".to_owned(),
+            root: "0123456789abcdef".to_owned(),
+            obsoletes: vec!["105100-02".to_owned()],
+            parameters: vec!["SUNW_PATCHID".to_owned()],
+            made_records: vec![],
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_written() {
+        let link = State { kind: Kind::Symlink, target: Some(encode(b"a\xff%b")), ..file() };
+        let objects = vec![
+            ObjectRecord { was: Some(file()), became: Some(link), ..record("/bin/x") },
+            ObjectRecord { kept: true, line: Some("/etc/y e none".to_owned()), ..record("/etc/y") },
+        ];
+        let manifest = Manifest { header: header(), objects };
+        assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
+    }
+
+    fn file() -> State {
+        State {
+            kind: Kind::File,
+            mode: 0o4755,
+            uid: 0,
+            gid: 2,
+            mtime: Timestamp { seconds: -1, nanoseconds: 999_999_999 },
+            size: Some(3),
+            sha256: Some("00".repeat(32)),
+            target: None,
+            device: None,
+            xattrs: BTreeMap::from([("user.a".to_owned(), "00ff".to_owned())]),
+            group: Some(1),
+        }
+    }
+
+    fn record(path: &str) -> ObjectRecord {
+        ObjectRecord { path: path.to_owned(), was: None, line: None, became: None, new_line: None, kept: false, member: None }
+    }
+
+    #[test]
+    fn a_manifest_of_a_later_version_or_with_a_broken_line_is_refused_by_its_line() {
+        let later = Manifest { header: Header { manifest: VERSION + 1, ..header() }, objects: vec![] };
+        assert_eq!(Manifest::parse(&later.to_bytes()), Err(ManifestError::Version(VERSION + 1)));
+        let mut broken = Manifest { header: header(), objects: vec![] }.to_bytes();
+        broken.extend_from_slice(b"{\"path\":3}\n");
+        assert!(matches!(Manifest::parse(&broken), Err(ManifestError::Line { line: 2, .. })));
+        assert_eq!(Manifest::parse(b""), Err(ManifestError::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive_as_text(bytes: Vec<u8>) {
+            let text = encode(&bytes);
+            prop_assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)));
+            prop_assert_eq!(decode(&text), bytes);
+        }
+
+        #[test]
+        fn reading_never_panics(bytes: Vec<u8>) {
+            let _ = Manifest::parse(&bytes);
+        }
+    }
+}

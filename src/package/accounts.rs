@@ -1,0 +1,114 @@
+//! The accounts of a root: names of owners and groups to numbers and back.
+//!
+//! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it says nothing
+//! about them. Only the fields that are needed are read.
+
+use std::collections::BTreeMap;
+
+/// Users and groups by name and by number. The first line of a name or number counts, as in the C library.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    users: Names,
+    groups: Names,
+}
+
+impl Accounts {
+    /// Reads the text of passwd(5) and group(5). Lines that do not have a number in their third field are passed over.
+    pub fn parse(passwd: &[u8], group: &[u8]) -> Self {
+        Self { users: Names::parse(passwd), groups: Names::parse(group) }
+    }
+
+    /// These accounts, and for names and numbers that they lack those of `other`; `root` is 0 in any case.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for (names, others) in [(&mut self.users, &other.users), (&mut self.groups, &other.groups)] {
+            for (name, &number) in &others.by_name {
+                names.add(name, number);
+            }
+            names.add("root", 0);
+        }
+        self
+    }
+
+    /// The number of a user; a name that is a number itself means that number.
+    pub fn uid(&self, name: &str) -> Option<u32> {
+        self.users.number(name)
+    }
+
+    /// The number of a group; a name that is a number itself means that number.
+    pub fn gid(&self, name: &str) -> Option<u32> {
+        self.groups.number(name)
+    }
+
+    /// The name of a user, or the number as text where it has none.
+    pub fn user(&self, uid: u32) -> String {
+        self.users.name(uid)
+    }
+
+    /// The name of a group, or the number as text where it has none.
+    pub fn group(&self, gid: u32) -> String {
+        self.groups.name(gid)
+    }
+}
+
+/// One of the two files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
+    by_name: BTreeMap<String, u32>,
+    by_number: BTreeMap<u32, String>,
+}
+
+impl Names {
+    fn parse(text: &[u8]) -> Self {
+        let mut names = Self::default();
+        for line in String::from_utf8_lossy(text).lines() {
+            let mut fields = line.split(':');
+            if let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse)) {
+                names.add(name, number);
+            }
+        }
+        names
+    }
+
+    fn add(&mut self, name: &str, number: u32) {
+        if !name.is_empty() {
+            self.by_name.entry(name.to_owned()).or_insert(number);
+            self.by_number.entry(number).or_insert_with(|| name.to_owned());
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied().or_else(|| name.parse().ok())
+    }
+
+    fn name(&self, number: u32) -> String {
+        self.by_number.get(&number).cloned().unwrap_or_else(|| number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_a_name_counts_and_odd_lines_are_passed_over() {
+        let accounts = Accounts::parse(
+            b"root:x:0:0::/:/bin/sh\nadm:x:3:4::\nadm:x:9:9::\nbroken\n:x:7:\n",
+            b"bin:x:2:\n",
+        );
+        assert_eq!(
+            (accounts.uid("adm"), accounts.gid("bin"), accounts.uid("nobody")),
+            (Some(3), Some(2), None)
+        );
+        assert_eq!((accounts.user(3), accounts.user(77)), ("adm".to_owned(), "77".to_owned()));
+        assert_eq!(accounts.uid("1001"), Some(1001));
+    }
+
+    #[test]
+    fn what_a_root_lacks_comes_from_the_host_and_root_is_always_known() {
+        let own = Accounts::parse(b"adm:x:3:4::\n", b"");
+        let host = Accounts::parse(b"adm:x:103:4::\nweb:x:80:80::\n", b"");
+        let both = own.or(&host);
+        assert_eq!((both.uid("adm"), both.uid("web"), both.gid("root")), (Some(3), Some(80), Some(0)));
+    }
+}

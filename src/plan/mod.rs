@@ -1,0 +1,272 @@
+//! What will be done to a root, decided before anything is touched.
+//!
+//! A [`Plan`] is a value: `--dry-run` prints it, `transaction` carries exactly it out. The planners beside it
+//! (`apply`, `back_out`, `install`, `remove`) are pure functions from what is delivered and what the root holds
+//! to a plan or a refusal; they open nothing, and read neither clock nor environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::format::contents::{Line, Trailer};
+use crate::format::manifest::Manifest;
+use crate::format::pkgmap::Entry;
+use crate::package::{Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp, Xattrs};
+
+/// Everything that one run changes in a root.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The command this is the plan of, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, `pkgrm`).
+    pub command: &'static str,
+    /// The patches it is about; none for a package.
+    pub patches: Vec<String>,
+    /// The packages it changes, in the order in which they are processed.
+    pub packages: Vec<PkgInst>,
+    /// The objects that change, sorted by path; no path twice.
+    pub changes: Vec<Change>,
+    /// The records that change, apart from `contents`.
+    pub records: Vec<RecordChange>,
+    /// Lines of `contents` that are replaced, added (`Some`) or deleted (`None`).
+    pub contents: BTreeMap<ObjectPath, Option<Line>>,
+    /// The two lines that close `contents`.
+    pub trailer: Trailer,
+    /// The undo archives to write, one for each package of a patch that keeps undo data.
+    pub undo: Vec<UndoArchive>,
+    /// What a person should know, in whole sentences.
+    pub notes: Vec<String>,
+}
+
+/// One object that changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Whose object it is.
+    pub package: PkgInst,
+    /// Where it is.
+    pub path: ObjectPath,
+    /// What happens to it.
+    pub action: Action,
+    /// What is there now, as the survey saw it; none where nothing is.
+    pub old: Option<Live>,
+}
+
+/// What happens to an object. Doing and undoing each of these is one step of the transaction.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Nothing is there; the new object is put there.
+    Add(NewObject),
+    /// The new object takes the place of the old one, whatever the types of the two.
+    Replace(NewObject),
+    /// The object (not a directory) is taken away.
+    Delete,
+    /// A directory that stays gets other attributes.
+    Attributes(DirectoryAttributes),
+    /// A directory is removed after the commit if it is empty then; else it stays, with a note.
+    RemoveDirectory,
+}
+
+/// The attributes that an existing directory gets; `None` keeps what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryAttributes {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// Numeric owner.
+    pub uid: Option<u32>,
+    /// Numeric group.
+    pub gid: Option<u32>,
+    /// All extended attributes (those not named are removed); only a backout sets them.
+    pub xattrs: Option<Xattrs>,
+}
+
+/// An object to be staged, final in every attribute.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// What it is.
+    pub body: Body,
+    /// Permission bits (not for links).
+    pub mode: Mode,
+    /// Numeric owner; recorded only, where the caller may not set it.
+    pub uid: u32,
+    /// Numeric group; recorded only, where the caller may not set it.
+    pub gid: u32,
+    /// Modification time; none leaves the time of staging.
+    pub mtime: Option<Timestamp>,
+    /// Where its extended attributes come from.
+    pub xattrs: NewXattrs,
+}
+
+/// What a new object is, and where its content comes from.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A regular file, streamed from the source.
+    Member(Member),
+    /// A regular file with the bytes and every attribute of the live object at this path: how an edited file is
+    /// kept under another name before it is replaced.
+    CopyOf(ObjectPath),
+    /// A directory.
+    Directory,
+    /// A symbolic link with this target, as written.
+    Symlink(Vec<u8>),
+    /// Another name of the object at this path: the new one where the plan changes it, else the live one.
+    Link(ObjectPath),
+    /// A named pipe.
+    Pipe,
+    /// A device.
+    Device {
+        /// Block device, else character device.
+        block: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+}
+
+/// A file within the source of a plan, and what its bytes must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The package of the image, by its place there.
+    pub package: usize,
+    /// Its path in that package.
+    pub path: PackagePath,
+    /// Bytes, as the pkgmap says.
+    pub size: u64,
+    /// The System V sum that the bytes must have.
+    pub cksum: u16,
+    /// The SHA-256 that they must have, where it is known (an undo archive of ours).
+    pub sha256: Option<Digest>,
+}
+
+/// Where the extended attributes of a new object come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewXattrs {
+    /// Label, ACL and `user.*` of the object it replaces; a new object takes what its parent hands down.
+    Inherited,
+    /// Exactly these: a backout.
+    Exact(Xattrs),
+}
+
+/// A record of the package database that changes; paths are absolute inside the root.
+#[derive(Clone, Debug)]
+pub enum RecordChange {
+    /// A file gets these bytes; it is made, with missing parents, where it is not there.
+    Write {
+        /// Where.
+        path: ObjectPath,
+        /// Its whole new content.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: Mode,
+        /// Modification time; none leaves the time of staging.
+        mtime: Option<Timestamp>,
+    },
+    /// A directory that is not there appears with all its files at once.
+    AddTree {
+        /// Where.
+        path: ObjectPath,
+        /// Its files: relative name, content, permission bits. Directories between are made 0755.
+        files: Vec<TreeFile>,
+    },
+    /// A file goes away.
+    RemoveFile(ObjectPath),
+    /// A directory goes away with everything in it.
+    RemoveTree(ObjectPath),
+    /// A record gets another name (`undo.gz` becomes `obsolete.gz`); nothing is there under the new one.
+    Move {
+        /// The name it has.
+        from: ObjectPath,
+        /// The name it gets.
+        to: ObjectPath,
+    },
+}
+
+/// A file of a new record directory.
+#[derive(Clone, Debug)]
+pub struct TreeFile {
+    /// Its name relative to the directory; may have `/`.
+    pub name: Vec<u8>,
+    /// Its content.
+    pub content: TreeContent,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Modification time; none leaves the time of staging.
+    pub mtime: Option<Timestamp>,
+}
+
+/// The content of a file of a new record directory.
+#[derive(Clone, Debug)]
+pub enum TreeContent {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.sha256`.
+    Undo(usize),
+}
+
+/// How an undo archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UndoFormat {
+    /// gzip(1): `undo.gz`.
+    #[default]
+    Gzip,
+    /// compress(1): `undo.Z`, what classic tools expect.
+    Compress,
+    /// Not at all: `undo`.
+    Plain,
+}
+
+impl UndoFormat {
+    /// The suffix of the file name, with its dot.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Compress => ".Z",
+            Self::Plain => "",
+        }
+    }
+}
+
+/// An undo archive to be written: a backout package in datastream form.
+#[derive(Clone, Debug)]
+pub struct UndoArchive {
+    /// The package whose objects it saves.
+    pub package: PkgInst,
+    /// The patch that it takes back.
+    pub patch: String,
+    /// The parameters of the backout package.
+    pub pkginfo: Params,
+    /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
+    /// (a link, a device, a directory) is only written down.
+    pub saved: Vec<(Entry, ObjectPath)>,
+    /// What the patch adds, for tools that know no manifest.
+    pub deletes: Vec<PackagePath>,
+    /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their
+    /// name in that directory.
+    pub records: Vec<SavedRecord>,
+    /// What SVR4 cannot say. The digests of what is delivered are filled in when it has been staged.
+    pub manifest: Manifest,
+    /// How it is compressed.
+    pub format: UndoFormat,
+    /// Where it goes.
+    pub place: UndoPlace,
+}
+
+/// A record file as it was before the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedRecord {
+    /// Name relative to the package's directory in the database.
+    pub name: Vec<u8>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Modification time.
+    pub mtime: Timestamp,
+}
+
+/// Where an undo archive goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UndoPlace {
+    /// Into the save directory, as a file of the [`RecordChange::AddTree`] that names it.
+    Save,
+    /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
+    /// path of the archive.
+    Remote(PathBuf),
+}

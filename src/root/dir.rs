@@ -1,0 +1,130 @@
+//! A directory of the root, held open.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Result, Root, RootError, again};
+use crate::package::ObjectPath;
+
+/// A directory of a root, opened once; names in it are single components. Reading is in `look`, writing in `write`.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: ObjectPath,
+    root: Root,
+}
+
+/// Free space of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that the caller may still use.
+    pub bytes: u64,
+    /// Objects that may still be made; none where the file system has no such limit.
+    pub inodes: Option<u64>,
+    /// Bytes are handed out in units of this size.
+    pub unit: u64,
+}
+
+impl Dir {
+    pub(in crate::root) fn new(fd: OwnedFd, path: ObjectPath, root: Root) -> Self {
+        Self { fd, path, root }
+    }
+
+    /// Where it is: a physical path inside the root.
+    pub fn path(&self) -> &ObjectPath {
+        &self.path
+    }
+
+    /// The root it belongs to.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Opens a directory in this one; a symbolic link is refused.
+    pub fn dir(&self, name: &[u8]) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = again(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        Ok(Self::new(fd, self.at(name), self.root.clone()))
+    }
+
+    /// The same directory by another descriptor.
+    pub fn again(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(|error| self.io_error("open", b"", &error))?;
+        Ok(Self::new(fd, self.path.clone(), self.root.clone()))
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
+        for entry in entries {
+            let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The target of a symbolic link, as written.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let target = again(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
+            .map_err(|errno| self.error("read the link", name, errno))?;
+        Ok(target.into_bytes())
+    }
+
+    /// Free space of the file system it is on.
+    pub fn space(&self) -> Result<Space> {
+        let stat = again(|| rustix::fs::fstatvfs(&self.fd))
+            .map_err(|errno| self.error("read the free space of", b"", errno))?;
+        let free = if self.root.is_privileged() { stat.f_bfree } else { stat.f_bavail };
+        Ok(Space {
+            bytes: free.saturating_mul(stat.f_frsize),
+            inodes: (stat.f_files > 0).then_some(stat.f_favail),
+            unit: stat.f_frsize.max(1),
+        })
+    }
+
+    /// Whether the caller may make and remove names in it.
+    pub fn is_writable(&self) -> bool {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
+    }
+
+    /// The path of `name` in it; the directory's own path for an empty name.
+    pub fn at(&self, name: &[u8]) -> ObjectPath {
+        // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.
+        if name.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(name).unwrap_or_else(|_| self.path.clone())
+        }
+    }
+
+    pub(in crate::root) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(in crate::root) fn show(&self, name: &[u8]) -> String {
+        self.root.show(&self.at(name))
+    }
+
+    pub(in crate::root) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> RootError {
+        RootError::Call { action, path: self.show(name), errno }
+    }
+
+    pub(in crate::root) fn io_error(
+        &self,
+        action: &'static str,
+        name: &[u8],
+        error: &io::Error,
+    ) -> RootError {
+        self.error(action, name, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+}

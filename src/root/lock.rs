@@ -1,0 +1,178 @@
+//! The lock of a root: one writer at a time.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::fs::{Mode as Bits, OFlags};
+use rustix::io::Errno;
+
+use super::{Dir, Root, RootError, again};
+use crate::package::ObjectPath;
+
+/// The file that is locked; the classic tools lock the same one.
+const NAME: &[u8] = b".lockfile";
+
+/// The size of the record in it.
+const RECORD: usize = 128;
+
+/// The lock of a root, held until it is dropped (or the process ends, however it ends).
+///
+/// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file: it conflicts with the fcntl locks of
+/// the classic tools, which flock(2) does not, and no other close of the file in this process drops it.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Who holds the lock, as far as the record in the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl Holder {
+    /// `process 1234 (patchadd)`, or `another process`.
+    pub fn describe(&self) -> String {
+        let mut words = self.0.split_whitespace();
+        match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
+            (Some(pid), Some(program)) => format!("process {pid} ({program})"),
+            _ => "another process".to_owned(),
+        }
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("{path} is locked by {}", .holder.describe())]
+    Held {
+        /// The lock file.
+        path: String,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// The file could not be opened or locked.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl Lock {
+    /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
+    /// `wait` is asked, with who that is, whether to try again; it does the waiting.
+    pub fn take(
+        root: &Root,
+        program: &str,
+        mut wait: impl FnMut(&Holder) -> bool,
+    ) -> Result<Self, LockError> {
+        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
+        let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
+        loop {
+            let file = open(&dir)?;
+            match set(&file, libc::F_WRLCK) {
+                Ok(()) if is_current(&dir, &file)? => {
+                    let lock = Self { file };
+                    lock.note(program);
+                    return Ok(lock);
+                }
+                // The file was replaced between open and lock: the lock is on a file that is no longer there.
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => {
+                    let holder = holder(&file);
+                    if !wait(&holder) {
+                        let path = dir.show(NAME);
+                        return Err(LockError::Held { path, holder });
+                    }
+                }
+                Err(errno) => return Err(dir.error("lock", NAME, errno).into()),
+            }
+        }
+    }
+
+    /// Whether the lock of `root` is held by somebody now.
+    pub fn is_held(root: &Root) -> Result<bool, RootError> {
+        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
+        let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&install)?)? else { return Ok(false) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match again(|| rustix::fs::openat(dir.fd(), NAME, flags, Bits::empty())) {
+            Ok(fd) => Ok(matches!(set(&File::from(fd), libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(dir.error("open", NAME, errno)),
+        }
+    }
+
+    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it.
+    fn note(&self, program: &str) {
+        use std::os::unix::fs::FileExt;
+        let mut record = format!("{} {program} - change 0\n", std::process::id()).into_bytes();
+        record.resize(RECORD, 0);
+        // The record is a courtesy to a reader; the lock is held whether or not it can be written.
+        let _ = self.file.write_all_at(&record, 0);
+    }
+}
+
+fn open(dir: &Dir) -> Result<File, RootError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), NAME, flags, Bits::RUSR | Bits::WUSR))
+        .map_err(|errno| dir.error("open", NAME, errno))?;
+    Ok(File::from(fd))
+}
+
+fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+    let lock = libc::flock {
+        l_type: libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
+        .map(drop)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+fn is_current(dir: &Dir, file: &File) -> Result<bool, RootError> {
+    let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", NAME, errno))?;
+    Ok(dir.look(NAME)?.is_some_and(|seen| seen.inode.number == held.st_ino))
+}
+
+fn holder(file: &File) -> Holder {
+    use std::os::unix::fs::FileExt;
+    let mut record = [0; RECORD];
+    let length = file.read_at(&mut record, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&record[..length]);
+    Holder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_told_who_has_the_lock_and_gets_it_when_it_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let first = Lock::take(&root, "patchadd", |_| false).unwrap();
+        assert!(Lock::is_held(&root).unwrap());
+        let Err(LockError::Held { holder, .. }) = Lock::take(&root, "pkgadd", |_| false) else {
+            panic!("two writers at once");
+        };
+        assert_eq!(holder.describe(), format!("process {} (patchadd)", std::process::id()));
+        let mut first = Some(first);
+        let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
+        assert!(second.is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_that_is_replaced_while_it_is_locked_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let stale = Lock::take(&root, "a", |_| false).unwrap();
+        std::fs::remove_file(install.join(".lockfile")).unwrap();
+        assert!(Lock::take(&root, "b", |_| false).is_ok());
+        drop(stale);
+    }
+}

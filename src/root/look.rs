@@ -1,0 +1,256 @@
+//! Looking at an object without changing it: one statx(2), or everything down to its digest.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+
+use super::{Dir, Result, RootError, again, optional};
+use crate::package::{Digest, Inode, Live, LiveKind, Mode, Timestamp, Xattrs};
+
+/// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const LONGEST_XATTR: usize = 65_536;
+
+/// The type of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileType {
+    /// Regular file.
+    Regular,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Pipe,
+    /// Socket.
+    Socket,
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+/// What one statx(2) tells about an object itself (never what a symbolic link points to).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Type of the file.
+    pub file_type: FileType,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Status change time.
+    pub ctime: Timestamp,
+    /// Which object it is.
+    pub inode: Inode,
+    /// How many names it has.
+    pub links: u64,
+    /// Major and minor number, for a device.
+    pub device: (u32, u32),
+    /// The mount it is on.
+    pub mount: u64,
+    /// The file system it is on (major and minor of `st_dev`); changes with each boot.
+    pub file_system: (u32, u32),
+    /// Immutable, append-only or a mount point.
+    pub obstacle: Option<&'static str>,
+    /// Whether the file system encrypts it, so that nothing can be renamed into it from elsewhere.
+    pub encrypted: bool,
+}
+
+impl Seen {
+    fn of(statx: &Statx) -> Option<Self> {
+        let file_type = match rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()) {
+            rustix::fs::FileType::RegularFile => FileType::Regular,
+            rustix::fs::FileType::Directory => FileType::Directory,
+            rustix::fs::FileType::Symlink => FileType::Symlink,
+            rustix::fs::FileType::Fifo => FileType::Pipe,
+            rustix::fs::FileType::Socket => FileType::Socket,
+            rustix::fs::FileType::BlockDevice => FileType::Block,
+            rustix::fs::FileType::CharacterDevice => FileType::Character,
+            rustix::fs::FileType::Unknown => return None,
+        };
+        let time = |t: rustix::fs::StatxTimestamp| Timestamp { seconds: t.tv_sec, nanoseconds: t.tv_nsec };
+        let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let obstacle = [
+            (StatxAttributes::IMMUTABLE, "is immutable"),
+            (StatxAttributes::APPEND, "is append-only"),
+            (StatxAttributes::MOUNT_ROOT, "is a mount point"),
+        ];
+        Some(Self {
+            file_type,
+            mode: Mode::of(statx.stx_mode.into()),
+            uid: statx.stx_uid,
+            gid: statx.stx_gid,
+            size: statx.stx_size,
+            mtime: time(statx.stx_mtime),
+            ctime: time(statx.stx_ctime),
+            inode: Inode { number: statx.stx_ino, born: has_birth.then(|| time(statx.stx_btime)) },
+            links: statx.stx_nlink.into(),
+            device: (statx.stx_rdev_major, statx.stx_rdev_minor),
+            mount: statx.stx_mnt_id,
+            file_system: (statx.stx_dev_major, statx.stx_dev_minor),
+            obstacle: obstacle
+                .iter()
+                .find(|(flag, _)| statx.stx_attributes.contains(*flag))
+                .map(|(_, word)| *word),
+            encrypted: statx.stx_attributes.contains(StatxAttributes::ENCRYPTED),
+        })
+    }
+
+    /// Whether nobody has touched the object between two looks: same object, size, mtime and ctime.
+    pub fn is_untouched(&self, later: &Self) -> bool {
+        self.inode == later.inode
+            && self.size == later.size
+            && self.mtime == later.mtime
+            && self.ctime == later.ctime
+    }
+}
+
+impl Dir {
+    /// Looks at this directory itself.
+    pub fn itself(&self) -> Result<Seen> {
+        self.statx(b"", AtFlags::EMPTY_PATH)
+    }
+
+    /// Looks at `name`; none if it is not there.
+    pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
+        optional(self.statx(name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    fn statx(&self, name: &[u8], flags: AtFlags) -> Result<Seen> {
+        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, mask))
+            .map_err(|errno| self.error("look at", name, errno))?;
+        Seen::of(&statx).ok_or_else(|| self.error("look at", name, Errno::OPNOTSUPP))
+    }
+
+    /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
+    /// if it is not there. Fails with EAGAIN when the file changes while it is read, three times in a row.
+    pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
+        for _ in 0..3 {
+            let Some(seen) = self.look(name)? else { return Ok(None) };
+            let kind = self.kind(name, &seen)?;
+            let xattrs = self.xattrs(name)?;
+            if self.look(name)?.is_some_and(|later| seen.is_untouched(&later)) {
+                return Ok(Some(Live {
+                    kind,
+                    mode: seen.mode,
+                    uid: seen.uid,
+                    gid: seen.gid,
+                    mtime: seen.mtime,
+                    ctime: seen.ctime,
+                    inode: seen.inode,
+                    links: seen.links,
+                    xattrs,
+                    obstacle: seen.obstacle,
+                }));
+            }
+        }
+        Err(self.error("read a steady state of", name, Errno::AGAIN))
+    }
+
+    fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
+        Ok(match seen.file_type {
+            FileType::Regular => {
+                let (size, sha256, cksum) = self.sums(name)?;
+                LiveKind::Regular { size, sha256, cksum }
+            }
+            FileType::Directory => LiveKind::Directory,
+            FileType::Symlink => LiveKind::Symlink(self.read_link(name)?),
+            FileType::Pipe => LiveKind::Pipe,
+            FileType::Socket => LiveKind::Socket,
+            FileType::Block | FileType::Character => LiveKind::Device {
+                block: seen.file_type == FileType::Block,
+                major: seen.device.0,
+                minor: seen.device.1,
+            },
+        })
+    }
+
+    /// Size, SHA-256 and System V sum of a file.
+    fn sums(&self, name: &[u8]) -> Result<(u64, Digest, u16)> {
+        let mut file = self.open_regular(name)?;
+        let (mut sha256, mut size, mut sum) = (Sha256::new(), 0u64, 0u32);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.io_error("read", name, &error)),
+            };
+            sha256.update(&buffer[..count]);
+            sum = buffer[..count].iter().fold(sum, |sum, &byte| sum.wrapping_add(byte.into()));
+            size += count as u64;
+        }
+        Ok((size, Digest(sha256.finalize().into()), fold(sum)))
+    }
+
+    /// The extended attributes of `name` itself; empty where the file system has none.
+    pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
+        let path = self.magic_path(name);
+        let mut names = vec![0u8; LONGEST_XATTR];
+        let length = match again(|| rustix::fs::llistxattr(path.as_slice(), names.as_mut_slice())) {
+            Ok(length) => length,
+            Err(Errno::OPNOTSUPP | Errno::ACCESS) => return Ok(Xattrs::new()),
+            Err(errno) => return Err(self.error("list the extended attributes of", name, errno)),
+        };
+        let mut value = Vec::new();
+        let mut found = Xattrs::new();
+        for key in names[..length].split(|&b| b == 0).filter(|key| !key.is_empty()) {
+            value.resize(LONGEST_XATTR, 0u8);
+            match again(|| rustix::fs::lgetxattr(path.as_slice(), key, value.as_mut_slice())) {
+                Ok(length) => found.insert(key.to_vec(), value[..length].to_vec()),
+                Err(Errno::NODATA | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) => None,
+                Err(errno) => return Err(self.error("read an extended attribute of", name, errno)),
+            };
+        }
+        Ok(found)
+    }
+
+    /// `name` by way of `/proc/self/fd`: the calls on extended attributes of an object itself take only paths.
+    pub(in crate::root) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
+        use std::os::fd::AsRawFd as _;
+        let mut path = format!("/proc/self/fd/{}/", self.fd().as_fd().as_raw_fd()).into_bytes();
+        path.extend_from_slice(if name.is_empty() { b"." } else { name });
+        path
+    }
+
+    /// Opens a regular file for reading; anything else is refused without waiting on it.
+    pub fn open_regular(&self, name: &[u8]) -> Result<std::fs::File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error("look at", name, errno))?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(self.error("read", name, Errno::INVAL));
+        }
+        Ok(std::fs::File::from(fd))
+    }
+
+    /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
+    pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = optional(self.open_regular(name))? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.io_error("read", name, &error))?;
+        if bytes.len() as u64 > limit {
+            return Err(RootError::TooLarge { path: self.show(name), limit });
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// The last step of the System V `sum`: 32 bits folded into 16, twice.
+#[allow(clippy::cast_possible_truncation)] // sixteen bits are left after the second fold
+fn fold(sum: u32) -> u16 {
+    let once = (sum & 0xffff) + (sum >> 16);
+    ((once & 0xffff) + (once >> 16)) as u16
+}

@@ -1,0 +1,222 @@
+//! The only door to the disk.
+//!
+//! A [`Root`] is the directory that `-R` names. Every path is resolved *inside* it: a symbolic link, a `..` or an
+//! absolute target in the tree never leads out (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). Changes are
+//! made through [`Dir`] handles, by single system calls that pass [`Door`], so that a test can count them, fail
+//! them or stop at one. No other module of the library writes.
+//!
+//! This module knows nothing of packages: it speaks of files, directories and attributes.
+
+mod accounts;
+mod dir;
+mod door;
+mod file;
+mod lock;
+mod look;
+mod resolve;
+mod write;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::package::ObjectPath;
+
+pub use accounts::accounts_of;
+pub use dir::{Dir, Space};
+pub use door::{Call, Door, Step};
+pub use file::WritableFile;
+pub use lock::{Holder, Lock, LockError};
+pub use look::{FileType, Seen};
+pub use resolve::Resolver;
+pub use write::Node;
+
+/// A directory under which packages are installed, opened once and held.
+#[derive(Clone, Debug)]
+pub struct Root {
+    fd: Arc<OwnedFd>,
+    prefix: Arc<PathBuf>,
+    door: Arc<Door>,
+    privileged: bool,
+}
+
+/// A system call on a root that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A call on a path failed.
+    #[error("cannot {action} {path}: {}", errno_text(*.errno))]
+    Call {
+        /// What was to be done, as a verb: `open`, `rename`, …
+        action: &'static str,
+        /// The path, with the prefix of the root.
+        path: String,
+        /// What the system said.
+        errno: Errno,
+    },
+    /// Symbolic links in the root form a loop.
+    #[error("too many symbolic links on the way to {0}")]
+    Loop(String),
+    /// The kernel is too old.
+    #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
+    NoOpenat2(String),
+    /// A file is larger than what is read at once.
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge {
+        /// The path, with the prefix of the root.
+        path: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
+impl RootError {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call { errno, .. } => Some(*errno),
+            Self::NoOpenat2(_) => Some(Errno::NOSYS),
+            Self::Loop(_) => Some(Errno::LOOP),
+            Self::TooLarge { .. } => Some(Errno::FBIG),
+        }
+    }
+
+    /// Whether the file system (or the caller's quota) is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
+    /// Whether nothing is there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+/// The result of an operation on a root.
+pub type Result<T> = std::result::Result<T, RootError>;
+
+/// The words of the C library for an error, without its number.
+fn errno_text(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+impl Root {
+    /// Opens the directory `path` as a root.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Door::default())
+    }
+
+    /// Opens a root whose changes pass through `door`.
+    pub fn open_with(path: &Path, door: Door) -> Result<Self> {
+        let shown = path.display().to_string();
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| RootError::Call { action: "open", path: shown.clone(), errno })?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&fd, ".", flags, Mode::empty(), ResolveFlags::BENEATH) {
+            Err(Errno::NOSYS) => return Err(RootError::NoOpenat2(shown)),
+            Err(errno) => return Err(RootError::Call { action: "open", path: shown, errno }),
+            Ok(_) => {}
+        }
+        let privileged = rustix::process::geteuid().is_root();
+        Ok(Self { fd: Arc::new(fd), prefix: Arc::new(path.to_owned()), door: Arc::new(door), privileged })
+    }
+
+    /// The directory as it was named.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Whether this is the root of the running system.
+    pub fn is_system(&self) -> bool {
+        self.prefix.as_path() == Path::new("/")
+    }
+
+    /// A path of the root as a person would type it: with the prefix of the root.
+    pub fn show(&self, path: &ObjectPath) -> String {
+        if self.is_system() {
+            return path.to_string();
+        }
+        format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
+    }
+
+    /// Whether owners can be set: the caller is the superuser.
+    pub fn is_privileged(&self) -> bool {
+        self.privileged
+    }
+
+    /// Whether the root directory belongs to the caller, so that an unprivileged one may work on it.
+    pub fn is_own(&self) -> Result<bool> {
+        let seen = self.dir(&ObjectPath::root())?.itself()?;
+        Ok(seen.uid == rustix::process::geteuid().as_raw())
+    }
+
+    /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor is a real one,
+    /// so that it can be synced.
+    pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
+        let fd = again(|| rustix::fs::openat2(&*self.fd, relative, flags, Mode::empty(), resolve))
+            .map_err(|errno| self.error("open", physical, errno))?;
+        Ok(Dir::new(fd, physical.clone(), self.clone()))
+    }
+
+    /// The directory at a physical path, if there is one.
+    pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
+        optional(self.dir(physical))
+    }
+
+    /// A resolver for client paths of this root.
+    pub fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(self)
+    }
+
+    /// Reads a whole file of at most `limit` bytes; symbolic links among its parents are followed inside the root.
+    /// None if it is not there.
+    pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let physical = self.resolver().locate(path)?;
+        let Some(parent) = physical.parent() else {
+            return Err(self.error("read", path, Errno::ISDIR));
+        };
+        match self.dir_if_there(&parent)? {
+            Some(dir) => dir.read(physical.name(), limit),
+            None => Ok(None),
+        }
+    }
+
+    /// The names in a directory, sorted; none if it is not there.
+    pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
+        let physical = self.resolver().locate_dir(path)?;
+        self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()
+    }
+
+    pub(in crate::root) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(in crate::root) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(in crate::root) fn error(&self, action: &'static str, path: &ObjectPath, errno: Errno) -> RootError {
+        RootError::Call { action, path: self.show(path), errno }
+    }
+}
+
+/// Turns "it is not there" into none.
+pub(in crate::root) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A call that a signal interrupted is made again.
+pub(in crate::root) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    rustix::io::retry_on_intr(call)
+}

@@ -1,0 +1,237 @@
+//! Changing names and attributes in a directory: one system call each, each through the door.
+
+use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::{Call, Dir, Result, WritableFile, again, optional};
+use crate::package::{Mode, Timestamp};
+
+/// An object without content that mknod(2) makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A named pipe.
+    Pipe,
+    /// A block device with its numbers.
+    Block(u32, u32),
+    /// A character device with its numbers.
+    Character(u32, u32),
+}
+
+impl Dir {
+    fn change<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        name: &[u8],
+        work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        self.root()
+            .door()
+            .pass(call, &self.at(name))
+            .and_then(|()| again(work))
+            .map_err(|errno| self.error(action, name, errno))
+    }
+
+    /// Makes a file that is not there yet, private until its mode is set.
+    pub fn create(&self, name: &[u8]) -> Result<WritableFile> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.change(Call::Create, "create", name, || {
+            rustix::fs::openat(self.fd(), name, flags, Bits::RUSR | Bits::WUSR)
+        })?;
+        Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
+    }
+
+    /// Opens an existing file for reading and writing; none if it is not there.
+    pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = optional(self.change(Call::OpenWrite, "open", name, || {
+            rustix::fs::openat(self.fd(), name, flags, Bits::empty())
+        }))?;
+        Ok(fd.map(|fd| WritableFile::new(fd.into(), self.at(name), self.root().clone())))
+    }
+
+    /// Opens a file for reading and writing, and makes it with `mode` where it is not there.
+    pub fn open_or_create(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.change(Call::OpenWrite, "open", name, || {
+            rustix::fs::openat(self.fd(), name, flags, Bits::from_raw_mode(mode.bits()))
+        })?;
+        Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
+    }
+
+    /// Makes a directory with exactly this mode (a umask takes nothing away).
+    pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<Self> {
+        self.change(Call::MakeDirectory, "make the directory", name, || {
+            rustix::fs::mkdirat(self.fd(), name, Bits::RWXU)
+        })?;
+        self.set_mode(name, mode)?;
+        self.dir(name)
+    }
+
+    /// Makes a symbolic link.
+    pub fn make_symlink(&self, name: &[u8], target: &[u8]) -> Result<()> {
+        self.change(Call::MakeSymlink, "make the symbolic link", name, || {
+            rustix::fs::symlinkat(target, self.fd(), name)
+        })
+    }
+
+    /// Makes a pipe or a device.
+    pub fn make_node(&self, name: &[u8], node: Node) -> Result<()> {
+        use rustix::fs::{FileType, makedev};
+        let (kind, device) = match node {
+            Node::Pipe => (FileType::Fifo, 0),
+            Node::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+            Node::Character(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+        };
+        self.change(Call::MakeNode, "make the node", name, || {
+            rustix::fs::mknodat(self.fd(), name, kind, Bits::RUSR | Bits::WUSR, device)
+        })
+    }
+
+    /// Makes `name` another name of `from_name` in `from`; a symbolic link is not followed.
+    pub fn make_link(&self, name: &[u8], from: &Self, from_name: &[u8]) -> Result<()> {
+        self.change(Call::MakeLink, "make the link", name, || {
+            rustix::fs::linkat(from.fd(), from_name, self.fd(), name, AtFlags::empty())
+        })
+    }
+
+    /// Exchanges two names, whatever they are; both must be there.
+    pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
+        self.change(Call::Exchange, "exchange", name, || {
+            rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
+        })
+    }
+
+    /// Moves a name to where nothing is (EEXIST otherwise).
+    pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
+        self.change(Call::Move, "move", name, || {
+            rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
+        })
+    }
+
+    /// Gives `name` the name `new_name` in this directory, over what is there.
+    pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
+        self.change(Call::Rename, "rename", name, || {
+            rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
+        })
+    }
+
+    /// Removes a name that is not a directory; nothing happens where it is not there.
+    pub fn remove(&self, name: &[u8]) -> Result<()> {
+        optional(
+            self.change(Call::Unlink, "remove", name, || {
+                rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())
+            }),
+        )
+        .map(drop)
+    }
+
+    /// Removes an empty directory; false if it is not empty, or busy (a mount point).
+    pub fn remove_dir(&self, name: &[u8]) -> Result<bool> {
+        let removed = self.change(Call::RemoveDirectory, "remove the directory", name, || {
+            rustix::fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)
+        });
+        match removed {
+            Err(error) if matches!(error.errno(), Some(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY)) => {
+                Ok(false)
+            }
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(true),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Removes a name with everything below it; nothing happens where it is not there. Symbolic links are removed,
+    /// not followed; the depth is bounded by the longest path.
+    pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
+        if !self.look(name)?.is_some_and(|seen| seen.file_type == super::FileType::Directory) {
+            return self.remove(name);
+        }
+        // A directory without rights for its owner (0000) can be emptied by its owner once it has them.
+        let dir = match self.dir(name) {
+            Err(error) if error.errno() == Some(Errno::ACCESS) => {
+                self.set_mode(name, Mode::of(0o700))?;
+                self.dir(name)?
+            }
+            other => other?,
+        };
+        if !dir.is_writable() {
+            dir.set_own_mode(Mode::of(0o700))?;
+        }
+        for inner in dir.names()? {
+            dir.remove_tree(&inner)?;
+        }
+        self.remove_dir(name).map(drop)
+    }
+
+    /// Sets owner and group of `name` itself.
+    pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        self.change(Call::SetOwner, "set the owner of", name, || {
+            rustix::fs::chownat(self.fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        })
+    }
+
+    /// Sets the permission bits of `name`, which must not be a symbolic link.
+    pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
+        self.change(Call::SetMode, "set the mode of", name, || {
+            rustix::fs::chmodat(self.fd(), name, Bits::from_raw_mode(mode.bits()), AtFlags::empty())
+        })
+    }
+
+    /// Sets the permission bits of this directory.
+    pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
+        self.change(Call::SetMode, "set the mode of", b"", || {
+            rustix::fs::fchmod(self.fd(), Bits::from_raw_mode(mode.bits()))
+        })
+    }
+
+    /// Sets owner and group of this directory.
+    pub fn set_own_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        self.change(Call::SetOwner, "set the owner of", b"", || rustix::fs::fchown(self.fd(), uid, gid))
+    }
+
+    /// Sets the modification time of `name` itself; the access time becomes the same.
+    pub fn set_mtime(&self, name: &[u8], mtime: Timestamp) -> Result<()> {
+        let times = timestamps(mtime);
+        self.change(Call::SetTimes, "set the time of", name, || {
+            rustix::fs::utimensat(self.fd(), name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        })
+    }
+
+    /// Sets an extended attribute of `name` itself (of this directory for an empty name).
+    pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
+        let path = self.magic_path(name);
+        self.change(Call::SetXattr, "set an extended attribute of", name, || {
+            rustix::fs::lsetxattr(path.as_slice(), key, value, XattrFlags::empty())
+        })
+    }
+
+    /// Removes an extended attribute of `name` itself (of this directory for an empty name).
+    pub fn remove_xattr(&self, name: &[u8], key: &[u8]) -> Result<()> {
+        let path = self.magic_path(name);
+        self.change(Call::SetXattr, "remove an extended attribute of", name, || {
+            rustix::fs::lremovexattr(path.as_slice(), key)
+        })
+    }
+
+    /// Makes the names of this directory durable.
+    ///
+    /// After it a power cut undoes no rename in this directory that came before; content of files is not covered.
+    pub fn sync(&self) -> Result<()> {
+        self.change(Call::Sync, "sync", b"", || rustix::fs::fsync(self.fd()))
+    }
+
+    /// Makes everything on the file system of this directory durable, and reports write errors that happened on it
+    /// since this handle was opened.
+    pub fn sync_file_system(&self) -> Result<()> {
+        self.change(Call::SyncFileSystem, "sync the file system of", b"", || rustix::fs::syncfs(self.fd()))
+    }
+}
+
+/// Both times of utimensat(2) from one.
+pub(in crate::root) fn timestamps(time: Timestamp) -> Timestamps {
+    let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    Timestamps { last_access: spec, last_modification: spec }
+}
