@@ -5,14 +5,20 @@
 
 mod accounts;
 mod inst;
+mod inventory;
+mod line;
 mod live;
 mod object;
 mod params;
 mod path;
+mod policy;
 
 pub use accounts::Accounts;
 pub use inst::{PkgInst, PkgInstError};
+pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save};
+pub use line::Line;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
+pub use policy::{Edited, Policy, UndoFormat};

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::format::contents::{Line, Trailer};
+use crate::format::contents::Trailer;
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Entry;
-use crate::package::{Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp, Xattrs};
+use crate::package::{
+    Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat, Xattrs,
+};
 
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
@@ -200,29 +202,6 @@ pub enum TreeContent {
     Undo(usize),
 }
 
-/// How an undo archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum UndoFormat {
-    /// gzip(1): `undo.gz`.
-    #[default]
-    Gzip,
-    /// compress(1): `undo.Z`, what classic tools expect.
-    Compress,
-    /// Not at all: `undo`.
-    Plain,
-}
-
-impl UndoFormat {
-    /// The suffix of the file name, with its dot.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Gzip => ".gz",
-            Self::Compress => ".Z",
-            Self::Plain => "",
-        }
-    }
-}
-
 /// An undo archive to be written: a backout package in datastream form.
 #[derive(Clone, Debug)]
 pub struct UndoArchive {
@@ -239,26 +218,13 @@ pub struct UndoArchive {
     pub deletes: Vec<PackagePath>,
     /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their
     /// name in that directory.
-    pub records: Vec<SavedRecord>,
+    pub records: BTreeMap<Vec<u8>, RecordFile>,
     /// What SVR4 cannot say. The digests of what is delivered are filled in when it has been staged.
     pub manifest: Manifest,
     /// How it is compressed.
     pub format: UndoFormat,
     /// Where it goes.
     pub place: UndoPlace,
-}
-
-/// A record file as it was before the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedRecord {
-    /// Name relative to the package's directory in the database.
-    pub name: Vec<u8>,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Permission bits.
-    pub mode: Mode,
-    /// Modification time.
-    pub mtime: Timestamp,
 }
 
 /// Where an undo archive goes.

@@ -1,0 +1,91 @@
+//! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Accounts, Digest, Line, Live, Mode, ObjectPath, Params, PkgInst, Timestamp};
+
+/// The state of a root before a change. `database` fills it in; planners only read it.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// The marker of the root: 16 hexadecimal digits that bind undo archives to it (patchadm-journal(5)).
+    pub marker: String,
+    /// Every installed package.
+    pub packages: BTreeMap<PkgInst, Installed>,
+    /// The `contents` lines of the paths concerned, and every hard-link line that points to one of them.
+    pub lines: BTreeMap<ObjectPath, Line>,
+    /// The objects at the paths concerned (those that were surveyed); absent where nothing is.
+    pub live: BTreeMap<ObjectPath, Live>,
+    /// Where each path concerned is when the symbolic links among its parents are followed.
+    pub physical: BTreeMap<ObjectPath, ObjectPath>,
+    /// What the last patch that changed a path delivered there (undo manifests), for paths whose size and sum agree
+    /// with `contents` and whose time does not.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// Paths whose live bytes are exactly those that are delivered now; compared only where size, sum, time and
+    /// attributes agree.
+    pub identical: BTreeSet<ObjectPath>,
+    /// Names of `save` directories whose archive is readable, and how large each is: package, id, bytes.
+    pub archives: BTreeMap<(PkgInst, String), u64>,
+    /// The accounts that count in this root.
+    pub accounts: Accounts,
+    /// Whether owners can be set; if not, they are recorded only.
+    pub privileged: bool,
+    /// The caller's numeric user and group, for an unprivileged run.
+    pub caller: (u32, u32),
+    /// The file systems concerned.
+    pub file_systems: Vec<FileSystem>,
+    /// The file system that each path concerned is on, by its place in `file_systems`.
+    pub on: BTreeMap<ObjectPath, usize>,
+    /// The place in `file_systems` of the one that holds `var/sadm`.
+    pub records_on: usize,
+}
+
+/// A package that is installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Its parameters.
+    pub params: Params,
+    /// Whether a lock of an unfinished installation or removal is in its directory.
+    pub partial: bool,
+    /// Its save directories, by the patch id that names each.
+    pub saves: BTreeMap<String, Save>,
+    /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
+    /// `save/pspool/…`, by name in that directory. Filled in for the packages concerned only.
+    pub records: BTreeMap<Vec<u8>, RecordFile>,
+}
+
+/// A save directory, `save/<id>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Save {
+    /// The name of the archive in it: `undo.gz`, `obsolete.Z`, …; none with a remote one or without any.
+    pub archive: Option<String>,
+    /// The bytes of `remote`, where the archive is elsewhere.
+    pub remote: Option<Vec<u8>>,
+    /// The bytes of `obsoleted_by`.
+    pub obsoleted_by: Option<Vec<u8>>,
+    /// Size of the archive in bytes, where it is here.
+    pub size: u64,
+}
+
+/// A record file as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFile {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Modification time.
+    pub mtime: Timestamp,
+}
+
+/// A file system that a run changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its topmost directory inside the root, as messages name it.
+    pub name: String,
+    /// Bytes that may still be used.
+    pub free: u64,
+    /// Objects that may still be made; none without such a limit.
+    pub inodes: Option<u64>,
+    /// Bytes are handed out in units of this size.
+    pub unit: u64,
+}

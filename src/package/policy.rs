@@ -1,0 +1,97 @@
+//! What the operator of a root has decided once for all: its policy.
+
+use std::path::PathBuf;
+
+use regex::Regex;
+
+/// The settings of `etc/patchadm/policy` (patchadm-policy(5)), each with its default; options of a command win.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which patches are restricted: matched against the base of their id.
+    pub restricted: Regex,
+    /// What stands between base and revision of a patch id.
+    pub separator: String,
+    /// How undo archives are compressed: `gz`, `Z` or `none`.
+    pub undo_format: UndoFormat,
+    /// Where undo archives are kept, when not in the save directory.
+    pub undo_dir: Option<PathBuf>,
+    /// What happens to locally edited files.
+    pub edited: Edited,
+    /// Seconds to wait for the lock.
+    pub wait: u64,
+    /// Patches that are never applied to this root.
+    pub exclude: Vec<String>,
+}
+
+/// How an undo archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UndoFormat {
+    /// gzip(1): `undo.gz`.
+    #[default]
+    Gzip,
+    /// compress(1): `undo.Z`, what classic tools expect.
+    Compress,
+    /// Not at all: `undo`.
+    Plain,
+}
+
+impl UndoFormat {
+    /// The suffix of the file name, with its dot.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Compress => ".Z",
+            Self::Plain => "",
+        }
+    }
+}
+
+/// What happens to a file that the administrator edited and a patch replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Edited {
+    /// Nothing is changed; every such file is listed.
+    #[default]
+    Stop,
+    /// It is replaced; the edited one goes into the undo archive.
+    Replace,
+    /// It stays; the patch's version is put beside it.
+    Keep,
+}
+
+impl Policy {
+    /// The pattern for restricted patches where the policy names none: test patches and relief patches.
+    pub const RESTRICTED: &str = "^(T|IDR)[0-9]";
+
+    /// Whether a patch with this base is restricted.
+    pub fn is_restricted(&self, base: &str) -> bool {
+        self.restricted.is_match(base)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
+        let restricted = Regex::new(Self::RESTRICTED).expect("a constant pattern");
+        Self {
+            restricted,
+            separator: "-".to_owned(),
+            undo_format: UndoFormat::default(),
+            undo_dir: None,
+            edited: Edited::default(),
+            wait: 0,
+            exclude: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_and_relief_patches_are_restricted_by_default() {
+        let policy = Policy::default();
+        assert!(policy.is_restricted("IDR148363") && policy.is_restricted("T103300"));
+        assert!(!policy.is_restricted("105181") && !policy.is_restricted("TOOLS"));
+    }
+}
