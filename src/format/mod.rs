@@ -1,0 +1,4 @@
+//! File formats: bytes to values and back, pure; no module here opens a file.
+
+pub mod journal;
+pub mod manifest;
