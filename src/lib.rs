@@ -1,2 +1,3 @@
 //! patchadm
 pub mod package;
+pub mod patch;
