@@ -3,4 +3,5 @@ pub mod database;
 pub mod format;
 pub mod package;
 pub mod patch;
+pub mod plan;
 pub mod root;
