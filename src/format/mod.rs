@@ -3,14 +3,23 @@
 //! Each format is a pure pair of reader and writer over bytes, `Read` and `Write`. Nothing here opens a file, and
 //! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
 
+pub mod admin;
 pub mod checksum;
 pub mod contents;
 pub mod contents_merge;
+pub mod deletes;
 mod fields;
 pub mod journal;
 pub mod lines;
 pub mod manifest;
+pub mod obsoleted_by;
 pub mod params;
+pub mod patchinfo;
 pub mod pkgmap;
+pub mod readme;
+#[cfg(test)]
+mod realdata_tests;
+pub mod remote;
+pub mod response;
 
 pub use fields::FieldError;
