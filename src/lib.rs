@@ -1,2 +1,3 @@
 //! patchadm
+pub mod format;
 pub mod package;
