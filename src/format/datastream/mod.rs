@@ -61,7 +61,7 @@ pub enum DatastreamError {
     #[error("bad format in datastream table of contents: {0}")]
     Package(#[from] PkgInstError),
     /// An archive is damaged or ends too early.
-    #[error("{archive}: {source}{}", after(.last))]
+    #[error("{archive}: {source}{}", after(.last.as_deref()))]
     Archive {
         /// `package SUNWx`, with its part where it has several, or `datastream table of contents`.
         archive: String,
@@ -115,8 +115,8 @@ pub enum DatastreamError {
     Io(io::Error),
 }
 
-fn after(last: &Option<String>) -> String {
-    last.as_ref().map(|name| format!(" (after member <{name}>)")).unwrap_or_default()
+fn after(last: Option<&str>) -> String {
+    last.map(|name| format!(" (after member <{name}>)")).unwrap_or_default()
 }
 
 impl From<io::Error> for DatastreamError {
@@ -165,7 +165,9 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    fn read_all(bytes: &[u8]) -> Result<(Vec<Package>, Vec<(Part, Members)>), DatastreamError> {
+    type Whole = (Vec<Package>, Vec<(Part, Members)>);
+
+    fn read_all(bytes: &[u8]) -> Result<Whole, DatastreamError> {
         let mut reader = Reader::open(bytes)?;
         let mut parts = Vec::new();
         while let Some(part) = reader.next_part()? {

@@ -1,6 +1,6 @@
 //! Reading a datastream: first what it holds, then part after part, member after member.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
 use super::{DatastreamError, END_OF_HEADER, LARGEST_PKGINFO, LARGEST_PKGMAP, MAGIC, Package};
@@ -226,10 +226,9 @@ fn header(input: &mut impl Read) -> Result<Vec<Package>, DatastreamError> {
             packages.push(package);
         }
     }
-    let mut names: Vec<&PkgInst> = packages.iter().map(|package: &Package| &package.inst).collect();
-    names.sort();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(bad(&format!("package {} comes twice", twice[0])));
+    let mut names = HashSet::new();
+    if let Some(twice) = packages.iter().find(|package: &&Package| !names.insert(&package.inst)) {
+        return Err(bad(&format!("package {} comes twice", twice.inst)));
     }
     if packages.is_empty() {
         return Err(bad("it names no package"));
