@@ -5,9 +5,13 @@
 
 pub mod admin;
 pub mod checksum;
+pub mod compress;
 pub mod contents;
 pub mod contents_merge;
+pub mod cpio;
+pub mod datastream;
 pub mod deletes;
+pub mod envelope;
 mod fields;
 pub mod journal;
 pub mod lines;
@@ -17,6 +21,8 @@ pub mod params;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod readme;
+#[cfg(test)]
+mod realdata_binary_tests;
 #[cfg(test)]
 mod realdata_tests;
 pub mod remote;
