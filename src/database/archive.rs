@@ -114,19 +114,19 @@ pub fn find(
     };
     let nowhere = || missing(view.root().show(&places::save(package)), false);
     let directory = places::save(package).join(patch.as_bytes()).map_err(|_| nowhere())?;
-    let local = first_of(&directory, |path| view.open(path).map_err(ArchiveError::from))?;
-    let remote = directory.join(b"remote").map_err(|_| nowhere())?;
-    let (file, shown, is_remote) = match local {
-        Some((file, path)) => (file, view.root().show(&path), false),
-        None => {
-            let pointer = view.read(&remote, LARGEST_REMOTE)?;
-            let (file, path) = match (pointer, moved_to) {
-                (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
-                (Some(text), None) => pointed_to(host, &text, &view.root().show(&remote), &missing)?,
-                (None, None) => return Err(missing(view.root().show(&directory), false)),
-            };
-            (file, host.show(&path), true)
-        }
+    let pointer = directory.join(b"remote").map_err(|_| nowhere())?;
+    let local = first_of(&directory, |at| view.open(at).map_err(ArchiveError::from))?;
+    let is_remote = local.is_none();
+    let (file, shown) = if let Some((file, at)) = local {
+        (file, view.root().show(&at))
+    } else {
+        let text = view.read(&pointer, LARGEST_REMOTE)?;
+        let (file, at) = match (text, moved_to) {
+            (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
+            (Some(text), None) => pointed_to(host, &text, &view.root().show(&pointer), &missing)?,
+            (None, None) => return Err(missing(view.root().show(&directory), false)),
+        };
+        (file, host.show(&at))
     };
     let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
     let written = written(view, &directory)?;

@@ -16,7 +16,7 @@ const LARGEST: u64 = 256 << 20;
 pub struct Entry {
     /// The run: `<number>-<16 hexadecimal digits>`.
     pub run: String,
-    /// When it ended: RFC 3339, in seconds, UTC.
+    /// When it began: RFC 3339, in seconds, UTC.
     pub time: String,
     /// The login name of who ran it, or the number of a user without one.
     pub user: String,

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -67,12 +68,12 @@ fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
     let mut members: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"pkginfo".to_vec(), b"PKG=X\n".to_vec())];
     if let Some(manifest) = manifest {
         let bytes = manifest.to_bytes();
-        pkgmap += &format!("1 i patchadm.manifest {} {} 0\n", bytes.len(), checksum::sum(&bytes));
+        writeln!(pkgmap, "1 i patchadm.manifest {} {} 0", bytes.len(), checksum::sum(&bytes)).unwrap();
         members.push((MANIFEST.to_vec(), bytes));
     }
     for (path, old, _) in objects {
-        let content = format!("{} {} 0", old.len(), checksum::sum(old));
-        pkgmap += &format!("1 f none {path} 0644 root root {content}\n");
+        let (size, sum) = (old.len(), checksum::sum(old));
+        writeln!(pkgmap, "1 f none {path} 0644 root root {size} {sum} 0").unwrap();
         members.push((format!("root{path}").into_bytes(), old.to_vec()));
     }
     let package = Package {
