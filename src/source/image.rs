@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Form;
 use super::member::Place;
+use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Entry, Pkgmap};
 use crate::package::{PackagePath, Params};
 
@@ -21,7 +22,7 @@ pub struct Image {
     /// Name and text of the README beside the packages.
     pub readme: Option<(String, Vec<u8>)>,
     /// What the file `patchinfo` beside the packages says.
-    pub patchinfo: Option<Params>,
+    pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
 }

@@ -17,6 +17,7 @@ mod image;
 mod member;
 mod objects;
 mod scan;
+pub mod stock;
 mod stream;
 mod tar_archive;
 mod zip_archive;

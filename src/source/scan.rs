@@ -7,9 +7,10 @@ use super::error::Problem;
 use super::image::{Hooks, Image, PackageImage, cut};
 use super::member::{Kind, Member, Place};
 use super::{Form, SourceError};
-use crate::format::checksum;
 use crate::format::params::ParamFile;
+use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::Pkgmap;
+use crate::format::{checksum, deletes};
 use crate::package::{Content, PackagePath, Params, PkgInst};
 
 /// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
@@ -119,14 +120,9 @@ impl Scan {
         }
         let beside = top.clone().unwrap_or_default();
         let beside = (depth > 0).then_some(beside.as_slice());
-        let patchinfo = match self.beside(beside, "patchinfo")? {
-            Some(bytes) => Some(
-                ParamFile::parse(&bytes)
-                    .map_err(|error| Problem::BadForm(format!("patchinfo: {error}")))?
-                    .params(),
-            ),
-            None => None,
-        };
+        let patchinfo = self.beside(beside, "patchinfo")?.map(|bytes| ParamFile::parse(&bytes)).transpose();
+        let patchinfo = patchinfo.map_err(|error| Problem::BadForm(format!("patchinfo: {error}")))?;
+        let patchinfo = patchinfo.map(|file| PatchinfoFile::from_params(&file.params()));
         let hooks = Hooks {
             prepatch: self.beside(beside, "prepatch")?,
             postpatch: self.beside(beside, "postpatch")?,
@@ -189,8 +185,8 @@ impl Scan {
                 install.insert(name, bytes);
             }
         }
-        let deletes = install.get("deletes").map(|bytes| deletes(bytes)).transpose();
-        let deletes = deletes.map_err(|reason| corrupt("deletes", reason))?.unwrap_or_default();
+        let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
+        let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
         let package =
             PackageImage { directory, params, pkginfo_bytes, pkgmap, pkgmap_bytes, install, deletes, at };
         check_information(&package)?;
@@ -266,15 +262,6 @@ fn check_name(params: &Params) -> Result<(), String> {
     let name = std::str::from_utf8(name).map_err(|_| "PKG has stray bytes")?;
     PkgInst::new(name).map_err(|error| format!("PKG: {error}"))?;
     Ok(())
-}
-
-/// Paths of `deletes`, one per line.
-fn deletes(bytes: &[u8]) -> Result<Vec<PackagePath>, String> {
-    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
-    let paths = lines.filter(|(line, _)| !line.is_empty());
-    paths
-        .map(|(line, number)| PackagePath::new(line).map_err(|error| format!("line {number}: {error}")))
-        .collect()
 }
 
 /// The information files must be what the pkgmap says they are.

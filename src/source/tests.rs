@@ -180,7 +180,7 @@ fn one_patch_in_every_form_is_one_image() {
         let (_temp, source, image) = scanned(&bytes).unwrap();
         assert_eq!((image.form, image.top.as_deref(), image.name.as_str()), (form, top, "900-01.any"));
         assert_eq!(image.readme.as_ref().unwrap().0, "README.900-01");
-        assert_eq!(image.patchinfo.as_ref().unwrap().text("PATCHID"), "900-01");
+        assert_eq!(image.patchinfo.as_ref().unwrap().patch_id, "900-01");
         assert_eq!(image.hooks.prepatch.as_deref(), Some(&b"exit 0\n"[..]));
         assert_is_the_patch(&source, &image);
     }
@@ -201,7 +201,7 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     let source = Source::open(&temp.path().join("900-01")).unwrap();
     let image = source.scan().unwrap();
     assert_eq!((image.form, image.name.as_str()), (Form::Directory, "900-01"));
-    assert_eq!(image.patchinfo.as_ref().unwrap().text("PATCHID"), "900-01");
+    assert_eq!(image.patchinfo.as_ref().unwrap().patch_id, "900-01");
     assert_is_the_patch(&source, &image);
 
     let one = Source::open(&place.join("SUNWb.p1")).unwrap();
