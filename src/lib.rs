@@ -6,3 +6,4 @@ pub mod patch;
 pub mod plan;
 pub mod root;
 pub mod source;
+pub mod transaction;

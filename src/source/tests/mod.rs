@@ -3,6 +3,7 @@
 mod refusals;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -33,12 +34,12 @@ fn package(tree: &mut Tree, directory: &str) {
         format!(": 1 150\n1 d none bin 0755 root bin\n1 i pkginfo {} {} 5\n", pkginfo.len(), sum(&pkginfo));
     for (kind, path, data) in files {
         let written = path.replace(' ', "\\040");
-        map += &format!("1 {kind} {written} 0644 root bin {} {} 1577836800\n", data.len(), sum(data));
+        writeln!(map, "1 {kind} {written} 0644 root bin {} {} 1577836800", data.len(), sum(data)).unwrap();
         let place = if path.starts_with('/') { format!("root{path}") } else { format!("reloc/{path}") };
         tree.insert(format!("{directory}/{place}"), data.to_vec());
     }
     for (script, data) in [("preinstall", &b"exit 0\n"[..]), ("deletes", b"share/old\n/etc/gone\n")] {
-        map += &format!("1 i {script} {} {} 5\n", data.len(), sum(data));
+        writeln!(map, "1 i {script} {} {} 5", data.len(), sum(data)).unwrap();
         tree.insert(format!("{directory}/install/{script}"), data.to_vec());
     }
     tree.insert(format!("{directory}/pkginfo"), pkginfo);
