@@ -124,8 +124,9 @@ impl<'a> Walk<'a> {
     fn lines(&mut self, view: &View<'_>) -> Result<(), DatabaseError> {
         let mut lines = lines_of_paths(view, &self.open)?;
         let known = self.open.clone();
-        lines.keys().for_each(|path| self.add(path));
-        link_sources(&lines).iter().for_each(|path| self.add(path));
+        for path in lines.keys().chain(&link_sources(&lines)) {
+            self.add(path);
+        }
         let new: BTreeSet<_> = self.open.difference(&known).cloned().collect();
         if !new.is_empty() {
             lines.extend(lines_of_paths(view, &new)?);
@@ -253,7 +254,7 @@ fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), Databas
     Ok(())
 }
 
-/// The paths in the text of proc_swaps(5).
+/// The paths in the text of `/proc/swaps`.
 fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
     let paths =
         text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());

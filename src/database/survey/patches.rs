@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Concern, Setting};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{DatabaseError, View};
-use crate::format::manifest::{Kind, Manifest, ObjectRecord, decode};
+use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Digest, Inventory, LiveKind, ObjectPath, PkgInst};
 use crate::patch::PatchList;
 
@@ -35,7 +35,7 @@ pub(super) fn read(
                 if !inventory.physical.contains_key(&path) {
                     continue;
                 }
-                if let Some(digest) = record.became.as_ref().and_then(|state| state.digest()) {
+                if let Some(digest) = record.became.as_ref().and_then(State::digest) {
                     delivered.insert((path.clone(), package.clone()), digest);
                 }
                 let patches = inventory.patched_by.entry(path).or_default();
@@ -83,14 +83,12 @@ fn doubtful(
     delivered: &BTreeMap<(ObjectPath, PkgInst), Digest>,
 ) -> BTreeMap<ObjectPath, Digest> {
     let is_doubtful = |path: &ObjectPath| {
-        let (Some(line), Some(live)) = (inventory.lines.get(path), inventory.live.get(path)) else {
-            return false;
-        };
-        let LiveKind::Regular { size, cksum, .. } = live.kind else { return false };
-        let recorded = &line.object.content;
+        let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
+        let Some(found) = inventory.live.get(path) else { return false };
+        let LiveKind::Regular { size, cksum, .. } = found.kind else { return false };
         recorded.size == Some(size)
             && recorded.cksum == Some(cksum)
-            && recorded.mtime.is_some_and(|mtime| mtime != live.mtime.seconds)
+            && recorded.mtime.is_some_and(|mtime| mtime != found.mtime.seconds)
     };
     let digest = |path: &ObjectPath| {
         let owners = &inventory.lines.get(path)?.owners;
