@@ -1,3 +1,4 @@
 //! patchadm
+pub mod format;
 pub mod package;
 pub mod root;

@@ -1,0 +1,82 @@
+//! Lines of a text file, numbered from 1 and limited in length.
+//!
+//! Every line-oriented format here reads through this module, so that a file without newlines costs one refusal
+//! and not the memory of the machine.
+
+use std::io::{self, BufRead, Read};
+
+/// The longest line of any text file, in bytes without its newline: 1 MiB.
+pub const LONGEST_LINE: usize = 1 << 20;
+
+/// A line is longer than [`LONGEST_LINE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is longer than {LONGEST_LINE} bytes")]
+pub struct LineTooLong {
+    /// Its number; the first is 1.
+    pub line: u64,
+}
+
+/// The lines of `text` without their newlines, with their numbers. A last line without newline counts.
+pub fn numbered(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
+    text.split_inclusive(|&byte| byte == b'\n').zip(1u64..).map(|(raw, line)| {
+        let content = raw.strip_suffix(b"\n").unwrap_or(raw);
+        if content.len() > LONGEST_LINE { Err(LineTooLong { line }) } else { Ok((line, content)) }
+    })
+}
+
+/// What [`read_line`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A line; it is in the buffer, without its newline.
+    Line,
+    /// A line beyond the limit.
+    TooLong,
+    /// Nothing more.
+    End,
+}
+
+/// Reads the next line into `buffer`, replacing what was there.
+pub(super) fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Found> {
+    buffer.clear();
+    from.take(LONGEST_LINE as u64 + 1).read_until(b'\n', buffer)?;
+    if buffer.is_empty() {
+        return Ok(Found::End);
+    }
+    if buffer.last() == Some(&b'\n') {
+        buffer.pop();
+    } else if buffer.len() > LONGEST_LINE {
+        return Ok(Found::TooLong);
+    }
+    Ok(Found::Line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+        let fits = [vec![b'x'; LONGEST_LINE], b"\n".to_vec()].concat();
+        assert_eq!(numbered(&fits).next().unwrap().unwrap().1.len(), LONGEST_LINE);
+        let mut buffer = Vec::new();
+        assert_eq!(read_line(&mut &fits[..], &mut buffer).unwrap(), Found::Line);
+        assert_eq!(buffer.len(), LONGEST_LINE);
+
+        let long = vec![b'x'; LONGEST_LINE + 1];
+        assert_eq!(numbered(&long).next(), Some(Err(LineTooLong { line: 1 })));
+        assert_eq!(read_line(&mut &long[..], &mut buffer).unwrap(), Found::TooLong);
+    }
+
+    #[test]
+    fn a_last_line_without_newline_counts() {
+        let lines: Vec<_> = numbered(b"a\n\nb").map(Result::unwrap).collect();
+        assert_eq!(lines, [(1, &b"a"[..]), (2, b""), (3, b"b")]);
+        let mut text = &b"a\n\nb"[..];
+        let mut buffer = Vec::new();
+        for expected in [&b"a"[..], b"", b"b"] {
+            assert_eq!(read_line(&mut text, &mut buffer).unwrap(), Found::Line);
+            assert_eq!(buffer, expected);
+        }
+        assert_eq!(read_line(&mut text, &mut buffer).unwrap(), Found::End);
+    }
+}

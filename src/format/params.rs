@@ -1,0 +1,265 @@
+//! The parameter syntax of pkginfo(4): `NAME=value`, shared by pkginfo, admin files, response files and patchinfo.
+//!
+//! [`ParamFile`] is lossless: a file that nothing was changed in is written back byte for byte, comments, quotes,
+//! `:` separators and lines without meaning included. [`write()`] is the plain form: one entry per parameter.
+//! Nothing is expanded and no name is judged; what a name means is its reader's matter.
+//!
+//! The rules are those of the SVR4 reader: a name runs to the first `:`, `=` or newline; a value loses the blanks
+//! before it (on every continuation line as well) and all white space behind it; backslash-newline continues the
+//! value, and the newline stays in it; a quote opens only as the first character of a line, the next quote of
+//! either kind closes, later ones are text. Newer illumos readers take the *last* quote of an entry as the closing
+//! one; the two differ only where quotes stand inside quotes, and our writer never writes that.
+
+use crate::package::Params;
+
+use super::lines::{LineTooLong, numbered};
+
+/// The largest parameter file, in bytes: 16 MiB.
+pub const LARGEST_FILE: usize = 16 << 20;
+/// The most parameters in one file.
+pub const MOST_PARAMETERS: usize = 100_000;
+/// The bytes of a name that count; more are dropped, as SVR4 readers do.
+pub const LONGEST_NAME: usize = 127;
+
+/// Why bytes are not a parameter file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParamsError {
+    /// The file is larger than [`LARGEST_FILE`].
+    #[error("parameter file of {size} bytes is larger than {LARGEST_FILE} bytes")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// A physical line is too long.
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+    /// There are more parameters than [`MOST_PARAMETERS`].
+    #[error("line {line}: more than {MOST_PARAMETERS} parameters")]
+    TooMany {
+        /// Where the limit was passed.
+        line: u64,
+    },
+    /// The quote that opens a value is not closed before the entry ends.
+    #[error("line {line}: parsing error in parameter file: the quote that opens {name} is not closed")]
+    UnclosedQuote {
+        /// The first line of the entry.
+        line: u64,
+        /// The parameter.
+        name: String,
+    },
+}
+
+/// A parameter file with everything that is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParamFile {
+    entries: Vec<Entry>,
+}
+
+/// A parameter, or a run of text between parameters, as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    raw: Vec<u8>,
+    param: Option<(String, Vec<u8>)>,
+}
+
+impl ParamFile {
+    /// Reads a whole file. An unclosed quote in a comment is no error.
+    pub fn parse(text: &[u8]) -> Result<Self, ParamsError> {
+        if text.len() > LARGEST_FILE {
+            return Err(ParamsError::TooLarge { size: text.len() });
+        }
+        for line in numbered(text) {
+            line?;
+        }
+        let mut file = Self::default();
+        let (mut rest, mut line, mut count) = (text, 1, 0);
+        while !rest.is_empty() {
+            let (param, length) = read_entry(rest, line)?;
+            let (raw, tail) = rest.split_at(length);
+            count += usize::from(param.is_some());
+            if count > MOST_PARAMETERS {
+                return Err(ParamsError::TooMany { line });
+            }
+            match file.entries.last_mut().filter(|last| last.param.is_none() && param.is_none()) {
+                Some(text) => text.raw.extend_from_slice(raw),
+                None => file.entries.push(Entry { raw: raw.to_vec(), param }),
+            }
+            line += raw.split(|&byte| byte == b'\n').skip(1).count() as u64;
+            rest = tail;
+        }
+        Ok(file)
+    }
+
+    /// The parameters in the order of the file, repeated names included.
+    pub fn params(&self) -> Params {
+        self.entries.iter().filter_map(|entry| entry.param.clone()).collect()
+    }
+
+    /// The file: what was read, with the changes made since.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.entries.iter().flat_map(|entry| entry.raw.iter().copied()).collect()
+    }
+
+    /// Gives `name` a value: in the place of its first definition, or at the end where it is new.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        let new = Entry::written(name, value);
+        let first = self.entries.iter_mut().find(|e| e.param.as_ref().is_some_and(|(n, _)| n == name));
+        if let Some(first) = first {
+            *first = new;
+            return;
+        }
+        if let Some(last) = self.entries.last_mut() {
+            last.end_line();
+        }
+        self.entries.push(new);
+    }
+
+    /// Takes all definitions of `name` out.
+    pub fn remove(&mut self, name: &str) {
+        self.entries.retain(|entry| entry.param.as_ref().is_none_or(|(n, _)| n != name));
+    }
+}
+
+impl Entry {
+    fn written(name: &str, value: &[u8]) -> Self {
+        let mut raw = Vec::new();
+        write_entry(&mut raw, name, value);
+        Self { raw, param: Some((name.to_owned(), value.to_vec())) }
+    }
+
+    /// Sees to it that a last entry without newline does not run into what is put behind it.
+    fn end_line(&mut self) {
+        if self.raw.ends_with(b"\n") {
+            return;
+        }
+        match self.param.take() {
+            Some((name, value)) => *self = Self::written(&name, &value),
+            None if self.raw.ends_with(b"\\") => self.raw.extend_from_slice(b"\n\n"),
+            None => self.raw.push(b'\n'),
+        }
+    }
+}
+
+/// One parameter, or nothing for a comment or a line without meaning; and the bytes that it takes.
+type Parsed = (Option<(String, Vec<u8>)>, usize);
+
+/// Reads the entry at the beginning of `text`, which is line `line` of its file.
+fn read_entry(text: &[u8], line: u64) -> Result<Parsed, ParamsError> {
+    let Some(end) = text.iter().position(|byte| b":=\n".contains(byte)) else {
+        return Ok((None, text.len()));
+    };
+    let (name, separator) = text.split_at(end);
+    let Some((_, rest)) = separator.split_first().filter(|(byte, _)| **byte != b'\n') else {
+        return Ok((None, end + 1));
+    };
+    let value = read_value(rest);
+    let length = end + 1 + value.length;
+    if name.starts_with(b"#") {
+        return Ok((None, length));
+    }
+    let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();
+    if value.closed {
+        Ok((Some((name, value.bytes)), length))
+    } else {
+        Err(ParamsError::UnclosedQuote { line, name: name.escape_debug().to_string() })
+    }
+}
+
+struct Value {
+    bytes: Vec<u8>,
+    /// Bytes of the file that it takes, the newline that ends it included.
+    length: usize,
+    closed: bool,
+}
+
+/// Reads what stands behind the separator.
+fn read_value(text: &[u8]) -> Value {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    let (mut quoted, mut escaped, mut beginning) = (false, false, true);
+    for &byte in text {
+        length += 1;
+        match byte {
+            b' ' | b'\t' if beginning => continue,
+            b'\n' if !escaped => break,
+            b'\n' => {
+                // The backslash goes, the newline stays.
+                bytes.pop();
+                bytes.push(b'\n');
+                (escaped, beginning) = (false, true);
+                continue;
+            }
+            b'\'' | b'"' if !escaped && (beginning || quoted) => {
+                quoted = beginning;
+                beginning = false;
+                continue;
+            }
+            _ => {}
+        }
+        escaped = byte == b'\\';
+        beginning = false;
+        bytes.push(byte);
+    }
+    let kept = bytes.iter().rposition(|&byte| !is_space(byte)).map_or(0, |last| last + 1);
+    bytes.truncate(kept);
+    Value { bytes, length, closed: !quoted }
+}
+
+/// What C's `isspace` says; unlike Rust's ASCII white space it includes the vertical tab.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+/// A value without any white space: how readers take ARCH and CATEGORY.
+pub fn compact(value: &[u8]) -> Vec<u8> {
+    value.iter().copied().filter(|&byte| !is_space(byte)).collect()
+}
+
+/// Writes `NAME=value` entries in order, a newline inside a value as backslash-newline.
+///
+/// What [`ParamFile::parse`] reads back is equal, with one exception that the format cannot say: white space at the
+/// end of a value. A value line that begins with a blank or a quote is quoted (` x` as `" x"`, `'x` as `""'x`), a
+/// value that ends in a backslash gets a blank behind it; all others are written as they are. The names must be
+/// names: at most 127 bytes, no `:`, `=` or newline in them, no `#` in front.
+pub fn write(params: &Params) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in params.iter() {
+        write_entry(&mut out, name, value);
+    }
+    out
+}
+
+fn write_entry(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
+    for (index, line) in value.split(|&byte| byte == b'\n').enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b"\\\n");
+        }
+        write_value_line(out, line);
+    }
+    if value.ends_with(b"\\") {
+        out.push(b' ');
+    }
+    out.push(b'\n');
+}
+
+/// Writes one line of a value so that neither its first blank nor its first quote is lost.
+fn write_value_line(out: &mut Vec<u8>, line: &[u8]) {
+    match line.first() {
+        Some(b' ' | b'\t') if !line.iter().any(|byte| b"'\"\\".contains(byte)) => {
+            out.push(b'"');
+            out.extend_from_slice(line);
+            out.push(b'"');
+        }
+        Some(b' ' | b'\t' | b'\'' | b'"') => {
+            // An empty pair of quotes: from then on the reader takes blanks and quotes as text.
+            out.extend_from_slice(b"\"\"");
+            out.extend_from_slice(line);
+        }
+        _ => out.extend_from_slice(line),
+    }
+}
+
+#[cfg(test)]
+mod tests;

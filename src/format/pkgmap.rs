@@ -1,0 +1,198 @@
+//! pkgmap(4): the list of what a package delivers.
+//!
+//! Reads any order of entries, any blanks and comments, and writes the form of pkgmk(1): what pkgmk wrote comes
+//! back byte for byte. A path stands for one object only, and a path or link target that the classic format cannot
+//! carry is written with `\ooo` escapes (see [`escape`](crate::package::escape)). Comments are not kept.
+//! Variables in paths, owners and groups stay as they are; resolving them is the plan's matter.
+
+use std::collections::HashMap;
+
+use crate::package::{Ftype, Object, PackagePath};
+
+use super::FieldError;
+use super::fields::{self, Fields};
+use super::lines::{LineTooLong, numbered};
+
+/// The most entries of one package.
+pub const MOST_ENTRIES: usize = 8_000_000;
+
+/// A package's list of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pkgmap {
+    /// Number of parts (volumes), at least 1.
+    pub parts: u32,
+    /// Space that the largest part takes, in blocks of 512 bytes.
+    pub max_blocks: u64,
+    /// The same for compressed class archives; only old media have it.
+    pub compressed_blocks: Option<u64>,
+    /// The objects and information files, in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// One object or information file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The part it is delivered in, from 1.
+    pub part: u32,
+    /// Its path as the package writes it; for an information file its name, without any `/`.
+    pub path: PackagePath,
+    /// What it is.
+    pub object: Object,
+}
+
+/// Why bytes are not a pkgmap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PkgmapError {
+    /// The first line is not `: parts blocks [compressed blocks]`.
+    #[error("line 1: not the `: <parts> <blocks>` line that begins a pkgmap")]
+    FirstLine,
+    /// An entry cannot be read.
+    #[error("line {line}: {error}")]
+    Entry {
+        /// Its line; the first line of the file is 1.
+        line: u64,
+        /// What is wrong.
+        error: FieldError,
+    },
+    /// Two entries name one path (after normalisation).
+    #[error("line {line}: path <{path}> is on line {first} already")]
+    Duplicate {
+        /// The later line.
+        line: u64,
+        /// The earlier line.
+        first: u64,
+        /// The path.
+        path: PackagePath,
+    },
+    /// There are more than [`MOST_ENTRIES`].
+    #[error("more than {MOST_ENTRIES} entries")]
+    TooMany,
+    /// A line is too long.
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+}
+
+impl Pkgmap {
+    /// Reads a whole pkgmap.
+    pub fn parse(text: &[u8]) -> Result<Self, PkgmapError> {
+        let mut lines = numbered(text);
+        let (_, first) = lines.next().ok_or(PkgmapError::FirstLine)??;
+        let mut map = parse_first_line(first).ok_or(PkgmapError::FirstLine)?;
+        let mut line_of = Vec::new();
+        for line in lines {
+            let (line, content) = line?;
+            if is_comment(content) {
+                continue;
+            }
+            if map.entries.len() == MOST_ENTRIES {
+                return Err(PkgmapError::TooMany);
+            }
+            let entry =
+                Entry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
+            map.entries.push(entry);
+            line_of.push(line);
+        }
+        refuse_duplicates(&map.entries, &line_of)?;
+        Ok(map)
+    }
+
+    /// The file as pkgmk writes it, with the entries in their order here.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = format!(": {} {}", self.parts, self.max_blocks).into_bytes();
+        if let Some(blocks) = self.compressed_blocks {
+            out.extend_from_slice(format!(" {blocks}").as_bytes());
+        }
+        out.push(b'\n');
+        for entry in &self.entries {
+            entry.write_to(&mut out);
+            out.push(b'\n');
+        }
+        out
+    }
+}
+
+impl Entry {
+    /// Reads one line of a package of `parts` parts.
+    fn parse(line: &[u8], parts: u32) -> Result<Self, FieldError> {
+        let mut fields = Fields::of(line);
+        let part = match fields.take_number() {
+            // A part that is missing or 0 is the first one.
+            Some(digits) => fields::number(digits, u64::from(parts))
+                .and_then(|part| u32::try_from(part.max(1)).ok())
+                .ok_or(FieldError::Volume)?,
+            None => 1,
+        };
+        let ftype = fields.ftype()?;
+        let class = if ftype == Ftype::Information { String::new() } else { fields.class()? };
+        let (path, target) = fields.path_and_target()?;
+        let mut object = Object::new(ftype, &class);
+        object.target = fields::target(ftype, target)?;
+        if ftype == Ftype::Information {
+            if path.contains(&b'/') {
+                return Err(FieldError::InformationName);
+            }
+            // Behind these the manual allows an owner and a group, which no reader uses.
+            if fields.peek().is_some() {
+                object.content = fields.content()?;
+            }
+        } else {
+            fields.details(&mut object)?;
+            fields.end()?;
+        }
+        Ok(Self { part, path: PackagePath::new(&path)?, object })
+    }
+
+    /// Writes the entry as a line, without the newline.
+    fn write_to(&self, out: &mut Vec<u8>) {
+        let object = &self.object;
+        out.extend_from_slice(self.part.to_string().as_bytes());
+        out.extend_from_slice(&[b' ', object.ftype.letter(), b' ']);
+        let information = object.ftype == Ftype::Information;
+        if !information {
+            out.extend_from_slice(object.class.as_bytes());
+            out.push(b' ');
+        }
+        fields::write_path(out, self.path.as_bytes(), object.target.as_ref());
+        if !information {
+            fields::write_details(out, object);
+        } else if object.content != crate::package::Content::default() {
+            fields::write_content(out, object.content);
+        }
+    }
+
+    /// Whether it is an information file (`i`), which lives beside the objects.
+    pub fn is_information(&self) -> bool {
+        self.object.ftype == Ftype::Information
+    }
+}
+
+/// Blank lines and lines that begin with `:` or `#` say nothing.
+fn is_comment(line: &[u8]) -> bool {
+    line.iter().find(|byte| !fields::is_blank(**byte)).is_none_or(|byte| b":#".contains(byte))
+}
+
+fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
+    let mut fields = Fields::of(line.strip_prefix(b":")?);
+    let parts = u32::try_from(fields::number(fields.next()?, u64::MAX)?).ok()?.max(1);
+    let max_blocks = fields::number(fields.next()?, u64::MAX)?;
+    let compressed_blocks = match fields.next() {
+        Some(digits) => Some(fields::number(digits, u64::MAX)?),
+        None => None,
+    };
+    fields.end().ok()?;
+    Some(Pkgmap { parts, max_blocks, compressed_blocks, entries: Vec::new() })
+}
+
+/// Information files have a name space of their own: `i pkginfo` and an object `pkginfo` are two things.
+fn refuse_duplicates(entries: &[Entry], line_of: &[u64]) -> Result<(), PkgmapError> {
+    let mut seen = HashMap::with_capacity(entries.len());
+    for (entry, &line) in entries.iter().zip(line_of) {
+        if let Some(first) = seen.insert((entry.is_information(), &entry.path), line) {
+            return Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests;
