@@ -1,4 +1,5 @@
 //! patchadm
 pub mod format;
 pub mod package;
+pub mod patch;
 pub mod root;

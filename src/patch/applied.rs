@@ -1,0 +1,240 @@
+//! The records of one installed package: which patches are applied to it and what they said of others.
+//!
+//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`Applied::record`] and
+//! [`Applied::back_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
+
+use super::{Installed, Obsoletes, ObsoletesError, PatchId, PatchInfo, PatchList, PatchListError};
+use crate::package::{Params, PkgInst};
+use std::collections::BTreeMap;
+
+const LIST: &str = "PATCHLIST";
+const COUNTS: &str = "PATCH_OBSOLETES";
+const INFO: &str = "PATCH_INFO_";
+
+/// The patch records of an installed package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The package.
+    pub package: PkgInst,
+    /// PATCHLIST: what is applied, in order of application. Obsoleted patches stay in it until they are backed out.
+    pub list: PatchList,
+    /// `PATCH_OBSOLETES`: what applied patches obsolete, with counts.
+    pub obsoletes: Obsoletes,
+    /// The `PATCH_INFO` lines, also those of patches that have been backed out.
+    pub infos: BTreeMap<PatchId, PatchInfo>,
+}
+
+/// Why the patch records of a package cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppliedError {
+    /// PATCHLIST is not a list of patches.
+    #[error("package {package}: {LIST}: {source}")]
+    List {
+        /// The package with the record.
+        package: PkgInst,
+        /// What is wrong.
+        source: PatchListError,
+    },
+    /// `PATCH_OBSOLETES` is not a list of counts.
+    #[error("package {package}: {COUNTS}: {source}")]
+    Obsoletes {
+        /// The package with the record.
+        package: PkgInst,
+        /// What is wrong.
+        source: ObsoletesError,
+    },
+}
+
+impl Applied {
+    /// The records of a package that was never patched.
+    pub fn none(package: PkgInst) -> Self {
+        let (list, obsoletes, infos) = Default::default();
+        Self { package, list, obsoletes, infos }
+    }
+
+    /// Reads the records from the parameters of an installed package. Lists must be whole, since rules are decided
+    /// by them; `PATCH_INFO_` lines are read leniently, and those whose name is no patch id are passed over.
+    pub fn from_params(package: &PkgInst, params: &Params, separator: &str) -> Result<Self, AppliedError> {
+        let list = PatchList::parse(&params.text(LIST), separator)
+            .map_err(|source| AppliedError::List { package: package.clone(), source })?;
+        let obsoletes = Obsoletes::parse(&params.text(COUNTS), separator)
+            .map_err(|source| AppliedError::Obsoletes { package: package.clone(), source })?;
+        let mut infos = BTreeMap::new();
+        for (name, value) in params.iter() {
+            let id = name.strip_prefix(INFO).and_then(|id| PatchId::parse(id, separator).ok());
+            if let Some(id) = id {
+                let value = String::from_utf8_lossy(value);
+                infos.entry(id).or_insert_with(|| PatchInfo::parse(&value, separator));
+            }
+        }
+        Ok(Self { package: package.clone(), list, obsoletes, infos })
+    }
+
+    /// What the package records of `id` while it is applied.
+    pub fn installed(&self, id: &PatchId) -> Option<&Installed> {
+        self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
+    }
+
+    /// Records that `id` has been applied. False, with nothing changed, where it was applied already: files may be
+    /// installed again, but must not be counted again.
+    pub fn record(&mut self, id: &PatchId, installed: Installed) -> bool {
+        // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
+        let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
+        if !self.list.push(id.clone()) {
+            return false;
+        }
+        self.obsoletes.apply(&installed.obsoletes);
+        self.infos.insert(id, PatchInfo::Installed(installed));
+        true
+    }
+
+    /// Records that `id` has been backed out; false, with nothing changed, where it is not applied. What it had
+    /// obsoleted comes from its own record, not from `ACTIVE_OBSOLETES`, which the classic scripts leave stale.
+    pub fn back_out(&mut self, id: &PatchId) -> bool {
+        let obsoleted = self.installed(id).map(|installed| installed.obsoletes.clone()).unwrap_or_default();
+        if !self.list.remove(id) {
+            return false;
+        }
+        self.obsoletes.back_out(&obsoleted);
+        self.infos.insert(id.clone(), PatchInfo::BackedOut);
+        true
+    }
+
+    /// Writes what changed with `id`: PATCHLIST, `PATCH_OBSOLETES` (not created while there is nothing to say) and
+    /// the one `PATCH_INFO_` line; those of other patches keep their bytes.
+    pub fn write(&self, id: &PatchId, params: &mut Params) {
+        params.set(LIST, self.list.to_string());
+        if !self.obsoletes.is_empty() || params.get(COUNTS).is_some() {
+            params.set(COUNTS, self.obsoletes.to_string());
+        }
+        if let Some((id, info)) = self.infos.get_key_value(id) {
+            params.set(&format!("{INFO}{id}"), info.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> PatchId {
+        PatchId::new(text).unwrap()
+    }
+
+    fn package() -> PkgInst {
+        PkgInst::new("ACMEweb").unwrap()
+    }
+
+    fn obsoleting(obsoletes: &str) -> Installed {
+        Installed {
+            date: "today".into(),
+            host: "web1".into(),
+            obsoletes: PatchList::parse(obsoletes, "-").unwrap(),
+            ..Installed::default()
+        }
+    }
+
+    /// One package through applications and backouts, its parameters read anew before each step.
+    struct Story(Params);
+
+    impl Story {
+        fn apply(&mut self, patch: &str, obsoletes: &str) {
+            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
+            assert!(applied.record(&id(patch), obsoleting(obsoletes)));
+            applied.write(&id(patch), &mut self.0);
+        }
+
+        fn back_out(&mut self, patch: &str) {
+            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
+            assert!(applied.back_out(&id(patch)));
+            applied.write(&id(patch), &mut self.0);
+        }
+
+        fn says(&self, list: &str, counts: Option<&str>) {
+            assert_eq!(self.0.text("PATCHLIST"), list);
+            assert_eq!(self.0.get("PATCH_OBSOLETES"), counts.map(str::as_bytes));
+        }
+    }
+
+    #[test]
+    fn the_records_follow_applications_and_backouts() {
+        let mut story = Story(Params::new());
+        story.says("", None);
+        story.apply("100-01", "");
+        story.says("100-01", None);
+        story.apply("200-01", "100-01 101-03");
+        story.says("100-01 200-01", Some("100-01@1 101-03@1"));
+        story.apply("300-02", "100-01 200-01");
+        story.says("100-01 200-01 300-02", Some("100-01@2 101-03@1 200-01@1"));
+        story.back_out("300-02");
+        story.says("100-01 200-01", Some("100-01@1 101-03@1"));
+        let info = |patch: &str| story.0.text(&format!("PATCH_INFO_{patch}")).into_owned();
+        assert_eq!(info("100-01"), "Installed: today From: web1 Obsoletes: Requires: Incompatibles:");
+        assert_eq!(
+            info("200-01"),
+            "Installed: today From: web1 Obsoletes: 100-01 101-03 Requires: Incompatibles:"
+        );
+        assert_eq!(info("300-02"), "backed out");
+        story.back_out("200-01");
+        story.says("100-01", Some(""));
+    }
+
+    #[test]
+    fn applying_again_counts_nothing_again() {
+        let mut applied = Applied::none(package());
+        assert!(applied.record(&id("200-1"), obsoleting("100-01")));
+        let before = applied.clone();
+        assert!(!applied.record(&id("200-01"), obsoleting("100-01 999-01")));
+        assert_eq!(applied, before);
+        assert!(!applied.back_out(&id("200-02")));
+        assert_eq!(applied, before);
+    }
+
+    #[test]
+    fn a_patch_that_comes_back_overwrites_its_history_under_its_first_spelling() {
+        let mut applied = Applied::none(package());
+        applied.record(&id("200-1"), obsoleting(""));
+        applied.back_out(&id("200-01"));
+        applied.record(&id("200-01"), obsoleting(""));
+        let mut params = Params::new();
+        applied.write(&id("200-01"), &mut params);
+        assert_eq!(params.text("PATCHLIST"), "200-1");
+        assert!(params.text("PATCH_INFO_200-1").starts_with("Installed: "));
+    }
+
+    #[test]
+    fn records_of_the_classic_scripts_are_read() {
+        let params = Params::from_iter([
+            ("PATCHLIST", "103201-01 103201-01 103203-01"),
+            ("PATCH_OBSOLETES", "103201-01@1 103200-05@1"),
+            ("PATCH_INFO_103201-01", "backed out"),
+            (
+                "PATCH_INFO_103203-01",
+                "Installed: d From: vm           Obsoletes: 103201-01 103200-05 Requires: ",
+            ),
+            ("PATCH_INFO_nonsense", "Installed: d"),
+        ]);
+        let applied = Applied::from_params(&package(), &params, "-").unwrap();
+        assert_eq!(applied.list.to_string(), "103201-01 103203-01");
+        assert_eq!(applied.installed(&id("103203-1")).unwrap().obsoletes.to_string(), "103201-01 103200-05");
+        assert_eq!(applied.installed(&id("103201-01")), None);
+        assert_eq!(applied.infos.len(), 2);
+    }
+
+    #[test]
+    fn a_list_with_garbage_is_an_error_that_names_package_and_parameter() {
+        let read = |name: &str, value: &str| {
+            Applied::from_params(&package(), &Params::from_iter([(name, value)]), "-")
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            read("PATCHLIST", "100-01 oops"),
+            "package ACMEweb: PATCHLIST: <oops> is not a patch id: it has no separator between base and revision"
+        );
+        assert_eq!(
+            read("PATCH_OBSOLETES", "100-01"),
+            "package ACMEweb: PATCH_OBSOLETES: <100-01> is not a patch id with the count of patches that obsolete it"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Incompatibilities between a patch that comes and those that are applied.
+//!
+//! An incompatibility names one revision exactly, or with revision zero all of them; a later revision is the
+//! vendor's repair and does not conflict. It holds in both directions.
+
+use super::{AppliedPatches, PatchId, PatchList};
+
+/// That a patch must not be applied because of another; borrowed from the question and from the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict<'a> {
+    /// The patch that comes names an applied one.
+    IncomingNames {
+        /// The word of its list.
+        named: &'a PatchId,
+        /// The applied patch that is meant, or that contains what is meant.
+        applied: &'a PatchId,
+    },
+    /// An applied patch names the one that comes, or what that contains.
+    AppliedNames {
+        /// The applied patch with the list.
+        applied: &'a PatchId,
+        /// The word of its list.
+        named: &'a PatchId,
+    },
+}
+
+impl AppliedPatches {
+    /// The first conflict between `incoming`, which obsoletes and excludes what its lists say, and what is applied.
+    ///
+    /// Of applied patches only effective ones count: a superseded one has no say any more, and its successor has
+    /// lists of its own. What an applied patch has explicitly obsoleted, and so contains, counts like itself.
+    pub fn incompatible_with<'a>(
+        &'a self,
+        incoming: &'a PatchId,
+        obsoletes: &'a PatchList,
+        incompatibles: &'a PatchList,
+    ) -> Option<Conflict<'a>> {
+        let named = incompatibles.iter().find_map(|named| {
+            let applied = self.present(named).find(|applied| *applied != incoming)?;
+            Some(Conflict::IncomingNames { named, applied })
+        });
+        named.or_else(|| {
+            self.effective().filter(|patch| patch.id != *incoming).find_map(|patch| {
+                let mut contained = std::iter::once(incoming).chain(obsoletes);
+                let named =
+                    contained.find_map(|id| patch.incompatibles.iter().find(|named| means(named, id)))?;
+                Some(Conflict::AppliedNames { applied: &patch.id, named })
+            })
+        })
+    }
+
+    /// The applied patches that are, or contain, what `named` means.
+    fn present<'a>(&'a self, named: &'a PatchId) -> impl Iterator<Item = &'a PatchId> {
+        let itself = self.effective().map(|patch| &patch.id).filter(|id| means(named, id));
+        let entries = self.obsoleted.iter().filter(|(entry, _)| means(named, entry));
+        itself.chain(entries.flat_map(|(_, by)| by))
+    }
+}
+
+/// Whether the word `named` of a list of incompatible patches means `id`.
+fn means(named: &PatchId, id: &PatchId) -> bool {
+    named == id || named.is_revision_zero() && named.same_base(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::relation::tests::{id, root};
+    use super::*;
+
+    /// The conflict of a patch that obsoletes and excludes these, in words.
+    fn conflict(root: &AppliedPatches, incoming: &str, obsoletes: &str, incompat: &str) -> Option<String> {
+        let list = |text: &str| PatchList::parse(text, "-").unwrap();
+        let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));
+        root.incompatible_with(&incoming, &obsoletes, &incompat).map(|conflict| match conflict {
+            Conflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
+            Conflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
+        })
+    }
+
+    #[test]
+    fn an_exact_revision_conflicts_and_a_later_one_does_not() {
+        let at_03 = root(&["P 650-03"]);
+        assert_eq!(conflict(&at_03, "700-01", "", "650-3").as_deref(), Some("incoming names 650-3: 650-03"));
+        assert_eq!(conflict(&at_03, "700-01", "", "650-02 650-04"), None);
+        let repaired = root(&["P 650-03", "P 650-04"]);
+        assert_eq!(conflict(&repaired, "700-01", "", "650-03"), None);
+    }
+
+    #[test]
+    fn revision_zero_means_every_revision() {
+        let at_03 = root(&["P 650-03"]);
+        assert_eq!(
+            conflict(&at_03, "700-01", "", "650-00").as_deref(),
+            Some("incoming names 650-00: 650-03")
+        );
+        assert_eq!(conflict(&at_03, "700-01", "", "651-00"), None);
+        let names_all = root(&["P 650-03 incompat 700-0"]);
+        assert_eq!(conflict(&names_all, "700-09", "", "").as_deref(), Some("650-03 names 700-0"));
+    }
+
+    #[test]
+    fn what_an_applied_patch_contains_by_obsoletion_conflicts() {
+        let contains = root(&["P 680-01 obsoletes 650-03"]);
+        assert_eq!(
+            conflict(&contains, "700-01", "", "650-03").as_deref(),
+            Some("incoming names 650-03: 680-01")
+        );
+        assert_eq!(conflict(&contains, "700-01", "", "650-02"), None);
+    }
+
+    #[test]
+    fn an_applied_patch_may_refuse_the_incoming_one() {
+        let idr = root(&["SUNWnfsckr IDR148363-26 requires 147441-26 incompat 147441-27"]);
+        assert_eq!(conflict(&idr, "147441-27", "", "").as_deref(), Some("IDR148363-26 names 147441-27"));
+        assert_eq!(conflict(&idr, "147441-28", "", ""), None);
+        assert_eq!(
+            conflict(&idr, "150400-01", "147441-27", "").as_deref(),
+            Some("IDR148363-26 names 147441-27")
+        );
+    }
+
+    #[test]
+    fn a_superseded_patch_has_no_say_and_a_patch_none_against_itself() {
+        let superseded = root(&["P 650-03 incompat 700-01", "P 650-04"]);
+        assert_eq!(conflict(&superseded, "700-01", "", ""), None);
+        let itself = root(&["P 650-03 obsoletes 640-01 incompat 640-01 650-03"]);
+        assert_eq!(conflict(&itself, "650-03", "640-01", "640-01 650-00"), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Values that say what a patch is: ids, lists, obsoletion counts, records, and the relations between them.
+//!
+//! Nothing here opens a file or knows a file format beyond the text of a single parameter's value. What is applied
+//! comes from the parameters of the installed packages ([`Applied`]), what is offered from those of a sparse
+//! package ([`Delivered`]); [`AppliedPatches`] answers every question that the rules of patchadd(1M) and
+//! patchrm(1M) ask about a root. Exit codes and messages are made elsewhere from these answers.
+
+mod applied;
+mod conflict;
+mod delivered;
+mod id;
+mod info;
+mod list;
+mod obsoletes;
+mod provision;
+mod relation;
+mod requirement;
+
+pub use applied::{Applied, AppliedError};
+pub use conflict::Conflict;
+pub use delivered::{Delivered, DeliveredError};
+pub use id::{PatchId, PatchIdError};
+pub use info::{Installed, PatchInfo};
+pub use list::{PatchList, PatchListError};
+pub use obsoletes::{Obsoletes, ObsoletesError};
+pub use provision::Unmet;
+pub use relation::{AppliedPatch, AppliedPatches, Obsoletion, Standing, Superseded};
+pub use requirement::{Requirement, Requirements, RequirementsError};

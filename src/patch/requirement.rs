@@ -1,0 +1,224 @@
+//! What a patch needs: the value of `SUNW_REQUIRES` and of the `Requires:` part of a `PATCH_INFO` line.
+//!
+//! Mostly plain ids; alternatives `( a | b )` have been seen and are kept. Whether a requirement is met is decided
+//! by [`super::AppliedPatches`].
+
+use super::list::words;
+use super::{PatchId, PatchIdError, PatchList};
+use std::fmt;
+
+/// One thing that a patch needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Requirement {
+    /// This patch, at this or a later revision.
+    One(PatchId),
+    /// Any one of these; never fewer than two.
+    AnyOf(Vec<PatchId>),
+}
+
+/// Everything that a patch needs, in order, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements(Vec<Requirement>);
+
+/// Why a value is not a list of requirements.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequirementsError {
+    /// A word is not a patch id.
+    #[error(transparent)]
+    Id(#[from] PatchIdError),
+    /// Parentheses or bars are not of the form `( a | b )`.
+    #[error("<{0}> is not a list of required patches: alternatives are written `( a | b )`")]
+    Alternatives(String),
+    /// There are more entries than any root has patches.
+    #[error("a list of required patches has more than {} entries", PatchList::LIMIT)]
+    TooMany,
+}
+
+impl Requirement {
+    /// The patches of which any one meets it.
+    pub fn ids(&self) -> &[PatchId] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::AnyOf(ids) => ids,
+        }
+    }
+
+    /// The requirement for any one of `ids`; none if there is no id.
+    fn any_of(ids: impl IntoIterator<Item = PatchId>) -> Option<Self> {
+        let mut ids: Vec<PatchId> = PatchList::from_iter(ids).iter().cloned().collect();
+        if ids.len() > 1 { Some(Self::AnyOf(ids)) } else { ids.pop().map(Self::One) }
+    }
+}
+
+impl Requirements {
+    /// Reads ids and alternatives, separated by blanks, commas or both.
+    pub fn parse(value: &str, separator: &str) -> Result<Self, RequirementsError> {
+        let malformed = || {
+            let shown = value.chars().take(200).flat_map(char::escape_debug).collect();
+            RequirementsError::Alternatives(shown)
+        };
+        let (mut all, mut count, mut rest) = (Vec::new(), 0, value);
+        while !rest.is_empty() {
+            let (plain, group) = match rest.split_once('(') {
+                Some((plain, tail)) => {
+                    let (group, tail) = tail.split_once(')').ok_or_else(malformed)?;
+                    rest = tail;
+                    (plain, Some(group))
+                }
+                None => (std::mem::take(&mut rest), None),
+            };
+            if plain.contains([')', '|']) {
+                return Err(malformed());
+            }
+            for word in words(plain) {
+                count += 1;
+                all.push(Requirement::One(PatchId::parse(word, separator)?));
+            }
+            if let Some(group) = group {
+                let ids = alternatives(group, separator)?.ok_or_else(malformed)?;
+                count += ids.len();
+                all.extend(Requirement::any_of(ids));
+            }
+            if count > PatchList::LIMIT {
+                return Err(RequirementsError::TooMany);
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Reads what is legible of a record made by someone else. Where parentheses do not make sense, every id that
+    /// can be read counts as needed.
+    pub(super) fn parse_legible(value: &str, separator: &str) -> Self {
+        Self::parse(value, separator).unwrap_or_else(|_| {
+            let words = value.split(|c: char| c.is_ascii_whitespace() || ",()|".contains(c));
+            PatchList::parse_legible(words, separator).iter().cloned().map(Requirement::One).collect()
+        })
+    }
+
+    /// The requirements in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Requirement> {
+        self.0.iter()
+    }
+
+    /// Whether nothing is needed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The requirements joined with `glue`: listings such as showrev(1M) use `, `.
+    pub fn joined(&self, glue: &str) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(glue)
+    }
+}
+
+/// The ids between two parentheses; none where they are not at least two, with a bar between each and the next.
+fn alternatives(group: &str, separator: &str) -> Result<Option<Vec<PatchId>>, PatchIdError> {
+    let mut ids = Vec::new();
+    for alternative in group.split('|') {
+        let mut words = alternative.split_ascii_whitespace();
+        let (Some(word), None) = (words.next(), words.next()) else {
+            return Ok(None);
+        };
+        ids.push(PatchId::parse(word, separator)?);
+    }
+    Ok((ids.len() > 1).then_some(ids))
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(id) => id.fmt(f),
+            Self::AnyOf(ids) => {
+                let ids: Vec<&str> = ids.iter().map(PatchId::as_str).collect();
+                write!(f, "( {} )", ids.join(" | "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Requirements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.joined(" "))
+    }
+}
+
+impl<'a> IntoIterator for &'a Requirements {
+    type Item = &'a Requirement;
+    type IntoIter = std::slice::Iter<'a, Requirement>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<Requirement> for Requirements {
+    fn from_iter<I: IntoIterator<Item = Requirement>>(requirements: I) -> Self {
+        let mut all = Self::default();
+        all.extend(requirements);
+        all
+    }
+}
+
+impl Extend<Requirement> for Requirements {
+    fn extend<I: IntoIterator<Item = Requirement>>(&mut self, requirements: I) {
+        let mut seen: std::collections::HashSet<Requirement> = self.0.iter().cloned().collect();
+        self.0.extend(requirements.into_iter().filter(|requirement| seen.insert(requirement.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Requirements {
+        Requirements::parse(text, "-").unwrap()
+    }
+
+    #[test]
+    fn plain_ids_and_alternatives_stand_side_by_side() {
+        let all = read("850-01,(900-01|901-02) 850-1 ( 7-1 | 7-01 )");
+        let id = |text| PatchId::new(text).unwrap();
+        let expected = [
+            Requirement::One(id("850-01")),
+            Requirement::AnyOf(vec![id("900-01"), id("901-02")]),
+            Requirement::One(id("7-1")),
+        ];
+        assert_eq!(all.iter().cloned().collect::<Vec<_>>(), expected);
+        assert_eq!(all.to_string(), "850-01 ( 900-01 | 901-02 ) 7-1");
+        assert_eq!(all.joined(", "), "850-01, ( 900-01 | 901-02 ), 7-1");
+    }
+
+    #[test]
+    fn other_uses_of_parentheses_are_errors() {
+        for text in
+            ["(", ")", "1-1 | 2-1", "( 1-1 )", "()", "( 1-1 | )", "( 1-1, 2-1 )", "( 1-1 2-1 )", "(1-1|2-1"]
+        {
+            let error = Requirements::parse(text, "-").unwrap_err();
+            assert_eq!(error, RequirementsError::Alternatives(text.to_owned()));
+        }
+        for text in ["( 1-1 | ( 2-1 | 3-1 ) )", "( x | 2-1 )", "x"] {
+            assert!(Requirements::parse(text, "-").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_made_by_someone_else_gives_what_is_legible() {
+        let all = Requirements::parse_legible("( 1-1 & 2-1 ) junk 3-01", "-");
+        assert_eq!(all.to_string(), "1-1 2-1 3-01");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(text in "([a-c][0-9]?-[0-9] |\\( [a-c]-1 \\| [d-f]-2 \\) ){0,8}") {
+            let all = read(&text);
+            prop_assert_eq!(read(&all.to_string()), all);
+        }
+
+        #[test]
+        fn reading_never_panics(text in "[ab(|)1,. -]{0,30}") {
+            let _ = Requirements::parse(&text, "-");
+            let _ = Requirements::parse_legible(&text, "-");
+        }
+    }
+}
