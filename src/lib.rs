@@ -2,4 +2,5 @@
 pub mod format;
 pub mod package;
 pub mod patch;
+pub mod plan;
 pub mod root;

@@ -8,24 +8,11 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use crate::package::{Ftype, Object, ObjectPath, Owner, OwnerStatus, PkgInst, unescape};
+use crate::package::{Ftype, Line, Object, ObjectPath, Owner, OwnerStatus, PkgInst, unescape};
 
 use super::FieldError;
 use super::fields::{self, Fields, is_blank};
 use super::lines::{Found, LineTooLong, read_line};
-
-/// One object of the database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where it is.
-    pub path: ObjectPath,
-    /// The volume number that old tools could put between path and type.
-    pub volume: Option<u32>,
-    /// What it is.
-    pub object: Object,
-    /// Who owns it, in order of installation; never empty in a file.
-    pub owners: Vec<Owner>,
-}
 
 /// Why a database cannot be read or merged.
 #[derive(Debug, thiserror::Error)]

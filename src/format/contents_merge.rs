@@ -11,9 +11,9 @@ use std::iter::Peekable;
 
 use chrono::NaiveDateTime;
 
-use crate::package::{ObjectPath, PkgInst};
+use crate::package::{Line, ObjectPath, PkgInst};
 
-use super::contents::{ContentsError, Line, Reader, is_comment, key_of};
+use super::contents::{ContentsError, Reader, is_comment, key_of};
 
 /// The most lines that [`merge_unsorted`] takes into memory.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;

@@ -4,11 +4,19 @@
 //! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
 
 pub mod checksum;
+pub mod compress;
 pub mod contents;
 pub mod contents_merge;
+pub mod cpio;
+pub mod datastream;
+pub mod envelope;
 mod fields;
 pub mod lines;
+pub mod manifest;
 pub mod params;
 pub mod pkgmap;
+
+#[cfg(test)]
+mod realdata_binary_tests;
 
 pub use fields::FieldError;

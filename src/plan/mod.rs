@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::format::contents::Trailer;
+use crate::format::contents_merge::Trailer;
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Entry;
 use crate::package::{

@@ -1,0 +1,263 @@
+//! Reading a datastream: first what it holds, then part after part, member after member.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+
+use super::{DatastreamError, END_OF_HEADER, LARGEST_PKGINFO, LARGEST_PKGMAP, MAGIC, Package};
+use crate::format::cpio::{self, CpioError};
+use crate::package::{PackagePath, PkgInst};
+
+const BLOCK: usize = 512;
+
+/// The longest header text, in bytes.
+const LONGEST_HEADER: usize = 1 << 20;
+
+/// A datastream that is being read. [`Read`] gives the data of the current member; its errors are
+/// [`DatastreamError`]s inside [`io::Error`].
+///
+/// The input is read in small pieces around headers: give it a buffer.
+#[derive(Debug)]
+pub struct Reader<R> {
+    archive: cpio::Reader<R>,
+    packages: Vec<Package>,
+    signature: Option<Vec<u8>>,
+    part: Option<Part>,
+    last: Option<Vec<u8>>,
+}
+
+/// Which part of which package an archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Index into [`Reader::packages`].
+    pub package: usize,
+    /// Number of the part, from 1.
+    pub part: u32,
+}
+
+/// A member of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is below the package directory, such as `reloc/bin/x`; relative, without `.` and `..`.
+    pub path: PackagePath,
+    /// What the archive says about it; the name in it is as the archive has it.
+    pub header: cpio::Header,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads the header text and the first archive.
+    pub fn open(mut input: R) -> Result<Self, DatastreamError> {
+        let packages = header(&mut input)?;
+        let archive = cpio::Reader::new(input);
+        let mut reader = Self { archive, packages, signature: None, part: None, last: None };
+        reader.read_package_files()?;
+        Ok(reader)
+    }
+
+    /// The packages, in the order of the stream.
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, not verified here.
+    pub fn signature(&self) -> Option<&[u8]> {
+        self.signature.as_deref()
+    }
+
+    /// Goes to the next part, past what is unread of the present one. None behind the last.
+    pub fn next_part(&mut self) -> Result<Option<Part>, DatastreamError> {
+        self.finish_archive()?;
+        let next = match self.part {
+            None => Part { package: 0, part: 1 },
+            Some(Part { package, part }) if self.packages.get(package).is_some_and(|p| part < p.parts) => {
+                Part { package, part: part + 1 }
+            }
+            Some(Part { package, .. }) => Part { package: package.saturating_add(1), part: 1 },
+        };
+        self.last = None;
+        self.part = Some(next);
+        Ok(self.part.filter(|part| part.package < self.packages.len()))
+    }
+
+    /// Goes to the next member of the part. None at its end, and before the first part.
+    pub fn next_member(&mut self) -> Result<Option<Member>, DatastreamError> {
+        if self.part.is_none_or(|part| part.package >= self.packages.len()) {
+            return Ok(None);
+        }
+        self.member()
+    }
+
+    /// The input, standing behind what was read.
+    pub fn into_inner(self) -> R {
+        self.archive.into_inner()
+    }
+
+    fn finish_archive(&mut self) -> Result<(), DatastreamError> {
+        if self.part.is_none_or(|part| part.package < self.packages.len()) {
+            while self.member()?.is_some() {}
+            self.archive.next_archive().map_err(|source| self.damaged(source))?;
+        }
+        Ok(())
+    }
+
+    /// The next member of whatever archive this is; `.` itself is passed over.
+    fn member(&mut self) -> Result<Option<Member>, DatastreamError> {
+        loop {
+            let next = self.archive.next_member();
+            let Some(header) = next.map_err(|source| self.damaged(source))? else { return Ok(None) };
+            self.last = Some(header.name.clone());
+            if header.is_directory() && matches!(&header.name[..], b"." | b"./") {
+                continue;
+            }
+            if header.name.first() == Some(&b'/') {
+                return Err(DatastreamError::AbsoluteName { archive: self.place(), name: header.shown() });
+            }
+            let path = PackagePath::new(&header.name)
+                .map_err(|source| DatastreamError::Name { archive: self.place(), source })?;
+            return Ok(Some(Member { path, header }));
+        }
+    }
+
+    fn read_package_files(&mut self) -> Result<(), DatastreamError> {
+        let index: HashMap<Vec<u8>, usize> =
+            self.packages.iter().map(|p| p.inst.as_str().into()).zip(0..).collect();
+        let mut found = vec![[false; 2]; self.packages.len()];
+        let mut room = LARGEST_PKGMAP;
+        while let Some(Member { path, header }) = self.member()? {
+            if path.as_bytes() == b"signature" {
+                if header.size > LARGEST_PKGINFO {
+                    return Err(DatastreamError::Signature { size: header.size });
+                }
+                self.signature = Some(self.data()?);
+                continue;
+            }
+            let mut parts = path.as_bytes().splitn(2, |&byte| byte == b'/');
+            let Some(&at) = parts.next().and_then(|package| index.get(package)) else { continue };
+            let (file, largest) = match parts.next() {
+                Some(b"pkginfo") => ("pkginfo", room.min(LARGEST_PKGINFO)),
+                Some(b"pkgmap") => ("pkgmap", room),
+                _ => continue,
+            };
+            let (Some(package), Some(met)) = (self.packages.get(at), found.get_mut(at)) else { continue };
+            let met = if file == "pkginfo" { &mut met[0] } else { &mut met[1] };
+            let refused =
+                |reason| Err(DatastreamError::PackageFile { package: package.inst.clone(), file, reason });
+            if !header.is_file() {
+                return refused("is not a regular file");
+            }
+            if std::mem::replace(met, true) {
+                return refused("comes twice");
+            }
+            if header.size > largest {
+                return refused("is too large");
+            }
+            room -= header.size;
+            let data = self.data()?;
+            if let Some(package) = self.packages.get_mut(at) {
+                *(if file == "pkginfo" { &mut package.pkginfo } else { &mut package.pkgmap }) = data;
+            }
+        }
+        for (package, [pkginfo, pkgmap]) in self.packages.iter().zip(found) {
+            let file = if pkginfo { "pkgmap" } else { "pkginfo" };
+            if !(pkginfo && pkgmap) {
+                let package = package.inst.clone();
+                return Err(DatastreamError::PackageFile { package, file, reason: "is missing" });
+            }
+        }
+        Ok(())
+    }
+
+    /// All data of a member whose size has been found tolerable.
+    fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
+        let mut data = Vec::new();
+        self.read_to_end(&mut data)?;
+        Ok(data)
+    }
+
+    fn damaged(&self, source: CpioError) -> DatastreamError {
+        let last = self.last.as_ref().map(|name| name.escape_ascii().to_string());
+        DatastreamError::Archive { archive: self.place(), last, source }
+    }
+
+    fn place(&self) -> String {
+        let part = self.part.and_then(|at| Some((self.packages.get(at.package)?, at.part)));
+        match part {
+            None => "datastream table of contents".to_owned(),
+            Some((package, _)) if package.parts == 1 => format!("package {}", package.inst),
+            Some((package, part)) => format!("package {}, part {part}", package.inst),
+        }
+    }
+}
+
+impl<R: Read> Read for Reader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.archive.read(buffer).map_err(|error| self.damaged(error.into()).into())
+    }
+}
+
+/// Reads the header text: whole blocks, up to the one with the end mark.
+fn header(input: &mut impl Read) -> Result<Vec<Package>, DatastreamError> {
+    let bad = |reason: &str| DatastreamError::Header(reason.to_owned());
+    let mut text = Vec::new();
+    let end = loop {
+        let before = text.len();
+        if input.take(BLOCK as u64).read_to_end(&mut text)? < BLOCK {
+            let error = bad("it ends before `# end of header`");
+            return Err(if text.starts_with(MAGIC) { error } else { DatastreamError::NotADatastream });
+        }
+        if !text.starts_with(MAGIC) {
+            return Err(DatastreamError::NotADatastream);
+        }
+        let from = before.saturating_sub(END_OF_HEADER.len());
+        let found = text.get(from..).and_then(|tail| find(tail, END_OF_HEADER));
+        if let Some(at) = found {
+            break from + at;
+        }
+        if text.len() >= LONGEST_HEADER {
+            return Err(bad("it is longer than 1 MiB"));
+        }
+    };
+    let (lines, padding) = text.split_at(end);
+    if padding.iter().skip(END_OF_HEADER.len()).any(|&byte| byte != 0) {
+        return Err(bad("the header is not padded to a multiple of 512 bytes"));
+    }
+    let mut packages = Vec::new();
+    for line in lines.split(|&byte| byte == b'\n') {
+        if let Some(package) = entry(line)? {
+            packages.push(package);
+        }
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = packages.iter().find(|package: &&Package| !names.insert(&package.inst)) {
+        return Err(bad(&format!("package {} comes twice", twice.inst)));
+    }
+    if packages.is_empty() {
+        return Err(bad("it names no package"));
+    }
+    Ok(packages)
+}
+
+/// A line `pkginst parts max-blocks …`; what follows (the parts on each volume) is of no use to a stream. None for
+/// blank lines and comments.
+fn entry(line: &[u8]) -> Result<Option<Package>, DatastreamError> {
+    let bad = |reason| DatastreamError::Header(format!("{reason} in line <{}>", line.escape_ascii()));
+    let line = std::str::from_utf8(line).map_err(|_| bad("stray bytes"))?;
+    if line.starts_with('#') {
+        return Ok(None);
+    }
+    let mut fields = line.split_ascii_whitespace();
+    let Some(inst) = fields.next() else { return Ok(None) };
+    let inst = PkgInst::new(inst)?;
+    let mut number = |what| {
+        let field = fields.next().and_then(|field| field.parse::<u64>().ok());
+        field.ok_or_else(|| bad(what))
+    };
+    let parts = number("no number of parts")?;
+    let max_blocks = number("no size")?;
+    let parts = u32::try_from(parts).ok().filter(|&parts| parts > 0);
+    let parts = parts.ok_or_else(|| bad("impossible number of parts"))?;
+    Ok(Some(Package { inst, parts, max_blocks, pkginfo: Vec::new(), pkgmap: Vec::new() }))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,95 @@
+//! Writing a datastream, reproducibly: header and first archive at once, then one archive per part.
+
+use std::io::{Read, Write};
+
+use super::{DatastreamError, END_OF_HEADER, MAGIC, Package};
+use crate::format::cpio::{self, BLOCK, CpioError, Form, Header};
+use crate::package::PkgInst;
+
+/// A datastream between two parts. It becomes a [`PartWriter`] and back until all announced parts are written.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    /// Whose parts the archives are, in order.
+    parts: Vec<(PkgInst, u32)>,
+    written: usize,
+}
+
+/// A datastream in the middle of a part.
+#[derive(Debug)]
+pub struct PartWriter<W> {
+    archive: cpio::Writer<W>,
+    parts: Vec<(PkgInst, u32)>,
+    written: usize,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the header and the first archive; `mtime` (seconds since 1970) is the time of the files in it.
+    pub fn new(mut out: W, packages: &[Package], mtime: i64) -> Result<Self, DatastreamError> {
+        let mut text = MAGIC.to_vec();
+        for Package { inst, parts, max_blocks, .. } in packages {
+            text.extend_from_slice(format!("\n{inst} {parts} {max_blocks}").as_bytes());
+        }
+        text.extend_from_slice(END_OF_HEADER);
+        let length = (text.len() as u64).next_multiple_of(BLOCK);
+        text.resize(usize::try_from(length).unwrap_or(text.len()), 0);
+        out.write_all(&text)?;
+
+        let mut archive = cpio::Writer::new(out, Form::Newc);
+        for package in packages {
+            for (file, data) in [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)] {
+                let name = format!("{}/{file}", package.inst);
+                let header = Header::file(name.as_bytes(), 0o644, mtime, data.len() as u64);
+                archive.member(&header, &data[..]).map_err(|source| contents_error(source, &name))?;
+            }
+        }
+        let out = archive.finish().map_err(|source| contents_error(source, "the trailer"))?;
+        let parts = packages.iter().flat_map(|p| (1..=p.parts).map(|part| (p.inst.clone(), part))).collect();
+        Ok(Self { out, parts, written: 0 })
+    }
+
+    /// Begins the archive of the next part, in the order of the packages; odc where a member is too large for newc
+    /// (see [`Form::for_size`]).
+    pub fn begin_part(self, form: Form) -> Result<PartWriter<W>, DatastreamError> {
+        let Self { out, parts, written } = self;
+        if written >= parts.len() {
+            return Err(DatastreamError::Parts { announced: parts.len(), written: written + 1 });
+        }
+        Ok(PartWriter { archive: cpio::Writer::new(out, form), parts, written: written + 1 })
+    }
+
+    /// Ends the stream and gives the output back (not flushed); an error if a part is missing.
+    pub fn finish(self) -> Result<W, DatastreamError> {
+        if self.written < self.parts.len() {
+            return Err(DatastreamError::Parts { announced: self.parts.len(), written: self.written });
+        }
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> PartWriter<W> {
+    /// Writes a member; see [`cpio::Writer::member`]. Its name is relative to the package directory.
+    pub fn member(&mut self, header: &Header, data: impl Read) -> Result<(), DatastreamError> {
+        self.archive.member(header, data).map_err(|source| part_error(&self.parts, self.written, source))
+    }
+
+    /// Ends the archive.
+    pub fn finish(self) -> Result<Writer<W>, DatastreamError> {
+        let Self { archive, parts, written } = self;
+        let out = archive.finish().map_err(|source| part_error(&parts, written, source))?;
+        Ok(Writer { out, parts, written })
+    }
+}
+
+fn contents_error(source: CpioError, name: &str) -> DatastreamError {
+    let archive = format!("datastream table of contents, {name}");
+    DatastreamError::Archive { archive, last: None, source }
+}
+
+fn part_error(parts: &[(PkgInst, u32)], written: usize, source: CpioError) -> DatastreamError {
+    let archive = match parts.get(written.saturating_sub(1)) {
+        Some((inst, part)) => format!("package {inst}, part {part}"),
+        None => "datastream".to_owned(),
+    };
+    DatastreamError::Archive { archive, last: None, source }
+}
