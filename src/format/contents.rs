@@ -131,8 +131,10 @@ fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
 /// The path of a line as it stands there, escapes and all, without the target of a link. Cheap: it looks at no
 /// other field. Empty for a blank line; a comment gives its first word.
 pub fn path_of(line: &[u8]) -> &[u8] {
-    let end = line.iter().position(|&byte| byte == b'=' || is_blank(byte)).unwrap_or(line.len());
-    &line[..end]
+    let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
+    let path = &line[start..];
+    let end = path.iter().position(|&byte| byte == b'=' || is_blank(byte)).unwrap_or(path.len());
+    &path[..end]
 }
 
 /// The path of a line as it compares: without escapes, and normalised as an [`ObjectPath`] is. The file is sorted

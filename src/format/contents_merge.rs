@@ -104,15 +104,15 @@ pub fn merge_unsorted(
         if trailers.drops(raw) {
             continue;
         }
-        if is_comment(raw) {
-            comments.push(raw.to_vec());
-            continue;
+        let (raw, line) = (raw.to_vec(), old.line());
+        if line > MOST_UNSORTED_LINES {
+            return Err(ContentsError::TooMany { line });
         }
-        let raw = raw.to_vec();
-        if old.line() > MOST_UNSORTED_LINES {
-            return Err(ContentsError::TooMany { line: old.line() });
+        if is_comment(&raw) {
+            comments.push(raw);
+        } else {
+            loaded.push(Loaded { comments: std::mem::take(&mut comments), raw, line });
         }
-        loaded.push(Loaded { comments: std::mem::take(&mut comments), raw, line: old.line() });
     }
     loaded.sort_by(|a, b| key_of(&a.raw).cmp(&key_of(&b.raw)));
     let mut merger = Merger::new(out, edits);

@@ -3,20 +3,29 @@
 //! Each format is a pure pair of reader and writer over bytes, `Read` and `Write`. Nothing here opens a file, and
 //! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
 
+pub mod admin;
 pub mod checksum;
 pub mod compress;
 pub mod contents;
 pub mod contents_merge;
 pub mod cpio;
 pub mod datastream;
+pub mod deletes;
 pub mod envelope;
 mod fields;
 pub mod lines;
 pub mod manifest;
+pub mod obsoleted_by;
 pub mod params;
+pub mod patchinfo;
 pub mod pkgmap;
+pub mod readme;
+pub mod remote;
+pub mod response;
 
 #[cfg(test)]
 mod realdata_binary_tests;
+#[cfg(test)]
+mod realdata_tests;
 
 pub use fields::FieldError;

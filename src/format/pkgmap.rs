@@ -17,7 +17,7 @@ use super::lines::{LineTooLong, numbered};
 pub const MOST_ENTRIES: usize = 8_000_000;
 
 /// A package's list of objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkgmap {
     /// Number of parts (volumes), at least 1.
     pub parts: u32,

@@ -75,6 +75,7 @@ fn the_key_of_a_line_is_its_path_without_escapes_and_target() {
         (b"/a\\040b\t1 d none", b"/a\\040b", b"/a b"),
         (b"/a//b/./c/ d none", b"/a//b/./c/", b"/a/b/c"),
         (b"/ d none", b"/", b"/"),
+        (b" \t/a d none", b"/a", b"/a"),
         (b"/.login f none", b"/.login", b"/.login"),
         (b"garbage/ x", b"garbage/", b"garbage/"),
         (b"", b"", b""),

@@ -134,7 +134,7 @@ proptest! {
     fn whatever_is_written_is_read_back(
         objects in proptest::collection::vec((1u32..4, object(), proptest::collection::vec(1u8.., 1..30)), 0..8),
     ) {
-        let mut map = Pkgmap { parts: 3, max_blocks: 9, ..Pkgmap::default() };
+        let mut map = Pkgmap { parts: 3, max_blocks: 9, compressed_blocks: None, entries: Vec::new() };
         for (part, object, path) in objects {
             let new = |path: &PackagePath| map.entries.iter().all(|entry| entry.path != *path);
             if let Some(path) = PackagePath::new(&path).ok().filter(new) {

@@ -1,0 +1,329 @@
+//! admin(4): the answers an administrator gives in advance.
+//!
+//! The file has the syntax of pkginfo(4). A name that is missing, or has an empty value, is not set and behaves
+//! like `ask`. Names that admin(4) does not know come back as a list for a warning; a value that it does not know
+//! is an error, so that a misspelt `nocheck` is not taken for a question in the middle of a run (the classic tools
+//! do take it so). What an answer leads to is decided elsewhere.
+
+use crate::package::Params;
+
+/// What to do where a check finds something (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// `nocheck`: go on.
+    NoCheck,
+    /// `quit`: end without a change.
+    Quit,
+    /// `ask`: ask the user; an end where nobody can be asked.
+    #[default]
+    Ask,
+}
+
+/// What to do with an object that would be in conflict or setuid (`setuid`, `conflict`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alteration {
+    /// `nocheck`: go on.
+    NoCheck,
+    /// `quit`: end without a change.
+    Quit,
+    /// `nochange`: go on without the objects concerned (or without their set-id bits).
+    NoChange,
+    /// `ask`: ask the user.
+    #[default]
+    Ask,
+}
+
+/// What to do where the package is installed already (`instance`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Instance {
+    /// `quit`, formerly `newonly`: end without a change.
+    Quit,
+    /// `overwrite`: replace the one instance.
+    Overwrite,
+    /// `unique`: install another instance beside it.
+    Unique,
+    /// `ask`: ask the user.
+    #[default]
+    Ask,
+}
+
+/// Where relocatable packages go (`basedir`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Basedir {
+    /// `default`: the BASEDIR of the package.
+    Default,
+    /// `ask`: ask the user.
+    #[default]
+    Ask,
+    /// An absolute path, or one that begins with a `$VARIABLE` such as `$PKGINST`.
+    Path(Vec<u8>),
+}
+
+/// Whom request scripts run as where there is no user `install` (`rscriptalt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestUser {
+    /// `root`.
+    Root,
+    /// `noaccess`, or `nobody` where there is none.
+    #[default]
+    NoAccess,
+}
+
+/// A whole admin file. The default is a file in which nothing is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Users to be told, empty for nobody; none is a file that does not say: `root`.
+    pub mail: Option<Vec<String>>,
+    /// `instance`.
+    pub instance: Instance,
+    /// `partial`: the package is partially installed.
+    pub partial: Check,
+    /// `runlevel`: the run level is not one of ISTATES or RSTATES.
+    pub runlevel: Check,
+    /// `idepend`: a dependency is missing at installation.
+    pub idepend: Check,
+    /// `rdepend`: a package that stays depends on the one that is removed.
+    pub rdepend: Check,
+    /// `space`: the file systems are too small.
+    pub space: Check,
+    /// `setuid`: set-id programs are to be installed.
+    pub setuid: Alteration,
+    /// `conflict`: objects of other packages would be overwritten.
+    pub conflict: Alteration,
+    /// `action`: the package has scripts that run as root.
+    pub action: Check,
+    /// `authentication`: a signature cannot be verified. Only `nocheck` and `quit` can be written.
+    pub authentication: Check,
+    /// `basedir`.
+    pub basedir: Basedir,
+    /// `networktimeout`, in seconds.
+    pub network_timeout: Option<u32>,
+    /// `networkretries`.
+    pub network_retries: Option<u32>,
+    /// `keystore`: a directory.
+    pub keystore: Option<Vec<u8>>,
+    /// `proxy`: a URL.
+    pub proxy: Option<Vec<u8>>,
+    /// `rscriptalt`.
+    pub request_user: RequestUser,
+}
+
+/// A value that admin(4) does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("admin parameter {name}: <{value}> is none of {allowed}")]
+pub struct AdminError {
+    /// The parameter.
+    pub name: &'static str,
+    /// What it was given.
+    pub value: String,
+    /// What it may be given.
+    pub allowed: &'static str,
+}
+
+/// The words of an enumerated parameter, with what they mean.
+type Words<T> = &'static [(&'static str, T)];
+
+const CHECKS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit), ("ask", Check::Ask)];
+const AUTHENTICATIONS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit)];
+const ALTERATIONS: Words<Alteration> = &[
+    ("nocheck", Alteration::NoCheck),
+    ("quit", Alteration::Quit),
+    ("nochange", Alteration::NoChange),
+    ("ask", Alteration::Ask),
+];
+const INSTANCES: Words<Instance> = &[
+    ("quit", Instance::Quit),
+    ("newonly", Instance::Quit),
+    ("overwrite", Instance::Overwrite),
+    ("unique", Instance::Unique),
+    ("ask", Instance::Ask),
+];
+const REQUEST_USERS: Words<RequestUser> =
+    &[("root", RequestUser::Root), ("noaccess", RequestUser::NoAccess), ("nobody", RequestUser::NoAccess)];
+
+/// Every name of admin(4).
+const NAMES: [&str; 17] = [
+    "mail",
+    "instance",
+    "partial",
+    "runlevel",
+    "idepend",
+    "rdepend",
+    "space",
+    "setuid",
+    "conflict",
+    "action",
+    "authentication",
+    "basedir",
+    "networktimeout",
+    "networkretries",
+    "keystore",
+    "proxy",
+    "rscriptalt",
+];
+
+impl Admin {
+    /// Reads the parameters of an admin file; beside the answers, the names that admin(4) does not know.
+    pub fn from_params(params: &Params) -> Result<(Self, Vec<String>), AdminError> {
+        let unknown = params.iter().map(|(name, _)| name).filter(|name| !NAMES.contains(name));
+        let unknown = unknown.map(str::to_owned).collect();
+        let check = |name, allowed| word(params, name, CHECKS, allowed);
+        let checks = "nocheck, quit, ask";
+        let alterations = "nocheck, quit, nochange, ask";
+        let admin = Self {
+            mail: params.get("mail").map(users),
+            instance: word(params, "instance", INSTANCES, "quit, overwrite, unique, ask")?,
+            partial: check("partial", checks)?,
+            runlevel: check("runlevel", checks)?,
+            idepend: check("idepend", checks)?,
+            rdepend: check("rdepend", checks)?,
+            space: check("space", checks)?,
+            setuid: word(params, "setuid", ALTERATIONS, alterations)?,
+            conflict: word(params, "conflict", ALTERATIONS, alterations)?,
+            action: check("action", checks)?,
+            authentication: word(params, "authentication", AUTHENTICATIONS, "nocheck, quit")?,
+            basedir: basedir(params)?,
+            network_timeout: number(params, "networktimeout")?,
+            network_retries: number(params, "networkretries")?,
+            keystore: set(params, "keystore").map(<[u8]>::to_vec),
+            proxy: set(params, "proxy").map(<[u8]>::to_vec),
+            request_user: word(params, "rscriptalt", REQUEST_USERS, "root, noaccess, nobody")?,
+        };
+        Ok((admin, unknown))
+    }
+
+    /// The answers of the file `default` as systems deliver it; they hold where no admin file is named and there
+    /// is no such file.
+    pub fn delivered() -> Self {
+        Self {
+            mail: Some(Vec::new()),
+            instance: Instance::Unique,
+            authentication: Check::Quit,
+            basedir: Basedir::Default,
+            network_timeout: Some(60),
+            network_retries: Some(3),
+            keystore: Some(b"/var/sadm/security".to_vec()),
+            ..Self::default()
+        }
+    }
+}
+
+/// The value of a parameter that is there and not empty.
+fn set<'a>(params: &'a Params, name: &str) -> Option<&'a [u8]> {
+    params.get(name).filter(|value| !value.is_empty())
+}
+
+fn word<T: Copy + Default>(
+    params: &Params,
+    name: &'static str,
+    words: Words<T>,
+    allowed: &'static str,
+) -> Result<T, AdminError> {
+    let Some(value) = set(params, name) else {
+        return Ok(T::default());
+    };
+    let found = words.iter().find(|(word, _)| word.as_bytes() == value);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| error(name, value, allowed))
+}
+
+fn number(params: &Params, name: &'static str) -> Result<Option<u32>, AdminError> {
+    let Some(value) = set(params, name) else {
+        return Ok(None);
+    };
+    let number = super::fields::number(value, u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok());
+    number.map(Some).ok_or_else(|| error(name, value, "the numbers from 0"))
+}
+
+fn basedir(params: &Params) -> Result<Basedir, AdminError> {
+    match set(params, "basedir") {
+        None | Some(b"ask") => Ok(Basedir::Ask),
+        Some(b"default") => Ok(Basedir::Default),
+        Some(path) if path.starts_with(b"/") || path.starts_with(b"$") => Ok(Basedir::Path(path.to_vec())),
+        Some(value) => {
+            Err(error("basedir", value, "default, ask, an absolute path, a path from a $VARIABLE"))
+        }
+    }
+}
+
+fn users(value: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(value).split_whitespace().map(str::to_owned).collect()
+}
+
+fn error(name: &'static str, value: &[u8], allowed: &'static str) -> AdminError {
+    let shown = &value[..value.len().min(80)];
+    AdminError { name, value: shown.escape_ascii().to_string(), allowed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::params::ParamFile;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<(Admin, Vec<String>), AdminError> {
+        Admin::from_params(&ParamFile::parse(text.as_bytes()).unwrap().params())
+    }
+
+    #[test]
+    fn a_full_file_gives_every_answer() {
+        let text = "# ours\nmail=root adm\ninstance=overwrite\npartial=nocheck\nrunlevel=quit\nidepend=ask\n\
+            rdepend=nocheck\nspace=quit\nsetuid=nochange\nconflict=nocheck\naction=nocheck\nbasedir=/opt/$PKGINST\n\
+            networktimeout=5\nnetworkretries=0\nauthentication=nocheck\nkeystore=/k\nproxy=http://p\nrscriptalt=root\n";
+        let expected = Admin {
+            mail: Some(vec!["root".to_owned(), "adm".to_owned()]),
+            instance: Instance::Overwrite,
+            partial: Check::NoCheck,
+            runlevel: Check::Quit,
+            idepend: Check::Ask,
+            rdepend: Check::NoCheck,
+            space: Check::Quit,
+            setuid: Alteration::NoChange,
+            conflict: Alteration::NoCheck,
+            action: Check::NoCheck,
+            authentication: Check::NoCheck,
+            basedir: Basedir::Path(b"/opt/$PKGINST".to_vec()),
+            network_timeout: Some(5),
+            network_retries: Some(0),
+            keystore: Some(b"/k".to_vec()),
+            proxy: Some(b"http://p".to_vec()),
+            request_user: RequestUser::Root,
+        };
+        assert_eq!(read(text), Ok((expected, vec![])));
+    }
+
+    #[test]
+    fn what_is_absent_or_empty_is_asked() {
+        let (admin, _) = read("partial=\nbasedir=\nproxy=\n").unwrap();
+        assert_eq!(admin, Admin::default());
+        assert_eq!((admin.partial, admin.basedir), (Check::Ask, Basedir::Ask));
+        assert_eq!((read("").unwrap().0.mail, read("mail=").unwrap().0.mail), (None, Some(vec![])));
+    }
+
+    #[test]
+    fn the_delivered_file_says_what_is_built_in() {
+        let text = "mail=\ninstance=unique\npartial=ask\nrunlevel=ask\nidepend=ask\nrdepend=ask\nspace=ask\n\
+            setuid=ask\nconflict=ask\naction=ask\nnetworktimeout=60\nnetworkretries=3\nauthentication=quit\n\
+            keystore=/var/sadm/security\nproxy=\nbasedir=default\n";
+        assert_eq!(read(text), Ok((Admin::delivered(), vec![])));
+    }
+
+    #[test]
+    fn unknown_names_are_told_and_unknown_values_refused() {
+        assert_eq!(read("colour=blue\nMAIL=x\n").unwrap().1, ["colour", "MAIL"]);
+        let refused = read("partial=nochek\n").unwrap_err();
+        assert_eq!(refused.to_string(), "admin parameter partial: <nochek> is none of nocheck, quit, ask");
+        for text in
+            ["basedir=opt", "networktimeout=-1", "authentication=ask", "partial=nochange", "instance=x"]
+        {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(read("instance=newonly").unwrap().0.instance, Instance::Quit);
+    }
+
+    proptest! {
+        #[test]
+        fn no_values_make_it_panic(index in 0..NAMES.len(), value: Vec<u8>) {
+            let _ = Admin::from_params(&[(NAMES[index], value)].into_iter().collect());
+        }
+    }
+}

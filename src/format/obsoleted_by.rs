@@ -1,0 +1,84 @@
+//! `obsoleted_by`: the patches that obsolete the one whose save directory it lies in, one id per line.
+//!
+//! Reads words and writes words; whether a word is a patch id is for the patch values to say.
+
+use super::lines::{LineTooLong, numbered};
+
+/// The most patches in one file.
+const MOST_IDS: usize = 10_000;
+/// The longest id, in bytes.
+const LONGEST_ID: usize = 64;
+
+/// Why bytes are no list of patch ids.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObsoletedByError {
+    /// A line is no printable word of at most 64 bytes.
+    #[error("line {line}: not a patch id")]
+    Id {
+        /// Its number; the first is 1.
+        line: u64,
+    },
+    /// A line is too long.
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+    /// There are more than 10,000.
+    #[error("more than {MOST_IDS} patch ids")]
+    TooMany,
+}
+
+/// Reads the ids in the order of the file; one that is there twice comes once (Sun's scripts append blindly).
+pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
+    let mut ids: Vec<String> = Vec::new();
+    for line in numbered(text) {
+        let (line, content) = line?;
+        let id = content.trim_ascii();
+        if id.is_empty() {
+            continue;
+        }
+        let fits = id.len() <= LONGEST_ID && id.iter().all(u8::is_ascii_graphic);
+        let id = std::str::from_utf8(id).ok().filter(|_| fits).ok_or(ObsoletedByError::Id { line })?;
+        if ids.len() == MOST_IDS {
+            return Err(ObsoletedByError::TooMany);
+        }
+        if !ids.iter().any(|known| known == id) {
+            ids.push(id.to_owned());
+        }
+    }
+    Ok(ids)
+}
+
+/// The file.
+pub fn write(ids: &[impl AsRef<str>]) -> Vec<u8> {
+    ids.iter().flat_map(|id| [id.as_ref(), "\n"]).collect::<String>().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_come_once_and_in_order() {
+        assert_eq!(parse(b"103201-02\n 103202-01 \n\n103201-02\n").unwrap(), ["103201-02", "103202-01"]);
+        assert_eq!(write(&["103201-02", "103202-01"]), b"103201-02\n103202-01\n");
+    }
+
+    #[test]
+    fn what_is_no_word_is_refused_with_its_line() {
+        assert_eq!(parse(b"1-01\na b\n"), Err(ObsoletedByError::Id { line: 2 }));
+        assert_eq!(parse(&[b'1'; 65]), Err(ObsoletedByError::Id { line: 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_ids_come_back(ids in proptest::collection::btree_set("[!-~]{1,64}", 0..10)) {
+            let ids: Vec<String> = ids.into_iter().collect();
+            prop_assert_eq!(parse(&write(&ids)), Ok(ids));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `remote`: the pointer that a save directory holds where the undo archive lies elsewhere (`patchadd -B`).
+//!
+//! Four lines, as Sun's patch scripts write them and look for them; the round trip is exact. Other lines are
+//! ignored when read. Whether the archive is there is not looked at.
+
+use super::lines::{LineTooLong, numbered};
+
+/// The largest pointer file that is read, in bytes.
+const LARGEST_FILE: usize = 64 << 10;
+
+const HEADLINE: &[u8] = b"# Backout data stored remotely\n";
+
+/// What kind of place holds the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// `filesystem`: a directory.
+    Filesystem,
+    /// `removable`: a medium that has to be put in.
+    Removable,
+}
+
+/// What the archive is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// `active`: the patch can be backed out with it.
+    Active,
+    /// `obsolete`: another patch has obsoleted this one.
+    Obsolete,
+}
+
+/// Where an undo archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// TYPE.
+    pub medium: Medium,
+    /// `FIND_AT`: the path of the archive on the host, without newlines.
+    find_at: Vec<u8>,
+    /// STATE.
+    pub state: State,
+}
+
+/// Why bytes are no pointer file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    /// The file is larger than 64 KiB.
+    #[error("the file `remote` is larger than {LARGEST_FILE} bytes")]
+    TooLarge,
+    /// A line is too long.
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+    /// TYPE, `FIND_AT` or STATE is missing or has no known value.
+    #[error("the file `remote` has no usable {0}")]
+    Field(&'static str),
+}
+
+impl Remote {
+    /// A pointer to `find_at`, which must be a path: not empty, without newline and NUL.
+    pub fn new(medium: Medium, find_at: &[u8], state: State) -> Result<Self, RemoteError> {
+        let usable =
+            !find_at.is_empty() && find_at.len() <= 4095 && !find_at.iter().any(|b| b"\n\0".contains(b));
+        if usable {
+            Ok(Self { medium, find_at: find_at.to_vec(), state })
+        } else {
+            Err(RemoteError::Field("FIND_AT"))
+        }
+    }
+
+    /// Reads a pointer file. Of a name that occurs twice the first line counts.
+    pub fn parse(text: &[u8]) -> Result<Self, RemoteError> {
+        if text.len() > LARGEST_FILE {
+            return Err(RemoteError::TooLarge);
+        }
+        let (mut medium, mut find_at, mut state) = (None, None, None);
+        for line in numbered(text) {
+            let (_, line) = line?;
+            if let Some(value) = line.strip_prefix(b"TYPE=") {
+                medium.get_or_insert(value);
+            } else if let Some(value) = line.strip_prefix(b"FIND_AT=") {
+                find_at.get_or_insert(value);
+            } else if let Some(value) = line.strip_prefix(b"STATE=") {
+                state.get_or_insert(value);
+            }
+        }
+        let medium = match medium {
+            Some(b"filesystem") => Medium::Filesystem,
+            Some(b"removable") => Medium::Removable,
+            _ => return Err(RemoteError::Field("TYPE")),
+        };
+        let state = match state {
+            Some(b"active") => State::Active,
+            Some(b"obsolete") => State::Obsolete,
+            _ => return Err(RemoteError::Field("STATE")),
+        };
+        Self::new(medium, find_at.unwrap_or_default(), state)
+    }
+
+    /// `FIND_AT`: the path of the archive on the host.
+    pub fn find_at(&self) -> &[u8] {
+        &self.find_at
+    }
+
+    /// The file.
+    pub fn write(&self) -> Vec<u8> {
+        let medium = match self.medium {
+            Medium::Filesystem => "TYPE=filesystem\n",
+            Medium::Removable => "TYPE=removable\n",
+        };
+        let state = match self.state {
+            State::Active => "STATE=active\n",
+            State::Obsolete => "STATE=obsolete\n",
+        };
+        [HEADLINE, medium.as_bytes(), b"FIND_AT=", &self.find_at, b"\n", state.as_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_file_of_the_patch_scripts_comes_back() {
+        let text = b"# Backout data stored remotely\nTYPE=filesystem\n\
+            FIND_AT=/undo/103201-01/SUNWstuf/undo.Z\nSTATE=obsolete\n";
+        let mut remote = Remote::parse(text).unwrap();
+        assert_eq!(remote.find_at(), b"/undo/103201-01/SUNWstuf/undo.Z");
+        assert_eq!((remote.medium, remote.state), (Medium::Filesystem, State::Obsolete));
+        assert_eq!(remote.write(), text);
+        remote.state = State::Active;
+        assert!(remote.write().ends_with(b"\nSTATE=active\n"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (text, name) in [
+            (&b"FIND_AT=/x\nSTATE=active\n"[..], "TYPE"),
+            (b"TYPE=filesystem\nSTATE=active\n", "FIND_AT"),
+            (b"TYPE=filesystem\nFIND_AT=\nSTATE=active\n", "FIND_AT"),
+            (b"TYPE=filesystem\nFIND_AT=/x\nSTATE=gone\n", "STATE"),
+        ] {
+            assert_eq!(Remote::parse(text), Err(RemoteError::Field(name)));
+        }
+        assert_eq!(Remote::parse(&vec![b'\n'; LARGEST_FILE + 1]), Err(RemoteError::TooLarge));
+    }
+
+    #[test]
+    fn a_path_cannot_add_lines_of_its_own() {
+        assert!(Remote::new(Medium::Removable, b"/x\nSTATE=active", State::Obsolete).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_comes_back(path in proptest::collection::vec(any::<u8>(), 1..40), removable: bool) {
+            let medium = if removable { Medium::Removable } else { Medium::Filesystem };
+            if let Ok(remote) = Remote::new(medium, &path, State::Active) {
+                prop_assert_eq!(Remote::parse(&remote.write()), Ok(remote));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Remote::parse(&bytes);
+        }
+    }
+}
