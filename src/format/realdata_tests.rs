@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::admin::Admin;
-use super::contents::{Line, Reader, Record, is_comment};
+use super::contents::{Reader, Record, is_comment};
+use crate::package::Line;
 use super::contents_merge::{Edits, Trailer, merge};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;

@@ -4,6 +4,14 @@
 //! (`apply`, `back_out`, `install`, `remove`) are pure functions from what is delivered and what the root holds
 //! to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
+mod deletes;
+pub mod delivery;
+mod draft;
+mod links;
+mod objects;
+pub mod refusal;
+mod target;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
