@@ -4,3 +4,4 @@ pub mod package;
 pub mod patch;
 pub mod plan;
 pub mod root;
+pub mod source;

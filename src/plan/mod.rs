@@ -5,7 +5,6 @@
 //! to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
 mod deletes;
-pub mod delivery;
 mod draft;
 mod links;
 mod objects;

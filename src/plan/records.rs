@@ -9,7 +9,7 @@ use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, S
 use crate::patch::{PatchId, PatchList};
 
 use super::RecordChange;
-use super::delivery::PackageImage;
+use crate::source::PackageImage;
 use super::refusal::Reason;
 use super::scripts::is_kept;
 

@@ -3,10 +3,11 @@
 //! Stock patch scripts are no obstacle: their work is done natively. Any other procedure script cannot be run yet
 //! and refuses the package.
 
-use super::delivery::PackageImage;
+use crate::source::PackageImage;
 use super::refusal::Reason;
 use super::target::classes;
 use crate::package::Params;
+use crate::source::stock;
 
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] =
@@ -30,9 +31,9 @@ pub(super) fn is_kept(name: &str) -> bool {
 /// Refuses a package with scripts that would have to be run.
 pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
     let refuse = |script: String| {
-        Err(Reason::ScriptNotSupported { package: Some(image.abbreviation()), script })
+        Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
     };
-    if let Some(name) = image.install.keys().find(|name| is_script(name) && !image.stock.contains(*name)) {
+    if let Some((name, _)) = image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none()) {
         return refuse(format!("the script {name}"));
     }
     let of_class = |class: &String| {

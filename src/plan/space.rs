@@ -20,8 +20,7 @@ struct Need {
     inodes: u64,
 }
 
-/// Refuses where a file system is too small. `contents` is counted as `contents_size` bytes, since it is written
-/// anew as a whole.
+/// Refuses where a file system is too small. `extra` is what a package says it will need: path, bytes, objects.
 pub(super) fn check(
     inventory: &Inventory,
     changes: &[Change],

@@ -3,7 +3,7 @@
 use crate::format::pkgmap::Entry;
 use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst};
 
-use super::delivery::PackageImage;
+use crate::source::PackageImage;
 use super::refusal::{Problem, Reason};
 
 /// A package that is delivered, and the instance that it goes into.
