@@ -1,4 +1,5 @@
 //! patchadm
+pub mod database;
 pub mod format;
 pub mod package;
 pub mod patch;

@@ -230,16 +230,14 @@ pub fn decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let byte = tail.get(..2).filter(|_| first == b'%').and_then(|two| unhex(std::str::from_utf8(two).ok()?));
-        match byte.as_deref() {
-            Some(&[byte]) => {
-                out.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
+        let byte =
+            tail.get(..2).filter(|_| first == b'%').and_then(|two| unhex(std::str::from_utf8(two).ok()?));
+        if let Some(&[byte]) = byte.as_deref() {
+            out.push(byte);
+            rest = &tail[2..];
+        } else {
+            out.push(first);
+            rest = tail;
         }
     }
     out
@@ -254,7 +252,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     text.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
@@ -319,7 +317,15 @@ mod tests {
     }
 
     fn record(path: &str) -> ObjectRecord {
-        ObjectRecord { path: path.to_owned(), was: None, line: None, became: None, new_line: None, kept: false, member: None }
+        ObjectRecord {
+            path: path.to_owned(),
+            was: None,
+            line: None,
+            became: None,
+            new_line: None,
+            kept: false,
+            member: None,
+        }
     }
 
     #[test]

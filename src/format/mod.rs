@@ -13,6 +13,7 @@ pub mod datastream;
 pub mod deletes;
 pub mod envelope;
 mod fields;
+pub mod journal;
 pub mod lines;
 pub mod manifest;
 pub mod obsoleted_by;
@@ -20,12 +21,11 @@ pub mod params;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod readme;
-pub mod remote;
-pub mod response;
-
 #[cfg(test)]
 mod realdata_binary_tests;
 #[cfg(test)]
 mod realdata_tests;
+pub mod remote;
+pub mod response;
 
 pub use fields::FieldError;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::admin::Admin;
 use super::contents::{Reader, Record, is_comment};
-use crate::package::Line;
 use super::contents_merge::{Edits, Trailer, merge};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;
 use super::{deletes, obsoleted_by, readme, remote, response};
+use crate::package::Line;
 use crate::package::PkgInst;
 
 /// Lines of the excerpts that are no objects, each with what is said about it: paths that somebody looked for, and

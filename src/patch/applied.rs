@@ -116,6 +116,7 @@ impl Applied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn id(text: &str) -> PatchId {
         PatchId::new(text).unwrap()
@@ -236,5 +237,28 @@ mod tests {
             read("PATCH_OBSOLETES", "100-01"),
             "package ACMEweb: PATCH_OBSOLETES: <100-01> is not a patch id with the count of patches that obsolete it"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn counts_always_say_how_many_applied_patches_obsolete_an_id(
+            steps in prop::collection::vec((any::<bool>(), "[1-3]-[1-2]", "([1-3]-0?[1-2] ){0,3}"), 0..30),
+        ) {
+            let mut applied = Applied::none(package());
+            for (forward, patch, obsoletes) in steps {
+                if forward {
+                    applied.record(&id(&patch), obsoleting(&obsoletes));
+                } else {
+                    applied.back_out(&id(&patch));
+                }
+            }
+            for number in ["1-1", "1-2", "2-1", "2-2", "3-1", "3-2"] {
+                let says_so = |patch: &&PatchId| {
+                    applied.installed(patch).is_some_and(|info| info.obsoletes.contains(&id(number)))
+                };
+                let expected = applied.list.iter().filter(says_so).count();
+                prop_assert_eq!(applied.obsoletes.count(&id(number)) as usize, expected);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is taken from the name of a directory or from a README. That all packages of a patch name the same id
 //! is for the caller to check.
 
-use super::{PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError};
+use super::{Installed, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError};
 use crate::package::Params;
 use std::borrow::Cow;
 
@@ -81,6 +81,17 @@ impl Delivered {
         }))
     }
 
+    /// The record of this patch in the package, once it is applied at `date` (as date(1) prints it) by `host`.
+    pub fn installed(&self, date: &str, host: &str) -> Installed {
+        Installed {
+            date: date.to_owned(),
+            host: host.to_owned(),
+            obsoletes: self.obsoletes.clone(),
+            requires: self.requires.clone(),
+            incompatibles: self.incompatibles.clone(),
+        }
+    }
+
     /// Whether `SUNW_PATCH_PROPERTIES` has this word.
     pub fn has_property(&self, word: &str) -> bool {
         self.properties.iter().any(|property| property == word)
@@ -127,6 +138,11 @@ mod tests {
         assert_eq!(delivered.requires.to_string(), "850-01 ( 1-1 | 2-1 )");
         assert_eq!(delivered.incompatibles.to_string(), "120134-01");
         assert_eq!(delivered.properties, ["rebootafter", "nobackout", "odd"]);
+        assert_eq!(
+            delivered.installed("Fri Nov 20 06:37:39 UTC 2026", "web1").to_string(),
+            "Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 890-02 880-01 \
+             Requires: 850-01 ( 1-1 | 2-1 ) Incompatibles: 120134-01"
+        );
         assert!(delivered.has_property("nobackout") && !delivered.has_property("interactive"));
     }
 

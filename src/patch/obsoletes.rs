@@ -160,9 +160,7 @@ mod tests {
 
     #[test]
     fn garbage_is_named() {
-        for word in
-            ["100-01", "100-01@", "100-01@x", "100-01@-1", "100-01@+1", "@1", "100@1", "1-1@99999999999"]
-        {
+        for word in ["100-01", "100-01@", "100-01@x", "100-01@-1", "100-01@+1", "@1", "100@1", "1-1@100001"] {
             assert_eq!(
                 Obsoletes::parse(&format!("5-5@1 {word}"), "-"),
                 Err(ObsoletesError::Word(word.to_owned()))

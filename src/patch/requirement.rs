@@ -57,7 +57,7 @@ impl Requirements {
             let shown = value.chars().take(200).flat_map(char::escape_debug).collect();
             RequirementsError::Alternatives(shown)
         };
-        let (mut all, mut count, mut rest) = (Vec::new(), 0, value);
+        let (mut all, mut rest) = (Vec::new(), value);
         while !rest.is_empty() {
             let (plain, group) = match rest.split_once('(') {
                 Some((plain, tail)) => {
@@ -71,15 +71,13 @@ impl Requirements {
                 return Err(malformed());
             }
             for word in words(plain) {
-                count += 1;
                 all.push(Requirement::One(PatchId::parse(word, separator)?));
             }
             if let Some(group) = group {
                 let ids = alternatives(group, separator)?.ok_or_else(malformed)?;
-                count += ids.len();
                 all.extend(Requirement::any_of(ids));
             }
-            if count > PatchList::LIMIT {
+            if all.len() > PatchList::LIMIT {
                 return Err(RequirementsError::TooMany);
             }
         }
@@ -200,6 +198,13 @@ mod tests {
         for text in ["( 1-1 | ( 2-1 | 3-1 ) )", "( x | 2-1 )", "x"] {
             assert!(Requirements::parse(text, "-").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_of_requirements_has_a_limit() {
+        let text = |entries| "( 1-1 | 2-1 ) ".repeat(entries);
+        assert!(Requirements::parse(&text(PatchList::LIMIT), "-").is_ok());
+        assert_eq!(Requirements::parse(&text(PatchList::LIMIT + 1), "-"), Err(RequirementsError::TooMany));
     }
 
     #[test]

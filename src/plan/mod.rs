@@ -18,7 +18,8 @@ use crate::format::contents_merge::Trailer;
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat, Xattrs,
+    Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat,
+    Xattrs,
 };
 
 /// Everything that one run changes in a root.

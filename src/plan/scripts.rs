@@ -37,8 +37,9 @@ pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
         return refuse(format!("the script {name}"));
     }
     let of_class = |class: &String| {
-        let mut entries = image.pkgmap.entries.iter();
-        entries.any(|entry| entry.object.class == *class && entry.object.ftype.is_regular())
+        // a stock script under the name of the class copies as we do
+        !image.install.contains_key(&format!("i.{class}"))
+            && image.files().any(|entry| entry.object.class == *class)
     };
     let scripted = classes(&image.params)
         .into_iter()

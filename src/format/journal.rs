@@ -1,0 +1,526 @@
+//! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
+//!
+//! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
+//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The header names length and SHA-256 of
+//! the lines, and how many of them readers of the package database need (the leading `db` part). Whether a run is
+//! in progress, and which way it ended, is in the sectors alone: one sector is written at once or not at all.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use super::manifest::{decode, encode};
+use crate::package::{Digest, Inode, ObjectPath, Timestamp};
+
+/// The version that is written; a reader refuses a higher one.
+pub const VERSION: u32 = 1;
+/// Bytes of a sector.
+pub const SECTOR: usize = 512;
+/// Bytes of the sectors together: where the lines begin.
+pub const HEAD: usize = 8 * SECTOR;
+
+/// Places of the sectors. 1 and 2 are reserved for the progress of scripts, 5 to 7 are blank.
+const HEADER: usize = 0;
+const OUTCOME: usize = 3;
+const DONE: usize = 4;
+
+/// The name of a run: `<number>-<16 hexadecimal digits>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// One more than that of the run before.
+    pub number: u64,
+    /// Random, so that two roots that were copied from each other do not share runs.
+    pub nonce: u64,
+}
+
+impl Run {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, nonce) = text.split_once('-')?;
+        if nonce.len() != 16 {
+            return None;
+        }
+        Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.number, self.nonce)
+    }
+}
+
+/// The header sector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run, as text.
+    pub run: String,
+    /// The command that made it.
+    pub command: String,
+    /// The marker of the root: 16 hexadecimal digits, random with its first journal, handed on ever since.
+    pub root: String,
+    /// Bytes of all lines.
+    pub lines: u64,
+    /// SHA-256 of all lines.
+    pub sha256: String,
+    /// Bytes of the leading lines that readers of the database need.
+    pub db: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is as after.
+    Commit,
+    /// Everything is as before.
+    RolledBack,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutcomeSector {
+    outcome: Outcome,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DoneSector {
+    done: bool,
+}
+
+/// What the sectors say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The header.
+    pub header: Header,
+    /// How the run ended; none while it is in progress.
+    pub outcome: Option<Outcome>,
+    /// Whether it is also tidied up.
+    pub done: bool,
+}
+
+impl Head {
+    /// Whether the switch may be half done: recovery rolls back, readers take the old records.
+    pub fn is_open(&self) -> bool {
+        self.outcome.is_none() && !self.done
+    }
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// A set of targets that can be renamed from one stage. These lines come first.
+    Domain(Domain),
+    /// An undo archive of the run.
+    Archive(Archive),
+    /// A change of one name.
+    Op(Box<Op>),
+}
+
+/// A domain: its stage, by a path and a marker file, never by a device number (those change at boot).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Its topmost directory inside the root: where it is mounted.
+    #[serde(with = "path_text")]
+    pub top: ObjectPath,
+    /// The stage directory of the run.
+    #[serde(with = "path_text")]
+    pub stage: ObjectPath,
+}
+
+/// Where an undo archive of the run is found when an object must be rebuilt from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Where it is when it is published, inside the root; none for one that is kept elsewhere.
+    #[serde(with = "path_text::option", default)]
+    pub path: Option<ObjectPath>,
+    /// Where it is staged.
+    #[serde(with = "path_text::option", default)]
+    pub staged: Option<ObjectPath>,
+    /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outside: Option<String>,
+}
+
+/// What happens to one name. Paths are physical: no symbolic link among their parents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// What happens.
+    pub kind: OpKind,
+    /// The target.
+    #[serde(with = "path_text")]
+    pub path: ObjectPath,
+    /// For `move`: the name it gets.
+    #[serde(with = "path_text::option", default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ObjectPath>,
+    /// Which domain, counted from 0.
+    pub domain: usize,
+    /// Its name in the stage, relative to it (`o/17`, `db/2`).
+    pub stage: String,
+    /// The object before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Identity>,
+    /// The object after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Identity>,
+    /// Whether it is a record of the package database.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub db: bool,
+    /// For a new directory: it is staged with its contents, and goes back as a whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
+    /// Where the old object is in an undo archive of the run: number of the archive, escaped member name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<(usize, String)>,
+}
+
+/// The kinds of [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpKind {
+    /// A name that is not there gets the staged object.
+    Add,
+    /// The staged object and the live one are exchanged.
+    Replace,
+    /// The live object goes into the stage.
+    Delete,
+    /// A live name becomes another one.
+    Move,
+    /// An existing directory gets other attributes.
+    Attr,
+    /// A directory is removed after the commit, if it is empty.
+    Rmdir,
+}
+
+/// What tells an object from any other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// File type: the letter of find(1) `-type`.
+    pub file_type: char,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Inode and birth time.
+    pub inode: Inode,
+    /// SHA-256 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Target of a symbolic link, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xattrs: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// A whole journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The sectors.
+    pub head: Head,
+    /// The domains.
+    pub domains: Vec<Domain>,
+    /// The undo archives.
+    pub archives: Vec<Archive>,
+    /// The changes, in the order in which they are made.
+    pub ops: Vec<Op>,
+}
+
+/// Why a journal cannot be read: the medium is damaged, or a later version of the program wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It is shorter than its sectors or its lines.
+    #[error("it is cut short")]
+    Short,
+    /// A sector or line does not have the checksum that stands before it.
+    #[error("{0} does not have its checksum")]
+    Checksum(String),
+    /// The lines are not those that the header is about.
+    #[error("its lines do not have the digest that its header names")]
+    Digest,
+    /// Something is not written as it should be.
+    #[error("{0} is not what this program writes")]
+    Content(String),
+    /// A later version of the program wrote it.
+    #[error("it is of version {0}, and this program reads version {VERSION}")]
+    Version(u32),
+}
+
+impl Journal {
+    /// The bytes of a journal whose run is in progress: header, blank outcome, all lines. `db` entries of `ops` must
+    /// stand first among them for readers to find them; the caller keeps them in the order of the switch.
+    pub fn to_bytes(header: Header, entries: &[Entry]) -> Vec<u8> {
+        let is_leading = |entry: &Entry| !matches!(entry, Entry::Op(op) if !op.db);
+        let mut lines = Vec::new();
+        for entry in entries.iter().filter(|entry| is_leading(entry)) {
+            lines.extend_from_slice(&line(entry));
+        }
+        let db = lines.len() as u64;
+        for entry in entries.iter().filter(|entry| !is_leading(entry)) {
+            lines.extend_from_slice(&line(entry));
+        }
+        let header = Header {
+            lines: lines.len() as u64,
+            sha256: Digest(Sha256::digest(&lines).into()).to_string(),
+            db,
+            ..header
+        };
+        let mut bytes = sector(&header);
+        for _ in 1..HEAD / SECTOR {
+            bytes.extend_from_slice(&blank());
+        }
+        bytes.extend_from_slice(&lines);
+        bytes
+    }
+
+    /// Reads a whole journal.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JournalError> {
+        let head = parse_head(bytes)?;
+        let lines = bytes.get(HEAD..).unwrap_or_default();
+        let length = usize::try_from(head.header.lines).map_err(|_| JournalError::Short)?;
+        let lines = lines.get(..length).ok_or(JournalError::Short)?;
+        if Digest(Sha256::digest(lines).into()).to_string() != head.header.sha256 {
+            return Err(JournalError::Digest);
+        }
+        Self::collect(head, lines)
+    }
+
+    /// Reads a journal as far as readers of the package database need it: `bytes` are its sectors and at least the
+    /// leading part of its lines. `ops` then holds only those of the database.
+    pub fn parse_leading(bytes: &[u8]) -> Result<Self, JournalError> {
+        let head = parse_head(bytes)?;
+        let length = usize::try_from(head.header.db).map_err(|_| JournalError::Short)?;
+        let lines = bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)?;
+        Self::collect(head, lines)
+    }
+
+    fn collect(head: Head, lines: &[u8]) -> Result<Self, JournalError> {
+        let mut journal = Self { head, domains: Vec::new(), archives: Vec::new(), ops: Vec::new() };
+        for (index, text) in lines.split(|&b| b == b'\n').filter(|text| !text.is_empty()).enumerate() {
+            match checked(text, || format!("line {}", index + 1))? {
+                Entry::Domain(domain) => journal.domains.push(domain),
+                Entry::Archive(archive) => journal.archives.push(archive),
+                Entry::Op(op) => journal.ops.push(*op),
+            }
+        }
+        if journal.ops.iter().any(|op| op.domain >= journal.domains.len()) {
+            return Err(JournalError::Content("the number of a domain".to_owned()));
+        }
+        Ok(journal)
+    }
+
+    /// The run.
+    pub fn run(&self) -> Option<Run> {
+        Run::parse(&self.head.header.run)
+    }
+}
+
+/// Reads the sectors at the beginning of a journal.
+pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
+    let sectors: Vec<&[u8]> = bytes.get(..HEAD).ok_or(JournalError::Short)?.chunks(SECTOR).collect();
+    let read = |place: usize| sectors.get(place).map(|sector| sector.trim_ascii_end()).unwrap_or_default();
+    let header: Header = checked(read(HEADER), || "its header".to_owned())?;
+    if header.version > VERSION {
+        return Err(JournalError::Version(header.version));
+    }
+    let outcome = match read(OUTCOME) {
+        [] => None,
+        text => Some(checked::<OutcomeSector>(text, || "its outcome".to_owned())?.outcome),
+    };
+    let done = match read(DONE) {
+        [] => false,
+        text => checked::<DoneSector>(text, || "its last sector".to_owned())?.done,
+    };
+    Ok(Head { header, outcome, done })
+}
+
+/// The sector that says how a run ended, and where it belongs in the file.
+pub fn outcome_sector(outcome: Outcome) -> (Vec<u8>, u64) {
+    (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
+}
+
+/// The sector that says that a run is tidied up, and where it belongs in the file.
+pub fn done_sector() -> (Vec<u8>, u64) {
+    (sector(&DoneSector { done: true }), (DONE * SECTOR) as u64)
+}
+
+fn blank() -> Vec<u8> {
+    let mut sector = vec![b' '; SECTOR];
+    sector[SECTOR - 1] = b'\n';
+    sector
+}
+
+fn sector(value: &impl Serialize) -> Vec<u8> {
+    let text = line(value);
+    let mut sector = blank();
+    let text = text.trim_ascii_end();
+    // The values are short by construction: a run, a command word, two digests.
+    let length = text.len().min(SECTOR - 1);
+    sector[..length].copy_from_slice(&text[..length]);
+    sector
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and maps with string keys: serialising these cannot fail.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    line
+}
+
+fn checked<T: DeserializeOwned>(text: &[u8], what: impl Fn() -> String) -> Result<T, JournalError> {
+    let (crc, json) = text.split_at_checked(9).ok_or_else(|| JournalError::Checksum(what()))?;
+    let stated = std::str::from_utf8(crc).ok().and_then(|crc| u32::from_str_radix(crc.trim_end(), 16).ok());
+    if stated != Some(crc32c::crc32c(json)) {
+        return Err(JournalError::Checksum(what()));
+    }
+    serde_json::from_slice(json).map_err(|_| JournalError::Content(what()))
+}
+
+/// Paths as escaped text.
+mod path_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::{ObjectPath, decode, encode};
+
+    pub(super) fn serialize<S: Serializer>(path: &ObjectPath, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&encode(path.as_bytes()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectPath, D::Error> {
+        let text = String::deserialize(from)?;
+        ObjectPath::new(&decode(&text)).map_err(D::Error::custom)
+    }
+
+    pub(super) mod option {
+        use super::{Deserializer, ObjectPath, Serializer, decode, encode};
+        use serde::{Deserialize as _, de::Error as _};
+
+        // The signature is serde's.
+        #[allow(clippy::ref_option)]
+        pub(in super::super) fn serialize<S: Serializer>(
+            path: &Option<ObjectPath>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match path {
+                Some(path) => to.serialize_some(&encode(path.as_bytes())),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<ObjectPath>, D::Error> {
+            Option::<String>::deserialize(from)?
+                .map(|text| ObjectPath::new(&decode(&text)).map_err(D::Error::custom))
+                .transpose()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    fn header() -> Header {
+        Header {
+            version: VERSION,
+            run: Run { number: 17, nonce: 0xabc }.to_string(),
+            command: "patchadd".to_owned(),
+            root: "0123456789abcdef".to_owned(),
+            lines: 0,
+            sha256: String::new(),
+            db: 0,
+        }
+    }
+
+    fn op(path: &str, db: bool) -> Entry {
+        Entry::Op(Box::new(Op {
+            kind: OpKind::Add,
+            path: at(path),
+            to: None,
+            domain: 0,
+            stage: "o/1".to_owned(),
+            old: None,
+            new: None,
+            db,
+            whole: false,
+            undo: None,
+        }))
+    }
+
+    fn sample() -> Vec<u8> {
+        let domain = Domain { top: at("/"), stage: at("/var/sadm/patchadm/stage/17-0000000000000abc") };
+        let entries =
+            [Entry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
+        Journal::to_bytes(header(), &entries)
+    }
+
+    #[test]
+    fn a_journal_comes_back_with_the_records_first() {
+        let journal = Journal::parse(&sample()).unwrap();
+        assert_eq!(journal.run(), Some(Run { number: 17, nonce: 0xabc }));
+        assert!(journal.head.is_open());
+        let paths: Vec<_> = journal.ops.iter().map(|op| (op.path.clone(), op.db)).collect();
+        assert_eq!(paths, [(at("/var/sadm/install/contents"), true), (at("/opt/a\u{e9} b"), false)]);
+        let leading = Journal::parse_leading(&sample()).unwrap();
+        assert_eq!(leading.ops.len(), 1);
+    }
+
+    #[test]
+    fn an_outcome_is_one_sector_written_into_place() {
+        let mut bytes = sample();
+        for (sector, offset) in [outcome_sector(Outcome::Commit), done_sector()] {
+            assert_eq!(sector.len(), SECTOR);
+            let offset = usize::try_from(offset).unwrap();
+            bytes[offset..offset + SECTOR].copy_from_slice(&sector);
+        }
+        let journal = Journal::parse(&bytes).unwrap();
+        assert_eq!((journal.head.outcome, journal.head.done), (Some(Outcome::Commit), true));
+        assert!(!journal.head.is_open());
+    }
+
+    #[test]
+    fn damage_anywhere_is_found() {
+        let bytes = sample();
+        for place in [3, 40, HEAD + 2, HEAD + 60, bytes.len() - 3] {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert!(Journal::parse(&damaged).is_err(), "byte {place}");
+        }
+        for length in [0, 511, HEAD, bytes.len() - 1] {
+            assert!(Journal::parse(&bytes[..length]).is_err(), "cut to {length}");
+        }
+        let later = Journal::to_bytes(Header { version: VERSION + 1, ..header() }, &[]);
+        assert_eq!(Journal::parse(&later), Err(JournalError::Version(VERSION + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..9000), valid: bool) {
+            if valid {
+                let mut sample = sample();
+                sample.extend_from_slice(&bytes);
+                bytes = sample;
+            }
+            let _ = Journal::parse(&bytes);
+            let _ = Journal::parse_leading(&bytes);
+        }
+    }
+}
