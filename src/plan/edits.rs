@@ -38,7 +38,7 @@ impl EditChoice {
 #[derive(Debug)]
 pub(super) struct Edits<'a> {
     inventory: &'a Inventory,
-    choice: &'a EditChoice,
+    choice: EditChoice,
     /// The patch.
     id: &'a str,
     /// Whether the edited bytes will be in an undo archive.
@@ -51,7 +51,7 @@ pub(super) struct Edits<'a> {
 
 impl<'a> Edits<'a> {
     /// No decision yet.
-    pub(super) fn new(inventory: &'a Inventory, choice: &'a EditChoice, id: &'a str, saved: bool) -> Self {
+    pub(super) fn new(inventory: &'a Inventory, choice: EditChoice, id: &'a str, saved: bool) -> Self {
         Self {
             inventory,
             choice,
