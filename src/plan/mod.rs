@@ -4,6 +4,22 @@
 //! (`apply`, `back_out`, `install`, `remove`) are pure functions from what is delivered and what the root holds
 //! to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
+pub mod apply;
+mod deletes;
+mod draft;
+pub mod edits;
+mod links;
+mod objects;
+pub mod occasion;
+mod parameters;
+mod records;
+pub mod refusal;
+mod scripts;
+mod space;
+mod target;
+mod undo;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -64,6 +64,21 @@ pub struct PackageImage {
 }
 
 impl PackageImage {
+    /// A package that is in no source, for tests of what is made of it. `params` must have PKG.
+    #[cfg(test)]
+    pub(crate) fn made_up(params: Params, pkgmap: Pkgmap) -> Self {
+        Self {
+            directory: params.text("PKG").into_owned(),
+            pkginfo_bytes: crate::format::params::write(&params),
+            params,
+            pkgmap_bytes: pkgmap.write(),
+            pkgmap,
+            install: BTreeMap::new(),
+            deletes: Vec::new(),
+            at: Vec::new(),
+        }
+    }
+
     /// The entries of objects that have content of their own (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &Entry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())

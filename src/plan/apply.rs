@@ -1,0 +1,369 @@
+//! `patchadd`: what one patch does to a root.
+//!
+//! All packages of the patch that are installed are one plan. Every reason to refuse is found before there is one,
+//! in the order of patchadd(1M): `validate` asks the rules, then come scripts, edited files, the objects and the
+//! space.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::format::remote::{Medium, Remote, State};
+use crate::package::{
+    Edited, Ftype, Installed, Inventory, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat,
+};
+use crate::patch::{Applied, Delivered, PatchId, PatchList};
+use crate::source::Image;
+
+use super::draft::Draft;
+use super::edits::{EditChoice, Edits};
+use super::objects::Handling;
+use super::occasion::Occasion;
+use super::parameters::{merged, set_by, speak_for_last_patch};
+use super::records::{self, RecordChanges, package_path, patch_path};
+use super::refusal::{Command, Reason, Refusal};
+use super::scripts::refuse_scripts;
+use super::target::{Target, Wanted};
+use super::undo::Undoing;
+use super::validate::{Facts, Match, Validated, validate};
+use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+
+/// What the user of patchadd(1M) may choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// `-d`: keep no undo data.
+    pub no_undo: bool,
+    /// `-B`: where undo archives go instead of the save directories; a path of the host.
+    pub undo_dir: Option<PathBuf>,
+    /// How undo archives are compressed.
+    pub undo_format: UndoFormat,
+    /// What happens to edited files. `-u` is `replace`.
+    pub edits: EditChoice,
+    /// `-u`: a patch that is applied may be applied again.
+    pub unconditional: bool,
+    /// Whether the user can be asked something.
+    pub conversation: bool,
+    /// Other operands of the same command that touch no installed package: what they provide counts as there.
+    pub not_applicable: PatchList,
+}
+
+/// Plans the application of a patch.
+pub fn apply(
+    image: &Image,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &ApplyOptions,
+    occasion: &Occasion,
+) -> Result<Plan, Refusal> {
+    let facts = Facts::of(image, &policy.separator)
+        .map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
+    let id = facts.id.clone();
+    let refuse = |reason: Reason| reason.of(Command::Patchadd, &id);
+    let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
+    let application = Application { image, inventory, policy, options, occasion, validated: &validated };
+    application.plan().map_err(refuse)
+}
+
+/// A patch that the rules let in.
+struct Application<'a> {
+    image: &'a Image,
+    inventory: &'a Inventory,
+    policy: &'a Policy,
+    options: &'a ApplyOptions,
+    occasion: &'a Occasion,
+    validated: &'a Validated,
+}
+
+/// A package of the patch, with its old and new parameters.
+struct Patched<'a> {
+    target: Target<'a>,
+    installed: &'a Installed,
+    delivered: &'a Delivered,
+    wanted: Vec<Wanted<'a>>,
+    /// The names that the patch sets.
+    set: Vec<String>,
+}
+
+impl Application<'_> {
+    fn plan(&self) -> Result<Plan, Reason> {
+        self.refuse_scripts()?;
+        let patched: Vec<Patched<'_>> =
+            self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
+        let edits = self.edits(&patched)?;
+        let mut draft = Draft::new(self.inventory);
+        draft.notes.clone_from(&self.validated.notes);
+        self.place(&mut draft, &patched, &edits)?;
+        self.note_paths(&mut draft, &edits);
+        let (records, undo) = if self.validated.again {
+            draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
+            (Vec::new(), Vec::new())
+        } else {
+            self.records(&draft, &patched)?
+        };
+        let changes: Vec<_> = draft.changes.into_values().collect();
+        space::check(self.inventory, &changes, &records, &undo, &[])?;
+        let last = self.validated.matches.last().map(|found| &found.package);
+        let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;
+        Ok(Plan {
+            command: Command::Patchadd.name(),
+            patches: vec![self.id().to_string()],
+            packages: self.validated.matches.iter().map(|found| found.package.clone()).collect(),
+            changes,
+            records,
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+            trailer: self.occasion.trailer("pkgadd", last),
+            undo,
+            notes: draft.notes,
+        })
+    }
+
+    fn id(&self) -> &PatchId {
+        &self.validated.facts.id
+    }
+
+    fn refuse_scripts(&self) -> Result<(), Reason> {
+        let hooks = &self.image.hooks;
+        let hook = [("prepatch", &hooks.prepatch), ("postpatch", &hooks.postpatch)];
+        let backout = [("prebackout", &hooks.prebackout), ("postbackout", &hooks.postbackout)];
+        if let Some((name, _)) = hook.into_iter().chain(backout).find(|(_, text)| text.is_some()) {
+            return Err(Reason::ScriptNotSupported { package: None, script: format!("the script {name}") });
+        }
+        for found in &self.validated.matches {
+            if let Some(package) = self.image.packages.get(found.index) {
+                refuse_scripts(package)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
+        let missing = || Reason::NotInstalled(vec![found.package.to_string()]);
+        let image = self.image.packages.get(found.index).ok_or_else(missing)?;
+        let delivered = self.validated.facts.packages.get(found.index).ok_or_else(missing)?;
+        let installed = self.inventory.packages.get(&found.package).ok_or_else(missing)?;
+        let old = &installed.params;
+        let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
+        speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
+        let set = set_by(old, &new, &image.params);
+        self.record_patch(&found.package, old, delivered, &mut new)?;
+        let target = Target::new(found.package.clone(), found.index, image, new)?;
+        let wanted = target.wanted()?;
+        Ok(Patched { target, installed, delivered, wanted, set })
+    }
+
+    /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
+    fn record_patch(
+        &self,
+        package: &PkgInst,
+        old: &Params,
+        delivered: &Delivered,
+        new: &mut Params,
+    ) -> Result<(), Reason> {
+        let corrupt = |reason: String| Reason::BadPkginfo { package: package.to_string(), reason };
+        let mut applied = Applied::from_params(package, old, &self.policy.separator)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let installed = crate::patch::Installed {
+            date: self.occasion.patch_date(),
+            host: self.occasion.host.clone(),
+            obsoletes: delivered.obsoletes.clone(),
+            requires: delivered.requires.clone(),
+            incompatibles: delivered.incompatibles.clone(),
+        };
+        if applied.record(self.id(), installed) {
+            applied.write(self.id(), new);
+        }
+        Ok(())
+    }
+
+    /// Decides about edited files; refuses where one stops the patch.
+    fn edits(&self, patched: &[Patched<'_>]) -> Result<Edits<'_>, Reason> {
+        let saved = !self.validated.no_undo && !self.validated.again;
+        let choice = if self.validated.again {
+            // no undo data is written, so nothing could say later that a file was kept
+            EditChoice { general: Edited::Replace, ..EditChoice::default() }
+        } else {
+            self.options.edits.clone()
+        };
+        let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
+        for package in patched {
+            for wanted in &package.wanted {
+                if self.validated.again && self.is_anothers(wanted) {
+                    edits.leave(&wanted.path);
+                } else {
+                    edits.consider(&wanted.path, Some(&wanted.object))?;
+                }
+            }
+            for path in &package.target.image.deletes {
+                edits.consider(&package.target.resolve(path)?, None)?;
+            }
+        }
+        edits.check()?;
+        Ok(edits)
+    }
+
+    /// Whether a path no longer has what this patch delivered, because another patch came after it.
+    fn is_anothers(&self, wanted: &Wanted<'_>) -> bool {
+        let object = self.inventory.lines.get(&wanted.path).map(|line| &line.object);
+        object.is_none_or(|object| {
+            object.ftype != wanted.object.ftype
+                || object.content != wanted.object.content
+                || object.target != wanted.object.target
+        })
+    }
+
+    fn note_paths(&self, draft: &mut Draft<'_>, edits: &Edits<'_>) {
+        for path in &edits.touched {
+            draft.notes.push(format!("{path} has another modification time than is recorded"));
+        }
+        let facts = &self.validated.facts;
+        let related = |other: &PatchId| {
+            other.same_base(&facts.id)
+                || facts.obsoletes.iter().any(|entry| entry.same_base(other))
+                || facts.requires.iter().any(|needed| needed.ids().iter().any(|id| id.same_base(other)))
+        };
+        let mut overlaps: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
+        for path in draft.changes.keys() {
+            let patches = self.inventory.patched_by.get(path).into_iter().flatten();
+            let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
+            for other in others.filter(|other| !related(other)) {
+                overlaps.entry(other).or_default().push(path.to_string());
+            }
+        }
+        for (other, paths) in overlaps {
+            let paths = paths.join(", ");
+            draft.notes.push(format!("overlap with {other}, which is not related: {paths}"));
+        }
+    }
+
+    fn place(
+        &self,
+        draft: &mut Draft<'_>,
+        patched: &[Patched<'_>],
+        edits: &Edits<'_>,
+    ) -> Result<(), Reason> {
+        for links in [false, true] {
+            for package in patched {
+                for wanted in &package.wanted {
+                    let handling = edits.handling(&wanted.path);
+                    match (wanted.object.ftype == Ftype::Link, links) {
+                        (false, false) => draft.place(&package.target, wanted, &handling)?,
+                        (true, true) => draft.link(&package.target, wanted, &handling)?,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        for package in patched {
+            for path in &package.target.image.deletes {
+                self.delete(draft, package, &package.target.resolve(path)?, edits)?;
+            }
+        }
+        draft.relink()?;
+        draft.finish()
+    }
+
+    fn delete(
+        &self,
+        draft: &mut Draft<'_>,
+        package: &Patched<'_>,
+        path: &ObjectPath,
+        edits: &Edits<'_>,
+    ) -> Result<(), Reason> {
+        let target = &package.target;
+        match edits.handling(path) {
+            Handling::Beside(_) => {
+                draft.notes.push(format!("{path} stays: it was edited"));
+                draft.kept.insert(path.clone());
+                return Ok(());
+            }
+            Handling::Leave => return Ok(()),
+            Handling::CopyFirst(suffix) => {
+                if let Some(old) = draft.old(path).filter(|live: &&Live| !live.is_directory()) {
+                    draft
+                        .keep_copy(&target.package, path, old, &suffix)
+                        .map_err(|problem| target.refuse(path, problem))?;
+                }
+            }
+            Handling::Ordinary => {}
+        }
+        draft.delete(&target.package, path)
+    }
+
+    /// The records of all packages and of the patch, and the undo archives.
+    fn records(
+        &self,
+        draft: &Draft<'_>,
+        patched: &[Patched<'_>],
+    ) -> Result<(Vec<RecordChange>, Vec<UndoArchive>), Reason> {
+        let mut changes = Vec::new();
+        let mut undo = Vec::new();
+        for package in patched {
+            let target = &package.target;
+            let files = records::files(&target.package, target.image, &target.params);
+            let records = RecordChanges::of(&target.package, package.installed, files)?;
+            let (name, id) = (&target.package, self.id());
+            let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
+            changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
+            if !self.validated.no_undo {
+                changes.push(self.save(draft, package, &records, &mut undo)?);
+            }
+            changes.extend(records.changes);
+        }
+        changes.extend(self.patch_directory()?);
+        Ok((changes, undo))
+    }
+
+    /// The save directory of a package, with its undo archive or the pointer to it.
+    fn save(
+        &self,
+        draft: &Draft<'_>,
+        package: &Patched<'_>,
+        records: &RecordChanges,
+        undo: &mut Vec<UndoArchive>,
+    ) -> Result<RecordChange, Reason> {
+        let target = &package.target;
+        if package.installed.saves.contains_key(self.id().as_str()) {
+            return Err(Reason::StaleSave(target.package.clone()));
+        }
+        let undoing = Undoing {
+            id: self.id(),
+            obsoletes: &package.delivered.obsoletes,
+            old: &package.installed.params,
+            set: &package.set,
+            format: self.options.undo_format,
+            directory: self.options.undo_dir.as_deref(),
+        };
+        let archive = undoing.archive(draft, target, records)?;
+        let file = match &archive.place {
+            super::UndoPlace::Save => {
+                tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)
+            }
+            super::UndoPlace::Remote(path) => {
+                let find_at = path.as_os_str().as_encoded_bytes();
+                let remote = Remote::new(Medium::Filesystem, find_at, State::Active)
+                    .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
+                tree_file("remote", TreeContent::Bytes(remote.write()), 0o644)
+            }
+        };
+        undo.push(archive);
+        let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
+        Ok(RecordChange::AddTree { path, files: vec![file] })
+    }
+
+    /// `var/sadm/patch/<id>` with the README.
+    fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
+        let path = patch_path(self.id().as_str())?;
+        let name = format!("README.{}", self.id());
+        let readme = self.image.readme.as_ref().map(|(_, text)| text.clone());
+        if !self.inventory.live.contains_key(&path) {
+            let files = readme.map(|text| tree_file(&name, TreeContent::Bytes(text), 0o644));
+            return Ok(vec![RecordChange::AddTree { path, files: files.into_iter().collect() }]);
+        }
+        let Some(bytes) = readme else { return Ok(Vec::new()) };
+        let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
+        Ok(vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }])
+    }
+}
+
+fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
+    TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
+}

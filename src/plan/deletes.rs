@@ -1,0 +1,52 @@
+//! What a package takes away: the paths of its `deletes` file, or all of them when it is removed.
+//!
+//! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
+//! as well stays and loses an owner; a path that no package owns stays and is said.
+
+use crate::package::{ObjectPath, PkgInst};
+
+use super::Action;
+use super::draft::Draft;
+use super::refusal::{Problem, Reason};
+
+impl Draft<'_> {
+    /// Takes a path away from a package.
+    pub(super) fn delete(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), Reason> {
+        if self.changes.contains_key(path) {
+            // the package delivers what it deletes: the delivered object counts
+            return Ok(());
+        }
+        let Some(line) = self.line(path).cloned() else {
+            if self.old(path).is_some() {
+                self.notes.push(format!("{path} stays: no package owns it"));
+            }
+            return Ok(());
+        };
+        if !line.is_owned_by(package) {
+            self.notes.push(format!("{path} stays: it belongs to another package"));
+            return Ok(());
+        }
+        let mut rest = line;
+        rest.owners.retain(|owner| owner.package != *package);
+        if !rest.owners.is_empty() {
+            self.set_line(package, path, Some(rest));
+            return Ok(());
+        }
+        self.set_line(package, path, None);
+        let Some(old) = self.old(path) else { return Ok(()) };
+        if old.is_directory() {
+            let stays = old.obstacle.is_some() || path.relative().is_empty();
+            if !stays {
+                self.change(package, path, Action::RemoveDirectory);
+            }
+            return Ok(());
+        }
+        self.check_obstacle(path).map_err(|problem: Problem| Reason::Object {
+            package: package.clone(),
+            path: path.to_string(),
+            problem,
+        })?;
+        self.change(package, path, Action::Delete);
+        Ok(())
+    }
+}

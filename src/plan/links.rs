@@ -1,0 +1,137 @@
+//! Hard links: those that a package delivers, and those that would be left on an old inode.
+//!
+//! When a file is replaced, every recorded `l` entry that pointed to it is made anew in the same run, so that the
+//! names stay one file (the classic tools left them on the old one). A second name that is no longer the same file
+//! is somebody's edit and stays.
+
+use std::collections::BTreeMap;
+
+use crate::package::{Ftype, Line, Live, LiveKind, Object, ObjectPath};
+
+use super::draft::Draft;
+use super::objects::Handling;
+use super::refusal::{Problem, Reason};
+use super::target::{Target, Wanted};
+use super::{Action, Body, NewObject, NewXattrs};
+
+/// The longest chain of links to links that is followed.
+const LONGEST_CHAIN: usize = 40;
+
+impl Draft<'_> {
+    /// Plans a hard link that a package delivers.
+    pub(super) fn link(
+        &mut self,
+        target: &Target<'_>,
+        wanted: &Wanted<'_>,
+        handling: &Handling,
+    ) -> Result<(), Reason> {
+        self.plan_link(target, wanted, handling).map_err(|problem| target.refuse(&wanted.path, problem))
+    }
+
+    fn plan_link(
+        &mut self,
+        target: &Target<'_>,
+        wanted: &Wanted<'_>,
+        handling: &Handling,
+    ) -> Result<(), Problem> {
+        let (package, path) = (&target.package, &wanted.path);
+        if *handling == Handling::Leave || self.claim(package, path)?.is_some() {
+            return Ok(());
+        }
+        self.open_way(package, path)?;
+        let to = wanted.object.target.as_deref().ok_or(Problem::Unknown("target"))?;
+        let source = path.link_source(to).map_err(|error| Problem::BadPath(error.to_string()))?;
+        let new = self.other_name(&source)?;
+        let old = self.old(path);
+        if let Handling::Beside(suffix) = handling {
+            let beside = self.free_name(path, suffix)?;
+            self.change(package, &beside, Action::Add(new));
+            self.kept.insert(path.clone());
+            return Ok(());
+        }
+        match old {
+            None => self.change(package, path, Action::Add(new)),
+            Some(old) if self.is_name_of(old, &source) => {}
+            Some(old) => {
+                self.check_obstacle(path)?;
+                if let Handling::CopyFirst(suffix) = handling {
+                    self.keep_copy(package, path, old, suffix)?;
+                }
+                self.change(package, path, Action::Replace(new));
+            }
+        }
+        self.record(package, path, wanted.object.clone());
+        Ok(())
+    }
+
+    /// Makes the recorded other names of replaced files anew.
+    pub(super) fn relink(&mut self) -> Result<(), Reason> {
+        let lines = &self.inventory.lines;
+        for path in lines.iter().filter(|(_, line)| line.object.ftype == Ftype::Link).map(|(path, _)| path) {
+            if self.changes.contains_key(path) {
+                continue;
+            }
+            if self.line(path).is_none_or(|now| now.object.ftype != Ftype::Link) {
+                continue;
+            }
+            let Some(source) = root_of(path, &self.inventory.lines) else { continue };
+            let Some(change) = self.changes.get(&source) else { continue };
+            let (Action::Replace(new), Some(before)) = (&change.action, &change.old) else { continue };
+            let Some(old) = self.old(path) else { continue };
+            let package = change.package.clone();
+            if old.inode != before.inode || !matches!(before.kind, LiveKind::Regular { .. }) {
+                self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
+                continue;
+            }
+            let new = NewObject { body: Body::Link(source.clone()), ..new.clone() };
+            self.check_obstacle(path).map_err(|problem| Reason::Object {
+                package: package.clone(),
+                path: path.to_string(),
+                problem,
+            })?;
+            self.change(&package, path, Action::Replace(new));
+        }
+        Ok(())
+    }
+
+    /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
+    fn other_name(&self, source: &ObjectPath) -> Result<NewObject, Problem> {
+        let wrong = || Problem::LinkSource(source.clone());
+        let body = Body::Link(source.clone());
+        match self.changes.get(source).map(|change| &change.action) {
+            Some(Action::Add(new) | Action::Replace(new)) => match new.body {
+                Body::Directory | Body::Symlink(_) => Err(wrong()),
+                _ => Ok(NewObject { body, ..new.clone() }),
+            },
+            Some(_) => Err(wrong()),
+            None => {
+                let live = self.old(source).filter(|live| !live.is_directory()).ok_or_else(wrong)?;
+                Ok(NewObject {
+                    body,
+                    mode: live.mode,
+                    uid: live.uid,
+                    gid: live.gid,
+                    mtime: None,
+                    xattrs: NewXattrs::Inherited,
+                })
+            }
+        }
+    }
+
+    /// Whether an object is the file at `source`, and stays it.
+    fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
+        !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
+    }
+}
+
+/// The file that a recorded hard link names in the end, through links to links.
+pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, Line>) -> Option<ObjectPath> {
+    let mut at = path.clone();
+    for _ in 0..LONGEST_CHAIN {
+        match lines.get(&at).map(|line| &line.object) {
+            Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => at = at.link_source(target).ok()?,
+            _ => return (at != *path).then_some(at),
+        }
+    }
+    None
+}

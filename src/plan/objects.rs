@@ -1,0 +1,234 @@
+//! One object of a package and what it means for the root: add, replace, other attributes, or nothing.
+//!
+//! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
+//! nothing). Hard links are planned in `links`, after everything that they may point to.
+
+use crate::package::{Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+
+use super::draft::{Draft, Resolved};
+use super::refusal::{Problem, Reason};
+use super::target::{Target, Wanted};
+use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+
+/// How an object is treated in whose place the administrator has something of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Handling {
+    /// As any other.
+    #[default]
+    Ordinary,
+    /// What is there is kept under another name, `PATH.` and this suffix, and then replaced.
+    CopyFirst(String),
+    /// What is there stays; the new object is put beside it as `PATH.` and this suffix.
+    Beside(String),
+    /// Nothing is done.
+    Leave,
+}
+
+impl Draft<'_> {
+    /// Plans an object that is no hard link.
+    pub(super) fn place(
+        &mut self,
+        target: &Target<'_>,
+        wanted: &Wanted<'_>,
+        handling: &Handling,
+    ) -> Result<(), Reason> {
+        self.place_object(target, wanted, handling).map_err(|problem| target.refuse(&wanted.path, problem))
+    }
+
+    fn place_object(
+        &mut self,
+        target: &Target<'_>,
+        wanted: &Wanted<'_>,
+        handling: &Handling,
+    ) -> Result<(), Problem> {
+        if *handling == Handling::Leave {
+            return Ok(());
+        }
+        let (package, path) = (&target.package, &wanted.path);
+        if let Some(first) = self.claim(package, path)? {
+            return self.share(package, &first, wanted);
+        }
+        self.check_privilege(&wanted.object)?;
+        self.open_way(package, path)?;
+        let old = self.old(path);
+        let resolved = self.resolve(&wanted.object, old)?;
+        let new = NewObject {
+            body: body(target, wanted)?,
+            mode: resolved.mode,
+            uid: resolved.uid,
+            gid: resolved.gid,
+            mtime: wanted.object.content.mtime.map(Timestamp::whole),
+            xattrs: NewXattrs::Inherited,
+        };
+        if let Handling::Beside(suffix) = handling {
+            let beside = self.free_name(path, suffix)?;
+            self.change(package, &beside, Action::Add(new));
+            self.kept.insert(path.clone());
+            return Ok(());
+        }
+        self.settle(package, path, new, &resolved, &wanted.object, handling)?;
+        let object = recorded(&wanted.object, &resolved);
+        self.record(package, path, object);
+        Ok(())
+    }
+
+    /// Chooses the action for a path whose new object is known.
+    fn settle(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        new: NewObject,
+        resolved: &Resolved,
+        object: &Object,
+        handling: &Handling,
+    ) -> Result<(), Problem> {
+        let Some(old) = self.old(path) else {
+            self.change(package, path, Action::Add(new));
+            return Ok(());
+        };
+        if object.ftype.is_directory() && old.is_directory() {
+            if let Some(attributes) = self.directory_attributes(old, object, resolved) {
+                self.change(package, path, Action::Attributes(attributes));
+            }
+            return Ok(());
+        }
+        let same_bytes = self.inventory.identical.contains(path);
+        if is_installed(old, &new, object, same_bytes) {
+            return Ok(());
+        }
+        self.check_obstacle(path)?;
+        if let Handling::CopyFirst(suffix) = handling {
+            self.keep_copy(package, path, old, suffix)?;
+        }
+        self.change(package, path, Action::Replace(new));
+        Ok(())
+    }
+
+    /// Keeps what an administrator wrote under another name.
+    pub(super) fn keep_copy(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        old: &Live,
+        suffix: &str,
+    ) -> Result<(), Problem> {
+        let body = match &old.kind {
+            LiveKind::Regular { .. } => Body::CopyOf(path.clone()),
+            LiveKind::Symlink(target) => Body::Symlink(target.clone()),
+            _ => return Ok(()),
+        };
+        let copy = self.free_name(path, suffix)?;
+        self.notes.push(format!("{path} was edited; the edited one is kept as {copy}"));
+        let copied = as_it_is(old, body);
+        self.change(package, &copy, Action::Add(copied));
+        Ok(())
+    }
+
+    /// A second package of the same run delivers the path too.
+    fn share(&mut self, package: &PkgInst, first: &PkgInst, wanted: &Wanted<'_>) -> Result<(), Problem> {
+        let Some(line) = self.line(&wanted.path) else {
+            return Err(Problem::DeliveredTwice(first.clone()));
+        };
+        let known = &line.object;
+        let same = known.ftype == wanted.object.ftype
+            && known.content == wanted.object.content
+            && known.target == wanted.object.target;
+        if !same {
+            return Err(Problem::DeliveredTwice(first.clone()));
+        }
+        let object = known.clone();
+        self.record(package, &wanted.path, object);
+        Ok(())
+    }
+
+    fn check_privilege(&self, object: &Object) -> Result<(), Problem> {
+        if object.ftype.is_device() && !self.inventory.privileged {
+            return Err(Problem::NotPermitted("a device"));
+        }
+        Ok(())
+    }
+
+    /// What of a directory that stays becomes different; owners only where they can be set.
+    fn directory_attributes(
+        &self,
+        old: &Live,
+        object: &Object,
+        resolved: &Resolved,
+    ) -> Option<DirectoryAttributes> {
+        let attributes = &object.attributes;
+        let privileged = self.inventory.privileged;
+        let differs = DirectoryAttributes {
+            mode: Some(resolved.mode).filter(|mode| attributes.mode.is_some() && *mode != old.mode),
+            uid: Some(resolved.uid)
+                .filter(|uid| privileged && attributes.owner.is_some() && *uid != old.uid),
+            gid: Some(resolved.gid)
+                .filter(|gid| privileged && attributes.group.is_some() && *gid != old.gid),
+            xattrs: None,
+        };
+        (differs != DirectoryAttributes::default()).then_some(differs)
+    }
+}
+
+/// The object that is there, with every attribute, as a new one.
+pub(super) fn as_it_is(old: &Live, body: Body) -> NewObject {
+    NewObject {
+        body,
+        mode: old.mode,
+        uid: old.uid,
+        gid: old.gid,
+        mtime: Some(old.mtime),
+        xattrs: NewXattrs::Exact(old.xattrs.clone()),
+    }
+}
+
+fn body(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<Body, Problem> {
+    let object = &wanted.object;
+    Ok(match object.ftype {
+        Ftype::Directory | Ftype::Exclusive => Body::Directory,
+        Ftype::Pipe => Body::Pipe,
+        Ftype::Symlink => Body::Symlink(object.target.clone().ok_or(Problem::Unknown("target"))?),
+        Ftype::Block | Ftype::Character => {
+            let (major, minor) = object.device.unwrap_or_default();
+            Body::Device {
+                block: object.ftype == Ftype::Block,
+                major: major.ok_or(Problem::Unknown("major number"))?,
+                minor: minor.ok_or(Problem::Unknown("minor number"))?,
+            }
+        }
+        _ => Body::Member(Member {
+            package: target.index,
+            path: wanted.entry.path.clone(),
+            size: object.content.size.ok_or(Problem::Unknown("size"))?,
+            cksum: object.content.cksum.ok_or(Problem::Unknown("checksum"))?,
+            sha256: None,
+        }),
+    })
+}
+
+/// Whether the object is there already, to the last attribute that the package speaks of.
+fn is_installed(old: &Live, new: &NewObject, object: &Object, same_bytes: bool) -> bool {
+    let attributes = old.mode == new.mode && old.uid == new.uid && old.gid == new.gid;
+    match (&new.body, &old.kind) {
+        (Body::Member(_), LiveKind::Regular { .. }) => {
+            same_bytes && attributes && object.content.mtime.is_none_or(|mtime| mtime == old.mtime.seconds)
+        }
+        (Body::Symlink(target), LiveKind::Symlink(there)) => target == there,
+        (Body::Pipe, LiveKind::Pipe) => attributes,
+        (Body::Device { block, major, minor }, LiveKind::Device { block: b, major: ma, minor: mi }) => {
+            attributes && (block, major, minor) == (b, ma, mi)
+        }
+        _ => false,
+    }
+}
+
+/// What `contents` says of the object: real attributes for every `?`, none for links.
+fn recorded(object: &Object, resolved: &Resolved) -> Object {
+    let mut object = object.clone();
+    if !object.ftype.is_link() {
+        object.attributes = resolved.recorded.clone();
+    }
+    if !object.ftype.is_regular() {
+        object.content = Content::default();
+    }
+    object
+}

@@ -1,0 +1,34 @@
+//! When and where a plan is made. Clock and host name come in here as values; no planner asks for them.
+
+use chrono::NaiveDateTime;
+
+use crate::format::contents_merge::Trailer;
+use crate::package::PkgInst;
+
+/// The moment of a run and the machine that it happens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// The time in UTC.
+    pub utc: NaiveDateTime,
+    /// The same time where the machine is.
+    pub local: NaiveDateTime,
+    /// The node name of the machine.
+    pub host: String,
+}
+
+impl Occasion {
+    /// The time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
+    pub(super) fn patch_date(&self) -> String {
+        self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()
+    }
+
+    /// INSTDATE, as pkgadd(1M) writes it.
+    pub(super) fn instdate(&self) -> String {
+        self.local.format("%b %d %Y %H:%M").to_string()
+    }
+
+    /// The closing lines of `contents`.
+    pub(super) fn trailer(&self, program: &str, package: &PkgInst) -> Trailer {
+        Trailer { program: program.to_owned(), package: package.clone(), when: self.local }
+    }
+}

@@ -1,0 +1,128 @@
+//! The parameters of an installed package after an installation or a patch (pkginfo(4)).
+//!
+//! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, what is delivered, PKGINST, PKGSAV, then
+//! everything else in its old order. Variables that only steer a run are not stored.
+
+use crate::package::{Params, PkgInst};
+
+use super::occasion::Occasion;
+use super::target::classes;
+
+/// Names that stand before what is delivered.
+const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
+
+/// Names that are never stored: they say how a run goes, not what is installed.
+const NEVER_STORED: &[&str] = &[
+    "CLIENT_BASEDIR",
+    "INST_DATADIR",
+    "PKG_CAS_PASSRELATIVE",
+    "PKG_DST_QKVERIFY",
+    "PKG_INIT_INSTALL",
+    "PKG_INSTALL_ROOT",
+    "PKG_SRC_NOVERIFY",
+    "SUNW_PKGCOND_GLOBAL_DATA",
+    "SUNW_PKG_DIR",
+    "SUNW_PKG_INSTALL_ZONENAME",
+    "UPDATE",
+    "SCRIPTS_DIR",
+    "OLDLIST",
+    "PATCH_NO_UNDO",
+    "INTERRUPTION",
+    "PATCH_PROGRESSIVE",
+    "PATCH_UNCONDITIONAL",
+    "PATCH_BUILD_DIR",
+    "PATCH_UNDO_ARCHIVE",
+];
+
+/// Names that the installation itself sets.
+const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
+
+/// What a patch says of itself: of the last one only, so a patch that is silent clears the word of the one before.
+const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
+
+/// Whether a delivered or answered parameter is stored.
+pub(super) fn is_stored(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && !NEVER_STORED.contains(&name)
+        && !OWN.contains(&name)
+        && !is_patch_record(name)
+}
+
+/// Whether a parameter is one of the lists that are computed at every change.
+pub(super) fn is_patch_record(name: &str) -> bool {
+    matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || name.starts_with("PATCH_INFO_")
+}
+
+fn is_environment(name: &str) -> bool {
+    ENVIRONMENT.contains(&name) || name.starts_with("LC_")
+}
+
+/// The parameters after `delivered` has been installed over `old` (none for a first installation), without patch
+/// records.
+pub(super) fn merged(
+    package: &PkgInst,
+    old: &Params,
+    delivered: &Params,
+    environment: &Params,
+    occasion: &Occasion,
+) -> Params {
+    let mut new = Params::new();
+    let mut union = if old.is_empty() { Vec::new() } else { classes(old) };
+    union.extend(classes(delivered).into_iter().filter(|class| !union.contains(class)).collect::<Vec<_>>());
+    new.set("CLASSES", union.join(" "));
+    let basedir = old.get("BASEDIR").or_else(|| delivered.get("BASEDIR"));
+    if let Some(basedir) = basedir {
+        new.set("BASEDIR", basedir);
+    }
+    for (name, value) in environment.iter().chain(old.iter()).filter(|(name, _)| is_environment(name)) {
+        if new.get(name).is_none() {
+            new.set(name, value);
+        }
+    }
+    for (name, value) in delivered.iter().filter(|(name, _)| is_stored(name) && !is_environment(name)) {
+        if new.get(name).is_none() {
+            new.set(name, value);
+        }
+    }
+    new.set("PKGINST", package.as_str());
+    new.set("PKGSAV", format!("/var/sadm/pkg/{package}/save"));
+    for (name, value) in old.iter() {
+        if new.get(name).is_none() {
+            new.set(name, value);
+        }
+    }
+    new.set("INSTDATE", occasion.instdate());
+    new
+}
+
+/// Sets what only the last patch says of itself, so that nothing of an earlier one is left.
+pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &str, obsoletes: &str) {
+    for name in LAST_PATCH.iter().filter(|name| delivered.get(name).is_none()) {
+        if new.get(name).is_some() {
+            new.set(name, if *name == "SUNW_PATCHID" { id } else { "" });
+        }
+    }
+    // the classic scripts leave the list of an earlier patch standing, and later backouts count it again
+    if !obsoletes.is_empty() || new.get("ACTIVE_OBSOLETES").is_some() {
+        new.set("ACTIVE_OBSOLETES", obsoletes);
+    }
+    for (name, last) in [("Patch_label", id), ("Obsoletes_label", "")] {
+        if new.get(name).is_some() {
+            new.set(name, last);
+        }
+    }
+}
+
+/// The names that a patch set: what it delivers, and what is different after it. Patch records are not among them.
+pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
+    let mut names: Vec<String> = new
+        .iter()
+        .filter(|(name, value)| {
+            let speaks = is_stored(name) && delivered.get(name).is_some();
+            !is_patch_record(name) && (speaks || old.get(name) != Some(*value))
+        })
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    names.dedup();
+    names
+}

@@ -1,0 +1,182 @@
+//! The records of a package in the database that a run changes: its pkginfo, its information files, the spooled
+//! copy of what was delivered, and the save directories of its patches.
+
+use std::collections::BTreeMap;
+
+use crate::format::remote::{Remote, State};
+use crate::format::{obsoleted_by, params};
+use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, Save};
+use crate::patch::{PatchId, PatchList};
+
+use super::RecordChange;
+use crate::source::PackageImage;
+use super::refusal::Reason;
+use super::scripts::is_kept;
+
+/// The changes of a package's record files, and what an undo archive has to keep of them.
+#[derive(Debug, Default)]
+pub(super) struct RecordChanges {
+    /// The changes.
+    pub(super) changes: Vec<RecordChange>,
+    /// The files that change, as they were.
+    pub(super) old: BTreeMap<Vec<u8>, RecordFile>,
+    /// The files that are new.
+    pub(super) made: Vec<String>,
+}
+
+/// The directory of a package in the database, or a file in it.
+pub(super) fn package_path(package: &PkgInst, name: &[u8]) -> Result<ObjectPath, Reason> {
+    let mut path = format!("/var/sadm/pkg/{package}/").into_bytes();
+    path.extend_from_slice(name);
+    database_path(&path)
+}
+
+/// The directory of a patch in the database.
+pub(super) fn patch_path(id: &str) -> Result<ObjectPath, Reason> {
+    database_path(format!("/var/sadm/patch/{id}").as_bytes())
+}
+
+fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {
+    ObjectPath::new(path).map_err(|error| Reason::BadPkginfo {
+        package: String::from_utf8_lossy(path).into_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The record files of a package with these parameters as it was delivered: name in the package's directory, bytes.
+/// Nothing is spooled of the objects themselves.
+pub(super) fn files(package: &PkgInst, image: &PackageImage, new: &Params) -> Vec<(String, Vec<u8>)> {
+    let spool = format!("save/pspool/{package}");
+    let mut files = vec![("pkginfo".to_owned(), params::write(new))];
+    for (name, bytes) in image.install.iter().filter(|(name, _)| is_kept(name)) {
+        files.push((format!("install/{name}"), bytes.clone()));
+    }
+    files.push((format!("{spool}/pkginfo"), image.pkginfo_bytes.clone()));
+    files.push((format!("{spool}/pkgmap"), image.pkgmap_bytes.clone()));
+    for (name, bytes) in &image.install {
+        files.push((format!("{spool}/install/{name}"), bytes.clone()));
+    }
+    files
+}
+
+impl RecordChanges {
+    /// The changes that bring an installed package's files to these.
+    pub(super) fn of(
+        package: &PkgInst,
+        installed: &Installed,
+        files: Vec<(String, Vec<u8>)>,
+    ) -> Result<Self, Reason> {
+        let mut records = Self::default();
+        for (name, bytes) in files {
+            let old = installed.records.get(name.as_bytes());
+            if old.is_some_and(|old| old.bytes == bytes) {
+                continue;
+            }
+            let path = package_path(package, name.as_bytes())?;
+            let mode = old.map_or(Mode::of(0o644), |old| old.mode);
+            records.changes.push(RecordChange::Write { path, bytes, mode, mtime: None });
+            match old {
+                Some(old) => drop(records.old.insert(name.into_bytes(), old.clone())),
+                None => records.made.push(name),
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.
+pub(super) fn supersede(
+    package: &PkgInst,
+    installed: &Installed,
+    id: &PatchId,
+    obsoletes: &PatchList,
+    separator: &str,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for (name, save) in &installed.saves {
+        let Ok(saved) = PatchId::parse(name, separator) else { continue };
+        let contained = id.is_later_than(&saved) || obsoletes.iter().any(|entry| entry.contains(&saved));
+        if !contained || saved == *id {
+            continue;
+        }
+        changes.extend(renamed(package, name, save, ("undo", "obsolete"))?);
+        changes.extend(remote_state(package, name, save, State::Obsolete)?);
+        let mut by = obsoleters(save);
+        if !by.iter().any(|known| known == id.as_str()) {
+            by.push(id.to_string());
+            changes.push(write(save_path(package, name, "obsoleted_by")?, obsoleted_by::write(&by)));
+        }
+    }
+    Ok(changes)
+}
+
+/// Takes the mark back from undo data that only `id` made obsolete.
+pub(super) fn reactivate(
+    package: &PkgInst,
+    installed: &Installed,
+    id: &PatchId,
+    separator: &str,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for (name, save) in installed.saves.iter().filter(|(name, _)| name.as_str() != id.as_str()) {
+        let by = obsoleters(save);
+        let others: Vec<&String> =
+            by.iter().filter(|by| PatchId::parse(by, separator).map_or(true, |by| by != *id)).collect();
+        if others.len() == by.len() {
+            continue;
+        }
+        let path = save_path(package, name, "obsoleted_by")?;
+        if others.is_empty() {
+            changes.push(RecordChange::RemoveFile(path));
+            changes.extend(renamed(package, name, save, ("obsolete", "undo"))?);
+            changes.extend(remote_state(package, name, save, State::Active)?);
+        } else {
+            changes.push(write(path, obsoleted_by::write(&others)));
+        }
+    }
+    Ok(changes)
+}
+
+/// The path of a file in a save directory.
+pub(super) fn save_path(package: &PkgInst, id: &str, name: &str) -> Result<ObjectPath, Reason> {
+    package_path(package, format!("save/{id}/{name}").as_bytes())
+}
+
+/// The patches that obsolete the one whose save directory it is; what cannot be read counts as nobody.
+fn obsoleters(save: &Save) -> Vec<String> {
+    save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok()).unwrap_or_default()
+}
+
+fn renamed(
+    package: &PkgInst,
+    id: &str,
+    save: &Save,
+    (from, to): (&str, &str),
+) -> Result<Option<RecordChange>, Reason> {
+    let Some(archive) = &save.archive else { return Ok(None) };
+    let Some(suffix) = archive.strip_prefix(from) else { return Ok(None) };
+    Ok(Some(RecordChange::Move {
+        from: save_path(package, id, archive)?,
+        to: save_path(package, id, &format!("{to}{suffix}"))?,
+    }))
+}
+
+fn remote_state(
+    package: &PkgInst,
+    id: &str,
+    save: &Save,
+    state: State,
+) -> Result<Option<RecordChange>, Reason> {
+    let Some(mut remote) = save.remote.as_deref().and_then(|bytes| Remote::parse(bytes).ok()) else {
+        return Ok(None);
+    };
+    if remote.state == state {
+        return Ok(None);
+    }
+    remote.state = state;
+    Ok(Some(write(save_path(package, id, "remote")?, remote.write())))
+}
+
+fn write(path: ObjectPath, bytes: Vec<u8>) -> RecordChange {
+    RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }
+}

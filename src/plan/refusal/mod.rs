@@ -1,0 +1,285 @@
+//! Why a change is refused: one variant per reason, with the ids, packages and paths that it is about.
+//!
+//! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
+//! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
+
+mod words;
+
+use std::path::PathBuf;
+
+use crate::package::{ObjectPath, PkgInst};
+use crate::patch::{PatchId, Requirement};
+
+/// Which command refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// patchadd(1M).
+    Patchadd,
+    /// patchrm(1M).
+    Patchrm,
+    /// pkgadd(1M).
+    Pkgadd,
+    /// pkgrm(1M).
+    Pkgrm,
+}
+
+impl Command {
+    /// Its name, as history and journal have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Patchadd => "patchadd",
+            Self::Patchrm => "patchrm",
+            Self::Pkgadd => "pkgadd",
+            Self::Pkgrm => "pkgrm",
+        }
+    }
+}
+
+/// A change that is not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", self.what(), self.why())]
+pub struct Refusal {
+    /// Who refuses.
+    pub command: Command,
+    /// The patch or package that was asked for.
+    pub subject: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The id of the patch is none.
+    BadId(String),
+    /// What is delivered is not one patch.
+    BadPatch(String),
+    /// The pkginfo of a package, delivered or installed, does not say what it must.
+    BadPkginfo {
+        /// The package.
+        package: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No package of the patch is installed in the version that it is for: `PKG (ARCH) VERSION` of each.
+    NotInstalled(Vec<String>),
+    /// It is applied to all the packages that it patches.
+    AlreadyApplied(Vec<PkgInst>),
+    /// This later revision is applied.
+    LaterRevision(PatchId),
+    /// It is contained in what an applied patch obsoletes.
+    Obsoleted {
+        /// The applied patch, where a record names it.
+        by: Option<PatchId>,
+        /// The obsoleted revision.
+        entry: PatchId,
+    },
+    /// A restricted patch is applied to a package.
+    Restricted {
+        /// The applied patch.
+        restricted: PatchId,
+        /// The package.
+        package: PkgInst,
+    },
+    /// It cannot be together with an applied patch.
+    Incompatible {
+        /// The applied patch.
+        applied: PatchId,
+        /// The word of the list that says so.
+        named: PatchId,
+        /// Whether the list is that of the applied patch.
+        says_applied: bool,
+    },
+    /// It needs a patch that is not applied.
+    Required(Requirement),
+    /// The policy of the root excludes it.
+    Excluded,
+    /// The directory for undo archives is not an absolute path.
+    BackoutDirectory(PathBuf),
+    /// It is applied to another package with undo data and would be applied to this one without, or the reverse.
+    UndoMismatch {
+        /// The package that it is applied to.
+        package: PkgInst,
+        /// Whether undo data is there.
+        kept: bool,
+    },
+    /// A save directory of the patch is there although the patch is not applied.
+    StaleSave(PkgInst),
+    /// The patch wants a conversation, and nobody can be asked.
+    Interactive,
+    /// A zone parameter of the package is not that of the installed one.
+    Zone {
+        /// The package.
+        package: PkgInst,
+        /// The parameter.
+        parameter: &'static str,
+        /// Its installed value.
+        installed: String,
+        /// Its delivered value.
+        delivered: String,
+    },
+    /// A procedure script of its own, which cannot be run.
+    ScriptNotSupported {
+        /// The package; none for a script of the patch itself.
+        package: Option<String>,
+        /// The script, or the class that needs one.
+        script: String,
+    },
+    /// Files that the administrator edited would be replaced.
+    Edited(Vec<ObjectPath>),
+    /// An edited file would be kept, but without undo data nobody could say so later.
+    KeepWithoutUndo(ObjectPath),
+    /// An object cannot be installed or removed as asked.
+    Object {
+        /// Its package.
+        package: PkgInst,
+        /// Its path, as far as it could be resolved.
+        path: String,
+        /// What stands in the way.
+        problem: Problem,
+    },
+    /// A file system is too small.
+    NoSpace {
+        /// Its topmost directory.
+        file_system: String,
+        /// What is needed: bytes, or objects.
+        needed: u64,
+        /// What is free.
+        free: u64,
+        /// Whether objects are meant, not bytes.
+        inodes: bool,
+    },
+    /// The patch to be backed out is not applied.
+    NotApplied,
+    /// The patch to be backed out is superseded by this later revision.
+    Superseded(PatchId),
+    /// A later patch changed the same path.
+    ChangedLater {
+        /// The path.
+        path: ObjectPath,
+        /// The later patch, where it is known.
+        by: Option<String>,
+    },
+    /// An applied patch needs the one to be backed out.
+    Needed {
+        /// The patch that needs it.
+        by: PatchId,
+        /// What it needs.
+        requirement: Requirement,
+    },
+    /// There is no undo data for a package.
+    NoUndoData(PkgInst),
+    /// The undo data of a package cannot be used.
+    BadUndoData {
+        /// The package.
+        package: PkgInst,
+        /// Why.
+        reason: String,
+    },
+    /// The package is not installed.
+    NoSuchPackage,
+    /// The admin file ends the run (`quit`).
+    Administration(String),
+    /// The admin file wants the user to be asked (`ask`), and nobody can be.
+    Interaction(String),
+}
+
+/// What stands in the way of an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Its path is none, or uses a variable without value.
+    #[error("{0}")]
+    BadPath(String),
+    /// The owner is not known in the root.
+    #[error("owner {0} is not known in this root")]
+    UnknownUser(String),
+    /// The group is not known in the root.
+    #[error("group {0} is not known in this root")]
+    UnknownGroup(String),
+    /// Two entries are one place on the disk.
+    #[error("it is the same place as {0}")]
+    SamePlace(ObjectPath),
+    /// Two packages of the patch deliver different objects under one path.
+    #[error("package {0} of the same patch delivers another object there")]
+    DeliveredTwice(PkgInst),
+    /// The way to it leads through a symbolic link that the same run makes.
+    #[error("the way to it leads through {0}, a symbolic link that is delivered together with it")]
+    ThroughOwnLink(ObjectPath),
+    /// Something above it is no directory.
+    #[error("{0} is not a directory")]
+    NotADirectory(ObjectPath),
+    /// An object that no rename may touch.
+    #[error("{at} {obstacle}")]
+    Obstacle {
+        /// The object.
+        at: ObjectPath,
+        /// What it is: `is immutable`, `is append-only`, `is a mount point`.
+        obstacle: &'static str,
+    },
+    /// A directory would become something else while it holds this.
+    #[error("it is a directory that holds {0}, which is not taken away")]
+    NotEmpty(ObjectPath),
+    /// Only root may make it.
+    #[error("only root can make {0}")]
+    NotPermitted(&'static str),
+    /// An attribute is `?` where nothing is there to take it from.
+    #[error("its {0} is not known")]
+    Unknown(&'static str),
+    /// The object that a hard link names is neither there nor delivered, or is no file.
+    #[error("{0}, which it is to be another name of, is not a file")]
+    LinkSource(ObjectPath),
+}
+
+impl Refusal {
+    /// The exit code of the command.
+    pub fn code(&self) -> u8 {
+        match self.command {
+            Command::Patchadd => self.reason.patchadd_code(),
+            Command::Patchrm => self.reason.patchrm_code(),
+            Command::Pkgadd | Command::Pkgrm => match self.reason {
+                Reason::Administration(_) => 4,
+                Reason::Interaction(_) => 5,
+                _ => 1,
+            },
+        }
+    }
+}
+
+impl Reason {
+    /// Makes it the refusal of a command about a patch or package.
+    pub(super) fn of(self, command: Command, subject: impl ToString) -> Refusal {
+        Refusal { command, subject: subject.to_string(), reason: self }
+    }
+
+    fn patchadd_code(&self) -> u8 {
+        match self {
+            Self::AlreadyApplied(_) => 2,
+            Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::Obsoleted { .. } | Self::Superseded(_) | Self::ChangedLater { .. } => 6,
+            Self::NotInstalled(_) | Self::NoSuchPackage => 8,
+            Self::UndoMismatch { .. } => 17,
+            Self::NoSpace { .. } => 18,
+            Self::Restricted { .. } => 23,
+            Self::Incompatible { .. } => 24,
+            Self::Required(_) => 25,
+            Self::BadPkginfo { .. } => 28,
+            Self::BadId(_) => 29,
+            Self::BadPatch(_) => 33,
+            Self::LaterRevision(_) => 35,
+            Self::BackoutDirectory(_) => 37,
+            _ => 10,
+        }
+    }
+
+    fn patchrm_code(&self) -> u8 {
+        match self {
+            Self::NotApplied => 2,
+            Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
+            Self::Superseded(_) | Self::Obsoleted { .. } | Self::ChangedLater { .. } => 6,
+            Self::BadId(_) => 8,
+            Self::Needed { .. } => 15,
+            Self::NoSpace { .. } => 20,
+            _ => 5,
+        }
+    }
+}

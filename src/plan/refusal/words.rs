@@ -1,0 +1,183 @@
+//! The words of a refusal: what happened to what, why, and what to type next; and the sentence of the classic
+//! commands, which scripts look for byte for byte.
+
+use super::{Command, Reason, Refusal};
+use crate::package::PkgInst;
+
+impl Refusal {
+    /// What did not happen, without a full stop.
+    pub fn what(&self) -> String {
+        let subject = &self.subject;
+        match self.command {
+            Command::Patchadd => format!("patch {subject} is not applied"),
+            Command::Patchrm => format!("patch {subject} is not backed out"),
+            Command::Pkgadd => format!("package {subject} is not installed"),
+            Command::Pkgrm => format!("package {subject} is not removed"),
+        }
+    }
+
+    /// Why, with ids, packages and paths, without a full stop.
+    pub fn why(&self) -> String {
+        self.reason.conflict().unwrap_or_else(|| self.reason.obstacle())
+    }
+
+    /// What to do next; empty where nothing can be typed.
+    pub fn hint(&self) -> String {
+        self.reason.hint(&self.subject)
+    }
+
+    /// The sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
+    /// every refusal (`Patchadd is terminating.`) is not in it.
+    pub fn classic(&self) -> String {
+        let id = &self.subject;
+        match &self.reason {
+            Reason::AlreadyApplied(_) => format!("Patch {id} has already been applied."),
+            Reason::LaterRevision(_) => format!("A later version of {id} has already been installed"),
+            Reason::Obsoleted { by: Some(by), .. } if self.command == Command::Patchadd => {
+                format!("This patch is obsoleted by patch {by} which has already\nbeen applied to this system.")
+            }
+            Reason::Required(needed) => {
+                format!("Patch {id} requires patch {needed} or later, which is not applied.")
+            }
+            Reason::Incompatible { applied, .. } => {
+                format!("Patch {id} is incompatible with applied patch {applied}.")
+            }
+            Reason::NotInstalled(_) => {
+                format!("None of the packages of patch {id} is installed on this system.")
+            }
+            Reason::Restricted { restricted, package } => format!(
+                "Patch {id} cannot be applied until restricted patch {restricted} is backed out (package {package})."
+            ),
+            Reason::NotApplied => format!("Patch {id} has not been applied."),
+            _ => {
+                let sentence = format!("{}: {}.", self.what(), self.why());
+                let mut letters = sentence.chars();
+                letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// Reasons that lie in other patches and packages.
+    fn conflict(&self) -> Option<String> {
+        Some(match self {
+            Self::NotInstalled(packages) => {
+                format!("none of its packages is installed in the version that it is for: {}", packages.join(", "))
+            }
+            Self::AlreadyApplied(packages) => format!("it is applied already, to {}", list(packages)),
+            Self::LaterRevision(later) => format!("the later revision {later} is applied"),
+            Self::Obsoleted { by: Some(by), entry } => {
+                format!("applied patch {by} obsoletes {entry}, which contains it")
+            }
+            Self::Obsoleted { by: None, entry } => {
+                format!("PATCH_OBSOLETES has {entry}, which contains it")
+            }
+            Self::Restricted { restricted, package } => {
+                format!("restricted patch {restricted} is applied to package {package}")
+            }
+            Self::Incompatible { applied, named, says_applied: true } => {
+                format!("applied patch {applied} is incompatible with {named}")
+            }
+            Self::Incompatible { applied, named, .. } => {
+                format!("it is incompatible with {named}, and {applied} is applied")
+            }
+            Self::Required(needed) => format!("it requires patch {needed} or later, which is not applied"),
+            Self::UndoMismatch { package, kept: true } => {
+                format!("it is applied to package {package} with undo data and would go without into the others")
+            }
+            Self::UndoMismatch { package, .. } => {
+                format!("it is applied to package {package} without undo data and would go with it into the others")
+            }
+            Self::NotApplied => "it is not applied".to_owned(),
+            Self::Superseded(by) => format!("the later revision {by} is applied"),
+            Self::ChangedLater { path, by: Some(by) } => {
+                format!("patch {by}, which was applied later, changed {path} again")
+            }
+            Self::ChangedLater { path, by: None } => {
+                format!("the record of {path} has changed since it was applied")
+            }
+            Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
+            _ => return None,
+        })
+    }
+
+    /// Reasons that lie in what is delivered, in the root or in the wishes of the user.
+    fn obstacle(&self) -> String {
+        match self {
+            Self::BadId(reason) | Self::BadPatch(reason) => reason.clone(),
+            Self::BadPkginfo { package, reason } => format!("the pkginfo of package {package}: {reason}"),
+            Self::Excluded => "the policy of this root excludes it".to_owned(),
+            Self::BackoutDirectory(path) => format!("{} is not an absolute path", path.display()),
+            Self::StaleSave(package) => {
+                format!("package {package} has a save directory of it although it is not applied")
+            }
+            Self::Interactive => "it has to be applied by hand: its properties say `interactive`".to_owned(),
+            Self::Zone { package, parameter, installed, delivered } => {
+                format!("{parameter} of package {package} is <{delivered}>, but <{installed}> is installed")
+            }
+            Self::ScriptNotSupported { package: Some(package), script } => {
+                format!("package {package} has {script}, and scripts of packages cannot be run yet")
+            }
+            Self::ScriptNotSupported { package: None, script } => {
+                format!("it has {script}, and scripts of patches cannot be run yet")
+            }
+            Self::Edited(paths) => {
+                format!("edited since installation: {}", join(paths.iter().map(ToString::to_string)))
+            }
+            Self::KeepWithoutUndo(path) => {
+                format!("the edited file {path} cannot be kept when no undo data is saved")
+            }
+            Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
+            Self::NoSpace { file_system, needed, free, inodes: true } => {
+                format!("{file_system} has room for {free} objects, {needed} are needed")
+            }
+            Self::NoSpace { file_system, needed, free, .. } => {
+                format!("{file_system} has {free} bytes free, {needed} are needed")
+            }
+            Self::NoUndoData(package) => format!("no files were saved for package {package}"),
+            Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
+            Self::NoSuchPackage => "there is no such package".to_owned(),
+            Self::Administration(reason) | Self::Interaction(reason) => reason.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn hint(&self, subject: &str) -> String {
+        match self {
+            Self::Edited(_) => {
+                "decide with --edited replace (as patchadd -u) or --edited keep, or per path with --override and \
+                 --preserve; see patchadd(1M)"
+                    .to_owned()
+            }
+            Self::KeepWithoutUndo(_) => "leave -d (--no-undo) out, or use --edited replace".to_owned(),
+            Self::Required(needed) => match needed.ids() {
+                [id] => format!("apply patch {id} first"),
+                _ => format!("apply one of {needed} first"),
+            },
+            Self::Restricted { restricted, .. } => format!("patchrm {restricted}"),
+            Self::Incompatible { applied, .. } => format!("patchrm {applied}, if it is not needed"),
+            Self::AlreadyApplied(_) => format!("patchadd -u {subject} installs its files again"),
+            Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
+                format!("patchrm {by} first, or use the force option")
+            }
+            Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
+            Self::Needed { by, .. } => format!("patchrm {by} first"),
+            Self::NoSpace { file_system, .. } => format!("make room in {file_system} and try again"),
+            Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),
+            Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),
+            Self::BackoutDirectory(_) => "name the directory from / on".to_owned(),
+            Self::Interaction(_) => "use an admin file that decides it, or run without -n".to_owned(),
+            Self::StaleSave(package) => format!("move var/sadm/pkg/{package}/save/{subject} away"),
+            _ => String::new(),
+        }
+    }
+}
+
+fn list(packages: &[PkgInst]) -> String {
+    join(packages.iter().map(ToString::to_string))
+}
+
+fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,109 @@
+//! Space: what a run needs on each file system, against what is free.
+//!
+//! Counted are all new objects (old ones stay until the commit), an upper bound of the undo archives, the records
+//! and the ballast that the transaction reserves for its rollback.
+
+use crate::package::{Inventory, ObjectPath};
+
+use super::refusal::Reason;
+use super::{Action, Body, Change, RecordChange, TreeContent, UndoArchive, UndoPlace};
+
+/// What the transaction reserves on every file system, in bytes.
+const BALLAST: u64 = 1 << 20;
+/// What headers, names and padding of one member of an archive take at most, in bytes.
+const MEMBER: u64 = 8 << 10;
+
+/// What is needed on one file system.
+#[derive(Clone, Copy, Debug, Default)]
+struct Need {
+    bytes: u64,
+    inodes: u64,
+}
+
+/// Refuses where a file system is too small. `extra` is what a package says it will need: path, bytes, objects.
+pub(super) fn check(
+    inventory: &Inventory,
+    changes: &[Change],
+    records: &[RecordChange],
+    undo: &[UndoArchive],
+    extra: &[(ObjectPath, u64, u64)],
+) -> Result<(), Reason> {
+    let mut needs = vec![Need::default(); inventory.file_systems.len()];
+    for change in changes {
+        if let Action::Add(new) | Action::Replace(new) = &change.action {
+            let size = match &new.body {
+                Body::Member(member) => member.size,
+                Body::CopyOf(path) => inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0),
+                Body::Symlink(target) => target.len() as u64,
+                _ => 0,
+            };
+            add(inventory, &mut needs, file_system(inventory, &change.path), size, 1);
+        }
+    }
+    for record in records {
+        let (size, count) = record_size(record);
+        add(inventory, &mut needs, inventory.records_on, size, count);
+    }
+    for archive in undo.iter().filter(|archive| archive.place == UndoPlace::Save) {
+        add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
+    }
+    for (path, bytes, inodes) in extra {
+        add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
+    }
+    for (need, file_system) in needs.iter().zip(&inventory.file_systems) {
+        if need.inodes == 0 && need.bytes == 0 {
+            continue;
+        }
+        let needed = need.bytes.saturating_add(BALLAST);
+        let refuse = |needed, free, inodes| {
+            Err(Reason::NoSpace { file_system: file_system.name.clone(), needed, free, inodes })
+        };
+        if needed > file_system.free {
+            return refuse(needed, file_system.free, false);
+        }
+        if let Some(free) = file_system.inodes.filter(|free| need.inodes > *free) {
+            return refuse(need.inodes, free, true);
+        }
+    }
+    Ok(())
+}
+
+/// An upper bound of an archive: every saved object whole, since data may not compress.
+fn archive_size(archive: &UndoArchive) -> u64 {
+    let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
+    let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
+    let members = (archive.saved.len() + archive.records.len() + archive.manifest.objects.len() + 8) as u64;
+    let plain = objects.saturating_add(records).saturating_add(members.saturating_mul(MEMBER));
+    // a compressor may enlarge what it cannot compress, compress(1) by up to an eighth
+    plain.saturating_add(plain / 8)
+}
+
+fn record_size(record: &RecordChange) -> (u64, u64) {
+    match record {
+        RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
+        RecordChange::AddTree { files, .. } => {
+            let size = |content: &TreeContent| match content {
+                TreeContent::Bytes(bytes) => bytes.len() as u64,
+                TreeContent::Undo(_) => 0,
+            };
+            // every file may need a directory of its own
+            (files.iter().map(|file| size(&file.content)).sum(), 2 * files.len() as u64 + 1)
+        }
+        RecordChange::RemoveFile(_) | RecordChange::RemoveTree(_) | RecordChange::Move { .. } => (0, 0),
+    }
+}
+
+/// The file system of a path, or of the nearest directory above it that is known.
+fn file_system(inventory: &Inventory, path: &ObjectPath) -> usize {
+    let known = inventory.on.get(path).copied();
+    let above = || path.ancestors().find_map(|above| inventory.on.get(&above).copied());
+    known.or_else(above).unwrap_or(inventory.records_on)
+}
+
+fn add(inventory: &Inventory, needs: &mut [Need], index: usize, bytes: u64, inodes: u64) {
+    let unit = inventory.file_systems.get(index).map_or(1, |file_system| file_system.unit.max(1));
+    if let Some(need) = needs.get_mut(index) {
+        need.bytes = need.bytes.saturating_add(bytes.div_ceil(unit).saturating_mul(unit));
+        need.inodes = need.inodes.saturating_add(inodes);
+    }
+}

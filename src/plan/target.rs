@@ -1,0 +1,134 @@
+//! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
+
+use crate::format::pkgmap::Entry;
+use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst};
+
+use crate::source::PackageImage;
+use super::refusal::{Problem, Reason};
+
+/// A package that is delivered, and the instance that it goes into.
+#[derive(Clone, Debug)]
+pub(super) struct Target<'a> {
+    /// The instance.
+    pub(super) package: PkgInst,
+    /// Its place in the image.
+    pub(super) index: usize,
+    /// What is delivered.
+    pub(super) image: &'a PackageImage,
+    /// The parameters in force after the run.
+    pub(super) params: Params,
+    /// Where relative paths lie.
+    pub(super) basedir: ObjectPath,
+}
+
+/// An object to be installed, its variables replaced.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    /// Its line in the pkgmap.
+    pub(super) entry: &'a Entry,
+    /// Where it goes.
+    pub(super) path: ObjectPath,
+    /// What it is; owner, group and target without variables.
+    pub(super) object: Object,
+}
+
+impl<'a> Target<'a> {
+    /// The package `image` as it is installed with these parameters. Without a BASEDIR relative paths lie in `/`.
+    pub(super) fn new(
+        package: PkgInst,
+        index: usize,
+        image: &'a PackageImage,
+        params: Params,
+    ) -> Result<Self, Reason> {
+        let basedir = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+            None | Some(b"") => ObjectPath::root(),
+            Some(path) => ObjectPath::new(path).map_err(|error| Reason::BadPkginfo {
+                package: package.to_string(),
+                reason: format!("BASEDIR: {error}"),
+            })?,
+        };
+        Ok(Self { package, index, image, params, basedir })
+    }
+
+    /// Where a path of the package is.
+    pub(super) fn resolve(&self, path: &PackagePath) -> Result<ObjectPath, Reason> {
+        path.resolve(&self.basedir, |name| self.variable(name))
+            .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
+    }
+
+    /// How the package writes a path: relative where it is below BASEDIR.
+    pub(super) fn write(&self, path: &ObjectPath) -> Result<PackagePath, Reason> {
+        let relative = if path.is_below(&self.basedir) && !self.basedir.relative().is_empty() {
+            path.as_bytes().get(self.basedir.as_bytes().len() + 1..).unwrap_or_default()
+        } else {
+            path.as_bytes()
+        };
+        PackagePath::new(relative).map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
+    }
+
+    /// The objects to be installed, sorted by path: those whose class is one of CLASSES.
+    pub(super) fn wanted(&self) -> Result<Vec<Wanted<'a>>, Reason> {
+        let classes = classes(&self.params);
+        let mut wanted = Vec::new();
+        for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            if classes.iter().any(|class| *class == entry.object.class) {
+                let path = self.resolve(&entry.path)?;
+                let object = self.expand(entry, &path)?;
+                wanted.push(Wanted { entry, path, object });
+            }
+        }
+        wanted.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(wanted)
+    }
+
+    /// A refusal about one of its objects.
+    pub(super) fn refuse(&self, path: impl ToString, problem: Problem) -> Reason {
+        Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
+    }
+
+    /// Only names with an upper-case initial are variables at installation (pkgmap(4)).
+    fn variable(&self, name: &str) -> Option<Vec<u8>> {
+        let upper = name.starts_with(|c: char| c.is_ascii_uppercase());
+        self.params.get(name).filter(|_| upper).map(<[u8]>::to_vec)
+    }
+
+    fn expand(&self, entry: &Entry, path: &ObjectPath) -> Result<Object, Reason> {
+        let mut object = entry.object.clone();
+        for name in [&mut object.attributes.owner, &mut object.attributes.group] {
+            if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
+                let value = self.variable(variable).and_then(|value| String::from_utf8(value).ok());
+                *name = Some(value.ok_or_else(|| {
+                    let reason = format!("${variable} has no value");
+                    self.refuse(path, Problem::BadPath(reason))
+                })?);
+            }
+        }
+        if let Some(target) = &mut object.target {
+            *target = self.expand_target(target).map_err(|problem| self.refuse(path, problem))?;
+        }
+        Ok(object)
+    }
+
+    /// Replaces each component of a link target that is a variable.
+    fn expand_target(&self, target: &[u8]) -> Result<Vec<u8>, Problem> {
+        let mut parts = Vec::new();
+        for part in target.split(|&byte| byte == b'/') {
+            let name = part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok());
+            match name.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+                Some(name) => parts.push(
+                    self.variable(name)
+                        .ok_or_else(|| Problem::BadPath(format!("its target uses ${name}, which has no value")))?,
+                ),
+                None => parts.push(part.to_vec()),
+            }
+        }
+        Ok(parts.join(&b'/'))
+    }
+}
+
+/// The words of CLASSES; `none` where the package names no class.
+pub(super) fn classes(params: &Params) -> Vec<String> {
+    let text = params.text("CLASSES");
+    let classes: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    if classes.is_empty() { vec!["none".to_owned()] } else { classes }
+}

@@ -1,0 +1,340 @@
+//! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
+//! tree after apply and backout is the tree before, to the last attribute.
+//!
+//! The SVR4 part (saved objects, `deletes`, old parameters) is what any pkgadd can install; the manifest says the
+//! rest. Digests of what is delivered are filled in when it has been staged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::pkgmap::Entry;
+use crate::package::{
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, PackagePath, Params, PkgInst,
+    Timestamp, UndoFormat,
+};
+use crate::patch::{PatchId, PatchList};
+
+use super::draft::Draft;
+use super::records::RecordChanges;
+use super::refusal::Reason;
+use super::target::Target;
+use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
+
+/// Parameters that a backout package must not bring back (the classic scripts leave them out as well).
+const NOT_RESTORED: &[&str] = &[
+    "PATCHLIST",
+    "PATCH_OBSOLETES",
+    "ACTIVE_OBSOLETES",
+    "Obsoletes_label",
+    "ACTIVE_PATCH",
+    "Patch_label",
+    "UPDATE",
+    "SCRIPTS_DIR",
+    "PATCH_NO_UNDO",
+    "INSTDATE",
+    "PKGINST",
+    "OAMBASE",
+    "PATH",
+];
+
+/// What an undo archive is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Undoing<'a> {
+    /// The patch.
+    pub(super) id: &'a PatchId,
+    /// What it obsoletes in this package.
+    pub(super) obsoletes: &'a PatchList,
+    /// The parameters before.
+    pub(super) old: &'a Params,
+    /// The names that the patch set.
+    pub(super) set: &'a [String],
+    /// How the archive is compressed.
+    pub(super) format: UndoFormat,
+    /// The directory for archives that are kept elsewhere.
+    pub(super) directory: Option<&'a Path>,
+}
+
+impl Undoing<'_> {
+    /// The archive for what `draft` does to the objects of `target`.
+    pub(super) fn archive(
+        &self,
+        draft: &Draft<'_>,
+        target: &Target<'_>,
+        records: &RecordChanges,
+    ) -> Result<UndoArchive, Reason> {
+        let package = &target.package;
+        let paths = concerned(draft, package);
+        let groups = Groups::of(draft, &paths);
+        let mut saved = Vec::new();
+        let mut objects = Vec::new();
+        let mut deletes = Vec::new();
+        for path in paths.iter().chain(groups.partners(&paths)) {
+            let mut record = object_record(draft, path);
+            if let (Some(was), Some(group)) = (&mut record.was, groups.number(path)) {
+                was.group = Some(group);
+            }
+            let changes = draft.changes.contains_key(path);
+            match draft.old(path).filter(|_| changes) {
+                Some(live) => {
+                    if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
+                        let has_content = entry.object.ftype.is_regular();
+                        record.member = has_content.then(|| encode(entry.path.as_bytes()));
+                        saved.push((entry, path.clone()));
+                    }
+                }
+                None if record.became.as_ref().is_some_and(|now| now.kind != Kind::Directory) && changes => {
+                    deletes.push(target.write(path)?);
+                }
+                None => {}
+            }
+            objects.push(record);
+        }
+        objects.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(UndoArchive {
+            package: package.clone(),
+            patch: self.id.to_string(),
+            pkginfo: self.parameters(),
+            saved,
+            deletes,
+            records: records.old.clone(),
+            manifest: Manifest { header: self.header(draft, package, records), objects },
+            format: self.format,
+            place: self.place(package),
+        })
+    }
+
+    /// The name of the archive in a save directory.
+    pub(super) fn name(&self) -> String {
+        format!("undo{}", self.format.suffix())
+    }
+
+    fn place(&self, package: &PkgInst) -> UndoPlace {
+        match self.directory {
+            None => UndoPlace::Save,
+            Some(directory) => {
+                let below = format!("{}/{package}/{}", self.id, self.name());
+                UndoPlace::Remote(directory.join(below))
+            }
+        }
+    }
+
+    fn parameters(&self) -> Params {
+        let mut params: Params =
+            self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
+        params.set("ACTIVE_PATCH", self.id.as_str());
+        params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
+        params
+    }
+
+    fn header(&self, draft: &Draft<'_>, package: &PkgInst, records: &RecordChanges) -> Header {
+        Header {
+            manifest: VERSION,
+            patch: self.id.to_string(),
+            package: package.to_string(),
+            root: draft.inventory.marker.clone(),
+            obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
+            parameters: self.set.to_vec(),
+            made_records: records.made.clone(),
+        }
+    }
+}
+
+/// The paths that change because of a package, in object, line or both.
+fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
+    let changes = draft.changes.values().filter(|change| change.package == *package);
+    let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
+    let kept = draft.kept.iter().filter(|path| {
+        draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package))
+    });
+    changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
+}
+
+/// What the manifest says of a path.
+fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
+    let written = |line: &Line| encode(&line.write());
+    let kept = draft.kept.contains(path);
+    let was = draft.old(path).map(State::of);
+    let became = match draft.changes.get(path).map(|change| &change.action) {
+        Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
+        Some(Action::Delete | Action::RemoveDirectory) => None,
+        Some(Action::Attributes(attributes)) => was.clone().map(|state| State {
+            mode: attributes.mode.map_or(state.mode, |mode| mode.bits()),
+            uid: attributes.uid.unwrap_or(state.uid),
+            gid: attributes.gid.unwrap_or(state.gid),
+            ..state
+        }),
+        None => was.clone().filter(|_| !kept),
+    };
+    ObjectRecord {
+        path: encode(path.as_bytes()),
+        line: draft.inventory.lines.get(path).map(written),
+        new_line: draft.line(path).map(written),
+        was,
+        became,
+        kept,
+        member: None,
+    }
+}
+
+/// The state of a new object, as far as it is known before it is staged.
+fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
+    if let Body::CopyOf(path) = &new.body {
+        if let Some(live) = draft.inventory.live.get(path) {
+            return State::of(live);
+        }
+    }
+    let mut state = State {
+        kind: Kind::File,
+        mode: new.mode.bits(),
+        uid: new.uid,
+        gid: new.gid,
+        mtime: new.mtime.unwrap_or_default(),
+        size: None,
+        sha256: None,
+        target: None,
+        device: None,
+        xattrs: BTreeMap::new(),
+        group: None,
+    };
+    match &new.body {
+        Body::Member(member) => {
+            state.size = Some(member.size);
+            state.sha256 = member.sha256.map(|digest| digest.to_string());
+        }
+        Body::Directory => state.kind = Kind::Directory,
+        Body::Symlink(target) => {
+            state.kind = Kind::Symlink;
+            state.target = Some(encode(target));
+        }
+        Body::Link(_) | Body::CopyOf(_) => {}
+        Body::Pipe => state.kind = Kind::Pipe,
+        Body::Device { block, major, minor } => {
+            state.kind = if *block { Kind::Block } else { Kind::Character };
+            state.device = Some((*major, *minor));
+        }
+    }
+    state
+}
+
+/// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
+fn saved_entry(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    path: &ObjectPath,
+    live: &Live,
+    groups: &Groups,
+) -> Result<Option<Entry>, Reason> {
+    let line = draft.inventory.lines.get(path);
+    let class = line.map_or("none", |line| line.object.class.as_str());
+    let recorded = line.map(|line| line.object.ftype);
+    let first = groups.first_name(path);
+    let mut object = match (&live.kind, first) {
+        (LiveKind::Socket, _) => return Ok(None),
+        (LiveKind::Regular { .. }, Some(first)) => {
+            let mut object = Object::new(Ftype::Link, class);
+            let known = line.map(|line| &line.object).filter(|object| object.ftype == Ftype::Link);
+            let known = known.and_then(|object| object.target.clone());
+            object.target = Some(known.unwrap_or_else(|| first.as_bytes().to_vec()));
+            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+        }
+        (LiveKind::Regular { size, cksum, .. }, None) => {
+            let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
+            let mut object = Object::new(ftype, class);
+            object.content =
+                Content { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
+            object
+        }
+        (LiveKind::Directory, _) => {
+            Object::new(recorded.filter(|ftype| ftype.is_directory()).unwrap_or(Ftype::Directory), class)
+        }
+        (LiveKind::Symlink(to), _) => {
+            let mut object = Object::new(Ftype::Symlink, class);
+            object.target = Some(to.clone());
+            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+        }
+        (LiveKind::Pipe, _) => Object::new(Ftype::Pipe, class),
+        (LiveKind::Device { block, major, minor }, _) => {
+            let mut object = Object::new(if *block { Ftype::Block } else { Ftype::Character }, class);
+            object.device = Some((Some(*major), Some(*minor)));
+            object
+        }
+    };
+    let accounts = &draft.inventory.accounts;
+    object.attributes = Attributes {
+        mode: Some(live.mode),
+        owner: Some(accounts.user(live.uid)),
+        group: Some(accounts.group(live.gid)),
+    };
+    Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
+}
+
+/// The names that are one file before the patch, where at least two of them are known.
+#[derive(Debug, Default)]
+struct Groups {
+    /// Each name with the number of its group.
+    numbers: BTreeMap<ObjectPath, u32>,
+    /// For each group the name that carries the content.
+    first: BTreeMap<u32, ObjectPath>,
+}
+
+impl Groups {
+    fn of(draft: &Draft<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
+        let inventory = draft.inventory;
+        let key = |path: &ObjectPath, live: &Live| -> Option<(Option<usize>, Inode)> {
+            let several = live.links > 1 && matches!(live.kind, LiveKind::Regular { .. });
+            several.then(|| (inventory.on.get(path).copied(), live.inode))
+        };
+        let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
+        for (path, live) in &inventory.live {
+            // one place under two paths is one name
+            let place = inventory.physical.get(path).unwrap_or(path);
+            if let Some(key) = key(path, live).filter(|_| place == path || !inventory.live.contains_key(place)) {
+                names.entry(key).or_default().push(path);
+            }
+        }
+        let mut groups = Self::default();
+        let mut next = 0;
+        for names in names.into_values().filter(|names| names.len() > 1) {
+            if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
+                continue;
+            }
+            next += 1;
+            let is_link = |path: &ObjectPath| {
+                inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
+            };
+            let changed: Vec<&&ObjectPath> =
+                names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
+            let carrier = changed.iter().find(|path| !is_link(path)).or_else(|| changed.first());
+            if let Some(carrier) = carrier {
+                groups.first.insert(next, (**carrier).clone());
+            }
+            groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
+        }
+        groups
+    }
+
+    fn number(&self, path: &ObjectPath) -> Option<u32> {
+        self.numbers.get(path).copied()
+    }
+
+    /// The name that carries the content of a path, where that is another one.
+    fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
+        self.first.get(&self.number(path)?).filter(|first| *first != path)
+    }
+
+    /// Names of the groups that the patch does not touch.
+    fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
+        self.numbers.keys().filter(|path| !paths.contains(*path))
+    }
+}
+
+/// The modification time of a saved object as the pkgmap of a foreign archive has it.
+pub(super) fn whole_seconds(content: &Content) -> Option<Timestamp> {
+    content.mtime.map(Timestamp::whole)
+}
+
+/// The path of a saved object among the members of its archive.
+pub(super) fn member_path(escaped: &str) -> Option<PackagePath> {
+    PackagePath::new(&crate::format::manifest::decode(escaped)).ok()
+}
