@@ -12,8 +12,52 @@
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```
 
+pub mod archive;
+pub mod contents;
+pub mod history;
+pub mod installed;
 pub mod places;
+pub mod policy;
 mod view;
+
+use crate::format::contents::ContentsError;
+use crate::format::params::ParamsError;
+use crate::patch::AppliedError;
 
 pub use places::own_directory;
 pub use view::{View, ViewError, marker, read_consistently};
+
+/// Why the records of a root cannot be read or make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// No steady state was seen, or a file could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A parameter file cannot be parsed.
+    #[error("{path}: {reason}")]
+    Params {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ParamsError,
+    },
+    /// The patch records of a package are no lists of patches.
+    #[error(transparent)]
+    Applied(#[from] AppliedError),
+    /// `contents` cannot be parsed where it is wanted.
+    #[error("{path}: {reason}")]
+    Contents {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ContentsError,
+    },
+    /// The history has a line that is none.
+    #[error("{path}: {reason}")]
+    History {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: history::HistoryError,
+    },
+}

@@ -3,6 +3,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -65,18 +66,8 @@ impl Scene {
     fn op(&mut self, kind: OpKind, path: &str, stage: &str) {
         let staged = format!("{STAGE}/{stage}");
         let new = matches!(kind, OpKind::Add | OpKind::Replace).then(|| self.identity(&staged));
-        let op = Op {
-            kind,
-            path: at(path),
-            to: None,
-            domain: 0,
-            stage: stage.to_owned(),
-            old: None,
-            new,
-            db: true,
-            whole: false,
-            undo: None,
-        };
+        let line = json!({"kind": kind, "path": path, "domain": 0, "stage": stage, "db": true});
+        let op = Op { new, ..serde_json::from_value(line).unwrap() };
         self.ops.push(Entry::Op(Box::new(op)));
     }
 
