@@ -17,6 +17,7 @@ pub mod surroundings;
 pub mod text;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +57,8 @@ const APPLETS: &[Applet] = &[
 
 /// What the program calls itself where no classic name counts.
 const PROGRAM: &str = "patchadm";
-const USAGE: &str = "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
+const USAGE: &str =
+    "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
 
 /// Options that may stand before a verb and take a value.
 const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
@@ -65,7 +67,7 @@ const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
 #[derive(Debug)]
 pub struct Invocation {
     /// How diagnostics call the command: its classic name, or `patchadm` for a verb.
-    pub program: String,
+    pub program: &'static str,
     /// The arguments, without the name of the command.
     pub arguments: Vec<OsString>,
     /// What the command sees of the world.
@@ -83,9 +85,9 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
         (Err(stop), _) => Err(stop.into()),
         (_, Err(error)) => Err(error.into()),
         (Ok(choice), Ok(surroundings)) => {
-            let program = choice.program.to_owned();
-            let mut call = Invocation { program, arguments: choice.arguments, surroundings, output };
-            let result = (choice.applet.run)(&mut call);
+            let Choice { applet, program, arguments } = choice;
+            let mut call = Invocation { program, arguments, surroundings, output };
+            let result = (applet.run)(&mut call);
             output = call.output;
             result
         }
@@ -140,14 +142,15 @@ fn without_command(arguments: &[OsString]) -> Stop {
 
 /// The list of commands.
 fn overview() -> String {
-    let mut text = format!("{}\n\nusage: {}\n", env!("CARGO_PKG_DESCRIPTION"), USAGE.replace('\n', "\n       "));
+    let mut text =
+        format!("{}\n\nusage: {}\n", env!("CARGO_PKG_DESCRIPTION"), USAGE.replace('\n', "\n       "));
     for (title, is_verb) in [("Verbs:", true), ("Classic commands:", false)] {
         let mut applets = APPLETS.iter().filter(|applet| applet.is_verb == is_verb).peekable();
         if applets.peek().is_some() {
-            text.push_str(&format!("\n{title}\n"));
+            let _ = writeln!(text, "\n{title}");
         }
         for applet in applets {
-            text.push_str(&format!("  {:<10} {}\n", applet.name, applet.about));
+            let _ = writeln!(text, "  {:<10} {}", applet.name, applet.about);
         }
     }
     text
@@ -163,7 +166,10 @@ fn finish(output: &mut Output, result: anyhow::Result<Exit>) -> Exit {
                 Some(Stop::Help(text)) => output.print(text).map(|()| Exit::OK),
                 Some(Stop::Usage { message, usage }) => {
                     let usage = usage.replace('\n', "\n       ");
-                    output.error(message).and_then(|()| output.complain(format!("usage: {usage}\n"))).map(|()| exit)
+                    output
+                        .error(message)
+                        .and_then(|()| output.complain(format!("usage: {usage}\n")))
+                        .map(|()| exit)
                 }
                 _ if is_broken_pipe(&error) => Ok(Exit::PIPE),
                 _ => output.error(&format!("{error:#}")).map(|()| exit),
@@ -195,7 +201,10 @@ mod tests {
     #[test]
     fn a_link_and_a_first_argument_are_the_same_command() {
         for line in ["/usr/bin/pkginfo -l X", "patchadm pkginfo -l X", "./other pkginfo -l X"] {
-            assert_eq!(chosen(line), ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()]));
+            assert_eq!(
+                chosen(line),
+                ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
+            );
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Extensions {
 /// The root that a command works on.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RootOption {
-    /// Work on the root below this directory instead of PKG_INSTALL_ROOT or /
+    /// Work on the root below this directory instead of `PKG_INSTALL_ROOT` or /
     #[arg(short = 'R', value_name = "ROOT")]
     pub root: Option<PathBuf>,
 }
@@ -47,13 +47,13 @@ impl RootOption {
 /// Reads the arguments of a command.
 pub fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<A, Stop> {
     let command = A::command()
-        .name(call.program.clone())
+        .name(call.program)
         .override_usage(usage)
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args_override_self(true);
-    let words = std::iter::once(OsString::from(&call.program)).chain(call.arguments.iter().map(tidy));
+    let words = std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy));
     let matches = command.try_get_matches_from(words).map_err(|error| stop(&error, usage))?;
     A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
 }

@@ -87,8 +87,11 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     let host = Root::open(Path::new("/"))?;
     let report = check(&root, &host, &scope, args.aspects()).map_err(unfinished)?;
-    let exit =
-        if report.checked.iter().all(|checked| checked.findings.is_empty()) { Exit::OK } else { Exit::FAILED };
+    let exit = if report.checked.iter().all(|checked| checked.findings.is_empty()) {
+        Exit::OK
+    } else {
+        Exit::FAILED
+    };
     if args.extensions.json {
         let objects = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let zone = call.surroundings.zone;
@@ -97,7 +100,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             discrepancies: objects.map(|checked| Discrepancy::of(checked, &root, zone)).collect(),
             unknown_packages: report.unknown.packages,
         };
-        call.output.print(json::document("pkgchk", Some(root.prefix().display().to_string()), exit, body)?)?;
+        call.output.print(json::document(
+            "pkgchk",
+            Some(root.prefix().display().to_string()),
+            exit,
+            body,
+        )?)?;
         return Ok(exit);
     }
     warn(call, &report.unknown, args.quiet)?;
@@ -110,7 +118,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 /// Prints an object with its errors. With -v every object that is there is named, after its errors.
 fn say(call: &mut Invocation, args: &Args, root: &Root, checked: &Checked) -> io::Result<()> {
     let path = root.show(&checked.path);
-    if !(args.quiet && checked.is_missing()) && !checked.findings.is_empty() {
+    if !(args.quiet && checked.is_missing()) {
         call.output.complain(finding::error(checked, &path, call.surroundings.zone))?;
     }
     if args.verbose && !checked.is_missing() {
@@ -129,7 +137,12 @@ fn list(call: &mut Invocation, args: &Args, root: &Root, scope: &Scope) -> anyho
             packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
         });
         let body = List { objects: objects.collect() };
-        call.output.print(json::document("pkgchk", Some(root.prefix().display().to_string()), Exit::OK, body)?)?;
+        call.output.print(json::document(
+            "pkgchk",
+            Some(root.prefix().display().to_string()),
+            Exit::OK,
+            body,
+        )?)?;
         return Ok(Exit::OK);
     }
     warn(call, &unknown, true)?;
@@ -155,8 +168,10 @@ fn warn(call: &mut Invocation, unknown: &Unknown, no_paths: bool) -> io::Result<
 
 fn unfinished(error: CheckError) -> anyhow::Error {
     match error {
-        CheckError::Unfinished(_) => Stop::Refused { exit: Exit::UNFINISHED, message: error.to_string() }.into(),
-        other => other.into(),
+        CheckError::Unfinished(_) => {
+            Stop::Refused { exit: Exit::UNFINISHED, message: error.to_string() }.into()
+        }
+        CheckError::Database(error) => error.into(),
     }
 }
 
@@ -202,8 +217,8 @@ impl Args {
                 }
             }
         }
-        let is_empty_list = paths.is_empty()
-            && (self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty());
+        let is_empty_list =
+            paths.is_empty() && (self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty());
         if is_empty_list {
             anyhow::bail!("the list of paths is empty");
         }

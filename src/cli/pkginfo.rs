@@ -18,6 +18,7 @@ pkginfo [-q|-x|-l] [-a arch] [-v version] [-c category]... -d device [pkginst...
 
 /// List installed or spooled packages
 #[derive(clap::Parser)]
+#[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct Args {
     /// Print nothing: the exit code is the answer
     #[arg(short, conflicts_with_all = ["extracted", "long"])]
@@ -68,13 +69,12 @@ struct Args {
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let selection = args.selection();
-    let (listing, root) = match &args.device {
-        Some(device) => (spooled_packages(device, &selection)?, None),
-        None => {
-            let root = args.root.open(call)?;
-            let count = args.long || args.extensions.json;
-            (installed_packages(&root, &selection, count)?, Some(root.prefix().display().to_string()))
-        }
+    let (listing, root) = if let Some(device) = &args.device {
+        (spooled_packages(device, &selection)?, None)
+    } else {
+        let root = args.root.open(call)?;
+        let count = args.long || args.extensions.json;
+        (installed_packages(&root, &selection, count)?, Some(root.prefix().display().to_string()))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };

@@ -126,7 +126,9 @@ mod tests {
         let params: Params = [("B", "1"), ("A", "2"), ("B", "3"), ("ARCH", "a, b")].into_iter().collect();
         let shown = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            selected(&params, &names).map(|(name, value)| format!("{name}={}", text(&value))).collect::<Vec<_>>()
+            selected(&params, &names)
+                .map(|(name, value)| format!("{name}={}", text(&value)))
+                .collect::<Vec<_>>()
         };
         assert_eq!(shown(&["A", "NOPE", "B"]), ["A=2", "B=1"]);
         assert_eq!(shown(&[]), ["B=1", "A=2", "B=3", "ARCH=a,b"]);

@@ -137,7 +137,9 @@ pub enum CheckError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// A run is in progress, or was interrupted and waits for its recovery.
-    #[error("a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run")]
+    #[error(
+        "a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run"
+    )]
     Unfinished(String),
 }
 
@@ -221,11 +223,12 @@ impl Scope {
                 || exact.contains(path.as_ref())
                 || others.iter().any(|pattern| pattern.fits(&path))
         })?;
-        let mut unknown = Unknown::default();
-        unknown.paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
+        let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
+        let mut unknown = Unknown { paths, ..Unknown::default() };
         if !self.packages.is_empty() {
             lines.retain(|_, line| self.is_owned(line, &mut owned));
-            let unowned = self.packages.iter().zip(owned).filter(|(_, owned)| !owned).map(|(pattern, _)| pattern);
+            let unowned =
+                self.packages.iter().zip(owned).filter(|(_, owned)| !owned).map(|(pattern, _)| pattern);
             self.sort_out(view, unowned, &mut unknown)?;
         }
         Ok((lines, unknown))

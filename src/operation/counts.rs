@@ -76,8 +76,14 @@ mod tests {
               1 f none share/shared 0644 root bin 7 641 981173106\n",
         );
         let counts = Counts::of_pkgmap(&pkgmap.unwrap());
-        let expected =
-            Counts { pathnames: 7, directories: 2, executables: 1, information: 2, blocks: 3, ..Counts::default() };
+        let expected = Counts {
+            pathnames: 7,
+            directories: 2,
+            executables: 1,
+            information: 2,
+            blocks: 3,
+            ..Counts::default()
+        };
         assert_eq!(counts, expected);
     }
 

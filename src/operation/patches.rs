@@ -1,17 +1,30 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
+use crate::database::policy::{self, PolicyError};
 use crate::database::{DatabaseError, installed, read_consistently};
 use crate::package::{Params, PkgInst};
-use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, Requirements};
+use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
 use crate::root::Root;
 
-/// The applied patches in the order of listings; `separator` stands between base and revision of an id.
+/// Why patches cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchesError {
+    /// The records of the root cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The policy of the root, which says how ids are written, cannot be read.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// The applied patches in the order of listings.
 ///
 /// Beside those of PATCHLIST these are the old *progressive* patches: a package instance that names itself a patch
 /// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
 /// was recorded of them, and they cannot be backed out.
-pub fn applied_patches(root: &Root, separator: &str) -> Result<Vec<AppliedPatch>, DatabaseError> {
-    read_consistently(root, |view| {
+pub fn applied_patches(root: &Root) -> Result<Vec<AppliedPatch>, PatchesError> {
+    let separator = &policy::of_root(root)?.separator;
+    let patches = read_consistently(root, |view| {
         let (mut applied, mut progressive) = (Vec::new(), Vec::new());
         for package in installed::packages(view)? {
             let Some(params) = installed::params(view, &package)? else { continue };
@@ -24,8 +37,9 @@ pub fn applied_patches(root: &Root, separator: &str) -> Result<Vec<AppliedPatch>
             merge(&mut patches, patch);
         }
         patches.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(patches)
-    })
+        Ok::<_, DatabaseError>(patches)
+    })?;
+    Ok(patches)
 }
 
 /// The progressive patch that the package is, if it is one.
@@ -43,7 +57,7 @@ fn progressive_patch(
         packages: vec![package.clone()],
         obsoletes: delivered.obsoletes,
         requires: Requirements::default(),
-        incompatibles: crate::patch::PatchList::new(),
+        incompatibles: PatchList::new(),
     })
 }
 
@@ -68,7 +82,7 @@ mod tests {
             std::fs::create_dir_all(&at).unwrap();
             std::fs::write(at.join("pkginfo"), pkginfo).unwrap();
         }
-        let patches = applied_patches(&Root::open(dir.path()).unwrap(), "-").unwrap();
+        let patches = applied_patches(&Root::open(dir.path()).unwrap()).unwrap();
         let shown = |patch: &AppliedPatch| {
             let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
             format!("{} ({}) {}", patch.id, patch.obsoletes, packages.join(" "))
@@ -78,12 +92,10 @@ mod tests {
 
     #[test]
     fn patches_of_all_packages_are_listed_once_in_order() {
-        let info = "Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 90-01 Requires: Incompatibles:";
+        let info =
+            "Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 90-01 Requires: Incompatibles:";
         let x = format!("PATCHLIST=200-01 100-02\nPATCH_INFO_100-02={info}\n");
-        assert_eq!(
-            listed(&[("X", &x), ("Y", "PATCHLIST=100-02\n")]),
-            ["100-02 (90-01) X Y", "200-01 () X"]
-        );
+        assert_eq!(listed(&[("X", &x), ("Y", "PATCHLIST=100-02\n")]), ["100-02 (90-01) X Y", "200-01 () X"]);
     }
 
     #[test]

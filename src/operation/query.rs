@@ -103,20 +103,17 @@ impl From<crate::database::ViewError> for QueryError {
 pub fn installed_packages(root: &Root, selection: &Selection, count: bool) -> Result<Listing, QueryError> {
     read_consistently(root, |view| {
         let mut listing = Listing::default();
-        for inst in installed::packages(view)? {
-            if selection.fits_name(inst.as_str()) {
-                match params_of(view, &inst) {
-                    Ok(Some(params)) => listing.add(installed_package(view, &inst, params)?, selection, || {
-                        let path = places::package(&inst).join(b"install/compver").ok();
-                        let text = path.map(|path| view.read(&path, LARGEST_COMPVER)).transpose();
-                        Ok(text.map_err(DatabaseError::from)?.flatten())
-                    })?,
-                    Ok(None) => {}
-                    Err(DatabaseError::Params { reason, .. }) => {
-                        listing.corrupt.push((inst.to_string(), reason.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
+        for inst in installed::packages(view)?.iter().filter(|inst| selection.fits_name(inst.as_str())) {
+            match params_of(view, inst) {
+                Ok(Some(params)) => {
+                    let package = installed_package(view, inst, params)?;
+                    listing.add(package, selection, || compver_of(view, inst))?;
                 }
+                Ok(None) => {}
+                Err(DatabaseError::Params { reason, .. }) => {
+                    listing.corrupt.push((inst.to_string(), reason.to_string()));
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         if count {
@@ -126,7 +123,19 @@ pub fn installed_packages(root: &Root, selection: &Selection, count: bool) -> Re
     })
 }
 
-fn installed_package(view: &View<'_>, inst: &PkgInst, params: Params) -> Result<ListedPackage, DatabaseError> {
+/// The `compver` file of an installed package.
+fn compver_of(view: &View<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryError> {
+    match places::package(inst).join(b"install/compver") {
+        Ok(path) => Ok(view.read(&path, LARGEST_COMPVER)?),
+        Err(_) => Ok(None),
+    }
+}
+
+fn installed_package(
+    view: &View<'_>,
+    inst: &PkgInst,
+    params: Params,
+) -> Result<ListedPackage, DatabaseError> {
     let names = view.list(&places::package(inst))?.unwrap_or_default();
     let is_partial = names.iter().any(|name| name == b"!I-Lock!" || name == b"!R-Lock!");
     let state = if is_partial { State::Partial } else { State::Complete };
@@ -206,7 +215,9 @@ pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing,
         if selection.fits_name(&instance) {
             let counts = Some(spooled_counts(&spool, &directory)?);
             let package = ListedPackage { instance, params, state: State::Spooled, counts };
-            listing.add(package, selection, || Ok(read_in(&spool, &directory, "install/compver", LARGEST_COMPVER)?))?;
+            listing.add(package, selection, || {
+                Ok(read_in(&spool, &directory, "install/compver", LARGEST_COMPVER)?)
+            })?;
         }
     }
     Ok(listing.close(selection))
@@ -227,7 +238,7 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
     Ok(None)
 }
 
-/// The directories that may be packages, with their names; the device itself has the name ``.
+/// The directories that may be packages, with their names; the device itself has none.
 fn spooled_directories(spool: &Root) -> Result<Vec<(ObjectPath, String)>, RootError> {
     let top = ObjectPath::root();
     let names = spool.list(&top)?.unwrap_or_default();

@@ -125,14 +125,15 @@ impl Selection {
 
     /// Whether the parameters fit; `compver` is the text of that file, empty where there is none.
     pub fn fits_params(&self, params: &Params, compver: &[u8]) -> bool {
-        let list = |name| String::from_utf8_lossy(&compact(params.get(name).unwrap_or_default())).into_owned();
+        let list =
+            |name| String::from_utf8_lossy(&compact(params.get(name).unwrap_or_default())).into_owned();
         let (arch, category) = (list("ARCH"), list("CATEGORY"));
         self.arch.as_ref().is_none_or(|wanted| arch.split(',').any(|token| token == wanted))
             && self.version.as_ref().is_none_or(|wanted| wanted.fits(&params.text("VERSION"), compver))
             && (self.categories.is_empty()
-                || category.split(',').any(|token| {
-                    self.categories.iter().any(|wanted| wanted.eq_ignore_ascii_case(token))
-                }))
+                || category
+                    .split(',')
+                    .any(|token| self.categories.iter().any(|wanted| wanted.eq_ignore_ascii_case(token))))
     }
 
     /// Whether a package that is installed in part, or whole, is wanted.

@@ -16,7 +16,8 @@ pub fn error(checked: &Checked, path: &str, zone: Zone) -> String {
 
 /// What one finding says, without indentation.
 pub fn detail(finding: &Finding, zone: Zone) -> String {
-    let differ = |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
+    let differ =
+        |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
     match finding {
         Finding::Missing => "pathname does not exist".to_owned(),
         Finding::Type(types) => differ("file type", &letter(types.expected), &letter(types.actual)),
@@ -38,8 +39,12 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
             let shown = |seconds: i64| zone.at(seconds).format("%m/%d/%y %I:%M:%S %p").to_string();
             differ("modtime", &shown(moments.expected), &shown(moments.actual))
         }
-        Finding::Size(Differs { expected, actual }) => format!("file size <{expected}> expected <{actual}> actual"),
-        Finding::Cksum(Differs { expected, actual }) => format!("file cksum <{expected}> expected <{actual}> actual"),
+        Finding::Size(Differs { expected, actual }) => {
+            format!("file size <{expected}> expected <{actual}> actual")
+        }
+        Finding::Cksum(Differs { expected, actual }) => {
+            format!("file cksum <{expected}> expected <{actual}> actual")
+        }
         Finding::Unreadable(reason) => reason.clone(),
     }
 }

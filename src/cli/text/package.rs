@@ -9,8 +9,19 @@ use crate::operation::query::{ListedPackage, State};
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
 /// shown.
 const FIELDS: [&str; 13] = [
-    "NAME", "CATEGORY", "ARCH", "VERSION", "BASEDIR", "VENDOR", "DESC", "PSTAMP", "INSTDATE", "VSTOCK", "SERIALNUM",
-    "HOTLINE", "EMAIL",
+    "NAME",
+    "CATEGORY",
+    "ARCH",
+    "VERSION",
+    "BASEDIR",
+    "VENDOR",
+    "DESC",
+    "PSTAMP",
+    "INSTDATE",
+    "VSTOCK",
+    "SERIALNUM",
+    "HOTLINE",
+    "EMAIL",
 ];
 const SHOWN_EMPTY: usize = 6;
 

@@ -3,11 +3,12 @@
 //! Programs split it at its labels: each label is followed by a blank, its list by another, so that two stand behind
 //! the label of an empty list; ids and packages are joined by a comma and a blank.
 
+use crate::package::PkgInst;
 use crate::patch::AppliedPatch;
 
 /// The line, with its newline.
 pub fn line(patch: &AppliedPatch) -> String {
-    let packages: Vec<&str> = patch.packages.iter().map(|package| package.as_str()).collect();
+    let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
     format!(
         "Patch: {} Obsoletes: {} Requires: {} Incompatibles: {} Packages: {}\n",
         patch.id,
@@ -26,7 +27,6 @@ pub fn listing(patches: &[AppliedPatch], none: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::PkgInst;
     use crate::patch::{PatchId, PatchList, Requirements};
     use regex::Regex;
 
