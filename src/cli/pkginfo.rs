@@ -94,8 +94,8 @@ fn print(call: &mut Invocation, args: &Args, listing: &Listing) -> std::io::Resu
     for package in &listing.packages {
         call.output.print(args.layout(package, width))?;
     }
-    for (_, reason) in &listing.corrupt {
-        call.output.error(&format!("pkginfo file is corrupt or missing\n{reason}"))?;
+    for (name, reason) in &listing.corrupt {
+        call.output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
     }
     for word in &listing.missing {
         let what = if args.partial {
