@@ -75,7 +75,7 @@ fn letters_may_be_clustered_and_repeated_and_an_option_may_end_in_blanks() {
     let stage = Scenario::new();
     stage.package("SUNWa", "NAME=A\nCATEGORY=system\nARCH=i386\nVERSION=1.0\n");
     assert_eq!(stage.run("pkginfo -qcsystem -q -R @ROOT@").ok(), "");
-    let output = stage.command("pkginfo -R @ROOT@").arg("-L ").output().unwrap();
+    let output = stage.command("pkginfo -R @ROOT@").args(["-L "]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "SUNWa\n");
 }
 
