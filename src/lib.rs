@@ -7,3 +7,4 @@ pub mod package;
 pub mod patch;
 pub mod plan;
 pub mod root;
+pub mod source;

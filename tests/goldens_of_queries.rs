@@ -35,9 +35,18 @@ fn listings_of_a_classic_database_are_those_of_the_classic_tools() {
 }
 
 #[test]
-fn packages_in_a_directory_are_listed_as_by_the_classic_tools() {
-    let Some(golden) = shared("packages in a directory", "goldens") else { return };
-    let expected = golden.join("14-datastream/out/pkginfo-ds-l/stdout");
-    let line = format!("pkginfo -l -d {} SUNWstux", golden.join("pkgs/base").display());
-    assert_eq!(Scenario::new().run(&line).ok(), fs::read_to_string(expected).unwrap());
+fn packages_to_be_installed_are_listed_as_by_the_classic_tools() {
+    let Some(goldens) = shared("packages to be installed", "goldens") else { return };
+    let out = goldens.join("14-datastream/out");
+    let stage = Scenario::new();
+    for device in [goldens.join("pkgs/base"), goldens.join("pkgs/base.ds")] {
+        for (line, name) in [
+            ("pkginfo -d", "pkginfo-ds/stdout"),
+            ("pkginfo -l SUNWstux -d", "pkginfo-ds-l/stdout"),
+            ("pkgparam SUNWstux VERSION -d", "pkgparam-ds/stdout"),
+        ] {
+            let line = format!("{line} {}", device.display());
+            assert_eq!(stage.run(&line).ok(), fs::read_to_string(out.join(name)).unwrap(), "{line}");
+        }
+    }
 }

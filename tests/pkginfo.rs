@@ -135,10 +135,10 @@ fn an_empty_root_has_no_packages() {
 #[test]
 fn packages_in_a_directory_are_listed_as_spooled() {
     let stage = Scenario::new();
-    stage.file("/spool/ACMEfoo/pkginfo", FOO);
-    stage.file(
-        "/spool/ACMEfoo/pkgmap",
-        ": 1 2\n1 d none bin 0755 root bin\n1 f none bin/a 0755 root bin 513 9 1577836800\n1 i pkginfo 9 9 1577836800\n",
+    stage.spooled(
+        "/spool/ACMEfoo",
+        FOO,
+        &["1 d none bin 0755 root bin", "1 f none bin/a 0755 root bin 513 9 1577836800"],
     );
     for line in ["pkginfo -l -d @ROOT@/spool ACMEfoo", "pkginfo -l -d @ROOT@/spool/ACMEfoo"] {
         let text = stage.run(line).ok();

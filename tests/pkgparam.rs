@@ -68,7 +68,7 @@ fn a_package_that_the_classic_tools_are_updating_shows_its_old_parameters() {
 #[test]
 fn a_package_in_a_directory_is_asked_there() {
     let stage = Scenario::new();
-    stage.file("/spool/SUNWa/pkginfo", "PKG=SUNWa\nVERSION=3\n");
+    stage.spooled("/spool/SUNWa", "PKG=SUNWa\nVERSION=3\n", &[]);
     assert_eq!(stage.run("pkgparam -d @ROOT@/spool SUNWa VERSION").ok(), "3\n");
     assert_eq!(stage.run("pkgparam -d @ROOT@/spool/SUNWa SUNWa VERSION").ok(), "3\n");
     stage.run("pkgparam -d @ROOT@/spool SUNWb VERSION").fails(1);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use patchadm::format::checksum;
 use tempfile::TempDir;
 
 /// The clock of every scenario: 2026-11-20 07:00:00 UTC.
@@ -36,9 +37,8 @@ impl Scenario {
         let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         let own = fs::metadata(scenario.dir.path()).unwrap();
         let (uid, gid) = (own.uid(), own.gid());
-        scenario
-            .file("/etc/passwd", &format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:54321:4::/:/bin/false\n"));
-        scenario.file("/etc/group", &format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\nadm:x:54321:\n"));
+        scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:54321:4::/:/bin/false\n"));
+        scenario.file("/etc/group", format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\nadm:x:54321:\n"));
         scenario.directory("/var/sadm/install");
         scenario.directory("/var/sadm/pkg");
         scenario
@@ -117,6 +117,19 @@ impl Scenario {
         self.file("/var/sadm/install/contents", lines.join("\n") + "\n" + trailer);
     }
 
+    /// Makes a package to be installed, in the directory `at` of the root: its pkginfo, and a pkgmap of these lines
+    /// and the one of the pkginfo. The objects are the test's to make.
+    pub(crate) fn spooled(&self, at: &str, pkginfo: &str, pkgmap: &[&str]) {
+        self.file(&format!("{at}/pkginfo"), pkginfo);
+        let (size, sum) = (pkginfo.len(), checksum::sum(pkginfo.as_bytes()));
+        let information = format!("1 i pkginfo {size} {sum} 981173106");
+        let lines = [": 1 100", &information].into_iter().chain(pkgmap.iter().copied());
+        self.file(
+            &format!("{at}/pkgmap"),
+            lines.map(|line| format!("{line}\n")).collect::<Vec<_>>().concat(),
+        );
+    }
+
     /// The program with these arguments, which are split at blanks; `@ROOT@` is the root.
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchadm"));
@@ -163,6 +176,7 @@ impl Run {
 }
 
 /// A file of the material that is shared between projects; says so and gives none where it is not here.
+#[allow(clippy::print_stdout)] // a test that is skipped says so
 pub(crate) fn shared(test: &str, path: &str) -> Option<PathBuf> {
     let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
     if !shared.exists() {

@@ -53,7 +53,7 @@ struct Args {
     /// Only packages of these categories, separated by commas
     #[arg(short, value_name = "CATEGORY", value_delimiter = ',')]
     category: Vec<String>,
-    /// List the packages in this directory instead of the installed ones
+    /// List the packages in this directory, datastream or archive instead of the installed ones
     #[arg(short, value_name = "DEVICE", conflicts_with_all = ["partial", "complete"])]
     device: Option<PathBuf>,
     #[command(flatten)]

@@ -25,7 +25,7 @@ struct Args {
     /// Read this file instead of a package's
     #[arg(short, value_name = "FILE", conflicts_with_all = ["device", "root"])]
     file: Option<PathBuf>,
-    /// Take the package from this directory instead of the installed one
+    /// Take the package from this directory, datastream or archive instead of the installed one
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
     #[command(flatten)]

@@ -12,13 +12,12 @@ use super::counts::Counts;
 use super::select::Selection;
 use crate::database::{DatabaseError, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
-use crate::format::pkgmap::{Pkgmap, PkgmapError};
-use crate::package::{Line, ObjectPath, Params, PkgInst};
-use crate::root::{Root, RootError};
+use crate::package::{Line, Params, PkgInst};
+use crate::root::Root;
+use crate::source::{PackageImage, Source, SourceError};
 
-/// The largest `compver` file that is read, and the largest pkgmap (both in bytes).
+/// The largest `compver` file that is read, in bytes.
 const LARGEST_COMPVER: u64 = 1 << 20;
-const LARGEST_PKGMAP: u64 = 1 << 30;
 
 /// The parameters without which a pkginfo file is none (pkginfo(4)).
 const MANDATORY: [&str; 4] = ["NAME", "ARCH", "VERSION", "CATEGORY"];
@@ -64,9 +63,9 @@ pub enum QueryError {
     /// The records of the root cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// Something on a device cannot be read.
+    /// What is on a device cannot be read.
     #[error(transparent)]
-    Root(#[from] RootError),
+    Source(#[from] SourceError),
     /// A file named by the caller cannot be read.
     #[error("cannot read {}: {reason}", .path.display())]
     File {
@@ -82,14 +81,6 @@ pub enum QueryError {
         path: String,
         /// What is wrong, with the line.
         reason: ParamsError,
-    },
-    /// The pkgmap of a spooled package cannot be parsed.
-    #[error("{path}: {reason}")]
-    Pkgmap {
-        /// The file.
-        path: String,
-        /// What is wrong, with the line.
-        reason: PkgmapError,
     },
 }
 
@@ -195,90 +186,36 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
     Ok(file.params())
 }
 
-/// The packages in a directory of the host: a spool with a directory for each, or a single package itself.
+/// The packages in a source: a directory of them, a datastream, an archive.
 pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
-    let spool = Root::open(device)?;
+    let image = Source::open(device)?.scan()?;
     let mut listing = Listing::default();
-    for (directory, name) in spooled_directories(&spool)? {
-        let params = match spooled_params(&spool, &directory) {
-            Ok(Some(params)) => params,
-            Ok(None) => continue,
-            Err(QueryError::Params { reason, .. }) => {
-                if selection.fits_name(&name) {
-                    listing.corrupt.push((name, reason.to_string()));
-                }
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let instance = if name.is_empty() { params.text("PKG").into_owned() } else { name };
+    for package in image.packages {
+        let instance = spooled_name(&package);
         if selection.fits_name(&instance) {
-            let counts = Some(spooled_counts(&spool, &directory)?);
-            let package = ListedPackage { instance, params, state: State::Spooled, counts };
-            listing.add(package, selection, || {
-                Ok(read_in(&spool, &directory, "install/compver", LARGEST_COMPVER)?)
-            })?;
+            let counts = Some(Counts::of_pkgmap(&package.pkgmap));
+            let compver = package.install.get("compver").cloned();
+            let listed = ListedPackage { instance, params: package.params, state: State::Spooled, counts };
+            listing.add(listed, selection, || Ok(compver))?;
         }
     }
+    listing.packages.sort_by(|a, b| a.instance.cmp(&b.instance));
     Ok(listing.close(selection))
 }
 
-/// The parameters of a package on a device; none where it is not there.
+/// The parameters of a package in a source; none where it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
-    let spool = Root::open(device)?;
-    for (directory, name) in spooled_directories(&spool)? {
-        if !name.is_empty() && name != instance {
-            continue;
-        }
-        let params = spooled_params(&spool, &directory)?;
-        if params.as_ref().is_some_and(|params| !name.is_empty() || params.text("PKG") == instance) {
-            return Ok(params);
-        }
-    }
-    Ok(None)
+    let image = Source::open(device)?.scan()?;
+    let found = image.packages.into_iter().find(|package| spooled_name(package) == instance);
+    Ok(found.map(|package| package.params))
 }
 
-/// The directories that may be packages, with their names; the device itself has none.
-fn spooled_directories(spool: &Root) -> Result<Vec<(ObjectPath, String)>, RootError> {
-    let top = ObjectPath::root();
-    let names = spool.list(&top)?.unwrap_or_default();
-    if names.iter().any(|name| name == b"pkginfo") {
-        return Ok(vec![(top, String::new())]);
-    }
-    let packages = names.iter().filter_map(|name| {
-        let inst = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok())?;
-        Some((top.join(name).ok()?, inst.to_string()))
-    });
-    Ok(packages.collect())
-}
-
-fn spooled_params(spool: &Root, directory: &ObjectPath) -> Result<Option<Params>, QueryError> {
-    let Some(text) = read_in(spool, directory, "pkginfo", LARGEST_FILE as u64)? else { return Ok(None) };
-    match ParamFile::parse(&text) {
-        Ok(file) => Ok(Some(file.params())),
-        Err(reason) => Err(QueryError::Params { path: format!("{}/pkginfo", spool.show(directory)), reason }),
-    }
-}
-
-fn spooled_counts(spool: &Root, directory: &ObjectPath) -> Result<Counts, QueryError> {
-    let text = read_in(spool, directory, "pkgmap", LARGEST_PKGMAP)?.unwrap_or_default();
-    match Pkgmap::parse(&text) {
-        Ok(pkgmap) => Ok(Counts::of_pkgmap(&pkgmap)),
-        Err(reason) => Err(QueryError::Pkgmap { path: format!("{}/pkgmap", spool.show(directory)), reason }),
-    }
-}
-
-/// A file of a package on a device; none where the package or the file is not there.
-fn read_in(
-    spool: &Root,
-    directory: &ObjectPath,
-    name: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>, RootError> {
-    match directory.join(name.as_bytes()) {
-        Ok(path) => spool.read(&path, limit),
-        Err(_) => Ok(None),
-    }
+/// The name of a package in a source: that of its directory, unless the source is the package itself and its
+/// directory is called something else.
+fn spooled_name(package: &PackageImage) -> String {
+    let abbreviation = package.params.text("PKG");
+    let is_instance = PkgInst::new(&package.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
+    if is_instance { package.directory.clone() } else { abbreviation.into_owned() }
 }
 
 impl Listing {

@@ -1,0 +1,176 @@
+//! A source that is a directory: a patch, a package, or a directory of packages, used in place.
+//!
+//! The operand itself may be a symbolic link. Inside it no link is followed, by the kernel's own word (`openat2`
+//! with `RESOLVE_NO_SYMLINKS`), so that a link swapped in between looking and opening leads nowhere.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
+use rustix::io::Errno;
+
+use super::SourceError;
+use super::error::Problem;
+use super::member::{Kind, Member, Visit, checked_name};
+use crate::package::PackagePath;
+
+/// Directories inside directories, at most.
+const DEEPEST: usize = 256;
+
+/// An open directory operand.
+#[derive(Debug)]
+pub(super) struct Directory {
+    top: OwnedFd,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> Result<Self, Problem> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = open(path, flags, Mode::empty())
+            .map_err(|error| Problem::Io { file: None, error: error.into() })?;
+        Ok(Self { top })
+    }
+
+    /// Gives the files beside the packages and everything inside them, sorted by name; other directories are
+    /// passed over.
+    pub(super) fn walk<E: From<SourceError>>(
+        &self,
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(Problem) -> SourceError,
+    ) -> Result<(), E> {
+        let names = self.list(b"").map_err(fail)?;
+        let whole = has(&names, b"pkginfo") && has(&names, b"pkgmap");
+        for entry in names {
+            if entry.kind != Kind::Directory {
+                self.give(&entry.name, &entry, visit, fail)?;
+            } else if whole || has(&self.list(&entry.name).map_err(fail)?, b"pkginfo") {
+                self.walk_below(&entry.name, visit, fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_below<E: From<SourceError>>(
+        &self,
+        directory: &[u8],
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(Problem) -> SourceError,
+    ) -> Result<(), E> {
+        let depth = directory.split(|&byte| byte == b'/').count();
+        if depth > DEEPEST {
+            let shown = directory.get(..80).unwrap_or_default().escape_ascii();
+            return Err(
+                fail(Problem::BadForm(format!("directories are nested too deeply below {shown}"))).into()
+            );
+        }
+        for entry in self.list(directory).map_err(fail)? {
+            let path = [directory, b"/", &entry.name].concat();
+            if entry.kind == Kind::Directory {
+                self.walk_below(&path, visit, fail)?;
+            } else {
+                self.give(&path, &entry, visit, fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give<E: From<SourceError>>(
+        &self,
+        name: &[u8],
+        entry: &Entry,
+        visit: &mut Visit<'_, E>,
+        fail: &dyn Fn(Problem) -> SourceError,
+    ) -> Result<(), E> {
+        let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
+        let mut reader = Unopened { directory: self, path: &path, file: None };
+        let member = Member { path: path.clone(), kind: entry.kind.clone(), size: entry.size, group: None };
+        visit(&member, &mut reader)
+    }
+
+    /// Opens a regular file below the directory; no link on the way is followed.
+    pub(super) fn open_file(&self, path: &PackagePath) -> io::Result<File> {
+        // Without O_NONBLOCK a pipe that someone put there would hold the program for ever.
+        let file = self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            Ok(File::from(file))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+        }
+    }
+
+    fn open_at(&self, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+        let name = if name.is_empty() { b"." } else { name };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        openat2(self.top.as_fd(), OsStr::from_bytes(name), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .map_err(|error| match error {
+                Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2(2)"),
+                other => other.into(),
+            })
+    }
+
+    /// What is in a directory, sorted by name.
+    fn list(&self, directory: &[u8]) -> Result<Vec<Entry>, Problem> {
+        let read = || -> io::Result<Vec<Entry>> {
+            let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let mut found = Vec::new();
+            for entry in Dir::read_from(&at)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if !matches!(name, b"." | b"..") {
+                    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    let (kind, size) = kind(&stat);
+                    found.push(Entry { name: name.to_vec(), kind, size });
+                }
+            }
+            found.sort_by(|one, other| one.name.cmp(&other.name));
+            Ok(found)
+        };
+        read().map_err(|error| match directory {
+            b"" => Problem::Io { file: None, error },
+            inside => Problem::read(&inside.escape_ascii().to_string(), error),
+        })
+    }
+}
+
+/// What a directory has under a name.
+#[derive(Debug)]
+struct Entry {
+    name: Vec<u8>,
+    kind: Kind,
+    size: u64,
+}
+
+fn has(entries: &[Entry], wanted: &[u8]) -> bool {
+    entries.iter().any(|entry| entry.name == wanted)
+}
+
+fn kind(stat: &Stat) -> (Kind, u64) {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => (Kind::File, u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => (Kind::Directory, 0),
+        FileType::Symlink => (Kind::Symlink, 0),
+        _ => (Kind::Other, 0),
+    }
+}
+
+/// A file that is opened when it is first read, so that a walk costs no opening of what nobody wants.
+struct Unopened<'a> {
+    directory: &'a Directory,
+    path: &'a PackagePath,
+    file: Option<File>,
+}
+
+impl Read for Unopened<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => closed.insert(self.directory.open_file(self.path)?),
+        };
+        file.read(buffer)
+    }
+}

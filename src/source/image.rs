@@ -1,0 +1,90 @@
+//! What a source holds, apart from the content of its objects.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Form;
+use super::member::Place;
+use crate::format::patchinfo::PatchinfoFile;
+use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::package::{PackagePath, Params};
+
+/// A patch, a package or several packages, as [`Source::scan`](super::Source::scan) found it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The file name of the operand.
+    pub name: String,
+    /// The one directory at the top of an archive, such as `103201-01`; none where there is none.
+    pub top: Option<String>,
+    /// What the operand is.
+    pub form: Form,
+    /// The packages: in the order of a datastream, otherwise sorted by directory. Never empty.
+    pub packages: Vec<PackageImage>,
+    /// Name and text of the README beside the packages.
+    pub readme: Option<(String, Vec<u8>)>,
+    /// What the file `patchinfo` beside the packages says.
+    pub patchinfo: Option<PatchinfoFile>,
+    /// The scripts beside the packages.
+    pub hooks: Hooks,
+    /// Which package is in which directory (see [`PackageImage::at`]).
+    pub(super) index: HashMap<Vec<u8>, usize>,
+}
+
+/// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before the packages.
+    pub prepatch: Option<Vec<u8>>,
+    /// After the packages.
+    pub postpatch: Option<Vec<u8>>,
+    /// Before the backout.
+    pub prebackout: Option<Vec<u8>>,
+    /// After the backout.
+    pub postbackout: Option<Vec<u8>>,
+}
+
+/// One package of a source.
+#[derive(Clone, Debug)]
+pub struct PackageImage {
+    /// The name of its directory, with the `.suffix` that it may have.
+    pub directory: String,
+    /// Its pkginfo, parsed; PKG is there and is a package name.
+    pub params: Params,
+    /// Its pkginfo, as it is.
+    pub pkginfo_bytes: Vec<u8>,
+    /// Its pkgmap, parsed; every information file in it is there with its size and sum.
+    pub pkgmap: Pkgmap,
+    /// Its pkgmap, as it is.
+    pub pkgmap_bytes: Vec<u8>,
+    /// The files of `install/` by name: scripts, depend, copyright, …
+    pub install: BTreeMap<String, Vec<u8>>,
+    /// The objects to delete, from `install/deletes`.
+    pub deletes: Vec<PackagePath>,
+    /// The path of its directory in the source, ended by `/`; empty where the source is the package.
+    pub(super) at: Vec<u8>,
+}
+
+impl PackageImage {
+    /// The entries of objects that have content of their own (`f`, `e`, `v`).
+    pub fn files(&self) -> impl Iterator<Item = &Entry> {
+        self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())
+    }
+}
+
+impl Image {
+    /// The package that a member of the source belongs to, and what the member is to it.
+    pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, Place)> {
+        // All packages of a source are at the same depth, so that one of them decides where to cut.
+        let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
+        let (directory, rest) = cut(path.as_bytes(), depth)?;
+        Some((*self.index.get(directory)?, Place::of(rest)))
+    }
+}
+
+/// The first `depth` components with the slash behind them, and the rest.
+pub(super) fn cut(path: &[u8], depth: usize) -> Option<(&[u8], &[u8])> {
+    if depth == 0 {
+        return Some((&[], path));
+    }
+    let slash = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?.0;
+    path.split_at_checked(slash + 1)
+}

@@ -1,0 +1,161 @@
+//! What every form of a source is made of: members, in the order in which it holds them.
+//!
+//! Names are checked where they come in: an absolute name, a `..`, a NUL, a link that leads out of the source are
+//! refused here, once for all forms (CVE-2023-7207 and its kin: cpio and tar wrote through such names).
+
+use std::io::Read;
+
+use super::error::Problem;
+use crate::package::PackagePath;
+
+/// One member: a file, directory or link somewhere in a source.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Where it is, from the top of the source; relative.
+    pub(super) path: PackagePath,
+    pub(super) kind: Kind,
+    /// Bytes of data that are read here, for a file.
+    pub(super) size: u64,
+    /// Members of one group are names of one file; only one of them need carry the data.
+    pub(super) group: Option<Group>,
+}
+
+/// What a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    /// Another name of a file that came before in the source.
+    HardLink(PackagePath),
+    /// A device, a pipe, or something that only one archiver knows.
+    Other,
+}
+
+/// Archive number, device and inode of a file with several names.
+pub(super) type Group = (u64, u64, u64);
+
+/// What is done with each member; the reader gives its data, for a file.
+pub(super) type Visit<'a, E> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), E> + 'a;
+
+/// Checks the name of a member; none for the top directory itself.
+pub(super) fn checked_name(name: &[u8]) -> Result<Option<PackagePath>, Problem> {
+    let refused = |reason: &str| {
+        let shown = name.get(..200).unwrap_or(name);
+        Err(Problem::Unsafe { member: shown.escape_ascii().to_string(), reason: reason.to_owned() })
+    };
+    if name.first() == Some(&b'/') {
+        return refused("has an absolute name");
+    }
+    if !name.is_empty() && name.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
+        return Ok(None);
+    }
+    match PackagePath::new(name) {
+        Ok(path) => Ok(Some(path)),
+        Err(error) => refused(error.reason),
+    }
+}
+
+/// Refuses the target of a symbolic link that leads out of the source.
+pub(super) fn check_target(link: &PackagePath, target: &[u8]) -> Result<(), Problem> {
+    let mut depth = link.as_bytes().split(|&byte| byte == b'/').count().saturating_sub(1);
+    let mut inside = target.first() != Some(&b'/');
+    for part in target.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => match depth.checked_sub(1) {
+                Some(above) => depth = above,
+                None => inside = false,
+            },
+            _ => depth += 1,
+        }
+    }
+    if inside {
+        return Ok(());
+    }
+    let target = target.get(..200).unwrap_or(target).escape_ascii();
+    Err(Problem::Unsafe {
+        member: link.to_string(),
+        reason: format!("is a link that leads outside, to <{target}>"),
+    })
+}
+
+/// What a path means inside a package directory (the directory format of pkgmap(4)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Pkginfo,
+    Pkgmap,
+    /// A file of `install/`.
+    Install(String),
+    /// An object, and the part it is delivered in.
+    Object(u32, PackagePath),
+    /// Per-class archives of old operating system media.
+    ClassArchive,
+    /// Nothing that a package is made of.
+    Elsewhere,
+}
+
+impl Place {
+    /// The meaning of a path that is relative to the package directory.
+    pub(super) fn of(path: &[u8]) -> Self {
+        let slash = path.iter().position(|&byte| byte == b'/').unwrap_or(path.len());
+        let (first, rest) = path.split_at(slash);
+        let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+        match (first, rest) {
+            (b"pkginfo", b"") => Self::Pkginfo,
+            (b"pkgmap", b"") => Self::Pkgmap,
+            (_, b"") => Self::Elsewhere,
+            (b"install", name) => Self::Install(String::from_utf8_lossy(name).into_owned()),
+            (b"archive", _) => Self::ClassArchive,
+            _ => Self::object(first, rest).unwrap_or(Self::Elsewhere),
+        }
+    }
+
+    /// `reloc/x`, `root/x`; `reloc.2/x` for part 2.
+    fn object(first: &[u8], rest: &[u8]) -> Option<Self> {
+        let (root, number) = match first.strip_prefix(b"reloc") {
+            Some(number) => (&b""[..], number),
+            None => (&b"/"[..], first.strip_prefix(b"root")?),
+        };
+        let part = match number.strip_prefix(b".") {
+            Some(digits) => std::str::from_utf8(digits).ok()?.parse().ok()?,
+            None if number.is_empty() => 1,
+            None => return None,
+        };
+        Some(Self::Object(part, PackagePath::new(&[root, rest].concat()).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_package_directory_is_an_object_by_its_first_component() {
+        let object = |part, path: &str| Place::Object(part, PackagePath::new(path.as_bytes()).unwrap());
+        assert_eq!(Place::of(b"reloc/bin/x"), object(1, "bin/x"));
+        assert_eq!(Place::of(b"reloc.1/bin/x"), object(1, "bin/x"));
+        assert_eq!(Place::of(b"root.3/etc/x"), object(3, "/etc/x"));
+        assert_eq!(Place::of(b"reloc/$BINDIR/z"), object(1, "$BINDIR/z"));
+        assert_eq!(Place::of(b"install/i.none"), Place::Install("i.none".to_owned()));
+        assert_eq!(Place::of(b"archive/none.7z"), Place::ClassArchive);
+        for nothing in ["reloc", "reloc.x/a", "relocated/a", "README", "install", "pkginfo/x"] {
+            assert_eq!(Place::of(nothing.as_bytes()), Place::Elsewhere, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn names_and_links_that_lead_outside_are_refused() {
+        for name in [&b"/etc/passwd"[..], b"a/../../b", b"a\0b", b""] {
+            assert!(checked_name(name).is_err(), "{name:?}");
+        }
+        assert_eq!(checked_name(b"./").unwrap(), None);
+        let link = checked_name(b"./top/SUNWa/link").unwrap().unwrap();
+        for target in [&b"/etc/passwd"[..], b"../../../x", b"a/../../../../x"] {
+            assert!(check_target(&link, target).is_err(), "{target:?}");
+        }
+        for target in [&b"../../x"[..], b"x", b"a/../../b"] {
+            assert!(check_target(&link, target).is_ok(), "{target:?}");
+        }
+    }
+}

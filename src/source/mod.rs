@@ -1,0 +1,249 @@
+//! What the user named, as one thing: a directory, a datastream, a tar or zip archive, compressed or not.
+//!
+//! ```text
+//! path ─ Source::open ─► Source ─ scan ──► Image   parameters, pkgmaps, scripts: checked, in memory
+//!                           └──── stream ─► content of the objects, in the order of the archive
+//! ```
+//! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
+//! beginning, through the file that was opened first. Names and links that lead out of a package are refused
+//! whatever the form; information files and objects are compared with the pkgmap.
+//!
+//! Not done here: the verification of signatures, fetching from a network, sources that cannot be read twice (a
+//! pipe), per-class archives of old operating system media.
+
+mod directory;
+mod error;
+mod image;
+mod member;
+mod objects;
+mod scan;
+pub mod stock;
+mod stream;
+mod tar_archive;
+mod zip_archive;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+pub use error::{Problem, SourceError};
+pub use image::{Hooks, Image, PackageImage};
+pub use objects::Sink;
+
+use crate::format::envelope::{self, Compression};
+use crate::package::PackagePath;
+use directory::Directory;
+use member::{Member, Visit};
+use scan::Scan;
+
+/// What a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A directory.
+    Directory,
+    /// A package datastream.
+    Datastream(Option<Compression>),
+    /// A tar archive.
+    Tar(Option<Compression>),
+    /// A zip archive or a jar.
+    Zip,
+}
+
+/// A source that is open for reading, any number of times.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    form: Form,
+    input: Input,
+}
+
+#[derive(Debug)]
+enum Input {
+    Directory(Directory),
+    File(File),
+}
+
+impl Source {
+    /// Opens a file or directory, through symbolic links if need be, and finds out what it is.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let fail = |problem| SourceError { path: path.to_owned(), problem };
+        let unreadable = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => fail(Problem::NotFound),
+            _ => fail(Problem::Io { file: None, error }),
+        };
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
+        if metadata.is_dir() {
+            let input = Input::Directory(Directory::open(path).map_err(fail)?);
+            return Ok(Self { path: path.to_owned(), form: Form::Directory, input });
+        }
+        if !metadata.is_file() {
+            return Err(fail(Problem::BadForm("neither a file nor a directory".to_owned())));
+        }
+        let file = File::open(path).map_err(unreadable)?;
+        let form = form_of(&file).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), form, input: Input::File(file) })
+    }
+
+    /// What the user named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Reads everything but the content of the objects.
+    ///
+    /// Refused are: parameters or a pkgmap that cannot be read, an information file that is not what the pkgmap
+    /// says, a file of the pkgmap that is a symbolic link or a device, members that come twice or lead outside.
+    pub fn scan(&self) -> Result<Image, SourceError> {
+        self.scan_only(&|_| true)
+    }
+
+    /// The same of the packages whose directory is `wanted`; what is wrong with the others does not matter. A source
+    /// that is itself the directory of a package is taken whatever it is called.
+    pub fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+        let mut scan = Scan::new();
+        let mut order = HashMap::new();
+        self.walk::<SourceError>(&mut |member, data| {
+            if matches!(self.form, Form::Datastream(_))
+                && let Some((directory, _)) = image::cut(member.path.as_bytes(), 1)
+            {
+                if !wanted(&scan::last_component(directory)) {
+                    return Ok(());
+                }
+                let next = order.len();
+                order.entry(directory.to_vec()).or_insert(next);
+            }
+            scan.take(member, data).map_err(|problem| self.error(problem))
+        })?;
+        scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
+    }
+
+    /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
+    /// package in `image`, path, size in bytes, content.
+    ///
+    /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
+    /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
+    /// bytes and knows best (see [`Source::verify`]). When reading fails, the sink is given an error and whatever it
+    /// makes of it, the [`SourceError`] is what is returned.
+    pub fn stream<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        objects::stream(self, image, wanted, sink)
+    }
+
+    /// Reads all objects and compares size and sum with the pkgmap.
+    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
+        objects::verify(self, image)
+    }
+
+    /// Opens one object, where the form allows that without reading all the others: a directory. None otherwise.
+    pub fn open_one(
+        &self,
+        image: &Image,
+        package: usize,
+        path: &PackagePath,
+    ) -> Result<Option<File>, SourceError> {
+        let Input::Directory(directory) = &self.input else { return Ok(None) };
+        let Some(package) = image.packages.get(package) else { return Ok(None) };
+        let part = package.files().find(|entry| entry.path == *path).map_or(1, |entry| entry.part);
+        let base: &[u8] = if path.is_absolute() { b"root" } else { b"reloc" };
+        let numbered = [base, format!(".{part}/").as_bytes()].concat();
+        let plain = [base, b"/"].concat();
+        let mut last = Problem::corrupt(&package.directory, path.to_string(), "missing from the source");
+        for base in if part == 1 { vec![plain, numbered] } else { vec![numbered] } {
+            let full = PackagePath::new(&[&package.at[..], &base, path.as_bytes()].concat());
+            let Ok(full) = full else { continue };
+            match directory.open_file(&full) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => last = Problem::read(&full.to_string(), error),
+            }
+        }
+        Err(self.error(last))
+    }
+
+    /// Gives every member, from the first.
+    fn walk<E: From<SourceError>>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
+        let fail = |problem| self.error(problem);
+        let visit: &mut Visit<'_, E> = &mut |member: &Member, data: &mut dyn Read| visit(member, data);
+        let file = match &self.input {
+            Input::Directory(directory) => return directory.walk(visit, &fail),
+            Input::File(file) => Rewound::new(file),
+        };
+        if self.form == Form::Zip {
+            return zip_archive::walk(file, visit, &fail);
+        }
+        let opened = envelope::open(file).map_err(|error| fail(Problem::of_archive(error)))?;
+        match self.form {
+            Form::Datastream(_) => stream::walk(opened.reader, visit, &fail),
+            _ => tar_archive::walk(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
+        }
+    }
+
+    fn error(&self, problem: Problem) -> SourceError {
+        SourceError { path: self.path.clone(), problem }
+    }
+
+    /// The last component of the operand; of what it leads to where that is `.` or `..`.
+    fn name(&self) -> String {
+        let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let resolved = || self.path.canonicalize().ok().as_deref().and_then(named);
+        named(&self.path).or_else(resolved).unwrap_or_default()
+    }
+}
+
+fn form_of(file: &File) -> Result<Form, Problem> {
+    let opened = envelope::open(Rewound::new(file)).map_err(Problem::of_archive)?;
+    match (opened.form, opened.compression) {
+        (envelope::Form::Datastream, compression) => Ok(Form::Datastream(compression)),
+        (envelope::Form::Tar, compression) => Ok(Form::Tar(compression)),
+        (envelope::Form::Zip, None) => Ok(Form::Zip),
+        (envelope::Form::Unsupported(what), _) => Err(Problem::Unsupported(format!("{what} compression"))),
+        _ => Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
+    }
+}
+
+/// A file read from its beginning, with a position of its own.
+struct Rewound<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl<'a> Rewound<'a> {
+    fn new(file: &'a File) -> Self {
+        Self { file, position: 0 }
+    }
+}
+
+impl Read for Rewound<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Rewound<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, offset) = match to {
+            SeekFrom::Start(position) => (position, 0),
+            SeekFrom::Current(offset) => (self.position, offset),
+            SeekFrom::End(offset) => (self.file.metadata()?.len(), offset),
+        };
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "seek before the beginning");
+        self.position = base.checked_add_signed(offset).ok_or_else(invalid)?;
+        Ok(self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests;

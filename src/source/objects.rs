@@ -1,0 +1,235 @@
+//! The second pass: the content of objects, streamed in the order in which the source holds them.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+
+use super::error::Problem;
+use super::image::Image;
+use super::member::{Group, Kind, Member, Place};
+use super::scan::check_content;
+use super::{Source, SourceError};
+use crate::format::checksum::Sum;
+use crate::package::PackagePath;
+
+/// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
+const HELD: u64 = 16 << 20;
+
+/// What is done with an object: number of its package, its path, its size, its content.
+pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, u64, &mut dyn Read) -> Result<(), E> + 'a;
+
+/// An object that is waited for.
+struct Want<'a> {
+    package: usize,
+    path: &'a PackagePath,
+    part: u32,
+    met: bool,
+}
+
+/// All that is waited for, and what is known about names that share a file.
+struct Round<'a> {
+    image: &'a Image,
+    wants: Vec<Want<'a>>,
+    index: HashMap<(usize, &'a PackagePath), usize>,
+    /// Names met without data, whose group may bring it.
+    groups: HashMap<Group, Vec<usize>>,
+    /// Groups whose data was met.
+    filled: HashSet<Group>,
+    /// Names that are links to a member that came before.
+    links: HashMap<PackagePath, Vec<usize>>,
+}
+
+/// See [`Source::stream`].
+pub(super) fn stream<E: From<SourceError>>(
+    source: &Source,
+    image: &Image,
+    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+    sink: &mut Sink<'_, E>,
+) -> Result<(), E> {
+    let mut round = Round::new(image, wanted);
+    loop {
+        let before = round.missing().count();
+        if before == 0 {
+            return Ok(());
+        }
+        source.walk(&mut |member: &Member, data: &mut dyn Read| round.take(source, member, data, sink))?;
+        round.give_empty(sink)?;
+        let after = round.missing().count();
+        if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
+            break;
+        }
+    }
+    let Some(want) = round.missing().next() else { return Ok(()) };
+    Err(source.error(round.corrupt(want, "missing from the source")).into())
+}
+
+impl<'a> Round<'a> {
+    fn new(image: &'a Image, wanted: &mut dyn FnMut(usize, &PackagePath) -> bool) -> Self {
+        let mut wants = Vec::new();
+        for (package, content) in image.packages.iter().enumerate() {
+            for entry in content.files().filter(|entry| wanted(package, &entry.path)) {
+                wants.push(Want { package, path: &entry.path, part: entry.part, met: false });
+            }
+        }
+        let index = wants.iter().enumerate().map(|(at, want)| ((want.package, want.path), at)).collect();
+        let (groups, filled, links) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { image, wants, index, groups, filled, links }
+    }
+
+    fn missing(&self) -> impl Iterator<Item = &Want<'a>> {
+        self.wants.iter().filter(|want| !want.met)
+    }
+
+    fn corrupt(&self, want: &Want<'_>, reason: &str) -> Problem {
+        let package = self.image.packages.get(want.package).map_or("", |package| &package.directory);
+        Problem::corrupt(package, want.path.to_string(), reason)
+    }
+
+    /// The object that is waited for at this place.
+    fn want(&self, member: &Member) -> Option<usize> {
+        let (package, place) = self.image.locate(&member.path)?;
+        let Place::Object(part, path) = place else { return None };
+        let at = *self.index.get(&(package, &path))?;
+        self.wants.get(at).is_some_and(|want| want.part == part).then_some(at)
+    }
+
+    fn take<E: From<SourceError>>(
+        &mut self,
+        source: &Source,
+        member: &Member,
+        data: &mut dyn Read,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let own = self.want(member);
+        let wanted = own.and_then(|at| self.wants.get(at));
+        let refuse = |problem| Err(source.error(problem).into());
+        match (&member.kind, wanted) {
+            (Kind::File, _) => {}
+            (Kind::HardLink(target), Some(_)) => {
+                let names = self.links.entry(target.clone()).or_default();
+                names.extend(own.filter(|at| !names.contains(at)));
+                return Ok(());
+            }
+            (Kind::Symlink, Some(want)) => {
+                let package = self.image.packages.get(want.package).map(|package| package.directory.clone());
+                let (package, file) = (package.unwrap_or_default(), want.path.clone());
+                return refuse(Problem::Symlink { package, file });
+            }
+            (_, Some(want)) => return refuse(self.corrupt(want, "not a regular file")),
+            (_, None) => return Ok(()),
+        }
+        let mut names: Vec<usize> = own.into_iter().collect();
+        if let Some(group) = member.group {
+            if member.size == 0 {
+                let names = self.groups.entry(group).or_default();
+                names.extend(own.filter(|at| !names.contains(at)));
+                return Ok(());
+            }
+            self.filled.insert(group);
+            names.extend(self.groups.get(&group).into_iter().flatten());
+        }
+        names.extend(self.links.get(&member.path).into_iter().flatten());
+        names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
+        self.give(source, &names, member, data, sink)
+    }
+
+    /// Gives the content of a member to its names.
+    fn give<E: From<SourceError>>(
+        &mut self,
+        source: &Source,
+        names: &[usize],
+        member: &Member,
+        data: &mut dyn Read,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let mut watched = Watched { inner: data, member, left: member.size, failed: None };
+        if names.len() > 1 && member.size <= HELD {
+            let mut held = Vec::new();
+            let read = watched.read_to_end(&mut held);
+            let failed =
+                watched.failed.or_else(|| Some(Problem::read(&member.path.to_string(), read.err()?)));
+            if let Some(problem) = failed {
+                return Err(source.error(problem).into());
+            }
+            return names.iter().try_for_each(|&at| self.give_one(at, member.size, &mut &held[..], sink));
+        }
+        let Some(&first) = names.first() else { return Ok(()) };
+        let given = self.give_one(first, member.size, &mut watched, sink);
+        match watched.failed {
+            Some(problem) => Err(source.error(problem).into()),
+            None => given,
+        }
+    }
+
+    fn give_one<E>(
+        &mut self,
+        at: usize,
+        size: u64,
+        data: &mut dyn Read,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        let Some(want) = self.wants.get_mut(at) else { return Ok(()) };
+        want.met = true;
+        sink(want.package, want.path, size, data)
+    }
+
+    /// The names of a group without data are empty files.
+    fn give_empty<E: From<SourceError>>(&mut self, sink: &mut Sink<'_, E>) -> Result<(), E> {
+        let empty = self.groups.iter().filter(|(group, _)| !self.filled.contains(group));
+        let mut names: Vec<usize> = empty.flat_map(|(_, names)| names.iter().copied()).collect();
+        names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
+        names.sort_unstable();
+        names.into_iter().try_for_each(|at| self.give_one(at, 0, &mut io::empty(), sink))
+    }
+}
+
+/// The content of a member, which knows why reading it failed and does not end too early unnoticed.
+struct Watched<'a> {
+    inner: &'a mut dyn Read,
+    member: &'a Member,
+    left: u64,
+    failed: Option<Problem>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let problem = match self.inner.read(buffer) {
+            Ok(0) if self.left > 0 => {
+                Problem::BadForm(format!("member <{}> is shorter than announced", self.member.path))
+            }
+            Ok(count) => match self.left.checked_sub(count as u64) {
+                Some(left) => {
+                    self.left = left;
+                    return Ok(count);
+                }
+                None => Problem::BadForm(format!("member <{}> is longer than announced", self.member.path)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => Problem::of_member(&self.member.path, error),
+        };
+        let message = problem.to_string();
+        self.failed = Some(problem);
+        Err(io::Error::other(message))
+    }
+}
+
+/// See [`Source::verify`].
+pub(super) fn verify(source: &Source, image: &Image) -> Result<(), SourceError> {
+    let contents: Vec<HashMap<&PackagePath, _>> = image
+        .packages
+        .iter()
+        .map(|package| package.files().map(|entry| (&entry.path, entry.object.content)).collect())
+        .collect();
+    let mut check = |package: usize, path: &PackagePath, _: u64, data: &mut dyn Read| {
+        let name = image.packages.get(package).map_or("", |package| &package.directory);
+        let mut sum = Sum::new();
+        let size = io::copy(data, &mut sum)
+            .map_err(|error| source.error(Problem::read(&format!("{name}: {path}"), error)))?;
+        let Some(expected) = contents.get(package).and_then(|files| files.get(path)) else { return Ok(()) };
+        check_content(*expected, size, sum.finish())
+            .map_err(|reason| source.error(Problem::corrupt(name, path.to_string(), reason)))
+    };
+    stream(source, image, &mut |_, _| true, &mut check)
+}

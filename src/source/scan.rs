@@ -1,0 +1,308 @@
+//! The first pass over a source: everything but the content of the objects, checked as far as that goes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
+
+use super::Form;
+use super::error::Problem;
+use super::image::{Hooks, Image, PackageImage, cut};
+use super::member::{Kind, Member, Place};
+use crate::format::params::ParamFile;
+use crate::format::patchinfo::PatchinfoFile;
+use crate::format::pkgmap::Pkgmap;
+use crate::format::{checksum, deletes};
+use crate::package::{Content, PackagePath, Params, PkgInst};
+
+/// The largest file that is held in memory, a pkgmap excepted: 16 MiB.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// What all names and all files held in memory may take together: 1 GiB.
+const ROOM: u64 = 1 << 30;
+
+/// The directories that may stand above the pkginfo of a package: a patch, a package.
+const DEEPEST: usize = 2;
+
+/// What has been seen so far.
+#[derive(Debug)]
+pub(super) struct Scan {
+    room: u64,
+    names: HashSet<PackagePath>,
+    /// Files that a package or a patch may be made of; none for one that is too large to be held.
+    files: BTreeMap<PackagePath, Option<Vec<u8>>>,
+    /// Symbolic links and what is neither file nor directory.
+    special: Vec<(PackagePath, Kind)>,
+    class_archives: Vec<PackagePath>,
+}
+
+impl Scan {
+    pub(super) fn new() -> Self {
+        let (names, files) = (HashSet::new(), BTreeMap::new());
+        Self { room: ROOM, names, files, special: Vec::new(), class_archives: Vec::new() }
+    }
+
+    /// Takes a member in.
+    pub(super) fn take(&mut self, member: &Member, data: &mut dyn Read) -> Result<(), Problem> {
+        if member.kind == Kind::Directory {
+            return Ok(());
+        }
+        self.spend(member.path.as_bytes().len() as u64 + 64)?;
+        if !self.names.insert(member.path.clone()) {
+            let reason = "comes twice".to_owned();
+            return Err(Problem::Unsafe { member: member.path.to_string(), reason });
+        }
+        if member.kind != Kind::File {
+            self.special.push((member.path.clone(), member.kind.clone()));
+            return Ok(());
+        }
+        let Some(limit) = self.limit(&member.path) else { return Ok(()) };
+        let limit = limit.min(self.room);
+        let mut bytes = Vec::new();
+        data.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Problem::of_member(&member.path, error))?;
+        let length = bytes.len() as u64;
+        if length <= limit && length != member.size {
+            let reason = format!("{length} bytes, expected {}", member.size);
+            return Err(Problem::BadForm(format!("member <{}> has {reason}", member.path)));
+        }
+        self.spend(length.min(limit))?;
+        self.files.insert(member.path.clone(), (length <= limit).then_some(bytes));
+        Ok(())
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<(), Problem> {
+        let too_much = || Problem::BadForm("it holds more than 1 GiB of names and package files".to_owned());
+        self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(())
+    }
+
+    /// How much of a file may be held; none if it is not wanted. Where packages begin is not known yet, so all
+    /// depths count, but not inside a package that has shown itself.
+    fn limit(&mut self, path: &PackagePath) -> Option<u64> {
+        let bytes = path.as_bytes();
+        let mut limit = None;
+        for depth in 0..=DEEPEST {
+            let Some((directory, rest)) = cut(bytes, depth) else { break };
+            match Place::of(rest) {
+                Place::Pkgmap => limit = Some(ROOM),
+                Place::Pkginfo | Place::Install(_) => limit = limit.max(Some(LARGEST_FILE)),
+                Place::ClassArchive => self.class_archives.push(path.clone()),
+                Place::Elsewhere if is_of_patch(rest) => limit = limit.max(Some(LARGEST_FILE)),
+                _ => {}
+            }
+            if self.has(directory, "pkginfo") && self.has(directory, "pkgmap") {
+                break;
+            }
+        }
+        limit
+    }
+
+    fn has(&self, directory: &[u8], file: &str) -> bool {
+        PackagePath::new(&[directory, file.as_bytes()].concat())
+            .is_ok_and(|path| self.files.contains_key(&path))
+    }
+
+    /// Puts the image together, of the packages whose directory is `wanted`. `order` gives the packages of a
+    /// datastream their order.
+    pub(super) fn finish(
+        mut self,
+        name: &str,
+        form: Form,
+        order: &HashMap<Vec<u8>, usize>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Image, Problem> {
+        let (depth, mut directories) = self.packages()?;
+        directories.retain(|at| depth == 0 || wanted(&last_component(at)));
+        if directories.is_empty() {
+            return Err(Problem::BadForm("none of the packages asked for is in it".to_owned()));
+        }
+        directories.sort_by_key(|at| order.get(at));
+        let top = directories.first().and_then(|at| cut(at, 1)).filter(|_| depth == DEEPEST);
+        let top = top.map(|(top, _)| top.to_vec());
+        if top.as_ref().is_some_and(|top| !directories.iter().all(|at| at.starts_with(top))) {
+            return Err(Problem::BadForm(
+                "more than one directory at the top with packages in it".to_owned(),
+            ));
+        }
+        let mut packages = Vec::new();
+        for at in directories {
+            packages.push(self.package(name, at)?);
+        }
+        let beside = top.clone().unwrap_or_default();
+        let beside = (depth > 0).then_some(beside.as_slice());
+        let patchinfo = self.beside(beside, "patchinfo")?.map(|bytes| ParamFile::parse(&bytes)).transpose();
+        let patchinfo = patchinfo.map_err(|error| Problem::BadForm(format!("patchinfo: {error}")))?;
+        let patchinfo = patchinfo.map(|file| PatchinfoFile::from_params(&file.params()));
+        let hooks = Hooks {
+            prepatch: self.beside(beside, "prepatch")?,
+            postpatch: self.beside(beside, "postpatch")?,
+            prebackout: self.beside(beside, "prebackout")?,
+            postbackout: self.beside(beside, "postbackout")?,
+        };
+        let readme = self.readme(beside);
+        let top = top.map(|top| String::from_utf8_lossy(&top).trim_end_matches('/').to_owned());
+        let index = packages.iter().map(|package| package.at.clone()).zip(0..).collect();
+        let name = name.to_owned();
+        let image = Image { name, top, form, packages, readme, patchinfo, hooks, index };
+        self.check_special(&image)?;
+        Ok(image)
+    }
+
+    /// Where the packages are: at the least depth at which a directory has both a pkginfo and a pkgmap.
+    fn packages(&self) -> Result<(usize, Vec<Vec<u8>>), Problem> {
+        for depth in 0..=DEEPEST {
+            let mut directories = Vec::new();
+            for path in self.files.keys() {
+                if let Some((at, b"pkginfo")) = cut(path.as_bytes(), depth) {
+                    directories.push(at.to_vec());
+                }
+            }
+            if directories.iter().any(|at| self.has(at, "pkgmap")) {
+                return Ok((depth, directories));
+            }
+        }
+        Err(Problem::BadForm("no package in it (no directory with a pkginfo and a pkgmap)".to_owned()))
+    }
+
+    fn package(&mut self, name: &str, at: Vec<u8>) -> Result<PackageImage, Problem> {
+        let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
+        let corrupt = |file: &str, reason: String| Problem::CorruptPackageFile {
+            package: directory.clone(),
+            file: file.to_owned(),
+            reason,
+        };
+        if let Some(archive) = self.class_archives.iter().find(|path| path.as_bytes().starts_with(&at)) {
+            return Err(Problem::Unsupported(format!("package {directory}: a class archive ({archive})")));
+        }
+        let [pkginfo_bytes, pkgmap_bytes] = [self.file(&at, "pkginfo")?, self.file(&at, "pkgmap")?];
+        let missing = || "it is missing".to_owned();
+        let pkginfo_bytes = pkginfo_bytes.ok_or_else(|| corrupt("pkginfo", missing()))?;
+        let pkgmap_bytes = pkgmap_bytes.ok_or_else(|| corrupt("pkgmap", missing()))?;
+        let params =
+            ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
+        check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
+        let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| corrupt("pkgmap", error.to_string()))?;
+
+        let prefix = [&at[..], b"install/"].concat();
+        let paths: Vec<_> =
+            self.files.keys().filter(|path| path.as_bytes().starts_with(&prefix)).cloned().collect();
+        let mut install = BTreeMap::new();
+        for path in paths {
+            let name =
+                String::from_utf8_lossy(path.as_bytes().get(prefix.len()..).unwrap_or_default()).into_owned();
+            if let Some(bytes) = self.file(&at, &format!("install/{name}"))? {
+                install.insert(name, bytes);
+            }
+        }
+        let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
+        let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
+        let package =
+            PackageImage { directory, params, pkginfo_bytes, pkgmap, pkgmap_bytes, install, deletes, at };
+        check_information(&package)?;
+        Ok(package)
+    }
+
+    /// Takes a file out of those held.
+    fn file(&mut self, directory: &[u8], name: &str) -> Result<Option<Vec<u8>>, Problem> {
+        let Ok(path) = PackagePath::new(&[directory, name.as_bytes()].concat()) else { return Ok(None) };
+        match self.files.remove(&path) {
+            None => Ok(None),
+            Some(Some(bytes)) => Ok(Some(bytes)),
+            Some(None) => {
+                Err(Problem::BadForm(format!("{path} is larger than the limit of 16 MiB (pkgmap: 1 GiB)")))
+            }
+        }
+    }
+
+    /// A file beside the packages.
+    fn beside(&mut self, directory: Option<&[u8]>, name: &str) -> Result<Option<Vec<u8>>, Problem> {
+        directory.map_or(Ok(None), |directory| self.file(directory, name))
+    }
+
+    fn readme(&mut self, directory: Option<&[u8]>) -> Option<(String, Vec<u8>)> {
+        let directory = directory?;
+        let path = self.files.keys().find(|path| {
+            path.as_bytes()
+                .strip_prefix(directory)
+                .is_some_and(|name| !name.contains(&b'/') && is_readme(name))
+        });
+        let path = path?.clone();
+        let name = path.as_bytes().get(directory.len()..).unwrap_or_default();
+        Some((String::from_utf8_lossy(name).into_owned(), self.files.remove(&path)??))
+    }
+
+    /// A file of the pkgmap must be a file: not a link that leads who knows where, not a device.
+    fn check_special(&self, image: &Image) -> Result<(), Problem> {
+        let mut files: Vec<Option<HashSet<&PackagePath>>> = vec![None; image.packages.len()];
+        for (path, kind) in &self.special {
+            let Some((index, Place::Object(_, object))) = image.locate(path) else { continue };
+            let (Some(package), Some(known)) = (image.packages.get(index), files.get_mut(index)) else {
+                continue;
+            };
+            let known = known.get_or_insert_with(|| package.files().map(|entry| &entry.path).collect());
+            if !known.contains(&object) {
+                continue;
+            }
+            let package = package.directory.clone();
+            match kind {
+                Kind::Symlink => return Err(Problem::Symlink { package, file: object }),
+                Kind::Other => {
+                    return Err(Problem::corrupt(&package, object.to_string(), "not a regular file"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a package directory that is ended by `/`.
+pub(super) fn last_component(at: &[u8]) -> String {
+    let path = at.strip_suffix(b"/").unwrap_or(at);
+    String::from_utf8_lossy(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()).into_owned()
+}
+
+/// Whether a file beside the packages belongs to the patch.
+fn is_of_patch(name: &[u8]) -> bool {
+    matches!(name, b"patchinfo" | b"prepatch" | b"postpatch" | b"prebackout" | b"postbackout")
+        || !name.contains(&b'/') && is_readme(name)
+}
+
+fn is_readme(name: &[u8]) -> bool {
+    name.starts_with(b"README") || name.ends_with(b".README")
+}
+
+fn check_name(params: &Params) -> Result<(), String> {
+    let name = params.get("PKG").ok_or("PKG is missing")?;
+    let name = std::str::from_utf8(name).map_err(|_| "PKG has stray bytes")?;
+    PkgInst::new(name).map_err(|error| format!("PKG: {error}"))?;
+    Ok(())
+}
+
+/// The information files must be what the pkgmap says they are.
+fn check_information(package: &PackageImage) -> Result<(), Problem> {
+    for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
+        let name = String::from_utf8_lossy(entry.path.as_bytes());
+        let (file, bytes) = match &*name {
+            "pkginfo" => ("pkginfo".to_owned(), Some(&package.pkginfo_bytes)),
+            name => (format!("install/{name}"), package.install.get(name)),
+        };
+        let Some(bytes) = bytes else {
+            return Err(Problem::corrupt(&package.directory, file, "missing from the source"));
+        };
+        check_content(entry.object.content, bytes.len() as u64, checksum::sum(bytes))
+            .map_err(|reason| Problem::corrupt(&package.directory, file, reason))?;
+    }
+    Ok(())
+}
+
+/// Compares with what the pkgmap says; the time is not compared, because zip files and version control lose it.
+pub(super) fn check_content(expected: Content, size: u64, cksum: u16) -> Result<(), String> {
+    if let Some(expected) = expected.size.filter(|&expected| expected != size) {
+        return Err(format!("size {size}, expected {expected}"));
+    }
+    if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {
+        return Err(format!("sum {cksum}, expected {expected}"));
+    }
+    Ok(())
+}

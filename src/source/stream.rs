@@ -1,0 +1,86 @@
+//! A source that is a datastream, read from beginning to end.
+
+use std::io::{self, BufReader, Read};
+
+use super::SourceError;
+use super::error::Problem;
+use super::member::{Kind, Member, Visit, checked_name};
+use crate::format::datastream::{self, Package, Part, Reader};
+use crate::package::PackagePath;
+
+/// What may follow the last archive and is read over, so that a compression around the stream is checked to its
+/// end; no more, because the end may never come.
+const JUNK: u64 = 1 << 20;
+
+/// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
+/// contents, and the copies in the parts must be equal to them.
+pub(super) fn walk<E: From<SourceError>>(
+    input: Box<dyn Read + '_>,
+    visit: &mut Visit<'_, E>,
+    fail: &dyn Fn(Problem) -> SourceError,
+) -> Result<(), E> {
+    let broken = |error| fail(Problem::of_datastream(error));
+    let mut reader = Reader::open(BufReader::with_capacity(1 << 16, input)).map_err(broken)?;
+    for package in reader.packages() {
+        for (name, data) in [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)] {
+            let path = inside(package, name.as_bytes()).map_err(fail)?;
+            let size = data.len() as u64;
+            visit(&Member { path, kind: Kind::File, size, group: None }, &mut &data[..])?;
+        }
+    }
+    let mut archive = 0;
+    while let Some(part) = reader.next_part().map_err(broken)? {
+        archive += 1;
+        while let Some(found) = reader.next_member().map_err(broken)? {
+            if matches!(found.path.as_bytes(), b"pkginfo" | b"pkgmap") {
+                compare(&mut reader, part, &found).map_err(fail)?;
+                continue;
+            }
+            let Some(package) = reader.packages().get(part.package) else { continue };
+            let path = inside(package, found.path.as_bytes()).map_err(fail)?;
+            let header = &found.header;
+            let kind = match () {
+                () if header.is_file() => Kind::File,
+                () if header.is_directory() => Kind::Directory,
+                () if header.is_symlink() => Kind::Symlink,
+                () => Kind::Other,
+            };
+            let several = header.nlink > 1 && kind == Kind::File;
+            let device = u64::from(header.dev.0) << 32 | u64::from(header.dev.1);
+            let group = several.then_some((archive, device, header.ino.into()));
+            visit(&Member { path, kind, size: header.size, group }, &mut reader)?;
+        }
+    }
+    io::copy(&mut reader.into_inner().take(JUNK), &mut io::sink())
+        .map_err(|e| fail(Problem::of_archive(e)))?;
+    Ok(())
+}
+
+fn inside(package: &Package, path: &[u8]) -> Result<PackagePath, Problem> {
+    let name = [package.inst.as_str().as_bytes(), b"/", path].concat();
+    checked_name(&name)?.ok_or_else(|| Problem::BadForm("a member has no name".to_owned()))
+}
+
+/// A package whose description is one thing in the table of contents and another in its archive is a trap.
+fn compare<R: Read>(reader: &mut Reader<R>, part: Part, found: &datastream::Member) -> Result<(), Problem> {
+    let Some(package) = reader.packages().get(part.package) else { return Ok(()) };
+    let (inst, file) = (package.inst.to_string(), found.path.to_string());
+    let expected = if file == "pkginfo" { &package.pkginfo } else { &package.pkgmap };
+    let (mut same, expected) = (expected.len() as u64 == found.header.size, expected.clone());
+    let mut rest = &expected[..];
+    let mut buffer = [0; 4096];
+    while same {
+        let count = reader.read(&mut buffer).map_err(Problem::of_archive)?;
+        let (read, tail) = rest.split_at_checked(count).unwrap_or_default();
+        same = buffer.get(..count) == Some(read);
+        rest = tail;
+        if count == 0 {
+            break;
+        }
+    }
+    if same {
+        return Ok(());
+    }
+    let reason = "it differs from the one in the table of contents of the datastream".to_owned();
+    Err(Problem::CorruptPackageFile { package: inst, file, reason })
+}

@@ -1,0 +1,64 @@
+//! A source that is a zip archive (or a jar), read through its central directory.
+//!
+//! Refused are names that come twice, members that overlap (a small file can be made to unfold into petabytes),
+//! encryption, and what the zip crate does not decompress.
+
+use std::io::{BufReader, Read, Seek};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::SourceError;
+use super::error::Problem;
+use super::member::{Kind, Member, Visit, check_target, checked_name};
+
+/// The longest target of a symbolic link.
+const LONGEST_TARGET: u64 = 4096;
+
+fn open<R: Read + Seek>(file: R) -> Result<ZipArchive<BufReader<R>>, Problem> {
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(problem)?;
+    if archive.has_duplicate_names() {
+        return Err(Problem::BadForm("archive is damaged: a name comes twice".to_owned()));
+    }
+    if archive.has_overlapping_files().map_err(problem)? {
+        return Err(Problem::BadForm("archive is damaged: members overlap".to_owned()));
+    }
+    Ok(archive)
+}
+
+/// Gives each member, in the order of the central directory.
+pub(super) fn walk<E: From<SourceError>>(
+    file: impl Read + Seek,
+    visit: &mut Visit<'_, E>,
+    fail: &dyn Fn(Problem) -> SourceError,
+) -> Result<(), E> {
+    let broken = |error| fail(problem(error));
+    let mut archive = open(file).map_err(fail)?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(broken)?;
+        let Some(path) = checked_name(entry.name_raw()).map_err(fail)? else { continue };
+        let kind = match entry.unix_mode().map(|mode| mode & 0o170_000) {
+            Some(0o120_000) => Kind::Symlink,
+            _ if entry.is_dir() => Kind::Directory,
+            Some(0o100_000 | 0) | None => Kind::File,
+            Some(_) => Kind::Other,
+        };
+        if kind == Kind::Symlink {
+            let mut target = Vec::new();
+            let read = entry.by_ref().take(LONGEST_TARGET).read_to_end(&mut target);
+            read.map_err(|error| fail(Problem::of_archive(error)))?;
+            check_target(&path, &target).map_err(fail)?;
+        }
+        let size = if kind == Kind::File { entry.size() } else { 0 };
+        visit(&Member { path, kind, size, group: None }, &mut entry)?;
+    }
+    Ok(())
+}
+
+fn problem(error: ZipError) -> Problem {
+    match error {
+        ZipError::Io(error) => Problem::of_archive(error),
+        ZipError::UnsupportedArchive(what) => Problem::Unsupported(format!("zip archive: {what}")),
+        other => Problem::BadForm(format!("archive is damaged: {other}")),
+    }
+}
