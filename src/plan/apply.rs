@@ -54,8 +54,8 @@ pub fn apply(
     options: &ApplyOptions,
     occasion: &Occasion,
 ) -> Result<Plan, Refusal> {
-    let facts = Facts::of(image, &policy.separator)
-        .map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
+    let facts =
+        Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
@@ -112,6 +112,7 @@ impl Application<'_> {
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", last),
             undo,
+            discard: Vec::new(),
             notes: draft.notes,
         })
     }
@@ -234,12 +235,7 @@ impl Application<'_> {
         }
     }
 
-    fn place(
-        &self,
-        draft: &mut Draft<'_>,
-        patched: &[Patched<'_>],
-        edits: &Edits<'_>,
-    ) -> Result<(), Reason> {
+    fn place(&self, draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         for links in [false, true] {
             for package in patched {
                 for wanted in &package.wanted {
@@ -333,20 +329,23 @@ impl Application<'_> {
             directory: self.options.undo_dir.as_deref(),
         };
         let archive = undoing.archive(draft, target, records)?;
-        let file = match &archive.place {
+        let files = match &archive.place {
             super::UndoPlace::Save => {
-                tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)
+                vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = Remote::new(Medium::Filesystem, find_at, State::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
-                tree_file("remote", TreeContent::Bytes(remote.write()), 0o644)
+                vec![
+                    tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
+                    tree_file("undo.sha256", TreeContent::UndoDigest(undo.len()), 0o600),
+                ]
             }
         };
         undo.push(archive);
         let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
-        Ok(RecordChange::AddTree { path, files: vec![file] })
+        Ok(RecordChange::AddTree { path, files })
     }
 
     /// `var/sadm/patch/<id>` with the README.

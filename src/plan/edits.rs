@@ -81,7 +81,8 @@ impl<'a> Edits<'a> {
             Edit::Edited => {}
         }
         let meant_for_it = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
-        let editable = line.is_some_and(|line| meant_for_it(&line.object)) || wanted.is_some_and(meant_for_it);
+        let editable =
+            line.is_some_and(|line| meant_for_it(&line.object)) || wanted.is_some_and(meant_for_it);
         let copy = !self.saved || editable;
         match self.choice.of(path) {
             Edited::Keep if !self.saved => return Err(Reason::KeepWithoutUndo(path.clone())),
@@ -132,7 +133,9 @@ impl<'a> Edits<'a> {
                     Edit::None
                 }
             }
-            (LiveKind::Symlink(target), Ftype::Symlink) if object.target.as_ref() == Some(target) => Edit::None,
+            (LiveKind::Symlink(target), Ftype::Symlink) if object.target.as_ref() == Some(target) => {
+                Edit::None
+            }
             // a second name: its bytes are judged at the file that it names
             (LiveKind::Regular { .. }, Ftype::Link)
             | (LiveKind::Pipe, Ftype::Pipe)

@@ -3,15 +3,14 @@
 //! Stock patch scripts are no obstacle: their work is done natively. Any other procedure script cannot be run yet
 //! and refuses the package.
 
-use crate::source::PackageImage;
 use super::refusal::Reason;
 use super::target::classes;
 use crate::package::Params;
+use crate::source::PackageImage;
 use crate::source::stock;
 
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
-const SCRIPTS: &[&str] =
-    &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
+const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
 /// Classes whose scripts the system delivers: without a script of the package's own these would be run.
 const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
@@ -33,7 +32,9 @@ pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
     let refuse = |script: String| {
         Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
     };
-    if let Some((name, _)) = image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none()) {
+    if let Some((name, _)) =
+        image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none())
+    {
         return refuse(format!("the script {name}"));
     }
     let of_class = |class: &String| {
@@ -63,7 +64,8 @@ pub(super) fn refuse_removal_scripts<'a>(
             return refuse(format!("the script {name}"));
         }
     }
-    let scripted = classes(params).into_iter().find(|class| matches!(class.as_str(), "sed" | "awk" | "build"));
+    let scripted =
+        classes(params).into_iter().find(|class| matches!(class.as_str(), "sed" | "awk" | "build"));
     match scripted {
         Some(class) => refuse(format!("files of class {class}, which has a script of the system")),
         None => Ok(()),

@@ -10,8 +10,8 @@ use std::path::Path;
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, PackagePath, Params, PkgInst,
-    Timestamp, UndoFormat,
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, PackagePath, Params,
+    PkgInst, Timestamp, UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -120,8 +120,7 @@ impl Undoing<'_> {
     }
 
     fn parameters(&self) -> Params {
-        let mut params: Params =
-            self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
+        let mut params: Params = self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         params
@@ -144,9 +143,10 @@ impl Undoing<'_> {
 fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     let changes = draft.changes.values().filter(|change| change.package == *package);
     let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
-    let kept = draft.kept.iter().filter(|path| {
-        draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package))
-    });
+    let kept = draft
+        .kept
+        .iter()
+        .filter(|path| draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package)));
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
@@ -289,7 +289,9 @@ impl Groups {
         for (path, live) in &inventory.live {
             // one place under two paths is one name
             let place = inventory.physical.get(path).unwrap_or(path);
-            if let Some(key) = key(path, live).filter(|_| place == path || !inventory.live.contains_key(place)) {
+            if let Some(key) =
+                key(path, live).filter(|_| place == path || !inventory.live.contains_key(place))
+            {
                 names.entry(key).or_default().push(path);
             }
         }
