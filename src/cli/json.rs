@@ -24,6 +24,13 @@ struct Code {
     name: &'static str,
 }
 
+/// The body of the document of a command that ended early.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// Why.
+    pub error: String,
+}
+
 /// One document, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
 pub fn document<B: Serialize>(
     command: &str,
