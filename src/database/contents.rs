@@ -74,6 +74,17 @@ pub fn lines_of_paths(view: &View<'_>, paths: &BTreeSet<ObjectPath>) -> Result<L
     Ok(found)
 }
 
+/// The lines of everything below these directories.
+pub fn lines_below(view: &View<'_>, directories: &[ObjectPath]) -> Result<Lines, DatabaseError> {
+    let is_below = |path: &[u8]| {
+        directories.iter().any(|directory| {
+            let inside = path.strip_prefix(directory.as_bytes());
+            inside.is_some_and(|inside| inside.starts_with(b"/"))
+        })
+    };
+    scan(view, |raw| is_below(&key_of(raw)))
+}
+
 /// The hard-link names, of these pairs of name and source, that lead to one of `paths`.
 fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
     let mut names_of: BTreeMap<&ObjectPath, Vec<&ObjectPath>> = BTreeMap::new();
@@ -156,6 +167,14 @@ mod tests {
         assert_eq!(owners.iter().map(|o| o.package.as_str()).collect::<Vec<_>>(), ["X", "Z"]);
         let directory = lines_of_paths(&view, &paths(&["/opt"])).unwrap();
         assert_eq!(found(&directory), ["/opt"]);
+    }
+
+    #[test]
+    fn the_lines_below_a_directory_are_not_those_of_its_namesakes() {
+        let contents = "/opt/a d none 0755 root root X\n/opt/a/c=d s none X\n/opt/ab=x s none X\n";
+        let (_dir, root) = root(Some(contents));
+        let directories: Vec<_> = paths(&["/opt/a", "/var"]).into_iter().collect();
+        assert_eq!(found(&lines_below(&View::live(&root), &directories).unwrap()), ["/opt/a/c"]);
     }
 
     #[test]

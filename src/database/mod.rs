@@ -18,11 +18,13 @@ pub mod history;
 pub mod installed;
 pub mod places;
 pub mod policy;
+pub mod survey;
 mod view;
 
 use crate::format::contents::ContentsError;
 use crate::format::params::ParamsError;
 use crate::patch::AppliedError;
+use crate::root::RootError;
 
 pub use places::own_directory;
 pub use view::{View, ViewError, marker, read_consistently};
@@ -60,4 +62,10 @@ pub enum DatabaseError {
         /// What is wrong, with the line.
         reason: history::HistoryError,
     },
+}
+
+impl From<RootError> for DatabaseError {
+    fn from(error: RootError) -> Self {
+        Self::View(error.into())
+    }
 }

@@ -281,3 +281,20 @@ fn a_record_that_is_no_regular_file_or_too_large_is_told_apart() {
     let error = view.read(&at(PKGINFO), 5).unwrap_err();
     assert!(matches!(error, ViewError::Root(RootError::TooLarge { limit: 5, .. })), "{error}");
 }
+
+#[test]
+fn a_reader_beside_a_switch_that_goes_to_and_fro_sees_the_old_record_only() {
+    let scene = Scene::replacing();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                scene.exchange(PKGINFO, "db/0");
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            assert_eq!(scene.seen(PKGINFO).as_deref(), Some("PATCHLIST=\n"));
+        }
+    });
+}
