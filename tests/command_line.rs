@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -93,6 +94,19 @@ fn a_reader_that_goes_away_ends_the_program_quietly() {
     let mut complaints = String::new();
     child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
     assert_eq!((child.wait().unwrap().code(), complaints.as_str()), (Some(141), ""));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let stage = Scenario::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = stage.command("showrev").stdout(full).output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.starts_with("showrev: ERROR: cannot write to standard output: No space left"),
+        "{complaint}"
+    );
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

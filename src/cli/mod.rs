@@ -152,8 +152,7 @@ fn without_command(arguments: &[OsString]) -> Stop {
 
 /// The list of commands.
 fn overview() -> String {
-    let mut text =
-        format!("{}\n\nusage: {}\n", env!("CARGO_PKG_DESCRIPTION"), USAGE.replace('\n', "\n       "));
+    let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
     for (title, is_verb) in [("Verbs:", true), ("Classic commands:", false)] {
         let mut applets = APPLETS.iter().filter(|applet| applet.is_verb == is_verb).peekable();
         if applets.peek().is_some() {
@@ -172,7 +171,11 @@ fn finish(output: &mut Output, in_json: Option<&str>, result: anyhow::Result<Exi
     match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from)) {
         Ok(exit) => exit,
         Err(error) if is_broken_pipe(&error) => Exit::PIPE,
-        Err(_) => Exit::FAILED,
+        Err(error) => {
+            // What could not be written is lost anyway; that is what is told.
+            let _ = output.error(&format!("cannot write to standard output: {error:#}"));
+            Exit::FAILED
+        }
     }
 }
 
