@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -96,6 +97,19 @@ fn a_reader_that_goes_away_ends_the_program_quietly() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let stage = Scenario::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = stage.command("showrev").stdout(full).output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.starts_with("showrev: ERROR: cannot write to standard output: No space left"),
+        "{complaint}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_clock_that_cannot_be_read_is_an_error() {
     let mut stage = Scenario::new();
     stage.set("SOURCE_DATE_EPOCH", "yesterday");
@@ -103,4 +117,14 @@ fn a_clock_that_cannot_be_read_is_an_error() {
         stage.run("pkginfo").fails(1),
         "pkginfo: ERROR: SOURCE_DATE_EPOCH is not a number of seconds since 1970: <yesterday>\n"
     );
+}
+
+#[test]
+fn an_error_is_told_in_json_as_well_where_that_is_asked_for() {
+    let run = Scenario::new().run("pkgparam --json -R @ROOT@ nosuch");
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["command"], "pkgparam");
+    assert_eq!(document["exit"]["code"], 1);
+    assert_eq!(document["error"], "unable to locate parameter information for \"nosuch\"");
+    assert!(run.fails(1).starts_with("pkgparam: ERROR: unable"));
 }

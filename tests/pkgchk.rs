@@ -13,6 +13,7 @@ fn stage() -> Scenario {
     stage.link("/opt/stuf/bin/tool-hard", "/opt/stuf/bin/tool");
     stage.symlink("/opt/stuf/bin/tool-soft", "./tool");
     stage.file("/opt/stuf/etc/conf", "a\n");
+    stage.pipe("/opt/stuf/pipe");
     stage.file("/opt/stuf/share/with blank", "a\n");
     stage.contents(&[
         "/opt/stuf/bin d none 0755 root bin SUNWstuf",
@@ -20,6 +21,7 @@ fn stage() -> Scenario {
         "/opt/stuf/bin/tool-hard=./tool l none SUNWstuf",
         "/opt/stuf/bin/tool-soft=./tool s none SUNWstuf",
         "/opt/stuf/etc/conf e preserve 0644 root sys 2 107 981173106 SUNWstuf",
+        "/opt/stuf/pipe p none 0600 root root SUNWstuf",
         "/opt/stuf/share/with\\040blank f none 0644 root sys 2 107 981173106 SUNWstuf",
     ]);
     stage
@@ -236,7 +238,7 @@ fn json_has_the_discrepancies() {
     stage.mode("/opt/stuf/bin/tool", 0o700);
     let text = stage.run("pkgchk --json -R @ROOT@").stdout;
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(document["checked"], 6);
+    assert_eq!(document["checked"], 7);
     assert_eq!(document["discrepancies"][0]["path"], "@ROOT@/opt/stuf/bin/tool");
     assert_eq!(document["discrepancies"][0]["errors"][0], "permissions <0755> expected <0700> actual");
 }

@@ -106,6 +106,12 @@ impl Scenario {
         fs::hard_link(self.at(source), self.at(path)).unwrap();
     }
 
+    /// Makes a named pipe, 0600.
+    pub(crate) fn pipe(&self, path: &str) {
+        let made = Command::new("mkfifo").args(["-m", "600"]).arg(self.at(path)).status().unwrap();
+        assert!(made.success());
+    }
+
     /// Enters a package into the database by hand.
     pub(crate) fn package(&self, instance: &str, pkginfo: &str) {
         self.file(&format!("/var/sadm/pkg/{instance}/pkginfo"), pkginfo);
@@ -134,7 +140,10 @@ impl Scenario {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchadm"));
         command
-            .args(line.split(' ').map(|word| word.replace("@ROOT@", self.root().to_str().unwrap())))
+            .args(
+                line.split_ascii_whitespace()
+                    .map(|word| word.replace("@ROOT@", self.root().to_str().unwrap())),
+            )
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TZ", "UTC0")

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::exit::Exit;
+use crate::root::Root;
 
 /// The version of the schema; field names never change their meaning within it.
 pub const SCHEMA: &str = "patchadm/1";
@@ -24,13 +25,21 @@ struct Code {
     name: &'static str,
 }
 
-/// One document, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
+/// The body of the document of a command that ended early.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// Why.
+    pub error: String,
+}
+
+/// One document about `root`, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
 pub fn document<B: Serialize>(
     command: &str,
-    root: Option<String>,
+    root: Option<&Root>,
     exit: Exit,
     body: B,
 ) -> serde_json::Result<Vec<u8>> {
+    let root = root.map(|root| root.prefix().display().to_string());
     let exit = Code { code: exit.code(), name: exit.name() };
     let mut text = serde_json::to_vec_pretty(&Document { schema: SCHEMA, command, root, exit, body })?;
     text.push(b'\n');

@@ -19,6 +19,7 @@ pub mod text;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,21 +79,30 @@ pub struct Invocation {
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
-    let choice = choose(words.collect());
-    let program = choice.as_ref().map_or(PROGRAM, |choice| choice.program);
+    let Choice { applet, program, arguments } = match choose(words.collect()) {
+        Ok(choice) => choice,
+        Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
+    };
     let mut output = Output::new(program);
-    let result = match (choice, Surroundings::read()) {
-        (Err(stop), _) => Err(stop.into()),
-        (_, Err(error)) => Err(error.into()),
-        (Ok(choice), Ok(surroundings)) => {
-            let Choice { applet, program, arguments } = choice;
+    let in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    let result = match Surroundings::read() {
+        Err(error) => Err(error.into()),
+        Ok(surroundings) => {
             let mut call = Invocation { program, arguments, surroundings, output };
-            let result = (applet.run)(&mut call);
+            let result = guarded(|| (applet.run)(&mut call));
             output = call.output;
             result
         }
     };
-    finish(&mut output, result).into()
+    finish(&mut output, in_json, result).into()
+}
+
+/// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
+fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "internal error: please report it, with the lines above".to_owned();
+        Err(Stop::Refused { exit: Exit::INTERNAL, message }.into())
+    })
 }
 
 /// Which command it is, what it calls itself, and its arguments.
@@ -142,8 +152,7 @@ fn without_command(arguments: &[OsString]) -> Stop {
 
 /// The list of commands.
 fn overview() -> String {
-    let mut text =
-        format!("{}\n\nusage: {}\n", env!("CARGO_PKG_DESCRIPTION"), USAGE.replace('\n', "\n       "));
+    let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
     for (title, is_verb) in [("Verbs:", true), ("Classic commands:", false)] {
         let mut applets = APPLETS.iter().filter(|applet| applet.is_verb == is_verb).peekable();
         if applets.peek().is_some() {
@@ -157,30 +166,42 @@ fn overview() -> String {
 }
 
 /// Says what is left to say, and turns the result into the exit code.
-fn finish(output: &mut Output, result: anyhow::Result<Exit>) -> Exit {
-    let exit = match result {
-        Ok(exit) => Ok(exit),
-        Err(error) => {
-            let exit = Exit::of(&error);
-            match error.downcast_ref() {
-                Some(Stop::Help(text)) => output.print(text).map(|()| Exit::OK),
-                Some(Stop::Usage { message, usage }) => {
-                    let usage = usage.replace('\n', "\n       ");
-                    output
-                        .error(message)
-                        .and_then(|()| output.complain(format!("usage: {usage}\n")))
-                        .map(|()| exit)
-                }
-                _ if is_broken_pipe(&error) => Ok(Exit::PIPE),
-                _ => output.error(&format!("{error:#}")).map(|()| exit),
-            }
-        }
-    };
-    match exit.and_then(|exit| output.flush().map(|()| exit)) {
+fn finish(output: &mut Output, in_json: Option<&str>, result: anyhow::Result<Exit>) -> Exit {
+    let said = result.or_else(|error| explain(output, in_json, &error));
+    match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from)) {
         Ok(exit) => exit,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::PIPE,
-        Err(_) => Exit::FAILED,
+        Err(error) if is_broken_pipe(&error) => Exit::PIPE,
+        Err(error) => {
+            // What could not be written is lost anyway; that is what is told.
+            let _ = output.error(&format!("cannot write to standard output: {error:#}"));
+            Exit::FAILED
+        }
     }
+}
+
+/// Tells why a command ended early: on standard error, and with `--json` in a document as well.
+fn explain(output: &mut Output, in_json: Option<&str>, error: &anyhow::Error) -> anyhow::Result<Exit> {
+    let exit = Exit::of(error);
+    if is_broken_pipe(error) {
+        return Ok(Exit::PIPE);
+    }
+    if let Some(Stop::Help(text)) = error.downcast_ref() {
+        output.print(text)?;
+        return Ok(Exit::OK);
+    }
+    if let Some(command) = in_json {
+        output.print(json::document(command, None, exit, json::Failure { error: format!("{error:#}") })?)?;
+    }
+    output.error(&format!("{error:#}"))?;
+    if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
+        output.complain(usage_text(usage))?;
+    }
+    Ok(exit)
+}
+
+/// `usage:` and the lines of a synopsis below each other.
+fn usage_text(usage: &str) -> String {
+    format!("usage: {}\n", usage.replace('\n', "\n       "))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -212,6 +233,13 @@ mod tests {
     fn options_before_the_name_belong_to_the_command() {
         let (name, _, arguments) = chosen("patchadm -R /a --json pkginfo -l");
         assert_eq!((name.as_str(), arguments.join(" ").as_str()), ("pkginfo", "-R /a --json -l"));
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::INTERNAL);
+        assert_eq!(guarded(|| Ok(Exit::FAILED)).unwrap(), Exit::FAILED);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl RootOption {
 pub fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<A, Stop> {
     let command = A::command()
         .name(call.program)
-        .override_usage(usage)
+        .override_usage(usage.replace('\n', "\n       "))
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)

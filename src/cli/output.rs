@@ -33,10 +33,10 @@ impl Output {
 
     /// Writes text to standard error as it is.
     pub fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stdout.flush()?;
+        let flushed = self.stdout.flush();
         // Where standard error cannot be written to, nobody can be told.
         let _ = self.stderr.write_all(text.as_ref());
-        Ok(())
+        flushed
     }
 
     /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.

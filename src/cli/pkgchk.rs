@@ -100,12 +100,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             discrepancies: objects.map(|checked| Discrepancy::of(checked, &root, zone)).collect(),
             unknown_packages: report.unknown.packages,
         };
-        call.output.print(json::document(
-            "pkgchk",
-            Some(root.prefix().display().to_string()),
-            exit,
-            body,
-        )?)?;
+        call.output.print(json::document("pkgchk", Some(&root), exit, body)?)?;
         return Ok(exit);
     }
     warn(call, &report.unknown, args.quiet)?;
@@ -137,12 +132,7 @@ fn list(call: &mut Invocation, args: &Args, root: &Root, scope: &Scope) -> anyho
             packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
         });
         let body = List { objects: objects.collect() };
-        call.output.print(json::document(
-            "pkgchk",
-            Some(root.prefix().display().to_string()),
-            Exit::OK,
-            body,
-        )?)?;
+        call.output.print(json::document("pkgchk", Some(root), Exit::OK, body)?)?;
         return Ok(Exit::OK);
     }
     warn(call, &unknown, true)?;

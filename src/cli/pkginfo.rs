@@ -74,12 +74,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     } else {
         let root = args.root.open(call)?;
         let count = args.long || args.extensions.json;
-        (installed_packages(&root, &selection, count)?, Some(root.prefix().display().to_string()))
+        (installed_packages(&root, &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
     if args.extensions.json {
-        let text = json::document("pkginfo", root, exit, Body::of(&listing))?;
+        let text = json::document("pkginfo", root.as_ref(), exit, Body::of(&listing))?;
         call.output.print(text)?;
         return Ok(exit);
     }

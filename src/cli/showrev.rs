@@ -42,19 +42,18 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let machine = (!args.patches).then(|| call.surroundings.machine.clone());
-    let mut patches = None;
-    let mut prefix = None;
+    let (mut root, mut patches) = (None, None);
     if args.patches || args.all {
-        let root = args.root.open(call)?;
-        patches = Some(applied_patches(&root)?);
-        prefix = Some(root.prefix().display().to_string());
+        let opened = args.root.open(call)?;
+        patches = Some(applied_patches(&opened)?);
+        root = Some(opened);
     }
     if args.extensions.json {
         let body = Body {
             system: machine.as_ref().map(|machine| system(machine).into()),
             patches: patches.map(|patches| patches.iter().map(PatchEntry::from).collect()),
         };
-        call.output.print(json::document("showrev", prefix, Exit::OK, body)?)?;
+        call.output.print(json::document("showrev", root.as_ref(), Exit::OK, body)?)?;
         return Ok(Exit::OK);
     }
     for (name, value) in machine.as_ref().map(system).into_iter().flatten() {
