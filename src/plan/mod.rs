@@ -5,6 +5,7 @@
 //! to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
 pub mod apply;
+pub mod concern;
 mod deletes;
 mod draft;
 pub mod edits;
