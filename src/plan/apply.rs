@@ -54,8 +54,8 @@ pub fn apply(
     options: &ApplyOptions,
     occasion: &Occasion,
 ) -> Result<Plan, Refusal> {
-    let facts = Facts::of(image, &policy.separator)
-        .map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
+    let facts =
+        Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
@@ -129,7 +129,7 @@ impl Application<'_> {
         }
         for found in &self.validated.matches {
             if let Some(package) = self.image.packages.get(found.index) {
-                refuse_scripts(package)?;
+                refuse_scripts(package, true)?;
             }
         }
         Ok(())
@@ -234,12 +234,7 @@ impl Application<'_> {
         }
     }
 
-    fn place(
-        &self,
-        draft: &mut Draft<'_>,
-        patched: &[Patched<'_>],
-        edits: &Edits<'_>,
-    ) -> Result<(), Reason> {
+    fn place(&self, draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         for links in [false, true] {
             for package in patched {
                 for wanted in &package.wanted {
@@ -334,9 +329,7 @@ impl Application<'_> {
         };
         let archive = undoing.archive(draft, target, records)?;
         let file = match &archive.place {
-            super::UndoPlace::Save => {
-                tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)
-            }
+            super::UndoPlace::Save => tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600),
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = Remote::new(Medium::Filesystem, find_at, State::Active)

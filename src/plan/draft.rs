@@ -189,7 +189,8 @@ impl<'a> Draft<'a> {
     /// that stays full is not removed. Adds the note about owners.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         for change in self.changes.values() {
-            let turns = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
+            let turns =
+                matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
             if turns && change.old.as_ref().is_some_and(Live::is_directory) {
                 if let Some(held) = self.first_held(&change.path) {
                     let (package, path) = (change.package.clone(), change.path.to_string());

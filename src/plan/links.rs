@@ -129,7 +129,9 @@ pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, Line>) -> 
     let mut at = path.clone();
     for _ in 0..LONGEST_CHAIN {
         match lines.get(&at).map(|line| &line.object) {
-            Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => at = at.link_source(target).ok()?,
+            Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => {
+                at = at.link_source(target).ok()?
+            }
             _ => return (at != *path).then_some(at),
         }
     }

@@ -159,10 +159,8 @@ impl Draft<'_> {
         let privileged = self.inventory.privileged;
         let differs = DirectoryAttributes {
             mode: Some(resolved.mode).filter(|mode| attributes.mode.is_some() && *mode != old.mode),
-            uid: Some(resolved.uid)
-                .filter(|uid| privileged && attributes.owner.is_some() && *uid != old.uid),
-            gid: Some(resolved.gid)
-                .filter(|gid| privileged && attributes.group.is_some() && *gid != old.gid),
+            uid: Some(resolved.uid).filter(|uid| privileged && attributes.owner.is_some() && *uid != old.uid),
+            gid: Some(resolved.gid).filter(|gid| privileged && attributes.group.is_some() && *gid != old.gid),
             xattrs: None,
         };
         (differs != DirectoryAttributes::default()).then_some(differs)

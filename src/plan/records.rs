@@ -9,9 +9,9 @@ use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, S
 use crate::patch::{PatchId, PatchList};
 
 use super::RecordChange;
-use crate::source::PackageImage;
 use super::refusal::Reason;
 use super::scripts::is_kept;
+use crate::source::PackageImage;
 
 /// The changes of a package's record files, and what an undo archive has to keep of them.
 #[derive(Debug, Default)]

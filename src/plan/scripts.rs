@@ -3,15 +3,14 @@
 //! Stock patch scripts are no obstacle: their work is done natively. Any other procedure script cannot be run yet
 //! and refuses the package.
 
-use crate::source::PackageImage;
 use super::refusal::Reason;
 use super::target::classes;
 use crate::package::Params;
+use crate::source::PackageImage;
 use crate::source::stock;
 
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
-const SCRIPTS: &[&str] =
-    &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
+const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
 /// Classes whose scripts the system delivers: without a script of the package's own these would be run.
 const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
@@ -28,12 +27,17 @@ pub(super) fn is_kept(name: &str) -> bool {
     !is_script(name) && !patch_only && !matches!(name, "deletes" | "pkginfo" | "pkgmap")
 }
 
-/// Refuses a package with scripts that would have to be run.
-pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
+/// Refuses a package with scripts that would have to be run. The work of stock patch scripts is done natively where a
+/// patch is applied; pkgadd(1M) runs whatever a package has.
+pub(super) fn refuse_scripts(image: &PackageImage, native: bool) -> Result<(), Reason> {
     let refuse = |script: String| {
         Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
     };
-    if let Some((name, _)) = image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none()) {
+    if let Some((name, _)) = image
+        .install
+        .iter()
+        .find(|(name, text)| is_script(name) && !(native && stock::role(name, text).is_some()))
+    {
         return refuse(format!("the script {name}"));
     }
     let of_class = |class: &String| {
@@ -63,7 +67,8 @@ pub(super) fn refuse_removal_scripts<'a>(
             return refuse(format!("the script {name}"));
         }
     }
-    let scripted = classes(params).into_iter().find(|class| matches!(class.as_str(), "sed" | "awk" | "build"));
+    let scripted =
+        classes(params).into_iter().find(|class| matches!(class.as_str(), "sed" | "awk" | "build"));
     match scripted {
         Some(class) => refuse(format!("files of class {class}, which has a script of the system")),
         None => Ok(()),

@@ -33,7 +33,9 @@ pub(super) fn check(
         if let Action::Add(new) | Action::Replace(new) = &change.action {
             let size = match &new.body {
                 Body::Member(member) => member.size,
-                Body::CopyOf(path) => inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0),
+                Body::CopyOf(path) => {
+                    inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0)
+                }
                 Body::Symlink(target) => target.len() as u64,
                 _ => 0,
             };

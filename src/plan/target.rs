@@ -3,8 +3,8 @@
 use crate::format::pkgmap::Entry;
 use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst};
 
-use crate::source::PackageImage;
 use super::refusal::{Problem, Reason};
+use crate::source::PackageImage;
 
 /// A package that is delivered, and the instance that it goes into.
 #[derive(Clone, Debug)]
@@ -115,10 +115,9 @@ impl<'a> Target<'a> {
         for part in target.split(|&byte| byte == b'/') {
             let name = part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok());
             match name.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
-                Some(name) => parts.push(
-                    self.variable(name)
-                        .ok_or_else(|| Problem::BadPath(format!("its target uses ${name}, which has no value")))?,
-                ),
+                Some(name) => parts.push(self.variable(name).ok_or_else(|| {
+                    Problem::BadPath(format!("its target uses ${name}, which has no value"))
+                })?),
                 None => parts.push(part.to_vec()),
             }
         }

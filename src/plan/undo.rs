@@ -10,8 +10,7 @@ use std::path::Path;
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, PackagePath, Params, PkgInst,
-    Timestamp, UndoFormat,
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, Params, PkgInst, UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -71,8 +70,12 @@ impl Undoing<'_> {
         let mut deletes = Vec::new();
         for path in paths.iter().chain(groups.partners(&paths)) {
             let mut record = object_record(draft, path);
-            if let (Some(was), Some(group)) = (&mut record.was, groups.number(path)) {
-                was.group = Some(group);
+            let untouched = record.was == record.became;
+            if let Some(was) = &mut record.was {
+                was.group = groups.number(path);
+            }
+            if untouched {
+                record.became.clone_from(&record.was);
             }
             let changes = draft.changes.contains_key(path);
             match draft.old(path).filter(|_| changes) {
@@ -120,8 +123,7 @@ impl Undoing<'_> {
     }
 
     fn parameters(&self) -> Params {
-        let mut params: Params =
-            self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
+        let mut params: Params = self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         params
@@ -144,9 +146,10 @@ impl Undoing<'_> {
 fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     let changes = draft.changes.values().filter(|change| change.package == *package);
     let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
-    let kept = draft.kept.iter().filter(|path| {
-        draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package))
-    });
+    let kept = draft
+        .kept
+        .iter()
+        .filter(|path| draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package)));
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
@@ -289,7 +292,9 @@ impl Groups {
         for (path, live) in &inventory.live {
             // one place under two paths is one name
             let place = inventory.physical.get(path).unwrap_or(path);
-            if let Some(key) = key(path, live).filter(|_| place == path || !inventory.live.contains_key(place)) {
+            if let Some(key) =
+                key(path, live).filter(|_| place == path || !inventory.live.contains_key(place))
+            {
                 names.entry(key).or_default().push(path);
             }
         }
@@ -327,14 +332,4 @@ impl Groups {
     fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
         self.numbers.keys().filter(|path| !paths.contains(*path))
     }
-}
-
-/// The modification time of a saved object as the pkgmap of a foreign archive has it.
-pub(super) fn whole_seconds(content: &Content) -> Option<Timestamp> {
-    content.mtime.map(Timestamp::whole)
-}
-
-/// The path of a saved object among the members of its archive.
-pub(super) fn member_path(escaped: &str) -> Option<PackagePath> {
-    PackagePath::new(&crate::format::manifest::decode(escaped)).ok()
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::package::{Inventory, Params, PkgInst, Policy};
 use crate::patch::{
-    Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement, Requirements,
-    Standing,
+    Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement,
+    Requirements, Standing,
 };
 use crate::source::{Image, PackageImage};
 
@@ -68,7 +68,9 @@ impl Facts {
             let directory = &package.directory;
             let delivered = Delivered::from_params(&package.params, separator)
                 .map_err(|error| unreadable(directory, &error))?
-                .ok_or_else(|| Reason::BadPatch(format!("package {directory} names no patch (SUNW_PATCHID)")))?;
+                .ok_or_else(|| {
+                    Reason::BadPatch(format!("package {directory} names no patch (SUNW_PATCHID)"))
+                })?;
             if let Some(first) = packages.first().filter(|first| first.id != delivered.id) {
                 let (one, other) = (&first.id, &delivered.id);
                 return Err(Reason::BadPatch(format!("its packages name two patches, {one} and {other}")));
@@ -194,7 +196,8 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>
     let mut matches = Vec::new();
     for (index, delivered) in image.packages.iter().enumerate() {
         let mut installed = inventory.packages.iter();
-        let Some((package, _)) = installed.find(|(_, old)| same_version(&old.params, &delivered.params)) else {
+        let Some((package, _)) = installed.find(|(_, old)| same_version(&old.params, &delivered.params))
+        else {
             continue;
         };
         if let Some(first) = taken.insert(package, delivered) {

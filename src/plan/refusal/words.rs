@@ -34,7 +34,9 @@ impl Refusal {
             Reason::AlreadyApplied(_) => format!("Patch {id} has already been applied."),
             Reason::LaterRevision(_) => format!("A later version of {id} has already been installed"),
             Reason::Obsoleted { by: Some(by), .. } if self.command == Command::Patchadd => {
-                format!("This patch is obsoleted by patch {by} which has already\nbeen applied to this system.")
+                format!(
+                    "This patch is obsoleted by patch {by} which has already\nbeen applied to this system."
+                )
             }
             Reason::Required(needed) => {
                 format!("Patch {id} requires patch {needed} or later, which is not applied.")
@@ -63,7 +65,10 @@ impl Reason {
     fn conflict(&self) -> Option<String> {
         Some(match self {
             Self::NotInstalled(packages) => {
-                format!("none of its packages is installed in the version that it is for: {}", packages.join(", "))
+                format!(
+                    "none of its packages is installed in the version that it is for: {}",
+                    packages.join(", ")
+                )
             }
             Self::AlreadyApplied(packages) => format!("it is applied already, to {}", list(packages)),
             Self::LaterRevision(later) => format!("the later revision {later} is applied"),
@@ -84,10 +89,14 @@ impl Reason {
             }
             Self::Required(needed) => format!("it requires patch {needed} or later, which is not applied"),
             Self::UndoMismatch { package, kept: true } => {
-                format!("it is applied to package {package} with undo data and would go without into the others")
+                format!(
+                    "it is applied to package {package} with undo data and would go without into the others"
+                )
             }
             Self::UndoMismatch { package, .. } => {
-                format!("it is applied to package {package} without undo data and would go with it into the others")
+                format!(
+                    "it is applied to package {package} without undo data and would go with it into the others"
+                )
             }
             Self::NotApplied => "it is not applied".to_owned(),
             Self::Superseded(by) => format!("the later revision {by} is applied"),
