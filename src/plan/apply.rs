@@ -130,7 +130,7 @@ impl Application<'_> {
         }
         for found in &self.validated.matches {
             if let Some(package) = self.image.packages.get(found.index) {
-                refuse_scripts(package)?;
+                refuse_scripts(package, true)?;
             }
         }
         Ok(())

@@ -45,6 +45,8 @@ pub(super) struct Edits<'a> {
     saved: bool,
     handling: BTreeMap<ObjectPath, Handling>,
     stops: BTreeSet<ObjectPath>,
+    /// Paths that become directories.
+    turned: BTreeSet<ObjectPath>,
     /// Paths whose time alone differs from the record.
     pub(super) touched: BTreeSet<ObjectPath>,
 }
@@ -59,17 +61,27 @@ impl<'a> Edits<'a> {
             saved,
             handling: BTreeMap::new(),
             stops: BTreeSet::new(),
+            turned: BTreeSet::new(),
             touched: BTreeSet::new(),
         }
     }
 
-    /// Decides about an object that is to be replaced (`Some`) or deleted.
+    /// Decides about an object that is to be replaced (`Some`) or deleted. Directories come before what is in them.
     pub(super) fn consider(&mut self, path: &ObjectPath, wanted: Option<&Object>) -> Result<(), Reason> {
         let Some(live) = self.inventory.live.get(path) else { return Ok(()) };
+        if path.ancestors().any(|above| self.turned.contains(&above)) {
+            // reached through a link that becomes a directory: nothing is there then
+            return Ok(());
+        }
         let line = self.inventory.lines.get(path);
-        let directory = wanted.is_some_and(|wanted| wanted.ftype.is_directory()) && live.is_directory();
+        if !live.is_directory() && wanted.is_some_and(|wanted| wanted.ftype.is_directory()) {
+            self.turned.insert(path.clone());
+        }
         // a deletion takes away only what is recorded
-        if directory || wanted.is_none() && line.is_none() || self.inventory.identical.contains(path) {
+        if live.is_directory()
+            || wanted.is_none() && line.is_none()
+            || self.inventory.identical.contains(path)
+        {
             return Ok(());
         }
         match self.state(path, live, line) {
@@ -139,8 +151,7 @@ impl<'a> Edits<'a> {
             // a second name: its bytes are judged at the file that it names
             (LiveKind::Regular { .. }, Ftype::Link)
             | (LiveKind::Pipe, Ftype::Pipe)
-            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character)
-            | (LiveKind::Directory, _) => Edit::None,
+            | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => Edit::None,
             _ => Edit::Edited,
         }
     }

@@ -5,19 +5,27 @@
 //! to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
 pub mod apply;
+pub mod back_out;
 pub mod concern;
 mod deletes;
+mod depend;
 mod draft;
 pub mod edits;
+mod foreign;
+pub mod install;
 mod links;
 mod objects;
 pub mod occasion;
 mod parameters;
 mod records;
 pub mod refusal;
+pub mod remove;
+mod restore;
 mod scripts;
 mod space;
 mod target;
+#[cfg(test)]
+mod tests;
 mod undo;
 mod validate;
 

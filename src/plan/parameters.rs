@@ -126,3 +126,57 @@ pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<Stri
     names.dedup();
     names
 }
+
+/// Whether every patch sets a parameter anew, by what it says or by its silence.
+pub(super) fn is_word_of_last_patch(name: &str) -> bool {
+    LAST_PATCH.contains(&name)
+        || matches!(name, "ACTIVE_OBSOLETES" | "Patch_label" | "Obsoletes_label" | "INSTDATE")
+}
+
+/// The parameters after a patch that set `names` has gone: each as in `old`, unless it was set again later. The
+/// order is that of `old`, then that of `current`.
+pub(super) fn taken_back(
+    current: &Params,
+    old: &Params,
+    names: &[String],
+    set_later: impl Fn(&str) -> bool,
+) -> Params {
+    let mut values = current.clone();
+    for name in names.iter().filter(|name| !is_patch_record(name) && !set_later(name)) {
+        match old.get(name) {
+            Some(value) => values.set(name, value),
+            None => values.remove(name),
+        }
+    }
+    let mut ordered = Params::new();
+    for (name, value) in old.iter() {
+        // a repeated name keeps its later values; only the first one counts
+        let first = ordered.get(name).is_none();
+        match values.get(name) {
+            Some(value) if first => ordered.push(name, value),
+            Some(_) => ordered.push(name, value),
+            None => {}
+        }
+    }
+    for (name, value) in values.iter() {
+        if ordered.get(name).is_none() {
+            ordered.push(name, value);
+        }
+    }
+    ordered
+}
+
+/// The same for the backout package of the classic tools: what it delivers is as before, and the words of the patch
+/// are empty.
+pub(super) fn taken_back_from_foreign(current: &Params, delivered: &Params) -> Params {
+    let mut values = current.clone();
+    for (name, value) in delivered.iter().filter(|(name, _)| is_stored(name) && *name != "ACTIVE_PATCH") {
+        values.set(name, value);
+    }
+    for name in LAST_PATCH.iter().chain(&["ACTIVE_OBSOLETES", "Patch_label", "Obsoletes_label"]) {
+        if values.get(name).is_some() && (delivered.get(name).is_none() || *name == "ACTIVE_OBSOLETES") {
+            values.set(name, "");
+        }
+    }
+    values
+}

@@ -27,13 +27,16 @@ pub(super) fn is_kept(name: &str) -> bool {
     !is_script(name) && !patch_only && !matches!(name, "deletes" | "pkginfo" | "pkgmap")
 }
 
-/// Refuses a package with scripts that would have to be run.
-pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
+/// Refuses a package with scripts that would have to be run. The work of stock patch scripts is done natively where a
+/// patch is applied; pkgadd(1M) runs whatever a package has.
+pub(super) fn refuse_scripts(image: &PackageImage, native: bool) -> Result<(), Reason> {
     let refuse = |script: String| {
         Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
     };
-    if let Some((name, _)) =
-        image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none())
+    if let Some((name, _)) = image
+        .install
+        .iter()
+        .find(|(name, text)| is_script(name) && !(native && stock::role(name, text).is_some()))
     {
         return refuse(format!("the script {name}"));
     }

@@ -10,8 +10,7 @@ use std::path::Path;
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, PackagePath, Params,
-    PkgInst, Timestamp, UndoFormat,
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, Params, PkgInst, UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -71,8 +70,12 @@ impl Undoing<'_> {
         let mut deletes = Vec::new();
         for path in paths.iter().chain(groups.partners(&paths)) {
             let mut record = object_record(draft, path);
-            if let (Some(was), Some(group)) = (&mut record.was, groups.number(path)) {
-                was.group = Some(group);
+            let untouched = record.was == record.became;
+            if let Some(was) = &mut record.was {
+                was.group = groups.number(path);
+            }
+            if untouched {
+                record.became.clone_from(&record.was);
             }
             let changes = draft.changes.contains_key(path);
             match draft.old(path).filter(|_| changes) {
@@ -329,14 +332,4 @@ impl Groups {
     fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
         self.numbers.keys().filter(|path| !paths.contains(*path))
     }
-}
-
-/// The modification time of a saved object as the pkgmap of a foreign archive has it.
-pub(super) fn whole_seconds(content: &Content) -> Option<Timestamp> {
-    content.mtime.map(Timestamp::whole)
-}
-
-/// The path of a saved object among the members of its archive.
-pub(super) fn member_path(escaped: &str) -> Option<PackagePath> {
-    PackagePath::new(&crate::format::manifest::decode(escaped)).ok()
 }

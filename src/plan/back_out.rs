@@ -1,0 +1,277 @@
+//! `patchrm`: what backing a patch out does to a root.
+//!
+//! First the rules ([`may_back_out`]), before any archive is read; then, with the archives ([`back_out`]), objects,
+//! lines and records as they were. A path that a later patch changed again is never touched: the backout is refused
+//! and names that patch. What an administrator wrote since is kept as `PATH.edited-<id>`.
+
+use std::collections::BTreeMap;
+
+use crate::format::manifest::Manifest;
+use crate::format::params::{self, ParamFile};
+use crate::package::{Inventory, Params, PkgInst, Policy, RecordFile};
+use crate::patch::{Applied, PatchId, Superseded};
+use crate::source::PackageImage;
+
+use super::draft::Draft;
+use super::occasion::Occasion;
+use super::parameters;
+use super::records::{package_path, patch_path, reactivate};
+use super::refusal::{Command, Reason, Refusal};
+use super::restore::{Later, Restoring};
+use super::validate::applied;
+use super::{Plan, RecordChange, foreign, space};
+
+/// The undo archive of one package, read and verified. In the plan's [`Member`](super::Member)s its place among the
+/// archives stands for the package.
+#[derive(Clone, Copy, Debug)]
+pub struct Archive<'a> {
+    /// The package that it takes back.
+    pub package: &'a PkgInst,
+    /// The backout package.
+    pub image: &'a PackageImage,
+    /// The manifest; none in an archive of the classic tools.
+    pub manifest: Option<&'a Manifest>,
+    /// The saved files of the package's directory in the database.
+    pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+}
+
+/// What the user of patchrm(1M) may choose, and what is known of later patches.
+#[derive(Clone, Debug, Default)]
+pub struct BackOutOptions {
+    /// `-f`: although the patch is superseded or obsoleted.
+    pub force: bool,
+    /// Manifests of patches that were applied later, as far as they can be read.
+    pub later: BTreeMap<(PkgInst, String), Manifest>,
+}
+
+/// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
+/// whose archives [`back_out`] needs, in the order of the inventory.
+pub fn may_back_out(
+    id: &PatchId,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+) -> Result<Vec<PkgInst>, Refusal> {
+    rules(id, inventory, policy, options).map_err(|reason| reason.of(Command::Patchrm, id))
+}
+
+fn rules(
+    id: &PatchId,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+) -> Result<Vec<PkgInst>, Reason> {
+    let applied = applied(inventory, &policy.separator)?;
+    let patch = applied.get(id).ok_or(Reason::NotApplied)?;
+    match applied.superseded(id).filter(|_| !options.force) {
+        Some(Superseded::Revision(by)) => return Err(Reason::Superseded(by.clone())),
+        Some(Superseded::Obsoletion(by)) => {
+            return Err(Reason::Obsoleted { by: by.by.cloned(), entry: by.entry.clone() });
+        }
+        None => {}
+    }
+    if let Some(unmet) = applied.dependents_after_removal(id).into_iter().next() {
+        return Err(Reason::Needed { by: unmet.patch, requirement: unmet.requirement });
+    }
+    for package in &patch.packages {
+        let saves = inventory.packages.get(package).map(|installed| &installed.saves);
+        let save = saves.and_then(|saves| saves.get(patch.id.as_str()));
+        if save.is_none_or(|save| save.archive.is_none() && save.remote.is_none()) {
+            return Err(Reason::NoUndoData(package.clone()));
+        }
+    }
+    Ok(patch.packages.clone())
+}
+
+/// Plans the backout of a patch. `archives` has one for each package that [`may_back_out`] named.
+pub fn back_out(
+    id: &PatchId,
+    archives: &[Archive<'_>],
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+    occasion: &Occasion,
+) -> Result<Plan, Refusal> {
+    let packages = may_back_out(id, inventory, policy, options)?;
+    let backout = Backout { id, archives, inventory, policy, options, occasion };
+    backout.plan(packages).map_err(|reason| reason.of(Command::Patchrm, id))
+}
+
+struct Backout<'a> {
+    id: &'a PatchId,
+    archives: &'a [Archive<'a>],
+    inventory: &'a Inventory,
+    policy: &'a Policy,
+    options: &'a BackOutOptions,
+    occasion: &'a Occasion,
+}
+
+impl Backout<'_> {
+    fn plan(&self, packages: Vec<PkgInst>) -> Result<Plan, Reason> {
+        let mut draft = Draft::new(self.inventory);
+        let mut records = Vec::new();
+        for package in &packages {
+            let mut archives = self.archives.iter().enumerate();
+            let (index, archive) = archives
+                .find(|(_, archive)| archive.package == package)
+                .ok_or_else(|| Reason::NoUndoData(package.clone()))?;
+            let later = self.later(package)?;
+            match archive.manifest {
+                Some(manifest) => {
+                    self.check_header(package, manifest)?;
+                    let image = archive.image;
+                    Restoring { id: self.id, package, index, image, manifest, later: &later }
+                        .restore(&mut draft)?;
+                }
+                None => foreign::restore(&mut draft, self.id, package, index, archive.image)?,
+            }
+            records.extend(self.records(package, archive, &later)?);
+        }
+        draft.relink()?;
+        draft.finish()?;
+        let patch = patch_path(self.id.as_str())?;
+        if self.inventory.live.contains_key(&patch) {
+            records.push(RecordChange::RemoveTree(patch));
+        }
+        let changes: Vec<_> = draft.changes.into_values().collect();
+        space::check(self.inventory, &changes, &records, &[], &[])?;
+        let last = packages.last().ok_or(Reason::NotApplied)?;
+        Ok(Plan {
+            command: Command::Patchrm.name(),
+            patches: vec![self.id.to_string()],
+            changes,
+            records,
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+            trailer: self.occasion.trailer("pkgadd", last),
+            packages,
+            undo: Vec::new(),
+            discard: Vec::new(),
+            notes: draft.notes,
+        })
+    }
+
+    /// An archive must be that of this patch, package and root: another one would put strange files here.
+    fn check_header(&self, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
+        let header = &manifest.header;
+        let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
+        if header.root != self.inventory.marker {
+            return bad("it was made for another root".to_owned());
+        }
+        let patch = PatchId::parse(&header.patch, &self.policy.separator);
+        if header.package != package.as_str() || patch.as_ref() != Ok(self.id) {
+            return bad(format!("it is that of patch {} and package {}", header.patch, header.package));
+        }
+        Ok(())
+    }
+
+    /// The patches that were applied to a package after this one, with their manifests.
+    fn later(&self, package: &PkgInst) -> Result<Later<'_>, Reason> {
+        let applied = self.applied(package)?;
+        let after = applied.list.iter().skip_while(|other| *other != self.id).skip(1);
+        Ok(after
+            .map(|other| {
+                let manifest = self.options.later.get(&(package.clone(), other.to_string()));
+                (other.clone(), manifest)
+            })
+            .collect())
+    }
+
+    fn applied(&self, package: &PkgInst) -> Result<Applied, Reason> {
+        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        Applied::from_params(package, &installed.params, &self.policy.separator)
+            .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
+    }
+
+    /// The records of a package as they were.
+    fn records(
+        &self,
+        package: &PkgInst,
+        archive: &Archive<'_>,
+        later: &Later<'_>,
+    ) -> Result<Vec<RecordChange>, Reason> {
+        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        let old = self.old_params(package, archive)?;
+        let mut new = match archive.manifest {
+            Some(manifest) => {
+                let names = &manifest.header.parameters;
+                parameters::taken_back(&installed.params, &old, names, |name| {
+                    set_later(name, later, &installed.params, self.id)
+                })
+            }
+            None => parameters::taken_back_from_foreign(&installed.params, &old),
+        };
+        let mut applied = self.applied(package)?;
+        applied.back_out(self.id);
+        applied.write(self.id, &mut new);
+        let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));
+        let mut changes = vec![RecordChange::Write {
+            path: package_path(package, b"pkginfo")?,
+            bytes: params::write(&new),
+            mode: file.map_or(crate::package::Mode::of(0o644), |file| file.mode),
+            mtime: None,
+        }];
+        if later.is_empty() {
+            changes.extend(restored_files(package, archive, installed)?);
+        }
+        let separator = &self.policy.separator;
+        changes.extend(reactivate(package, installed, self.id, separator)?);
+        let saves = installed.saves.keys();
+        let own = saves.filter(|name| PatchId::parse(name, separator).is_ok_and(|saved| saved == *self.id));
+        for name in own {
+            changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
+        }
+        Ok(changes)
+    }
+
+    /// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
+    fn old_params(&self, package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason> {
+        let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
+            return match archive.manifest {
+                None => Ok(archive.image.params.clone()),
+                Some(_) => Err(Reason::BadUndoData {
+                    package: package.clone(),
+                    reason: "the saved pkginfo is missing".to_owned(),
+                }),
+            };
+        };
+        let parsed = ParamFile::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
+            package: package.clone(),
+            reason: format!("the saved pkginfo: {error}"),
+        })?;
+        Ok(parsed.params())
+    }
+}
+
+/// Whether a parameter has been set again by a patch that came later.
+fn set_later(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
+    let known = later.iter().any(|(_, manifest)| {
+        manifest.is_some_and(|manifest| manifest.header.parameters.iter().any(|set| set == name))
+    });
+    // of a later patch without manifest only the usual words are known
+    let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
+    let last = current.text("SUNW_PATCHID");
+    known || unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
+}
+
+/// The saved files of the package's directory, and those that the patch made. A later patch has put its own there,
+/// so this is only right for the last one.
+fn restored_files(
+    package: &PkgInst,
+    archive: &Archive<'_>,
+    installed: &crate::package::Installed,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for (name, file) in archive.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo") {
+        changes.push(RecordChange::Write {
+            path: package_path(package, name)?,
+            bytes: file.bytes.clone(),
+            mode: file.mode,
+            mtime: Some(file.mtime),
+        });
+    }
+    let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
+    for name in made.iter().filter(|name| installed.records.contains_key(name.as_bytes())) {
+        changes.push(RecordChange::RemoveFile(package_path(package, name.as_bytes())?));
+    }
+    Ok(changes)
+}

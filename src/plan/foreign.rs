@@ -1,0 +1,66 @@
+//! Backing out with an archive of the classic tools: it has no manifest, so its pkgmap and its `deletes` are all that
+//! is known of how things were.
+//!
+//! Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
+
+use crate::package::{Edited, Ftype, PkgInst};
+use crate::patch::PatchId;
+use crate::source::{PackageImage, stock};
+
+use super::draft::Draft;
+use super::edits::{EditChoice, Edits};
+use super::refusal::Reason;
+use super::scripts::is_script;
+use super::target::Target;
+
+/// Plans the objects of a classic backout package.
+pub(super) fn restore(
+    draft: &mut Draft<'_>,
+    id: &PatchId,
+    package: &PkgInst,
+    index: usize,
+    image: &PackageImage,
+) -> Result<(), Reason> {
+    refuse_scripts(package, image)?;
+    let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+    let target = Target::new(package.clone(), index, image, installed.params.clone())?;
+    draft
+        .notes
+        .push(format!("package {package}: restored from an archive without manifest, as its pkgmap says"));
+    let wanted = target.wanted()?;
+    let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
+    let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
+    for each in &wanted {
+        edits.consider(&each.path, Some(&each.object))?;
+    }
+    for links in [false, true] {
+        for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
+            let handling = edits.handling(&each.path);
+            if links {
+                draft.link(&target, each, &handling)?
+            } else {
+                draft.place(&target, each, &handling)?
+            }
+        }
+    }
+    for path in &image.deletes {
+        draft.delete(package, &target.resolve(path)?)?;
+    }
+    Ok(())
+}
+
+/// In a backout package the stock scripts have the roles of checkinstall and postinstall.
+fn refuse_scripts(package: &PkgInst, image: &PackageImage) -> Result<(), Reason> {
+    let own = image.install.iter().find(|(name, text)| {
+        is_script(name)
+            && stock::role(&format!("patch_{name}"), text).is_none()
+            && stock::role(name, text).is_none()
+    });
+    match own {
+        Some((name, _)) => Err(Reason::ScriptNotSupported {
+            package: Some(package.to_string()),
+            script: format!("the backout script {name}"),
+        }),
+        None => Ok(()),
+    }
+}

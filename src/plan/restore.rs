@@ -1,0 +1,311 @@
+//! Objects and lines as they were before a patch, by the manifest of its undo archive.
+//!
+//! Every path comes back to the last attribute: content, type, mode, owner, time to the nanosecond, extended
+//! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
+//! is kept under another name before it goes.
+
+use std::collections::BTreeMap;
+
+use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
+use crate::package::{Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
+use crate::patch::PatchId;
+use crate::source::PackageImage;
+
+use super::draft::Draft;
+use super::refusal::{Problem, Reason};
+use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
+
+/// The patches applied after the one that goes, oldest first, each with its manifest where that can be read.
+pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;
+
+/// The restoration of one package.
+pub(super) struct Restoring<'a> {
+    /// The patch that goes.
+    pub(super) id: &'a PatchId,
+    /// The package.
+    pub(super) package: &'a PkgInst,
+    /// The place of its archive.
+    pub(super) index: usize,
+    /// The backout package.
+    pub(super) image: &'a PackageImage,
+    /// What the archive says of each path.
+    pub(super) manifest: &'a Manifest,
+    /// Patches that came later.
+    pub(super) later: &'a Later<'a>,
+}
+
+/// A path of the manifest, read.
+struct Restored<'a> {
+    path: ObjectPath,
+    record: &'a ObjectRecord,
+    line: Option<Line>,
+    new_line: Option<Line>,
+}
+
+impl Restored<'_> {
+    /// Whether the patch left the object as it was (the record is about its line, or it is another name of a file).
+    fn is_untouched(&self) -> bool {
+        self.record.kept || self.record.was.is_some() && self.record.was == self.record.became
+    }
+}
+
+impl Restoring<'_> {
+    /// Plans all objects and lines.
+    pub(super) fn restore(&self, draft: &mut Draft<'_>) -> Result<(), Reason> {
+        let mut restored: Vec<Restored<'_>> =
+            self.manifest.objects.iter().map(|record| self.read(record)).collect::<Result<_, _>>()?;
+        restored.sort_by(|a, b| a.path.cmp(&b.path));
+        for each in &restored {
+            self.restore_line(draft, each)?;
+        }
+        let carriers = carriers(draft, &restored);
+        let touched = restored.iter().filter(|each| !each.is_untouched());
+        let (links, others): (Vec<_>, Vec<_>) =
+            touched.partition(|each| carrier(&carriers, each).is_some_and(|carrier| *carrier != each.path));
+        for each in others.into_iter().chain(links) {
+            self.restore_object(draft, each, carrier(&carriers, each))
+                .map_err(|problem| self.refuse(&each.path, problem))?;
+        }
+        Ok(())
+    }
+
+    fn read<'r>(&self, record: &'r ObjectRecord) -> Result<Restored<'r>, Reason> {
+        let line = |text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => Line::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string())),
+        };
+        let path = ObjectPath::new(&decode(&record.path)).map_err(|error| self.bad(&error.to_string()))?;
+        Ok(Restored { path, record, line: line(&record.line)?, new_line: line(&record.new_line)? })
+    }
+
+    fn bad(&self, reason: &str) -> Reason {
+        Reason::BadUndoData { package: self.package.clone(), reason: reason.to_owned() }
+    }
+
+    fn refuse(&self, path: &ObjectPath, problem: Problem) -> Reason {
+        Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
+    }
+
+    /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
+    /// belongs to a later patch.
+    fn restore_line(&self, draft: &mut Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
+        let current = draft.line(&each.path).cloned();
+        if current == each.new_line {
+            draft.set_line(self.package, &each.path, each.line.clone());
+            return Ok(());
+        }
+        let object = |line: &Option<Line>| line.as_ref().map(|line| line.object.clone());
+        let directory = |object: &Object| object.ftype.is_directory();
+        let shared = object(&current) == object(&each.new_line)
+            || object(&current).as_ref().is_some_and(directory)
+                && object(&each.new_line).as_ref().is_some_and(directory);
+        if !shared && !each.is_untouched() {
+            let by = self.changed_by(draft, &each.path);
+            return Err(Reason::ChangedLater { path: each.path.clone(), by });
+        }
+        let Some(mut line) = current else { return Ok(()) };
+        if each.line.as_ref().is_none_or(|old| !old.is_owned_by(self.package)) {
+            line.owners.retain(|owner| owner.package != *self.package);
+        } else if let Some(old) = each.line.as_ref().filter(|_| shared) {
+            line.object = old.object.clone();
+        }
+        let line = Some(line).filter(|line| !line.owners.is_empty());
+        draft.set_line(self.package, &each.path, line);
+        Ok(())
+    }
+
+    /// The first later patch that has the path in its manifest.
+    fn changed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
+        let patches = draft.inventory.patched_by.get(path);
+        let has = |id: &PatchId, manifest: &Option<&Manifest>| {
+            let in_manifest = manifest.is_some_and(|manifest| {
+                manifest.objects.iter().any(|record| decode(&record.path) == path.as_bytes())
+            });
+            in_manifest || patches.is_some_and(|patches| patches.iter().any(|other| other == id.as_str()))
+        };
+        let found = self.later.iter().find(|(id, manifest)| has(id, manifest));
+        found.or(self.later.last()).map(|(id, _)| id.to_string())
+    }
+
+    fn restore_object(
+        &self,
+        draft: &mut Draft<'_>,
+        each: &Restored<'_>,
+        carrier: Option<&ObjectPath>,
+    ) -> Result<(), Problem> {
+        let (path, record) = (&each.path, each.record);
+        let old = draft.old(path);
+        let Some(was) = &record.was else {
+            return match old {
+                Some(old) => self.take_away(draft, path, old, record.became.as_ref()),
+                None => Ok(()),
+            };
+        };
+        if was.kind == Kind::Socket {
+            draft.notes.push(format!("{path} was a socket, which its program makes anew"));
+            return Ok(());
+        }
+        if let Some(old) = old {
+            if was.kind == Kind::Directory && old.is_directory() {
+                if let Some(attributes) = attributes(was, old) {
+                    draft.change(self.package, path, Action::Attributes(attributes));
+                }
+                return Ok(());
+            }
+            if carrier.is_none() && is_as_it_was(old, was) {
+                return Ok(());
+            }
+            draft.check_obstacle(path)?;
+            self.keep_edited(draft, path, old, record)?;
+        }
+        draft.open_way(self.package, path)?;
+        let new = self.new_object(record, was, carrier.filter(|carrier| *carrier != path))?;
+        let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
+        draft.change(self.package, path, action);
+        Ok(())
+    }
+
+    /// Removes what the patch added.
+    fn take_away(
+        &self,
+        draft: &mut Draft<'_>,
+        path: &ObjectPath,
+        old: &Live,
+        became: Option<&State>,
+    ) -> Result<(), Problem> {
+        if old.is_directory() {
+            if became.is_some_and(|now| now.kind == Kind::Directory) && old.obstacle.is_none() {
+                draft.change(self.package, path, Action::RemoveDirectory);
+            } else {
+                draft.notes.push(format!("{path} stays: it is a directory that the patch did not make"));
+            }
+            return Ok(());
+        }
+        draft.check_obstacle(path)?;
+        if became.is_none_or(|now| is_edited(old, now)) {
+            self.keep_copy(draft, path, old)?;
+        }
+        draft.change(self.package, path, Action::Delete);
+        Ok(())
+    }
+
+    /// Keeps what is neither what the patch put there nor what was there before.
+    fn keep_edited(
+        &self,
+        draft: &mut Draft<'_>,
+        path: &ObjectPath,
+        old: &Live,
+        record: &ObjectRecord,
+    ) -> Result<(), Problem> {
+        let edited = record.became.as_ref().is_none_or(|now| is_edited(old, now));
+        let known = record.was.as_ref().is_some_and(|was| !is_edited(old, was));
+        if edited && !known { self.keep_copy(draft, path, old) } else { Ok(()) }
+    }
+
+    fn keep_copy(&self, draft: &mut Draft<'_>, path: &ObjectPath, old: &Live) -> Result<(), Problem> {
+        draft.keep_copy(self.package, path, old, &format!("edited-{}", self.id))
+    }
+
+    /// The object that was there, exactly.
+    fn new_object(
+        &self,
+        record: &ObjectRecord,
+        was: &State,
+        carrier: Option<&ObjectPath>,
+    ) -> Result<NewObject, Problem> {
+        let device = || was.device.ok_or(Problem::Unknown("device number"));
+        let body = match (was.kind, carrier) {
+            (Kind::File, Some(carrier)) => Body::Link(carrier.clone()),
+            (Kind::File, None) => Body::Member(self.member(record, was)?),
+            (Kind::Directory, _) => Body::Directory,
+            (Kind::Symlink, _) => {
+                Body::Symlink(decode(was.target.as_deref().ok_or(Problem::Unknown("target"))?))
+            }
+            (Kind::Pipe | Kind::Socket, _) => Body::Pipe,
+            (Kind::Block | Kind::Character, _) => {
+                let (major, minor) = device()?;
+                Body::Device { block: was.kind == Kind::Block, major, minor }
+            }
+        };
+        Ok(NewObject {
+            body,
+            mode: Mode::of(was.mode),
+            uid: was.uid,
+            gid: was.gid,
+            mtime: Some(was.mtime),
+            xattrs: NewXattrs::Exact(was.xattrs()),
+        })
+    }
+
+    fn member(&self, record: &ObjectRecord, was: &State) -> Result<Member, Problem> {
+        let path = record.member.as_deref().and_then(|member| PackagePath::new(&decode(member)).ok());
+        let path = path.ok_or(Problem::Unknown("saved content"))?;
+        let entry = self.image.files().find(|entry| entry.path == path);
+        let content = entry.map(|entry| entry.object.content).ok_or(Problem::Unknown("saved content"))?;
+        Ok(Member {
+            package: self.index,
+            path,
+            size: content.size.or(was.size).ok_or(Problem::Unknown("size"))?,
+            cksum: content.cksum.ok_or(Problem::Unknown("checksum"))?,
+            sha256: was.digest(),
+        })
+    }
+}
+
+/// For each group of names of one file the name that the others are linked to: one that the patch did not touch and
+/// that still has the bytes, else the one whose content was saved.
+fn carriers(draft: &Draft<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, ObjectPath> {
+    let mut carriers: BTreeMap<u32, ObjectPath> = BTreeMap::new();
+    for each in restored {
+        let Some((was, group)) = each.record.was.as_ref().and_then(|was| Some((was, was.group?))) else {
+            continue;
+        };
+        let intact = each.is_untouched()
+            && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
+        if intact {
+            carriers.insert(group, each.path.clone());
+        } else if each.record.member.is_some() {
+            carriers.entry(group).or_insert_with(|| each.path.clone());
+        }
+    }
+    carriers
+}
+
+fn carrier<'c>(carriers: &'c BTreeMap<u32, ObjectPath>, each: &Restored<'_>) -> Option<&'c ObjectPath> {
+    carriers.get(&each.record.was.as_ref()?.group?)
+}
+
+/// Whether an object has other content than this state: bytes, target or type.
+fn is_edited(live: &Live, state: &State) -> bool {
+    match (&live.kind, state.kind) {
+        (LiveKind::Regular { size, sha256, .. }, Kind::File) => match state.digest() {
+            Some(digest) => digest != *sha256,
+            None => state.size.is_some_and(|known| known != *size),
+        },
+        (LiveKind::Symlink(target), Kind::Symlink) => {
+            state.target.as_deref().map(decode).as_ref() != Some(target)
+        }
+        (LiveKind::Directory, Kind::Directory)
+        | (LiveKind::Pipe, Kind::Pipe)
+        | (LiveKind::Socket, Kind::Socket)
+        | (LiveKind::Device { .. }, Kind::Block | Kind::Character) => false,
+        _ => true,
+    }
+}
+
+/// Whether nothing has to be done.
+fn is_as_it_was(live: &Live, was: &State) -> bool {
+    was.group.is_none() && State::of(live) == *was
+}
+
+/// The attributes of a directory that are others now.
+fn attributes(was: &State, old: &Live) -> Option<DirectoryAttributes> {
+    let xattrs = was.xattrs();
+    let attributes = DirectoryAttributes {
+        mode: Some(Mode::of(was.mode)).filter(|mode| *mode != old.mode),
+        uid: Some(was.uid).filter(|uid| *uid != old.uid),
+        gid: Some(was.gid).filter(|gid| *gid != old.gid),
+        xattrs: Some(xattrs).filter(|xattrs| *xattrs != old.xattrs),
+    };
+    (attributes != DirectoryAttributes::default()).then_some(attributes)
+}

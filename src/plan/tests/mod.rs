@@ -1,0 +1,26 @@
+//! Stories about planners: small roots, small patches, and what the plan makes of them. A plan is carried out on the
+//! inventory itself ([`world`]), so that one step of a story stands on the one before.
+
+mod apply;
+mod back_out;
+mod parcel;
+mod rules;
+mod world;
+
+use parcel::{Parcel, patch};
+use world::World;
+
+use crate::package::{ObjectPath, PkgInst};
+use crate::patch::PatchId;
+
+fn path(text: &str) -> ObjectPath {
+    ObjectPath::new(text.as_bytes()).unwrap()
+}
+
+fn package(name: &str) -> PkgInst {
+    PkgInst::new(name).unwrap()
+}
+
+fn id(text: &str) -> PatchId {
+    PatchId::new(text).unwrap()
+}
