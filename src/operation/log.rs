@@ -32,3 +32,16 @@ fn marker(change: &Change) -> &'static str {
         Action::Attributes(_) => " <attribute change only>",
     }
 }
+
+/// The log of a patch that was backed out.
+pub(super) fn of_backout(plan: &Plan) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "Backing out patch {}", plan.patches.join(" "));
+    for change in &plan.changes {
+        let _ = writeln!(text, "{}{}", change.path, marker(change));
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}

@@ -4,6 +4,7 @@
 //! text.
 
 pub mod apply_patches;
+pub mod back_out;
 pub mod check;
 mod content;
 pub mod counts;
