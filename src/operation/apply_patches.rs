@@ -94,7 +94,7 @@ pub fn apply_patches(
         match operand {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
-                report.push(Applied { id: name(&path), plan: None, reboot: None, result: Err(failure) })
+                report.push(Applied { id: name(&path), plan: None, reboot: None, result: Err(failure) });
             }
         }
     }
