@@ -1,2 +1,7 @@
-//! patchadm
-fn main() {}
+//! The program: one binary that is every command. What it is called, or its first argument, says which.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    patchadm::cli::main(std::env::args_os())
+}

@@ -1,1 +1,14 @@
-//! The integration tests: one module per command.
+//! The integration tests: one module per command, one binary for all of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
+
+/// The program as a whole: names, command lines, output streams.
+mod command_line;
+/// What the classic tools printed for roots that they made.
+mod goldens_of_queries;
+mod pkgchk;
+mod pkginfo;
+mod pkgparam;
+/// The stage on which every test plays.
+mod scenario;
+mod showrev;

@@ -1,8 +1,71 @@
 //! The package database of a root, `var/sadm`: what is installed, and who owns which object.
 //!
 //! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`View`] shows all
-//! records as before or all as after, at any moment of a run, also after a crash.
+//! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
+//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`View::live`].
+//!
+//! ```text
+//! places                            where the records are
+//! view                              one moment of them
+//! installed  contents  history      each kind of record        policy   of the root
+//! archive                           undo archives: found, read, verified
+//! survey                            all of it that a plan needs, as an Inventory
+//! ```
 
+pub mod archive;
+pub mod contents;
+pub mod history;
+pub mod installed;
+pub mod places;
+pub mod policy;
+pub mod survey;
 mod view;
 
-pub use view::{View, ViewError, own_directory, read_consistently};
+use crate::format::contents::ContentsError;
+use crate::format::params::ParamsError;
+use crate::patch::AppliedError;
+use crate::root::RootError;
+
+pub use places::own_directory;
+pub use view::{View, ViewError, marker, read_consistently};
+
+/// Why the records of a root cannot be read or make no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// No steady state was seen, or a file could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A parameter file cannot be parsed.
+    #[error("{path}: {reason}")]
+    Params {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ParamsError,
+    },
+    /// The patch records of a package are no lists of patches.
+    #[error(transparent)]
+    Applied(#[from] AppliedError),
+    /// `contents` cannot be parsed where it is wanted.
+    #[error("{path}: {reason}")]
+    Contents {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ContentsError,
+    },
+    /// The history has a line that is none.
+    #[error("{path}: {reason}")]
+    History {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong, with the line.
+        reason: history::HistoryError,
+    },
+}
+
+impl From<RootError> for DatabaseError {
+    fn from(error: RootError) -> Self {
+        Self::View(error.into())
+    }
+}

@@ -1,18 +1,27 @@
 //! Reading records without a lock: all as before a run or all as after it, never a mixture.
 //!
 //! While a run is between publication and its outcome, a record that the journal names is read as it was before: from
-//! its place if the switch has not reached it, else from the stage, where the exchange put it. Afterwards the
-//! journal is looked at again; if it changed in between, the answer is thrown away and made anew. Nothing waits for a
-//! writer, no writer waits for a reader, and it works as well while a dead run waits for its recovery.
+//! its place if the switch has not reached it, else from the stage, where the exchange put it. An object is opened
+//! first and then asked which one it is, so that a switch between a look and an opening cannot slip the new one in.
+//! Afterwards the journal is looked at again; if it changed in between, the answer is thrown away and made anew.
+//! Nothing waits for a writer, no writer waits for a reader, and it works as well while a dead run waits for its
+//! recovery.
+//!
+//! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
+//! and the live files are shown); recovery, which compares digests, comes first in such a root.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt as _;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+
+use super::places;
 use crate::format::journal::{self, HEAD, Head, Identity, Journal, JournalError, Op, OpKind};
-use crate::package::ObjectPath;
-use crate::root::{Dir, FileType, Root, RootError, Seen};
+use crate::package::{Inode, ObjectPath, Timestamp};
+use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
 
 /// How often an answer is made anew, and how long the pause between is.
 const TRIES: usize = 100;
@@ -38,27 +47,28 @@ pub enum ViewError {
     /// Runs followed each other so fast that no steady state was seen.
     #[error("the package database of {0} changes all the time")]
     Busy(String),
-    /// The state changed while it was read; `read_consistently` tries again.
+    /// The journal went away or changed hands while it was read; [`read_consistently`] tries again.
     #[error("the package database changed while it was read")]
     Raced,
+    /// An unfinished run replaced or took away a record, and what was there before is nowhere.
+    #[error("{path} is not to be found as it was before run {run}, neither in its place nor in {staged}")]
+    Lost {
+        /// The record.
+        path: String,
+        /// The run in progress.
+        run: String,
+        /// Where the run should have put it.
+        staged: String,
+    },
 }
 
-/// The records of a root at one moment.
+/// The records of a root at one moment. It remembers where directories are: make a new one after a change.
 #[derive(Debug)]
 pub struct View<'a> {
     root: &'a Root,
+    resolver: Resolver<'a>,
     /// The run in progress, with its records; none when the live files count.
     open: Option<Journal>,
-}
-
-/// Where a record is now.
-enum Place {
-    /// At its own physical path.
-    Live(ObjectPath),
-    /// The run has moved it here.
-    Moved(ObjectPath),
-    /// It was not there before the run.
-    Hidden,
 }
 
 /// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
@@ -66,16 +76,34 @@ pub fn read_consistently<T, E: From<ViewError>>(
     root: &Root,
     mut read: impl FnMut(&View<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
+    let mut damage = None;
     for _ in 0..TRIES {
-        let before = head(root)?;
-        let answer = View::at(root, before.as_ref()).map_err(E::from).and_then(|view| read(&view));
-        let after = head(root)?;
-        if state(before.as_ref()) == state(after.as_ref()) {
-            return answer;
+        match attempt(root, &mut read) {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => {}
+            // A sector that is being written at this moment looks like a damaged one; it does not for long.
+            Err(error @ ViewError::Journal { .. }) => damage = Some(error),
+            Err(error) => return Err(error.into()),
         }
         thread::sleep(PAUSE);
     }
-    Err(ViewError::Busy(root.prefix().display().to_string()).into())
+    let busy = || ViewError::Busy(root.prefix().display().to_string());
+    Err(damage.unwrap_or_else(busy).into())
+}
+
+/// One answer; none if the state changed while it was made.
+fn attempt<T, E: From<ViewError>>(
+    root: &Root,
+    read: &mut impl FnMut(&View<'_>) -> Result<T, E>,
+) -> Result<Option<Result<T, E>>, ViewError> {
+    let before = head(root)?;
+    let view = match View::at(root, before.as_ref()) {
+        Err(ViewError::Raced) => return Ok(None),
+        other => other?,
+    };
+    let answer = read(&view);
+    let after = head(root)?;
+    Ok((state(before.as_ref()) == state(after.as_ref())).then_some(answer))
 }
 
 /// What must not change while an answer is made.
@@ -83,9 +111,9 @@ fn state(head: Option<&Head>) -> Option<(&str, bool, Option<journal::Outcome>)> 
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
 
-/// The directory of our own files.
-pub fn own_directory() -> ObjectPath {
-    ObjectPath::new(b"/var/sadm/patchadm").unwrap_or_else(|_| ObjectPath::root())
+/// The marker of the root, which its first journal was given: 16 hexadecimal digits. None without a journal.
+pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
+    Ok(head(root)?.map(|head| head.header.root))
 }
 
 /// The sectors of the journal, if there is one.
@@ -97,19 +125,23 @@ fn head(root: &Root) -> Result<Option<Head>, ViewError> {
 }
 
 fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
-    let directory = root.resolver().locate_dir(&own_directory())?;
+    let directory = root.resolver().locate_dir(&places::own_directory())?;
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
-    if dir.look(b"journal")?.is_none() {
-        return Ok(None);
+    match dir.open_regular(b"journal") {
+        Ok(file) => Ok(Some((file, root.show(&dir.at(b"journal"))))),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(Some((dir.open_regular(b"journal")?, root.show(&dir.at(b"journal")))))
 }
 
 fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {
-    file.take(limit).read_to_end(bytes).map(drop).map_err(|error| {
-        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-        RootError::Call { action: "read", path: path.to_owned(), errno }.into()
-    })
+    let read = file.take(limit).read_to_end(bytes);
+    read.map(drop).map_err(|error| failed("read", path.to_owned(), &error))
+}
+
+fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewError {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    RootError::Call { action, path, errno }.into()
 }
 
 impl<'a> View<'a> {
@@ -124,12 +156,13 @@ impl<'a> View<'a> {
         let bad = |reason| ViewError::Journal { path: path.clone(), reason };
         let length = journal::parse_head(&bytes).map_err(bad)?.header.db;
         read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
-        Ok(Self { root, open: Some(Journal::parse_leading(&bytes).map_err(bad)?) })
+        let journal = Journal::parse_leading(&bytes).map_err(bad)?;
+        Ok(Self { root, resolver: root.resolver(), open: Some(journal) })
     }
 
     /// The live files as they are: for whoever holds the lock and has recovered, and for scripts of a run.
     pub fn live(root: &'a Root) -> Self {
-        Self { root, open: None }
+        Self { root, resolver: root.resolver(), open: None }
     }
 
     /// The root it is of.
@@ -142,44 +175,57 @@ impl<'a> View<'a> {
         self.open.is_some()
     }
 
-    /// Opens a record for reading; none if it is not there.
+    /// Opens a record for reading; none if it is not there, or is no regular file.
     pub fn open(&self, path: &ObjectPath) -> Result<Option<File>, ViewError> {
-        let Some((dir, name)) = self.find(path)? else { return Ok(None) };
-        match dir.look(&name)?.map(|seen| seen.file_type) {
-            Some(FileType::Regular) => Ok(Some(dir.open_regular(&name)?)),
-            _ => Ok(None),
-        }
+        self.find(&self.resolver.locate(path)?, |dir, name| {
+            if !dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+                return Ok(None);
+            }
+            let file = match dir.open_regular(name) {
+                Err(error) if error.is_not_found() => return Ok(None),
+                opened => opened?,
+            };
+            let inode = inode_of(&file).map_err(|e| failed("look at", self.root.show(path), &e))?;
+            Ok(Some((file, inode)))
+        })
     }
 
     /// Reads a whole record of at most `limit` bytes; none if it is not there.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
-        match self.find(path)? {
-            Some((dir, name)) => Ok(dir.read(&name, limit)?),
-            None => Ok(None),
+        let Some(mut file) = self.open(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
+        if bytes.len() as u64 > limit {
+            return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());
         }
+        Ok(Some(bytes))
     }
 
     /// Looks at a record; none if it is not there.
     pub fn look(&self, path: &ObjectPath) -> Result<Option<Seen>, ViewError> {
-        match self.find(path)? {
-            Some((dir, name)) => Ok(dir.look(&name)?),
-            None => Ok(None),
-        }
+        self.find(&self.resolver.locate(path)?, |dir, name| {
+            Ok(dir.look(name)?.map(|seen| {
+                let inode = seen.inode;
+                (seen, inode)
+            }))
+        })
     }
 
-    /// The names in a record directory, sorted; none if it is not there.
+    /// The names in a record directory, sorted; none if there is no such directory.
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>, ViewError> {
-        let physical = self.root.resolver().locate_dir(path)?;
-        let directory = match self.place(&physical)? {
-            Place::Live(at) | Place::Moved(at) => self.root.dir_if_there(&at)?,
-            Place::Hidden => None,
-        };
-        let Some(directory) = directory else { return Ok(None) };
-        let mut names = directory.names()?;
+        let physical = self.resolver.locate_dir(path)?;
+        let listed = self.find(&physical, |dir, name| {
+            let directory = match dir.dir(name) {
+                Err(error) if error.is_not_found() => return Ok(None),
+                opened => opened?,
+            };
+            Ok(Some((directory.names()?, directory.itself()?.inode)))
+        })?;
+        let Some(mut names) = listed else { return Ok(None) };
         names.retain(|name| !self.is_hidden(&physical, name));
         for op in self.ops().filter(|op| op.path.parent().as_ref() == Some(&physical)) {
-            let gone_for_now = matches!(op.kind, OpKind::Delete | OpKind::Move);
-            if gone_for_now && !names.iter().any(|name| name == op.path.name()) {
+            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace);
+            if was_there && !names.iter().any(|name| name == op.path.name()) {
                 names.push(op.path.name().to_vec());
             }
         }
@@ -201,70 +247,101 @@ impl<'a> View<'a> {
         self.open.iter().flat_map(|journal| &journal.ops)
     }
 
-    /// The directory that holds a record now, and its name there.
-    fn find(&self, path: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, ViewError> {
-        let physical = self.root.resolver().locate(path)?;
-        let at = match self.place(&physical)? {
-            Place::Live(at) | Place::Moved(at) => at,
-            Place::Hidden => return Ok(None),
-        };
-        let Some(parent) = at.parent() else { return Ok(None) };
-        Ok(self.root.dir_if_there(&parent)?.map(|dir| (dir, at.name().to_vec())))
-    }
-
-    /// Where the old image of a record is: the innermost op on it or on a directory above it decides.
-    fn place(&self, physical: &ObjectPath) -> Result<Place, ViewError> {
-        let Some(journal) = &self.open else { return Ok(Place::Live(physical.clone())) };
-        for op in &journal.ops {
-            if op.to.as_ref().is_some_and(|to| to == physical) {
-                return Ok(Place::Hidden);
-            }
-            if op.path != *physical && !physical.is_below(&op.path) {
-                continue;
-            }
-            let below = &physical.as_bytes()[op.path.as_bytes().len()..];
-            let staged = journal.domains.get(op.domain).map(|domain| domain.stage.join(op.stage.as_bytes()));
-            let Some(Ok(staged)) = staged else { return Err(ViewError::Raced) };
-            return self.place_of(op, &staged, below, physical);
-        }
-        Ok(Place::Live(physical.clone()))
-    }
-
-    fn place_of(
+    /// What `get` gets of the record at a physical path: of its old image, while a run is in progress. `get` also
+    /// says which object it got it from.
+    fn find<T>(
         &self,
-        op: &Op,
-        staged: &ObjectPath,
-        below: &[u8],
         physical: &ObjectPath,
-    ) -> Result<Place, ViewError> {
-        let elsewhere = |at: &ObjectPath| at.join(below).map_err(|_| ViewError::Raced).map(Place::Moved);
-        let live = self.identify(&op.path)?;
-        let is_new = live.as_ref().is_some_and(|seen| is(seen, op.new.as_ref()));
-        match op.kind {
-            OpKind::Add if is_new || live.is_none() => Ok(Place::Hidden),
-            OpKind::Replace if is_new => {
-                // A rollback may have exchanged the two since: then the stage has the new one.
-                match self.identify(staged)? {
-                    Some(seen) if !is(&seen, op.new.as_ref()) => elsewhere(staged),
-                    _ => Err(ViewError::Raced),
-                }
+        get: impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<T>, ViewError> {
+        let live = || Ok(self.image(physical, b"", &get)?.and_then(|(_, value)| value));
+        let Some(journal) = &self.open else { return live() };
+        // Attributes of a directory, and a removal that waits for the commit, leave every record where it is.
+        let moves = |op: &&Op| !matches!(op.kind, OpKind::Attr | OpKind::Rmdir);
+        for op in journal.ops.iter().filter(moves) {
+            if op.to.as_ref().is_some_and(|to| to == physical || physical.is_below(to)) {
+                return Ok(None);
             }
-            OpKind::Delete if live.is_none() => elsewhere(staged),
-            OpKind::Move if live.is_none() => op.to.as_ref().map_or(Err(ViewError::Raced), elsewhere),
-            _ => Ok(Place::Live(physical.clone())),
+            if op.path == *physical || physical.is_below(&op.path) {
+                let below = physical.as_bytes().get(op.path.as_bytes().len()..).unwrap_or_default();
+                return self.old_image(journal, op, below, &get);
+            }
         }
+        live()
     }
 
-    fn identify(&self, physical: &ObjectPath) -> Result<Option<Seen>, ViewError> {
-        let Some(parent) = physical.parent() else { return Ok(None) };
-        match self.root.dir_if_there(&parent)? {
-            Some(dir) => Ok(dir.look(physical.name())?),
-            None => Ok(None),
+    /// What `get` gets at `below` in the object of `op` as it was before the run: the live one, unless that is the
+    /// new one or gone, else the staged one, unless a rollback has just put the new one back there.
+    fn old_image<T>(
+        &self,
+        journal: &Journal,
+        op: &Op,
+        below: &[u8],
+        get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<T>, ViewError> {
+        let is_old = |inode: &Inode| !op.new.as_ref().is_some_and(|new| is(*inode, new));
+        let staged = journal.domains.get(op.domain).and_then(|at| at.stage.join(op.stage.as_bytes()).ok());
+        let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged };
+        for _ in 0..TRIES {
+            if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
+                return Ok(value);
+            }
+            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move) {
+                return Ok(None);
+            }
+            let Some(elsewhere) = &elsewhere else { break };
+            if let Some((_, value)) = self.image(elsewhere, below, get)?.filter(|(inode, _)| is_old(inode)) {
+                return Ok(value);
+            }
+            thread::sleep(PAUSE);
         }
+        Err(ViewError::Lost {
+            path: self.root.show(&op.path),
+            run: journal.head.header.run.clone(),
+            staged: elsewhere.map(|at| self.root.show(&at)).unwrap_or_default(),
+        })
+    }
+
+    /// Which object is at `at`, and what `get` gets at `below` in it (of itself, where that is empty).
+    fn image<T>(
+        &self,
+        at: &ObjectPath,
+        below: &[u8],
+        get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<(Inode, Option<T>)>, ViewError> {
+        let mut names = below.split(|&b| b == b'/').filter(|name| !name.is_empty());
+        let Some(last) = names.next_back() else {
+            let Some(parent) = at.parent() else { return Ok(None) };
+            let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(None) };
+            return Ok(get(&dir, at.name())?.map(|(value, inode)| (inode, Some(value))));
+        };
+        let Some(mut dir) = self.root.dir_if_there(at)? else { return Ok(None) };
+        let inode = dir.itself()?.inode;
+        for name in names {
+            dir = match dir.dir(name) {
+                Err(error) if error.is_not_found() => return Ok(Some((inode, None))),
+                opened => opened?,
+            };
+        }
+        Ok(Some((inode, get(&dir, last)?.map(|(value, _)| value))))
     }
 }
 
-/// Whether what is seen is the object of this identity: same inode, born at the same time.
-fn is(seen: &Seen, identity: Option<&Identity>) -> bool {
-    identity.is_some_and(|identity| identity.inode == seen.inode)
+/// Which object an open file is.
+fn inode_of(file: &File) -> std::io::Result<Inode> {
+    let metadata = file.metadata()?;
+    let born = metadata.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let born = born.and_then(|since| {
+        let seconds = i64::try_from(since.as_secs()).ok()?;
+        Some(Timestamp { seconds, nanoseconds: since.subsec_nanos() })
+    });
+    Ok(Inode { number: metadata.ino(), born })
 }
+
+/// Whether an object is the one of this identity: same inode, born at the same time.
+fn is(inode: Inode, identity: &Identity) -> bool {
+    identity.inode == inode
+}
+
+#[cfg(test)]
+mod tests;

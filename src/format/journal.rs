@@ -116,6 +116,8 @@ pub enum Entry {
     Domain(Domain),
     /// An undo archive of the run.
     Archive(Archive),
+    /// What `history` and `log` get once the outcome is known.
+    Story(Story),
     /// A change of one name.
     Op(Box<Op>),
 }
@@ -132,7 +134,7 @@ pub struct Domain {
 }
 
 /// Where an undo archive of the run is found when an object must be rebuilt from it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     /// Where it is when it is published, inside the root; none for one that is kept elsewhere.
     #[serde(with = "path_text::option", default)]
@@ -143,6 +145,32 @@ pub struct Archive {
     /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outside: Option<String>,
+    /// Which object the one outside the root is, so that nobody else's is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inode: Option<Inode>,
+    /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub discard: Option<String>,
+}
+
+/// What is told of a run when it has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// When it began, RFC 3339.
+    pub time: String,
+    /// Who ran it.
+    pub user: String,
+    /// The command.
+    pub command: String,
+    /// The patches it was about.
+    pub patches: Vec<String>,
+    /// The packages that it changed.
+    pub packages: Vec<String>,
+    /// The file that gets `text` when the run committed.
+    #[serde(with = "path_text::option", default)]
+    pub log: Option<ObjectPath>,
+    /// What the log says.
+    pub text: String,
 }
 
 /// What happens to one name. Paths are physical: no symbolic link among their parents.
@@ -160,6 +188,9 @@ pub struct Op {
     pub domain: usize,
     /// Its name in the stage, relative to it (`o/17`, `db/2`).
     pub stage: String,
+    /// The directory of the target, where it was there before the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Inode>,
     /// The object before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Identity>,
@@ -232,6 +263,8 @@ pub struct Journal {
     pub domains: Vec<Domain>,
     /// The undo archives.
     pub archives: Vec<Archive>,
+    /// What is told of it.
+    pub story: Story,
     /// The changes, in the order in which they are made.
     pub ops: Vec<Op>,
 }
@@ -305,11 +338,18 @@ impl Journal {
     }
 
     fn collect(head: Head, lines: &[u8]) -> Result<Self, JournalError> {
-        let mut journal = Self { head, domains: Vec::new(), archives: Vec::new(), ops: Vec::new() };
+        let mut journal = Self {
+            head,
+            domains: Vec::new(),
+            archives: Vec::new(),
+            story: Story::default(),
+            ops: Vec::new(),
+        };
         for (index, text) in lines.split(|&b| b == b'\n').filter(|text| !text.is_empty()).enumerate() {
             match checked(text, || format!("line {}", index + 1))? {
                 Entry::Domain(domain) => journal.domains.push(domain),
                 Entry::Archive(archive) => journal.archives.push(archive),
+                Entry::Story(story) => journal.story = story,
                 Entry::Op(op) => journal.ops.push(*op),
             }
         }
@@ -457,6 +497,7 @@ mod tests {
             to: None,
             domain: 0,
             stage: "o/1".to_owned(),
+            parent: None,
             old: None,
             new: None,
             db,

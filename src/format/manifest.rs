@@ -12,6 +12,13 @@ use crate::package::{Digest, Live, LiveKind, Timestamp};
 /// The version of the format that is written; a reader refuses a higher one.
 pub const VERSION: u32 = 1;
 
+/// The information file of an undo archive that holds the manifest.
+pub const MANIFEST: &str = "patchadm.manifest";
+
+/// The information file of an undo archive that holds the old files of the package's directory in the database
+/// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
+pub const RECORDS: &str = "patchadm.records";
+
 /// The longest line that is read.
 const LONGEST_LINE: usize = 1 << 20;
 

@@ -91,7 +91,7 @@ impl Application<'_> {
         let edits = self.edits(&patched)?;
         let mut draft = Draft::new(self.inventory);
         draft.notes.clone_from(&self.validated.notes);
-        self.place(&mut draft, &patched, &edits)?;
+        Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
@@ -112,6 +112,7 @@ impl Application<'_> {
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", last),
             undo,
+            discard: Vec::new(),
             notes: draft.notes,
         })
     }
@@ -234,7 +235,7 @@ impl Application<'_> {
         }
     }
 
-    fn place(&self, draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+    fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         for links in [false, true] {
             for package in patched {
                 for wanted in &package.wanted {
@@ -249,7 +250,7 @@ impl Application<'_> {
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                self.delete(draft, package, &package.target.resolve(path)?, edits)?;
+                Self::delete(draft, package, &package.target.resolve(path)?, edits)?;
             }
         }
         draft.relink()?;
@@ -257,7 +258,6 @@ impl Application<'_> {
     }
 
     fn delete(
-        &self,
         draft: &mut Draft<'_>,
         package: &Patched<'_>,
         path: &ObjectPath,
@@ -328,18 +328,23 @@ impl Application<'_> {
             directory: self.options.undo_dir.as_deref(),
         };
         let archive = undoing.archive(draft, target, records)?;
-        let file = match &archive.place {
-            super::UndoPlace::Save => tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600),
+        let files = match &archive.place {
+            super::UndoPlace::Save => {
+                vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
+            }
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();
                 let remote = Remote::new(Medium::Filesystem, find_at, State::Active)
                     .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
-                tree_file("remote", TreeContent::Bytes(remote.write()), 0o644)
+                vec![
+                    tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
+                    tree_file("undo.sha256", TreeContent::UndoDigest(undo.len()), 0o600),
+                ]
             }
         };
         undo.push(archive);
         let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
-        Ok(RecordChange::AddTree { path, files: vec![file] })
+        Ok(RecordChange::AddTree { path, files })
     }
 
     /// `var/sadm/patch/<id>` with the README.

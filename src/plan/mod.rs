@@ -58,6 +58,8 @@ pub struct Plan {
     pub trailer: Trailer,
     /// The undo archives to write, one for each package of a patch that keeps undo data.
     pub undo: Vec<UndoArchive>,
+    /// Undo archives outside the root that are of no use after the commit, and removed then.
+    pub discard: Vec<PathBuf>,
     /// What a person should know, in whole sentences.
     pub notes: Vec<String>,
 }
@@ -225,6 +227,8 @@ pub enum TreeContent {
     Bytes(Vec<u8>),
     /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.sha256`.
     Undo(usize),
+    /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
+    UndoDigest(usize),
 }
 
 /// An undo archive to be written: a backout package in datastream form.

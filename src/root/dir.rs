@@ -91,6 +91,21 @@ impl Dir {
         })
     }
 
+    /// The type of the file system it is on: the magic number of statfs(2).
+    pub fn file_system_magic(&self) -> Result<u64> {
+        let stat = again(|| rustix::fs::fstatfs(&self.fd))
+            .map_err(|errno| self.error("look at the file system of", b"", errno))?;
+        #[allow(clippy::cast_sign_loss)] // a bit pattern
+        Ok(stat.f_type as u64 & 0xffff_ffff)
+    }
+
+    /// Whether it hands a project id down to what is made in it, so that nothing can be renamed into it from elsewhere
+    /// (`FS_PROJINHERIT_FL`). False where the file system has no such flags.
+    pub fn hands_down_project(&self) -> bool {
+        const PROJECT_INHERIT: u32 = 0x2000_0000;
+        rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
+    }
+
     /// Whether the caller may make and remove names in it.
     pub fn is_writable(&self) -> bool {
         let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;

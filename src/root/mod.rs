@@ -16,15 +16,17 @@ mod look;
 mod resolve;
 mod write;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::package::ObjectPath;
+use crate::package::{ObjectPath, unescape};
 
 pub use accounts::accounts_of;
 pub use dir::{Dir, Space};
@@ -125,6 +127,12 @@ impl Root {
         Ok(Self { fd: Arc::new(fd), prefix: Arc::new(path.to_owned()), door: Arc::new(door), privileged })
     }
 
+    /// Another directory of the host, whose changes pass the same door.
+    pub fn elsewhere(&self, path: &Path) -> Result<Self> {
+        let other = Self::open(path)?;
+        Ok(Self { door: self.door.clone(), ..other })
+    }
+
     /// The directory as it was named.
     pub fn prefix(&self) -> &Path {
         &self.prefix
@@ -192,6 +200,29 @@ impl Root {
     pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
         let physical = self.resolver().locate_dir(path)?;
         self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()
+    }
+
+    /// Where file systems are mounted inside the root, the root directory itself included; physical paths.
+    pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
+        let failed = |error: &io::Error| {
+            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: "/proc/self/mountinfo".to_owned(), errno }
+        };
+        let text = std::fs::read("/proc/self/mountinfo").map_err(|error| failed(&error))?;
+        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
+        let mut found = vec![ObjectPath::root()];
+        for line in text.split(|&b| b == b'\n') {
+            let place = line.split(|&b| b == b' ').nth(4).map(unescape).unwrap_or_default();
+            let inside = Path::new(OsStr::from_bytes(&place)).strip_prefix(&prefix).map(Path::to_path_buf);
+            if let Ok(inside) = inside
+                && let Ok(path) = ObjectPath::root().join(inside.as_os_str().as_bytes())
+            {
+                found.push(path);
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
     }
 
     pub(in crate::root) fn fd(&self) -> &OwnedFd {

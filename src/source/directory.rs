@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
 use rustix::io::Errno;
 
 use super::SourceError;
@@ -44,11 +44,11 @@ impl Directory {
     ) -> Result<(), E> {
         let names = self.list(b"").map_err(fail)?;
         let whole = has(&names, b"pkginfo") && has(&names, b"pkgmap");
-        for (name, kind) in names {
-            if kind != Kind::Directory {
-                self.give(&name, kind, visit, fail)?;
-            } else if whole || has(&self.list(&name).map_err(fail)?, b"pkginfo") {
-                self.walk_below(&name, visit, fail)?;
+        for entry in names {
+            if entry.kind != Kind::Directory {
+                self.give(&entry.name, &entry, visit, fail)?;
+            } else if whole || has(&self.list(&entry.name).map_err(fail)?, b"pkginfo") {
+                self.walk_below(&entry.name, visit, fail)?;
             }
         }
         Ok(())
@@ -67,13 +67,12 @@ impl Directory {
                 fail(Problem::BadForm(format!("directories are nested too deeply below {shown}"))).into()
             );
         }
-        self.give(directory, Kind::Directory, visit, fail)?;
-        for (name, kind) in self.list(directory).map_err(fail)? {
-            let path = [directory, b"/", &name].concat();
-            if kind == Kind::Directory {
+        for entry in self.list(directory).map_err(fail)? {
+            let path = [directory, b"/", &entry.name].concat();
+            if entry.kind == Kind::Directory {
                 self.walk_below(&path, visit, fail)?;
             } else {
-                self.give(&path, kind, visit, fail)?;
+                self.give(&path, &entry, visit, fail)?;
             }
         }
         Ok(())
@@ -82,22 +81,14 @@ impl Directory {
     fn give<E: From<SourceError>>(
         &self,
         name: &[u8],
-        kind: Kind,
+        entry: &Entry,
         visit: &mut Visit<'_, E>,
         fail: &dyn Fn(Problem) -> SourceError,
     ) -> Result<(), E> {
         let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
-        let mut size = 0;
-        if kind == Kind::File {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW;
-            let at =
-                self.open_at(name, flags).map_err(|error| fail(Problem::read(&path.to_string(), error)))?;
-            let stat = rustix::fs::fstat(&at);
-            let stat = stat.map_err(|error| fail(Problem::read(&path.to_string(), error.into())))?;
-            size = u64::try_from(stat.st_size).unwrap_or(0);
-        }
         let mut reader = Unopened { directory: self, path: &path, file: None };
-        visit(&Member { path: path.clone(), kind, size, group: None }, &mut reader)
+        let member = Member { path: path.clone(), kind: entry.kind.clone(), size: entry.size, group: None };
+        visit(&member, &mut reader)
     }
 
     /// Opens a regular file below the directory; no link on the way is followed.
@@ -123,25 +114,20 @@ impl Directory {
     }
 
     /// What is in a directory, sorted by name.
-    fn list(&self, directory: &[u8]) -> Result<Vec<(Vec<u8>, Kind)>, Problem> {
-        let read = || -> io::Result<Vec<(Vec<u8>, Kind)>> {
+    fn list(&self, directory: &[u8]) -> Result<Vec<Entry>, Problem> {
+        let read = || -> io::Result<Vec<Entry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
             let mut found = Vec::new();
             for entry in Dir::read_from(&at)? {
                 let entry = entry?;
-                let name = entry.file_name().to_bytes().to_vec();
-                if matches!(&name[..], b"." | b"..") {
-                    continue;
+                let name = entry.file_name().to_bytes();
+                if !matches!(name, b"." | b"..") {
+                    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    let (kind, size) = kind(&stat);
+                    found.push(Entry { name: name.to_vec(), kind, size });
                 }
-                let mut file_type = entry.file_type();
-                if file_type == FileType::Unknown {
-                    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-                    file_type =
-                        FileType::from_raw_mode(rustix::fs::statat(&at, entry.file_name(), flags)?.st_mode);
-                }
-                found.push((name, kind(file_type)));
             }
-            found.sort_by(|(one, _), (other, _)| one.cmp(other));
+            found.sort_by(|one, other| one.name.cmp(&other.name));
             Ok(found)
         };
         read().map_err(|error| match directory {
@@ -151,16 +137,24 @@ impl Directory {
     }
 }
 
-fn has(names: &[(Vec<u8>, Kind)], wanted: &[u8]) -> bool {
-    names.iter().any(|(name, _)| name == wanted)
+/// What a directory has under a name.
+#[derive(Debug)]
+struct Entry {
+    name: Vec<u8>,
+    kind: Kind,
+    size: u64,
 }
 
-fn kind(file_type: FileType) -> Kind {
-    match file_type {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        _ => Kind::Other,
+fn has(entries: &[Entry], wanted: &[u8]) -> bool {
+    entries.iter().any(|entry| entry.name == wanted)
+}
+
+fn kind(stat: &Stat) -> (Kind, u64) {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => (Kind::File, u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => (Kind::Directory, 0),
+        FileType::Symlink => (Kind::Symlink, 0),
+        _ => (Kind::Other, 0),
     }
 }
 

@@ -105,6 +105,18 @@ impl Problem {
         }
     }
 
+    /// The same, where it is known which member was read.
+    pub(super) fn of_member(member: &PackagePath, error: io::Error) -> Self {
+        match Self::of_archive(error) {
+            Self::Io { error, .. } => Self::read(&member.to_string(), error),
+            Self::NotFound => Self::read(&member.to_string(), io::ErrorKind::NotFound.into()),
+            Self::BadForm(reason) if !reason.contains("member <") => {
+                Self::BadForm(format!("member <{member}>: {reason}"))
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn of_datastream(error: DatastreamError) -> Self {
         match error {
             DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. } => {

@@ -1,6 +1,6 @@
 //! What a source holds, apart from the content of its objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Form;
 use super::member::Place;
@@ -25,6 +25,8 @@ pub struct Image {
     pub patchinfo: Option<PatchinfoFile>,
     /// The scripts beside the packages.
     pub hooks: Hooks,
+    /// Which package is in which directory (see [`PackageImage::at`]).
+    pub(super) index: HashMap<Vec<u8>, usize>,
 }
 
 /// The scripts of a patch as a whole, run by patchadd(1M) and patchrm(1M).
@@ -84,17 +86,27 @@ impl PackageImage {
 }
 
 impl Image {
+    /// An image that is in no source and has no package yet, for tests of what is made of it.
+    #[cfg(test)]
+    pub(crate) fn made_up(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            top: None,
+            form: Form::Directory,
+            packages: Vec::new(),
+            readme: None,
+            patchinfo: None,
+            hooks: Hooks::default(),
+            index: HashMap::new(),
+        }
+    }
+
     /// The package that a member of the source belongs to, and what the member is to it.
     pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, Place)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.
         let depth = self.packages.first()?.at.split_inclusive(|&byte| byte == b'/').count();
         let (directory, rest) = cut(path.as_bytes(), depth)?;
-        let index = match self.packages.binary_search_by(|package| package.at.as_slice().cmp(directory)) {
-            Ok(index) => index,
-            // A datastream is not sorted.
-            Err(_) => self.packages.iter().position(|package| package.at == directory)?,
-        };
-        Some((index, Place::of(rest)))
+        Some((*self.index.get(directory)?, Place::of(rest)))
     }
 }
 

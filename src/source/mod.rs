@@ -22,6 +22,7 @@ mod stream;
 mod tar_archive;
 mod zip_archive;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -100,15 +101,27 @@ impl Source {
     /// Refused are: parameters or a pkgmap that cannot be read, an information file that is not what the pkgmap
     /// says, a file of the pkgmap that is a symbolic link or a device, members that come twice or lead outside.
     pub fn scan(&self) -> Result<Image, SourceError> {
+        self.scan_only(&|_| true)
+    }
+
+    /// The same of the packages whose directory is `wanted`; what is wrong with the others does not matter. A source
+    /// that is itself the directory of a package is taken whatever it is called.
+    pub fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
-        let mut order = Vec::new();
+        let mut order = HashMap::new();
         self.walk::<SourceError>(&mut |member, data| {
-            if matches!(self.form, Form::Datastream(_)) && member.path.as_bytes().ends_with(b"/pkginfo") {
-                order.extend(image::cut(member.path.as_bytes(), 1).map(|(directory, _)| directory.to_vec()));
+            if matches!(self.form, Form::Datastream(_))
+                && let Some((directory, _)) = image::cut(member.path.as_bytes(), 1)
+            {
+                if !wanted(&scan::last_component(directory)) {
+                    return Ok(());
+                }
+                let next = order.len();
+                order.entry(directory.to_vec()).or_insert(next);
             }
             scan.take(member, data).map_err(|problem| self.error(problem))
         })?;
-        scan.finish(&self.name(), self.form, &order).map_err(|problem| self.error(problem))
+        scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
     }
 
     /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the

@@ -141,11 +141,15 @@ impl<'a> Round<'a> {
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
-        let mut watched = Watched { inner: data, left: member.size, failed: None };
+        let mut watched = Watched { inner: data, member, left: member.size, failed: None };
         if names.len() > 1 && member.size <= HELD {
             let mut held = Vec::new();
             let read = watched.read_to_end(&mut held);
-            watched.verdict(source, member, read)?;
+            let failed =
+                watched.failed.or_else(|| Some(Problem::read(&member.path.to_string(), read.err()?)));
+            if let Some(problem) = failed {
+                return Err(source.error(problem).into());
+            }
             return names.iter().try_for_each(|&at| self.give_one(at, member.size, &mut &held[..], sink));
         }
         let Some(&first) = names.first() else { return Ok(()) };
@@ -181,23 +185,9 @@ impl<'a> Round<'a> {
 /// The content of a member, which knows why reading it failed and does not end too early unnoticed.
 struct Watched<'a> {
     inner: &'a mut dyn Read,
+    member: &'a Member,
     left: u64,
     failed: Option<Problem>,
-}
-
-impl Watched<'_> {
-    fn verdict<E: From<SourceError>>(
-        self,
-        source: &Source,
-        member: &Member,
-        read: io::Result<usize>,
-    ) -> Result<(), E> {
-        match (self.failed, read) {
-            (Some(problem), _) => Err(source.error(problem).into()),
-            (None, Err(error)) => Err(source.error(Problem::read(&member.path.to_string(), error)).into()),
-            (None, Ok(_)) => Ok(()),
-        }
-    }
 }
 
 impl Read for Watched<'_> {
@@ -207,17 +197,17 @@ impl Read for Watched<'_> {
         }
         let problem = match self.inner.read(buffer) {
             Ok(0) if self.left > 0 => {
-                Problem::BadForm("archive is damaged: a file is shorter than announced".to_owned())
+                Problem::BadForm(format!("member <{}> is shorter than announced", self.member.path))
             }
             Ok(count) => match self.left.checked_sub(count as u64) {
                 Some(left) => {
                     self.left = left;
                     return Ok(count);
                 }
-                None => Problem::BadForm("archive is damaged: a file is longer than announced".to_owned()),
+                None => Problem::BadForm(format!("member <{}> is longer than announced", self.member.path)),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => Problem::of_archive(error),
+            Err(error) => Problem::of_member(&self.member.path, error),
         };
         let message = problem.to_string();
         self.failed = Some(problem);

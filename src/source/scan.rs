@@ -1,12 +1,12 @@
 //! The first pass over a source: everything but the content of the objects, checked as far as that goes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 
+use super::Form;
 use super::error::Problem;
 use super::image::{Hooks, Image, PackageImage, cut};
 use super::member::{Kind, Member, Place};
-use super::{Form, SourceError};
 use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::Pkgmap;
@@ -57,14 +57,13 @@ impl Scan {
         let Some(limit) = self.limit(&member.path) else { return Ok(()) };
         let limit = limit.min(self.room);
         let mut bytes = Vec::new();
-        data.take(limit + 1).read_to_end(&mut bytes).map_err(Problem::of_archive)?;
+        data.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Problem::of_member(&member.path, error))?;
         let length = bytes.len() as u64;
         if length <= limit && length != member.size {
             let reason = format!("{length} bytes, expected {}", member.size);
-            return Err(Problem::BadForm(format!(
-                "archive is damaged: member <{}> has {reason}",
-                member.path
-            )));
+            return Err(Problem::BadForm(format!("member <{}> has {reason}", member.path)));
         }
         self.spend(length.min(limit))?;
         self.files.insert(member.path.clone(), (length <= limit).then_some(bytes));
@@ -103,10 +102,21 @@ impl Scan {
             .is_ok_and(|path| self.files.contains_key(&path))
     }
 
-    /// Puts the image together. `order` gives the packages of a datastream their order.
-    pub(super) fn finish(mut self, name: &str, form: Form, order: &[Vec<u8>]) -> Result<Image, Problem> {
+    /// Puts the image together, of the packages whose directory is `wanted`. `order` gives the packages of a
+    /// datastream their order.
+    pub(super) fn finish(
+        mut self,
+        name: &str,
+        form: Form,
+        order: &HashMap<Vec<u8>, usize>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Image, Problem> {
         let (depth, mut directories) = self.packages()?;
-        directories.sort_by_key(|at| order.iter().position(|known| known == at));
+        directories.retain(|at| depth == 0 || wanted(&last_component(at)));
+        if directories.is_empty() {
+            return Err(Problem::BadForm("none of the packages asked for is in it".to_owned()));
+        }
+        directories.sort_by_key(|at| order.get(at));
         let top = directories.first().and_then(|at| cut(at, 1)).filter(|_| depth == DEEPEST);
         let top = top.map(|(top, _)| top.to_vec());
         if top.as_ref().is_some_and(|top| !directories.iter().all(|at| at.starts_with(top))) {
@@ -130,9 +140,10 @@ impl Scan {
             postbackout: self.beside(beside, "postbackout")?,
         };
         let readme = self.readme(beside);
-        let top =
-            top.map(|top| String::from_utf8_lossy(top.trim_ascii_end()).trim_end_matches('/').to_owned());
-        let image = Image { name: name.to_owned(), top, form, packages, readme, patchinfo, hooks };
+        let top = top.map(|top| String::from_utf8_lossy(&top).trim_end_matches('/').to_owned());
+        let index = packages.iter().map(|package| package.at.clone()).zip(0..).collect();
+        let name = name.to_owned();
+        let image = Image { name, top, form, packages, readme, patchinfo, hooks, index };
         self.check_special(&image)?;
         Ok(image)
     }
@@ -154,9 +165,7 @@ impl Scan {
     }
 
     fn package(&mut self, name: &str, at: Vec<u8>) -> Result<PackageImage, Problem> {
-        let last = at.strip_suffix(b"/").unwrap_or(name.as_bytes());
-        let last = last.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        let directory = String::from_utf8_lossy(last).into_owned();
+        let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
         let corrupt = |file: &str, reason: String| Problem::CorruptPackageFile {
             package: directory.clone(),
             file: file.to_owned(),
@@ -247,6 +256,12 @@ impl Scan {
     }
 }
 
+/// The name of a package directory that is ended by `/`.
+pub(super) fn last_component(at: &[u8]) -> String {
+    let path = at.strip_suffix(b"/").unwrap_or(at);
+    String::from_utf8_lossy(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()).into_owned()
+}
+
 /// Whether a file beside the packages belongs to the patch.
 fn is_of_patch(name: &[u8]) -> bool {
     matches!(name, b"patchinfo" | b"prepatch" | b"postpatch" | b"prebackout" | b"postbackout")
@@ -290,10 +305,4 @@ pub(super) fn check_content(expected: Content, size: u64, cksum: u16) -> Result<
         return Err(format!("sum {cksum}, expected {expected}"));
     }
     Ok(())
-}
-
-impl From<SourceError> for Problem {
-    fn from(error: SourceError) -> Self {
-        error.problem
-    }
 }

@@ -1,6 +1,9 @@
-//! One patch in every form must be one image; what must not be accepted is refused in every form.
+//! One patch in every form must be one image; `refusals` has what must not be accepted.
+
+mod refusals;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -31,12 +34,12 @@ fn package(tree: &mut Tree, directory: &str) {
         format!(": 1 150\n1 d none bin 0755 root bin\n1 i pkginfo {} {} 5\n", pkginfo.len(), sum(&pkginfo));
     for (kind, path, data) in files {
         let written = path.replace(' ', "\\040");
-        map += &format!("1 {kind} {written} 0644 root bin {} {} 1577836800\n", data.len(), sum(data));
+        writeln!(map, "1 {kind} {written} 0644 root bin {} {} 1577836800", data.len(), sum(data)).unwrap();
         let place = if path.starts_with('/') { format!("root{path}") } else { format!("reloc/{path}") };
         tree.insert(format!("{directory}/{place}"), data.to_vec());
     }
     for (script, data) in [("preinstall", &b"exit 0\n"[..]), ("deletes", b"share/old\n/etc/gone\n")] {
-        map += &format!("1 i {script} {} {} 5\n", data.len(), sum(data));
+        writeln!(map, "1 i {script} {} {} 5", data.len(), sum(data)).unwrap();
         tree.insert(format!("{directory}/install/{script}"), data.to_vec());
     }
     tree.insert(format!("{directory}/pkginfo"), pkginfo);
@@ -127,14 +130,6 @@ fn scanned(bytes: &[u8]) -> Result<(TempDir, Source, Image), SourceError> {
     Ok((temp, source, image))
 }
 
-/// The refusal of a patch with a change in it, as a tar archive.
-fn refused(change: impl Fn(&mut Tree)) -> Problem {
-    let mut tree = patch();
-    change(&mut tree);
-    let outcome = scanned(&tar(&tree, "")).and_then(|(_temp, source, image)| source.verify(&image));
-    outcome.unwrap_err().problem
-}
-
 fn contents(source: &Source, image: &Image) -> BTreeMap<(String, String), Vec<u8>> {
     let mut found = BTreeMap::new();
     source
@@ -192,6 +187,24 @@ fn one_patch_in_every_form_is_one_image() {
 }
 
 #[test]
+fn a_damaged_package_is_no_harm_to_its_neighbours() {
+    let mut tree = patch();
+    tree.insert("SUNWa/install/preinstall".to_owned(), b"something else".to_vec());
+    for bytes in [tar(&tree, "900-01/"), zip(&tree, ""), stream(&tree)] {
+        let temp = TempDir::new().unwrap();
+        let path = temp.path().join("spool");
+        fs::write(&path, bytes).unwrap();
+        let source = Source::open(&path).unwrap();
+        assert!(source.scan().is_err());
+        let image = source.scan_only(&|name| name == "SUNWb.p1").unwrap();
+        assert_eq!(image.packages.len(), 1);
+        source.verify(&image).unwrap();
+        let nothing = source.scan_only(&|_| false).unwrap_err().problem;
+        assert!(matches!(nothing, Problem::BadForm(_)));
+    }
+}
+
+#[test]
 fn a_directory_is_used_in_place_even_through_a_link() {
     let temp = TempDir::new().unwrap();
     let place = temp.path().join("real");
@@ -212,150 +225,6 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     let mut text = String::new();
     one.open_one(&image, 0, &path).unwrap().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "a=1\n");
-}
-
-#[test]
-fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
-    let temp = TempDir::new().unwrap();
-    directory(temp.path(), &patch());
-    let secret = temp.path().join("secret");
-    fs::write(&secret, b"a=1\n").unwrap();
-    let object = temp.path().join("SUNWa/reloc/etc/a.conf");
-    let source = Source::open(temp.path()).unwrap();
-    let image = source.scan().unwrap();
-    fs::remove_file(&object).unwrap();
-    symlink(&secret, &object).unwrap();
-    let problem = source.scan().unwrap_err().problem;
-    assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
-    assert!(
-        matches!(source.verify(&image).unwrap_err().problem, Problem::Symlink { .. }),
-        "swapped in after the scan"
-    );
-    assert!(source.open_one(&image, 0, &PackagePath::new(b"etc/a.conf").unwrap()).is_err());
-
-    fs::remove_dir_all(temp.path().join("SUNWa/reloc/etc")).unwrap();
-    fs::create_dir(temp.path().join("elsewhere")).unwrap();
-    fs::write(temp.path().join("elsewhere/a.conf"), b"a=1\n").unwrap();
-    symlink("../../elsewhere", temp.path().join("SUNWa/reloc/etc")).unwrap();
-    let problem = source.verify(&image).unwrap_err().problem;
-    assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: missing from the source");
-}
-
-#[test]
-fn a_file_that_is_not_what_the_pkgmap_says_is_named() {
-    let with = |path: &'static str, data: &'static [u8]| {
-        refused(move |tree| {
-            tree.insert(path.to_owned(), data.to_vec());
-        })
-    };
-    assert_eq!(
-        with("SUNWa/reloc/etc/a.conf", b"a=2\n").to_string(),
-        "package SUNWa, file etc/a.conf: sum 218, expected 217"
-    );
-    assert_eq!(
-        with("SUNWa/root/usr/abs", b"short").to_string(),
-        "package SUNWa, file /usr/abs: size 5, expected 8"
-    );
-    assert_eq!(
-        with("SUNWa/install/preinstall", b"exit 1\n").to_string(),
-        "package SUNWa, file install/preinstall: sum 533, expected 532"
-    );
-    let missing = |path: &'static str| refused(move |tree| assert!(tree.remove(path).is_some())).to_string();
-    assert_eq!(
-        missing("SUNWb.p1/reloc/bin/tool"),
-        "package SUNWb.p1, file bin/tool: missing from the source"
-    );
-    assert_eq!(
-        missing("SUNWa/install/preinstall"),
-        "package SUNWa, file install/preinstall: missing from the source"
-    );
-    assert_eq!(missing("SUNWa/pkgmap"), "package SUNWa: pkgmap is corrupt: it is missing");
-}
-
-#[test]
-fn package_files_that_cannot_be_read_are_corrupt() {
-    let with = |path: &'static str, data: &'static [u8]| {
-        refused(move |tree| {
-            tree.insert(path.to_owned(), data.to_vec());
-        })
-    };
-    for (path, data) in [
-        ("SUNWa/pkginfo", &b"PKG='x\n"[..]),
-        ("SUNWa/pkginfo", b"NAME=x\n"),
-        ("SUNWa/pkginfo", b"PKG=../x\n"),
-        ("SUNWa/pkgmap", b"1 f none x\n"),
-        ("SUNWa/pkgmap", b": 1 1\n1 f none ../x 0644 root bin 1 1 1\n"),
-        ("SUNWa/install/deletes", b"x\n../y\n"),
-    ] {
-        assert!(
-            matches!(with(path, data), Problem::CorruptPackageFile { .. }),
-            "{path} {}",
-            with(path, data)
-        );
-    }
-    let archive = with("SUNWa/archive/none.7z", b"");
-    assert_eq!(
-        archive.to_string(),
-        "package SUNWa: a class archive (SUNWa/archive/none.7z) is not supported yet"
-    );
-}
-
-#[test]
-fn archives_with_names_that_lead_outside_are_refused() {
-    let tree = patch();
-    let hostile = |name: &[u8], link: Option<&str>| {
-        let mut archive = tar(&tree, "");
-        archive.truncate(archive.len() - 1024); // the end mark
-        let mut builder = tar::Builder::new(archive);
-        let mut header = tar::Header::new_ustar();
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name);
-        if let Some(target) = link {
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_link_name_literal(target).unwrap();
-        }
-        header.set_size(0);
-        header.set_cksum();
-        builder.append(&header, io::empty()).unwrap();
-        scanned(&builder.into_inner().unwrap()).unwrap_err().problem
-    };
-    let unsafe_name = |name: &[u8], link| {
-        let problem = hostile(name, link);
-        assert!(matches!(problem, Problem::Unsafe { .. }), "{problem}");
-        problem.to_string()
-    };
-    assert_eq!(unsafe_name(b"/etc/passwd", None), "member </etc/passwd> has an absolute name");
-    assert_eq!(unsafe_name(b"SUNWa/../../x", None), "member <SUNWa/../../x> has a `..` component");
-    assert_eq!(
-        unsafe_name(b"SUNWa//./reloc/etc/a.conf", None),
-        "member <SUNWa/reloc/etc/a.conf> comes twice"
-    );
-    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that leads outside, to </etc>");
-}
-
-#[test]
-fn damaged_archives_are_errors_of_their_kind() {
-    let tree = patch();
-    let kind = |bytes: &[u8]| {
-        let outcome = scanned(bytes).and_then(|(_temp, source, image)| source.verify(&image));
-        outcome.unwrap_err().problem
-    };
-    let whole = gzip(&tar(&tree, ""));
-    assert!(matches!(kind(&whole[..whole.len() / 2]), Problem::NotDecompressed(_)));
-    assert!(
-        matches!(kind(&whole[..whole.len() - 3]), Problem::NotDecompressed(_)),
-        "the checksum at the end"
-    );
-    let plain = stream(&tree);
-    for length in [700, 5000, plain.len() / 2, plain.len() - 1] {
-        assert!(matches!(kind(&plain[..length]), Problem::BadForm(_)), "{length}");
-        assert!(matches!(kind(&gzip(&plain[..length])), Problem::BadForm(_)), "{length}");
-    }
-    assert!(matches!(kind(&tar(&tree, "")[..9000]), Problem::BadForm(_)));
-    assert!(matches!(kind(b"BZh91AY&SY"), Problem::Unsupported(_)));
-    assert!(matches!(kind(b"hello"), Problem::BadForm(_)));
-    assert!(matches!(kind(&gzip(&whole)), Problem::BadForm(_)), "compressed twice");
-    let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
-    assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
 }
 
 #[test]
@@ -408,6 +277,31 @@ fn a_file_with_several_names_reaches_all_of_them() {
 }
 
 #[test]
+fn long_names_are_read_in_both_dialects_and_lying_sizes_are_refused() {
+    let long = format!("lib/{}/x", ["d".repeat(120), "e".repeat(120)].join("/"));
+    let mut tree = patch();
+    let map = tree.get_mut("SUNWa/pkgmap").unwrap();
+    map.extend_from_slice(format!("1 f none {long} 0644 root bin 4 217 5\n").as_bytes());
+    tree.insert(format!("SUNWa/reloc/{long}"), b"a=1\n".to_vec());
+    let (_temp, source, image) = scanned(&tar(&tree, "")).unwrap();
+    source.verify(&image).unwrap();
+
+    let pax = |size: &[u8]| {
+        let mut archive = tar(&patch(), "");
+        archive.truncate(archive.len() - 1024); // the end mark
+        let mut builder = tar::Builder::new(archive);
+        builder.append_pax_extensions([("path", long.as_bytes()), ("size", size)]).unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        builder.append_data(&mut header, "short", &b"a=1\n"[..]).unwrap();
+        scanned(&builder.into_inner().unwrap())
+    };
+    assert!(pax(b"4").is_ok());
+    let problem = pax(b"0").unwrap_err().problem;
+    assert_eq!(problem.to_string(), "a pax record gives a member another size than its header");
+}
+
+#[test]
 fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens/pkgs");
     let Ok(entries) = fs::read_dir(&goldens) else {
@@ -434,4 +328,23 @@ fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
         checked += 1;
     }
     assert!(checked > 5, "{checked}");
+}
+
+#[test]
+fn real_packages_are_what_their_pkgmaps_say() {
+    let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/realdata/datastream");
+    let Ok(owners) = fs::read_dir(&real) else {
+        println!("skipped: real_packages_are_what_their_pkgmaps_say: ../shared is not here");
+        return;
+    };
+    let directories = owners.map(|owner| owner.unwrap().path()).filter(|path| path.is_dir());
+    let mut checked = 0;
+    for path in directories.flat_map(|owner| fs::read_dir(owner).unwrap()).map(|entry| entry.unwrap().path())
+    {
+        let source = Source::open(&path).unwrap();
+        let image = source.scan().unwrap();
+        source.verify(&image).unwrap();
+        checked += image.packages.len();
+    }
+    assert_eq!(checked, 5);
 }

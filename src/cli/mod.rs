@@ -1,0 +1,252 @@
+//! The two faces of the program: the classic commands, and the verbs of `patchadm`.
+//!
+//! Called through a link as `pkginfo`, or as `patchadm pkginfo …`, the program is that command with that command's
+//! options, output and exit codes. A command is a line of [`APPLETS`] and a file of its own, which reads its
+//! arguments, calls `operation` and prints the report. Only here is anything printed, prompted, read from the
+//! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
+
+pub mod exit;
+pub mod json;
+pub mod options;
+pub mod output;
+mod pkgchk;
+mod pkginfo;
+mod pkgparam;
+mod showrev;
+pub mod surroundings;
+pub mod text;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use exit::{Exit, Stop};
+use output::Output;
+use surroundings::Surroundings;
+
+/// A command that the program can be.
+struct Applet {
+    /// What it is called as.
+    name: &'static str,
+    /// Whether it is a verb of `patchadm` rather than a command with a name of its own.
+    is_verb: bool,
+    /// What it does, for the list of commands.
+    about: &'static str,
+    /// Does it.
+    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
+}
+
+/// A command that has a name of its own.
+const fn classic(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
+) -> Applet {
+    Applet { name, is_verb: false, about, run }
+}
+
+/// Every command, in the order of the list that `patchadm --help` prints.
+const APPLETS: &[Applet] = &[
+    classic("pkginfo", "list installed or spooled packages", pkginfo::run),
+    classic("pkgparam", "print parameters of a package", pkgparam::run),
+    classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("showrev", "print the revision of the system and its patches", showrev::run),
+];
+
+/// What the program calls itself where no classic name counts.
+const PROGRAM: &str = "patchadm";
+const USAGE: &str =
+    "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
+
+/// Options that may stand before a verb and take a value.
+const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
+
+/// One call of a command.
+#[derive(Debug)]
+pub struct Invocation {
+    /// How diagnostics call the command: its classic name, or `patchadm` for a verb.
+    pub program: &'static str,
+    /// The arguments, without the name of the command.
+    pub arguments: Vec<OsString>,
+    /// What the command sees of the world.
+    pub surroundings: Surroundings,
+    /// Where it reports.
+    pub output: Output,
+}
+
+/// Runs the command that the words of the command line ask for.
+pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let Choice { applet, program, arguments } = match choose(words.collect()) {
+        Ok(choice) => choice,
+        Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
+    };
+    let mut output = Output::new(program);
+    let in_json = arguments.iter().any(|word| word == "--json").then_some(applet.name);
+    let result = match Surroundings::read() {
+        Err(error) => Err(error.into()),
+        Ok(surroundings) => {
+            let mut call = Invocation { program, arguments, surroundings, output };
+            let result = guarded(|| (applet.run)(&mut call));
+            output = call.output;
+            result
+        }
+    };
+    finish(&mut output, in_json, result).into()
+}
+
+/// Does the work; a panic, whose message has been printed, becomes an internal error with the code of one.
+fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "internal error: please report it, with the lines above".to_owned();
+        Err(Stop::Refused { exit: Exit::INTERNAL, message }.into())
+    })
+}
+
+/// Which command it is, what it calls itself, and its arguments.
+struct Choice {
+    applet: &'static Applet,
+    program: &'static str,
+    arguments: Vec<OsString>,
+}
+
+/// Finds the command: by the name of the program, else by the first word that is no global option.
+fn choose(words: Vec<OsString>) -> Result<Choice, Stop> {
+    let mut words = words.into_iter();
+    let called = words.next().map(PathBuf::from).unwrap_or_default();
+    let mut arguments: Vec<OsString> = words.collect();
+    let by_link = APPLETS.iter().find(|applet| !applet.is_verb && called.ends_with(applet.name));
+    if let Some(applet) = by_link {
+        return Ok(Choice { applet, program: applet.name, arguments });
+    }
+    let Some(place) = place_of_name(&arguments) else { return Err(without_command(&arguments)) };
+    let name = arguments.remove(place);
+    let Some(applet) = APPLETS.iter().find(|applet| name == applet.name) else {
+        let message = format!("there is no command `{}`", name.to_string_lossy().escape_debug());
+        return Err(Stop::Usage { message, usage: USAGE });
+    };
+    let program = if applet.is_verb { PROGRAM } else { applet.name };
+    Ok(Choice { applet, program, arguments })
+}
+
+/// Where the name of the command stands: global options may come before it.
+fn place_of_name(arguments: &[OsString]) -> Option<usize> {
+    let mut takes_value = false;
+    arguments.iter().position(|word| {
+        let is_name = !takes_value && !word.as_encoded_bytes().starts_with(b"-");
+        takes_value = !takes_value && GLOBAL_WITH_VALUE.iter().any(|option| word == option);
+        is_name
+    })
+}
+
+/// The answer to a call that names no command.
+fn without_command(arguments: &[OsString]) -> Stop {
+    match arguments.first().and_then(|word| word.to_str()) {
+        Some("--help" | "-h") => Stop::Help(overview()),
+        Some("--version" | "-V") => Stop::Help(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"))),
+        _ => Stop::Usage { message: "no command is named".to_owned(), usage: USAGE },
+    }
+}
+
+/// The list of commands.
+fn overview() -> String {
+    let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
+    for (title, is_verb) in [("Verbs:", true), ("Classic commands:", false)] {
+        let mut applets = APPLETS.iter().filter(|applet| applet.is_verb == is_verb).peekable();
+        if applets.peek().is_some() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for applet in applets {
+            let _ = writeln!(text, "  {:<10} {}", applet.name, applet.about);
+        }
+    }
+    text
+}
+
+/// Says what is left to say, and turns the result into the exit code.
+fn finish(output: &mut Output, in_json: Option<&str>, result: anyhow::Result<Exit>) -> Exit {
+    let said = result.or_else(|error| explain(output, in_json, &error));
+    match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from)) {
+        Ok(exit) => exit,
+        Err(error) if is_broken_pipe(&error) => Exit::PIPE,
+        Err(error) => {
+            // What could not be written is lost anyway; that is what is told.
+            let _ = output.error(&format!("cannot write to standard output: {error:#}"));
+            Exit::FAILED
+        }
+    }
+}
+
+/// Tells why a command ended early: on standard error, and with `--json` in a document as well.
+fn explain(output: &mut Output, in_json: Option<&str>, error: &anyhow::Error) -> anyhow::Result<Exit> {
+    let exit = Exit::of(error);
+    if is_broken_pipe(error) {
+        return Ok(Exit::PIPE);
+    }
+    if let Some(Stop::Help(text)) = error.downcast_ref() {
+        output.print(text)?;
+        return Ok(Exit::OK);
+    }
+    if let Some(command) = in_json {
+        output.print(json::document(command, None, exit, json::Failure { error: format!("{error:#}") })?)?;
+    }
+    output.error(&format!("{error:#}"))?;
+    if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {
+        output.complain(usage_text(usage))?;
+    }
+    Ok(exit)
+}
+
+/// `usage:` and the lines of a synopsis below each other.
+fn usage_text(usage: &str) -> String {
+    format!("usage: {}\n", usage.replace('\n', "\n       "))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(line: &str) -> (String, &'static str, Vec<String>) {
+        let words = line.split(' ').map(OsString::from).collect();
+        let choice = choose(words).ok().unwrap();
+        let arguments = choice.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        (choice.applet.name.to_owned(), choice.program, arguments)
+    }
+
+    #[test]
+    fn a_link_and_a_first_argument_are_the_same_command() {
+        for line in ["/usr/bin/pkginfo -l X", "patchadm pkginfo -l X", "./other pkginfo -l X"] {
+            assert_eq!(
+                chosen(line),
+                ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn options_before_the_name_belong_to_the_command() {
+        let (name, _, arguments) = chosen("patchadm -R /a --json pkginfo -l");
+        assert_eq!((name.as_str(), arguments.join(" ").as_str()), ("pkginfo", "-R /a --json -l"));
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let error = guarded(|| panic!("a defect, made for this test")).unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::INTERNAL);
+        assert_eq!(guarded(|| Ok(Exit::FAILED)).unwrap(), Exit::FAILED);
+    }
+
+    #[test]
+    fn a_name_that_is_no_command_is_wrong_usage() {
+        let stop = choose(["patchadm", "frobnicate"].map(OsString::from).into()).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `frobnicate`");
+        let stop = choose(vec!["patchadm".into()]).err().unwrap();
+        assert_eq!(stop.to_string(), "no command is named");
+    }
+}

@@ -1,0 +1,78 @@
+//! Reading command lines: what all commands have in common.
+//!
+//! Each command describes its options as a clap struct whose doc comments are its help text. Letters may be
+//! clustered (`-na FILE`), may come in any order and more than once (the last value counts), as getopts(1) allows.
+//! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgAction;
+use clap::error::ErrorKind;
+
+use super::Invocation;
+use super::exit::Stop;
+use crate::root::Root;
+
+/// What patchadm adds to every classic command; none of it changes the text that is printed without it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Extensions {
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::HelpLong)]
+    pub help: Option<bool>,
+    /// Print the version
+    #[arg(long, action = ArgAction::Version)]
+    pub version: Option<bool>,
+}
+
+/// The root that a command works on.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RootOption {
+    /// Work on the root below this directory instead of `PKG_INSTALL_ROOT` or /
+    #[arg(short = 'R', value_name = "ROOT")]
+    pub root: Option<PathBuf>,
+}
+
+impl RootOption {
+    /// Opens it.
+    pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
+        let path = call.surroundings.root(self.root.as_deref())?;
+        Ok(Root::open(Path::new(&path))?)
+    }
+}
+
+/// Reads the arguments of a command.
+pub fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<A, Stop> {
+    let command = A::command()
+        .name(call.program)
+        .override_usage(usage.replace('\n', "\n       "))
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true);
+    let words = std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy));
+    let matches = command.try_get_matches_from(words).map_err(|error| stop(&error, usage))?;
+    A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
+}
+
+fn stop(error: &clap::Error, usage: &'static str) -> Stop {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(text),
+        _ => {
+            let first = text.split("\n\n").next().unwrap_or(&text);
+            Stop::Usage { message: first.trim_start_matches("error: ").trim_end().to_owned(), usage }
+        }
+    }
+}
+
+/// Takes the blanks from the end of an option: Salt passes `-G ` as one word.
+fn tidy(word: &OsString) -> OsString {
+    match word.to_str() {
+        Some(text) if text.starts_with('-') && text.len() > 1 => text.trim_end_matches(' ').into(),
+        _ => word.clone(),
+    }
+}

@@ -1,0 +1,52 @@
+//! What a command says: its report on standard output, its diagnostics on standard error.
+//!
+//! Nothing here panics when nobody reads: a broken pipe is an error like any other, and the program ends quietly on
+//! it. Standard output is flushed before a diagnostic, so that both are in order on a terminal.
+
+use std::io::{self, BufWriter, Stderr, Stdout, Write};
+
+/// The two streams of a command.
+#[derive(Debug)]
+pub struct Output {
+    program: String,
+    stdout: BufWriter<Stdout>,
+    stderr: Stderr,
+}
+
+impl Output {
+    /// The streams of the command that diagnostics call `program`.
+    pub fn new(program: &str) -> Self {
+        let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        Self { program: program.to_owned(), stdout, stderr: io::stderr() }
+    }
+
+    /// Writes to standard output.
+    pub fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stdout.write_all(text.as_ref())
+    }
+
+    /// Writes a line to standard output.
+    pub fn line(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.print(text)?;
+        self.print(b"\n")
+    }
+
+    /// Writes text to standard error as it is.
+    pub fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let flushed = self.stdout.flush();
+        // Where standard error cannot be written to, nobody can be told.
+        let _ = self.stderr.write_all(text.as_ref());
+        flushed
+    }
+
+    /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
+    pub fn error(&mut self, text: &str) -> io::Result<()> {
+        let text = text.trim_end().replace('\n', "\n    ");
+        self.complain(format!("{}: ERROR: {text}\n", self.program))
+    }
+
+    /// Hands everything over to the system.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}

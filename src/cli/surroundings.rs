@@ -1,0 +1,163 @@
+//! Everything a command takes from its surroundings: environment, clock, host, user, terminal.
+//!
+//! This is the one place that reads them; everything else gets them as values. `SOURCE_DATE_EPOCH` fixes the clock, so
+//! that runs can be repeated; `TZ` counts through the local time zone.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Local, NaiveDateTime, Utc};
+
+use crate::root::{Root, accounts_of};
+
+/// What a command sees of the world when it begins.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// `PKG_INSTALL_ROOT`, where it is set and not empty.
+    pub install_root: Option<PathBuf>,
+    /// The moment that counts as now.
+    pub now: DateTime<Utc>,
+    /// How moments are shown.
+    pub zone: Zone,
+    /// What uname(2) says of this machine.
+    pub machine: Machine,
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+}
+
+/// A time zone to show moments in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The one of this machine or of `TZ`.
+    Local,
+    /// None: coordinated universal time.
+    Utc,
+}
+
+/// The fields of uname(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Name of the operating system, `uname -s`.
+    pub system: String,
+    /// Name of this host, `uname -n`.
+    pub node: String,
+    /// Release of the system, `uname -r`.
+    pub release: String,
+    /// Version of that release, `uname -v`.
+    pub version: String,
+    /// Kind of hardware, `uname -m`.
+    pub hardware: String,
+    /// NIS domain; empty where there is none.
+    pub domain: String,
+}
+
+/// Why the surroundings make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SurroundingsError {
+    /// `SOURCE_DATE_EPOCH` is no moment.
+    #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
+    Epoch(String),
+    /// `-R` and `PKG_INSTALL_ROOT` name different roots.
+    #[error("Command line install root contends with environment.")]
+    RootContends,
+}
+
+impl Surroundings {
+    /// Reads them.
+    pub fn read() -> Result<Self, SurroundingsError> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
+            now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
+            zone: Zone::Local,
+            machine: Machine::this(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+        })
+    }
+
+    /// The root to work on: `-R`, else `PKG_INSTALL_ROOT`, else `/`. Both, and not the same, is an error.
+    pub fn root(&self, option: Option<&Path>) -> Result<PathBuf, SurroundingsError> {
+        match (option, &self.install_root) {
+            (Some(option), Some(environment)) if option != environment => {
+                Err(SurroundingsError::RootContends)
+            }
+            (Some(root), _) => Ok(root.to_owned()),
+            (None, Some(root)) => Ok(root.clone()),
+            (None, None) => Ok(PathBuf::from("/")),
+        }
+    }
+
+    /// The name of the caller by the accounts of this machine; the number where it has none there.
+    pub fn user(&self) -> String {
+        let uid = rustix::process::getuid().as_raw();
+        let accounts = Root::open(Path::new("/")).and_then(|host| accounts_of(&host, &host));
+        accounts.map_or_else(|_| uid.to_string(), |accounts| accounts.user(uid))
+    }
+}
+
+impl Zone {
+    /// A moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
+    pub fn at(self, seconds: i64) -> NaiveDateTime {
+        let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        match self {
+            Self::Local => moment.with_timezone(&Local).naive_local(),
+            Self::Utc => moment.naive_utc(),
+        }
+    }
+}
+
+impl Machine {
+    fn this() -> Self {
+        let uname = rustix::system::uname();
+        let text = |field: &std::ffi::CStr| field.to_string_lossy().into_owned();
+        let domain = text(uname.domainname());
+        Self {
+            system: text(uname.sysname()),
+            node: text(uname.nodename()),
+            release: text(uname.release()),
+            version: text(uname.version()),
+            hardware: text(uname.machine()),
+            domain: if domain == "(none)" { String::new() } else { domain },
+        }
+    }
+}
+
+fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
+    let seconds = epoch.to_str().and_then(|text| text.parse().ok());
+    seconds
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .ok_or_else(|| SurroundingsError::Epoch(epoch.to_string_lossy().escape_debug().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn surroundings(install_root: Option<&str>) -> Surroundings {
+        Surroundings {
+            install_root: install_root.map(PathBuf::from),
+            now: DateTime::UNIX_EPOCH,
+            zone: Zone::Utc,
+            machine: Machine::default(),
+            stdout_is_terminal: false,
+        }
+    }
+
+    #[test]
+    fn option_and_environment_may_name_the_same_root_and_not_two() {
+        let both = surroundings(Some("/a"));
+        assert_eq!(both.root(Some(Path::new("/a/"))), Ok(PathBuf::from("/a/")));
+        assert_eq!(both.root(None), Ok(PathBuf::from("/a")));
+        assert_eq!(both.root(Some(Path::new("/b"))), Err(SurroundingsError::RootContends));
+        assert_eq!(surroundings(None).root(None), Ok(PathBuf::from("/")));
+    }
+
+    #[test]
+    fn the_clock_can_be_fixed_and_a_broken_fix_is_an_error() {
+        assert_eq!(moment(&"1795158000".into()).unwrap().to_rfc3339(), "2026-11-20T07:00:00+00:00");
+        for bad in ["", "yesterday", "1.5", "99999999999999999"] {
+            assert!(moment(&bad.into()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The undo archives of a root: where each one is, what it says of itself, and whether it is whole.
+//!
+//! The archive of a patch for a package is in the save directory `save/<id>`, or where the file `remote` there points
+//! to on the host (`patchadd -B`), or below a directory that the caller names instead (`patchrm -B`). It is opened
+//! once; each pass over it begins at its first byte. An archive of ours has a manifest among its first members, and
+//! `undo.sha256` in the save directory binds it to the run that wrote it; one that lacks the latter is a foreign one.
+//!
+//! Not done here: taking objects out of an archive (`source` reads it as the package it is), writing one.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::installed::ARCHIVE_NAMES;
+use super::{View, ViewError, places};
+use crate::format::datastream::{DatastreamError, Reader};
+use crate::format::envelope;
+use crate::format::manifest::Manifest;
+use crate::format::remote::Remote;
+use crate::package::{Digest, ObjectPath, PkgInst};
+use crate::root::{Root, RootError};
+
+mod verify;
+
+pub use verify::Verified;
+
+/// The member with the manifest, and the largest one that is read, in bytes.
+const MANIFEST: &[u8] = b"install/patchadm.manifest";
+const LARGEST_MANIFEST: u64 = 256 << 20;
+
+/// The file in the save directory that binds an archive to its run, and the most of it that is read.
+const DIGEST: &[u8] = b"undo.sha256";
+const LARGEST_DIGEST: u64 = 4096;
+
+/// The largest `remote`, in bytes.
+const LARGEST_REMOTE: u64 = 64 << 10;
+
+/// A package datastream whose compression has been taken off.
+pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+
+/// Why a patch cannot be taken back from its archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is none: the patch was applied without undo data, or the archive is no longer there.
+    #[error("patch {patch}, package {package}: there is no undo archive at {path}")]
+    Missing {
+        /// The patch.
+        patch: String,
+        /// The package.
+        package: PkgInst,
+        /// Where it should be: the save directory, or the path on the host.
+        path: String,
+        /// Whether it is kept outside the save directory.
+        remote: bool,
+    },
+    /// It is not what was written, or not readable to its end.
+    #[error("the undo archive {path} is damaged: {reason}")]
+    Damaged {
+        /// The archive (or the pointer to it).
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It saves objects of another root.
+    #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
+    OtherRoot {
+        /// The archive.
+        path: String,
+        /// The marker in it.
+        marker: String,
+    },
+    /// The save directory could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// An undo archive that was found and is open.
+#[derive(Debug)]
+pub struct Archive {
+    file: File,
+    shown: String,
+    size: u64,
+    package: PkgInst,
+    patch: String,
+    written: Option<Written>,
+    remote: bool,
+}
+
+/// What `undo.sha256` says: the digest of the archive's bytes, and the run that wrote them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Written {
+    digest: Digest,
+    run: String,
+}
+
+/// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
+/// running system: what is kept outside the save directory is a path of it. `moved_to` is the directory in which to
+/// look instead of where `remote` points, for archives that were moved (`patchrm -B`).
+pub fn find(
+    view: &View<'_>,
+    host: &Root,
+    package: &PkgInst,
+    patch: &str,
+    moved_to: Option<&Path>,
+) -> Result<Archive, ArchiveError> {
+    let missing = |path: String, remote| {
+        let (patch, package) = (patch.to_owned(), package.clone());
+        ArchiveError::Missing { patch, package, path, remote }
+    };
+    let nowhere = || missing(view.root().show(&places::save(package)), false);
+    let directory = places::save(package).join(patch.as_bytes()).map_err(|_| nowhere())?;
+    let pointer = directory.join(b"remote").map_err(|_| nowhere())?;
+    let local = first_of(&directory, |at| view.open(at).map_err(ArchiveError::from))?;
+    let is_remote = local.is_none();
+    let (file, shown) = if let Some((file, at)) = local {
+        (file, view.root().show(&at))
+    } else {
+        let text = view.read(&pointer, LARGEST_REMOTE)?;
+        let (file, at) = match (text, moved_to) {
+            (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
+            (Some(text), None) => pointed_to(host, &text, &view.root().show(&pointer), &missing)?,
+            (None, None) => return Err(missing(view.root().show(&directory), false)),
+        };
+        (file, host.show(&at))
+    };
+    let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
+    let written = written(view, &directory)?;
+    Ok(Archive {
+        file,
+        shown,
+        size,
+        package: package.clone(),
+        patch: patch.to_owned(),
+        written,
+        remote: is_remote,
+    })
+}
+
+type Found = (File, ObjectPath);
+
+/// The first of the names of an archive that can be opened in a directory.
+fn first_of(
+    directory: &ObjectPath,
+    open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
+) -> Result<Option<Found>, ArchiveError> {
+    for name in ARCHIVE_NAMES {
+        let Ok(path) = directory.join(name.as_bytes()) else { continue };
+        if let Some(file) = open(&path)? {
+            return Ok(Some((file, path)));
+        }
+    }
+    Ok(None)
+}
+
+/// The archive below a directory of the host: `<directory>/<patch>/<package>/undo*`.
+fn moved(
+    host: &Root,
+    directory: &Path,
+    package: &PkgInst,
+    patch: &str,
+    missing: &impl Fn(String, bool) -> ArchiveError,
+) -> Result<Found, ArchiveError> {
+    let place = directory.join(patch).join(package.as_str());
+    let none = || missing(place.display().to_string(), true);
+    let place = ObjectPath::new(place.as_os_str().as_bytes()).map_err(|_| none())?;
+    first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
+}
+
+/// The archive to which a file `remote` points.
+fn pointed_to(
+    host: &Root,
+    text: &[u8],
+    shown: &str,
+    missing: &impl Fn(String, bool) -> ArchiveError,
+) -> Result<Found, ArchiveError> {
+    let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
+    let remote = Remote::parse(text).map_err(|error| damaged(error.to_string()))?;
+    let path = ObjectPath::new(remote.find_at()).map_err(|error| damaged(error.to_string()))?;
+    match open_on(host, &path)? {
+        Some(file) => Ok((file, path)),
+        None => Err(missing(host.show(&path), true)),
+    }
+}
+
+fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError> {
+    Ok(View::live(host).open(path)?)
+}
+
+/// What `undo.sha256` in the save directory says; none where there is none. One that cannot be read is damage: taken
+/// for none, it would let a changed archive pass as a foreign one.
+fn written(view: &View<'_>, directory: &ObjectPath) -> Result<Option<Written>, ArchiveError> {
+    let Ok(path) = directory.join(DIGEST) else { return Ok(None) };
+    let Some(text) = view.read(&path, LARGEST_DIGEST)? else { return Ok(None) };
+    let damaged = || ArchiveError::Damaged {
+        path: view.root().show(&path),
+        reason: "it is not `<digest>  <name>  <run>`".to_owned(),
+    };
+    Written::parse(&text).map(Some).ok_or_else(damaged)
+}
+
+impl Written {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = str::from_utf8(text).ok()?.strip_suffix('\n')?.split("  ");
+        let (digest, _name, run) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Self { digest: Digest::from_hex(digest)?, run: run.to_owned() })
+    }
+}
+
+fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
+    let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
+    RootError::Call { action: "read", path: path.to_owned(), errno }.into()
+}
+
+impl Archive {
+    /// Where it is, for messages.
+    pub fn path(&self) -> &str {
+        &self.shown
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether it is kept outside the save directory.
+    pub fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// The file itself.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// The bytes from the first one on.
+    fn bytes(&self) -> FromStart<'_> {
+        FromStart { file: &self.file, offset: 0 }
+    }
+
+    /// Opens it as the datastream that it is, with the compression taken off.
+    pub fn open(&self) -> Result<Stream<'_>, ArchiveError> {
+        stream(self.bytes()).map_err(|error| self.damaged(&error))
+    }
+
+    /// Its manifest, without reading on to the objects; none in an archive of another program.
+    pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+        let mut stream = self.open()?;
+        stream.next_part().map_err(|error| self.damaged(&error))?;
+        while let Some(member) = stream.next_member().map_err(|error| self.damaged(&error))? {
+            let name = member.path.as_bytes();
+            if name == MANIFEST {
+                let manifest = read_manifest(&mut stream).map_err(|reason| self.damaged(&reason))?;
+                return Ok(Some(manifest));
+            }
+            if name.starts_with(b"reloc") || name.starts_with(b"root") {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn damaged(&self, reason: &dyn ToString) -> ArchiveError {
+        ArchiveError::Damaged { path: self.shown.clone(), reason: reason.to_string() }
+    }
+}
+
+fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
+    let opened = envelope::open(bytes)?;
+    Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
+}
+
+/// Reads the current member as a manifest.
+fn read_manifest(member: &mut impl Read) -> Result<Manifest, String> {
+    let mut bytes = Vec::new();
+    member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST_MANIFEST {
+        return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes"));
+    }
+    Manifest::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// A file read from its beginning, wherever others read it.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,265 @@
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use super::*;
+use crate::format::checksum;
+use crate::format::cpio::{Form, Header};
+use crate::format::datastream::{Package, Writer};
+use crate::format::manifest::{self, Kind, ObjectRecord, State};
+use crate::package::Timestamp;
+
+pub(in crate::database) const MARKER: &str = "00112233445566ff";
+
+pub(in crate::database) fn digest(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
+fn state(bytes: &[u8]) -> State {
+    State {
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Timestamp::whole(0),
+        size: Some(bytes.len() as u64),
+        sha256: Some(digest(bytes).to_string()),
+        target: None,
+        device: None,
+        xattrs: std::collections::BTreeMap::default(),
+        group: None,
+    }
+}
+
+/// An object that a patch replaced: its path, its bytes before and after.
+pub(in crate::database) type Replaced<'a> = (&'a str, &'a [u8], &'a [u8]);
+
+/// The manifest of patch `patch` for package X in the root of [`MARKER`].
+fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
+    let record = |(path, old, new): &Replaced<'_>| ObjectRecord {
+        path: (*path).to_owned(),
+        was: Some(state(old)),
+        line: None,
+        became: Some(state(new)),
+        new_line: None,
+        kept: false,
+        member: Some((*path).to_owned()),
+    };
+    let header = manifest::Header {
+        manifest: manifest::VERSION,
+        patch: patch.to_owned(),
+        package: "X".to_owned(),
+        root: MARKER.to_owned(),
+        obsoletes: Vec::new(),
+        parameters: Vec::new(),
+        made_records: Vec::new(),
+    };
+    Manifest { header, objects: objects.iter().map(record).collect() }
+}
+
+/// The archive of such a patch, not compressed; `manifest` is left out of that of another program.
+fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
+    let mut pkgmap = String::from(": 1 9\n");
+    let mut members: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"pkginfo".to_vec(), b"PKG=X\n".to_vec())];
+    if let Some(manifest) = manifest {
+        let bytes = manifest.to_bytes();
+        writeln!(pkgmap, "1 i patchadm.manifest {} {} 0", bytes.len(), checksum::sum(&bytes)).unwrap();
+        members.push((MANIFEST.to_vec(), bytes));
+    }
+    for (path, old, _) in objects {
+        let (size, sum) = (old.len(), checksum::sum(old));
+        writeln!(pkgmap, "1 f none {path} 0644 root root {size} {sum} 0").unwrap();
+        members.push((format!("root{path}").into_bytes(), old.to_vec()));
+    }
+    let package = Package {
+        inst: PkgInst::new("X").unwrap(),
+        parts: 1,
+        max_blocks: 9,
+        pkginfo: b"PKG=X\n".to_vec(),
+        pkgmap: pkgmap.into_bytes(),
+    };
+    let mut part = Writer::new(Vec::new(), &[package], 0).unwrap().begin_part(Form::Newc).unwrap();
+    for (name, bytes) in &members {
+        part.member(&Header::file(name, 0o644, 0, bytes.len() as u64), &bytes[..]).unwrap();
+    }
+    part.finish().unwrap().finish().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An archive of ours, as it is on disk.
+pub(in crate::database) fn undo(patch: &str, objects: &[Replaced<'_>]) -> Vec<u8> {
+    gzip(&plain(Some(&manifest_of(patch, objects)), objects))
+}
+
+const OBJECTS: &[Replaced<'static>] = &[("/opt/a", b"old a", b"new a"), ("/opt/b", b"old b", b"new b")];
+
+/// A root in which patch 100-01 is applied to package X, and a host beside it.
+struct Scene {
+    root_dir: TempDir,
+    host_dir: TempDir,
+    root: Root,
+    host: Root,
+}
+
+impl Scene {
+    fn new(files: &[(&str, &[u8])]) -> Self {
+        let (root_dir, host_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (root, host) = (Root::open(root_dir.path()).unwrap(), Root::open(host_dir.path()).unwrap());
+        let scene = Self { root_dir, host_dir, root, host };
+        fs::create_dir_all(scene.save("")).unwrap();
+        for (name, bytes) in files {
+            fs::write(scene.save(name), bytes).unwrap();
+        }
+        scene
+    }
+
+    fn save(&self, name: &str) -> PathBuf {
+        self.root_dir.path().join("var/sadm/pkg/X/save/100-01").join(name)
+    }
+
+    fn put_on_host(&self, path: &str, bytes: &[u8]) {
+        let path = self.host_dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn find(&self, moved_to: Option<&str>) -> Result<Archive, ArchiveError> {
+        let view = View::live(&self.root);
+        find(&view, &self.host, &PkgInst::new("X").unwrap(), "100-01", moved_to.map(Path::new))
+    }
+
+    fn verify(&self) -> Result<Verified, ArchiveError> {
+        self.find(None).unwrap().verify(Some(MARKER))
+    }
+
+    fn reason(&self) -> String {
+        match self.verify() {
+            Err(ArchiveError::Damaged { path, reason }) => {
+                assert!(path.ends_with("save/100-01/undo.gz"), "{path}");
+                reason
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn digest_line(bytes: &[u8]) -> Vec<u8> {
+    format!("{}  undo.gz  17-00000000000000ab\n", digest(bytes)).into_bytes()
+}
+
+#[test]
+fn an_archive_of_ours_verifies_and_tells_its_run() {
+    let bytes = undo("100-01", OBJECTS);
+    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", &digest_line(&bytes))]);
+    let archive = scene.find(None).unwrap();
+    assert_eq!((archive.size(), archive.is_remote()), (bytes.len() as u64, false));
+    let manifest = archive.manifest().unwrap().unwrap();
+    assert_eq!(manifest, manifest_of("100-01", OBJECTS));
+    let run = Some("17-00000000000000ab".to_owned());
+    assert_eq!(archive.verify(Some(MARKER)).unwrap(), Verified { manifest: Some(manifest), run });
+}
+
+#[test]
+fn an_obsolete_archive_is_found_by_its_other_name_and_its_digest_still_counts() {
+    let bytes = undo("100-01", OBJECTS);
+    let scene = Scene::new(&[("obsolete.gz", &bytes), ("undo.sha256", &digest_line(&bytes))]);
+    assert!(scene.find(None).unwrap().path().ends_with("100-01/obsolete.gz"));
+    assert!(scene.verify().is_ok());
+}
+
+#[test]
+fn the_archive_of_another_program_has_no_manifest_and_is_checked_by_its_pkgmap() {
+    let bytes = plain(None, OBJECTS);
+    let scene = Scene::new(&[("undo", &bytes)]);
+    assert_eq!(scene.find(None).unwrap().manifest().unwrap(), None);
+    assert_eq!(scene.verify().unwrap(), Verified { manifest: None, run: None });
+    let at = bytes.windows(5).position(|window| window == b"old b").unwrap();
+    let mut changed = bytes;
+    changed[at] = b'O';
+    fs::write(scene.save("undo"), changed).unwrap();
+    let error = scene.verify().unwrap_err().to_string();
+    assert!(error.ends_with("/opt/b does not have the size and sum of its pkgmap"), "{error}");
+}
+
+#[test]
+fn every_kind_of_damage_is_found_and_named() {
+    let bytes = undo("100-01", OBJECTS);
+    let scene = Scene::new(&[("undo.gz", &bytes[..bytes.len() - 1])]);
+    assert!(scene.reason().contains("cannot decompress"), "{}", scene.reason());
+
+    fs::write(scene.save("undo.gz"), &bytes).unwrap();
+    fs::write(scene.save("undo.sha256"), digest_line(b"other bytes")).unwrap();
+    assert_eq!(scene.reason(), "its bytes are not those that run 17-00000000000000ab wrote");
+    fs::remove_file(scene.save("undo.sha256")).unwrap();
+
+    // Same size, same System V sum: only the digest of the manifest tells.
+    let swapped: &[Replaced<'_>] = &[("/opt/a", b"dol a", b"new a"), OBJECTS[1]];
+    let wrong = gzip(&plain(Some(&manifest_of("100-01", OBJECTS)), swapped));
+    fs::write(scene.save("undo.gz"), wrong).unwrap();
+    assert_eq!(scene.reason(), "/opt/a does not have the digest of its manifest");
+
+    let lacking = gzip(&plain(Some(&manifest_of("100-01", OBJECTS)), &OBJECTS[..1]));
+    fs::write(scene.save("undo.gz"), lacking).unwrap();
+    assert_eq!(scene.reason(), "it lacks /opt/b");
+
+    fs::write(scene.save("undo.gz"), undo("200-01", OBJECTS)).unwrap();
+    assert_eq!(scene.reason(), "it is that of patch 200-01, package X");
+
+    fs::write(scene.save("undo.gz"), b"no archive").unwrap();
+    assert_eq!(scene.reason(), "not a package datastream");
+}
+
+#[test]
+fn a_digest_file_that_cannot_be_read_is_damage_and_not_a_foreign_archive() {
+    let bytes = undo("100-01", OBJECTS);
+    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", b"garbage")]);
+    let error = scene.find(None).unwrap_err();
+    assert!(matches!(&error, ArchiveError::Damaged { path, .. } if path.ends_with("undo.sha256")), "{error}");
+}
+
+#[test]
+fn an_archive_of_another_root_is_refused_as_such() {
+    let scene = Scene::new(&[("undo.gz", &undo("100-01", OBJECTS))]);
+    let archive = scene.find(None).unwrap();
+    let error = archive.verify(Some("ffffffffffffffff")).unwrap_err();
+    assert!(matches!(&error, ArchiveError::OtherRoot { marker, .. } if marker == MARKER), "{error}");
+    assert!(archive.verify(None).is_ok());
+}
+
+#[test]
+fn a_missing_archive_says_where_it_should_be() {
+    let scene = Scene::new(&[]);
+    let Err(ArchiveError::Missing { path, remote: false, .. }) = scene.find(None) else { panic!() };
+    assert!(path.ends_with("var/sadm/pkg/X/save/100-01"), "{path}");
+}
+
+#[test]
+fn a_remote_archive_is_found_on_the_host_or_where_it_was_moved_to() {
+    let pointer = b"# Backout data stored remotely\nTYPE=filesystem\n\
+        FIND_AT=/net/undo/100-01/X/undo.gz\nSTATE=active\n";
+    let scene = Scene::new(&[("remote", pointer)]);
+    let Err(ArchiveError::Missing { path, remote: true, .. }) = scene.find(None) else { panic!() };
+    assert!(path.ends_with("/net/undo/100-01/X/undo.gz"), "{path}");
+
+    scene.put_on_host("net/undo/100-01/X/undo.gz", &undo("100-01", OBJECTS));
+    assert!(scene.find(None).unwrap().is_remote());
+    assert!(scene.verify().is_ok());
+
+    let Err(ArchiveError::Missing { path, .. }) = scene.find(Some("/mnt")) else { panic!() };
+    assert_eq!(path, "/mnt/100-01/X");
+    scene.put_on_host("mnt/100-01/X/undo.Z", b"...");
+    assert!(scene.find(Some("/mnt")).unwrap().path().ends_with("/mnt/100-01/X/undo.Z"));
+
+    fs::write(scene.save("remote"), b"TYPE=tape\n").unwrap();
+    assert!(matches!(scene.find(None), Err(ArchiveError::Damaged { .. })));
+}

@@ -1,0 +1,203 @@
+//! Looking lines up in `contents`: one pass over the file, in which only the lines that are wanted are parsed.
+//!
+//! A file of 400,000 lines is read in a fraction of a second, because a line is skipped by a look at its bytes. A
+//! file that is not there is an empty database. Two lines of one path, which a damaged database has, become one with
+//! the owners of both. Nothing here needs the file to be sorted.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{BufReader, Read};
+
+use super::{DatabaseError, View, places};
+use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
+use crate::package::{Ftype, Line, ObjectPath, PkgInst, unescape};
+
+/// Lines by path.
+pub type Lines = BTreeMap<ObjectPath, Line>;
+
+/// The lines that `wants` picks; it sees every raw line that is no comment, without its newline. A line that is
+/// picked and cannot be parsed is an error that names it.
+pub fn scan(view: &View<'_>, mut wants: impl FnMut(&[u8]) -> bool) -> Result<Lines, DatabaseError> {
+    let path = places::contents();
+    let Some(file) = view.open(&path)? else { return Ok(Lines::new()) };
+    pick(BufReader::with_capacity(1 << 18, file), &mut wants)
+        .map_err(|reason| DatabaseError::Contents { path: view.root().show(&path), reason })
+}
+
+fn pick(from: BufReader<impl Read>, wants: &mut impl FnMut(&[u8]) -> bool) -> Result<Lines, ContentsError> {
+    let mut reader = Reader::new(from);
+    let mut lines = Lines::new();
+    loop {
+        let number = reader.line() + 1;
+        let Some(raw) = reader.next_line()? else { return Ok(lines) };
+        if is_comment(raw) || !wants(raw) {
+            continue;
+        }
+        let line = Line::parse(raw).map_err(|error| ContentsError::Line { line: number, error })?;
+        match lines.get_mut(&line.path) {
+            Some(known) => known.adopt_owners(line),
+            None => drop(lines.insert(line.path.clone(), line)),
+        }
+    }
+}
+
+/// The lines of all objects that `package` owns, alone or with others.
+pub fn lines_of_package(view: &View<'_>, package: &PkgInst) -> Result<Lines, DatabaseError> {
+    let name = package.as_str().as_bytes();
+    let mut lines =
+        scan(view, |raw| raw.split(|&b| b == b' ' || b == b'\t').any(|field| names(field, name)))?;
+    lines.retain(|_, line| line.is_owned_by(package));
+    Ok(lines)
+}
+
+/// Whether a field may be the owner `name`: `[status]name[\][:class]`.
+fn names(field: &[u8], name: &[u8]) -> bool {
+    let is_owner = |field: &[u8]| match field.strip_prefix(name) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"\\") || rest.starts_with(b":"),
+        None => false,
+    };
+    is_owner(field) || field.split_first().is_some_and(|(_, rest)| is_owner(rest))
+}
+
+/// The lines of `paths`, and every hard-link line that leads to one of them, also over other links.
+pub fn lines_of_paths(view: &View<'_>, paths: &BTreeSet<ObjectPath>) -> Result<Lines, DatabaseError> {
+    let wanted: HashSet<&[u8]> = paths.iter().map(ObjectPath::as_bytes).collect();
+    let mut links = Vec::new();
+    let mut found = scan(view, |raw| {
+        links.extend(link(raw));
+        wanted.contains(key_of(raw).as_ref())
+    })?;
+    let names = links_to(&links, paths);
+    if names.iter().any(|name| !found.contains_key(name)) {
+        let wanted: HashSet<&[u8]> = names.iter().map(ObjectPath::as_bytes).collect();
+        found.append(&mut scan(view, |raw| wanted.contains(key_of(raw).as_ref()))?);
+    }
+    Ok(found)
+}
+
+/// The lines of everything below these directories.
+pub fn lines_below(view: &View<'_>, directories: &[ObjectPath]) -> Result<Lines, DatabaseError> {
+    let is_below = |path: &[u8]| {
+        directories.iter().any(|directory| {
+            let inside = path.strip_prefix(directory.as_bytes());
+            inside.is_some_and(|inside| inside.starts_with(b"/"))
+        })
+    };
+    scan(view, |raw| is_below(&key_of(raw)))
+}
+
+/// The hard-link names, of these pairs of name and source, that lead to one of `paths`.
+fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
+    let mut names_of: BTreeMap<&ObjectPath, Vec<&ObjectPath>> = BTreeMap::new();
+    for (name, source) in links {
+        names_of.entry(source).or_default().push(name);
+    }
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&ObjectPath> = paths.iter().collect();
+    while let Some(source) = open.pop() {
+        for &name in names_of.get(source).into_iter().flatten() {
+            if found.insert(name.clone()) {
+                open.push(name);
+            }
+        }
+    }
+    found
+}
+
+/// Name and source of a hard-link line; none for every other line. Looks at no more than the first three fields.
+fn link(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
+    let mut fields = raw.split(|&b| b == b' ' || b == b'\t').filter(|field| !field.is_empty());
+    let first = fields.next()?;
+    let equals = first.iter().position(|&b| b == b'=')?;
+    let is_volume = |field: &&[u8]| field.iter().all(u8::is_ascii_digit);
+    let ftype = fields.find(|field| !is_volume(field))?;
+    if *ftype != [Ftype::Link.letter()] {
+        return None;
+    }
+    let (name, target) = (first.get(..equals)?, first.get(equals + 1..)?);
+    let name = ObjectPath::new(&unescape(name)).ok()?;
+    let source = name.link_source(&unescape(target)).ok()?;
+    Some((name, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::root::Root;
+
+    const CONTENTS: &str = "\
+/opt d none 0755 root root X Y
+/opt/a f none 0755 root root 6 542 1577836800 X
+/opt/a=odd\\040name s none Z
+/opt/b=a l none +X Y:cfg
+/opt/c=../opt/./b 1 l none Y\\
+/opt/d=a s none X
+/opt/e f none broken
+/opt/with\\040blank e cfg 0644 root root ? ? ? Y
+# Last modified by pkgadd for X package
+# Fri Nov 20 06:37:39 2026
+";
+
+    fn root(contents: Option<&str>) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        if let Some(text) = contents {
+            fs::write(dir.path().join("var/sadm/install/contents"), text).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn paths(of: &[&str]) -> BTreeSet<ObjectPath> {
+        of.iter().map(|path| ObjectPath::new(path.as_bytes()).unwrap()).collect()
+    }
+
+    fn found(lines: &Lines) -> Vec<String> {
+        lines.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_path_brings_the_links_that_lead_to_it_and_no_other_line_is_parsed() {
+        let (_dir, root) = root(Some(CONTENTS));
+        let view = View::live(&root);
+        let lines = lines_of_paths(&view, &paths(&["/opt/a", "/opt/with blank", "/none"])).unwrap();
+        assert_eq!(found(&lines), ["/opt/a", "/opt/b", "/opt/c", "/opt/with blank"]);
+        let owners = &lines[&ObjectPath::new(b"/opt/a").unwrap()].owners;
+        assert_eq!(owners.iter().map(|o| o.package.as_str()).collect::<Vec<_>>(), ["X", "Z"]);
+        let directory = lines_of_paths(&view, &paths(&["/opt"])).unwrap();
+        assert_eq!(found(&directory), ["/opt"]);
+    }
+
+    #[test]
+    fn the_lines_below_a_directory_are_not_those_of_its_namesakes() {
+        let contents = "/opt/a d none 0755 root root X\n/opt/a/c=d s none X\n/opt/ab=x s none X\n";
+        let (_dir, root) = root(Some(contents));
+        let directories: Vec<_> = paths(&["/opt/a", "/var"]).into_iter().collect();
+        assert_eq!(found(&lines_below(&View::live(&root), &directories).unwrap()), ["/opt/a/c"]);
+    }
+
+    #[test]
+    fn a_wanted_line_that_cannot_be_parsed_is_named() {
+        let (dir, root) = root(Some(CONTENTS));
+        let error = lines_of_paths(&View::live(&root), &paths(&["/opt/e"])).unwrap_err().to_string();
+        let path = dir.path().join("var/sadm/install/contents");
+        assert!(error.starts_with(&format!("{}: line 7: ", path.display())), "{error}");
+    }
+
+    #[test]
+    fn the_lines_of_a_package_are_found_whatever_marks_its_name_has() {
+        let (_dir, root) = root(Some(&CONTENTS.replace("/opt/e f none broken\n", "")));
+        let of =
+            |name: &str| found(&lines_of_package(&View::live(&root), &PkgInst::new(name).unwrap()).unwrap());
+        assert_eq!(of("X"), ["/opt", "/opt/a", "/opt/b", "/opt/d"]);
+        assert_eq!(of("Y"), ["/opt", "/opt/b", "/opt/c", "/opt/with blank"]);
+        assert_eq!(of("root"), [""; 0], "a user is no owner");
+    }
+
+    #[test]
+    fn a_root_without_contents_has_no_lines() {
+        let (_dir, root) = root(None);
+        assert!(lines_of_paths(&View::live(&root), &paths(&["/opt"])).unwrap().is_empty());
+    }
+}

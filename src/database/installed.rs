@@ -1,0 +1,245 @@
+//! What is installed in a root: packages, their parameters, their save directories, the patches applied to them.
+//!
+//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance; anything
+//! else there (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
+//! patches is the truth about them; README files and logs are not looked at.
+
+use std::collections::BTreeMap;
+
+use super::{DatabaseError, View, places};
+use crate::format::params::{LARGEST_FILE, ParamFile};
+use crate::package::{Installed, ObjectPath, Params, PkgInst, RecordFile, Save};
+use crate::patch::{Applied, AppliedPatches};
+use crate::root::FileType;
+
+/// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
+const LARGEST_RECORD: u64 = 64 << 20;
+
+/// The largest `remote` or `obsoleted_by`, in bytes: 64 KiB, and 16 MiB.
+const LARGEST_REMOTE: u64 = 64 << 10;
+const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
+
+/// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
+pub(super) const ARCHIVE_NAMES: [&str; 6] =
+    ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
+
+/// The spooled copy of a package in its `save` directory: no save directory of a patch.
+const SPOOL: &[u8] = b"pspool";
+
+/// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
+pub fn has_database(view: &View<'_>) -> Result<bool, DatabaseError> {
+    Ok(view.list(&places::packages())?.is_some())
+}
+
+/// The packages installed, in the order of their names.
+pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
+    let mut packages = Vec::new();
+    for name in view.list(&places::packages())?.unwrap_or_default() {
+        let inst = std::str::from_utf8(&name).ok().and_then(|name| PkgInst::new(name).ok());
+        let Some(inst) = inst else { continue };
+        let pkginfo = view.look(&places::pkginfo(&inst))?;
+        if pkginfo.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            packages.push(inst);
+        }
+    }
+    Ok(packages)
+}
+
+/// The parameters of a package; none where it is not installed.
+pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let path = places::pkginfo(package);
+    let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
+    let file = ParamFile::parse(&text)
+        .map_err(|reason| DatabaseError::Params { path: view.root().show(&path), reason })?;
+    Ok(Some(file.params()))
+}
+
+/// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
+pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+    let Some(params) = params(view, package)? else { return Ok(None) };
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    let partial = names.iter().any(|name| name == b"!I-Lock!" || name == b"!R-Lock!");
+    Ok(Some(Installed { params, partial, saves: saves(view, package)?, records: BTreeMap::new() }))
+}
+
+/// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
+/// scripts (`build`, `sed`) are among them; their names are no patch ids.
+fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let directory = places::save(package);
+    let mut saves = BTreeMap::new();
+    for name in view.list(&directory)?.unwrap_or_default() {
+        let (Ok(at), Ok(id)) = (directory.join(&name), std::str::from_utf8(&name)) else { continue };
+        let seen = view.look(&at)?;
+        if name != SPOOL && seen.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            saves.insert(id.to_owned(), save(view, &at)?);
+        }
+    }
+    Ok(saves)
+}
+
+fn save(view: &View<'_>, directory: &ObjectPath) -> Result<Save, DatabaseError> {
+    let mut save = Save::default();
+    let names = view.list(directory)?.unwrap_or_default();
+    let has = |name: &str| names.iter().any(|n| n == name.as_bytes());
+    let read = |name: &str, limit| match directory.join(name.as_bytes()) {
+        Ok(path) if has(name) => view.read(&path, limit),
+        _ => Ok(None),
+    };
+    save.remote = read("remote", LARGEST_REMOTE)?;
+    save.obsoleted_by = read("obsoleted_by", LARGEST_OBSOLETED_BY)?;
+    for name in ARCHIVE_NAMES.into_iter().filter(|name| has(name)) {
+        let seen = directory.join(name.as_bytes()).ok().map(|path| view.look(&path)).transpose()?.flatten();
+        if let Some(seen) = seen.filter(|seen| seen.file_type == FileType::Regular) {
+            save.archive = Some(name.to_owned());
+            save.size = seen.size;
+            break;
+        }
+    }
+    Ok(save)
+}
+
+/// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install` and
+/// `save/pspool`, by name in that directory. Only regular files are records.
+pub fn records(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, DatabaseError> {
+    let directory = places::package(package);
+    let mut records = BTreeMap::new();
+    let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
+    while let Some(name) = open.pop() {
+        // A name that is too deep for a path cannot have been made by a package tool.
+        let Ok(path) = directory.join(&name) else { continue };
+        let Some(seen) = view.look(&path)? else { continue };
+        match seen.file_type {
+            FileType::Directory => {
+                for inner in view.list(&path)?.unwrap_or_default() {
+                    open.push([&name[..], b"/", &inner].concat());
+                }
+            }
+            FileType::Regular => {
+                if let Some(bytes) = view.read(&path, LARGEST_RECORD)? {
+                    records.insert(name, RecordFile { bytes, mode: seen.mode, mtime: seen.mtime });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(records)
+}
+
+/// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
+pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
+    let mut all = Vec::new();
+    for package in packages(view)? {
+        if let Some(params) = params(view, &package)? {
+            all.push(Applied::from_params(&package, &params, separator)?);
+        }
+    }
+    Ok(AppliedPatches::new(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::patch::PatchId;
+    use crate::root::Root;
+
+    /// A root with these files.
+    fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn inst(name: &str) -> PkgInst {
+        PkgInst::new(name).unwrap()
+    }
+
+    #[test]
+    fn packages_are_directories_with_a_pkginfo_and_a_name_that_is_one() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/SUNWcsr/pkginfo", "PKG=SUNWcsr\n"),
+            ("var/sadm/pkg/ACMEweb.2/pkginfo", "PKG=ACMEweb\n"),
+            ("var/sadm/pkg/.save.SUNWcsr/pkginfo", "PKG=SUNWcsr\n"),
+            ("var/sadm/pkg/gone/save/x", ""),
+            ("var/sadm/pkg/install/pkginfo", "PKG=install\n"),
+            ("var/sadm/pkg/stray", "text"),
+        ]);
+        let view = View::live(&root);
+        assert_eq!(packages(&view).unwrap(), [inst("ACMEweb.2"), inst("SUNWcsr")]);
+        assert!(installed(&view, &inst("gone")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_root_without_database_is_told_from_one_with_an_empty_one() {
+        let (dir, root) = root(&[]);
+        assert!(!has_database(&View::live(&root)).unwrap());
+        fs::create_dir_all(dir.path().join("var/sadm/pkg")).unwrap();
+        assert!(has_database(&View::live(&root)).unwrap());
+        assert_eq!(packages(&View::live(&root)).unwrap(), []);
+    }
+
+    #[test]
+    fn a_pkginfo_that_cannot_be_read_is_named_with_its_line() {
+        let (dir, root) = root(&[("var/sadm/pkg/X/pkginfo", "PKG=X\nNAME=\"open\n")]);
+        let error = installed(&View::live(&root), &inst("X")).unwrap_err().to_string();
+        let path = dir.path().join("var/sadm/pkg/X/pkginfo");
+        let expected = "line 2: parsing error in parameter file: the quote that opens NAME is not closed";
+        assert_eq!(error, format!("{}: {expected}", path.display()));
+    }
+
+    #[test]
+    fn save_directories_tell_where_the_archive_is_and_what_obsoletes_the_patch() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/!I-Lock!", ""),
+            ("var/sadm/pkg/X/save/100-01/obsolete.Z", "12345"),
+            ("var/sadm/pkg/X/save/100-01/obsoleted_by", "100-02\n"),
+            ("var/sadm/pkg/X/save/100-02/undo.gz", "123"),
+            ("var/sadm/pkg/X/save/100-02/undo.sha256", "…"),
+            ("var/sadm/pkg/X/save/200-01/remote", "# Backout\n"),
+            ("var/sadm/pkg/X/save/pspool/X/pkginfo", "PKG=X\n"),
+        ]);
+        let found = installed(&View::live(&root), &inst("X")).unwrap().unwrap();
+        assert!(found.partial);
+        let archive = |name: &str, size| Save { archive: Some(name.to_owned()), size, ..Save::default() };
+        let obsolete = Save { obsoleted_by: Some(b"100-02\n".to_vec()), ..archive("obsolete.Z", 5) };
+        let remote = Save { remote: Some(b"# Backout\n".to_vec()), ..Save::default() };
+        let expected = [("100-01", obsolete), ("100-02", archive("undo.gz", 3)), ("200-01", remote)];
+        assert_eq!(found.saves, expected.map(|(id, save)| (id.to_owned(), save)).into());
+    }
+
+    #[test]
+    fn records_are_pkginfo_the_scripts_and_the_spooled_copy() {
+        let (dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/install/preremove", "exit 0\n"),
+            ("var/sadm/pkg/X/save/pspool/X/install/depend", "P Y\n"),
+            ("var/sadm/pkg/X/save/100-01/undo.gz", "…"),
+        ]);
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("var/sadm/pkg/X/install/link")).unwrap();
+        let found = records(&View::live(&root), &inst("X")).unwrap();
+        let names: Vec<_> = found.keys().map(|name| std::str::from_utf8(name).unwrap()).collect();
+        assert_eq!(names, ["install/preremove", "pkginfo", "save/pspool/X/install/depend"]);
+        assert_eq!(found[&b"install/preremove"[..]].bytes, b"exit 0\n");
+    }
+
+    #[test]
+    fn applied_patches_are_those_of_all_packages_together() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_OBSOLETES=100-01@1\n"),
+            ("var/sadm/pkg/Y/pkginfo", "PKG=Y\nPATCHLIST=200-01\n"),
+        ]);
+        let patches = applied(&View::live(&root), "-").unwrap();
+        let both = patches.get(&PatchId::new("200-01").unwrap()).unwrap();
+        assert_eq!(both.packages, [inst("X"), inst("Y")]);
+        assert!(!patches.is_effective(&PatchId::new("100-01").unwrap()));
+        let error = applied(&View::live(&root), "_").unwrap_err().to_string();
+        assert!(error.starts_with("package X: PATCHLIST: "), "{error}");
+    }
+}

@@ -1,0 +1,48 @@
+//! Where the records of a root are: the paths of `var/sadm` that SVR4 tools share, and our own beside them.
+
+use crate::package::{ObjectPath, PkgInst};
+
+/// A path that is known to be one.
+fn fixed(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
+}
+
+/// The directory of our own files: journal, stages, history.
+pub fn own_directory() -> ObjectPath {
+    fixed("/var/sadm/patchadm")
+}
+
+/// One line for each run.
+pub fn history() -> ObjectPath {
+    fixed("/var/sadm/patchadm/history")
+}
+
+/// contents(4): one line for each object.
+pub fn contents() -> ObjectPath {
+    fixed("/var/sadm/install/contents")
+}
+
+/// The directory with a directory for each installed package.
+pub fn packages() -> ObjectPath {
+    fixed("/var/sadm/pkg")
+}
+
+/// The directory of a package.
+pub fn package(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("/var/sadm/pkg/{package}"))
+}
+
+/// The installed parameters of a package.
+pub fn pkginfo(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("/var/sadm/pkg/{package}/pkginfo"))
+}
+
+/// The directory with a save directory for each patch of a package.
+pub fn save(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("/var/sadm/pkg/{package}/save"))
+}
+
+/// The policy of the root.
+pub fn policy() -> ObjectPath {
+    fixed("/etc/patchadm/policy")
+}

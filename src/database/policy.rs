@@ -1,0 +1,212 @@
+//! The policy of a root, `etc/patchadm/policy` (patchadm-policy(5)), in the syntax of an admin file.
+//!
+//! Every setting is optional and an empty value sets nothing; of a name that comes twice the first line counts, as
+//! in every file of this syntax. A name or value that is not known is an error with its line: a misspelt policy
+//! would otherwise be no policy.
+
+use std::path::PathBuf;
+
+use regex::Regex;
+
+use super::places;
+use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use crate::package::{Edited, Policy, UndoFormat};
+use crate::patch::PatchId;
+use crate::root::{Root, RootError};
+
+/// Names that belong to the file and that this version does not carry out.
+const NOT_YET: [&str; 4] = ["signature", "keys", "scripts", "script_timeout"];
+
+/// Why a policy does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// It is no parameter file.
+    #[error("{path}: {reason}")]
+    Syntax {
+        /// Its path.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ParamsError,
+    },
+    /// A setting is not known, not supported, or has an impossible value.
+    #[error("{path}, line {line}: {name}: {reason}")]
+    Setting {
+        /// The path of the file.
+        path: String,
+        /// The line of the setting; the first is 1.
+        line: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The policy of a root; the defaults where it has none.
+pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
+    let path = places::policy();
+    match root.read(&path, LARGEST_FILE as u64)? {
+        Some(text) => parse(&text, &root.show(&path)),
+        None => Ok(Policy::default()),
+    }
+}
+
+/// Reads the text of a policy; `path` is what errors call it.
+pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
+    let file =
+        ParamFile::parse(text).map_err(|reason| PolicyError::Syntax { path: path.to_owned(), reason })?;
+    let params = file.params();
+    let mut policy = Policy::default();
+    let mut seen = Vec::new();
+    for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
+        value.and_then(|value| set(&mut policy, name, value)).map_err(|reason| PolicyError::Setting {
+            path: path.to_owned(),
+            line: line_of(text, name),
+            name: name.escape_debug().to_string(),
+            reason,
+        })?;
+    }
+    Ok(policy)
+}
+
+fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "restricted" => policy.restricted = Regex::new(value).map_err(|error| regex_reason(&error))?,
+        "separator" => policy.separator = separator(value)?,
+        "undo_format" => {
+            let formats =
+                [("gz", UndoFormat::Gzip), ("Z", UndoFormat::Compress), ("none", UndoFormat::Plain)];
+            policy.undo_format = word(value, &formats)?;
+        }
+        "undo_dir" if value.starts_with('/') => policy.undo_dir = Some(PathBuf::from(value)),
+        "undo_dir" => return Err(format!("<{value}> is not an absolute path")),
+        "edited" => {
+            let words = [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
+            policy.edited = word(value, &words)?;
+        }
+        "wait" => policy.wait = value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))?,
+        "exclude" => {
+            let ids = value.split([',', ' ', '\t', '\n']).filter(|id| !id.is_empty());
+            policy.exclude = ids.map(str::to_owned).collect();
+        }
+        name if NOT_YET.contains(&name) => return Err("this setting is not supported yet".to_owned()),
+        _ => return Err("no such setting".to_owned()),
+    }
+    Ok(())
+}
+
+/// The meaning of a word, or an error that names all words.
+fn word<T: Copy>(value: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("<{value}> is none of {}", words.join(", "))
+    })
+}
+
+/// A separator with which patch ids can be written.
+fn separator(value: &str) -> Result<String, String> {
+    match PatchId::parse(&format!("1{value}1"), value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(error) => Err(error.reason.to_owned()),
+    }
+}
+
+/// What is wrong with a pattern, without the picture of it that takes several lines.
+fn regex_reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    format!("not a regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
+}
+
+/// The line on which `name` is set first, passing over continued lines.
+fn line_of(text: &[u8], name: &str) -> usize {
+    let mut continued = false;
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let rest = line.strip_prefix(name.as_bytes()).filter(|_| !continued);
+        if rest.is_some_and(|rest| rest.starts_with(b"=") || rest.starts_with(b":")) {
+            return at + 1;
+        }
+        continued = line.ends_with(b"\\");
+    }
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Policy, String> {
+        parse(text.as_bytes(), "/etc/patchadm/policy").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_full_policy_sets_everything() {
+        let text = "# ours\nrestricted=^R\nseparator=_\nundo_format=Z\nundo_dir=/net/undo\nedited=keep\n\
+            wait=30\nexclude=100_01,101_02 IDR3_1\n";
+        let policy = read(text).unwrap();
+        assert!(policy.is_restricted("R100") && !policy.is_restricted("IDR148363"));
+        assert_eq!(policy.separator, "_");
+        assert_eq!(policy.undo_format, UndoFormat::Compress);
+        assert_eq!(policy.undo_dir, Some(PathBuf::from("/net/undo")));
+        assert_eq!((policy.edited, policy.wait), (Edited::Keep, 30));
+        assert_eq!(policy.exclude, ["100_01", "101_02", "IDR3_1"]);
+    }
+
+    #[test]
+    fn what_is_absent_or_empty_has_its_default() {
+        let policy = read("restricted=\nundo_dir=\nwait=\n").unwrap();
+        assert!(policy.is_restricted("IDR148363"));
+        assert_eq!((policy.undo_dir, policy.wait, policy.separator.as_str()), (None, 0, "-"));
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(of_root(&root).unwrap().edited, Edited::Stop);
+    }
+
+    #[test]
+    fn of_a_name_that_comes_twice_the_first_line_counts() {
+        assert_eq!(read("edited=keep\nedited=replace\n").unwrap().edited, Edited::Keep);
+    }
+
+    #[test]
+    fn errors_name_the_file_the_line_and_the_setting() {
+        for (text, expected) in [
+            ("wait=1\nedit=stop\n", "line 2: edit: no such setting"),
+            (
+                "exclude=1-1 \\\nedited=2-1\nedited=no\n",
+                "line 3: edited: <no> is none of stop, replace, keep",
+            ),
+            ("restricted=^(T\n", "line 1: restricted: not a regular expression: unclosed group"),
+            ("\n\nundo_dir=undo\n", "line 3: undo_dir: <undo> is not an absolute path"),
+            ("undo_format=zst\n", "line 1: undo_format: <zst> is none of gz, Z, none"),
+            ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
+            ("signature=require\n", "line 1: signature: this setting is not supported yet"),
+            (
+                "separator=/\n",
+                "line 1: separator: the separator may only have letters, `_`, `.`, `+` and `-`",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err(), format!("/etc/patchadm/policy, {expected}"), "{text:?}");
+        }
+        let error = read("wait=1\nedited=\"stop\n").unwrap_err();
+        assert!(error.starts_with("/etc/patchadm/policy: line 2: parsing error"), "{error}");
+    }
+
+    #[test]
+    fn the_policy_of_a_root_is_read_inside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/patchadm")).unwrap();
+        std::fs::write(dir.path().join("etc/patchadm/policy"), "separator=_\nbogus=1\n").unwrap();
+        let error = of_root(&Root::open(dir.path()).unwrap()).unwrap_err().to_string();
+        let path = dir.path().join("etc/patchadm/policy");
+        assert_eq!(error, format!("{}, line 2: bogus: no such setting", path.display()));
+    }
+}

@@ -1,0 +1,265 @@
+//! The survey: everything of a root that a plan needs to know, read into one [`Inventory`].
+//!
+//! The caller says what a change is about ([`Concern`]); the survey adds what that brings with it: the directories
+//! above each path, where symbolic links among them lead, the other names of hard-linked files, files kept beside a
+//! path by earlier runs, what is below a directory that would become something else. Every regular file among them
+//! is read once, for its digest. Meant for the holder of the lock: the live objects are no part of a view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::contents::{Lines, lines_below, lines_of_paths};
+use super::{DatabaseError, View, installed, marker};
+use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, PkgInst};
+use crate::root::{Dir, Resolver, Root, accounts_of};
+
+mod file_systems;
+mod patches;
+
+use file_systems::FileSystems;
+
+/// What a change is about.
+#[derive(Clone, Debug, Default)]
+pub struct Concern {
+    /// The paths that may change: objects that are delivered or deleted, and the sources of delivered hard links.
+    pub paths: BTreeSet<ObjectPath>,
+    /// Those of them that will not be directories when the change is done. Where one is a directory now, everything
+    /// below it is surveyed, recorded or not.
+    pub not_directories: BTreeSet<ObjectPath>,
+    /// The packages whose records may change.
+    pub packages: BTreeSet<PkgInst>,
+}
+
+/// What a survey needs beside the root.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
+    pub host: &'a Root,
+    /// What stands between base and revision of a patch id.
+    pub separator: &'a str,
+    /// The marker that the root gets if it has no journal yet: 16 random hexadecimal digits.
+    pub new_marker: &'a str,
+    /// Where undo archives are that are no longer where their `remote` points (`patchrm -B`).
+    pub moved_to: Option<&'a Path>,
+}
+
+/// Reads what a plan for `concern` needs to know.
+pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
+    let root = view.root();
+    let mut inventory = Inventory {
+        marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
+        accounts: accounts_of(root, setting.host)?,
+        privileged: root.is_privileged(),
+        caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        ..Inventory::default()
+    };
+    for package in installed::packages(view)? {
+        let Some(mut installed) = installed::installed(view, &package)? else { continue };
+        if concern.packages.contains(&package) {
+            installed.records = installed::records(view, &package)?;
+        }
+        inventory.packages.insert(package, installed);
+    }
+    let mut walk = Walk::new(root, concern, inventory);
+    walk.lines(view)?;
+    walk.objects()?;
+    let trees = walk.trees.clone();
+    let mut inventory = walk.finish()?;
+    if !trees.is_empty() {
+        inventory.lines.extend(lines_below(view, &trees)?);
+    }
+    mark_swap_files(root, &mut inventory)?;
+    patches::read(view, concern, setting, &mut inventory)?;
+    Ok(inventory)
+}
+
+/// Marks the paths whose live bytes are exactly those that are delivered now.
+pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
+    for (path, digest) in delivered {
+        let live = inventory.live.get(&path).map(|live| &live.kind);
+        if matches!(live, Some(LiveKind::Regular { sha256, .. }) if *sha256 == digest) {
+            inventory.identical.insert(path);
+        }
+    }
+}
+
+/// The part of a survey that looks at objects: from path to path, directory by directory.
+struct Walk<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    concern: &'a Concern,
+    inventory: Inventory,
+    file_systems: FileSystems<'a>,
+    /// Paths that are still to be looked at.
+    open: BTreeSet<ObjectPath>,
+    /// Directories that everything below is surveyed of.
+    trees: Vec<ObjectPath>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(root: &'a Root, concern: &'a Concern, inventory: Inventory) -> Self {
+        let mut walk = Self {
+            root,
+            resolver: root.resolver(),
+            concern,
+            inventory,
+            file_systems: FileSystems::new(root),
+            open: BTreeSet::new(),
+            trees: Vec::new(),
+        };
+        concern.paths.iter().chain(&concern.not_directories).for_each(|path| walk.add(path));
+        walk
+    }
+
+    /// Adds a path with the directories above it.
+    fn add(&mut self, path: &ObjectPath) {
+        for path in std::iter::once(path.clone()).chain(path.ancestors()) {
+            if !self.inventory.physical.contains_key(&path) {
+                self.open.insert(path);
+            }
+        }
+    }
+
+    /// The lines of the paths, and of the other names of their files, which become paths of the survey too.
+    fn lines(&mut self, view: &View<'_>) -> Result<(), DatabaseError> {
+        let mut lines = lines_of_paths(view, &self.open)?;
+        let known = self.open.clone();
+        for path in lines.keys().chain(&link_sources(&lines)) {
+            self.add(path);
+        }
+        let new: BTreeSet<_> = self.open.difference(&known).cloned().collect();
+        if !new.is_empty() {
+            lines.extend(lines_of_paths(view, &new)?);
+        }
+        self.inventory.lines = lines;
+        Ok(())
+    }
+
+    /// Looks at all paths, and at those that they bring with them.
+    fn objects(&mut self) -> Result<(), DatabaseError> {
+        while !self.open.is_empty() {
+            let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
+            for path in std::mem::take(&mut self.open) {
+                let physical = self.resolver.locate(&path)?;
+                // A link among the parents may lead to directories that no path names.
+                self.add(&physical);
+                self.inventory.physical.insert(path.clone(), physical.clone());
+                let (directory, name) = match physical.parent() {
+                    Some(parent) => (parent, physical.name().to_vec()),
+                    None => (physical, b".".to_vec()),
+                };
+                by_directory.entry(directory).or_default().push((path, name));
+            }
+            self.open.retain(|path| !self.inventory.physical.contains_key(path));
+            for (directory, paths) in by_directory {
+                self.directory(&directory, &paths)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at paths that are in one directory.
+    fn directory(
+        &mut self,
+        physical: &ObjectPath,
+        paths: &[(ObjectPath, Vec<u8>)],
+    ) -> Result<(), DatabaseError> {
+        let file_system = self.file_systems.of(physical)?;
+        self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
+        let Some(dir) = self.root.dir_if_there(physical)? else { return Ok(()) };
+        for (path, name) in paths {
+            if let Some(live) = dir.live(name)? {
+                self.below(path, &live, &dir, name)?;
+                self.inventory.live.insert(path.clone(), live);
+            }
+        }
+        self.beside(&dir, paths)
+    }
+
+    /// Adds what is in a directory that is to become something else.
+    fn below(&mut self, path: &ObjectPath, live: &Live, dir: &Dir, name: &[u8]) -> Result<(), DatabaseError> {
+        let goes =
+            self.concern.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
+        if !goes || !live.is_directory() {
+            return Ok(());
+        }
+        for inner in dir.dir(name)?.names()? {
+            if let Ok(inner) = path.join(&inner) {
+                self.add(&inner);
+            }
+        }
+        self.trees.push(path.clone());
+        Ok(())
+    }
+
+    /// Adds what runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`: these names are taken.
+    fn beside(&mut self, dir: &Dir, paths: &[(ObjectPath, Vec<u8>)]) -> Result<(), DatabaseError> {
+        let concerned: BTreeMap<&[u8], &ObjectPath> = paths
+            .iter()
+            .filter(|(path, _)| self.concern.paths.contains(path))
+            .map(|(path, name)| (name.as_slice(), path))
+            .collect();
+        if concerned.is_empty() {
+            return Ok(());
+        }
+        for name in dir.names()? {
+            let Some(path) = kept_name(&name).and_then(|name| concerned.get(name)) else { continue };
+            if let Some(kept) = path.parent().and_then(|parent| parent.join(&name).ok()) {
+                self.add(&kept);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Inventory, DatabaseError> {
+        let records = self.resolver.locate_dir(&super::places::packages())?;
+        self.inventory.records_on = self.file_systems.of(&records)?;
+        self.inventory.file_systems = self.file_systems.into_list();
+        Ok(self.inventory)
+    }
+}
+
+/// The name of the file that a run kept under this one.
+fn kept_name(name: &[u8]) -> Option<&[u8]> {
+    [&b".edited-"[..], b".patch-"]
+        .iter()
+        .filter_map(|infix| name.windows(infix.len()).position(|window| window == *infix))
+        .min()
+        .and_then(|at| name.get(..at))
+}
+
+/// The files that recorded hard links name.
+fn link_sources(lines: &Lines) -> BTreeSet<ObjectPath> {
+    lines
+        .values()
+        .filter(|line| line.object.ftype == Ftype::Link)
+        .filter_map(|line| line.path.link_source(line.object.target.as_deref()?).ok())
+        .collect()
+}
+
+/// A file that the running system swaps to cannot be renamed over.
+fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
+    /// The kernel's table is short.
+    const LARGEST: u64 = 1 << 20;
+    if !root.is_system() {
+        return Ok(());
+    }
+    let Ok(path) = ObjectPath::new(b"/proc/swaps") else { return Ok(()) };
+    let swaps = swap_files(&root.read(&path, LARGEST)?.unwrap_or_default());
+    for (path, live) in &mut inventory.live {
+        if inventory.physical.get(path).is_some_and(|physical| swaps.contains(physical)) {
+            live.obstacle = Some("is a swap file");
+        }
+    }
+    Ok(())
+}
+
+/// The paths in the text of `/proc/swaps`.
+fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
+    let paths =
+        text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
+    paths.filter_map(|path| ObjectPath::new(&crate::package::unescape(path)).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests;

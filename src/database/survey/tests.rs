@@ -1,0 +1,248 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
+use crate::format::checksum;
+
+fn at(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap()
+}
+
+fn set(paths: &[&str]) -> BTreeSet<ObjectPath> {
+    paths.iter().map(|path| at(path)).collect()
+}
+
+fn inst() -> PkgInst {
+    PkgInst::new("X").unwrap()
+}
+
+fn shown<'a>(paths: impl IntoIterator<Item = &'a ObjectPath>) -> Vec<String> {
+    paths.into_iter().map(ToString::to_string).collect()
+}
+
+/// The time at which everything was installed.
+const INSTALLED: u64 = 1_577_836_800;
+
+/// A root with package X.
+struct Scene {
+    dir: TempDir,
+    root: Root,
+    contents: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let scene = Self { dir, root, contents: String::new() };
+        scene.write("/var/sadm/pkg/X/pkginfo", b"PKG=X\n");
+        scene.write("/etc/passwd", b"adm:x:3:4::\n");
+        scene
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.dir.path().join(&path[1..]);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn record(&mut self, line: &str) {
+        self.contents += line;
+        self.contents += "\n";
+        self.write("/var/sadm/install/contents", self.contents.as_bytes());
+    }
+
+    /// A file as it was installed: its bytes, its time, its line.
+    fn install(&mut self, path: &str, bytes: &[u8]) {
+        self.write(path, bytes);
+        self.touch(path, INSTALLED);
+        let (size, sum) = (bytes.len(), checksum::sum(bytes));
+        self.record(&format!("{path} f none 0644 root root {size} {sum} {INSTALLED} X"));
+    }
+
+    fn touch(&self, path: &str, seconds: u64) {
+        let file = fs::File::options().write(true).open(self.dir.path().join(&path[1..])).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    }
+
+    /// Records these patches as applied, with their archives.
+    fn patch(&self, patches: &[(&str, &[Replaced<'_>])]) {
+        let ids: Vec<&str> = patches.iter().map(|(id, _)| *id).collect();
+        self.write("/var/sadm/pkg/X/pkginfo", format!("PKG=X\nPATCHLIST={}\n", ids.join(" ")).as_bytes());
+        for (id, objects) in patches {
+            self.write(&format!("/var/sadm/pkg/X/save/{id}/undo.gz"), &undo(id, objects));
+        }
+    }
+
+    fn survey(&self, concern: &Concern) -> Inventory {
+        let setting = Setting { host: &self.root, separator: "-", new_marker: MARKER, moved_to: None };
+        survey(&View::live(&self.root), concern, &setting).unwrap()
+    }
+
+    fn survey_paths(&self, paths: &[&str]) -> Inventory {
+        self.survey(&Concern { paths: set(paths), ..Concern::default() })
+    }
+}
+
+#[test]
+fn a_path_brings_the_directories_above_it_and_what_is_not_there_is_absent() {
+    let mut scene = Scene::new();
+    scene.install("/opt/bin/a", b"hello\n");
+    scene.record("/opt/bin/unrelated f none garbage");
+    let inventory = scene.survey(&Concern {
+        paths: set(&["/opt/bin/a", "/opt/new/b"]),
+        packages: [inst()].into(),
+        ..Concern::default()
+    });
+    assert_eq!(shown(inventory.live.keys()), ["/", "/opt", "/opt/bin", "/opt/bin/a"]);
+    assert_eq!(
+        shown(inventory.physical.keys()),
+        ["/", "/opt", "/opt/bin", "/opt/bin/a", "/opt/new", "/opt/new/b"]
+    );
+    assert_eq!(shown(inventory.lines.keys()), ["/opt/bin/a"]);
+    let LiveKind::Regular { size: 6, sha256, cksum: 542 } = inventory.live[&at("/opt/bin/a")].kind else {
+        panic!()
+    };
+    assert_eq!(sha256, digest(b"hello\n"));
+    assert_eq!(inventory.marker, MARKER);
+    assert_eq!(inventory.accounts.uid("adm"), Some(3));
+    assert_eq!(inventory.packages[&inst()].records.keys().collect::<Vec<_>>(), [b"pkginfo"]);
+}
+
+#[test]
+fn every_path_is_on_a_file_system_also_one_that_is_not_there_yet() {
+    let scene = Scene::new();
+    let inventory = scene.survey_paths(&["/opt/new/b"]);
+    let [only] = &inventory.file_systems[..] else { panic!("{:?}", inventory.file_systems) };
+    assert_eq!(only.name, format!("{}/", scene.dir.path().display()));
+    assert!(only.free > 0 && only.unit > 0);
+    assert_eq!(inventory.on[&at("/opt/new/b")], 0);
+    assert_eq!(inventory.records_on, 0);
+}
+
+#[test]
+fn a_mount_inside_the_root_is_a_file_system_of_its_own() {
+    if !Path::new("/proc/self/mounts").exists() {
+        println!("skipped: a_mount_inside_the_root_is_a_file_system_of_its_own: /proc is not mounted");
+        return;
+    }
+    let system = Root::open(Path::new("/")).unwrap();
+    let mut file_systems = FileSystems::new(&system);
+    let root = file_systems.of(&ObjectPath::root()).unwrap();
+    let inside = file_systems.of(&at("/proc/sys/kernel/not-there")).unwrap();
+    assert_ne!(root, inside);
+    assert_eq!(file_systems.of(&at("/proc/sys")).unwrap(), inside);
+    let list = file_systems.into_list();
+    assert_eq!(list[root].name, "/");
+    assert!(list[inside].name.starts_with("/proc"), "{}", list[inside].name);
+}
+
+#[test]
+fn links_among_the_parents_are_followed_and_the_directories_they_lead_to_are_seen() {
+    let mut scene = Scene::new();
+    scene.write("/usr/lib/x", b"x");
+    symlink("usr/lib", scene.dir.path().join("lib")).unwrap();
+    scene.record("/lib=usr/lib s none X");
+    let inventory = scene.survey_paths(&["/lib/x"]);
+    assert_eq!(inventory.physical[&at("/lib/x")], at("/usr/lib/x"));
+    assert_eq!(inventory.live[&at("/lib")].kind, LiveKind::Symlink(b"usr/lib".to_vec()));
+    assert!(inventory.live[&at("/usr/lib")].is_directory());
+    assert_eq!(inventory.live[&at("/lib/x")].inode, inventory.live[&at("/usr/lib/x")].inode);
+}
+
+#[test]
+fn the_other_names_of_a_file_come_with_it_whichever_is_named() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"a");
+    fs::create_dir(scene.dir.path().join("opt/deep")).unwrap();
+    fs::hard_link(scene.dir.path().join("opt/a"), scene.dir.path().join("opt/deep/b")).unwrap();
+    scene.record("/opt/deep d none 0755 root root X");
+    scene.record("/opt/deep/b=../a l none X");
+    for named in ["/opt/a", "/opt/deep/b"] {
+        let inventory = scene.survey_paths(&[named]);
+        assert_eq!(inventory.live[&at("/opt/a")].inode, inventory.live[&at("/opt/deep/b")].inode);
+        assert_eq!(shown(inventory.lines.keys()), ["/opt/a", "/opt/deep", "/opt/deep/b"]);
+    }
+}
+
+#[test]
+fn a_directory_that_becomes_something_else_brings_everything_below_it() {
+    let mut scene = Scene::new();
+    scene.write("/opt/d/in/side", b"not recorded");
+    scene.record("/opt/d/gone f none 0644 root root ? ? ? X");
+    let stays = scene.survey_paths(&["/opt/d"]);
+    assert_eq!(shown(stays.live.keys()), ["/", "/opt", "/opt/d"]);
+    let inventory = scene.survey(&Concern { not_directories: set(&["/opt/d"]), ..Concern::default() });
+    assert_eq!(shown(inventory.live.keys()), ["/", "/opt", "/opt/d", "/opt/d/in", "/opt/d/in/side"]);
+    assert_eq!(shown(inventory.lines.keys()), ["/opt/d/gone"]);
+}
+
+#[test]
+fn names_under_which_runs_kept_files_are_known_to_be_taken() {
+    let scene = Scene::new();
+    for name in ["a", "a.edited-100-01", "a.edited-100-01.2", "a.patch-100-01", "b.edited-100-01", "a.other"]
+    {
+        scene.write(&format!("/opt/{name}"), b"");
+    }
+    let inventory = scene.survey_paths(&["/opt/a"]);
+    let expected =
+        ["/", "/opt", "/opt/a", "/opt/a.edited-100-01", "/opt/a.edited-100-01.2", "/opt/a.patch-100-01"];
+    assert_eq!(shown(inventory.live.keys()), expected);
+}
+
+#[test]
+fn manifests_tell_who_changed_a_path_and_what_a_file_with_another_time_should_be() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"new");
+    scene.install("/opt/b", b"newer");
+    scene.install("/opt/c", b"first");
+    for path in ["/opt/b", "/opt/c"] {
+        scene.touch(path, INSTALLED + 5);
+    }
+    scene.patch(&[
+        ("100-01", &[("/opt/a", b"old", b"new"), ("/opt/b", b"old", b"new")]),
+        ("200-01", &[("/opt/b", b"new", b"newer"), ("/opt/z", b"", b"")]),
+    ]);
+    let inventory = scene.survey_paths(&["/opt/a", "/opt/b", "/opt/c"]);
+    assert_eq!(inventory.delivered, [(at("/opt/b"), digest(b"newer"))].into());
+    let expected = [("/opt/a", vec!["100-01"]), ("/opt/b", vec!["100-01", "200-01"])];
+    let expected = expected.map(|(path, ids)| (at(path), ids.into_iter().map(str::to_owned).collect()));
+    assert_eq!(inventory.patched_by, expected.into());
+    assert_eq!(inventory.archives.len(), 2);
+    let size = inventory.packages[&inst()].saves["100-01"].size;
+    assert_eq!(inventory.archives[&(inst(), "100-01".to_owned())], size);
+}
+
+#[test]
+fn a_damaged_archive_is_left_out() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"new");
+    scene.patch(&[("100-01", &[("/opt/a", b"old", b"new")])]);
+    scene.write("/var/sadm/pkg/X/save/100-01/undo.gz", b"garbage");
+    let inventory = scene.survey_paths(&["/opt/a"]);
+    assert!(inventory.archives.is_empty() && inventory.patched_by.is_empty());
+}
+
+#[test]
+fn only_files_with_the_delivered_bytes_are_identical() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"same");
+    scene.install("/opt/b", b"mine");
+    let mut inventory = scene.survey_paths(&["/opt/a", "/opt/b", "/opt/c"]);
+    let delivered = ["/opt/a", "/opt/b", "/opt/c", "/opt"].map(|path| (at(path), digest(b"same")));
+    fill_identical(&mut inventory, delivered);
+    assert_eq!(shown(&inventory.identical), ["/opt/a"]);
+}
+
+#[test]
+fn the_kernels_table_of_swap_areas_is_read_with_its_escapes() {
+    let table = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+        /dev/sda2                               partition\t8388604\t0\t-2\n\
+        /var/swap\\040file                       file\t1024\t0\t-3\n";
+    assert_eq!(swap_files(table), set(&["/dev/sda2", "/var/swap file"]));
+    assert_eq!(swap_files(b""), set(&[]));
+}

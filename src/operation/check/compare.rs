@@ -1,0 +1,191 @@
+//! One object held against its line of `contents`.
+
+use std::io;
+
+use super::{Aspects, Checked, Differs, Finding};
+use crate::format::checksum::Sum;
+use crate::package::{Accounts, Ftype, Line, Object, ObjectPath};
+use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
+
+/// What objects are held against.
+pub(super) struct Comparison<'a> {
+    pub(super) root: &'a Root,
+    /// None where owners are recorded only.
+    pub(super) accounts: Option<&'a Accounts>,
+    pub(super) aspects: Aspects,
+}
+
+impl Comparison<'_> {
+    /// Compares each; what cannot be read is a finding of that object.
+    pub(super) fn compare_all(&self, lines: &[Line]) -> Vec<Checked> {
+        let resolver = self.root.resolver();
+        let compared = lines.iter().map(|line| {
+            let findings = self
+                .compare(&resolver, line)
+                .unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
+            Checked { path: line.path.clone(), findings }
+        });
+        compared.collect()
+    }
+
+    fn compare(&self, resolver: &Resolver<'_>, line: &Line) -> Result<Vec<Finding>, RootError> {
+        let found = self.find(resolver, &line.path)?;
+        let mut findings = Vec::new();
+        let Some((dir, name, seen)) = found else {
+            findings.push(Finding::Missing);
+            if line.object.ftype == Ftype::Link && self.aspects.attributes {
+                findings.extend(self.link(resolver, line, None)?);
+            }
+            return Ok(findings);
+        };
+        if self.aspects.attributes {
+            findings.extend(match line.object.ftype {
+                Ftype::Link => self.link(resolver, line, Some(&seen))?.into_iter().collect(),
+                Ftype::Symlink => symlink(&dir, &name, &seen, &line.object)?.into_iter().collect(),
+                _ => self.attributes(&line.object, &seen),
+            });
+        }
+        if self.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
+            findings.extend(content(&dir, &name, &seen, &line.object)?);
+        }
+        Ok(findings)
+    }
+
+    /// The object at a path: the directory that it is in, its name there, and what it looks like.
+    fn find(
+        &self,
+        resolver: &Resolver<'_>,
+        path: &ObjectPath,
+    ) -> Result<Option<(Dir, Vec<u8>, Seen)>, RootError> {
+        let physical = resolver.locate(path)?;
+        let Some(parent) = physical.parent() else {
+            let top = self.root.dir(&physical)?;
+            let seen = top.itself()?;
+            return Ok(Some((top, Vec::new(), seen)));
+        };
+        let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(None) };
+        let seen = dir.look(physical.name())?;
+        Ok(seen.map(|seen| (dir, physical.name().to_vec(), seen)))
+    }
+
+    fn wants_content(&self, ftype: Ftype) -> bool {
+        let changes = matches!(ftype, Ftype::Editable | Ftype::Volatile);
+        ftype.is_regular() && self.aspects.contents && (self.aspects.changing_contents || !changes)
+    }
+
+    /// A hard link must be the same object as its source, by whatever name.
+    fn link(
+        &self,
+        resolver: &Resolver<'_>,
+        line: &Line,
+        seen: Option<&Seen>,
+    ) -> Result<Option<Finding>, RootError> {
+        let target = line.object.target.as_deref().unwrap_or_default();
+        let source = match line.path.link_source(target) {
+            Ok(path) => self.find(resolver, &path)?.map(|(_, _, seen)| seen),
+            Err(_) => None,
+        };
+        let is_linked = match (seen, source) {
+            (Some(seen), Some(source)) => {
+                seen.inode == source.inode && seen.file_system == source.file_system
+            }
+            _ => false,
+        };
+        Ok((!is_linked).then(|| Finding::NotLinked(target.to_vec())))
+    }
+
+    /// Type, device numbers, permissions, group, owner; another type is the only finding where it is one.
+    fn attributes(&self, object: &Object, seen: &Seen) -> Vec<Finding> {
+        if !is_type(object.ftype, seen.file_type) {
+            let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
+            return vec![Finding::Type(types)];
+        }
+        let mut findings = Vec::new();
+        if let Some((major, minor)) = object.device {
+            let expected = (major.unwrap_or(seen.device.0), minor.unwrap_or(seen.device.1));
+            findings.extend(differ(expected, seen.device).map(Finding::Device));
+        }
+        let attributes = &object.attributes;
+        if let Some(mode) = attributes.mode {
+            findings.extend(differ(mode, seen.mode).map(Finding::Mode));
+        }
+        if let Some(accounts) = self.accounts {
+            if let Some(group) = &attributes.group {
+                findings.extend(match accounts.gid(group) {
+                    None => Some(Finding::UnknownGroup(group.clone())),
+                    Some(gid) if gid == seen.gid => None,
+                    Some(_) => differ(group.clone(), accounts.group(seen.gid)).map(Finding::Group),
+                });
+            }
+            if let Some(owner) = &attributes.owner {
+                findings.extend(match accounts.uid(owner) {
+                    None => Some(Finding::UnknownOwner(owner.clone())),
+                    Some(uid) if uid == seen.uid => None,
+                    Some(_) => differ(owner.clone(), accounts.user(seen.uid)).map(Finding::Owner),
+                });
+            }
+        }
+        findings
+    }
+}
+
+fn symlink(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Option<Finding>, RootError> {
+    let target = object.target.as_deref().unwrap_or_default();
+    if seen.file_type != FileType::Symlink {
+        let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
+        return Ok(Some(Finding::Type(types)));
+    }
+    let is_same = dir.read_link(name)? == target;
+    Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
+}
+
+/// Modification time, size and sum. The bytes are read even where the size tells, because the sum is reported too.
+fn content(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Vec<Finding>, RootError> {
+    let expected = object.content;
+    let mut findings = Vec::new();
+    if let Some(mtime) = expected.mtime {
+        findings.extend(differ(mtime, seen.mtime.seconds).map(Finding::Mtime));
+    }
+    if let Some(size) = expected.size {
+        findings.extend(differ(size, seen.size).map(Finding::Size));
+    }
+    if let Some(cksum) = expected.cksum {
+        let mut sum = Sum::new();
+        let copied = io::copy(&mut dir.open_regular(name)?, &mut sum);
+        match copied {
+            Ok(_) => findings.extend(differ(cksum, sum.finish()).map(Finding::Cksum)),
+            Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
+        }
+    }
+    Ok(findings)
+}
+
+fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Differs<T>> {
+    (expected != actual).then_some(Differs { expected, actual })
+}
+
+/// Whether an object of this file type can be what a line of this ftype stands for.
+fn is_type(ftype: Ftype, actual: FileType) -> bool {
+    match ftype {
+        Ftype::File | Ftype::Editable | Ftype::Volatile | Ftype::Information => actual == FileType::Regular,
+        Ftype::Directory | Ftype::Exclusive => actual == FileType::Directory,
+        Ftype::Pipe => actual == FileType::Pipe,
+        Ftype::Block => actual == FileType::Block,
+        Ftype::Character => actual == FileType::Character,
+        Ftype::Symlink => actual == FileType::Symlink,
+        Ftype::Link => true,
+    }
+}
+
+/// The letter of a pkgmap for what is there.
+fn letter(file_type: FileType) -> u8 {
+    match file_type {
+        FileType::Regular => b'f',
+        FileType::Directory => b'd',
+        FileType::Symlink => b's',
+        FileType::Pipe => b'p',
+        FileType::Block => b'b',
+        FileType::Character => b'c',
+        FileType::Socket => b'?',
+    }
+}

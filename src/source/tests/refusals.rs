@@ -1,0 +1,174 @@
+//! Sources that lie, lead outside or are damaged: each is refused by name, or does no harm.
+
+use super::*;
+
+/// The refusal of a patch with a change in it, as a tar archive.
+fn refused(change: impl Fn(&mut Tree)) -> Problem {
+    let mut tree = patch();
+    change(&mut tree);
+    let outcome = scanned(&tar(&tree, "")).and_then(|(_temp, source, image)| source.verify(&image));
+    outcome.unwrap_err().problem
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
+    let temp = TempDir::new().unwrap();
+    directory(temp.path(), &patch());
+    let secret = temp.path().join("secret");
+    fs::write(&secret, b"a=1\n").unwrap();
+    let object = temp.path().join("SUNWa/reloc/etc/a.conf");
+    let source = Source::open(temp.path()).unwrap();
+    let image = source.scan().unwrap();
+    fs::remove_file(&object).unwrap();
+    symlink(&secret, &object).unwrap();
+    let problem = source.scan().unwrap_err().problem;
+    assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
+    assert!(
+        matches!(source.verify(&image).unwrap_err().problem, Problem::Symlink { .. }),
+        "swapped in after the scan"
+    );
+    assert!(source.open_one(&image, 0, &PackagePath::new(b"etc/a.conf").unwrap()).is_err());
+
+    fs::remove_dir_all(temp.path().join("SUNWa/reloc/etc")).unwrap();
+    fs::create_dir(temp.path().join("elsewhere")).unwrap();
+    fs::write(temp.path().join("elsewhere/a.conf"), b"a=1\n").unwrap();
+    symlink("../../elsewhere", temp.path().join("SUNWa/reloc/etc")).unwrap();
+    let problem = source.verify(&image).unwrap_err().problem;
+    assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: missing from the source");
+}
+
+#[test]
+fn a_file_that_is_not_what_the_pkgmap_says_is_named() {
+    let with = |path: &'static str, data: &'static [u8]| {
+        refused(move |tree| {
+            tree.insert(path.to_owned(), data.to_vec());
+        })
+    };
+    assert_eq!(
+        with("SUNWa/reloc/etc/a.conf", b"a=2\n").to_string(),
+        "package SUNWa, file etc/a.conf: sum 218, expected 217"
+    );
+    assert_eq!(
+        with("SUNWa/root/usr/abs", b"short").to_string(),
+        "package SUNWa, file /usr/abs: size 5, expected 8"
+    );
+    assert_eq!(
+        with("SUNWa/install/preinstall", b"exit 1\n").to_string(),
+        "package SUNWa, file install/preinstall: sum 533, expected 532"
+    );
+    let missing = |path: &'static str| refused(move |tree| assert!(tree.remove(path).is_some())).to_string();
+    assert_eq!(
+        missing("SUNWb.p1/reloc/bin/tool"),
+        "package SUNWb.p1, file bin/tool: missing from the source"
+    );
+    assert_eq!(
+        missing("SUNWa/install/preinstall"),
+        "package SUNWa, file install/preinstall: missing from the source"
+    );
+    assert_eq!(missing("SUNWa/pkgmap"), "package SUNWa: pkgmap is corrupt: it is missing");
+}
+
+#[test]
+fn package_files_that_cannot_be_read_are_corrupt() {
+    let with = |path: &'static str, data: &'static [u8]| {
+        refused(move |tree| {
+            tree.insert(path.to_owned(), data.to_vec());
+        })
+    };
+    for (path, data) in [
+        ("SUNWa/pkginfo", &b"PKG='x\n"[..]),
+        ("SUNWa/pkginfo", b"NAME=x\n"),
+        ("SUNWa/pkginfo", b"PKG=../x\n"),
+        ("SUNWa/pkgmap", b"1 f none x\n"),
+        ("SUNWa/pkgmap", b": 1 1\n1 f none ../x 0644 root bin 1 1 1\n"),
+        ("SUNWa/install/deletes", b"x\n../y\n"),
+    ] {
+        assert!(
+            matches!(with(path, data), Problem::CorruptPackageFile { .. }),
+            "{path} {}",
+            with(path, data)
+        );
+    }
+    let archive = with("SUNWa/archive/none.7z", b"");
+    assert_eq!(
+        archive.to_string(),
+        "package SUNWa: a class archive (SUNWa/archive/none.7z) is not supported yet"
+    );
+}
+
+#[test]
+fn archives_with_names_that_lead_outside_are_refused() {
+    let tree = patch();
+    let hostile = |name: &[u8], link: Option<&str>| {
+        let mut archive = tar(&tree, "");
+        archive.truncate(archive.len() - 1024); // the end mark
+        let mut builder = tar::Builder::new(archive);
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name);
+        if let Some(target) = link {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_link_name_literal(target).unwrap();
+        }
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+        scanned(&builder.into_inner().unwrap()).unwrap_err().problem
+    };
+    let unsafe_name = |name: &[u8], link| {
+        let problem = hostile(name, link);
+        assert!(matches!(problem, Problem::Unsafe { .. }), "{problem}");
+        problem.to_string()
+    };
+    assert_eq!(unsafe_name(b"/etc/passwd", None), "member </etc/passwd> has an absolute name");
+    assert_eq!(unsafe_name(b"SUNWa/../../x", None), "member <SUNWa/../../x> has a `..` component");
+    assert_eq!(
+        unsafe_name(b"SUNWa//./reloc/etc/a.conf", None),
+        "member <SUNWa/reloc/etc/a.conf> comes twice"
+    );
+    assert_eq!(unsafe_name(b"x", Some("/etc")), "member <x> is a link that leads outside, to </etc>");
+}
+
+#[test]
+fn damaged_archives_are_errors_of_their_kind() {
+    let tree = patch();
+    let kind = |bytes: &[u8]| {
+        let outcome = scanned(bytes).and_then(|(_temp, source, image)| source.verify(&image));
+        outcome.unwrap_err().problem
+    };
+    let whole = gzip(&tar(&tree, ""));
+    assert!(matches!(kind(&whole[..whole.len() / 2]), Problem::NotDecompressed(_)));
+    assert!(
+        matches!(kind(&whole[..whole.len() - 3]), Problem::NotDecompressed(_)),
+        "the checksum at the end"
+    );
+    let plain = stream(&tree);
+    for length in [700, 5000, plain.len() / 2, plain.len() - 1] {
+        assert!(matches!(kind(&plain[..length]), Problem::BadForm(_)), "{length}");
+        assert!(matches!(kind(&gzip(&plain[..length])), Problem::BadForm(_)), "{length}");
+    }
+    assert!(matches!(kind(&tar(&tree, "")[..9000]), Problem::BadForm(_)));
+    assert!(matches!(kind(b"BZh91AY&SY"), Problem::Unsupported(_)));
+    assert!(matches!(kind(b"hello"), Problem::BadForm(_)));
+    assert!(matches!(kind(&gzip(&whole)), Problem::BadForm(_)), "compressed twice");
+    let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
+    assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
+}
+
+#[test]
+fn damage_is_an_error_or_harmless_and_never_a_panic() {
+    let tree = patch();
+    for whole in [tar(&tree, "900-01/"), zip(&tree, ""), stream(&tree), compressed(&stream(&tree))] {
+        for step in 0..400 {
+            let mut bytes = whole.clone();
+            let at = step * bytes.len() / 400;
+            bytes[at] = bytes[at].wrapping_add(1 + step.to_le_bytes()[0] % 200);
+            if let Ok((_temp, source, image)) = scanned(&bytes)
+                && source.verify(&image).is_ok()
+            {
+                assert!(
+                    contents(&source, &image).values().all(|data| tree.values().any(|known| known == data))
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Writing an undo archive: a backout package in datastream form, with the manifest that makes it exact.
+//!
+//! Its bytes depend on the objects and the patch alone: no run, no clock.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use super::Interrupt;
+use super::dirs::Dirs;
+use super::error::Cause;
+use super::verified::{self, Encoder, Failure, Written};
+use crate::format::cpio::{self, BLOCK, Form};
+use crate::format::datastream::{DatastreamError, Package, Writer};
+use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
+use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::format::{checksum, deletes, params};
+use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
+use crate::plan::UndoArchive;
+use crate::root::{Dir, Root, WritableFile};
+
+/// The files of the backout package that are not objects.
+type Information = BTreeMap<String, Vec<u8>>;
+
+/// Writes `archive` to `file` and reads it back. `digests` are those of the new objects, for the manifest.
+pub(super) fn write(
+    root: &Root,
+    archive: &UndoArchive,
+    digests: &BTreeMap<ObjectPath, Digest>,
+    file: &mut WritableFile,
+    interrupt: Interrupt<'_>,
+) -> Result<Written, Cause> {
+    let pkginfo = params::write(&archive.pkginfo);
+    let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
+    let pkgmap = pkgmap(archive, &information, &pkginfo)?;
+    let largest = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).max();
+    let Some(form) = Form::for_size(largest.unwrap_or_default()) else {
+        let reason = "is larger than 8 GiB, which an undo archive cannot hold yet";
+        let path = archive.saved.iter().max_by_key(|(entry, _)| entry.object.content.size);
+        let path = path.map(|(_, path)| root.show(path)).unwrap_or_default();
+        return Err(Cause::Unsupported { path, reason });
+    };
+    let package = Package {
+        inst: archive.package.clone(),
+        parts: 1,
+        max_blocks: pkgmap.max_blocks,
+        pkginfo: pkginfo.clone(),
+        pkgmap: pkgmap.write(),
+    };
+    let mut objects = Objects { root, dirs: Dirs::new(root), interrupt };
+    let path = file.path().clone();
+    let written = verified::write(file, archive.format, |encoder| {
+        objects.stream(encoder, archive, &package, &information, form)
+    });
+    written.map_err(|failure| match failure {
+        Failure::Content(cause) => cause,
+        Failure::ReadBack(reason) => Cause::Archive { package: archive.package.to_string(), reason },
+        Failure::Write(error) => write_cause(root, &path, &error),
+    })
+}
+
+fn write_cause(root: &Root, path: &ObjectPath, error: &io::Error) -> Cause {
+    let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
+    Cause::Root(crate::root::RootError::Call { action: "write", path: root.show(path), errno })
+}
+
+fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
+    Cause::Archive { package: archive.package.to_string(), reason: error.to_string() }
+}
+
+fn information(
+    archive: &UndoArchive,
+    digests: &BTreeMap<ObjectPath, Digest>,
+) -> Result<Information, cpio::CpioError> {
+    let mut files = Information::new();
+    if !archive.deletes.is_empty() {
+        files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
+    }
+    files.insert(MANIFEST.to_owned(), with_digests(&archive.manifest, digests).to_bytes());
+    if !archive.records.is_empty() {
+        files.insert(RECORDS.to_owned(), records(&archive.records)?);
+    }
+    Ok(files)
+}
+
+/// The manifest with the digests of what has been staged.
+fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
+    let mut manifest = manifest.clone();
+    for object in &mut manifest.objects {
+        let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
+        if let (Some(became), Some(digest)) = (&mut object.became, path.and_then(|path| digests.get(&path))) {
+            became.sha256 = Some(digest.to_string());
+        }
+    }
+    manifest
+}
+
+/// The old record files as a cpio archive.
+fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
+    let mut writer = cpio::Writer::new(Vec::new(), Form::Newc);
+    for (name, file) in files {
+        let size = file.bytes.len() as u64;
+        let header = cpio::Header::file(name, file.mode.bits(), file.mtime.seconds, size);
+        writer.member(&header, file.bytes.as_slice())?;
+    }
+    writer.finish()
+}
+
+fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> Result<Pkgmap, Cause> {
+    let mut entries: Vec<Entry> = archive.saved.iter().map(|(entry, _)| entry.clone()).collect();
+    let files = information.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    for (name, bytes) in files.chain([("pkginfo", pkginfo)]) {
+        let mut object = Object::new(Ftype::Information, "");
+        object.content =
+            Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(0) };
+        let path = PackagePath::new(name.as_bytes()).map_err(|error| Cause::Internal(error.to_string()))?;
+        entries.push(Entry { part: 1, path, object });
+    }
+    entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    let blocks =
+        entries.iter().filter_map(|entry| entry.object.content.size).map(|size| size.div_ceil(BLOCK));
+    let max_blocks = blocks.sum::<u64>() + entries.len() as u64;
+    Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
+}
+
+/// Where the content of an entry stands in a package directory.
+pub(super) fn member_name(path: &PackagePath) -> Vec<u8> {
+    let mut name = if path.is_absolute() { b"root".to_vec() } else { b"reloc/".to_vec() };
+    name.extend_from_slice(path.as_bytes());
+    name
+}
+
+/// Reads old objects into the archive.
+struct Objects<'a> {
+    root: &'a Root,
+    dirs: Dirs,
+    interrupt: Interrupt<'a>,
+}
+
+impl Objects<'_> {
+    fn stream<'f>(
+        &mut self,
+        encoder: Encoder<'f>,
+        archive: &UndoArchive,
+        package: &Package,
+        information: &Information,
+        form: Form,
+    ) -> Result<Encoder<'f>, Cause> {
+        let failed = |error: DatastreamError| self_error(archive, &error);
+        let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
+        let mut part = stream.begin_part(form).map_err(failed)?;
+        let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
+        let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
+        for (name, bytes) in
+            own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
+        {
+            let header = cpio::Header::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
+            part.member(&header, bytes).map_err(failed)?;
+        }
+        for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
+            self.interrupt.check()?;
+            let mut old = self.open(path, entry)?;
+            let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
+            let mtime = entry.object.content.mtime.unwrap_or_default();
+            let header = cpio::Header::file(&member_name(&entry.path), mode, mtime, old.size);
+            part.member(&header, &mut old).map_err(|error| self.read_error(path, &error, archive))?;
+            self.is_as_surveyed(path, &old, entry)?;
+        }
+        part.finish().and_then(Writer::finish).map_err(failed)
+    }
+
+    /// Opens an old object that is of the size that the survey saw.
+    fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
+        let changed = || Cause::Changed(self.root.show(path));
+        let physical = self.root.resolver().locate(path)?;
+        let dir = self.dirs.parent(&physical)?.ok_or_else(changed)?;
+        let size = dir.look(physical.name())?.ok_or_else(changed)?.size;
+        if Some(size) != entry.object.content.size {
+            return Err(changed());
+        }
+        let file = dir.open_regular(physical.name())?;
+        let name = physical.name().to_vec();
+        let before = dir.look(&name)?.ok_or_else(changed)?;
+        Ok(OldFile { file, size, sum: checksum::Sum::new(), dir, name, before })
+    }
+
+    /// Whether the bytes that went into the archive are those that the plan was made for, and nobody wrote to the
+    /// object while it was read.
+    fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, entry: &Entry) -> Result<(), Cause> {
+        let steady = old.dir.look(&old.name)?.is_some_and(|after| old.before.is_untouched(&after));
+        if steady && Some(old.sum.finish()) == entry.object.content.cksum {
+            Ok(())
+        } else {
+            Err(Cause::Changed(self.root.show(path)))
+        }
+    }
+
+    fn read_error(&self, path: &ObjectPath, error: &DatastreamError, archive: &UndoArchive) -> Cause {
+        match error {
+            // A file that shrinks while it is read.
+            DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
+                Cause::Changed(self.root.show(path))
+            }
+            other => self_error(archive, other),
+        }
+    }
+}
+
+fn self_error(archive: &UndoArchive, error: &DatastreamError) -> Cause {
+    let io_error = match error {
+        DatastreamError::Io(error) | DatastreamError::Archive { source: cpio::CpioError::Io(error), .. } => {
+            Some(error)
+        }
+        _ => None,
+    };
+    match io_error.and_then(rustix::io::Errno::from_io_error) {
+        Some(errno) => {
+            let path = format!("the undo archive of {}", archive.package);
+            Cause::Root(crate::root::RootError::Call { action: "write", path, errno })
+        }
+        None => broken(archive, error),
+    }
+}
+
+/// An old object that is being read.
+struct OldFile {
+    file: std::fs::File,
+    size: u64,
+    sum: checksum::Sum,
+    dir: Rc<Dir>,
+    name: Vec<u8>,
+    before: crate::root::Seen,
+}
+
+impl Read for OldFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// The text of `undo.sha256`: digest, name of the archive, and the run that made it.
+pub(super) fn digest_text(written: &Written, name: &[u8], run: &str) -> Vec<u8> {
+    let mut text = format!("{}  ", written.sha256).into_bytes();
+    text.extend_from_slice(name);
+    text.extend_from_slice(format!("  {run}\n").as_bytes());
+    text
+}

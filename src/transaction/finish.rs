@@ -1,0 +1,141 @@
+//! What comes after the outcome: directories that became empty go, the run is told of, the stage is dropped.
+//!
+//! Everything here may fail or be cut and be done again; a failure is a note, never another outcome.
+
+use std::path::Path;
+
+use super::error::Cause;
+use super::hands::{Hands, host_path, outside_path};
+use super::journal_file;
+use super::sites::{drop_stage, make_own_directory};
+use crate::database::history;
+use crate::format::journal::{Journal, Outcome};
+use crate::package::Mode;
+use crate::root::{Dir, Root};
+
+/// Finishes a run whose outcome is written. Notes say what could not be done.
+pub(super) fn finish(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    hands: Option<Hands<'_>>,
+    duration_ms: Option<u64>,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(mut hands) = hands {
+        if outcome == Outcome::Commit {
+            hands.remove_directories();
+        }
+        notes.append(&mut hands.notes);
+    }
+    let steps = [
+        outside(root, journal, outcome),
+        tell(root, journal, outcome, duration_ms),
+        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
+        journal_file::mark_done(root),
+    ];
+    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    notes
+}
+
+/// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.
+fn outside(root: &Root, journal: &Journal, outcome: Outcome) -> Result<(), Cause> {
+    for archive in &journal.archives {
+        match (outcome, &archive.outside, &archive.discard) {
+            (Outcome::RolledBack, Some(path), _) => {
+                remove_outside(root, path, journal, |seen| Some(seen) == archive.inode.as_ref())?;
+            }
+            (Outcome::Commit, _, Some(path)) => remove_outside(root, path, journal, |_| true)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it.
+fn remove_outside(
+    root: &Root,
+    path: &str,
+    journal: &Journal,
+    is_ours: impl Fn(&crate::package::Inode) -> bool,
+) -> Result<(), Cause> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let path = host.resolver().locate(&host_path(&outside_path(path))?)?;
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
+    dir.remove(&unpublished_name(&journal.head.header.run))?;
+    if dir.look(path.name())?.is_some_and(|seen| is_ours(&seen.inode)) {
+        dir.remove(path.name())?;
+    }
+    for above in [Some(parent.clone()), parent.parent()].into_iter().flatten() {
+        if let Some(holder) = above.parent() {
+            host.dir(&holder)?.remove_dir(above.name())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the unpublished form of an archive outside the root: the run was given up before its journal was.
+pub(super) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let path = host.resolver().locate(&host_path(archive)?)?;
+    if let Some(dir) = path.parent().map(|parent| host.dir_if_there(&parent)).transpose()?.flatten() {
+        dir.remove(&unpublished_name(run))?;
+    }
+    Ok(())
+}
+
+/// The name of an archive outside the root before the run commits.
+pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
+    format!("undo.{run}.tmp").into_bytes()
+}
+
+/// One line to the history of the root, the text to the log.
+fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<(), Cause> {
+    let story = &journal.story;
+    if story.command.is_empty() {
+        return Ok(());
+    }
+    let run = &journal.head.header.run;
+    let entry = history::Entry {
+        run: run.clone(),
+        time: story.time.clone(),
+        user: story.user.clone(),
+        command: story.command.clone(),
+        patches: story.patches.clone(),
+        result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+        packages: story.packages.clone(),
+        duration: duration_ms.unwrap_or_default(),
+    };
+    let own = make_own_directory(root)?;
+    append(&own, b"history", run, &entry.line())?;
+    if story.text.is_empty() {
+        return Ok(());
+    }
+    let text = format!("# run {run}\n{}", story.text);
+    match (&story.log, outcome) {
+        (Some(log), Outcome::Commit) => {
+            let physical = root.resolver().locate(log)?;
+            let parent = physical.parent().unwrap_or_else(crate::package::ObjectPath::root);
+            match root.dir_if_there(&parent)? {
+                Some(dir) => append(&dir, physical.name(), run, text.as_bytes()),
+                None => append(&own, b"log", run, text.as_bytes()),
+            }
+        }
+        _ => append(&own, b"log", run, text.as_bytes()),
+    }
+}
+
+/// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
+fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
+    let mut file = dir.open_or_create(name, Mode::of(0o644))?;
+    let size = file.size()?;
+    let tail_at = size.saturating_sub(1 << 16);
+    let tail = file.get_at(tail_at, 1 << 16)?;
+    if tail.windows(run.len()).any(|window| window == run.as_bytes()) {
+        return Ok(());
+    }
+    let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
+    file.set_size(if tail_at > 0 && whole == 0 { size } else { tail_at + whole as u64 })?;
+    Ok(file.put(text)?)
+}

@@ -1,0 +1,439 @@
+//! Doing and undoing one op: each is one atomic rename (or one change of a directory's attributes).
+//!
+//! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
+//! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use super::dirs::Dirs;
+use super::error::Cause;
+use super::identity::{State, is_old_untouched, state};
+use super::rebuild::rebuild;
+use super::sites::reopen;
+use crate::format::journal::{Identity, Journal, Op, OpKind};
+use crate::format::manifest::{decode, encode};
+use crate::package::{Mode, ObjectPath};
+use crate::root::{Dir, Root};
+
+/// What undoing an op does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// It is as before.
+    Nothing,
+    /// Target and stage change places.
+    Exchange,
+    /// What is in the stage goes (back) to the target, where nothing is.
+    PutBack,
+    /// What is at the target goes into the stage.
+    TakeAway,
+    /// What is in the stage is somebody else's: it is kept beside the target.
+    KeepStaged,
+    /// What is at the target is somebody else's work on the new object: it is kept under another name.
+    KeepTarget,
+    /// The new directory is removed if it is empty.
+    RemoveDirectory,
+    /// Somebody else's object is left where it is.
+    Leave,
+    /// The old object is made again from the undo archive.
+    Rebuild,
+}
+
+/// The recovery table: what to do for an op of a run that is rolled back, from what is seen.
+#[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
+pub(super) fn undo(op: &Op, target: State, stage: State) -> Undo {
+    use State::{New, NewTouched, None, Old, Other};
+    let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
+    match (op.kind, target, stage) {
+        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => Undo::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, None, Old) => Undo::PutBack,
+        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => Undo::Exchange,
+        (OpKind::Replace, Other | None, New | NewTouched | Other) => Undo::Leave,
+        (OpKind::Replace, New | NewTouched, Other) => Undo::KeepStaged,
+        (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
+            Undo::Rebuild
+        }
+        (OpKind::Add, New | NewTouched, None) if empty_directory => Undo::RemoveDirectory,
+        (OpKind::Add, New, None) => Undo::TakeAway,
+        (OpKind::Add, NewTouched, None) if op.whole => Undo::TakeAway,
+        (OpKind::Add, NewTouched, _) => Undo::KeepTarget,
+        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => Undo::Leave,
+        _ => Undo::Nothing,
+    }
+}
+
+/// The hands of a run: its stages, and the directories of its targets.
+pub(super) struct Hands<'a> {
+    pub(super) root: &'a Root,
+    pub(super) journal: &'a Journal,
+    dirs: Dirs,
+    stages: Vec<Dir>,
+    /// What a person should know.
+    pub(super) notes: Vec<String>,
+}
+
+impl<'a> Hands<'a> {
+    /// Opens the stages of a journal; an error, before anything is touched, if one is not there.
+    pub(super) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
+        let run = &journal.head.header.run;
+        let stages =
+            journal.domains.iter().enumerate().map(|(index, domain)| reopen(root, domain, index, run));
+        let stages: Vec<Dir> = stages.collect::<Result<_, _>>()?;
+        for (stage, domain) in stages.iter().zip(&journal.domains) {
+            if stage.look(b"o")?.is_none() || stage.look(b"db")?.is_none() {
+                return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
+            }
+        }
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, notes: Vec::new() })
+    }
+
+    /// Makes the file systems of all domains durable, that of the journal last.
+    pub(super) fn sync(&self) -> Result<(), Cause> {
+        self.stages.iter().rev().try_for_each(Dir::sync_file_system).map_err(Cause::from)
+    }
+
+    /// The directory of the stage that an op uses, and its name there.
+    fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
+        let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
+        let stage =
+            self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
+        let path = stage.at(within.as_bytes());
+        let dir = self.dirs.get(&path)?.ok_or_else(|| Cause::Internal(format!("{path} is missing")))?;
+        Ok((dir, name.as_bytes().to_vec()))
+    }
+
+    fn show(&self, op: &Op) -> String {
+        self.root.show(&op.path)
+    }
+
+    /// Does an op.
+    pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
+        if op.kind == OpKind::Rmdir {
+            return Ok(());
+        }
+        let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
+        if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
+            return Err(Cause::Changed(self.root.show(parent.path())));
+        }
+        let name = op.path.name();
+        match op.kind {
+            OpKind::Add => {
+                let (stage, staged) = self.staged(op)?;
+                stage.move_to(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+            }
+            OpKind::Replace => {
+                let (stage, staged) = self.staged(op)?;
+                stage.exchange(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+                self.forget_if_directory(op);
+                if !is_as_planned(&stage, &staged, op)? {
+                    stage.exchange(&staged, &parent, name)?;
+                    return Err(Cause::Changed(self.show(op)));
+                }
+            }
+            OpKind::Delete => {
+                let (stage, staged) = self.staged(op)?;
+                parent.move_to(name, &stage, &staged).map_err(|error| self.in_the_way(op, error))?;
+                self.forget_if_directory(op);
+                if !is_as_planned(&stage, &staged, op)? {
+                    stage.move_to(&staged, &parent, name)?;
+                    return Err(Cause::Changed(self.show(op)));
+                }
+            }
+            OpKind::Move => {
+                let (to, to_name) = self.other_end(op)?;
+                parent.move_to(name, &to, &to_name).map_err(|error| self.in_the_way(op, error))?;
+            }
+            OpKind::Attr => {
+                let dir = parent.dir(name)?;
+                if let (Some(old), Some(new)) = (&op.old, &op.new) {
+                    set_attributes(&dir, old, new)?;
+                }
+            }
+            OpKind::Rmdir => {}
+        }
+        Ok(())
+    }
+
+    /// A rename that finds something in its way, or nothing where something was, met somebody else.
+    fn in_the_way(&self, op: &Op, error: crate::root::RootError) -> Cause {
+        match error.errno() {
+            Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
+            Some(Errno::NOENT) => Cause::Changed(self.show(op)),
+            _ => Cause::Root(error),
+        }
+    }
+
+    fn forget_if_directory(&mut self, op: &Op) {
+        let is_directory =
+            |identity: &Option<Identity>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
+        if is_directory(&op.old) || is_directory(&op.new) {
+            self.dirs.forget();
+        }
+    }
+
+    fn other_end(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
+        let to = op.to.as_ref().ok_or_else(|| Cause::Internal("a move without its end".to_owned()))?;
+        let dir = self.dirs.parent(to)?.ok_or_else(|| Cause::Changed(self.root.show(to)))?;
+        Ok((dir, to.name().to_vec()))
+    }
+
+    /// Whether nobody wrote to an old object through an open descriptor since it was saved.
+    pub(super) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
+        if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
+            return Ok(true);
+        }
+        let (stage, staged) = self.staged(op)?;
+        is_as_planned(&stage, &staged, op)
+    }
+
+    /// Undoes an op, whatever state it is in.
+    pub(super) fn back(&mut self, op: &Op) -> Result<(), Cause> {
+        match op.kind {
+            OpKind::Rmdir => Ok(()),
+            OpKind::Move => self.move_back(op),
+            OpKind::Attr => self.attributes_back(op),
+            OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
+        }
+    }
+
+    fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
+        // An edited object takes two steps, one that is rebuilt up to four.
+        for _ in 0..6 {
+            let next = undo(op, self.target_state(op)?, self.stage_state(op)?);
+            if next == Undo::Nothing {
+                return Ok(());
+            }
+            if !self.step_back(op, next)? {
+                return Ok(());
+            }
+        }
+        Err(Cause::Changed(self.show(op)))
+    }
+
+    fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+        match self.dirs.parent(&op.path)? {
+            Some(dir) => Ok(state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?),
+            None => Ok(State::None),
+        }
+    }
+
+    fn stage_state(&mut self, op: &Op) -> Result<State, Cause> {
+        let (stage, staged) = self.staged(op)?;
+        Ok(state(&stage, &staged, op.old.as_ref(), op.new.as_ref())?)
+    }
+
+    /// One step; false when nothing more is to be done for the op.
+    fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
+        let (stage, staged) = self.staged(op)?;
+        let parent = self.dirs.parent(&op.path)?;
+        let shown = self.show(op);
+        let Some(parent) = parent else {
+            self.notes.push(format!("{shown}: its directory is gone; left as it is"));
+            return Ok(false);
+        };
+        let name = op.path.name();
+        match next {
+            Undo::Exchange => {
+                self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
+                self.forget_if_directory(op);
+            }
+            Undo::PutBack => {
+                self.with_ballast(|| stage.move_to(&staged, &parent, name))?;
+                self.forget_if_directory(op);
+                if op.kind == OpKind::Replace {
+                    self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
+                }
+            }
+            Undo::TakeAway => {
+                self.with_ballast(|| parent.move_to(name, &stage, &staged))?;
+                self.forget_if_directory(op);
+            }
+            Undo::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
+            Undo::KeepTarget => {
+                self.keep(op, &parent, name, &parent)?;
+                return Ok(false);
+            }
+            Undo::RemoveDirectory => {
+                if !parent.remove_dir(name)? {
+                    self.notes.push(format!("{shown} is not empty and stays"));
+                }
+                self.dirs.forget();
+                return Ok(false);
+            }
+            Undo::Leave => {
+                self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
+                return Ok(false);
+            }
+            Undo::Rebuild => {
+                rebuild(self.root, self.journal, op, &stage, &staged)?;
+                stage.sync_file_system()?;
+                self.notes.push(format!("{shown} was made again from the undo archive"));
+            }
+            Undo::Nothing => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Keeps somebody else's object as `PATH.edited-<run>`.
+    fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
+        let run = &self.journal.head.header.run;
+        let mut kept = op.path.name().to_vec();
+        kept.extend_from_slice(format!(".edited-{run}").as_bytes());
+        let stem = kept.clone();
+        let mut number = 2;
+        loop {
+            match from.move_to(name, parent, &kept) {
+                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => {
+                    kept.clone_from(&stem);
+                    kept.extend_from_slice(format!(".{number}").as_bytes());
+                    number += 1;
+                }
+                other => break other?,
+            }
+        }
+        let place = self.root.show(&parent.at(&kept));
+        self.notes
+            .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
+        Ok(())
+    }
+
+    /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
+    fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
+        match step() {
+            Err(error) if error.is_no_space() => {
+                for stage in &self.stages {
+                    stage.remove(b"ballast")?;
+                    stage.sync_file_system()?;
+                }
+                Ok(step()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
+        let Some(to) = &op.to else { return Ok(()) };
+        let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
+            return Ok(());
+        };
+        let is_gone = parent.look(op.path.name())?.is_none();
+        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == State::Old;
+        if is_gone && is_there {
+            self.with_ballast(|| other.move_to(to.name(), &parent, op.path.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
+    fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
+        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+            return Ok(());
+        };
+        if state(&parent, op.path.name(), Some(old), None)? != State::Old {
+            return Ok(());
+        }
+        set_attributes(&parent.dir(op.path.name())?, new, old)
+    }
+
+    /// Does again what a committed run must have done and the disk lost; true if there was something.
+    pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
+        let (target, stage) = match op.kind {
+            OpKind::Add | OpKind::Replace | OpKind::Delete => (self.target_state(op)?, self.stage_state(op)?),
+            OpKind::Move | OpKind::Attr | OpKind::Rmdir => return Ok(false),
+        };
+        let lost = matches!(
+            (op.kind, target, stage),
+            (OpKind::Replace, State::Old, State::New)
+                | (OpKind::Add, State::None, State::New)
+                | (OpKind::Delete, State::Old, State::None)
+        );
+        if lost {
+            self.forward(op)?;
+            self.notes.push(format!(
+                "{}: the change was durable and had got lost; it is made again",
+                self.show(op)
+            ));
+        }
+        Ok(lost)
+    }
+
+    /// Removes the directories that the run empties, the deepest first; what is not empty stays.
+    pub(super) fn remove_directories(&mut self) {
+        let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+        ops.sort_by(|a, b| b.path.cmp(&a.path));
+        for op in ops {
+            let removed = self.remove_directory(op);
+            match removed {
+                Ok(true) => {}
+                Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
+                Err(cause) => self.notes.push(cause.to_string()),
+            }
+        }
+    }
+
+    fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
+        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(true) };
+        match parent.look(op.path.name())? {
+            None => Ok(true),
+            Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+}
+
+/// Whether what came out of a target is what the plan was made for.
+fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
+    match &op.old {
+        Some(old) => Ok(is_old_untouched(stage, name, old)?),
+        None => Ok(false),
+    }
+}
+
+/// Sets those attributes of a directory that are as `from` says and not as `to` says.
+fn set_attributes(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+    let seen = dir.itself()?;
+    let pick = |now: u32, from: u32, to: u32| (now == from && from != to).then_some(to);
+    if dir.root().is_privileged() {
+        let (uid, gid) = (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid));
+        if uid.is_some() || gid.is_some() {
+            dir.set_own_owner(uid, gid)?;
+        }
+    }
+    // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
+    let mode = dir.itself()?.mode.bits();
+    if seen.mode.bits() == from.mode && mode != to.mode {
+        dir.set_own_mode(Mode::of(to.mode))?;
+    }
+    let empty = BTreeMap::new();
+    let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
+    let now = dir.xattrs(b"")?;
+    for (key, value) in before {
+        let is_ours = now.get(&decode(key)).is_some_and(|now| encode(now) == *value);
+        if is_ours && !after.contains_key(key) {
+            dir.remove_xattr(b"", &decode(key))?;
+        }
+    }
+    for (key, value) in after {
+        let current = now.get(&decode(key)).map(|now| encode(now));
+        if current.as_ref() == before.get(key) && current.as_ref() != Some(value) {
+            dir.set_xattr(b"", &decode(key), &decode(value))?;
+        }
+    }
+    Ok(())
+}
+
+/// The path of an object outside the root, as the journal has it.
+pub(super) fn outside_path(text: &str) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(decode(text)).into()
+}
+
+/// A path of the host as a path below `/`.
+pub(super) fn host_path(path: &std::path::Path) -> Result<ObjectPath, Cause> {
+    use std::os::unix::ffi::OsStrExt;
+    ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
+}

@@ -1,0 +1,105 @@
+//! The journal on the disk: written beside its place, published by a rename, closed by one sector.
+
+use super::error::Cause;
+use super::sites::make_own_directory;
+use crate::database::own_directory;
+use crate::format::journal::{self, Journal, Outcome};
+use crate::package::Mode;
+use crate::root::{Dir, Root};
+
+const NAME: &[u8] = b"journal";
+const NEW: &[u8] = b"journal.new";
+
+/// A journal is not larger than this.
+const LARGEST: u64 = 4 << 30;
+
+/// The journal of a root, if it ever had one.
+pub(super) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    match root.dir_if_there(&directory)? {
+        Some(dir) => read_from(&dir, NAME),
+        None => Ok(None),
+    }
+}
+
+/// The journal, or a copy of it, in a directory.
+pub(super) fn read_from(dir: &Dir, name: &[u8]) -> Result<Option<Journal>, Cause> {
+    let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
+    let path = dir.root().show(&dir.at(name));
+    Journal::parse(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+}
+
+/// Writes the journal under its temporary name. It is not durable and means nothing yet.
+pub(super) fn write_new(root: &Root, bytes: &[u8]) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    own.remove(NEW)?;
+    write(&own, NEW, bytes)
+}
+
+/// Writes a copy of the journal into a stage.
+pub(super) fn write_copy(stage: &Dir, bytes: &[u8]) -> Result<(), Cause> {
+    write(stage, NAME, bytes)
+}
+
+fn write(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), Cause> {
+    let mut file = dir.create(name)?;
+    file.reserve(bytes.len() as u64)?;
+    file.put(bytes)?;
+    file.set_mode(Mode::of(0o644))?;
+    Ok(())
+}
+
+/// Gives the journal its name. The content must be durable already; after this the name is, and recovery rolls the
+/// run back until its outcome is written.
+pub(super) fn publish(root: &Root) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    own.rename(NEW, NAME)?;
+    own.sync()?;
+    Ok(())
+}
+
+/// Removes a journal that was never published.
+pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    if let Some(dir) = root.dir_if_there(&directory)? {
+        dir.remove(NEW)?;
+    }
+    Ok(())
+}
+
+/// Writes the outcome and makes it durable: after it no power cut changes how the run ended. An error leaves it in
+/// doubt, because a failed sync says nothing about what reached the disk.
+pub(super) fn close(root: &Root, outcome: Outcome) -> Result<(), Cause> {
+    let (sector, offset) = journal::outcome_sector(outcome);
+    let file = open(root)?;
+    file.put_at(&sector, offset)?;
+    file.sync()?;
+    Ok(())
+}
+
+/// Notes that the run is tidied up. Not synced: without it the next command tidies up once more.
+pub(super) fn mark_done(root: &Root) -> Result<(), Cause> {
+    let (sector, offset) = journal::done_sector();
+    open(root)?.put_at(&sector, offset)?;
+    Ok(())
+}
+
+fn open(root: &Root) -> Result<crate::root::WritableFile, Cause> {
+    let own = make_own_directory(root)?;
+    own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
+}
+
+/// Makes an outcome that was found durable: what the page cache shows after a failed sync proves nothing, so the
+/// journal is written anew, synced, and put in its place.
+pub(super) fn harden(root: &Root) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    let bytes = own.read(NAME, LARGEST)?.unwrap_or_default();
+    own.remove(NEW)?;
+    let mut file = own.create(NEW)?;
+    file.put(&bytes)?;
+    file.set_mode(Mode::of(0o644))?;
+    file.sync()?;
+    own.rename(NEW, NAME)?;
+    own.sync()?;
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Carrying a plan out, all of it or nothing: the only code that changes a root.
+//!
+//! ```text
+//!  Plan ──► Planned ──stage──► Staged ──snapshot──► Snapshotted ──publish──► Published ──switch──► Receipt
+//!            │ lay out          │ new objects         │ undo archives          │ journal durable     │ renames only,
+//!            │ domains          │ beside their        │ records beside         │                     │ one sector
+//!            │                  │ targets             │ their places           │                     │ commits
+//!            └───────── a failure deletes the stage: nothing live has changed ─┘└─ a failure rolls back ┘
+//! ```
+//! Each step consumes the one before it, so none can be left out. The protocol, with the reason for each step, is
+//! patchadm-transaction(7); the journal's format is patchadm-journal(5). The promise: every path is whole, old or new,
+//! at any instant; after recovery the set and its records are all as before or all as after; nobody else's bytes are
+//! lost.
+
+mod archive;
+mod dirs;
+mod error;
+mod finish;
+mod hands;
+mod identity;
+mod journal_file;
+mod layout;
+mod rebuild;
+mod records;
+mod recover;
+mod sites;
+mod stage;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod verified;
+
+use std::io::Read;
+
+use crate::format::journal::Story;
+use crate::package::PackagePath;
+
+pub use error::{Cause, Left, Phase, TransactionError};
+pub use recover::{Recovered, is_needed, recover};
+pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
+
+/// Where the content of new files comes from: a patch, a package, an undo archive.
+pub trait Content {
+    /// Streams every file for which `wanted` (number of the package, path in it) is true to `sink`, in whatever order
+    /// the source has them.
+    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError>;
+}
+
+/// Whether a file of the source is needed.
+pub type Wanted<'w> = dyn Fn(usize, &PackagePath) -> bool + 'w;
+
+/// Takes the bytes of one file.
+pub type Sink<'s> = dyn FnMut(usize, &PackagePath, &mut dyn Read) -> Result<(), Cause> + 's;
+
+/// Why streaming ended early.
+#[derive(Debug)]
+pub enum StreamError {
+    /// The source is at fault.
+    Source(Box<dyn std::error::Error + Send + Sync>),
+    /// The taker is.
+    Sink(Cause),
+}
+
+/// Asks whether a signal wants the run to end; given by the command line, which catches the signals.
+#[derive(Clone, Copy)]
+pub struct Interrupt<'a>(pub &'a dyn Fn() -> Option<i32>);
+
+impl Interrupt<'_> {
+    fn check(self) -> Result<(), Cause> {
+        match (self.0)() {
+            Some(signal) => Err(Cause::Interrupted(signal)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Interrupt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interrupt")
+    }
+}
+
+/// What a run needs beside its plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// What is told of the run in history and log.
+    pub story: &'a Story,
+    /// The marker of the root, for its first journal; a later one takes that of the journal before.
+    pub marker: &'a str,
+    /// A random number that no other run has.
+    pub nonce: u64,
+    /// Asked between steps.
+    pub interrupt: Interrupt<'a>,
+    /// Milliseconds since the command began, asked when the run is told of.
+    pub elapsed: &'a dyn FnMilliseconds,
+}
+
+/// A clock that was started by the command line.
+pub trait FnMilliseconds: Fn() -> u64 {}
+
+impl<F: Fn() -> u64> FnMilliseconds for F {}
+
+impl std::fmt::Debug for dyn FnMilliseconds + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FnMilliseconds")
+    }
+}

@@ -1,0 +1,263 @@
+//! Staging the records: `contents` merged once, every `pkginfo`, the save directories with their undo archives.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::Settings;
+use super::archive;
+use super::error::Cause;
+use super::finish::unpublished_name;
+use super::hands::host_path;
+use super::layout::{Item, Layout, New};
+use super::sites::Sites;
+use super::stage::{StagedContent, note_identity, record_file, record_tree};
+use super::verified::Written;
+use crate::format::contents::ContentsError;
+use crate::format::contents_merge::{self, Edits, MergeReport, Trailer};
+use crate::format::journal::{Archive, OpKind, Run};
+use crate::format::manifest::encode;
+use crate::package::{Inode, Mode, ObjectPath};
+use crate::plan::{Plan, TreeContent, UndoPlace};
+use crate::root::{Dir, Root, WritableFile};
+
+/// What the journal needs to know of the undo archives.
+pub(super) type Archives = Vec<Archive>;
+
+pub(super) struct Recorder<'a, 'p> {
+    pub(super) root: &'a Root,
+    pub(super) run: &'a Run,
+    pub(super) sites: &'a Sites,
+    pub(super) plan: &'p Plan,
+    pub(super) staged: &'a StagedContent,
+    pub(super) settings: Settings<'a>,
+    /// The archives that are written, by their place in the plan.
+    pub(super) written: BTreeMap<usize, Written>,
+    pub(super) archives: Archives,
+}
+
+impl<'p> Recorder<'_, 'p> {
+    /// The snapshot of the old objects outside the root: archives of `-B` are written before the records that name
+    /// them.
+    pub(super) fn remote_archives(&mut self) -> Result<(), Cause> {
+        self.archives = vec![Archive::default(); self.plan.undo.len()];
+        for (index, undo) in self.plan.undo.iter().enumerate() {
+            let UndoPlace::Remote(path) = &undo.place else { continue };
+            let dir = make_host_directories(self.root, path)?;
+            let name = unpublished_name(&self.run.to_string());
+            let mut file = dir.create(&name)?;
+            file.set_mode(Mode::of(0o600))?;
+            let digests = &self.staged.digests;
+            let written = archive::write(self.root, undo, digests, &mut file, self.settings.interrupt)?;
+            file.sync()?;
+            self.written.insert(index, written);
+            let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
+            let outside = Some(encode(path.as_os_str().as_bytes()));
+            self.archives[index] = Archive { outside, inode, ..Archive::default() };
+        }
+        for path in &self.plan.discard {
+            let discard = Some(encode(path.as_os_str().as_bytes()));
+            self.archives.push(Archive { discard, ..Archive::default() });
+        }
+        Ok(())
+    }
+
+    /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
+    pub(super) fn trees(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        for index in 0..layout.items.len() {
+            let item = &layout.items[index];
+            let Some(New::Tree(files)) = item.new else { continue };
+            let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+            let (at, staged) = (item.op.path.clone(), within.at(&name));
+            record_tree(&within, &name, files, &mut |undo, dir, file| {
+                let relative = &dir.path().as_bytes()[staged.as_bytes().len()..];
+                let published = at.join(relative).and_then(|at| at.join(file));
+                self.undo(undo, dir, file, published.ok())
+            })?;
+            for file in files {
+                if let TreeContent::UndoDigest(undo) = file.content {
+                    let dir = within.dir(&name)?;
+                    self.digest(undo, &dir, b"undo.sha256")?;
+                }
+            }
+            note_identity(&mut layout.items[index], &within, &name, None)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, domain: usize, stage: &str) -> Result<(Dir, Vec<u8>), Cause> {
+        let name = stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+        Ok((self.sites.get(domain)?.records.again()?, name))
+    }
+
+    /// Writes one undo archive into a staged save directory, with its digest beside it.
+    fn undo(
+        &mut self,
+        index: usize,
+        dir: &Dir,
+        name: &[u8],
+        published: Option<ObjectPath>,
+    ) -> Result<(), Cause> {
+        let undo = self.plan.undo.get(index);
+        let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
+        let mut file = dir.create(name)?;
+        file.set_mode(Mode::of(0o600))?;
+        let digests = &self.staged.digests;
+        let written = archive::write(self.root, undo, digests, &mut file, self.settings.interrupt)?;
+        self.written.insert(index, written);
+        self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
+        self.digest_named(index, dir, b"undo.sha256", name)
+    }
+
+    fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
+        let place = self.plan.undo.get(index).map(|undo| &undo.place);
+        let name = match place {
+            Some(UndoPlace::Remote(path)) => path.file_name().map(|name| name.as_bytes().to_vec()),
+            _ => None,
+        };
+        self.digest_named(index, dir, file, &name.unwrap_or_else(|| b"undo".to_vec()))
+    }
+
+    fn digest_named(&self, index: usize, dir: &Dir, file: &[u8], name: &[u8]) -> Result<(), Cause> {
+        let Some(written) = self.written.get(&index) else {
+            return Err(Cause::Internal(format!("undo archive {index} is not written yet")));
+        };
+        let text = archive::digest_text(written, name, &self.run.to_string());
+        record_file(dir, file, &text, Mode::of(0o600), None).map(drop)
+    }
+
+    /// Stages all other records.
+    pub(super) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        for index in 0..layout.items.len() {
+            self.settings.interrupt.check()?;
+            let item = &layout.items[index];
+            let (domain, stage) = (item.op.domain, item.op.stage.clone());
+            let digest = match item.new {
+                Some(New::Bytes(bytes, mode, mtime)) => {
+                    let (within, name) = self.place(domain, &stage)?;
+                    Some(record_file(&within, &name, bytes, mode, mtime)?)
+                }
+                Some(New::Directory) => {
+                    let (within, name) = self.place(domain, &stage)?;
+                    within.make_dir(&name, Mode::of(0o755))?;
+                    None
+                }
+                Some(New::Contents) => {
+                    let (within, name) = self.place(domain, &stage)?;
+                    self.contents(&item.op.path.clone(), item.op.kind, &within, &name)?;
+                    within.live(&name)?.and_then(|live| match live.kind {
+                        crate::package::LiveKind::Regular { sha256, .. } => Some(sha256),
+                        _ => None,
+                    })
+                }
+                Some(New::Attributes(_)) => {
+                    attributes(&mut layout.items[index]);
+                    continue;
+                }
+                _ => continue,
+            };
+            let (within, name) = self.place(domain, &stage)?;
+            note_identity(&mut layout.items[index], &within, &name, digest)?;
+        }
+        Ok(())
+    }
+
+    /// Merges `contents` in one pass; a database that is not sorted is sorted on this occasion.
+    fn contents(&self, physical: &ObjectPath, kind: OpKind, within: &Dir, name: &[u8]) -> Result<(), Cause> {
+        let wrong = |reason| Cause::Contents { path: self.root.show(physical), reason };
+        let file = within.create(name)?;
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        match self
+            .merge(physical, kind, &mut out, |old, out, edits, by| contents_merge::merge(old, out, edits, by))
+        {
+            Err(ContentsError::Unsorted { .. }) => {
+                out = BufWriter::with_capacity(1 << 18, restart(out).map_err(wrong)?);
+                let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
+                self.merge(physical, kind, &mut out, sort).map_err(wrong)?;
+            }
+            other => other.map_err(wrong)?,
+        }
+        let file = out.into_inner().map_err(|error| wrong(ContentsError::Io(error.into_error())))?;
+        if self.root.is_privileged() {
+            file.set_owner(0, 0)?;
+        }
+        Ok(file.set_mode(Mode::of(0o644))?)
+    }
+
+    fn merge(
+        &self,
+        physical: &ObjectPath,
+        kind: OpKind,
+        out: &mut dyn Write,
+        merge: Merge,
+    ) -> Result<(), ContentsError> {
+        let old: Box<dyn std::io::Read> = if kind == OpKind::Add {
+            Box::new(std::io::empty())
+        } else {
+            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+            let dir = self.root.dir(&parent).map_err(std::io::Error::other)?;
+            Box::new(dir.open_regular(physical.name()).map_err(std::io::Error::other)?)
+        };
+        let mut old = BufReader::with_capacity(1 << 18, old);
+        merge(&mut old, out, &self.plan.contents, &self.plan.trailer).map(drop)
+    }
+}
+
+type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<MergeReport, ContentsError>;
+
+/// Empties a file to which a first try was written.
+fn restart(out: BufWriter<WritableFile>) -> Result<WritableFile, ContentsError> {
+    let (mut file, _) = out.into_parts();
+    file.set_size(0).map_err(std::io::Error::other)?;
+    Ok(file)
+}
+
+/// The identity that a directory has with its new attributes.
+fn attributes(item: &mut Item<'_>) {
+    let Some(New::Attributes(new)) = item.new else { return };
+    let Some(mut after) = item.op.old.clone() else { return };
+    after.mode = new.mode.map_or(after.mode, Mode::bits);
+    after.uid = new.uid.unwrap_or(after.uid);
+    after.gid = new.gid.unwrap_or(after.gid);
+    if let Some(xattrs) = &new.xattrs {
+        after.xattrs = Some(xattrs.iter().map(|(name, value)| (encode(name), encode(value))).collect());
+    }
+    item.op.new = Some(after);
+}
+
+/// The directory of an archive of `-B`, made where it is not there; on the host, not in the root.
+fn make_host_directories(root: &Root, archive: &Path) -> Result<Dir, Cause> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let path = host.resolver().locate(&host_path(archive)?)?;
+    let mut missing = Vec::new();
+    let mut above = path.parent().unwrap_or_else(ObjectPath::root);
+    let mut dir = loop {
+        match host.dir_if_there(&above)? {
+            Some(dir) => break dir,
+            None => missing.push(above.name().to_vec()),
+        }
+        above = above.parent().unwrap_or_else(ObjectPath::root);
+    };
+    for name in missing.iter().rev() {
+        dir = dir.make_dir(name, Mode::of(0o755))?;
+    }
+    Ok(dir)
+}
+
+/// Publishes the archives of `-B`, before the outcome is written: from then on the root may need them.
+pub(super) fn publish_remote(root: &Root, run: &Run, plan: &Plan) -> Result<(), Cause> {
+    for undo in &plan.undo {
+        let UndoPlace::Remote(path) = &undo.place else { continue };
+        let dir = make_host_directories(root, path)?;
+        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        match dir.move_to(&unpublished_name(&run.to_string()), &dir, &name) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
+                return Err(Cause::Appeared(path.display().to_string()));
+            }
+            other => other?,
+        }
+        dir.sync()?;
+    }
+    Ok(())
+}

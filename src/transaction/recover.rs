@@ -1,0 +1,165 @@
+//! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
+
+use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::finish::finish;
+use super::hands::Hands;
+use super::identity::{State, state};
+use super::journal_file;
+use super::sites::{drop_stage, run_of};
+use crate::database::own_directory;
+use crate::format::journal::{Journal, Outcome, Run};
+use crate::package::ObjectPath;
+use crate::root::{Dir, Lock, Root};
+
+/// What recovery found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// No run was unfinished.
+    Nothing,
+    /// A run was undone: everything is as before it.
+    RolledBack {
+        /// The run.
+        run: String,
+        /// What a person should know.
+        notes: Vec<String>,
+    },
+    /// A run had committed and is tidied up: everything is as after it.
+    Finished {
+        /// The run.
+        run: String,
+        /// What a person should know.
+        notes: Vec<String>,
+    },
+}
+
+/// Whether a run of this root is unfinished, seen without the lock.
+pub fn is_needed(root: &Root) -> Result<bool, TransactionError> {
+    let journal = journal_file::read(root).during(Phase::Recover)?;
+    Ok(journal.is_some_and(|journal| !journal.head.done))
+}
+
+/// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
+/// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
+pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError> {
+    let journal = journal_file::read(root).during(Phase::Recover)?;
+    let recovered = match &journal {
+        None => Recovered::Nothing,
+        Some(journal) if journal.head.done => Recovered::Nothing,
+        Some(journal) => match journal.head.outcome {
+            None => rolled_back(root, journal)?,
+            Some(outcome) => finished(root, journal, outcome)?,
+        },
+    };
+    remove_strays(root, journal.as_ref()).during(Phase::Recover)?;
+    Ok(recovered)
+}
+
+fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {
+    let notes = roll_back(root, journal)?;
+    Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
+}
+
+/// Undoes a published run and finishes it. Notes say what a person should know.
+pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, TransactionError> {
+    let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
+        phase: Phase::Recover,
+        cause,
+        left: Left::Unfinished(what),
+    };
+    let mut hands = Hands::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let mut failed = Vec::new();
+    let mut first = None;
+    // Records first, so that no record claims more than the tree; each part in the reverse of its order.
+    let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
+    for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
+        if let Err(cause) = hands.back(op) {
+            failed.push(format!("{}: {cause}", root.show(&op.path)));
+            first.get_or_insert(cause);
+        }
+    }
+    if let Some(cause) = first {
+        return Err(unfinished(cause, failed));
+    }
+    // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
+    let closed = hands.sync().and_then(|()| journal_file::close(root, Outcome::RolledBack));
+    closed.map_err(|cause| unfinished(cause, Vec::new()))?;
+    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None))
+}
+
+/// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
+fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
+    journal_file::harden(root).during(Phase::Recover)?;
+    // Without its stages the run was tidied up already, but for the last sector.
+    let mut hands = Hands::open(root, journal).ok();
+    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
+        redo(hands).during(Phase::Recover)?;
+    }
+    let notes = finish(root, journal, outcome, hands, None);
+    let run = journal.head.header.run.clone();
+    Ok(match outcome {
+        Outcome::Commit => Recovered::Finished { run, notes },
+        Outcome::RolledBack => Recovered::RolledBack { run, notes },
+    })
+}
+
+fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
+    let mut any = false;
+    for op in &hands.journal.ops {
+        any |= hands.redo(op)?;
+    }
+    if any { hands.sync() } else { Ok(()) }
+}
+
+/// Removes stages that belong to no unfinished run, and a journal that was never published.
+fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
+    journal_file::remove_new(root)?;
+    let stages = root.resolver().locate_dir(&own_directory())?.join(b"stage");
+    if let Ok(stages) = stages
+        && let Some(dir) = root.dir_if_there(&stages)?
+    {
+        for name in dir.names()? {
+            drop_stage(root, &dir.at(&name))?;
+        }
+    }
+    let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
+    for mount in root.mount_points()? {
+        let Some(dir) = root.dir_if_there(&mount.join(b".patchadm").unwrap_or(mount))? else { continue };
+        for name in dir.names()? {
+            stray_of_other_domain(root, &dir, &name, last)?;
+        }
+    }
+    Ok(())
+}
+
+/// A stage on another file system whose run the journal does not name.
+fn stray_of_other_domain(root: &Root, holder: &Dir, name: &[u8], last: u64) -> Result<(), Cause> {
+    let stage = holder.dir(name)?;
+    let Some(run) = run_of(&stage)? else { return drop_stage(root, stage.path()) };
+    if run.number > last && was_switched(root, &stage)? {
+        return Err(Cause::LaterStage { stage: root.show(stage.path()) });
+    }
+    drop_stage(root, stage.path())
+}
+
+/// Whether any target of the stage's own copy of its journal is the new object.
+fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
+    let Some(copy) = journal_file::read_from(stage, b"journal")? else { return Ok(false) };
+    for op in &copy.ops {
+        let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
+        let parent = op.path.parent().unwrap_or_else(ObjectPath::root);
+        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage) {
+            let found = state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?;
+            if matches!(found, State::New | State::NewTouched) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The run that follows the last one of a root.
+pub(super) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
+    let journal = journal_file::read(root)?;
+    let number = journal.as_ref().and_then(Journal::run).map_or(0, |run| run.number);
+    Ok((Run { number: number + 1, nonce }, journal.map(|journal| journal.head.header.root)))
+}

@@ -1,0 +1,249 @@
+//! Domains and their stages: where new objects are written so that a rename reaches their targets.
+//!
+//! A domain is a set of targets with the same mount and the same file system (a bind mount of one file system has
+//! the same device number and yet gives EXDEV). Its stage is `var/sadm/patchadm/stage/<run>` for the domain of
+//! `/var`, `.patchadm/<run>` in the topmost directory of another mount inside the root, and `.patchadm-<run>` in
+//! the target's own directory where that topmost directory may not be written.
+
+use std::collections::HashMap;
+
+use super::error::Cause;
+use crate::database::own_directory;
+use crate::format::journal::{Domain, Run};
+use crate::package::{Mode, ObjectPath};
+use crate::root::{Dir, FileType, Root, Seen};
+
+/// The marker in a stage: it says which run and which domain the stage is of.
+const MARKER: &[u8] = b"marker";
+
+/// How much is held back for a rollback on a full disk.
+const BALLAST: u64 = 1 << 20;
+
+/// File systems on which the protocol does not hold: no errors from syncfs, or no atomic exchange.
+const UNSUPPORTED: [(u64, &str); 7] = [
+    (0x6969, "is on NFS, which patchadm does not change yet"),
+    (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
+    (0x0102_1997, "is on 9p, which patchadm does not change yet"),
+    (0xff53_4d42, "is on CIFS, which patchadm does not change yet"),
+    (0xfe53_4d42, "is on SMB, which patchadm does not change yet"),
+    (0x4d44, "is on a FAT file system, which has no owners and modes"),
+    (0x0027_e0eb, "is a control group, not a place for files"),
+];
+
+/// One domain with its stage.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// As the journal names it.
+    pub(super) domain: Domain,
+    /// The stage directory.
+    pub(super) dir: Dir,
+    /// `o/` of the stage: objects, private.
+    pub(super) objects: Dir,
+    /// `db/` of the stage: records, readable for everybody.
+    pub(super) records: Dir,
+}
+
+/// What tells domains apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    mount: u64,
+    file_system: (u32, u32),
+    /// For a directory that is a domain alone.
+    alone: Option<ObjectPath>,
+}
+
+impl Key {
+    fn of(seen: &Seen) -> Self {
+        Self { mount: seen.mount, file_system: seen.file_system, alone: None }
+    }
+}
+
+/// The domains of a run; the first one is that of `/var`, where the journal is.
+#[derive(Debug)]
+pub(super) struct Sites {
+    root: Root,
+    run: Run,
+    keys: HashMap<Key, usize>,
+    list: Vec<Site>,
+}
+
+impl Sites {
+    /// Makes the directories of our own and the stage of the first domain.
+    pub(super) fn begin(root: &Root, run: &Run) -> Result<Self, Cause> {
+        let own = make_own_directory(root)?;
+        let seen = own.itself()?;
+        let stages = ensure(&own, b"stage", Mode::of(0o711))?;
+        let top = topmost(root, own.path(), &seen)?;
+        let mut sites = Self { root: root.clone(), run: run.clone(), keys: HashMap::new(), list: Vec::new() };
+        sites.add(Key::of(&seen), top, &stages, run.to_string().as_bytes())?;
+        Ok(sites)
+    }
+
+    /// All domains.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Site> {
+        self.list.iter()
+    }
+
+    /// A domain by its number.
+    pub(super) fn get(&self, index: usize) -> Result<&Site, Cause> {
+        self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
+    }
+
+    /// The number of the domain of what is in directory `dir`; its stage is made when it is the first of it.
+    pub(super) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
+        let seen = dir.itself()?;
+        if let Some(reason) = obstacle(dir, &seen)? {
+            return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
+        }
+        let mut key = Key::of(&seen);
+        if let Some(&known) = self.keys.get(&key) {
+            return Ok(known);
+        }
+        let top = topmost(&self.root, dir.path(), &seen)?;
+        let at_top = self.root.dir(&top)?;
+        if at_top.is_writable() {
+            let stages = ours(&at_top)?;
+            return self.add(key, top, &stages, self.run.to_string().as_bytes());
+        }
+        key.alone = Some(dir.path().clone());
+        if let Some(&known) = self.keys.get(&key) {
+            return Ok(known);
+        }
+        let name = format!(".patchadm-{}", self.run);
+        self.add(key, dir.path().clone(), dir, name.as_bytes())
+    }
+
+    fn add(&mut self, key: Key, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
+        let dir = within.make_dir(name, Mode::of(0o711))?;
+        let objects = dir.make_dir(b"o", Mode::of(0o700))?;
+        let records = dir.make_dir(b"db", Mode::of(0o755))?;
+        let index = self.list.len();
+        let mut marker = dir.create(MARKER)?;
+        marker.put(marker_text(&self.run.to_string(), index).as_bytes())?;
+        let domain = Domain { top, stage: dir.path().clone() };
+        self.list.push(Site { domain, dir, objects, records });
+        self.keys.insert(key, index);
+        let site = self.get(index)?;
+        probe_exchange(&site.dir, &self.root)?;
+        site.dir.create(b"ballast")?.reserve(BALLAST)?;
+        Ok(index)
+    }
+
+    /// Makes everything on every domain durable, the one of the journal last.
+    pub(super) fn sync(&self) -> Result<(), Cause> {
+        self.list.iter().rev().try_for_each(|site| site.dir.sync_file_system()).map_err(Cause::from)
+    }
+
+    /// Removes all stages: nothing was switched, or everything is finished.
+    pub(super) fn discard(&self) -> Result<(), Cause> {
+        self.list.iter().try_for_each(|site| drop_stage(&self.root, &site.domain.stage))
+    }
+}
+
+/// The directory of our own files, made where it is not there.
+pub(super) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
+    let path = root.resolver().locate_dir(&own_directory())?;
+    if let Some(dir) = root.dir_if_there(&path)? {
+        return Ok(dir);
+    }
+    let parent = path.parent().unwrap_or_else(ObjectPath::root);
+    ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
+}
+
+/// Removes one stage, and the directory that holds it when that is ours and empty.
+pub(super) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
+    let Some(parent) = stage.parent() else { return Ok(()) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
+    dir.remove_tree(stage.name())?;
+    if parent.name() == b".patchadm"
+        && let Some(above) = parent.parent()
+    {
+        root.dir(&above)?.remove_dir(parent.name())?;
+    }
+    Ok(())
+}
+
+/// Opens the stage of a domain of an unfinished run; an error if the file system is not mounted there.
+pub(super) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
+    let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
+    let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
+    let marker = dir.read(MARKER, 4096)?.unwrap_or_default();
+    if marker != marker_text(run, index).as_bytes() {
+        return Err(missing());
+    }
+    Ok(dir)
+}
+
+/// The run that a stage says it is of.
+pub(super) fn run_of(stage: &Dir) -> Result<Option<Run>, Cause> {
+    let marker = stage.read(MARKER, 4096)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&marker).into_owned();
+    Ok(text.split_whitespace().next().and_then(Run::parse))
+}
+
+fn marker_text(run: &str, index: usize) -> String {
+    format!("{run} {index}\n")
+}
+
+/// The directory `.patchadm` of another mount: ours, and writable for nobody else.
+fn ours(top: &Dir) -> Result<Dir, Cause> {
+    let dir = ensure(top, b".patchadm", Mode::of(0o711))?;
+    let (seen, above) = (dir.itself()?, top.itself()?);
+    let is_safe = seen.mode.bits() & 0o022 == 0 && (seen.uid == above.uid || seen.uid == 0);
+    if !is_safe {
+        let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
+        return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
+    }
+    Ok(dir)
+}
+
+fn ensure(dir: &Dir, name: &[u8], mode: Mode) -> Result<Dir, Cause> {
+    match dir.look(name)? {
+        Some(seen) if seen.file_type == FileType::Directory => Ok(dir.dir(name)?),
+        _ => Ok(dir.make_dir(name, mode)?),
+    }
+}
+
+/// The topmost directory inside the root on the same mount.
+fn topmost(root: &Root, path: &ObjectPath, seen: &Seen) -> Result<ObjectPath, Cause> {
+    let mut top = path.clone();
+    for above in path.ancestors() {
+        let other = root.dir(&above)?.itself()?;
+        if (other.mount, other.file_system) != (seen.mount, seen.file_system) {
+            break;
+        }
+        top = above;
+    }
+    Ok(top)
+}
+
+/// Why nothing can be exchanged in a directory, if there is a reason.
+fn obstacle(dir: &Dir, seen: &Seen) -> Result<Option<&'static str>, Cause> {
+    if seen.encrypted {
+        return Ok(Some("is encrypted, so nothing can be renamed into it; patchadm does not change it yet"));
+    }
+    if dir.hands_down_project() {
+        return Ok(Some(
+            "hands down a project id, so nothing can be renamed into it; patchadm does not change it yet",
+        ));
+    }
+    let magic = dir.file_system_magic()?;
+    Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
+}
+
+/// Tries an exchange in the stage: file systems that have none are refused before anything is staged.
+fn probe_exchange(stage: &Dir, root: &Root) -> Result<(), Cause> {
+    drop(stage.create(b"probe.a")?);
+    drop(stage.create(b"probe.b")?);
+    match stage.exchange(b"probe.a", stage, b"probe.b") {
+        Err(error) if matches!(error.errno(), Some(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS)) => {
+            let reason =
+                "is on a file system that cannot exchange two names; patchadm does not change it yet";
+            return Err(Cause::Unsupported { path: root.show(stage.path()), reason });
+        }
+        other => other?,
+    }
+    stage.remove(b"probe.a")?;
+    stage.remove(b"probe.b")?;
+    Ok(())
+}

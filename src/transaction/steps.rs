@@ -1,0 +1,264 @@
+//! The steps of a run, each a type that the next one consumes.
+
+use std::collections::BTreeMap;
+
+use super::archive::member_name;
+use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::finish::finish;
+use super::hands::Hands;
+use super::journal_file;
+use super::layout::{Layout, lay_out};
+use super::records::{Recorder, publish_remote};
+use super::recover::{next_run, roll_back};
+use super::sites::Sites;
+use super::stage::{StagedContent, Stager};
+use super::{Content, Settings};
+use crate::format::journal::{Archive, Entry, Header, Journal, OpKind, Outcome, Run, VERSION};
+use crate::format::manifest::encode;
+use crate::plan::Plan;
+use crate::root::{Lock, Root};
+
+/// What a finished run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The run.
+    pub run: String,
+    /// Bytes of new objects.
+    pub bytes: u64,
+    /// Bytes of each undo archive, by its place in the plan.
+    pub undo: BTreeMap<usize, u64>,
+    /// What a person should know: directories that stay, what could not be tidied up.
+    pub notes: Vec<String>,
+}
+
+/// A plan that is laid out over the disk.
+#[derive(Debug)]
+pub struct Planned<'p> {
+    root: Root,
+    plan: &'p Plan,
+    settings: Settings<'p>,
+    run: Run,
+    marker: String,
+    sites: Sites,
+    layout: Layout<'p>,
+}
+
+/// New objects stand beside their targets.
+#[derive(Debug)]
+pub struct Staged<'p> {
+    on: Planned<'p>,
+    content: StagedContent,
+}
+
+/// Old objects are saved, and every record stands beside its place.
+#[derive(Debug)]
+pub struct Snapshotted<'p> {
+    on: Planned<'p>,
+    archives: Vec<Archive>,
+    bytes: u64,
+    undo: BTreeMap<usize, u64>,
+}
+
+/// The journal is durable: from here a failure is rolled back.
+#[derive(Debug)]
+pub struct Published<'p> {
+    on: Planned<'p>,
+    journal: Journal,
+    bytes: u64,
+    undo: BTreeMap<usize, u64>,
+}
+
+impl<'p> Planned<'p> {
+    /// Lays `plan` out: domains, stages, what stands in the way. The root must be recovered, and `lock` held since
+    /// before the inventory was read.
+    pub fn begin(
+        root: &Root,
+        _lock: &'p Lock,
+        plan: &'p Plan,
+        settings: Settings<'p>,
+    ) -> Result<Self, TransactionError> {
+        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
+        let mut sites = Sites::begin(root, &run).during(Phase::Prepare)?;
+        let layout = match lay_out(root, &mut sites, plan) {
+            Ok(layout) => layout,
+            Err(cause) => return Err(abandon(root, &sites, Phase::Prepare, cause)),
+        };
+        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
+        Ok(Self { root: root.clone(), plan, settings, run, marker, sites, layout })
+    }
+
+    /// Writes every new object beside its target, with `content` as the source of the files.
+    pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
+        let stager = Stager::new(&self.root, &self.sites, &mut self.layout, self.settings.interrupt);
+        match stager.objects(content) {
+            Ok(content) => Ok(Staged { on: self, content }),
+            Err(cause) => Err(abandon(&self.root, &self.sites, Phase::Stage, cause)),
+        }
+    }
+}
+
+/// Gives a run up before anything live has changed.
+fn abandon(root: &Root, sites: &Sites, phase: Phase, cause: Cause) -> TransactionError {
+    // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
+    let _ = sites.discard();
+    let _ = journal_file::remove_new(root);
+    TransactionError { phase, cause, left: Left::Unchanged }
+}
+
+impl<'p> Staged<'p> {
+    /// Saves every old object in the undo archives, and writes the records beside their places.
+    pub fn snapshot(mut self) -> Result<Snapshotted<'p>, TransactionError> {
+        let mut recorder = Recorder {
+            root: &self.on.root,
+            run: &self.on.run,
+            sites: &self.on.sites,
+            plan: self.on.plan,
+            staged: &self.content,
+            settings: self.on.settings,
+            written: BTreeMap::new(),
+            archives: Vec::new(),
+        };
+        let saved = recorder.remote_archives().and_then(|()| recorder.trees(&mut self.on.layout));
+        let all = saved
+            .map_err(|cause| (Phase::Snapshot, cause))
+            .and_then(|()| recorder.files(&mut self.on.layout).map_err(|cause| (Phase::Records, cause)));
+        let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
+        let archives = recorder.archives;
+        match all {
+            Ok(()) => Ok(Snapshotted { on: self.on, archives, bytes: self.content.bytes, undo }),
+            Err((phase, cause)) => {
+                remove_unpublished(&self.on);
+                Err(abandon(&self.on.root, &self.on.sites, phase, cause))
+            }
+        }
+    }
+}
+
+/// Removes archives of `-B` that were written for a run that is given up.
+fn remove_unpublished(on: &Planned<'_>) {
+    for undo in &on.plan.undo {
+        if let crate::plan::UndoPlace::Remote(path) = &undo.place {
+            // A leftover `.tmp` outside the root is named by its run and in nobody's way.
+            let _ = super::finish::remove_unpublished(&on.root, path, &on.run.to_string());
+        }
+    }
+}
+
+impl<'p> Snapshotted<'p> {
+    /// Makes everything durable, then gives the journal its name.
+    pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
+        self.name_saved_objects();
+        let (bytes, journal) = match self.journal() {
+            Ok(made) => made,
+            Err(cause) => return Err(self.give_up(cause)),
+        };
+        if let Err(cause) = self.write(&bytes) {
+            return Err(self.give_up(cause));
+        }
+        if let Err(cause) = journal_file::publish(&self.on.root) {
+            // The rename may have reached the disk: only a roll back knows what to do with that.
+            return Err(undo_published(&self.on.root, &journal, Phase::Publish, cause));
+        }
+        Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo })
+    }
+
+    fn give_up(&self, cause: Cause) -> TransactionError {
+        remove_unpublished(&self.on);
+        abandon(&self.on.root, &self.on.sites, Phase::Publish, cause)
+    }
+
+    /// Notes for each op where its old object is in an undo archive.
+    fn name_saved_objects(&mut self) {
+        for (index, undo) in self.on.plan.undo.iter().enumerate() {
+            for (entry, path) in &undo.saved {
+                if let Some(&item) = self.on.layout.by_path.get(path)
+                    && let Some(item) = self.on.layout.items.get_mut(item)
+                {
+                    item.op.undo = Some((index, encode(&member_name(&entry.path))));
+                }
+            }
+        }
+    }
+
+    fn journal(&self) -> Result<(Vec<u8>, Journal), Cause> {
+        let header = Header {
+            version: VERSION,
+            run: self.on.run.to_string(),
+            command: self.on.plan.command.to_owned(),
+            root: self.on.marker.clone(),
+            lines: 0,
+            sha256: String::new(),
+            db: 0,
+        };
+        let mut entries: Vec<Entry> =
+            self.on.sites.iter().map(|site| Entry::Domain(site.domain.clone())).collect();
+        entries.extend(self.archives.iter().cloned().map(Entry::Archive));
+        entries.push(Entry::Story(self.on.settings.story.clone()));
+        let items = self.on.layout.items.iter().filter(|item| item.inside.is_none());
+        entries.extend(items.map(|item| Entry::Op(Box::new(item.op.clone()))));
+        let bytes = Journal::to_bytes(header, &entries);
+        let path = "journal".to_owned();
+        let journal = Journal::parse(&bytes).map_err(|reason| Cause::Journal { path, reason })?;
+        Ok((bytes, journal))
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Cause> {
+        journal_file::write_new(&self.on.root, bytes)?;
+        for site in self.on.sites.iter().skip(1) {
+            journal_file::write_copy(&site.dir, bytes)?;
+        }
+        self.on.settings.interrupt.check()?;
+        self.on.sites.sync()
+    }
+}
+
+/// Rolls a published run back after a failure.
+fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+    let left = match roll_back(root, journal) {
+        Ok(_) => Left::RolledBack,
+        Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
+            what.insert(0, cause.to_string());
+            Left::Unfinished(what)
+        }
+        Err(error) => Left::Unfinished(vec![error.to_string()]),
+    };
+    TransactionError { phase, cause, left }
+}
+
+impl Published<'_> {
+    /// Switches all names, makes that durable, and commits. A failure or signal before the commit is rolled back.
+    pub fn switch(self) -> Result<Receipt, TransactionError> {
+        let root = &self.on.root;
+        let mut hands = match Hands::open(root, &self.journal) {
+            Ok(hands) => hands,
+            Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
+        };
+        if let Err(cause) = self.forward(&mut hands) {
+            drop(hands);
+            return Err(undo_published(root, &self.journal, Phase::Switch, cause));
+        }
+        if let Err(cause) = journal_file::close(root, Outcome::Commit) {
+            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+        }
+        let elapsed = (self.on.settings.elapsed)();
+        let notes = finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed));
+        Ok(Receipt { run: self.on.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+    }
+
+    fn forward(&self, hands: &mut Hands<'_>) -> Result<(), Cause> {
+        // The journal has the records first, for its readers; the switch has them last.
+        let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
+        for op in objects.iter().chain(&records) {
+            self.on.settings.interrupt.check()?;
+            hands.forward(op)?;
+        }
+        for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
+            if !hands.is_still_as_saved(op)? {
+                return Err(Cause::Changed(self.on.root.show(&op.path)));
+            }
+        }
+        hands.sync()?;
+        publish_remote(&self.on.root, &self.on.run, self.on.plan)?;
+        self.on.settings.interrupt.check()
+    }
+}

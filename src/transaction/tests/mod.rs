@@ -1,0 +1,127 @@
+//! A run does all or nothing, wherever it is stopped: these tests stop it everywhere.
+
+mod crash;
+mod table;
+mod world;
+
+use rustix::io::Errno;
+
+use super::{Cause, Left, Phase};
+use crate::root::Door;
+use world::{World, at};
+
+#[test]
+fn a_run_changes_everything_that_its_plan_says_and_nothing_else() {
+    let world = World::new();
+    let before = world.picture();
+    let receipt = world.run(Door::default()).unwrap();
+    assert_eq!(receipt.notes, Vec::<String>::new());
+    let after = world.picture();
+    let is = |path: &str| after.get(path).cloned().unwrap_or_default();
+    assert!(is("opt/web/bin/httpd").contains("\"bin/httpd\""));
+    assert!(is("opt/web/libw.so").contains("-> libw.so.2"));
+    assert!(is("opt/web/tree").contains("\"tree\""), "a directory became a file");
+    assert!(is("opt/web/flat/leaf").contains("\"flat/leaf\""), "a file became a directory");
+    assert!(is("opt/web/bin").starts_with("40700"));
+    assert!(!after.contains_key("opt/web/gone") && !after.contains_key("opt/web/empty"));
+    assert!(is("var/sadm/install/contents").contains("/opt/web/new d none"));
+    assert!(after.contains_key("var/sadm/pkg/ACMEweb/save/100-01/undo.sha256"));
+    assert!(is("var/sadm/patch/100-01/log").contains("successfully installed"));
+    let same = world.live("/opt/web/bin/httpd").unwrap().inode;
+    assert_eq!(world.live("/opt/web/bin/httpd2").unwrap().inode, same, "two names of one file");
+    assert_ne!(before, after);
+    let stages = std::fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap().count();
+    assert_eq!(stages, 0, "the stage is dropped");
+    assert_eq!(world.recover(), super::Recovered::Nothing);
+}
+
+#[test]
+fn what_somebody_else_changes_after_the_plan_was_made_is_kept_and_the_run_is_given_up() {
+    type Meddle = fn(&World);
+    let meddles: [(&str, Meddle); 4] = [
+        ("a file is edited", |world| world.file("opt/web/bin/httpd", "by the administrator")),
+        ("a file is replaced", |world| {
+            std::fs::remove_file(world.path("opt/web/gone")).unwrap();
+            world.file("opt/web/gone", "another");
+        }),
+        ("a file appears", |world| world.file("opt/web/new", "in the way")),
+        ("a file vanishes", |world| std::fs::remove_file(world.path("opt/web/gone")).unwrap()),
+    ];
+    for (what, meddle) in meddles {
+        let world = World::new();
+        let plan = world.plan();
+        meddle(&world);
+        let before = world.picture();
+        let error = world.run_plan(&plan, Door::default(), &|| None).unwrap_err();
+        assert!(matches!(error.cause, Cause::Changed(_) | Cause::Appeared(_)), "{what}: {error}");
+        assert_eq!(world.picture(), before, "{what}");
+    }
+}
+
+#[test]
+fn a_source_with_other_bytes_than_its_pkgmap_says_changes_nothing() {
+    let world = World::new();
+    let before = world.picture();
+    let mut plan = world.plan();
+    for change in &mut plan.changes {
+        if let crate::plan::Action::Replace(crate::plan::NewObject {
+            body: crate::plan::Body::Member(member),
+            ..
+        }) = &mut change.action
+        {
+            member.cksum = 1;
+        }
+    }
+    let error = world.run_plan(&plan, Door::default(), &|| None).unwrap_err();
+    assert_eq!((error.phase, error.left), (Phase::Stage, Left::Unchanged));
+    assert!(error.cause.to_string().contains("package ACMEweb, file /opt/web/bin/httpd: file cksum <1>"));
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn a_signal_before_the_commit_leaves_everything_as_before() {
+    for patience in 0..40 {
+        let world = World::new();
+        let before = world.picture();
+        let asked = std::cell::Cell::new(0);
+        let interrupt = || {
+            asked.set(asked.get() + 1);
+            (asked.get() > patience).then_some(15)
+        };
+        match world.run_plan(&world.plan(), Door::default(), &interrupt) {
+            Ok(_) => assert!(asked.get() <= patience, "the signal was not seen"),
+            Err(error) => {
+                assert!(matches!(error.cause, Cause::Interrupted(15)), "{error}");
+                assert_eq!(world.picture(), before, "asked {patience} times");
+                assert_eq!(world.recover(), super::Recovered::Nothing);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_system_that_cannot_exchange_names_is_refused_before_anything_is_staged() {
+    let world = World::new();
+    let before = world.picture();
+    let door = Door::watched(|step| match step.call {
+        crate::root::Call::Exchange => Err(Errno::INVAL),
+        _ => Ok(()),
+    });
+    let error = world.run(door).unwrap_err();
+    assert!(error.to_string().contains("cannot exchange two names"), "{error}");
+    assert_eq!(world.picture(), before);
+}
+
+#[test]
+fn an_unsorted_database_is_sorted_on_the_next_change() {
+    let world = World::new();
+    let text = std::fs::read_to_string(world.path("var/sadm/install/contents")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.swap(0, 2);
+    world.file("var/sadm/install/contents", &(lines.join("\n") + "\n"));
+    world.run(Door::default()).unwrap();
+    let merged = std::fs::read_to_string(world.path("var/sadm/install/contents")).unwrap();
+    let paths: Vec<_> = merged.lines().filter(|l| !l.starts_with('#')).collect();
+    assert!(paths.is_sorted(), "{merged}");
+    assert!(world.live(&at("/opt/web/new").to_string()).is_some());
+}

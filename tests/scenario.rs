@@ -1,0 +1,196 @@
+//! The stage of a test: a root of its own, and the program run on it in a clean environment.
+//!
+//! A scenario has a fixed clock (20 November 2026, 07:00:00 UTC), no environment but `PATH` and what the test sets, and
+//! accounts of its own: `root`, `bin` and `sys` are the caller, so that tests need no privilege and mean the same with
+//! and without it. Everything is gone with the value. Output has `@ROOT@` for the path of the root, as the goldens have.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use patchadm::format::checksum;
+use tempfile::TempDir;
+
+/// The clock of every scenario: 2026-11-20 07:00:00 UTC.
+pub(crate) const NOW: u64 = 1_795_158_000;
+
+/// A root, and how commands are run on it.
+pub(crate) struct Scenario {
+    dir: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What a command did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Scenario {
+    /// A root with accounts and an empty package database.
+    pub(crate) fn new() -> Self {
+        let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let own = fs::metadata(scenario.dir.path()).unwrap();
+        let (uid, gid) = (own.uid(), own.gid());
+        scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:54321:4::/:/bin/false\n"));
+        scenario.file("/etc/group", format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\nadm:x:54321:\n"));
+        scenario.directory("/var/sadm/install");
+        scenario.directory("/var/sadm/pkg");
+        scenario
+    }
+
+    /// The directory that `-R` names.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// A directory beside the root, for what commands read and are not to find in it.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where a path of the root is on this machine.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.root().join(path.trim_start_matches('/'))
+    }
+
+    /// Sets a variable of the environment of later commands.
+    pub(crate) fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.environment.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
+    }
+
+    /// Makes a directory and those above it, 0755.
+    pub(crate) fn directory(&self, path: &str) {
+        let mut at = self.root();
+        fs::create_dir_all(&at).unwrap();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            at.push(part);
+            if !at.exists() {
+                fs::create_dir(&at).unwrap();
+                fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+    }
+
+    /// Makes a file of the root, 0644, last modified on 2001-02-03 04:05:06.
+    pub(crate) fn file(&self, path: &str, text: impl AsRef<[u8]>) {
+        self.directory(Path::new(path).parent().unwrap().to_str().unwrap());
+        fs::write(self.at(path), text).unwrap();
+        self.mode(path, 0o644);
+        self.mtime(path, 981_173_106);
+    }
+
+    /// Sets permission bits.
+    pub(crate) fn mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.at(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Sets the modification time, in seconds since 1970.
+    pub(crate) fn mtime(&self, path: &str, seconds: u64) {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fs::File::open(self.at(path)).unwrap().set_modified(moment).unwrap();
+    }
+
+    /// Makes a symbolic link.
+    pub(crate) fn symlink(&self, path: &str, target: &str) {
+        symlink(target, self.at(path)).unwrap();
+    }
+
+    /// Makes a hard link to `source`.
+    pub(crate) fn link(&self, path: &str, source: &str) {
+        fs::hard_link(self.at(source), self.at(path)).unwrap();
+    }
+
+    /// Makes a named pipe, 0600.
+    pub(crate) fn pipe(&self, path: &str) {
+        let made = Command::new("mkfifo").args(["-m", "600"]).arg(self.at(path)).status().unwrap();
+        assert!(made.success());
+    }
+
+    /// Enters a package into the database by hand.
+    pub(crate) fn package(&self, instance: &str, pkginfo: &str) {
+        self.file(&format!("/var/sadm/pkg/{instance}/pkginfo"), pkginfo);
+    }
+
+    /// Writes the `contents` of the database: these lines, and the two that end it.
+    pub(crate) fn contents(&self, lines: &[&str]) {
+        let trailer = "# Last modified by pkgadd for SUNWstuf package\n# Fri Nov 20 07:00:00 2026\n";
+        self.file("/var/sadm/install/contents", lines.join("\n") + "\n" + trailer);
+    }
+
+    /// Makes a package to be installed, in the directory `at` of the root: its pkginfo, and a pkgmap of these lines
+    /// and the one of the pkginfo. The objects are the test's to make.
+    pub(crate) fn spooled(&self, at: &str, pkginfo: &str, pkgmap: &[&str]) {
+        self.file(&format!("{at}/pkginfo"), pkginfo);
+        let (size, sum) = (pkginfo.len(), checksum::sum(pkginfo.as_bytes()));
+        let information = format!("1 i pkginfo {size} {sum} 981173106");
+        let lines = [": 1 100", &information].into_iter().chain(pkgmap.iter().copied());
+        self.file(
+            &format!("{at}/pkgmap"),
+            lines.map(|line| format!("{line}\n")).collect::<Vec<_>>().concat(),
+        );
+    }
+
+    /// The program with these arguments, which are split at blanks; `@ROOT@` is the root.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchadm"));
+        command
+            .args(
+                line.split_ascii_whitespace()
+                    .map(|word| word.replace("@ROOT@", self.root().to_str().unwrap())),
+            )
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("TZ", "UTC0")
+            .env("SOURCE_DATE_EPOCH", NOW.to_string())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program with these arguments.
+    pub(crate) fn run(&self, line: &str) -> Run {
+        let output = self.command(line).output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).unwrap().replace(self.root().to_str().unwrap(), "@ROOT@")
+        };
+        Run {
+            code: output.status.code().expect("the program ended by itself"),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+impl Run {
+    /// The text on standard output of a command that succeeded and had nothing to complain about.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "stdout: {}", self.stdout);
+        self.stdout
+    }
+
+    /// The text on standard error of a command that ended with `code`.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "stdout: {}stderr: {}", self.stdout, self.stderr);
+        self.stderr
+    }
+}
+
+/// A file of the material that is shared between projects; says so and gives none where it is not here.
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+pub(crate) fn shared(test: &str, path: &str) -> Option<PathBuf> {
+    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
+    if !shared.exists() {
+        println!("skipped: {test}: ../shared is not here");
+        return None;
+    }
+    Some(shared.join(path))
+}
