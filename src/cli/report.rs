@@ -165,7 +165,7 @@ fn reason_of(failed: &Failure) -> String {
 
 fn verdict_of(failed: &Failure) -> &'static str {
     match failed {
-        Failure::Refused(refusal) => match refusal.reason {
+        Failure::Refused(refusal) => match *refusal.reason {
             Reason::AlreadyApplied(_) => "already-applied",
             Reason::LaterRevision(_) => "superseded",
             Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => "obsoleted",

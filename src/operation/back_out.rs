@@ -171,8 +171,7 @@ impl Place<'_> {
         let inventory = self.survey(touched)?;
         options.later = self.later(id, &packages)?;
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
-        let mut plan = back_out(id, &archives, &inventory, self.policy, &options, &self.caller.occasion)?;
-        plan.discard = undo.iter().filter_map(|one| one.outside.clone()).collect();
+        let plan = back_out(id, &archives, &inventory, self.policy, &options, &self.caller.occasion)?;
         Ok((plan, undo))
     }
 
@@ -226,6 +225,7 @@ impl Undo {
             image: self.image.packages.first()?,
             manifest: self.manifest.as_ref(),
             records: &self.records,
+            outside: self.outside.as_deref(),
         })
     }
 }

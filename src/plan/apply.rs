@@ -91,7 +91,7 @@ impl Application<'_> {
         let edits = self.edits(&patched)?;
         let mut draft = Draft::new(self.inventory);
         draft.notes.clone_from(&self.validated.notes);
-        self.place(&mut draft, &patched, &edits)?;
+        Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
@@ -235,7 +235,7 @@ impl Application<'_> {
         }
     }
 
-    fn place(&self, draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+    fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         for links in [false, true] {
             for package in patched {
                 for wanted in &package.wanted {
@@ -250,7 +250,7 @@ impl Application<'_> {
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                self.delete(draft, package, &package.target.resolve(path)?, edits)?;
+                Self::delete(draft, package, &package.target.resolve(path)?, edits)?;
             }
         }
         draft.relink()?;
@@ -258,7 +258,6 @@ impl Application<'_> {
     }
 
     fn delete(
-        &self,
         draft: &mut Draft<'_>,
         package: &Patched<'_>,
         path: &ObjectPath,

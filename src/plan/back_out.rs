@@ -5,6 +5,7 @@
 //! and names that patch. What an administrator wrote since is kept as `PATH.edited-<id>`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::format::manifest::Manifest;
 use crate::format::params::{self, ParamFile};
@@ -33,6 +34,8 @@ pub struct Archive<'a> {
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
     pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+    /// Where the archive is, if that is outside the root: it is removed after the backout.
+    pub outside: Option<&'a Path>,
 }
 
 /// What the user of patchrm(1M) may choose, and what is known of later patches.
@@ -145,7 +148,7 @@ impl Backout<'_> {
             trailer: self.occasion.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),
-            discard: Vec::new(),
+            discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,
         })
     }
@@ -190,7 +193,7 @@ impl Backout<'_> {
         later: &Later<'_>,
     ) -> Result<Vec<RecordChange>, Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let old = self.old_params(package, archive)?;
+        let old = old_params(package, archive)?;
         let mut new = match archive.manifest {
             Some(manifest) => {
                 let names = &manifest.header.parameters;
@@ -222,24 +225,24 @@ impl Backout<'_> {
         }
         Ok(changes)
     }
+}
 
-    /// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
-    fn old_params(&self, package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason> {
-        let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
-            return match archive.manifest {
-                None => Ok(archive.image.params.clone()),
-                Some(_) => Err(Reason::BadUndoData {
-                    package: package.clone(),
-                    reason: "the saved pkginfo is missing".to_owned(),
-                }),
-            };
+/// The parameters before the patch: the saved pkginfo, or that of a foreign backout package.
+fn old_params(package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason> {
+    let Some(file) = archive.records.get(&b"pkginfo"[..]) else {
+        return match archive.manifest {
+            None => Ok(archive.image.params.clone()),
+            Some(_) => Err(Reason::BadUndoData {
+                package: package.clone(),
+                reason: "the saved pkginfo is missing".to_owned(),
+            }),
         };
-        let parsed = ParamFile::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
-            package: package.clone(),
-            reason: format!("the saved pkginfo: {error}"),
-        })?;
-        Ok(parsed.params())
-    }
+    };
+    let parsed = ParamFile::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
+        package: package.clone(),
+        reason: format!("the saved pkginfo: {error}"),
+    })?;
+    Ok(parsed.params())
 }
 
 /// Whether a parameter has been set again by a patch that came later.

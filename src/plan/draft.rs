@@ -191,11 +191,10 @@ impl<'a> Draft<'a> {
         for change in self.changes.values() {
             let turns =
                 matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
-            if turns && change.old.as_ref().is_some_and(Live::is_directory) {
-                if let Some(held) = self.first_held(&change.path) {
-                    let (package, path) = (change.package.clone(), change.path.to_string());
-                    return Err(Reason::Object { package, path, problem: Problem::NotEmpty(held) });
-                }
+            let turns = turns && change.old.as_ref().is_some_and(Live::is_directory);
+            if let Some(held) = turns.then(|| self.first_held(&change.path)).flatten() {
+                let (package, path) = (change.package.clone(), change.path.to_string());
+                return Err(Reason::Object { package, path, problem: Problem::NotEmpty(held) });
             }
         }
         let full: Vec<ObjectPath> = self

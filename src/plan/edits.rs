@@ -73,18 +73,18 @@ impl<'a> Edits<'a> {
             // reached through a link that becomes a directory: nothing is there then
             return Ok(());
         }
-        let line = self.inventory.lines.get(path);
+        let recorded = self.inventory.lines.get(path);
         if !live.is_directory() && wanted.is_some_and(|wanted| wanted.ftype.is_directory()) {
             self.turned.insert(path.clone());
         }
         // a deletion takes away only what is recorded
         if live.is_directory()
-            || wanted.is_none() && line.is_none()
+            || wanted.is_none() && recorded.is_none()
             || self.inventory.identical.contains(path)
         {
             return Ok(());
         }
-        match self.state(path, live, line) {
+        match self.state(path, live, recorded) {
             Edit::None => return Ok(()),
             Edit::TimeOnly => {
                 self.touched.insert(path.clone());
@@ -94,7 +94,7 @@ impl<'a> Edits<'a> {
         }
         let meant_for_it = |object: &Object| matches!(object.ftype, Ftype::Editable | Ftype::Volatile);
         let editable =
-            line.is_some_and(|line| meant_for_it(&line.object)) || wanted.is_some_and(meant_for_it);
+            recorded.is_some_and(|line| meant_for_it(&line.object)) || wanted.is_some_and(meant_for_it);
         let copy = !self.saved || editable;
         match self.choice.of(path) {
             Edited::Keep if !self.saved => return Err(Reason::KeepWithoutUndo(path.clone())),
@@ -127,8 +127,8 @@ impl<'a> Edits<'a> {
         self.handling.get(path).cloned().unwrap_or_default()
     }
 
-    fn state(&self, path: &ObjectPath, live: &Live, line: Option<&Line>) -> Edit {
-        let Some(object) = line.map(|line| &line.object) else { return Edit::Edited };
+    fn state(&self, path: &ObjectPath, live: &Live, recorded: Option<&Line>) -> Edit {
+        let Some(object) = recorded.map(|line| &line.object) else { return Edit::Edited };
         match (&live.kind, object.ftype) {
             (LiveKind::Regular { size, cksum, sha256 }, ftype) if ftype.is_regular() => {
                 let content = object.content;

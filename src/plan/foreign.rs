@@ -37,9 +37,9 @@ pub(super) fn restore(
         for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
             let handling = edits.handling(&each.path);
             if links {
-                draft.link(&target, each, &handling)?
+                draft.link(&target, each, &handling)?;
             } else {
-                draft.place(&target, each, &handling)?
+                draft.place(&target, each, &handling)?;
             }
         }
     }

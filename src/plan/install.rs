@@ -50,7 +50,7 @@ pub fn install(
 ) -> Result<Plan, Refusal> {
     let refuse = |reason: Reason| {
         let name = image.packages.get(index).map(|package| package.params.text("PKG").into_owned());
-        reason.of(Command::Pkgadd, name.unwrap_or_else(|| image.name.clone()))
+        reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
     };
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
     let installation = Installation { delivered, index, inventory, options, occasion };
@@ -77,7 +77,7 @@ impl Installation<'_> {
         let mut wanted = target.wanted()?;
         self.settle_set_id(&mut wanted)?;
         let draft = self.draft(&target, &wanted)?;
-        let records = self.records(&target, old)?;
+        let records = package_records(&target, old)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
         if self.options.admin.space != Check::NoCheck {
             self.check_space(&target, &changes, &records)?;
@@ -286,22 +286,6 @@ impl Installation<'_> {
         others && !same
     }
 
-    /// The directory of a new instance as one tree, or the changed files of an installed one.
-    fn records(&self, target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
-        let files = records::files(&target.package, target.image, &target.params);
-        if let Some(old) = old {
-            return Ok(RecordChanges::of(&target.package, old, files)?.changes);
-        }
-        let files = files.into_iter().map(|(name, bytes)| TreeFile {
-            name: name.into_bytes(),
-            content: TreeContent::Bytes(bytes),
-            mode: Mode::of(0o644),
-            mtime: None,
-        });
-        let path = package_path(&target.package, b"")?;
-        Ok(vec![RecordChange::AddTree { path, files: files.collect() }])
-    }
-
     fn check_space(
         &self,
         target: &Target<'_>,
@@ -343,4 +327,20 @@ impl Installation<'_> {
 
 fn conflict(path: &ObjectPath) -> String {
     format!("{path} is already installed and is being used by another package")
+}
+
+/// The directory of a new instance as one tree, or the changed files of an installed one.
+fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
+    let files = records::files(&target.package, target.image, &target.params);
+    if let Some(old) = old {
+        return Ok(RecordChanges::of(&target.package, old, files)?.changes);
+    }
+    let files = files.into_iter().map(|(name, bytes)| TreeFile {
+        name: name.into_bytes(),
+        content: TreeContent::Bytes(bytes),
+        mode: Mode::of(0o644),
+        mtime: None,
+    });
+    let path = package_path(&target.package, b"")?;
+    Ok(vec![RecordChange::AddTree { path, files: files.collect() }])
 }

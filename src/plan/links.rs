@@ -130,7 +130,7 @@ pub(super) fn root_of(path: &ObjectPath, lines: &BTreeMap<ObjectPath, Line>) -> 
     for _ in 0..LONGEST_CHAIN {
         match lines.get(&at).map(|line| &line.object) {
             Some(Object { ftype: Ftype::Link, target: Some(target), .. }) => {
-                at = at.link_source(target).ok()?
+                at = at.link_source(target).ok()?;
             }
             _ => return (at != *path).then_some(at),
         }

@@ -117,13 +117,13 @@ impl Restoring<'_> {
     /// The first later patch that has the path in its manifest.
     fn changed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
         let patches = draft.inventory.patched_by.get(path);
-        let has = |id: &PatchId, manifest: &Option<&Manifest>| {
+        let has = |id: &PatchId, manifest: Option<&Manifest>| {
             let in_manifest = manifest.is_some_and(|manifest| {
                 manifest.objects.iter().any(|record| decode(&record.path) == path.as_bytes())
             });
             in_manifest || patches.is_some_and(|patches| patches.iter().any(|other| other == id.as_str()))
         };
-        let found = self.later.iter().find(|(id, manifest)| has(id, manifest));
+        let found = self.later.iter().find(|(id, manifest)| has(id, *manifest));
         found.or(self.later.last()).map(|(id, _)| id.to_string())
     }
 

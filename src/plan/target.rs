@@ -71,7 +71,7 @@ impl<'a> Target<'a> {
         let classes = classes(&self.params);
         let mut wanted = Vec::new();
         for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            if classes.iter().any(|class| *class == entry.object.class) {
+            if classes.contains(&entry.object.class) {
                 let path = self.resolve(&entry.path)?;
                 let object = self.expand(entry, &path)?;
                 wanted.push(Wanted { entry, path, object });
@@ -82,7 +82,7 @@ impl<'a> Target<'a> {
     }
 
     /// A refusal about one of its objects.
-    pub(super) fn refuse(&self, path: impl ToString, problem: Problem) -> Reason {
+    pub(super) fn refuse(&self, path: &impl ToString, problem: Problem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 

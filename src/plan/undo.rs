@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Object, ObjectPath, Params, PkgInst, UndoFormat,
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Mode, Object, ObjectPath, Params, PkgInst,
+    UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -162,7 +163,7 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
         Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
         Some(Action::Delete | Action::RemoveDirectory) => None,
         Some(Action::Attributes(attributes)) => was.clone().map(|state| State {
-            mode: attributes.mode.map_or(state.mode, |mode| mode.bits()),
+            mode: attributes.mode.map_or(state.mode, Mode::bits),
             uid: attributes.uid.unwrap_or(state.uid),
             gid: attributes.gid.unwrap_or(state.gid),
             ..state
@@ -182,10 +183,10 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
 
 /// The state of a new object, as far as it is known before it is staged.
 fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
-    if let Body::CopyOf(path) = &new.body {
-        if let Some(live) = draft.inventory.live.get(path) {
-            return State::of(live);
-        }
+    if let Body::CopyOf(path) = &new.body
+        && let Some(live) = draft.inventory.live.get(path)
+    {
+        return State::of(live);
     }
     let mut state = State {
         kind: Kind::File,
@@ -228,17 +229,17 @@ fn saved_entry(
     live: &Live,
     groups: &Groups,
 ) -> Result<Option<Entry>, Reason> {
-    let line = draft.inventory.lines.get(path);
-    let class = line.map_or("none", |line| line.object.class.as_str());
-    let recorded = line.map(|line| line.object.ftype);
+    let known = draft.inventory.lines.get(path).map(|line| &line.object);
+    let class = known.map_or("none", |known| known.class.as_str());
+    let recorded = known.map(|known| known.ftype);
     let first = groups.first_name(path);
     let mut object = match (&live.kind, first) {
         (LiveKind::Socket, _) => return Ok(None),
         (LiveKind::Regular { .. }, Some(first)) => {
             let mut object = Object::new(Ftype::Link, class);
-            let known = line.map(|line| &line.object).filter(|object| object.ftype == Ftype::Link);
-            let known = known.and_then(|object| object.target.clone());
-            object.target = Some(known.unwrap_or_else(|| first.as_bytes().to_vec()));
+            let written =
+                known.filter(|known| known.ftype == Ftype::Link).and_then(|known| known.target.clone());
+            object.target = Some(written.unwrap_or_else(|| first.as_bytes().to_vec()));
             return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
         }
         (LiveKind::Regular { size, cksum, .. }, None) => {

@@ -86,6 +86,21 @@ impl PackageImage {
 }
 
 impl Image {
+    /// An image that is in no source and has no package yet, for tests of what is made of it.
+    #[cfg(test)]
+    pub(crate) fn made_up(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            top: None,
+            form: Form::Directory,
+            packages: Vec::new(),
+            readme: None,
+            patchinfo: None,
+            hooks: Hooks::default(),
+            index: HashMap::new(),
+        }
+    }
+
     /// The package that a member of the source belongs to, and what the member is to it.
     pub(super) fn locate(&self, path: &PackagePath) -> Option<(usize, Place)> {
         // All packages of a source are at the same depth, so that one of them decides where to cut.

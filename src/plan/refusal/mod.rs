@@ -44,7 +44,7 @@ pub struct Refusal {
     /// The patch or package that was asked for.
     pub subject: String,
     /// Why.
-    pub reason: Reason,
+    pub reason: Box<Reason>,
 }
 
 /// Why.
@@ -236,7 +236,7 @@ impl Refusal {
         match self.command {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
-            Command::Pkgadd | Command::Pkgrm => match self.reason {
+            Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration(_) => 4,
                 Reason::Interaction(_) => 5,
                 _ => 1,
@@ -247,8 +247,8 @@ impl Refusal {
 
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
-    pub(super) fn of(self, command: Command, subject: impl ToString) -> Refusal {
-        Refusal { command, subject: subject.to_string(), reason: self }
+    pub(super) fn of(self, command: Command, subject: &impl ToString) -> Refusal {
+        Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
     }
 
     fn patchadd_code(&self) -> u8 {

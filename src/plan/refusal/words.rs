@@ -30,7 +30,7 @@ impl Refusal {
     /// every refusal (`Patchadd is terminating.`) is not in it.
     pub fn classic(&self) -> String {
         let id = &self.subject;
-        match &self.reason {
+        match &*self.reason {
             Reason::AlreadyApplied(_) => format!("Patch {id} has already been applied."),
             Reason::LaterRevision(_) => format!("A later version of {id} has already been installed"),
             Reason::Obsoleted { by: Some(by), .. } if self.command == Command::Patchadd => {
@@ -114,7 +114,6 @@ impl Reason {
     /// Reasons that lie in what is delivered, in the root or in the wishes of the user.
     fn obstacle(&self) -> String {
         match self {
-            Self::BadId(reason) | Self::BadPatch(reason) => reason.clone(),
             Self::BadPkginfo { package, reason } => format!("the pkginfo of package {package}: {reason}"),
             Self::Excluded => "the policy of this root excludes it".to_owned(),
             Self::BackoutDirectory(path) => format!("{} is not an absolute path", path.display()),
@@ -147,7 +146,10 @@ impl Reason {
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::NoSuchPackage => "there is no such package".to_owned(),
-            Self::Administration(reason) | Self::Interaction(reason) => reason.clone(),
+            Self::BadId(reason)
+            | Self::BadPatch(reason)
+            | Self::Administration(reason)
+            | Self::Interaction(reason) => reason.clone(),
             _ => String::new(),
         }
     }

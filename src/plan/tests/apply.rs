@@ -6,7 +6,7 @@ use crate::format::manifest::Kind;
 use crate::package::{Edited, LiveKind, UndoFormat};
 use crate::plan::{Action, Body, Plan, RecordChange};
 
-/// ACMEweb 2.0 in /opt/web, with patches 850-01 and 890-02, as the example of formats(5) has it.
+/// `ACMEweb` in /opt/web: programs, a file to be edited, a link, a text.
 pub(super) fn acme_web() -> World {
     let base = Parcel::empty("base")
         .package("ACMEweb", "BASEDIR=/opt/web")
@@ -21,7 +21,7 @@ pub(super) fn acme_web() -> World {
     World::new().with(&base)
 }
 
-/// The patch of that example.
+/// A patch that replaces, adds, turns a link and deletes, and obsoletes another.
 pub(super) fn patch_900() -> Parcel {
     patch("900-01", "SUNW_OBSOLETES=890-02 SUNW_REQUIRES=850-01 BASEDIR=/opt/web")
         .file("bin/httpd", "new httpd")
@@ -42,7 +42,7 @@ pub(super) fn actions(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn a_patch_leaves_what_the_formats_page_says() {
+fn a_patch_leaves_objects_lines_and_records() {
     let mut world = acme_web();
     assert_eq!(world.patchadd(&patch("850-01", "").file("share/a", "a")), 0);
     assert_eq!(world.patchadd(&patch("890-02", "").file("share/b", "b")), 0);
@@ -57,12 +57,12 @@ fn a_patch_leaves_what_the_formats_page_says() {
         ]
     );
     let undo = &plan.undo[0];
-    let saved: Vec<String> = undo
+    let in_archive: Vec<String> = undo
         .saved
         .iter()
         .map(|(entry, _)| format!("{} {}", char::from(entry.object.ftype.letter()), entry.path))
         .collect();
-    assert_eq!(saved, ["f bin/httpd", "s lib/libw.so", "f share/old.txt"]);
+    assert_eq!(in_archive, ["f bin/httpd", "s lib/libw.so", "f share/old.txt"]);
     assert_eq!(undo.deletes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["bin/newtool"]);
     world.carry_out(&plan, &patch_900());
 

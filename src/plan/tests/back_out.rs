@@ -1,10 +1,14 @@
 //! Backing out: the tree after apply and backout is the tree before, to the last attribute.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use super::apply::{acme_web, actions, patch_900};
-use super::world::regular;
+use super::world::{occasion, regular};
 use super::*;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
+use crate::plan::back_out::{Archive, back_out};
 
 /// Applies a patch, backs it out, and compares tree and lines.
 fn there_and_back(world: &mut World, parcel: &Parcel) {
@@ -233,4 +237,55 @@ fn members_of_an_archive_carry_their_digest() {
         panic!()
     };
     assert_eq!((member.sha256, member.package), (Some(sha256), 0));
+}
+
+/// A backout package as the classic scripts make it: no manifest, only a pkgmap and `deletes`.
+#[test]
+fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
+    let mut world = acme_web();
+    let before = world.tree();
+    world.patchadd(&patch("900-01", "SUNW_WORD=1").file("bin/httpd", "new").file("bin/tool", "tool"));
+    let classic = patch("900-01", "ACTIVE_PATCH=900-01").file("bin/httpd", "old httpd").deletes("bin/tool");
+    let name = package("ACMEweb");
+    let archive = Archive {
+        package: &name,
+        image: &classic.image.packages[0],
+        manifest: None,
+        records: &BTreeMap::new(),
+        outside: Some(Path::new("/backup/900-01/ACMEweb/undo.Z")),
+    };
+    let plan =
+        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
+            .unwrap();
+    assert_eq!(
+        plan.notes,
+        ["package ACMEweb: restored from an archive without manifest, as its pkgmap says"]
+    );
+    assert_eq!(plan.discard, [Path::new("/backup/900-01/ACMEweb/undo.Z")]);
+    world.carry_out(&plan, &classic);
+    assert_eq!(world.tree(), before);
+    assert_eq!(
+        (world.param("ACMEweb", "PATCHLIST"), world.param("ACMEweb", "PATCH_INFO_900-01")),
+        (String::new(), "backed out".into())
+    );
+}
+
+#[test]
+fn the_backout_scripts_of_the_archive_must_be_the_stock_ones() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").file("bin/httpd", "new"));
+    let classic = patch("900-01", "").file("bin/httpd", "old httpd").install("i.cfg", "rm -rf /");
+    let name = package("ACMEweb");
+    let archive = Archive {
+        package: &name,
+        image: &classic.image.packages[0],
+        manifest: None,
+        records: &BTreeMap::new(),
+        outside: None,
+    };
+    let refusal =
+        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
+            .unwrap_err();
+    assert_eq!(refusal.code(), 5);
+    assert!(refusal.why().contains("the backout script i.cfg"), "{refusal}");
 }

@@ -3,6 +3,7 @@
 
 mod apply;
 mod back_out;
+mod install;
 mod parcel;
 mod rules;
 mod world;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::format::checksum::sum;
 use crate::format::pkgmap::{Entry, Pkgmap};
 use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
-use crate::source::{Form, Hooks, Image, PackageImage};
+use crate::source::{Image, PackageImage};
 
 /// The time that delivered files have, unless a story says otherwise.
 pub(super) const DELIVERED: i64 = 1_577_836_800;
@@ -17,22 +17,15 @@ pub(super) struct Parcel {
     pub(super) bytes: BTreeMap<(usize, PackagePath), Vec<u8>>,
 }
 
-/// A patch for version 1.0 of ACMEweb in /opt/web, without objects yet. `lists` are further parameters.
+/// A patch for version 1.0 of `ACMEweb` in /opt/web, without objects yet. `lists` are further parameters.
 pub(super) fn patch(id: &str, lists: &str) -> Parcel {
     Parcel::empty(id).package("ACMEweb", &format!("SUNW_PATCHID={id} {lists}"))
 }
 
 impl Parcel {
     pub(super) fn empty(name: &str) -> Self {
-        let image = Image {
-            name: name.to_owned(),
-            top: None,
-            form: Form::Directory,
-            packages: Vec::new(),
-            readme: Some((format!("README.{name}"), b"read me\n".to_vec())),
-            patchinfo: None,
-            hooks: Hooks::default(),
-        };
+        let mut image = Image::made_up(name);
+        image.readme = Some((format!("README.{name}"), b"read me\n".to_vec()));
         Self { image, bytes: BTreeMap::new() }
     }
 

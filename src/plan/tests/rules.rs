@@ -1,6 +1,6 @@
 //! The rules of patchadd(1M) and patchrm(1M): worked examples line by line, and each refusal with its code and words.
 
-use super::apply::acme_web;
+use super::apply::{acme_web, actions};
 use super::*;
 use crate::plan::refusal::{Command, Reason, Refusal};
 
@@ -193,10 +193,10 @@ fn wishes_that_cannot_be_met_are_refused() {
     let new = || patch("900-01", "").file("bin/httpd", "new");
     assert_eq!(refused(&new(), |world| world.options.undo_dir = Some("relative".into())).0, 37);
     let (code, refusal) = refused(&patch("900-01", "SUNW_PKG_HOLLOW=true").file("bin/httpd", "new"), |_| ());
-    assert_eq!((code, matches!(refusal.reason, Reason::Zone { .. })), (10, true));
+    assert_eq!((code, matches!(*refusal.reason, Reason::Zone { .. })), (10, true));
     let (code, refusal) =
         refused(&patch("900-01", "SUNW_PATCH_PROPERTIES=interactive").file("x", "x"), |_| ());
-    assert_eq!((code, refusal.reason), (10, Reason::Interactive));
+    assert_eq!((code, *refusal.reason), (10, Reason::Interactive));
     let (code, refusal) = refused(&new(), |world| {
         let saves = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().saves;
         saves.insert("900-01".to_owned(), crate::package::Save::default());
@@ -243,7 +243,7 @@ fn a_class_that_is_not_among_the_classes_is_not_installed() {
     let mut odd = patch("900-01", "").file("bin/httpd", "new").file("bin/other", "x");
     odd.image.packages[0].pkgmap.entries[1].object.class = "elsewhere".to_owned();
     let plan = world.plan(&odd).unwrap();
-    assert_eq!(super::apply::actions(&plan), ["replace /opt/web/bin/httpd"]);
+    assert_eq!(actions(&plan), ["replace /opt/web/bin/httpd"]);
 }
 
 #[test]

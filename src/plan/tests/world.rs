@@ -155,6 +155,7 @@ impl World {
                 image: &stored.image,
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
+                outside: None,
             })
             .collect();
         back_out(&super::id(id), &archives, &self.inventory, &self.policy, &self.removal, &occasion())
@@ -256,11 +257,11 @@ impl World {
         let mut made: BTreeMap<&ObjectPath, (Live, Option<Vec<u8>>)> = BTreeMap::new();
         for links in [false, true] {
             for change in &plan.changes {
-                if let Action::Add(new) | Action::Replace(new) = &change.action {
-                    if matches!(new.body, Body::Link(_)) == links {
-                        let object = self.make(new, change.old.as_ref(), &before, &made, parcel);
-                        made.insert(&change.path, object);
-                    }
+                if let Action::Add(new) | Action::Replace(new) = &change.action
+                    && matches!(new.body, Body::Link(_)) == links
+                {
+                    let object = self.make(new, change.old.as_ref(), &before, &made, parcel);
+                    made.insert(&change.path, object);
                 }
             }
         }
@@ -364,11 +365,10 @@ impl World {
                     plan.changes.iter().find(|change| change.path == at).map(|change| &change.action);
                 if let (Some(Action::Add(new) | Action::Replace(new)), Some(became)) =
                     (change, &mut object.became)
+                    && let (Body::Member(member), Kind::File) = (&new.body, became.kind)
                 {
-                    if let (Body::Member(member), Kind::File) = (&new.body, became.kind) {
-                        let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
-                        became.sha256 = Some(digest.to_string());
-                    }
+                    let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
+                    became.sha256 = Some(digest.to_string());
                 }
             }
             let mut bytes = BTreeMap::new();
@@ -398,6 +398,7 @@ impl World {
                                 save.archive = Some(String::from_utf8(file.name.clone()).unwrap());
                             }
                             TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
+                            TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
                         }
                     }
                     let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;
