@@ -12,3 +12,5 @@ mod pkgparam;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// The arrows between the modules of the library.
+mod structure;
