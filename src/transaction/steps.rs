@@ -9,7 +9,7 @@ use super::hands::Hands;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
 use super::records::{Recorder, publish_remote};
-use super::recover::{next_run, roll_back};
+use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
 use super::{Content, Settings};
@@ -78,7 +78,14 @@ impl<'p> Planned<'p> {
         settings: Settings<'p>,
     ) -> Result<Self, TransactionError> {
         let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
-        let mut sites = Sites::begin(root, &run).during(Phase::Prepare)?;
+        let mut sites = match Sites::begin(root, &run) {
+            Ok(sites) => sites,
+            Err(cause) => {
+                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
+                let _ = remove_strays(root, None);
+                return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
+            }
+        };
         let layout = match lay_out(root, &mut sites, plan) {
             Ok(layout) => layout,
             Err(cause) => return Err(abandon(root, &sites, Phase::Prepare, cause)),
