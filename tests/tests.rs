@@ -6,6 +6,8 @@
 mod command_line;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The manual pages against the program.
+mod manual;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
