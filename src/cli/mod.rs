@@ -11,11 +11,15 @@ mod failure;
 pub mod json;
 pub mod options;
 pub mod output;
+mod packages;
 mod patchadd;
 mod patchrm;
+mod pkgadd;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod pkgrm;
+mod questions;
 mod report;
 mod showrev;
 pub mod surroundings;
@@ -57,6 +61,8 @@ const fn classic(
 const APPLETS: &[Applet] = &[
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
+    classic("pkgadd", "install packages", pkgadd::run),
+    classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
