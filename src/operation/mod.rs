@@ -8,6 +8,7 @@ pub mod back_out;
 pub mod check;
 mod content;
 pub mod counts;
+pub mod demo;
 pub mod failure;
 pub mod inspect;
 mod log;
