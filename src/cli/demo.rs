@@ -90,15 +90,19 @@ impl Story<'_> {
 
     fn install(&mut self) -> anyhow::Result<()> {
         let names = self.stage.packages.clone();
-        self.begin("The packages are installed.", &format!("pkgadd -n -R root -d packages {}", names.join(" ")))?;
+        self.begin(
+            "The packages are installed.",
+            &format!("pkgadd -n -R root -d packages {}", names.join(" ")),
+        )?;
         let request = AddRequest {
             device: self.stage.spool(),
             packages: names.iter().map(ToString::to_string).collect(),
             ..AddRequest::default()
         };
         let root = self.root.clone();
-        let report =
-            with_caller(self.call, "pkgadd", 0, |caller| add_packages(&root, &request, caller, &mut Nobody))??;
+        let report = with_caller(self.call, "pkgadd", 0, |caller| {
+            add_packages(&root, &request, caller, &mut Nobody)
+        })??;
         for added in report.packages {
             let receipt = added.result?;
             let objects = added.installation.map_or(0, |installation| installation.plan.changes.len());
@@ -158,12 +162,18 @@ impl Story<'_> {
     fn try_to_back_out(&mut self, patch: &Delivery) -> anyhow::Result<BackedOut> {
         let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
         let root = self.root.clone();
-        let report = with_caller(self.call, "patchrm", 0, |caller| back_out_patches(&root, &request, caller))??;
+        let report =
+            with_caller(self.call, "patchrm", 0, |caller| back_out_patches(&root, &request, caller))??;
         only(report.patches)
     }
 
     /// Compares, and tells how to go on.
-    fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<Exit> {
+    fn proof(
+        &mut self,
+        before: Fingerprint,
+        patched: Fingerprint,
+        after: Fingerprint,
+    ) -> anyhow::Result<Exit> {
         self.step += 1;
         self.say(&format!(
             "\n{}. The proof: paths, types, modes, owners, times, contents, links and attributes of everything\n   \
