@@ -243,6 +243,7 @@ impl Story<'_> {
         for name in self.stage.packages.clone() {
             let params = parameters(&self.root, name)?.unwrap_or_default();
             let list = params.text("PATCHLIST").into_owned();
+            let list = if list.is_empty() { "(none)" } else { &list };
             self.say(&format!("   $ pkgparam -R root {name} PATCHLIST\n   {list}"))?;
         }
         Ok(())

@@ -15,6 +15,7 @@ pub mod demo;
 mod device;
 pub mod failure;
 mod identical;
+mod in_use;
 pub mod inspect;
 pub mod installation;
 mod log;
@@ -26,3 +27,5 @@ pub mod recover;
 pub mod remove_package;
 pub mod select;
 pub mod session;
+
+pub use in_use::InUse;
