@@ -4,6 +4,9 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+mod demo;
+/// Running the program as an ordinary user.
+mod everyman;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 mod pkgchk;
