@@ -9,9 +9,13 @@ mod demo;
 mod everyman;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The manual pages against the program.
+mod manual;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// The arrows between the modules of the library.
+mod structure;
