@@ -4,6 +4,8 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Packages and patches of the tests' own.
+mod delivery;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 mod pkgchk;
@@ -12,3 +14,7 @@ mod pkgparam;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// Trees, to be compared attribute by attribute.
+mod tree;
+/// The examples of the rules, line by line.
+mod worked_examples;
