@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::OneSource;
 use super::failure::Failure;
+use super::in_use::{InUse, in_use};
 use super::order::in_order;
-use super::session::{Caller, Session, may_change, must_have_database, survey_root};
+use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
 use crate::database::survey::fill_identical;
 use crate::database::{View, installed, policy};
 use crate::package::UndoFormat;
@@ -58,6 +59,8 @@ pub struct Applied {
     pub plan: Option<Plan>,
     /// What it asks for after installation, from patchinfo or README.
     pub reboot: Option<&'static str>,
+    /// Programs that run from, or have mapped, what it replaces: they run the old version until they are restarted.
+    pub in_use: Vec<InUse>,
     /// What was done, or why not. With `dry_run` a plan without a receipt is a success.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -94,7 +97,13 @@ pub fn apply_patches(
         match operand {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
-                report.push(Applied { id: name(&path), plan: None, reboot: None, result: Err(failure) });
+                report.push(Applied {
+                    id: name(&path),
+                    plan: None,
+                    reboot: None,
+                    in_use: Vec::new(),
+                    result: Err(failure),
+                });
             }
         }
     }
@@ -104,7 +113,7 @@ pub fn apply_patches(
     must_have_database(root)?;
     let operands = in_order(operands, |operand| needs(operand, &separator));
     if request.dry_run {
-        report.extend(plan_all(root, request, caller, &operands)?);
+        report.extend(without_lock(root, || plan_all(root, request, caller, &operands))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
     let session = Session::begin(root, caller)?;
@@ -186,16 +195,24 @@ fn plan_all(
             .plan(request, caller, operand, &not_applicable)
             .and_then(|plan| operand.source.verify(&operand.image).map(|()| plan).map_err(Failure::from));
         planned.push(match result {
-            Ok(plan) => report_on(operand, Some(plan), Ok(None)),
-            Err(failure) => report_on(operand, None, Err(failure)),
+            Ok(plan) => {
+                let in_use = in_use(root, &plan);
+                report_on(operand, Some(plan), in_use, Ok(None))
+            }
+            Err(failure) => report_on(operand, None, Vec::new(), Err(failure)),
         });
     }
     Ok(planned)
 }
 
-fn report_on(operand: &Operand, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> Applied {
+fn report_on(
+    operand: &Operand,
+    plan: Option<Plan>,
+    in_use: Vec<InUse>,
+    result: Result<Option<Receipt>, Failure>,
+) -> Applied {
     let id = operand.id.as_ref().map_or_else(|| operand.image.name.clone(), ToString::to_string);
-    Applied { id, plan, reboot: super::reboot::advice(&operand.image), result }
+    Applied { id, plan, reboot: super::reboot::advice(&operand.image), in_use, result }
 }
 
 fn apply_one(
@@ -207,14 +224,16 @@ fn apply_one(
     let view = Surveyed { root: &session.root, host: &session.host, policy: &session.policy };
     let plan = match view.plan(request, session.caller, operand, not_applicable) {
         Ok(plan) => plan,
-        Err(failure) => return report_on(operand, None, Err(failure)),
+        Err(failure) => return report_on(operand, None, Vec::new(), Err(failure)),
     };
     let id = plan.patches.first().cloned().unwrap_or_default();
     let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
     let text = super::log::of_patch(&plan);
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use(&session.root, &plan);
     let mut content = OneSource { source: &operand.source, image: &operand.image };
     let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
-    report_on(operand, Some(plan), result)
+    report_on(operand, Some(plan), in_use, result)
 }
 
 /// A root that a plan is made for.

@@ -37,6 +37,9 @@ pub enum Failure {
         /// Why not, and what is left.
         error: TransactionError,
     },
+    /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
+    #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
+    DuringRun(String),
     /// The run failed; its error says what is left.
     #[error(transparent)]
     Transaction(TransactionError),

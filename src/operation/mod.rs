@@ -9,6 +9,7 @@ pub mod check;
 mod content;
 pub mod counts;
 pub mod failure;
+mod in_use;
 pub mod inspect;
 mod log;
 mod order;
@@ -18,3 +19,5 @@ mod reboot;
 pub mod recover;
 pub mod select;
 pub mod session;
+
+pub use in_use::InUse;
