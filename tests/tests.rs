@@ -4,6 +4,8 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Packages and patches of the tests' own.
+mod delivery;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
@@ -19,3 +21,7 @@ mod scenario;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
+/// Trees, to be compared attribute by attribute.
+mod tree;
+/// The examples of the rules, line by line.
+mod worked_examples;
