@@ -4,6 +4,11 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Packages and patches of the tests' own.
+mod delivery;
+mod demo;
+/// Running the program as an ordinary user.
+mod everyman;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 /// The manual pages against the program.
@@ -16,3 +21,7 @@ mod scenario;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
+/// Trees, to be compared attribute by attribute.
+mod tree;
+/// The examples of the rules, line by line.
+mod worked_examples;

@@ -40,6 +40,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
+        Failure::Declined => Exit::new(3),
     }
 }
 
@@ -231,6 +232,7 @@ mod tests {
             (Failure::BadId(String::new()), [29, 8, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99]),
+            (Failure::Declined, [3, 3, 3, 3]),
         ];
         let commands = [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm];
         for (failure, expected) in table {

@@ -7,6 +7,7 @@
 
 mod add;
 mod caller;
+mod demo;
 pub mod exit;
 mod explain;
 mod failure;
@@ -14,11 +15,15 @@ pub mod json;
 mod list;
 pub mod options;
 pub mod output;
+mod packages;
 mod patchadd;
 mod patchrm;
+mod pkgadd;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod pkgrm;
+mod questions;
 mod recover;
 mod remove;
 mod report;
@@ -77,8 +82,11 @@ const APPLETS: &[Applet] = &[
     verb("show", "show everything about one patch", list::run_show),
     verb("recover", "finish or roll back an interrupted run", recover::run),
     verb("explain", "explain an exit code", explain::run),
+    verb("demo", "build a small root and show all of this on it", demo::run),
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
+    classic("pkgadd", "install packages", pkgadd::run),
+    classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),

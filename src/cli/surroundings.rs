@@ -14,6 +14,8 @@ use crate::root::{Root, accounts_of};
 /// What a command sees of the world when it begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
+    /// What the program was called as: the first word of the command line.
+    pub called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub install_root: Option<PathBuf>,
     /// The moment that counts as now.
@@ -24,6 +26,10 @@ pub struct Surroundings {
     pub machine: Machine,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Whether standard input is a terminal, so that somebody can be asked.
+    pub stdin_is_terminal: bool,
+    /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
+    pub locale: Vec<(String, OsString)>,
 }
 
 /// A time zone to show moments in.
@@ -68,11 +74,14 @@ impl Surroundings {
     pub fn read() -> Result<Self, SurroundingsError> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
+            called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             zone: Zone::Local,
             machine: Machine::this(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            locale: locale(std::env::vars_os()),
         })
     }
 
@@ -123,6 +132,15 @@ impl Machine {
     }
 }
 
+/// Language and time zone, sorted by name.
+fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, OsString)> {
+    let named = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let counts = |name: &str| matches!(name, "LANG" | "TZ") || name.starts_with("LC_");
+    let mut locale: Vec<_> = named.filter(|(name, value)| counts(name) && !value.is_empty()).collect();
+    locale.sort();
+    locale
+}
+
 fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
     let seconds = epoch.to_str().and_then(|text| text.parse().ok());
     seconds
@@ -136,11 +154,14 @@ mod tests {
 
     fn surroundings(install_root: Option<&str>) -> Surroundings {
         Surroundings {
+            called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             now: DateTime::UNIX_EPOCH,
             zone: Zone::Utc,
             machine: Machine::default(),
             stdout_is_terminal: false,
+            stdin_is_terminal: false,
+            locale: Vec::new(),
         }
     }
 
@@ -151,6 +172,15 @@ mod tests {
         assert_eq!(both.root(None), Ok(PathBuf::from("/a")));
         assert_eq!(both.root(Some(Path::new("/b"))), Err(SurroundingsError::RootContends));
         assert_eq!(surroundings(None).root(None), Ok(PathBuf::from("/")));
+    }
+
+    #[test]
+    fn language_and_time_zone_are_taken_from_the_environment_and_nothing_else() {
+        let environment =
+            [("TZ", "UTC0"), ("HOME", "/root"), ("LC_TIME", ""), ("LC_ALL", "C"), ("LANG", "de_DE")];
+        let found = locale(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["LANG", "LC_ALL", "TZ"]);
     }
 
     #[test]

@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::content::OneSource;
 use super::failure::Failure;
+use super::identical::mark_identical;
 use super::in_use::{InUse, in_use};
 use super::order::in_order;
 use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
-use crate::database::survey::fill_identical;
 use crate::database::{View, installed, policy};
 use crate::package::UndoFormat;
-use crate::package::{
-    Digest, Edited, Installed, Inventory, LiveKind, ObjectPath, PackagePath, PkgInst, Policy,
-};
+use crate::package::{Edited, Installed, ObjectPath, PkgInst, Policy};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
@@ -228,7 +224,7 @@ fn apply_one(
     };
     let id = plan.patches.first().cloned().unwrap_or_default();
     let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
-    let text = super::log::of_patch(&plan);
+    let text = super::log::of_installation(&plan);
     // Before the switch: afterwards the old files have no path any more.
     let in_use = in_use(&session.root, &plan);
     let mut content = OneSource { source: &operand.source, image: &operand.image };
@@ -254,7 +250,8 @@ impl Surveyed<'_> {
         let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         let touched = Touched::by_patch(&operand.image, &id, &installed_packages(self.root)?);
         let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
-        mark_identical(&operand.source, &operand.image, &mut inventory)?;
+        let files = delivered_files(&operand.image, &inventory.packages);
+        mark_identical(&operand.source, &operand.image, files, &mut inventory)?;
         let options = self.options(request, not_applicable);
         if let Some(directory) = &options.undo_dir {
             usable_directory(self.host, directory)?;
@@ -297,36 +294,4 @@ fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
         Some(_) => wrong("cannot be written to"),
         None => wrong("is not a directory"),
     }
-}
-
-/// Compares bytes where everything else agrees: only equal bytes make an object "already installed".
-fn mark_identical(source: &Source, image: &Image, inventory: &mut Inventory) -> Result<(), Failure> {
-    let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
-    for file in delivered_files(image, &inventory.packages) {
-        let content = &file.entry.object.content;
-        let Some(live) = inventory.live.get(&file.path) else { continue };
-        let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };
-        let is_candidate = content.size == Some(size)
-            && content.cksum == Some(cksum)
-            && content.mtime == Some(live.mtime.seconds);
-        if is_candidate {
-            candidates.insert((file.package, file.entry.path.clone()), file.path);
-        }
-    }
-    if candidates.is_empty() {
-        return Ok(());
-    }
-    let mut digests = Vec::new();
-    let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
-    source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
-        let mut sha256 = Sha256::new();
-        // A source that cannot be read is reported by `stream` itself.
-        let read = std::io::copy(data, &mut sha256);
-        if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
-            digests.push((at.clone(), Digest(sha256.finalize().into())));
-        }
-        Ok(())
-    })?;
-    fill_identical(inventory, digests);
-    Ok(())
 }

@@ -69,6 +69,9 @@ pub enum Failure {
     /// A file that was named (admin file, response file) is not there or makes no sense.
     #[error("{0}")]
     BadFile(String),
+    /// The user was asked, and does not want it.
+    #[error("not agreed to")]
+    Declined,
 }
 
 impl From<Refusal> for Failure {

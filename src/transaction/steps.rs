@@ -163,8 +163,13 @@ impl<'p> Snapshotted<'p> {
             return Err(self.give_up(cause));
         }
         if let Err(cause) = journal_file::publish(&self.on.root) {
-            // The rename may have reached the disk: only a roll back knows what to do with that.
-            return Err(undo_published(&self.on.root, &journal, Phase::Publish, cause));
+            // Once the rename was made it may have reached the disk: then only a roll back will do.
+            return Err(match journal_file::read(&self.on.root) {
+                Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => {
+                    self.give_up(cause)
+                }
+                _ => undo_published(&self.on.root, &journal, Phase::Publish, cause),
+            });
         }
         Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo })
     }
