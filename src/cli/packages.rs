@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::output::Output;
-use super::{Invocation, failure, json, report};
+use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
 use crate::plan::Plan;
 use crate::plan::refusal::Command;
@@ -52,7 +52,7 @@ impl Ended<'_> {
                 }
             }
             Ok(packages) => {
-                report::recovered(&mut call.output, packages.recovered)?;
+                words::recovered(&mut call.output, packages.recovered)?;
                 for name in packages.unknown_answers {
                     let text = format!("{}: WARNING: unknown admin parameter <{name}>\n", call.program);
                     call.output.complain(text)?;
