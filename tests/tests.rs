@@ -4,16 +4,29 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
-/// Packages and patches of the tests' own.
+/// Patches made by a test, in every form of delivery.
 mod delivery;
+mod demo;
+/// Running the program as an ordinary user.
+mod everyman;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The manual pages against the program.
+mod manual;
+/// Packages made by a test.
+mod packages;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+/// The package database before a patch and after its backout.
+mod records;
+/// Every exit code of patchadd and patchrm that says no, with its message.
+mod refusals;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// The arrows between the modules of the library.
+mod structure;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 /// The examples of the rules, line by line.

@@ -130,7 +130,7 @@ impl<'a> Session<'a> {
     /// Makes the directories of the database where a root has none yet: the first package brings them.
     pub fn make_database(root: &Root) -> Result<(), Failure> {
         may_change(root)?;
-        for path in [places::install(), places::packages()] {
+        for path in [places::install(), places::packages(), places::patches()] {
             make_directories(root, &path)?;
         }
         Ok(())
