@@ -38,8 +38,9 @@ impl Before {
 }
 
 /// The records of a root by path, each as what must be the same again. Left out is what a backout may leave behind: an
-/// emptied PATCHLIST and PATCH_OBSOLETES, `backed out`, the lines that close `contents`. The time of the two files
-/// that every run writes anew says nothing.
+/// emptied PATCHLIST and PATCH_OBSOLETES, `backed out`, the lines that close `contents`. The times of the two files
+/// that every run writes anew say nothing; those of the others come back in whole seconds, as archives of records have
+/// them.
 fn records(root: &Path) -> BTreeMap<String, String> {
     let tree = Tree::of(root, &OWN);
     let paths = tree.paths();
@@ -52,7 +53,9 @@ fn records(root: &Path) -> BTreeMap<String, String> {
             let text = String::from_utf8_lossy(&read()).into_owned();
             text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
         } else {
-            tree.line(path)
+            let mut columns: Vec<String> = tree.line(path).split('\t').map(str::to_owned).collect();
+            columns[6].truncate(10);
+            columns.join("\t")
         }
     };
     paths.map(|path| (path.to_owned(), record(path))).collect()

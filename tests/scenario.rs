@@ -41,6 +41,7 @@ impl Scenario {
         scenario.file("/etc/group", format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\nadm:x:54321:\n"));
         scenario.directory("/var/sadm/install");
         scenario.directory("/var/sadm/pkg");
+        scenario.directory("/var/sadm/patch");
         scenario
     }
 
