@@ -115,7 +115,10 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
 /// Why something failed, with what to do about it on a line of its own.
 fn words(command: Command, failed: &Failure) -> String {
     let why = match failed {
-        Failure::Refused(refusal) => format!("package {}: {}", refusal.subject, refusal.why()),
+        Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
+            (package, why) if why.starts_with(&package) => why,
+            (package, why) => format!("{package}: {why}"),
+        },
         Failure::Source(SourceError {
             path,
             problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),

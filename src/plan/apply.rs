@@ -57,7 +57,7 @@ pub fn apply(
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
-    let refuse = |reason: Reason| reason.of(Command::Patchadd, &id);
+    let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
     let application = Application { image, inventory, policy, options, occasion, validated: &validated };
     application.plan().map_err(refuse)
@@ -215,6 +215,7 @@ impl Application<'_> {
 
     fn note_paths(&self, draft: &mut Draft<'_>, edits: &Edits<'_>) {
         for path in &edits.touched {
+            let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
         }
         let facts = &self.validated.facts;
@@ -228,7 +229,7 @@ impl Application<'_> {
             let patches = self.inventory.patched_by.get(path).into_iter().flatten();
             let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
             for other in others.filter(|other| !related(other)) {
-                overlaps.entry(other).or_default().push(path.to_string());
+                overlaps.entry(other).or_default().push(self.inventory.show(path).to_string());
             }
         }
         for (other, paths) in overlaps {
@@ -268,7 +269,8 @@ impl Application<'_> {
         let target = &package.target;
         match edits.handling(path) {
             Handling::Beside(_) => {
-                draft.notes.push(format!("{path} stays: it was edited"));
+                let shown = draft.inventory.show(path);
+                draft.notes.push(format!("{shown} stays: it was edited"));
                 draft.kept.insert(path.clone());
                 return Ok(());
             }

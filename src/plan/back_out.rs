@@ -55,7 +55,7 @@ pub fn may_back_out(
     policy: &Policy,
     options: &BackOutOptions,
 ) -> Result<Vec<PkgInst>, Refusal> {
-    rules(id, inventory, policy, options).map_err(|reason| reason.of(Command::Patchrm, id))
+    rules(id, inventory, policy, options).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 fn rules(
@@ -97,7 +97,7 @@ pub fn back_out(
 ) -> Result<Plan, Refusal> {
     let packages = may_back_out(id, inventory, policy, options)?;
     let backout = Backout { id, archives, inventory, policy, options, occasion };
-    backout.plan(packages).map_err(|reason| reason.of(Command::Patchrm, id))
+    backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 struct Backout<'a> {

@@ -206,6 +206,7 @@ impl<'a> Draft<'a> {
             .collect();
         for path in full {
             self.changes.remove(&path);
+            let path = self.inventory.show(&path);
             self.notes.push(format!("{path} stays: it holds objects that are recorded"));
         }
         if !self.recorded_only.is_empty() {

@@ -50,7 +50,7 @@ pub fn install(
 ) -> Result<Plan, Refusal> {
     let refuse = |reason: Reason| {
         let name = image.packages.get(index).map(|package| package.params.text("PKG").into_owned());
-        reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
+        reason.shown(inventory).of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
     };
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
     let installation = Installation { delivered, index, inventory, options, occasion };
@@ -219,7 +219,7 @@ impl Installation<'_> {
             wanted.object.ftype.is_regular() && wanted.object.attributes.mode.is_some_and(Mode::is_set_id)
         };
         for found in wanted.iter_mut().filter(set_id) {
-            let path = &found.path;
+            let path = self.inventory.show(&found.path);
             match self.options.admin.setuid {
                 Alteration::NoCheck => {}
                 Alteration::NoChange => {
@@ -246,9 +246,9 @@ impl Installation<'_> {
                 let path = &each.path;
                 match self.options.admin.conflict {
                     Alteration::NoChange => edits.leave(path),
-                    Alteration::Quit => return Err(Reason::Administration(conflict(path))),
+                    Alteration::Quit => return Err(Reason::Administration(conflict(&self.inventory.show(path)))),
                     Alteration::Ask if !self.options.conversation => {
-                        return Err(Reason::Interaction(conflict(path)));
+                        return Err(Reason::Interaction(conflict(&self.inventory.show(path))));
                     }
                     Alteration::NoCheck | Alteration::Ask => {}
                 }

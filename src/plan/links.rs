@@ -80,6 +80,7 @@ impl Draft<'_> {
             let Some(old) = self.old(path) else { continue };
             let package = change.package.clone();
             if old.inode != before.inode || !matches!(before.kind, LiveKind::Regular { .. }) {
+                let (path, source) = (self.inventory.show(path), self.inventory.show(&source));
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }

@@ -142,6 +142,7 @@ impl Restoring<'_> {
             };
         };
         if was.kind == Kind::Socket {
+            let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
             return Ok(());
         }
@@ -177,6 +178,7 @@ impl Restoring<'_> {
             if became.is_some_and(|now| now.kind == Kind::Directory) && old.obstacle.is_none() {
                 draft.change(self.package, path, Action::RemoveDirectory);
             } else {
+                let path = draft.inventory.show(path);
                 draft.notes.push(format!("{path} stays: it is a directory that the patch did not make"));
             }
             return Ok(());

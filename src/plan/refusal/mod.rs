@@ -3,6 +3,7 @@
 //! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
+mod shown;
 mod words;
 
 use std::path::PathBuf;
