@@ -189,6 +189,7 @@ impl<'a> Draft<'a> {
     /// that stays full is not removed. Adds the note about owners.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         for change in self.changes.values() {
+            self.check_above(change)?;
             let turns =
                 matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
             let turns = turns && change.old.as_ref().is_some_and(Live::is_directory);
@@ -213,6 +214,20 @@ impl<'a> Draft<'a> {
             self.notes.push(format!("owners and groups that are recorded only: {}", names.join(", ")));
         }
         Ok(())
+    }
+
+    /// Nothing may come to lie below what becomes no directory; a hard link, planned last, may have taken a place above.
+    fn check_above(&self, change: &Change) -> Result<(), Reason> {
+        if !matches!(change.action, Action::Add(_) | Action::Replace(_)) {
+            return Ok(());
+        }
+        change.path.ancestors().try_for_each(|above| self.check_planned_directory(&above)).map_err(
+            |problem| Reason::Object {
+                package: change.package.clone(),
+                path: change.path.to_string(),
+                problem,
+            },
+        )
     }
 
     /// The first name `PATH.suffix`, `PATH.suffix.2`, … that is free.

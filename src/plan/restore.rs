@@ -215,7 +215,7 @@ impl Restoring<'_> {
     ) -> Result<NewObject, Problem> {
         let device = || was.device.ok_or(Problem::Unknown("device number"));
         let body = match (was.kind, carrier) {
-            (Kind::File, Some(carrier)) => Body::Link(carrier.clone()),
+            (_, Some(carrier)) => Body::Link(carrier.clone()),
             (Kind::File, None) => Body::Member(self.member(record, was)?),
             (Kind::Directory, _) => Body::Directory,
             (Kind::Symlink, _) => {
@@ -264,7 +264,7 @@ fn carriers(draft: &Draft<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, Objec
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {
             carriers.insert(group, each.path.clone());
-        } else if each.record.member.is_some() {
+        } else if each.record.member.is_some() || was.kind != Kind::File {
             carriers.entry(group).or_insert_with(|| each.path.clone());
         }
     }
@@ -293,9 +293,9 @@ fn is_edited(live: &Live, state: &State) -> bool {
     }
 }
 
-/// Whether nothing has to be done.
+/// Whether nothing has to be done. A file with several names may be one with a file that it was not one with.
 fn is_as_it_was(live: &Live, was: &State) -> bool {
-    was.group.is_none() && State::of(live) == *was
+    was.group.is_none() && live.links <= 1 && State::of(live) == *was
 }
 
 /// The attributes of a directory that are others now.
