@@ -5,13 +5,18 @@
 //! arguments, calls `operation` and prints the report. Only here is anything printed, prompted, read from the
 //! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
 
+mod caller;
 pub mod exit;
+mod failure;
 pub mod json;
 pub mod options;
 pub mod output;
+mod patchadd;
+mod patchrm;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod report;
 mod showrev;
 pub mod surroundings;
 pub mod text;
@@ -50,6 +55,8 @@ const fn classic(
 
 /// Every command, in the order of the list that `patchadm --help` prints.
 const APPLETS: &[Applet] = &[
+    classic("patchadd", "apply patches", patchadd::run),
+    classic("patchrm", "back patches out", patchrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),

@@ -12,9 +12,19 @@ pub fn own_directory() -> ObjectPath {
     fixed("/var/sadm/patchadm")
 }
 
+/// The mark of a root that is changed by an owner who is not the superuser: owners are recorded only.
+pub fn unprivileged() -> ObjectPath {
+    fixed("/var/sadm/patchadm/unprivileged")
+}
+
 /// One line for each run.
 pub fn history() -> ObjectPath {
     fixed("/var/sadm/patchadm/history")
+}
+
+/// The directory of `contents` and the lock.
+pub fn install() -> ObjectPath {
+    fixed("/var/sadm/install")
 }
 
 /// contents(4): one line for each object.

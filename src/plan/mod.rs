@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod back_out;
+pub mod concern;
 mod deletes;
 mod depend;
 mod draft;

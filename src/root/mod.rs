@@ -251,3 +251,12 @@ pub(in crate::root) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
 pub(in crate::root) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
 }
+
+/// Sixty-four bits that nobody can guess, for names that must be nobody else's.
+pub fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    again(|| rustix::rand::getrandom(bytes.as_mut_slice(), rustix::rand::GetRandomFlags::empty())).map_err(
+        |errno| RootError::Call { action: "read random bytes from", path: "the kernel".to_owned(), errno },
+    )?;
+    Ok(u64::from_ne_bytes(bytes))
+}

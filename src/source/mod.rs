@@ -81,8 +81,12 @@ impl Source {
         if !metadata.is_file() {
             return Err(fail(Problem::BadForm("neither a file nor a directory".to_owned())));
         }
-        let file = File::open(path).map_err(unreadable)?;
-        let form = form_of(&file).map_err(fail)?;
+        Self::from_file(File::open(path).map_err(unreadable)?, path)
+    }
+
+    /// Takes a file that is open already; `path` is what messages call it.
+    pub fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
+        let form = form_of(&file).map_err(|problem| SourceError { path: path.to_owned(), problem })?;
         Ok(Self { path: path.to_owned(), form, input: Input::File(file) })
     }
 

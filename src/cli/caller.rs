@@ -1,0 +1,87 @@
+//! What a changing command brings along: clock, user, signals, patience for the lock.
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+
+use super::Invocation;
+use super::surroundings::Surroundings;
+use crate::operation::session::Caller;
+use crate::plan::occasion::Occasion;
+use crate::root::Holder;
+
+/// How long the pauses between two looks at a held lock are.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Signals that ask a command to end: it rolls back first.
+const SIGNALS: [i32; 3] =
+    [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+
+/// The occasion of a command: its clock and host.
+pub(super) fn occasion(surroundings: &Surroundings) -> Occasion {
+    let seconds = surroundings.now.timestamp();
+    Occasion {
+        utc: surroundings.now.naive_utc(),
+        local: surroundings.zone.at(seconds),
+        host: surroundings.machine.node.clone(),
+    }
+}
+
+/// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock
+/// is waited for `wait` seconds.
+pub(super) fn with_caller<T>(
+    call: &Invocation,
+    program: &'static str,
+    wait: u64,
+    work: impl FnOnce(&Caller<'_>) -> T,
+) -> anyhow::Result<T> {
+    let caught = Arc::new(AtomicUsize::new(0));
+    for signal in SIGNALS {
+        let number = usize::try_from(signal)?;
+        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
+    }
+    let began = Instant::now();
+    let patience = Patience { until: began + Duration::from_secs(wait), told: Cell::new(false), program };
+    let interrupt = || match caught.load(Ordering::Relaxed) {
+        0 => None,
+        signal => i32::try_from(signal).ok(),
+    };
+    let surroundings = &call.surroundings;
+    Ok(work(&Caller {
+        program,
+        occasion: occasion(surroundings),
+        time: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        user: surroundings.user(),
+        wait: &|holder| interrupt().is_none() && patience.goes_on(holder),
+        interrupt: &interrupt,
+        elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }))
+}
+
+/// Waits for a lock, and says so once.
+struct Patience {
+    until: Instant,
+    told: Cell<bool>,
+    program: &'static str,
+}
+
+impl Patience {
+    fn goes_on(&self, holder: &Holder) -> bool {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        if !self.told.replace(true) {
+            let line = format!("{}: waiting for {} to finish\n", self.program, holder.describe());
+            // Where standard error cannot be written to, nobody can be told.
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        thread::sleep(PAUSE.min(left));
+        true
+    }
+}

@@ -1,0 +1,255 @@
+//! A failed operation as an exit code and as words: the one place that knows both.
+//!
+//! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M) and pkgrm(1M); above 63 are ours, the same for every
+//! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
+//! package commands.
+
+use super::exit::Exit;
+use crate::database::archive::ArchiveError;
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::root::LockError;
+use crate::source::{Problem, SourceError};
+use crate::transaction::{Cause, Left, Phase, TransactionError};
+
+/// The exit code of `command` for a failure.
+pub(super) fn code(command: Command, failure: &Failure) -> Exit {
+    use Command::{Patchadd, Patchrm};
+    let by = |patchadd, patchrm, package| {
+        Exit::new(match command {
+            Patchadd => patchadd,
+            Patchrm => patchrm,
+            Command::Pkgadd | Command::Pkgrm => package,
+        })
+    };
+    match failure {
+        Failure::Refused(refusal) => Exit::new(refusal.code()),
+        Failure::Source(error) => source_code(command, error),
+        Failure::NotPrivileged(_) => by(3, 3, 1),
+        Failure::NoDatabase(_) => by(7, 2, 1),
+        Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
+        Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
+        Failure::Unrecovered { .. } => Exit::UNFINISHED,
+        Failure::Transaction(error) => transaction_code(command, error),
+        Failure::Database(error) => database_code(command, error),
+        Failure::Archive(ArchiveError::Missing { remote: true, .. }) => by(26, 12, 1),
+        Failure::Archive(_) => by(26, 4, 1),
+        Failure::Policy(_) => Exit::FAILED,
+        Failure::Root(_) => by(5, 5, 1),
+        Failure::BadId(_) => by(29, 8, 1),
+        Failure::BackoutDirectory { .. } => by(37, 12, 1),
+        Failure::BadFile(_) => by(1, 1, 99),
+    }
+}
+
+fn source_code(command: Command, error: &SourceError) -> Exit {
+    if matches!(command, Command::Pkgadd | Command::Pkgrm) {
+        let unusable =
+            matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));
+        return Exit::new(if unusable { 99 } else { 1 });
+    }
+    if command == Command::Patchrm {
+        return Exit::new(4);
+    }
+    Exit::new(match error.problem {
+        Problem::NotFound if error.path.is_relative() => 27,
+        Problem::NotFound
+        | Problem::Io { .. }
+        | Problem::Unsupported(_)
+        | Problem::BadForm(_)
+        | Problem::Unsafe { .. } => 33,
+        Problem::NotDecompressed(_) => 39,
+        Problem::CorruptPackageFile { .. } => 28,
+        Problem::Corrupt { .. } => 10,
+        Problem::Symlink { .. } => 13,
+    })
+}
+
+fn database_code(command: Command, error: &DatabaseError) -> Exit {
+    match error {
+        DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
+        DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
+        DatabaseError::Params { .. } | DatabaseError::Applied(_) if command == Command::Patchadd => {
+            Exit::new(28)
+        }
+        _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
+        _ => Exit::FAILED,
+    }
+}
+
+fn transaction_code(command: Command, error: &TransactionError) -> Exit {
+    use Command::{Patchadd, Patchrm};
+    match (&error.left, &error.cause) {
+        (Left::InDoubt | Left::Unfinished(_), _) => return Exit::UNFINISHED,
+        (_, Cause::Internal(_)) => return Exit::INTERNAL,
+        (_, Cause::Interrupted(signal)) if matches!(command, Patchadd | Patchrm) => {
+            return Exit::new(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+        }
+        (_, Cause::Interrupted(_)) => return Exit::new(3),
+        _ => {}
+    }
+    let (patchadd, patchrm) = match (error.phase, &error.cause) {
+        (_, Cause::Changed(_) | Cause::Appeared(_) | Cause::Corrupt { .. } | Cause::Missing { .. }) => {
+            (10, 7)
+        }
+        (_, Cause::Unsupported { .. }) => (10, 5),
+        (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
+            Some(source) => return source_code(command, source),
+            None => (5, 7),
+        },
+        (Phase::Prepare | Phase::Stage, cause) if cause.is_no_space() => (18, 20),
+        (Phase::Snapshot, _) => (4, 7),
+        _ => (5, 5),
+    };
+    Exit::new(match command {
+        Patchadd => patchadd,
+        Patchrm => patchrm,
+        Command::Pkgadd | Command::Pkgrm => 1,
+    })
+}
+
+/// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
+pub(super) fn classic(command: Command, failure: &Failure) -> String {
+    if let Failure::Refused(refusal) = failure {
+        return refusal.classic();
+    }
+    let hint = hint(command, failure);
+    let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
+    format!("{}\n{}{hint}", sentence(&failure.to_string()), state(failure))
+}
+
+/// What the root is like, as a sentence.
+pub(super) fn state(failure: &Failure) -> String {
+    match failure.left() {
+        Left::Unchanged => "Nothing was changed.".to_owned(),
+        Left::RolledBack => "The changes that had begun were undone: everything is as before.".to_owned(),
+        left => sentence(&left.to_string()),
+    }
+}
+
+/// What did not happen, why, and what to type next: the lines of the modern face.
+pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [String; 3] {
+    if let Failure::Refused(refusal) = failure {
+        return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint()];
+    }
+    let done = match command {
+        Command::Patchadd => "applied",
+        Command::Patchrm => "backed out",
+        Command::Pkgadd => "installed",
+        Command::Pkgrm => "removed",
+    };
+    let what = format!("{subject} is not {done}; {}", failure.left());
+    [what, failure.to_string(), hint(command, failure)]
+}
+
+/// What to type next; empty where nothing helps.
+pub(super) fn hint(command: Command, failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => refusal.hint(),
+        Failure::Lock(LockError::Held { .. }) => {
+            "Try again when it has finished, or use `patchadm --wait SECONDS`.".to_owned()
+        }
+        Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
+        Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
+        Failure::Unrecovered { .. } => {
+            "Put right what stands in the way, then run `patchadm recover`.".to_owned()
+        }
+        Failure::Transaction(error) => match (&error.left, &error.cause) {
+            (Left::InDoubt | Left::Unfinished(_), _) => "Run `patchadm recover`.".to_owned(),
+            (_, cause) if cause.is_no_space() => "Make room on the file system and try again.".to_owned(),
+            (_, Cause::Changed(_) | Cause::Appeared(_)) => {
+                "Try again when nobody else changes these files.".to_owned()
+            }
+            _ => String::new(),
+        },
+        Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
+            "Name the directory that holds the undo data with -B.".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// A text as a sentence: a capital at its beginning, a full stop at its end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first =
+        letters.next().map(|first| if text.starts_with('/') { first } else { first.to_ascii_uppercase() });
+    let mut sentence: String = first.into_iter().chain(letters).collect();
+    if !sentence.ends_with(['.', '?', '!']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::root::{Holder, RootError};
+
+    fn no_space() -> Cause {
+        Cause::Root(RootError::Call {
+            action: "reserve space for",
+            path: "/a".to_owned(),
+            errno: Errno::NOSPC,
+        })
+    }
+
+    fn failed(phase: Phase, cause: Cause) -> Failure {
+        Failure::Transaction(TransactionError { phase, cause, left: Left::RolledBack })
+    }
+
+    fn source(problem: Problem, path: &str) -> Failure {
+        Failure::Source(SourceError { path: PathBuf::from(path), problem })
+    }
+
+    /// Code of patchadd, patchrm, pkgadd and pkgrm for each failure.
+    #[test]
+    fn every_failure_has_its_code_for_every_command() {
+        let held = || LockError::Held { path: "/.lockfile".to_owned(), holder: Holder::default() };
+        let doubt = TransactionError { phase: Phase::Commit, cause: no_space(), left: Left::InDoubt };
+        let table: Vec<(Failure, [u8; 4])> = vec![
+            (source(Problem::NotFound, "/x"), [33, 4, 99, 99]),
+            (source(Problem::NotFound, "x"), [27, 4, 99, 99]),
+            (source(Problem::BadForm(String::new()), "/x"), [33, 4, 99, 99]),
+            (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1]),
+            (Failure::NotPrivileged(String::new()), [3, 3, 1, 1]),
+            (Failure::NoDatabase(String::new()), [7, 2, 1, 1]),
+            (Failure::Lock(held()), [64, 19, 64, 64]),
+            (Failure::Transaction(doubt), [65, 65, 65, 65]),
+            (failed(Phase::Stage, no_space()), [18, 20, 1, 1]),
+            (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1]),
+            (failed(Phase::Records, no_space()), [5, 5, 1, 1]),
+            (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1]),
+            (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3]),
+            (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70]),
+            (Failure::BadId(String::new()), [29, 8, 1, 1]),
+            (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1]),
+            (Failure::BadFile(String::new()), [1, 1, 99, 99]),
+        ];
+        let commands = [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm];
+        for (failure, expected) in table {
+            let codes = commands.map(|command| code(command, &failure).code());
+            assert_eq!(codes, expected, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_the_root_is_like_and_what_to_do() {
+        let failure = failed(Phase::Stage, no_space());
+        let text = classic(Command::Patchadd, &failure);
+        assert_eq!(
+            text,
+            "Cannot reserve space for /a: No space left on device.\n\
+             The changes that had begun were undone: everything is as before.\n\
+             Make room on the file system and try again."
+        );
+        let [what, _, next] = modern(Command::Patchadd, "patch 1-01", &failure);
+        assert_eq!(what, "patch 1-01 is not applied; everything is as before");
+        assert!(next.starts_with("Make room"));
+    }
+}

@@ -1,0 +1,171 @@
+//! patchadd(1M): applies patches, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use super::caller::with_caller;
+use super::exit::{Exit, Stop};
+use super::failure;
+use super::options::{Extensions, RootOption, parse};
+use super::report::{self, PatchEntry};
+use super::text::patch;
+use super::{Invocation, json};
+use crate::database::policy;
+use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
+use crate::operation::patches::applied_patches;
+use crate::plan::refusal::Command;
+use crate::root::Root;
+
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] patch...\npatchadd -p [-R root]";
+
+/// Apply patches to the packages of a root
+#[derive(clap::Parser)]
+struct Args {
+    /// Validate only: print what would be done, change nothing
+    #[arg(short = 'a')]
+    validate: bool,
+    /// Keep undo data below this directory instead of the package database
+    #[arg(short = 'B', value_name = "DIR", conflicts_with = "no_undo")]
+    backout_dir: Option<PathBuf>,
+    /// Keep no undo data: the patch cannot be backed out
+    #[arg(short = 'd')]
+    no_undo: bool,
+    /// Patch the current zone only; there is one
+    #[arg(short = 'G')]
+    global: bool,
+    /// Verify no signatures
+    #[arg(short = 'n')]
+    no_signature: bool,
+    /// Print the patches that are applied
+    #[arg(short = 'p', conflicts_with_all = ["patches", "validate"])]
+    print: bool,
+    /// Keep the exit codes of releases before Solaris 10, as is always done
+    #[arg(short = 't')]
+    traditional: bool,
+    /// Apply although files were edited, and patches again that are applied
+    #[arg(short = 'u')]
+    unconditional: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    extensions: Extensions,
+    /// The patches: directories, datastreams, tar or zip archives
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    let root = args.root.open(call)?;
+    if args.print {
+        return print(call, &root, args.extensions.json);
+    }
+    if args.patches.is_empty() {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    }
+    let request = ApplyRequest {
+        patches: args.patches,
+        no_undo: args.no_undo,
+        undo_dir: args.backout_dir,
+        unconditional: args.unconditional,
+        dry_run: args.validate,
+        ..ApplyRequest::default()
+    };
+    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let report = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
+    if args.extensions.json {
+        return report::json(
+            call,
+            "patchadd",
+            &root,
+            Command::Patchadd,
+            report.as_ref().map(report::applied),
+        );
+    }
+    match report {
+        Ok(report) => tell(call, &root, &request, &report),
+        Err(failed) => refuse(call, &failed),
+    }
+}
+
+fn print(call: &mut Invocation, root: &Root, json: bool) -> anyhow::Result<Exit> {
+    let patches = applied_patches(root)?;
+    if json {
+        let entries: Vec<super::showrev::PatchEntry> = patches.iter().map(Into::into).collect();
+        let body = serde_json::json!({ "patches": entries });
+        call.output.print(json::document("patchadd", Some(root), Exit::OK, body)?)?;
+    } else {
+        call.output.print(patch::listing(&patches, "No patches installed"))?;
+    }
+    Ok(Exit::OK)
+}
+
+/// The lines that end a refusal of the whole command.
+fn refuse(call: &mut Invocation, failed: &crate::operation::failure::Failure) -> anyhow::Result<Exit> {
+    let text = failure::classic(Command::Patchadd, failed);
+    call.output.complain(format!("ERROR: {text}\nPatchadd is terminating.\n"))?;
+    Ok(failure::code(Command::Patchadd, failed))
+}
+
+fn tell(
+    call: &mut Invocation,
+    root: &Root,
+    request: &ApplyRequest,
+    report: &ApplyReport,
+) -> anyhow::Result<Exit> {
+    report::recovered(&mut call.output, &report.recovered)?;
+    let phases = [
+        "Validating patches...\n",
+        "Loading patches installed on the system...\n\nDone!\n",
+        "Loading patches requested to install.\n\nDone!\n",
+        "Checking patches that you specified for installation.\n\nDone!\n\n",
+    ];
+    for phase in phases {
+        call.output.line(phase)?;
+    }
+    let approved: Vec<&Applied> = report.patches.iter().filter(|one| one.plan.is_some()).collect();
+    if !approved.is_empty() {
+        let order: Vec<&str> = approved.iter().map(|one| one.id.as_str()).collect();
+        let order = order.join(" ");
+        call.output.line(format!("Approved patches will be installed in this order:\n\n{order} \n\n"))?;
+    }
+    for one in &report.patches {
+        tell_one(call, root, request, one)?;
+    }
+    let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
+    Ok(report::exit(&entries))
+}
+
+fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Applied) -> anyhow::Result<()> {
+    call.output.line("Checking installed patches...")?;
+    if let Err(failed) = &one.result {
+        refuse(call, failed)?;
+        return Ok(());
+    }
+    let Some(plan) = &one.plan else { return Ok(()) };
+    call.output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
+    if request.no_undo && !plan.undo.is_empty() {
+        call.output.line(format!("NOTE: -d is ignored for restricted patch {}.", one.id))?;
+    }
+    if request.dry_run {
+        call.output.print(report::plan_text(root, plan))?;
+        return call
+            .output
+            .line(format!("Patch {} can be installed; nothing was changed.", one.id))
+            .map_err(Into::into);
+    }
+    let log = crate::package::ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
+    call.output.line("Installing patch packages...\n")?;
+    call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
+    call.output.line(format!("See {} for details\n", root.show(&log)))?;
+    report::notes(&mut call.output, plan, &one.result)?;
+    if let Some(reboot) = report::reboot_sentence(one.reboot) {
+        call.output.line(reboot)?;
+    }
+    call.output.line("Patch packages installed:")?;
+    for package in &plan.packages {
+        call.output.line(format!("  {package}"))?;
+    }
+    call.output.line("")?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! patchrm(1M): backs patches out, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use super::Invocation;
+use super::caller::with_caller;
+use super::exit::{Exit, Stop};
+use super::failure;
+use super::options::{Extensions, RootOption, parse};
+use super::report::{self, PatchEntry};
+use crate::database::policy;
+use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::root::Root;
+
+const USAGE: &str = "patchrm [-aftG] [-B backout_dir] [-R root] patch_id...";
+
+/// Back patches out of the packages of a root
+#[derive(clap::Parser)]
+struct Args {
+    /// Validate only: print what would be done, change nothing
+    #[arg(short = 'a')]
+    validate: bool,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(short = 'B', value_name = "DIR")]
+    backout_dir: Option<PathBuf>,
+    /// Back out although the patch is superseded or obsoleted
+    #[arg(short = 'f')]
+    force: bool,
+    /// Patch the current zone only; there is one
+    #[arg(short = 'G')]
+    global: bool,
+    /// Keep the exit codes of releases before Solaris 10, as is always done
+    #[arg(short = 't')]
+    traditional: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[command(flatten)]
+    extensions: Extensions,
+    /// The ids of the patches
+    #[arg(value_name = "PATCH_ID")]
+    ids: Vec<String>,
+}
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    if args.ids.is_empty() {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+    }
+    let root = args.root.open(call)?;
+    let request = BackOutRequest {
+        ids: args.ids,
+        force: args.force,
+        moved_to: args.backout_dir,
+        dry_run: args.validate,
+    };
+    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
+    if args.extensions.json {
+        return report::json(
+            call,
+            "patchrm",
+            &root,
+            Command::Patchrm,
+            report.as_ref().map(report::backed_out),
+        );
+    }
+    match report {
+        Ok(report) => tell(call, &root, &request, &report),
+        Err(failed) => refuse(call, &failed),
+    }
+}
+
+fn refuse(call: &mut Invocation, failed: &Failure) -> anyhow::Result<Exit> {
+    let text = failure::classic(Command::Patchrm, failed);
+    call.output.complain(format!("ERROR: {text}\nPatchrm is terminating.\n"))?;
+    Ok(failure::code(Command::Patchrm, failed))
+}
+
+fn tell(
+    call: &mut Invocation,
+    root: &Root,
+    request: &BackOutRequest,
+    report: &BackOutReport,
+) -> anyhow::Result<Exit> {
+    report::recovered(&mut call.output, &report.recovered)?;
+    let phases = [
+        "Validating patches...\n",
+        "Loading patches installed on the system...\n\nDone!\n",
+        "Checking patches that you specified for removal.\n\nDone!\n",
+    ];
+    for phase in phases {
+        call.output.line(phase)?;
+    }
+    let approved: Vec<&BackedOut> = report.patches.iter().filter(|one| one.plan.is_some()).collect();
+    if !approved.is_empty() {
+        let order: Vec<&str> = approved.iter().map(|one| one.id.as_str()).collect();
+        let order = order.join(" ");
+        call.output.line(format!("Approved patches will be removed in this order:\n\n{order} \n\n"))?;
+    }
+    for one in &report.patches {
+        tell_one(call, root, request, one)?;
+    }
+    let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
+    let exit = report::exit(&entries);
+    if exit == Exit::OK {
+        call.output.line("Done!")?;
+    }
+    Ok(exit)
+}
+
+fn tell_one(
+    call: &mut Invocation,
+    root: &Root,
+    request: &BackOutRequest,
+    one: &BackedOut,
+) -> anyhow::Result<()> {
+    call.output.line("Checking installed patches...\n")?;
+    if let Err(failed) = &one.result {
+        refuse(call, failed)?;
+        return Ok(());
+    }
+    let Some(plan) = &one.plan else { return Ok(()) };
+    if request.dry_run {
+        call.output.print(report::plan_text(root, plan))?;
+        return call
+            .output
+            .line(format!("Patch {} can be backed out; nothing was changed.", one.id))
+            .map_err(Into::into);
+    }
+    call.output.line(format!("Backing out patch {}...\n", one.id))?;
+    report::notes(&mut call.output, plan, &one.result)?;
+    call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
+    Ok(())
+}

@@ -1,0 +1,405 @@
+//! What both faces say of a run: patch by patch, as values for JSON and as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::output::Output;
+use super::{Invocation, failure, json};
+use crate::operation::apply_patches::{Applied, ApplyReport};
+use crate::operation::back_out::{BackOutReport, BackedOut};
+use crate::operation::failure::Failure;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Body, Plan};
+use crate::root::Root;
+use crate::transaction::{Left, Receipt, Recovered};
+
+/// One patch in the JSON document of a changing command.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PatchEntry {
+    /// Its id.
+    pub(super) id: String,
+    /// What became of it.
+    pub(super) verdict: &'static str,
+    /// The exit code that it alone would have had.
+    pub(super) code: u8,
+    /// Why; empty where it went well.
+    pub(super) reason: String,
+    /// The packages that it changes.
+    pub(super) packages: Vec<String>,
+    /// How many objects of each kind of change.
+    pub(super) files: Counts,
+    /// Bytes of new objects.
+    pub(super) bytes: u64,
+    /// Where its undo data is, by package; empty without.
+    pub(super) undo: Vec<String>,
+    /// What it asks for after installation.
+    pub(super) reboot: Option<&'static str>,
+    /// What a person should know.
+    pub(super) notes: Vec<String>,
+    /// Each object with what happens to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) changes: Option<Vec<ChangeEntry>>,
+}
+
+/// How many objects of each kind of change.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Counts {
+    replaced: u64,
+    added: u64,
+    deleted: u64,
+}
+
+/// One object in a plan.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ChangeEntry {
+    package: String,
+    path: String,
+    action: &'static str,
+    size: Option<u64>,
+}
+
+/// What became of a command as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Outcome {
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<u64>,
+    patches: Vec<PatchEntry>,
+    changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+/// The values of an application.
+pub(super) fn applied(report: &ApplyReport) -> Outcome {
+    let runs = report.patches.iter().map(|one| run_of(&one.result)).collect();
+    outcome(report.patches.iter().map(applied_entry).collect(), runs, &report.recovered)
+}
+
+/// The values of a backout.
+pub(super) fn backed_out(report: &BackOutReport) -> Outcome {
+    let runs = report.patches.iter().map(|one| run_of(&one.result)).collect();
+    outcome(report.patches.iter().map(backed_out_entry).collect(), runs, &report.recovered)
+}
+
+fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
+    let receipt = result.as_ref().ok()?.as_ref()?;
+    receipt.run.split('-').next()?.parse().ok()
+}
+
+fn outcome(patches: Vec<PatchEntry>, runs: Vec<Option<u64>>, found: &Recovered) -> Outcome {
+    let exit = exit(&patches);
+    let run = runs.into_iter().flatten().next_back();
+    let recovered = sentence_of(found);
+    let result = match exit {
+        Exit::OK if run.is_some() => "done",
+        Exit::OK => "nothing-to-do",
+        _ => "failed",
+    };
+    Outcome {
+        result,
+        run,
+        changed: run.is_some() || recovered.is_some(),
+        patches,
+        recovered,
+        error: None,
+        exit,
+    }
+}
+
+/// One patch of an application.
+pub(super) fn applied_entry(one: &Applied) -> PatchEntry {
+    entry(Command::Patchadd, &one.id, one.plan.as_ref(), &one.result, one.reboot)
+}
+
+/// One patch of a backout.
+pub(super) fn backed_out_entry(one: &BackedOut) -> PatchEntry {
+    entry(Command::Patchrm, &one.id, one.plan.as_ref(), &one.result, None)
+}
+
+fn entry(
+    command: Command,
+    id: &str,
+    plan: Option<&Plan>,
+    result: &Result<Option<Receipt>, Failure>,
+    reboot: Option<&'static str>,
+) -> PatchEntry {
+    let (verdict, code, reason) = match result {
+        Ok(Some(_)) if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
+        Ok(Some(_)) => ("removed", Exit::OK, String::new()),
+        Ok(None) => ("planned", Exit::OK, String::new()),
+        Err(failed) => (verdict_of(failed), failure::code(command, failed), reason_of(failed)),
+    };
+    let receipt = result.as_ref().ok().and_then(Option::as_ref);
+    let mut notes = plan.map(|plan| plan.notes.clone()).unwrap_or_default();
+    notes.extend(receipt.iter().flat_map(|receipt| receipt.notes.iter().cloned()));
+    PatchEntry {
+        id: id.to_owned(),
+        verdict,
+        code: code.code(),
+        reason,
+        packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
+        files: plan.map(counts).unwrap_or_default(),
+        bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
+        undo: plan.map(undo_paths).unwrap_or_default(),
+        reboot,
+        notes,
+        changes: plan.filter(|_| receipt.is_none()).map(changes),
+    }
+}
+
+fn reason_of(failed: &Failure) -> String {
+    match failed {
+        Failure::Refused(refusal) => refusal.why(),
+        other => other.to_string(),
+    }
+}
+
+fn verdict_of(failed: &Failure) -> &'static str {
+    match failed {
+        Failure::Refused(refusal) => match *refusal.reason {
+            Reason::AlreadyApplied(_) => "already-applied",
+            Reason::LaterRevision(_) => "superseded",
+            Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => "obsoleted",
+            Reason::NotInstalled(_) => "not-applicable",
+            _ => "refused",
+        },
+        Failure::Transaction(error) if error.left == Left::RolledBack => "rolled-back",
+        _ => "failed",
+    }
+}
+
+/// The exit code of a command about several patches: with one its own code; with several nothing that is in force
+/// anyway is a failure, and the first failure counts.
+pub(super) fn exit(entries: &[PatchEntry]) -> Exit {
+    if let [only] = entries {
+        return Exit::new(only.code);
+    }
+    let in_force = |entry: &&PatchEntry| {
+        !matches!(entry.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    };
+    let failed = entries.iter().filter(in_force).find(|entry| entry.code != 0);
+    failed.map_or(Exit::OK, |entry| Exit::new(entry.code))
+}
+
+/// Prints the JSON document of a changing command.
+pub(super) fn json(
+    call: &mut Invocation,
+    name: &str,
+    root: &Root,
+    command: Command,
+    outcome: Result<Outcome, &Failure>,
+) -> anyhow::Result<Exit> {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(failure) => Outcome {
+            result: "failed",
+            run: None,
+            patches: Vec::new(),
+            changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
+            recovered: None,
+            error: Some(failure.to_string()),
+            exit: failure::code(command, failure),
+        },
+    };
+    call.output.print(json::document(name, Some(root), outcome.exit, &outcome)?)?;
+    Ok(outcome.exit)
+}
+
+fn counts(plan: &Plan) -> Counts {
+    let mut counts = Counts::default();
+    for change in &plan.changes {
+        match change.action {
+            Action::Add(_) => counts.added += 1,
+            Action::Replace(_) | Action::Attributes(_) => counts.replaced += 1,
+            Action::Delete | Action::RemoveDirectory => counts.deleted += 1,
+        }
+    }
+    counts
+}
+
+fn size_of(action: &Action) -> Option<u64> {
+    match action {
+        Action::Add(new) | Action::Replace(new) => match &new.body {
+            Body::Member(member) => Some(member.size),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn new_bytes(plan: &Plan) -> u64 {
+    plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
+}
+
+fn undo_paths(plan: &Plan) -> Vec<String> {
+    let path = |undo: &crate::plan::UndoArchive| match &undo.place {
+        crate::plan::UndoPlace::Save => {
+            format!("/var/sadm/pkg/{}/save/{}/undo{}", undo.package, undo.patch, undo.format.suffix())
+        }
+        crate::plan::UndoPlace::Remote(path) => path.display().to_string(),
+    };
+    plan.undo.iter().map(path).collect()
+}
+
+fn action_word(action: &Action) -> &'static str {
+    match action {
+        Action::Add(_) => "add",
+        Action::Replace(_) => "replace",
+        Action::Delete => "delete",
+        Action::Attributes(_) => "attributes",
+        Action::RemoveDirectory => "remove-directory",
+    }
+}
+
+fn changes(plan: &Plan) -> Vec<ChangeEntry> {
+    let entry = |change: &crate::plan::Change| ChangeEntry {
+        package: change.package.to_string(),
+        path: change.path.to_string(),
+        action: action_word(&change.action),
+        size: size_of(&change.action),
+    };
+    plan.changes.iter().map(entry).collect()
+}
+
+/// What a plan will do, package by package and path by path.
+pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut by_package: BTreeMap<&str, Vec<&crate::plan::Change>> = BTreeMap::new();
+    for change in &plan.changes {
+        by_package.entry(change.package.as_str()).or_default().push(change);
+    }
+    for package in &plan.packages {
+        let changes = by_package.remove(package.as_str()).unwrap_or_default();
+        let _ = writeln!(text, "Package {package}:");
+        for change in changes {
+            let size = size_of(&change.action).map(|size| format!(" ({})", human(size))).unwrap_or_default();
+            let _ = writeln!(text, "  {:<16} {}{size}", action_word(&change.action), root.show(&change.path));
+        }
+    }
+    let Counts { replaced, added, deleted } = counts(plan);
+    let _ = writeln!(text, "Objects: {replaced} replaced, {added} added, {deleted} deleted.");
+    let _ = writeln!(text, "Space: {} of new files.", human(new_bytes(plan)));
+    let saved: u64 = plan
+        .undo
+        .iter()
+        .flat_map(|undo| &undo.saved)
+        .filter_map(|(entry, _)| entry.object.content.size)
+        .sum();
+    let _ = match plan.undo.len() {
+        0 => writeln!(text, "Undo data: none."),
+        number => writeln!(text, "Undo data: {number} archives of {} before compression.", human(saved)),
+    };
+    let _ = writeln!(text, "Scripts: none.");
+    for note in &plan.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+/// A size in binary units.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// Says what recovery found, where it found something.
+pub(super) fn recovered(output: &mut Output, found: &Recovered) -> io::Result<()> {
+    let (Recovered::RolledBack { notes, .. } | Recovered::Finished { notes, .. }) = found else {
+        return Ok(());
+    };
+    if let Some(sentence) = sentence_of(found) {
+        output.complain(format!("NOTE: {sentence}\n"))?;
+    }
+    for note in notes {
+        output.complain(format!("NOTE: {note}\n"))?;
+    }
+    Ok(())
+}
+
+/// What recovery found, as a sentence.
+pub(super) fn sentence_of(found: &Recovered) -> Option<String> {
+    match found {
+        Recovered::Nothing => None,
+        Recovered::RolledBack { run, .. } => {
+            Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
+        }
+        Recovered::Finished { run, .. } => {
+            Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
+        }
+    }
+}
+
+/// The notes of the plan and of the run.
+pub(super) fn notes(
+    output: &mut Output,
+    plan: &Plan,
+    result: &Result<Option<Receipt>, Failure>,
+) -> io::Result<()> {
+    let receipt = result.as_ref().ok().and_then(Option::as_ref);
+    for note in plan.notes.iter().chain(receipt.iter().flat_map(|receipt| &receipt.notes)) {
+        output.line(format!("NOTE: {note}"))?;
+    }
+    Ok(())
+}
+
+/// What a patch asks for, as a sentence.
+pub(super) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
+    Some(match word? {
+        "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
+        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
+        "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
+        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(verdict: &'static str, code: u8) -> PatchEntry {
+        PatchEntry {
+            id: "1-01".to_owned(),
+            verdict,
+            code,
+            reason: String::new(),
+            packages: Vec::new(),
+            files: Counts::default(),
+            bytes: 0,
+            undo: Vec::new(),
+            reboot: None,
+            notes: Vec::new(),
+            changes: None,
+        }
+    }
+
+    #[test]
+    fn one_patch_keeps_its_code_and_of_several_only_a_real_failure_counts() {
+        assert_eq!(exit(&[entry("already-applied", 2)]), Exit::new(2));
+        assert_eq!(exit(&[entry("already-applied", 2), entry("applied", 0)]), Exit::OK);
+        assert_eq!(exit(&[entry("superseded", 35), entry("refused", 25), entry("failed", 5)]), Exit::new(25));
+    }
+
+    #[test]
+    fn sizes_are_shown_in_binary_units() {
+        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
+    }
+}

@@ -1,0 +1,313 @@
+//! `patchadd`: one patch after another, each a run of its own, planned against what the one before left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::content::OneSource;
+use super::failure::Failure;
+use super::order::in_order;
+use super::session::{Caller, Session, may_change, must_have_database, survey_root};
+use crate::database::survey::fill_identical;
+use crate::database::{View, installed, policy};
+use crate::package::UndoFormat;
+use crate::package::{
+    Digest, Edited, Installed, Inventory, LiveKind, ObjectPath, PackagePath, PkgInst, Policy,
+};
+use crate::patch::{Delivered, PatchId, PatchList, Requirement};
+use crate::plan::Plan;
+use crate::plan::apply::{ApplyOptions, apply};
+use crate::plan::concern::{Touched, delivered_files};
+use crate::plan::edits::EditChoice;
+use crate::root::Root;
+use crate::source::{Image, Source};
+use crate::transaction::{Receipt, Recovered};
+
+/// What patchadd(1M) was asked for; unset choices are those of the root's policy.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyRequest {
+    /// The patches, as they were named.
+    pub patches: Vec<PathBuf>,
+    /// Keep no undo data.
+    pub no_undo: bool,
+    /// Keep undo data below this directory of the host.
+    pub undo_dir: Option<PathBuf>,
+    /// How undo data is compressed.
+    pub undo_format: Option<UndoFormat>,
+    /// What happens to edited files.
+    pub edited: Option<Edited>,
+    /// Edited files that are replaced in any case.
+    pub overridden: Vec<ObjectPath>,
+    /// Edited files that are kept in any case.
+    pub preserved: Vec<ObjectPath>,
+    /// A patch that is applied already is applied again (`-u`).
+    pub unconditional: bool,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+    /// Whether the caller can be asked something.
+    pub conversation: bool,
+}
+
+/// What became of one patch.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its id, or the name of the operand where it has none.
+    pub id: String,
+    /// The plan; none where it was refused.
+    pub plan: Option<Plan>,
+    /// What it asks for after installation, from patchinfo or README.
+    pub reboot: Option<&'static str>,
+    /// What was done, or why not. With `dry_run` a plan without a receipt is a success.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+/// What became of all of them.
+#[derive(Debug)]
+pub struct ApplyReport {
+    /// What recovery found before anything else.
+    pub recovered: Recovered,
+    /// Patch by patch, in the order in which they were taken.
+    pub patches: Vec<Applied>,
+}
+
+/// A patch that was read.
+struct Operand {
+    source: Source,
+    image: Image,
+    id: Option<PatchId>,
+}
+
+/// Applies patches. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
+pub fn apply_patches(
+    root: &Root,
+    request: &ApplyRequest,
+    caller: &Caller<'_>,
+) -> Result<ApplyReport, Failure> {
+    if !request.dry_run {
+        may_change(root)?;
+    }
+    let separator = policy::of_root(root)?.separator;
+    let read = request.patches.iter().map(|path| (path.clone(), read(path, &separator)));
+    let (mut operands, mut report) = (Vec::new(), Vec::new());
+    for (path, operand) in read.collect::<Vec<_>>() {
+        match operand {
+            Ok(operand) => operands.push(operand),
+            Err(failure) => {
+                report.push(Applied { id: name(&path), plan: None, reboot: None, result: Err(failure) });
+            }
+        }
+    }
+    if operands.is_empty() {
+        return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
+    }
+    must_have_database(root)?;
+    let operands = in_order(operands, |operand| needs(operand, &separator));
+    if request.dry_run {
+        report.extend(plan_all(root, request, caller, &operands)?);
+        return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
+    }
+    let session = Session::begin(root, caller)?;
+    let not_applicable = not_applicable(root, &operands)?;
+    for operand in &operands {
+        let applied = apply_one(&session, request, operand, &not_applicable);
+        let goes_on = !matches!(&applied.result, Err(Failure::Transaction(_)));
+        report.push(applied);
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(ApplyReport { recovered: session.recovered, patches: report })
+}
+
+fn read(path: &Path, separator: &str) -> Result<Operand, Failure> {
+    let source = Source::open(path)?;
+    let image = source.scan()?;
+    let ids = image
+        .packages
+        .iter()
+        .filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
+    let id = ids.map(|delivered| delivered.id).next();
+    Ok(Operand { source, image, id })
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The id of an operand and what it requires: for their order.
+fn needs(operand: &Operand, separator: &str) -> (Option<PatchId>, Vec<PatchId>) {
+    let delivered = operand.image.packages.iter();
+    let delivered =
+        delivered.filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
+    let requirements: Vec<_> = delivered.map(|one| one.requires).collect();
+    let ids = requirements.iter().flat_map(|one| one.iter()).flat_map(Requirement::ids).cloned().collect();
+    (operand.id.clone(), ids)
+}
+
+/// Operands of which no package is installed: a requirement on one of them counts as met.
+fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failure> {
+    let installed = installed_packages(root)?;
+    let mut list = PatchList::new();
+    for operand in operands {
+        let touched = Touched::by_patch(&operand.image, "none", installed.iter());
+        if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
+            list.push(id);
+        }
+    }
+    Ok(list)
+}
+
+fn installed_packages(root: &Root) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+    let view = View::live(root);
+    let mut found = BTreeMap::new();
+    for package in installed::packages(&view)? {
+        if let Some(installed) = installed::installed(&view, &package)? {
+            found.insert(package, installed);
+        }
+    }
+    Ok(found)
+}
+
+/// Plans without a lock and without changing anything; the sums of all files are compared as a real run would.
+fn plan_all(
+    root: &Root,
+    request: &ApplyRequest,
+    caller: &Caller<'_>,
+    operands: &[Operand],
+) -> Result<Vec<Applied>, Failure> {
+    let policy = policy::of_root(root)?;
+    let host = root.elsewhere(Path::new("/"))?;
+    let not_applicable = not_applicable(root, operands)?;
+    let mut planned = Vec::new();
+    for operand in operands {
+        let view = Surveyed { root, host: &host, policy: &policy };
+        let result = view
+            .plan(request, caller, operand, &not_applicable)
+            .and_then(|plan| operand.source.verify(&operand.image).map(|()| plan).map_err(Failure::from));
+        planned.push(match result {
+            Ok(plan) => report_on(operand, Some(plan), Ok(None)),
+            Err(failure) => report_on(operand, None, Err(failure)),
+        });
+    }
+    Ok(planned)
+}
+
+fn report_on(operand: &Operand, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> Applied {
+    let id = operand.id.as_ref().map_or_else(|| operand.image.name.clone(), ToString::to_string);
+    Applied { id, plan, reboot: super::reboot::advice(&operand.image), result }
+}
+
+fn apply_one(
+    session: &Session<'_>,
+    request: &ApplyRequest,
+    operand: &Operand,
+    not_applicable: &PatchList,
+) -> Applied {
+    let view = Surveyed { root: &session.root, host: &session.host, policy: &session.policy };
+    let plan = match view.plan(request, session.caller, operand, not_applicable) {
+        Ok(plan) => plan,
+        Err(failure) => return report_on(operand, None, Err(failure)),
+    };
+    let id = plan.patches.first().cloned().unwrap_or_default();
+    let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
+    let text = super::log::of_patch(&plan);
+    let mut content = OneSource { source: &operand.source, image: &operand.image };
+    let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
+    report_on(operand, Some(plan), result)
+}
+
+/// A root that a plan is made for.
+struct Surveyed<'a> {
+    root: &'a Root,
+    host: &'a Root,
+    policy: &'a Policy,
+}
+
+impl Surveyed<'_> {
+    fn plan(
+        &self,
+        request: &ApplyRequest,
+        caller: &Caller<'_>,
+        operand: &Operand,
+        not_applicable: &PatchList,
+    ) -> Result<Plan, Failure> {
+        let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let touched = Touched::by_patch(&operand.image, &id, installed_packages(self.root)?.iter());
+        let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
+        mark_identical(&operand.source, &operand.image, &mut inventory)?;
+        let options = self.options(request, not_applicable);
+        if let Some(directory) = &options.undo_dir {
+            usable_directory(self.host, directory)?;
+        }
+        Ok(apply(&operand.image, &inventory, self.policy, &options, &caller.occasion)?)
+    }
+
+    /// What was asked for, and the policy where nothing was.
+    fn options(&self, request: &ApplyRequest, not_applicable: &PatchList) -> ApplyOptions {
+        let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
+        ApplyOptions {
+            no_undo: request.no_undo,
+            undo_dir: request
+                .undo_dir
+                .clone()
+                .or_else(|| self.policy.undo_dir.clone())
+                .filter(|_| !request.no_undo),
+            undo_format: request.undo_format.unwrap_or(self.policy.undo_format),
+            edits: EditChoice {
+                general: edited.unwrap_or(self.policy.edited),
+                overridden: request.overridden.iter().cloned().collect(),
+                preserved: request.preserved.iter().cloned().collect(),
+            },
+            unconditional: request.unconditional,
+            conversation: request.conversation,
+            not_applicable: not_applicable.clone(),
+        }
+    }
+}
+
+/// `-B` must be an absolute path to a directory of the host.
+fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let wrong = |reason| Err(Failure::BackoutDirectory { path: directory.to_owned(), reason });
+    let Ok(path) = ObjectPath::new(directory.as_os_str().as_bytes()) else {
+        return wrong("is not an absolute path without `..`");
+    };
+    match host.dir_if_there(&host.resolver().locate_dir(&path)?)? {
+        Some(dir) if dir.is_writable() => Ok(()),
+        Some(_) => wrong("cannot be written to"),
+        None => wrong("is not a directory"),
+    }
+}
+
+/// Compares bytes where everything else agrees: only equal bytes make an object "already installed".
+fn mark_identical(source: &Source, image: &Image, inventory: &mut Inventory) -> Result<(), Failure> {
+    let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
+    for file in delivered_files(image, inventory.packages.iter()) {
+        let content = &file.entry.object.content;
+        let Some(live) = inventory.live.get(&file.path) else { continue };
+        let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };
+        let is_candidate = content.size == Some(size)
+            && content.cksum == Some(cksum)
+            && content.mtime == Some(live.mtime.seconds);
+        if is_candidate {
+            candidates.insert((file.package, file.entry.path.clone()), file.path);
+        }
+    }
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let mut digests = Vec::new();
+    let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
+    source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
+        let mut sha256 = Sha256::new();
+        // A source that cannot be read is reported by `stream` itself.
+        let read = std::io::copy(data, &mut sha256);
+        if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
+            digests.push((at.clone(), Digest(sha256.finalize().into())));
+        }
+        Ok(())
+    })?;
+    fill_identical(inventory, digests);
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::content::{Archives, OneSource};
+use super::failure::Failure;
+use super::session::{Caller, Session, may_change, must_have_database, survey_root};
+use crate::database::archive::{self, ArchiveError};
+use crate::database::{View, installed, policy};
+use crate::format::cpio;
+use crate::format::manifest::{Manifest, RECORDS};
+use crate::package::{Inventory, Mode, PkgInst, Policy, RecordFile, Timestamp};
+use crate::patch::{AppliedPatches, PatchId};
+use crate::plan::Plan;
+use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
+use crate::plan::concern::Touched;
+use crate::root::Root;
+use crate::source::{Image, Source};
+use crate::transaction::{Receipt, Recovered};
+
+/// What patchrm(1M) was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct BackOutRequest {
+    /// The ids, as they were typed.
+    pub ids: Vec<String>,
+    /// Although superseded or obsoleted.
+    pub force: bool,
+    /// Where the undo archives are, when they were moved.
+    pub moved_to: Option<PathBuf>,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+}
+
+/// What became of one patch.
+#[derive(Debug)]
+pub struct BackedOut {
+    /// Its id.
+    pub id: String,
+    /// The plan; none where it was refused.
+    pub plan: Option<Plan>,
+    /// What was done, or why not. With `dry_run` a plan without a receipt is a success.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+/// What became of all of them.
+#[derive(Debug)]
+pub struct BackOutReport {
+    /// What recovery found before anything else.
+    pub recovered: Recovered,
+    /// Patch by patch, in the order in which they were taken.
+    pub patches: Vec<BackedOut>,
+}
+
+/// Backs patches out. An error is one of the root as a whole; what is wrong with one patch is in its part of the
+/// report, and the patches behind it are not tried.
+pub fn back_out_patches(
+    root: &Root,
+    request: &BackOutRequest,
+    caller: &Caller<'_>,
+) -> Result<BackOutReport, Failure> {
+    if !request.dry_run {
+        may_change(root)?;
+    }
+    let policy = policy::of_root(root)?;
+    let ids = request
+        .ids
+        .iter()
+        .map(|id| PatchId::parse(id, &policy.separator).map_err(|error| Failure::BadId(error.to_string())));
+    let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
+    must_have_database(root)?;
+    if request.dry_run {
+        let host = root.elsewhere(Path::new("/"))?;
+        let at = Place { root, host: &host, policy: &policy, request, caller };
+        let planned = |id| match at.plan(id) {
+            Ok((plan, _)) => BackedOut { id: id.to_string(), plan: Some(plan), result: Ok(None) },
+            Err(failure) => BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
+        };
+        let patches = ids.iter().map(planned).collect();
+        return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
+    }
+    let session = Session::begin(root, caller)?;
+    let ids = dependents_first(&session, ids)?;
+    let mut patches = Vec::new();
+    for id in &ids {
+        let backed_out = one(&session, request, id);
+        let failed = backed_out.result.is_err();
+        patches.push(backed_out);
+        if failed {
+            break;
+        }
+    }
+    Ok(BackOutReport { recovered: session.recovered, patches })
+}
+
+/// Puts patches that require others of the command before those, and later applied ones before earlier ones.
+fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
+    let applied = installed::applied(&View::live(&session.root), &session.policy.separator)?;
+    let place = |id: &PatchId| {
+        applied
+            .packages()
+            .iter()
+            .filter_map(|package| package.list.iter().position(|other| other == id))
+            .max()
+    };
+    ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
+    Ok(super::order::in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
+}
+
+/// The patches that require `id`: for the order of removal they are what has to go first.
+fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
+    applied.dependents_after_removal(id).into_iter().map(|unmet| unmet.patch).collect()
+}
+
+fn one(session: &Session<'_>, request: &BackOutRequest, id: &PatchId) -> BackedOut {
+    let at = Place {
+        root: &session.root,
+        host: &session.host,
+        policy: &session.policy,
+        request,
+        caller: session.caller,
+    };
+    let (plan, undo) = match at.plan(id) {
+        Ok(planned) => planned,
+        Err(failure) => return BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
+    };
+    let sources = undo.iter().map(|one| OneSource { source: &one.source, image: &one.image });
+    let mut content = Archives(sources.collect());
+    let text = super::log::of_backout(&plan);
+    let result = session.perform(plan.clone(), &mut content, None, text).map(Some);
+    BackedOut { id: id.to_string(), plan: Some(plan), result }
+}
+
+/// An undo archive that was verified and read.
+struct Undo {
+    package: PkgInst,
+    source: Source,
+    image: Image,
+    manifest: Option<Manifest>,
+    records: BTreeMap<Vec<u8>, RecordFile>,
+    /// Its path on the host, where it is kept outside the root.
+    outside: Option<PathBuf>,
+}
+
+/// Where a backout is planned.
+struct Place<'a> {
+    root: &'a Root,
+    host: &'a Root,
+    policy: &'a Policy,
+    request: &'a BackOutRequest,
+    caller: &'a Caller<'a>,
+}
+
+impl Place<'_> {
+    fn plan(&self, id: &PatchId) -> Result<(Plan, Vec<Undo>), Failure> {
+        let mut options = BackOutOptions { force: self.request.force, ..BackOutOptions::default() };
+        let rules = self.survey(Touched::default())?;
+        let packages = may_back_out(id, &rules, self.policy, &options)?;
+        let mut touched = Touched::default();
+        let mut undo = Vec::new();
+        for package in &packages {
+            let name = saved_as(&rules, package, id);
+            let one = self.undo(package, &name, &rules.marker)?;
+            match (&one.manifest, rules.packages.get(package), one.image.packages.first()) {
+                (Some(manifest), _, _) => touched.by_backout(package, manifest),
+                (None, Some(installed), Some(image)) => touched.add(package, 0, image, &installed.params),
+                _ => {}
+            }
+            undo.push(one);
+        }
+        let inventory = self.survey(touched)?;
+        options.later = self.later(id, &packages)?;
+        let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
+        let plan = back_out(id, &archives, &inventory, self.policy, &options, &self.caller.occasion)?;
+        Ok((plan, undo))
+    }
+
+    fn survey(&self, touched: Touched) -> Result<Inventory, Failure> {
+        survey_root(self.root, self.host, self.policy, touched, self.request.moved_to.as_deref())
+    }
+
+    fn undo(&self, package: &PkgInst, patch: &str, marker: &str) -> Result<Undo, Failure> {
+        let view = View::live(self.root);
+        let archive = archive::find(&view, self.host, package, patch, self.request.moved_to.as_deref())?;
+        let manifest = archive.verify(Some(marker))?.manifest;
+        let path = PathBuf::from(archive.path());
+        let outside = archive.is_remote().then(|| path.clone());
+        let source = Source::from_file(archive.into_file(), &path)?;
+        let image = source.scan()?;
+        let records = match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
+            Some(bytes) => records(bytes).map_err(|reason| damaged(&path, &reason))?,
+            None => BTreeMap::new(),
+        };
+        Ok(Undo { package: package.clone(), source, image, manifest, records, outside })
+    }
+
+    /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
+    /// nothing is restored from them.
+    fn later(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+    ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
+        let view = View::live(self.root);
+        let applied = installed::applied(&view, &self.policy.separator)?;
+        let mut found = BTreeMap::new();
+        for package in applied.packages().iter().filter(|one| packages.contains(&one.package)) {
+            let after = package.list.iter().skip_while(|other| *other != id).skip(1);
+            for patch in after {
+                let name = patch.to_string();
+                let archive = archive::find(&view, self.host, &package.package, &name, None);
+                if let Ok(Some(manifest)) = archive.and_then(|archive| archive.manifest()) {
+                    found.insert((package.package.clone(), name), manifest);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Undo {
+    fn as_archive(&self) -> Option<Archive<'_>> {
+        Some(Archive {
+            package: &self.package,
+            image: self.image.packages.first()?,
+            manifest: self.manifest.as_ref(),
+            records: &self.records,
+            outside: self.outside.as_deref(),
+        })
+    }
+}
+
+/// The save directory of a patch: its id as it was first written.
+fn saved_as(inventory: &Inventory, package: &PkgInst, id: &PatchId) -> String {
+    let saves = inventory.packages.get(package).map(|installed| installed.saves.keys());
+    let same = saves.into_iter().flatten().find(|name| PatchId::new(name).is_ok_and(|other| other == *id));
+    same.cloned().unwrap_or_else(|| id.to_string())
+}
+
+/// The old record files that an archive carries.
+fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
+    use std::io::Read as _;
+    let mut archive = cpio::Reader::new(bytes);
+    let mut files = BTreeMap::new();
+    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
+        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
+        files.insert(header.name, RecordFile { bytes: content, mode: Mode::of(header.mode), mtime });
+    }
+    Ok(files)
+}
+
+fn damaged(path: &Path, reason: &str) -> Failure {
+    ArchiveError::Damaged { path: path.display().to_string(), reason: reason.to_owned() }.into()
+}

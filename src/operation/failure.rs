@@ -1,0 +1,108 @@
+//! Why an operation did not do what it was asked for.
+//!
+//! Each layer has its own errors; this is their union, for the one place of the command line that turns them into
+//! exit codes and words.
+
+use std::path::PathBuf;
+
+use crate::database::archive::ArchiveError;
+use crate::database::policy::PolicyError;
+use crate::database::{DatabaseError, ViewError};
+use crate::plan::refusal::Refusal;
+use crate::root::{LockError, RootError};
+use crate::source::SourceError;
+use crate::transaction::{Left, TransactionError};
+
+/// A failed operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The rules refuse it; nothing was changed.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// What was named cannot be read as a patch or package.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The caller is not the superuser, and the root is not theirs.
+    #[error("{0} belongs to somebody else, and you are not root")]
+    NotPrivileged(String),
+    /// The root has no package database.
+    #[error("{0} does not exist: there is no package database under this root")]
+    NoDatabase(String),
+    /// The lock of the root was not got.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// An unfinished run of another command could not be recovered.
+    #[error("an unfinished run could not be recovered: {error}; {}", .error.left)]
+    Unrecovered {
+        /// Why not, and what is left.
+        error: TransactionError,
+    },
+    /// The run failed; its error says what is left.
+    #[error(transparent)]
+    Transaction(TransactionError),
+    /// The package database cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The undo archive is missing or damaged.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The policy of the root makes no sense.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A call on the root failed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A word that should be a patch id is none.
+    #[error("{0}")]
+    BadId(String),
+    /// `-B` does not name a directory that can be used.
+    #[error("{path}: {reason}")]
+    BackoutDirectory {
+        /// What was named.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file that was named (admin file, response file) is not there or makes no sense.
+    #[error("{0}")]
+    BadFile(String),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Self {
+        Self::Transaction(error)
+    }
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Failure {
+    /// What the root is like now.
+    pub fn left(&self) -> Left {
+        match self {
+            Self::Transaction(error) | Self::Unrecovered { error } => error.left.clone(),
+            _ => Left::Unchanged,
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Transaction(TransactionError {
+                cause: crate::transaction::Cause::Interrupted(signal),
+                ..
+            }) => Some(*signal),
+            _ => None,
+        }
+    }
+}

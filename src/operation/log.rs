@@ -1,0 +1,47 @@
+//! What the log of a run says.
+
+use std::fmt::Write as _;
+
+use crate::plan::{Action, Change, Plan};
+
+/// The log of an applied patch: every package with its paths, as pkgadd(1M) would have listed them.
+pub(super) fn of_patch(plan: &Plan) -> String {
+    let mut text = String::new();
+    for package in &plan.packages {
+        let _ = writeln!(text, "\nProcessing package instance <{package}>\n");
+        for change in plan.changes.iter().filter(|change| change.package == *package) {
+            let _ = writeln!(text, "{}{}", change.path, marker(change));
+        }
+        let _ = writeln!(text, "\nInstallation of <{package}> was successful.");
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+fn marker(change: &Change) -> &'static str {
+    use crate::plan::Body;
+    match &change.action {
+        Action::Add(new) | Action::Replace(new) => match new.body {
+            Body::Symlink(_) => " <symbolic link>",
+            Body::Link(_) => " <linked pathname>",
+            _ => "",
+        },
+        Action::Delete | Action::RemoveDirectory => " <removed>",
+        Action::Attributes(_) => " <attribute change only>",
+    }
+}
+
+/// The log of a patch that was backed out.
+pub(super) fn of_backout(plan: &Plan) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "Backing out patch {}", plan.patches.join(" "));
+    for change in &plan.changes {
+        let _ = writeln!(text, "{}{}", change.path, marker(change));
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}

@@ -1,0 +1,22 @@
+//! What a patch wants to happen after its installation. It is told, never done.
+
+use crate::format::readme::{RebootRequest, reboot_request};
+use crate::source::Image;
+
+/// The words of `PATCH_PROPERTIES` that ask for a reboot, strongest first.
+const WORDS: [&str; 4] = ["reconfigimmediate", "rebootimmediate", "reconfigafter", "rebootafter"];
+
+/// What `patchinfo`, or the README where there is none, asks for.
+pub(super) fn advice(image: &Image) -> Option<&'static str> {
+    if let Some(patchinfo) = &image.patchinfo {
+        let asked = |word: &&&str| patchinfo.properties.iter().any(|property| property == **word);
+        return WORDS.iter().find(asked).copied();
+    }
+    let (_, text) = image.readme.as_ref()?;
+    Some(match reboot_request(text)? {
+        RebootRequest::ReconfigureImmediately => "reconfigimmediate",
+        RebootRequest::RebootImmediately => "rebootimmediate",
+        RebootRequest::ReconfigureAfter => "reconfigafter",
+        RebootRequest::RebootAfter => "rebootafter",
+    })
+}

@@ -1,0 +1,167 @@
+//! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
+//! run, the survey, and carrying a plan out.
+
+use std::path::Path;
+
+use super::failure::Failure;
+use crate::database::survey::{Concern, Setting, survey};
+use crate::database::{View, installed, own_directory, places, policy};
+use crate::format::journal::Story;
+use crate::package::{Inventory, Mode, ObjectPath, Policy};
+use crate::plan::concern::Touched;
+use crate::plan::occasion::Occasion;
+use crate::plan::{Plan, RecordChange};
+use crate::root::{Holder, Lock, Root, random};
+use crate::transaction::{Content, Interrupt, Planned, Receipt, Recovered, Settings, recover};
+
+/// What a changing command brings along: everything that only the command line knows.
+pub struct Caller<'a> {
+    /// The command, as lock, journal and history name it.
+    pub program: &'static str,
+    /// Clock and host.
+    pub occasion: Occasion,
+    /// When the command began, RFC 3339.
+    pub time: String,
+    /// Who runs it.
+    pub user: String,
+    /// Asked, with who has it, whether to wait for the lock once more; it does the waiting.
+    pub wait: &'a dyn Fn(&Holder) -> bool,
+    /// The signal that wants the run to end, if one came.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Milliseconds since the command began.
+    pub elapsed: &'a dyn Fn() -> u64,
+}
+
+/// A root that is locked, recovered, and about to be changed.
+pub struct Session<'a> {
+    /// The root.
+    pub root: Root,
+    /// The root of the running system.
+    pub host: Root,
+    /// What its operator has decided once for all.
+    pub policy: Policy,
+    /// Who changes it.
+    pub caller: &'a Caller<'a>,
+    /// What recovery found when the lock was taken.
+    pub recovered: Recovered,
+    lock: Lock,
+}
+
+/// Checks that the caller may change the root: the superuser, or its owner.
+pub fn may_change(root: &Root) -> Result<(), Failure> {
+    if root.is_privileged() || root.is_own()? {
+        return Ok(());
+    }
+    Err(Failure::NotPrivileged(root.prefix().display().to_string()))
+}
+
+/// Whether a root has a package database; an error that names what is missing if not.
+pub fn must_have_database(root: &Root) -> Result<(), Failure> {
+    if installed::has_database(&View::live(root))? {
+        return Ok(());
+    }
+    Err(Failure::NoDatabase(root.show(&places::packages())))
+}
+
+impl<'a> Session<'a> {
+    /// Takes the lock and recovers what an earlier command left unfinished.
+    pub fn begin(root: &Root, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        may_change(root)?;
+        let policy = policy::of_root(root)?;
+        let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
+        let recovered = recover(root, &lock).map_err(|error| Failure::Unrecovered { error })?;
+        let host = root.elsewhere(Path::new("/"))?;
+        Ok(Self { root: root.clone(), host, policy, caller, recovered, lock })
+    }
+
+    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`).
+    pub fn survey(&self, touched: Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
+        survey_root(&self.root, &self.host, &self.policy, touched, moved_to)
+    }
+
+    /// Carries a plan out; `log` is the file that gets `text` when it is done.
+    pub fn perform(
+        &self,
+        mut plan: Plan,
+        content: &mut dyn Content,
+        log: Option<ObjectPath>,
+        text: String,
+    ) -> Result<Receipt, Failure> {
+        self.mark_unprivileged(&mut plan)?;
+        let story = Story {
+            time: self.caller.time.clone(),
+            user: self.caller.user.clone(),
+            command: self.caller.program.to_owned(),
+            patches: plan.patches.clone(),
+            packages: plan.packages.iter().map(ToString::to_string).collect(),
+            log,
+            text,
+        };
+        let marker = format!("{:016x}", random()?);
+        let settings = Settings {
+            story: &story,
+            marker: &marker,
+            nonce: random()?,
+            interrupt: Interrupt(self.caller.interrupt),
+            elapsed: &self.caller.elapsed,
+        };
+        let planned = Planned::begin(&self.root, &self.lock, &plan, settings)?;
+        Ok(planned.stage(content)?.snapshot()?.publish()?.switch()?)
+    }
+
+    /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
+    fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
+        let path = places::unprivileged();
+        if !self.root.is_privileged() && self.root.read(&path, 1)?.is_none() {
+            plan.records.push(RecordChange::Write {
+                path,
+                bytes: Vec::new(),
+                mode: Mode::of(0o644),
+                mtime: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes the directories of the database where a root has none yet: the first package brings them.
+    pub fn make_database(root: &Root) -> Result<(), Failure> {
+        may_change(root)?;
+        for path in [places::install(), places::packages()] {
+            make_directories(root, &path)?;
+        }
+        Ok(())
+    }
+}
+
+fn make_directories(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
+    let physical = root.resolver().locate_dir(path)?;
+    if root.dir_if_there(&physical)?.is_some() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else { return Ok(()) };
+    make_directories(root, &parent)?;
+    let physical = root.resolver().locate(path)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    root.dir(&parent)?.make_dir(physical.name(), Mode::of(0o755))?;
+    Ok(())
+}
+
+/// Surveys a root without a lock: for plans that are only shown.
+pub fn survey_root(
+    root: &Root,
+    host: &Root,
+    policy: &Policy,
+    touched: Touched,
+    moved_to: Option<&Path>,
+) -> Result<Inventory, Failure> {
+    let new_marker = format!("{:016x}", random()?);
+    let setting = Setting { host, separator: &policy.separator, new_marker: &new_marker, moved_to };
+    let Touched { paths, not_directories, packages } = touched;
+    let concern = Concern { paths, not_directories, packages };
+    Ok(survey(&View::live(root), &concern, &setting)?)
+}
+
+/// Where the log of failed and backed out runs is, for messages.
+pub fn root_log(root: &Root) -> String {
+    own_directory().join(b"log").map(|path| root.show(&path)).unwrap_or_default()
+}
