@@ -312,11 +312,11 @@ impl Application<'_> {
         &self,
         draft: &Draft<'_>,
         package: &Patched<'_>,
-        records: &RecordChanges,
+        changed: &RecordChanges,
         undo: &mut Vec<UndoArchive>,
     ) -> Result<RecordChange, Reason> {
         let target = &package.target;
-        if package.installed.saves.contains_key(self.id().as_str()) {
+        if records::save_of(package.installed, self.id(), &self.policy.separator).is_some() {
             return Err(Reason::StaleSave(target.package.clone()));
         }
         let undoing = Undoing {
@@ -327,7 +327,7 @@ impl Application<'_> {
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
         };
-        let archive = undoing.archive(draft, target, records)?;
+        let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
             super::UndoPlace::Save => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]

@@ -243,6 +243,7 @@ impl Installation<'_> {
         let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
         let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
         for each in wanted {
+            edits.consider(&each.path, Some(&each.object))?;
             if self.is_conflict(&target.package, each) {
                 let path = &each.path;
                 match self.options.admin.conflict {
@@ -253,8 +254,6 @@ impl Installation<'_> {
                     }
                     Alteration::NoCheck | Alteration::Ask => {}
                 }
-            } else {
-                edits.consider(&each.path, Some(&each.object))?;
             }
         }
         let mut draft = Draft::new(self.inventory);

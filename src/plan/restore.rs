@@ -56,6 +56,7 @@ impl Restoring<'_> {
             self.manifest.objects.iter().map(|record| self.read(record)).collect::<Result<_, _>>()?;
         restored.sort_by(|a, b| a.path.cmp(&b.path));
         for each in &restored {
+            self.refuse_changed_later(draft, each)?;
             self.restore_line(draft, each)?;
         }
         let carriers = carriers(draft, &restored);
@@ -86,10 +87,28 @@ impl Restoring<'_> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
+    /// A path that a later patch has in its manifest has its version saved there, not here.
+    fn refuse_changed_later(&self, draft: &Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
+        let touches = |manifest: &Manifest| {
+            let mut records = manifest.objects.iter();
+            records
+                .any(|record| record.path == each.record.path && !record.kept && record.was != record.became)
+        };
+        let later = self.later.iter().any(|(_, manifest)| manifest.is_some_and(touches));
+        if later && !each.is_untouched() {
+            let by = self.changed_by(draft, &each.path);
+            return Err(Reason::ChangedLater { path: each.path.clone(), by });
+        }
+        Ok(())
+    }
+
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
     /// belongs to a later patch.
     fn restore_line(&self, draft: &mut Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
         let current = draft.line(&each.path).cloned();
+        if current == each.line {
+            return Ok(());
+        }
         if current == each.new_line {
             draft.set_line(self.package, &each.path, each.line.clone());
             return Ok(());
@@ -134,6 +153,10 @@ impl Restoring<'_> {
         carrier: Option<&ObjectPath>,
     ) -> Result<(), Problem> {
         let (path, record) = (&each.path, each.record);
+        if draft.changes.contains_key(path) {
+            // another package of the patch has the path too
+            return Ok(());
+        }
         let old = draft.old(path);
         let Some(was) = &record.was else {
             return match old {
