@@ -5,10 +5,13 @@
 //! arguments, calls `operation` and prints the report. Only here is anything printed, prompted, read from the
 //! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
 
+mod add;
 mod caller;
 pub mod exit;
+mod explain;
 mod failure;
 pub mod json;
+mod list;
 pub mod options;
 pub mod output;
 mod patchadd;
@@ -16,10 +19,13 @@ mod patchrm;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod recover;
+mod remove;
 mod report;
 mod showrev;
 pub mod surroundings;
 pub mod text;
+mod verb;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -53,8 +59,24 @@ const fn classic(
     Applet { name, is_verb: false, about, run }
 }
 
+/// A verb of `patchadm`.
+const fn verb(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
+) -> Applet {
+    Applet { name, is_verb: true, about, run }
+}
+
 /// Every command, in the order of the list that `patchadm --help` prints.
 const APPLETS: &[Applet] = &[
+    verb("add", "apply patches", add::run),
+    verb("remove", "back patches out", remove::run),
+    verb("plan", "show what add or remove would do", add::run_plan),
+    verb("list", "list the patches of a root", list::run),
+    verb("show", "show everything about one patch", list::run_show),
+    verb("recover", "finish or roll back an interrupted run", recover::run),
+    verb("explain", "explain an exit code", explain::run),
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),

@@ -53,6 +53,12 @@ pub(super) struct Counts {
     deleted: u64,
 }
 
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} replaced, {} added, {} deleted", self.replaced, self.added, self.deleted)
+    }
+}
+
 /// One object in a plan.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ChangeEntry {
@@ -285,8 +291,7 @@ pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
             let _ = writeln!(text, "  {:<16} {}{size}", action_word(&change.action), root.show(&change.path));
         }
     }
-    let Counts { replaced, added, deleted } = counts(plan);
-    let _ = writeln!(text, "Objects: {replaced} replaced, {added} added, {deleted} deleted.");
+    let _ = writeln!(text, "Objects: {}.", counts(plan));
     let _ = writeln!(text, "Space: {} of new files.", human(new_bytes(plan)));
     let saved: u64 = plan
         .undo

@@ -150,7 +150,7 @@ fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failur
     let installed = installed_packages(root)?;
     let mut list = PatchList::new();
     for operand in operands {
-        let touched = Touched::by_patch(&operand.image, "none", installed.iter());
+        let touched = Touched::by_patch(&operand.image, "none", &installed);
         if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
             list.push(id);
         }
@@ -233,7 +233,7 @@ impl Surveyed<'_> {
         not_applicable: &PatchList,
     ) -> Result<Plan, Failure> {
         let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        let touched = Touched::by_patch(&operand.image, &id, installed_packages(self.root)?.iter());
+        let touched = Touched::by_patch(&operand.image, &id, &installed_packages(self.root)?);
         let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
         mark_identical(&operand.source, &operand.image, &mut inventory)?;
         let options = self.options(request, not_applicable);
@@ -283,7 +283,7 @@ fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
 /// Compares bytes where everything else agrees: only equal bytes make an object "already installed".
 fn mark_identical(source: &Source, image: &Image, inventory: &mut Inventory) -> Result<(), Failure> {
     let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
-    for file in delivered_files(image, inventory.packages.iter()) {
+    for file in delivered_files(image, &inventory.packages) {
         let content = &file.entry.object.content;
         let Some(live) = inventory.live.get(&file.path) else { continue };
         let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };

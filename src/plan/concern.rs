@@ -1,6 +1,6 @@
 //! What a change is about, known before the root is surveyed: the paths and packages that its planner will ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::records::patch_path;
 use super::target::{Target, Wanted};
@@ -34,15 +34,11 @@ pub struct Delivered<'a> {
 impl Touched {
     /// What applying a patch touches: the packages of `image` that are installed. Packages that make no sense are
     /// passed over here; the planner refuses them.
-    pub fn by_patch<'a>(
-        image: &Image,
-        id: &str,
-        installed: impl Iterator<Item = (&'a PkgInst, &'a Installed)> + Clone,
-    ) -> Self {
+    pub fn by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Self {
         let mut touched = Self::default();
         touched.paths.extend(patch_path(id).ok());
         for (index, package) in image.packages.iter().enumerate() {
-            for (inst, old) in installed.clone().filter(|(_, old)| same_version(&old.params, &package.params))
+            for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params))
             {
                 touched.add(inst, index, package, &old.params);
             }
@@ -83,13 +79,10 @@ impl Touched {
 }
 
 /// The files that `image` delivers to installed packages, with the places they go to.
-pub fn delivered_files<'a, 'i>(
-    image: &'i Image,
-    installed: impl Iterator<Item = (&'a PkgInst, &'a Installed)> + Clone,
-) -> Vec<Delivered<'i>> {
+pub fn delivered_files<'i>(image: &'i Image, installed: &BTreeMap<PkgInst, Installed>) -> Vec<Delivered<'i>> {
     let mut files = Vec::new();
     for (index, package) in image.packages.iter().enumerate() {
-        for (inst, old) in installed.clone().filter(|(_, old)| same_version(&old.params, &package.params)) {
+        for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
             let Some(target) = target(inst, index, package, &old.params) else { continue };
             let wanted = target.wanted().unwrap_or_default();
             let regular = wanted.into_iter().filter(|wanted| wanted.object.ftype.is_regular());

@@ -1,0 +1,100 @@
+//! `patchadm add` and `patchadm plan`: apply patches, or show what that would do.
+
+use std::path::PathBuf;
+
+use super::Invocation;
+use super::caller::with_caller;
+use super::exit::{Exit, Stop};
+use super::options::parse;
+use super::report::{self, PatchEntry};
+use super::verb::{Changing, Choices, Common, refuse, tell};
+use crate::database::policy;
+use crate::operation::apply_patches::{ApplyRequest, apply_patches};
+use crate::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] add [option...] patch...";
+const PLAN_USAGE: &str =
+    "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan --remove id...";
+
+/// Apply patches: directories, datastreams, tar or zip archives
+#[derive(clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    changing: Changing,
+    #[command(flatten)]
+    choices: Choices,
+    #[command(flatten)]
+    common: Common,
+    /// The patches
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+/// Show what applying or removing patches would do, and change nothing
+#[derive(clap::Parser)]
+struct PlanArgs {
+    /// Plan the removal of applied patches instead
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    choices: Choices,
+    #[command(flatten)]
+    common: Common,
+    /// The patches to apply, or the ids of those to remove
+    #[arg(value_name = "PATCH")]
+    patches: Vec<PathBuf>,
+}
+
+/// Runs `add`.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    add(call, "add", args, USAGE)
+}
+
+/// Runs `plan`.
+pub(super) fn run_plan(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: PlanArgs = parse(call, PLAN_USAGE)?;
+    let changing = Changing { dry_run: true, wait: None };
+    if args.remove {
+        let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
+        return super::remove::remove(call, "plan", &args.common, &changing, None, ids, PLAN_USAGE);
+    }
+    let PlanArgs { choices, common, patches, .. } = args;
+    add(call, "plan", Args { changing, choices, common, patches }, PLAN_USAGE)
+}
+
+fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> anyhow::Result<Exit> {
+    if args.patches.is_empty() {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
+    }
+    let root = args.common.root.open(call)?;
+    let request = ApplyRequest {
+        patches: args.patches,
+        no_undo: args.choices.no_undo,
+        undo_dir: args.choices.undo_dir,
+        undo_format: args.choices.undo_format,
+        edited: args.choices.edited,
+        overridden: args.choices.overridden,
+        preserved: args.choices.preserved,
+        dry_run: args.changing.dry_run,
+        ..ApplyRequest::default()
+    };
+    let wait = match args.changing.wait {
+        Some(seconds) => seconds,
+        None => policy::of_root(&root).map_or(0, |policy| policy.wait),
+    };
+    let result = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
+    if args.common.extensions.json {
+        return report::json(call, verb, &root, Command::Patchadd, result.as_ref().map(report::applied));
+    }
+    let report = match result {
+        Ok(report) => report,
+        Err(failed) => return refuse(call, Command::Patchadd, "the patch", &failed),
+    };
+    report::recovered(&mut call.output, &report.recovered)?;
+    let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
+    for (one, entry) in report.patches.iter().zip(&entries) {
+        tell(call, &root, Command::Patchadd, entry, one.plan.as_ref(), one.result.as_ref().err())?;
+    }
+    Ok(report::exit(&entries))
+}

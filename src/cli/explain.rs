@@ -1,0 +1,199 @@
+//! `patchadm explain`: an exit code in a sentence, and what to do.
+
+use serde::Serialize;
+
+use super::exit::{Exit, Stop};
+use super::options::{Extensions, parse};
+use super::{Invocation, json};
+
+const USAGE: &str = "patchadm explain code";
+
+/// Explain an exit code of patchadd, patchrm and patchadm
+#[derive(clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    extensions: Extensions,
+    /// The code
+    #[arg(value_name = "CODE")]
+    code: Option<u8>,
+}
+
+/// A code: who ends with it, what it means, what to do.
+#[derive(Clone, Copy, Serialize)]
+struct Meaning {
+    code: u8,
+    command: &'static str,
+    text: &'static str,
+    advice: &'static str,
+}
+
+const fn adding(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "patchadd", text, advice }
+}
+
+const fn removing(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "patchrm", text, advice }
+}
+
+const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "every command", text, advice }
+}
+
+/// The codes that can occur, as patchadd(8) and patchrm(8) list them.
+const MEANINGS: &[Meaning] = &[
+    every(0, "It is done, or there was nothing to do.", "Nothing."),
+    every(1, "The command line makes no sense.", "Look at the usage line, or at the manual page."),
+    adding(2, "The patch is applied already.", "Nothing; `patchadm show ID` tells when it was applied."),
+    adding(3, "You are neither root nor the owner of the root directory.", "Run it as one of them."),
+    adding(
+        4,
+        "The old objects could not be saved, so nothing was replaced.",
+        "Make room for undo data, or choose another place with -B.",
+    ),
+    adding(
+        5,
+        "The run failed, and what had begun was undone.",
+        "Read the message: it names the file and what the system said.",
+    ),
+    adding(6, "Another patch that is applied makes this one obsolete.", "Nothing: its fixes are there."),
+    adding(7, "There is no package database under the root.", "Name the right root with -R."),
+    adding(
+        8,
+        "None of the packages of the patch is installed in the version that it is for.",
+        "Nothing: the patch is not for this root.",
+    ),
+    adding(
+        10,
+        "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script is not supported, an object cannot be replaced.",
+        "Read the message; for edited files choose with --edited, --override or --preserve.",
+    ),
+    adding(13, "The patch has a symbolic link where a file belongs.", "Get the patch again from its maker."),
+    adding(
+        17,
+        "Undo data was kept for some packages of the patch and not for others.",
+        "Use -d, or leave it out, as the first time.",
+    ),
+    adding(
+        18,
+        "A file system has too little space.",
+        "Make room; the message says how much is needed where.",
+    ),
+    adding(
+        23,
+        "A restricted patch is applied to a package of this patch.",
+        "Back the restricted patch out first.",
+    ),
+    adding(24, "An applied patch and this one exclude each other.", "Decide for one; back the other out."),
+    adding(
+        25,
+        "A patch that this one needs is not applied.",
+        "Apply that one first, or both in one command.",
+    ),
+    adding(26, "Undo data that should be there cannot be read.", "Look at the directory that -B named."),
+    adding(27, "A relative path leads nowhere.", "Look at the spelling and at the working directory."),
+    adding(
+        28,
+        "A pkginfo or pkgmap is damaged or missing.",
+        "Get the patch again; if the message names the root, restore that file.",
+    ),
+    adding(29, "What the patch calls itself is no patch id.", "Get the patch again from its maker."),
+    adding(33, "What was named is not a patch, or is damaged.", "Get the patch again."),
+    adding(35, "A later revision of the patch is applied.", "Nothing: its fixes are there."),
+    adding(
+        37,
+        "The directory for undo data cannot be used.",
+        "Name an absolute path of a directory that can be written to.",
+    ),
+    adding(39, "The archive cannot be decompressed.", "Get the patch again."),
+    removing(2, "The patch is not applied.", "`patchadm list` shows those that are."),
+    removing(3, "You are neither root nor the owner of the root directory.", "Run it as one of them."),
+    removing(
+        4,
+        "There is no undo data for the patch, or it is damaged.",
+        "Restore it from a backup; without it the patch stays.",
+    ),
+    removing(
+        5,
+        "The run failed, and what had begun was undone.",
+        "Read the message: it names the file and what the system said.",
+    ),
+    removing(
+        6,
+        "A later patch stands on this one: it supersedes it, or changed the same files.",
+        "Back the later patch out first; the message names it.",
+    ),
+    removing(
+        7,
+        "A file was changed by somebody else while the patch was backed out; everything was undone.",
+        "Try again.",
+    ),
+    removing(8, "That is no patch id.", "An id is a base, a hyphen and a revision: 105181-05."),
+    removing(12, "The undo data is not where the records say.", "Name the directory that holds it with -B."),
+    removing(15, "Another patch needs this one.", "Back that one out first, or both in one command."),
+    removing(
+        19,
+        "Another command is changing the root.",
+        "Try again later, or use `patchadm remove --wait SECONDS`.",
+    ),
+    removing(
+        20,
+        "A file system has too little space.",
+        "Make room; the message says how much is needed where.",
+    ),
+    every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
+    every(
+        65,
+        "A run was interrupted and could not be recovered, or its outcome is in doubt.",
+        "Put right what the message names, then run `patchadm recover`.",
+    ),
+    every(
+        70,
+        "A defect of patchadm itself; nothing was changed, or everything was undone.",
+        "Report it with the message.",
+    ),
+];
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    let Some(code) = args.code else {
+        return Err(Stop::Usage { message: "no exit code is named".to_owned(), usage: USAGE }.into());
+    };
+    let meanings = meanings(code);
+    if meanings.is_empty() {
+        let message = format!("no command ends with code {code}");
+        return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
+    }
+    if args.extensions.json {
+        let body = serde_json::json!({ "explained": code, "meanings": meanings });
+        call.output.print(json::document("explain", None, Exit::OK, body)?)?;
+        return Ok(Exit::OK);
+    }
+    for one in meanings {
+        call.output
+            .line(format!("{code} from {}: {}\n  What to do: {}", one.command, one.text, one.advice))?;
+    }
+    Ok(Exit::OK)
+}
+
+fn meanings(code: u8) -> Vec<Meaning> {
+    let found: Vec<Meaning> = MEANINGS.iter().filter(|one| one.code == code).copied().collect();
+    if found.is_empty() && (129..=192).contains(&code) {
+        let text = "A signal ended the command; what had begun was undone.";
+        return vec![every(code, text, "Run it again.")];
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_number_means_different_things_to_different_commands() {
+        let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
+        assert_eq!(commands, ["patchadd", "patchrm"]);
+        assert_eq!(meanings(143).len(), 1);
+        assert!(meanings(99).is_empty());
+    }
+}

@@ -1,0 +1,71 @@
+//! `patchadm remove`: back patches out.
+
+use std::path::PathBuf;
+
+use super::Invocation;
+use super::caller::with_caller;
+use super::exit::{Exit, Stop};
+use super::options::parse;
+use super::report::{self, PatchEntry};
+use super::verb::{Changing, Common, refuse, tell};
+use crate::database::policy;
+use crate::operation::back_out::{BackOutRequest, back_out_patches};
+use crate::plan::refusal::Command;
+
+const USAGE: &str = "patchadm [-R root] remove [option...] id...";
+
+/// Back applied patches out
+#[derive(clap::Parser)]
+struct Args {
+    #[command(flatten)]
+    changing: Changing,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+    /// The ids of the patches
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    remove(call, "remove", &args.common, &args.changing, args.undo_dir, args.ids, USAGE)
+}
+
+/// Backs patches out, or plans that.
+pub(super) fn remove(
+    call: &mut Invocation,
+    verb: &str,
+    common: &Common,
+    changing: &Changing,
+    moved_to: Option<PathBuf>,
+    ids: Vec<String>,
+    usage: &'static str,
+) -> anyhow::Result<Exit> {
+    if ids.is_empty() {
+        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
+    }
+    let root = common.root.open(call)?;
+    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run };
+    let wait = match changing.wait {
+        Some(seconds) => seconds,
+        None => policy::of_root(&root).map_or(0, |policy| policy.wait),
+    };
+    let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
+    if common.extensions.json {
+        return report::json(call, verb, &root, Command::Patchrm, result.as_ref().map(report::backed_out));
+    }
+    let report = match result {
+        Ok(report) => report,
+        Err(failed) => return refuse(call, Command::Patchrm, "the patch", &failed),
+    };
+    report::recovered(&mut call.output, &report.recovered)?;
+    let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
+    for (one, entry) in report.patches.iter().zip(&entries) {
+        tell(call, &root, Command::Patchrm, entry, one.plan.as_ref(), one.result.as_ref().err())?;
+    }
+    Ok(report::exit(&entries))
+}

@@ -1,0 +1,133 @@
+//! What the verbs of `patchadm` have in common: their options, and how they speak.
+//!
+//! A change is one line per patch; a refusal is three: what did not happen, why, and what to type next. Nothing is
+//! ever prompted.
+
+use std::path::PathBuf;
+
+use super::Invocation;
+use super::exit::Exit;
+use super::failure;
+use super::options::{Extensions, RootOption};
+use super::report::{self, PatchEntry};
+use crate::operation::failure::Failure;
+use crate::package::{Edited, ObjectPath, UndoFormat};
+use crate::plan::refusal::Command;
+use crate::root::Root;
+
+/// Options of every verb.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) root: RootOption,
+    #[command(flatten)]
+    pub(super) extensions: Extensions,
+}
+
+/// Options of the verbs that change a root.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Changing {
+    /// Print the plan, change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait this many seconds for another command to finish
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) wait: Option<u64>,
+}
+
+/// Options that say where undo data goes and what happens to edited files.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Choices {
+    /// Keep no undo data: the patch cannot be backed out
+    #[arg(long, conflicts_with = "undo_dir")]
+    pub(super) no_undo: bool,
+    /// Keep undo data below this directory instead of the package database
+    #[arg(long, value_name = "DIR")]
+    pub(super) undo_dir: Option<PathBuf>,
+    /// How undo data is compressed
+    #[arg(long, value_name = "FORMAT", value_parser = undo_format)]
+    pub(super) undo_format: Option<UndoFormat>,
+    /// What happens to files that were edited: stop, replace or keep
+    #[arg(long, value_name = "CHOICE", value_parser = edited)]
+    pub(super) edited: Option<Edited>,
+    /// Replace this edited file in any case; may be repeated
+    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    pub(super) overridden: Vec<ObjectPath>,
+    /// Keep this edited file in any case; may be repeated
+    #[arg(long = "preserve", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    pub(super) preserved: Vec<ObjectPath>,
+}
+
+fn undo_format(text: &str) -> Result<UndoFormat, String> {
+    match text {
+        "gz" => Ok(UndoFormat::Gzip),
+        "Z" => Ok(UndoFormat::Compress),
+        "none" => Ok(UndoFormat::Plain),
+        _ => Err("it is gz, Z or none".to_owned()),
+    }
+}
+
+fn edited(text: &str) -> Result<Edited, String> {
+    match text {
+        "stop" => Ok(Edited::Stop),
+        "replace" => Ok(Edited::Replace),
+        "keep" => Ok(Edited::Keep),
+        _ => Err("it is stop, replace or keep".to_owned()),
+    }
+}
+
+fn object_path(text: &str) -> Result<ObjectPath, String> {
+    ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// One line about a patch that went well.
+pub(super) fn line(entry: &PatchEntry) -> String {
+    let files = entry.files;
+    format!(
+        "{}: {} ({}; {files}; {})\n",
+        entry.id,
+        entry.verdict,
+        entry.packages.join(", "),
+        report::human(entry.bytes)
+    )
+}
+
+/// The three lines of a refusal.
+pub(super) fn refuse(
+    call: &mut Invocation,
+    command: Command,
+    subject: &str,
+    failed: &Failure,
+) -> anyhow::Result<Exit> {
+    let lines = failure::modern(command, subject, failed);
+    let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    call.output.error(&lines.join("\n"))?;
+    Ok(failure::code(command, failed))
+}
+
+/// What is printed of one patch: its line or its refusal, its notes, its plan where it is only planned.
+pub(super) fn tell(
+    call: &mut Invocation,
+    root: &Root,
+    command: Command,
+    entry: &PatchEntry,
+    plan: Option<&crate::plan::Plan>,
+    failed: Option<&Failure>,
+) -> anyhow::Result<()> {
+    if let Some(failed) = failed {
+        refuse(call, command, &format!("patch {}", entry.id), failed)?;
+        return Ok(());
+    }
+    call.output.print(line(entry))?;
+    if let Some(plan) = plan.filter(|_| entry.verdict == "planned") {
+        call.output.print(report::plan_text(root, plan))?;
+    } else {
+        for note in &entry.notes {
+            call.output.line(format!("  note: {note}"))?;
+        }
+    }
+    if let Some(sentence) = report::reboot_sentence(entry.reboot) {
+        call.output.line(format!("  {sentence}"))?;
+    }
+    Ok(())
+}

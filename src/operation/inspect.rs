@@ -1,0 +1,81 @@
+//! What is known of the patches of a root: their state, their date, their undo data.
+
+use super::failure::Failure;
+use crate::database::{DatabaseError, installed, policy, read_consistently};
+use crate::package::{Installed, PkgInst};
+use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
+use crate::root::Root;
+
+/// An applied patch with everything that the records say of it.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The patch and its relations.
+    pub patch: AppliedPatch,
+    /// What it is worth: `effective`, `superseded`, `obsoleted`; `restricted` beside these.
+    pub state: Vec<&'static str>,
+    /// By which patch it is superseded or obsoleted.
+    pub by: Option<String>,
+    /// When it was applied, as recorded.
+    pub date: Option<String>,
+    /// On which machine.
+    pub host: Option<String>,
+    /// Its undo data, package by package.
+    pub undo: Vec<UndoData>,
+}
+
+/// The undo data of a patch in one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoData {
+    /// The package.
+    pub package: PkgInst,
+    /// Bytes of the archive; none where it is kept elsewhere.
+    pub bytes: Option<u64>,
+    /// Whether there is any.
+    pub is_there: bool,
+}
+
+/// All applied patches, in the order of listings.
+pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
+    let policy = policy::of_root(root)?;
+    let (applied, packages) = read_consistently(root, |view| {
+        let (mut applied, mut packages) = (Vec::new(), Vec::new());
+        for package in installed::packages(view)? {
+            let Some(found) = installed::installed(view, &package)? else { continue };
+            applied.push(Applied::from_params(&package, &found.params, &policy.separator)?);
+            packages.push((package, found));
+        }
+        Ok::<_, DatabaseError>((AppliedPatches::new(applied), packages))
+    })?;
+    let one = |patch: &AppliedPatch| {
+        let (mut state, by) = match applied.superseded(&patch.id) {
+            None => (vec!["effective"], None),
+            Some(Superseded::Revision(later)) => (vec!["superseded"], Some(later.to_string())),
+            Some(Superseded::Obsoletion(by)) => (vec!["obsoleted"], by.by.map(ToString::to_string)),
+        };
+        if policy.is_restricted(patch.id.base()) {
+            state.push("restricted");
+        }
+        let info = applied.packages().iter().find_map(|package| package.installed(&patch.id));
+        Inspected {
+            state,
+            by,
+            date: info.map(|info| info.date.clone()),
+            host: info.map(|info| info.host.clone()),
+            undo: undo_data(patch, &packages),
+            patch: patch.clone(),
+        }
+    };
+    Ok(applied.iter().map(one).collect())
+}
+
+fn undo_data(patch: &AppliedPatch, packages: &[(PkgInst, Installed)]) -> Vec<UndoData> {
+    let of = |(package, installed): &(PkgInst, Installed)| {
+        let save = installed.saves.get(patch.id.as_str());
+        UndoData {
+            package: package.clone(),
+            bytes: save.filter(|save| save.archive.is_some()).map(|save| save.size),
+            is_there: save.is_some_and(|save| save.archive.is_some() || save.remote.is_some()),
+        }
+    };
+    packages.iter().filter(|(package, _)| patch.packages.contains(package)).map(of).collect()
+}
