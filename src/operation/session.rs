@@ -97,7 +97,11 @@ impl<'a> Session<'a> {
             log,
             text,
         };
-        let marker = format!("{:016x}", random()?);
+        let marker = match plan.undo.first() {
+            // the archives of a root's first run are bound to the marker that its journal will get
+            Some(undo) => undo.manifest.header.root.clone(),
+            None => format!("{:016x}", random()?),
+        };
         let settings = Settings {
             story: &story,
             marker: &marker,
