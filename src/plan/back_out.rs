@@ -18,7 +18,7 @@ use super::occasion::Occasion;
 use super::parameters;
 use super::records::{package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
-use super::restore::{Later, Restoring};
+use super::restore::{Later, Restoring, restore};
 use super::validate::applied;
 use super::{Plan, RecordChange, foreign, space};
 
@@ -113,23 +113,24 @@ impl Backout<'_> {
     fn plan(&self, packages: Vec<PkgInst>) -> Result<Plan, Reason> {
         let mut draft = Draft::new(self.inventory);
         let mut records = Vec::new();
+        let mut restorings = Vec::new();
         for package in &packages {
             let mut archives = self.archives.iter().enumerate();
             let (index, archive) = archives
                 .find(|(_, archive)| archive.package == package)
                 .ok_or_else(|| Reason::NoUndoData(package.clone()))?;
             let later = self.later(package)?;
+            records.extend(self.records(package, archive, &later)?);
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
                     let image = archive.image;
-                    Restoring { id: self.id, package, index, image, manifest, later: &later }
-                        .restore(&mut draft)?;
+                    restorings.push(Restoring { id: self.id, package, index, image, manifest, later });
                 }
                 None => foreign::restore(&mut draft, self.id, package, index, archive.image)?,
             }
-            records.extend(self.records(package, archive, &later)?);
         }
+        restore(&mut draft, &restorings)?;
         draft.relink()?;
         draft.finish()?;
         records.extend(self.patch_directories()?);

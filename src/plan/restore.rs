@@ -31,7 +31,7 @@ pub(super) struct Restoring<'a> {
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
     /// Patches that came later.
-    pub(super) later: &'a Later<'a>,
+    pub(super) later: Later<'a>,
 }
 
 /// A path of the manifest, read.
@@ -49,28 +49,43 @@ impl Restored<'_> {
     }
 }
 
-impl Restoring<'_> {
-    /// Plans all objects and lines.
-    pub(super) fn restore(&self, draft: &mut Draft<'_>) -> Result<(), Reason> {
-        let mut restored: Vec<Restored<'_>> =
-            self.manifest.objects.iter().map(|record| self.read(record)).collect::<Result<_, _>>()?;
-        restored.sort_by(|a, b| a.path.cmp(&b.path));
+/// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
+/// need another to bring the directory back.
+pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+    let mut all = Vec::new();
+    for package in packages {
+        let restored = package.read_all()?;
         for each in &restored {
-            self.refuse_changed_later(draft, each)?;
-            self.restore_line(draft, each)?;
+            package.refuse_changed_later(draft, each)?;
+            package.restore_line(draft, each)?;
         }
-        let carriers = carriers(draft, &restored);
-        let touched = restored.iter().filter(|each| !each.is_untouched());
-        let (links, others): (Vec<_>, Vec<_>) =
-            touched.partition(|each| carrier(&carriers, each).is_some_and(|carrier| *carrier != each.path));
-        for each in others.into_iter().chain(links) {
-            self.restore_object(draft, each, carrier(&carriers, each))
-                .map_err(|problem| self.refuse(&each.path, problem))?;
+        all.push((package, carriers(draft, &restored), restored));
+    }
+    let (mut links, mut others) = (Vec::new(), Vec::new());
+    for (package, carriers, restored) in &all {
+        for each in restored.iter().filter(|each| !each.is_untouched()) {
+            let carrier = carrier(carriers, each);
+            let is_link = carrier.is_some_and(|carrier| *carrier != each.path);
+            if is_link { &mut links } else { &mut others }.push((each, carrier, *package));
         }
-        Ok(())
+    }
+    for list in [&mut others, &mut links] {
+        list.sort_by(|(a, ..), (b, ..)| a.path.cmp(&b.path));
+        for (each, carrier, package) in list.iter() {
+            package
+                .restore_object(draft, each, *carrier)
+                .map_err(|problem| package.refuse(&each.path, problem))?;
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Restoring<'a> {
+    fn read_all(&self) -> Result<Vec<Restored<'a>>, Reason> {
+        self.manifest.objects.iter().map(|record| self.read(record)).collect()
     }
 
-    fn read<'r>(&self, record: &'r ObjectRecord) -> Result<Restored<'r>, Reason> {
+    fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
         let line = |text: &Option<String>| match text {
             None => Ok(None),
             Some(text) => Line::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string())),

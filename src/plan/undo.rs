@@ -70,16 +70,9 @@ impl Undoing<'_> {
         let mut objects = Vec::new();
         let mut deletes = Vec::new();
         for path in paths.iter().chain(groups.partners(&paths)) {
-            let mut record = object_record(draft, path);
             let changes = draft.changes.contains_key(path);
-            if let Some(was) = &mut record.was {
-                was.group = groups.number(path);
-            }
-            match &mut record.became {
-                Some(became) if changes => became.group = groups.number_after(path),
-                Some(became) => became.group = groups.number(path),
-                None => {}
-            }
+            let mut record = object_record(draft, path);
+            groups.number_states(&mut record, path, changes);
             match draft.old(path).filter(|_| changes) {
                 Some(live) => {
                     if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
@@ -349,6 +342,16 @@ impl Groups {
     /// The group of a path after the patch.
     fn number_after(&self, path: &ObjectPath) -> Option<u32> {
         self.after.get(self.links.get(path).unwrap_or(path)).copied()
+    }
+
+    /// Writes down which names are one file, before and after.
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, changes: bool) {
+        if let Some(was) = &mut record.was {
+            was.group = self.number(path);
+        }
+        if let Some(became) = &mut record.became {
+            became.group = if changes { self.number_after(path) } else { self.number(path) };
+        }
     }
 
     fn number(&self, path: &ObjectPath) -> Option<u32> {
