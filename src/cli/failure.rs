@@ -30,7 +30,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::NoDatabase(_) => by(7, 2, 1),
         Failure::Lock(LockError::Held { .. }) => by(Exit::LOCKED.code(), 19, Exit::LOCKED.code()),
         Failure::Lock(LockError::Root(_)) => by(7, 19, 1),
-        Failure::Unrecovered { .. } => Exit::UNFINISHED,
+        Failure::Unrecovered { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
         Failure::Transaction(error) => transaction_code(command, error),
         Failure::Database(error) => database_code(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) => by(26, 12, 1),
@@ -40,6 +40,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
+        Failure::Declined => Exit::new(3),
     }
 }
 
@@ -219,6 +220,7 @@ mod tests {
             (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1]),
             (Failure::NotPrivileged(String::new()), [3, 3, 1, 1]),
             (Failure::NoDatabase(String::new()), [7, 2, 1, 1]),
+            (Failure::DuringRun(String::new()), [65, 65, 65, 65]),
             (Failure::Lock(held()), [64, 19, 64, 64]),
             (Failure::Transaction(doubt), [65, 65, 65, 65]),
             (failed(Phase::Stage, no_space()), [18, 20, 1, 1]),
@@ -230,6 +232,7 @@ mod tests {
             (Failure::BadId(String::new()), [29, 8, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99]),
+            (Failure::Declined, [3, 3, 3, 3]),
         ];
         let commands = [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm];
         for (failure, expected) in table {

@@ -14,11 +14,15 @@ pub mod json;
 mod list;
 pub mod options;
 pub mod output;
+mod packages;
 mod patchadd;
 mod patchrm;
+mod pkgadd;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod pkgrm;
+mod questions;
 mod recover;
 mod remove;
 mod report;
@@ -79,6 +83,8 @@ const APPLETS: &[Applet] = &[
     verb("explain", "explain an exit code", explain::run),
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
+    classic("pkgadd", "install packages", pkgadd::run),
+    classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),

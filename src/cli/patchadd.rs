@@ -129,10 +129,11 @@ fn tell(
         let order = order.join(" ");
         call.output.line(format!("Approved patches will be installed in this order:\n\n{order} \n\n"))?;
     }
-    for one in &report.patches {
-        tell_one(call, root, request, one)?;
-    }
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
+    for (one, entry) in report.patches.iter().zip(&entries) {
+        tell_one(call, root, request, one)?;
+        call.output.print(report::in_use_lines(&entry.in_use))?;
+    }
     Ok(report::exit(&entries))
 }
 

@@ -6,7 +6,7 @@ use super::caller::with_caller;
 use super::exit::Exit;
 use super::options::parse;
 use super::report::sentence_of;
-use super::verb::{Common, refuse};
+use super::verb::Common;
 use super::{Invocation, failure, json};
 use crate::operation::recover::recover_root;
 use crate::plan::refusal::Command;
@@ -47,7 +47,13 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             call.output.print(json::document("recover", Some(&root), exit, body)?)?;
             return Ok(exit);
         }
-        Err(failed) => return refuse(call, Command::Patchadd, "the interrupted run", &failed),
+        Err(failed) => {
+            let lines =
+                [failed.to_string(), failure::state(&failed), failure::hint(Command::Patchadd, &failed)];
+            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+            call.output.error(&lines.join("\n"))?;
+            return Ok(failure::code(Command::Patchadd, &failed));
+        }
     };
     let (result, notes) = match &found {
         Recovered::Nothing => ("nothing-to-do", Vec::new()),

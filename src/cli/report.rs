@@ -38,6 +38,12 @@ pub(super) struct PatchEntry {
     pub(super) undo: Vec<String>,
     /// What it asks for after installation.
     pub(super) reboot: Option<&'static str>,
+    /// Programs that run the old version until they are restarted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) in_use: Vec<UserEntry>,
+    /// What it needs on each file system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) space: Vec<SpaceEntry>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
     /// Each object with what happens to it.
@@ -66,6 +72,22 @@ pub(super) struct ChangeEntry {
     path: String,
     action: &'static str,
     size: Option<u64>,
+}
+
+/// A process that uses what is replaced.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct UserEntry {
+    process: u32,
+    program: String,
+    paths: Vec<String>,
+}
+
+/// What is needed on a file system, in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct SpaceEntry {
+    file_system: String,
+    needed: u64,
+    free: u64,
 }
 
 /// What became of a command as a whole.
@@ -123,12 +145,21 @@ fn outcome(patches: Vec<PatchEntry>, runs: Vec<Option<u64>>, found: &Recovered) 
 
 /// One patch of an application.
 pub(super) fn applied_entry(one: &Applied) -> PatchEntry {
-    entry(Command::Patchadd, &one.id, one.plan.as_ref(), &one.result, one.reboot)
+    let in_use = one.in_use.iter().map(|user| UserEntry {
+        process: user.process,
+        program: user.program.clone(),
+        paths: user.paths.clone(),
+    });
+    PatchEntry {
+        reboot: one.reboot,
+        in_use: in_use.collect(),
+        ..entry(Command::Patchadd, &one.id, one.plan.as_ref(), &one.result)
+    }
 }
 
 /// One patch of a backout.
 pub(super) fn backed_out_entry(one: &BackedOut) -> PatchEntry {
-    entry(Command::Patchrm, &one.id, one.plan.as_ref(), &one.result, None)
+    entry(Command::Patchrm, &one.id, one.plan.as_ref(), &one.result)
 }
 
 fn entry(
@@ -136,7 +167,6 @@ fn entry(
     id: &str,
     plan: Option<&Plan>,
     result: &Result<Option<Receipt>, Failure>,
-    reboot: Option<&'static str>,
 ) -> PatchEntry {
     let (verdict, code, reason) = match result {
         Ok(Some(_)) if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
@@ -156,7 +186,9 @@ fn entry(
         files: plan.map(counts).unwrap_or_default(),
         bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
         undo: plan.map(undo_paths).unwrap_or_default(),
-        reboot,
+        reboot: None,
+        in_use: Vec::new(),
+        space: plan.filter(|_| receipt.is_none()).map(space).unwrap_or_default(),
         notes,
         changes: plan.filter(|_| receipt.is_none()).map(changes),
     }
@@ -246,6 +278,15 @@ fn new_bytes(plan: &Plan) -> u64 {
     plan.changes.iter().filter_map(|change| size_of(&change.action)).sum()
 }
 
+fn space(plan: &Plan) -> Vec<SpaceEntry> {
+    let entry = |need: &crate::plan::SpaceNeed| SpaceEntry {
+        file_system: need.file_system.clone(),
+        needed: need.bytes,
+        free: need.free,
+    };
+    plan.space.iter().map(entry).collect()
+}
+
 fn undo_paths(plan: &Plan) -> Vec<String> {
     let path = |undo: &crate::plan::UndoArchive| match &undo.place {
         crate::plan::UndoPlace::Save => {
@@ -292,7 +333,10 @@ pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
         }
     }
     let _ = writeln!(text, "Objects: {}.", counts(plan));
-    let _ = writeln!(text, "Space: {} of new files.", human(new_bytes(plan)));
+    for need in &plan.space {
+        let (needed, free) = (human(need.bytes), human(need.free));
+        let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
+    }
     let saved: u64 = plan
         .undo
         .iter()
@@ -365,6 +409,19 @@ pub(super) fn notes(
     Ok(())
 }
 
+/// The programs that still run the old version, one line each.
+pub(super) fn in_use_lines(users: &[UserEntry]) -> String {
+    let mut text = String::new();
+    for UserEntry { process, program, paths } in users {
+        let _ = writeln!(
+            text,
+            "Process {process} ({program}) runs the old {} until it is restarted.",
+            paths.join(", ")
+        );
+    }
+    text
+}
+
 /// What a patch asks for, as a sentence.
 pub(super) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
@@ -390,6 +447,8 @@ mod tests {
             bytes: 0,
             undo: Vec::new(),
             reboot: None,
+            in_use: Vec::new(),
+            space: Vec::new(),
             notes: Vec::new(),
             changes: None,
         }

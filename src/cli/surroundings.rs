@@ -24,6 +24,10 @@ pub struct Surroundings {
     pub machine: Machine,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
+    /// Whether standard input is a terminal, so that somebody can be asked.
+    pub stdin_is_terminal: bool,
+    /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
+    pub locale: Vec<(String, OsString)>,
 }
 
 /// A time zone to show moments in.
@@ -73,6 +77,8 @@ impl Surroundings {
             zone: Zone::Local,
             machine: Machine::this(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            locale: locale(std::env::vars_os()),
         })
     }
 
@@ -123,6 +129,15 @@ impl Machine {
     }
 }
 
+/// Language and time zone, sorted by name.
+fn locale(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<(String, OsString)> {
+    let named = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let counts = |name: &str| matches!(name, "LANG" | "TZ") || name.starts_with("LC_");
+    let mut locale: Vec<_> = named.filter(|(name, value)| counts(name) && !value.is_empty()).collect();
+    locale.sort();
+    locale
+}
+
 fn moment(epoch: &OsString) -> Result<DateTime<Utc>, SurroundingsError> {
     let seconds = epoch.to_str().and_then(|text| text.parse().ok());
     seconds
@@ -141,6 +156,8 @@ mod tests {
             zone: Zone::Utc,
             machine: Machine::default(),
             stdout_is_terminal: false,
+            stdin_is_terminal: false,
+            locale: Vec::new(),
         }
     }
 
@@ -151,6 +168,15 @@ mod tests {
         assert_eq!(both.root(None), Ok(PathBuf::from("/a")));
         assert_eq!(both.root(Some(Path::new("/b"))), Err(SurroundingsError::RootContends));
         assert_eq!(surroundings(None).root(None), Ok(PathBuf::from("/")));
+    }
+
+    #[test]
+    fn language_and_time_zone_are_taken_from_the_environment_and_nothing_else() {
+        let environment =
+            [("TZ", "UTC0"), ("HOME", "/root"), ("LC_TIME", ""), ("LC_ALL", "C"), ("LANG", "de_DE")];
+        let found = locale(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["LANG", "LC_ALL", "TZ"]);
     }
 
     #[test]

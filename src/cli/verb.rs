@@ -126,6 +126,7 @@ pub(super) fn tell(
             call.output.line(format!("  note: {note}"))?;
         }
     }
+    call.output.print(report::in_use_lines(&entry.in_use))?;
     if let Some(sentence) = report::reboot_sentence(entry.reboot) {
         call.output.line(format!("  {sentence}"))?;
     }

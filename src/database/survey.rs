@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::contents::{Lines, lines_below, lines_of_paths};
-use super::{DatabaseError, View, installed, marker};
+use super::{DatabaseError, View, installed, marker, places};
 use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, PkgInst};
 use crate::root::{Dir, Resolver, Root, accounts_of};
 
@@ -51,6 +51,7 @@ pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Resu
         accounts: accounts_of(root, setting.host)?,
         privileged: root.is_privileged(),
         caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        contents_size: view.look(&places::contents())?.map_or(0, |seen| seen.size),
         ..Inventory::default()
     };
     for package in installed::packages(view)? {
@@ -212,7 +213,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self) -> Result<Inventory, DatabaseError> {
-        let records = self.resolver.locate_dir(&super::places::packages())?;
+        let records = self.resolver.locate_dir(&places::packages())?;
         self.inventory.records_on = self.file_systems.of(&records)?;
         self.inventory.file_systems = self.file_systems.into_list();
         Ok(self.inventory)

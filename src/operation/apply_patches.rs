@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::content::OneSource;
 use super::failure::Failure;
+use super::identical::mark_identical;
+use super::in_use::{InUse, in_use};
 use super::order::in_order;
-use super::session::{Caller, Session, may_change, must_have_database, survey_root};
-use crate::database::survey::fill_identical;
+use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
 use crate::database::{View, installed, policy};
 use crate::package::UndoFormat;
-use crate::package::{
-    Digest, Edited, Installed, Inventory, LiveKind, ObjectPath, PackagePath, PkgInst, Policy,
-};
+use crate::package::{Edited, Installed, ObjectPath, PkgInst, Policy};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
@@ -58,6 +55,8 @@ pub struct Applied {
     pub plan: Option<Plan>,
     /// What it asks for after installation, from patchinfo or README.
     pub reboot: Option<&'static str>,
+    /// Programs that run from, or have mapped, what it replaces: they run the old version until they are restarted.
+    pub in_use: Vec<InUse>,
     /// What was done, or why not. With `dry_run` a plan without a receipt is a success.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -94,7 +93,13 @@ pub fn apply_patches(
         match operand {
             Ok(operand) => operands.push(operand),
             Err(failure) => {
-                report.push(Applied { id: name(&path), plan: None, reboot: None, result: Err(failure) });
+                report.push(Applied {
+                    id: name(&path),
+                    plan: None,
+                    reboot: None,
+                    in_use: Vec::new(),
+                    result: Err(failure),
+                });
             }
         }
     }
@@ -104,7 +109,7 @@ pub fn apply_patches(
     must_have_database(root)?;
     let operands = in_order(operands, |operand| needs(operand, &separator));
     if request.dry_run {
-        report.extend(plan_all(root, request, caller, &operands)?);
+        report.extend(without_lock(root, || plan_all(root, request, caller, &operands))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
     let session = Session::begin(root, caller)?;
@@ -186,16 +191,24 @@ fn plan_all(
             .plan(request, caller, operand, &not_applicable)
             .and_then(|plan| operand.source.verify(&operand.image).map(|()| plan).map_err(Failure::from));
         planned.push(match result {
-            Ok(plan) => report_on(operand, Some(plan), Ok(None)),
-            Err(failure) => report_on(operand, None, Err(failure)),
+            Ok(plan) => {
+                let in_use = in_use(root, &plan);
+                report_on(operand, Some(plan), in_use, Ok(None))
+            }
+            Err(failure) => report_on(operand, None, Vec::new(), Err(failure)),
         });
     }
     Ok(planned)
 }
 
-fn report_on(operand: &Operand, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> Applied {
+fn report_on(
+    operand: &Operand,
+    plan: Option<Plan>,
+    in_use: Vec<InUse>,
+    result: Result<Option<Receipt>, Failure>,
+) -> Applied {
     let id = operand.id.as_ref().map_or_else(|| operand.image.name.clone(), ToString::to_string);
-    Applied { id, plan, reboot: super::reboot::advice(&operand.image), result }
+    Applied { id, plan, reboot: super::reboot::advice(&operand.image), in_use, result }
 }
 
 fn apply_one(
@@ -207,14 +220,16 @@ fn apply_one(
     let view = Surveyed { root: &session.root, host: &session.host, policy: &session.policy };
     let plan = match view.plan(request, session.caller, operand, not_applicable) {
         Ok(plan) => plan,
-        Err(failure) => return report_on(operand, None, Err(failure)),
+        Err(failure) => return report_on(operand, None, Vec::new(), Err(failure)),
     };
     let id = plan.patches.first().cloned().unwrap_or_default();
     let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
-    let text = super::log::of_patch(&plan);
+    let text = super::log::of_installation(&plan);
+    // Before the switch: afterwards the old files have no path any more.
+    let in_use = in_use(&session.root, &plan);
     let mut content = OneSource { source: &operand.source, image: &operand.image };
     let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
-    report_on(operand, Some(plan), result)
+    report_on(operand, Some(plan), in_use, result)
 }
 
 /// A root that a plan is made for.
@@ -235,7 +250,8 @@ impl Surveyed<'_> {
         let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         let touched = Touched::by_patch(&operand.image, &id, &installed_packages(self.root)?);
         let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
-        mark_identical(&operand.source, &operand.image, &mut inventory)?;
+        let files = delivered_files(&operand.image, &inventory.packages);
+        mark_identical(&operand.source, &operand.image, files, &mut inventory)?;
         let options = self.options(request, not_applicable);
         if let Some(directory) = &options.undo_dir {
             usable_directory(self.host, directory)?;
@@ -278,36 +294,4 @@ fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
         Some(_) => wrong("cannot be written to"),
         None => wrong("is not a directory"),
     }
-}
-
-/// Compares bytes where everything else agrees: only equal bytes make an object "already installed".
-fn mark_identical(source: &Source, image: &Image, inventory: &mut Inventory) -> Result<(), Failure> {
-    let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
-    for file in delivered_files(image, &inventory.packages) {
-        let content = &file.entry.object.content;
-        let Some(live) = inventory.live.get(&file.path) else { continue };
-        let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };
-        let is_candidate = content.size == Some(size)
-            && content.cksum == Some(cksum)
-            && content.mtime == Some(live.mtime.seconds);
-        if is_candidate {
-            candidates.insert((file.package, file.entry.path.clone()), file.path);
-        }
-    }
-    if candidates.is_empty() {
-        return Ok(());
-    }
-    let mut digests = Vec::new();
-    let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
-    source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
-        let mut sha256 = Sha256::new();
-        // A source that cannot be read is reported by `stream` itself.
-        let read = std::io::copy(data, &mut sha256);
-        if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
-            digests.push((at.clone(), Digest(sha256.finalize().into())));
-        }
-        Ok(())
-    })?;
-    fill_identical(inventory, digests);
-    Ok(())
 }

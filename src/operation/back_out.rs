@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::content::{Archives, OneSource};
 use super::failure::Failure;
-use super::session::{Caller, Session, may_change, must_have_database, survey_root};
+use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{View, installed, policy};
 use crate::format::cpio;
@@ -76,7 +76,7 @@ pub fn back_out_patches(
             Ok((plan, _)) => BackedOut { id: id.to_string(), plan: Some(plan), result: Ok(None) },
             Err(failure) => BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
         };
-        let patches = ids.iter().map(planned).collect();
+        let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
     let session = Session::begin(root, caller)?;

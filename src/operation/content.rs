@@ -39,3 +39,12 @@ impl Content for Archives<'_> {
         Ok(())
     }
 }
+
+/// A plan that takes objects away only.
+pub(super) struct NoContent;
+
+impl Content for NoContent {
+    fn stream(&mut self, _: &Wanted<'_>, _: &mut Sink<'_>) -> Result<(), StreamError> {
+        Ok(())
+    }
+}

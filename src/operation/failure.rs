@@ -37,6 +37,9 @@ pub enum Failure {
         /// Why not, and what is left.
         error: TransactionError,
     },
+    /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
+    #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
+    DuringRun(String),
     /// The run failed; its error says what is left.
     #[error(transparent)]
     Transaction(TransactionError),
@@ -66,6 +69,9 @@ pub enum Failure {
     /// A file that was named (admin file, response file) is not there or makes no sense.
     #[error("{0}")]
     BadFile(String),
+    /// The user was asked, and does not want it.
+    #[error("not agreed to")]
+    Declined,
 }
 
 impl From<Refusal> for Failure {

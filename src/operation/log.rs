@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use crate::plan::{Action, Change, Plan};
 
-/// The log of an applied patch: every package with its paths, as pkgadd(1M) would have listed them.
-pub(super) fn of_patch(plan: &Plan) -> String {
+/// The log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M) would
+/// have listed them.
+pub(super) fn of_installation(plan: &Plan) -> String {
     let mut text = String::new();
     for package in &plan.packages {
         let _ = writeln!(text, "\nProcessing package instance <{package}>\n");
@@ -39,6 +40,21 @@ pub(super) fn of_backout(plan: &Plan) -> String {
     let _ = writeln!(text, "Backing out patch {}", plan.patches.join(" "));
     for change in &plan.changes {
         let _ = writeln!(text, "{}{}", change.path, marker(change));
+    }
+    for note in &plan.notes {
+        let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+/// The log of a package that was removed.
+pub(super) fn of_removal(plan: &Plan) -> String {
+    let mut text = String::new();
+    for package in &plan.packages {
+        let _ = writeln!(text, "## Removing installed package instance <{package}>");
+    }
+    for change in plan.changes.iter().rev() {
+        let _ = writeln!(text, "{}", change.path);
     }
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");

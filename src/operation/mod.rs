@@ -3,18 +3,28 @@
 //! Nothing here prints or reads the environment; a command of `cli` turns arguments into a call and the answer into
 //! text.
 
+pub mod add_package;
+mod answers;
 pub mod apply_patches;
+pub mod attendant;
 pub mod back_out;
 pub mod check;
 mod content;
 pub mod counts;
+mod device;
 pub mod failure;
+mod identical;
+mod in_use;
 pub mod inspect;
+pub mod installation;
 mod log;
 mod order;
 pub mod patches;
 pub mod query;
 mod reboot;
 pub mod recover;
+pub mod remove_package;
 pub mod select;
 pub mod session;
+
+pub use in_use::InUse;

@@ -212,7 +212,7 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
 
 /// The name of a package in a source: that of its directory, unless the source is the package itself and its
 /// directory is called something else.
-fn spooled_name(package: &PackageImage) -> String {
+pub(super) fn spooled_name(package: &PackageImage) -> String {
     let abbreviation = package.params.text("PKG");
     let is_instance = PkgInst::new(&package.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
     if is_instance { package.directory.clone() } else { abbreviation.into_owned() }

@@ -1,11 +1,17 @@
 //! `patchadm recover`: what every changing command does first, alone.
 
 use super::failure::Failure;
-use super::session::{Caller, Session};
+use super::session::{Caller, Session, may_change};
+use crate::database::own_directory;
 use crate::root::Root;
 use crate::transaction::Recovered;
 
 /// Finishes or rolls back whatever run of the root is unfinished.
 pub fn recover_root(root: &Root, caller: &Caller<'_>) -> Result<Recovered, Failure> {
+    may_change(root)?;
+    // Without a directory for its journal no run ever began.
+    if root.list(&own_directory())?.is_none() {
+        return Ok(Recovered::Nothing);
+    }
     Ok(Session::begin(root, caller)?.recovered)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use crate::database::survey::{Concern, Setting, survey};
-use crate::database::{View, installed, own_directory, places, policy};
+use crate::database::{View, installed, places, policy, read_consistently};
 use crate::format::journal::Story;
 use crate::package::{Inventory, Mode, ObjectPath, Policy};
 use crate::plan::concern::Touched;
@@ -150,7 +150,17 @@ fn make_directories(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Surveys a root without a lock: for plans that are only shown.
+/// Makes a plan that is only shown, without a lock, from one steady state of the root.
+pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    read_consistently(root, |view| {
+        if view.is_during_run() {
+            return Err(Failure::DuringRun(root.prefix().display().to_string()));
+        }
+        plan()
+    })
+}
+
+/// Surveys a root; the caller has its lock, or plans [`without_lock`].
 pub fn survey_root(
     root: &Root,
     host: &Root,
@@ -163,9 +173,4 @@ pub fn survey_root(
     let Touched { paths, not_directories, packages } = touched;
     let concern = Concern { paths, not_directories, packages };
     Ok(survey(&View::live(root), &concern, &setting)?)
-}
-
-/// Where the log of failed and backed out runs is, for messages.
-pub fn root_log(root: &Root) -> String {
-    own_directory().join(b"log").map(|path| root.show(&path)).unwrap_or_default()
 }

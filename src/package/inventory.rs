@@ -37,6 +37,8 @@ pub struct Inventory {
     pub file_systems: Vec<FileSystem>,
     /// The file system that each path concerned is on, by its place in `file_systems`.
     pub on: BTreeMap<ObjectPath, usize>,
+    /// Bytes of `contents`, which is written anew by every change.
+    pub contents_size: u64,
     /// The place in `file_systems` of the one that holds `var/sadm`.
     pub records_on: usize,
 }

@@ -100,7 +100,8 @@ impl Application<'_> {
             self.records(&draft, &patched)?
         };
         let changes: Vec<_> = draft.changes.into_values().collect();
-        space::check(self.inventory, &changes, &records, &undo, &[])?;
+        let space = space::needs(self.inventory, &changes, &records, &undo, &[]);
+        space::enough(&space)?;
         let last = self.validated.matches.last().map(|found| &found.package);
         let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;
         Ok(Plan {
@@ -112,6 +113,7 @@ impl Application<'_> {
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", last),
             undo,
+            space,
             discard: Vec::new(),
             notes: draft.notes,
         })

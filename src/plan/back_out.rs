@@ -135,7 +135,8 @@ impl Backout<'_> {
         draft.finish()?;
         records.extend(self.patch_directories()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
-        space::check(self.inventory, &changes, &records, &[], &[])?;
+        let space = space::needs(self.inventory, &changes, &records, &[], &[]);
+        space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
         Ok(Plan {
             command: Command::Patchrm.name(),
@@ -146,6 +147,7 @@ impl Backout<'_> {
             trailer: self.occasion.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),
+            space,
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,
         })

@@ -17,7 +17,7 @@ use super::refusal::{Command, Reason, Refusal};
 use super::scripts::refuse_scripts;
 use super::target::{Target, Wanted};
 use super::validate::{refuse_other_zones, same_version};
-use super::{Plan, RecordChange, TreeContent, TreeFile, space};
+use super::{Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
 #[derive(Clone, Debug)]
@@ -102,9 +102,7 @@ impl Installation<'_> {
         let draft = self.draft(&target, &wanted)?;
         let records = package_records(&target, old)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
-        if self.options.admin.space != Check::NoCheck {
-            self.check_space(&target, &changes, &records)?;
-        }
+        let space = self.space(&target, &changes, &records)?;
         Ok(Plan {
             command: Command::Pkgadd.name(),
             patches: Vec::new(),
@@ -114,6 +112,7 @@ impl Installation<'_> {
             trailer: self.occasion.trailer("pkgadd", &package),
             packages: vec![package],
             undo: Vec::new(),
+            space,
             discard: Vec::new(),
             notes: draft.notes,
         })
@@ -308,12 +307,12 @@ impl Installation<'_> {
         others && !same
     }
 
-    fn check_space(
+    fn space(
         &self,
         target: &Target<'_>,
         changes: &[super::Change],
         records: &[RecordChange],
-    ) -> Result<(), Reason> {
+    ) -> Result<Vec<SpaceNeed>, Reason> {
         let mut extra = Vec::new();
         let text = self.delivered.install.get("space").map(Vec::as_slice).unwrap_or_default();
         for line in String::from_utf8_lossy(text).lines().filter(|line| !line.starts_with('#')) {
@@ -327,13 +326,12 @@ impl Installation<'_> {
                 extra.push((target.resolve(&path)?, blocks.saturating_mul(512), inodes));
             }
         }
-        match space::check(self.inventory, changes, records, &[], &extra) {
-            Err(reason @ Reason::NoSpace { .. }) => {
-                let words = reason.clone().of(Command::Pkgadd, &target.package).why();
-                self.check(self.options.admin.space, || words)
-            }
-            other => other,
+        let needs = space::needs(self.inventory, changes, records, &[], &extra);
+        if let Err(reason) = space::enough(&needs) {
+            let words = reason.of(Command::Pkgadd, &target.package).why();
+            self.check(self.options.admin.space, || words)?;
         }
+        Ok(needs)
     }
 
     /// What a check of the admin file makes of something that was found.

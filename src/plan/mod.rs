@@ -59,10 +59,27 @@ pub struct Plan {
     pub trailer: Trailer,
     /// The undo archives to write, one for each package of a patch that keeps undo data.
     pub undo: Vec<UndoArchive>,
+    /// What it needs on each file system that it writes to.
+    pub space: Vec<SpaceNeed>,
     /// Undo archives outside the root that are of no use after the commit, and removed then.
     pub discard: Vec<PathBuf>,
     /// What a person should know, in whole sentences.
     pub notes: Vec<String>,
+}
+
+/// What a plan needs on one file system, beside what is free there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceNeed {
+    /// Its topmost directory inside the root.
+    pub file_system: String,
+    /// Bytes: new objects, undo data, records, ballast.
+    pub bytes: u64,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Objects to be made.
+    pub inodes: u64,
+    /// Objects that can be made; none where there is no limit.
+    pub free_inodes: Option<u64>,
 }
 
 /// One object that changes.

@@ -72,6 +72,7 @@ fn plan(
         contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
         trailer: occasion.trailer("pkgrm", package),
         undo: Vec::new(),
+        space: Vec::new(),
         discard: Vec::new(),
         notes: draft.notes,
     })

@@ -6,42 +6,38 @@
 use crate::package::{Inventory, ObjectPath};
 
 use super::refusal::Reason;
-use super::{Action, Body, Change, RecordChange, TreeContent, UndoArchive, UndoPlace};
+use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
 
 /// What the transaction reserves on every file system, in bytes.
 const BALLAST: u64 = 1 << 20;
 /// What headers, names and padding of one member of an archive take at most, in bytes.
 const MEMBER: u64 = 8 << 10;
 
-/// What is needed on one file system.
+/// What is needed on one file system before its size is known.
 #[derive(Clone, Copy, Debug, Default)]
 struct Need {
     bytes: u64,
     inodes: u64,
 }
 
-/// Refuses where a file system is too small. `extra` is what a package says it will need: path, bytes, objects.
-pub(super) fn check(
+/// What a run needs on each file system that it writes to. `extra` is what a package says it will need: path, bytes,
+/// objects.
+pub(super) fn needs(
     inventory: &Inventory,
     changes: &[Change],
     records: &[RecordChange],
     undo: &[UndoArchive],
     extra: &[(ObjectPath, u64, u64)],
-) -> Result<(), Reason> {
+) -> Vec<SpaceNeed> {
     let mut needs = vec![Need::default(); inventory.file_systems.len()];
     for change in changes {
         if let Action::Add(new) | Action::Replace(new) = &change.action {
-            let size = match &new.body {
-                Body::Member(member) => member.size,
-                Body::CopyOf(path) => {
-                    inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0)
-                }
-                Body::Symlink(target) => target.len() as u64,
-                _ => 0,
-            };
+            let size = object_size(inventory, &new.body);
             add(inventory, &mut needs, file_system(inventory, &change.path), size, 1);
         }
     }
+    // `contents` is written whole beside the old one
+    add(inventory, &mut needs, inventory.records_on, inventory.contents_size, 1);
     for record in records {
         let (size, count) = record_size(record);
         add(inventory, &mut needs, inventory.records_on, size, count);
@@ -52,19 +48,36 @@ pub(super) fn check(
     for (path, bytes, inodes) in extra {
         add(inventory, &mut needs, file_system(inventory, path), *bytes, *inodes);
     }
-    for (need, file_system) in needs.iter().zip(&inventory.file_systems) {
-        if need.inodes == 0 && need.bytes == 0 {
-            continue;
+    let used =
+        needs.iter().zip(&inventory.file_systems).filter(|(need, _)| need.bytes > 0 || need.inodes > 0);
+    used.map(|(need, file_system)| SpaceNeed {
+        file_system: file_system.name.clone(),
+        bytes: need.bytes.saturating_add(BALLAST),
+        free: file_system.free,
+        inodes: need.inodes,
+        free_inodes: file_system.inodes,
+    })
+    .collect()
+}
+
+fn object_size(inventory: &Inventory, body: &Body) -> u64 {
+    match body {
+        Body::Member(member) => member.size,
+        Body::CopyOf(path) => inventory.live.get(path).and_then(crate::package::Live::size).unwrap_or(0),
+        Body::Symlink(target) => target.len() as u64,
+        _ => 0,
+    }
+}
+
+/// Refuses where a file system is too small.
+pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
+    for need in needs {
+        let file_system = need.file_system.clone();
+        if need.bytes > need.free {
+            return Err(Reason::NoSpace { file_system, needed: need.bytes, free: need.free, inodes: false });
         }
-        let needed = need.bytes.saturating_add(BALLAST);
-        let refuse = |needed, free, inodes| {
-            Err(Reason::NoSpace { file_system: file_system.name.clone(), needed, free, inodes })
-        };
-        if needed > file_system.free {
-            return refuse(needed, file_system.free, false);
-        }
-        if let Some(free) = file_system.inodes.filter(|free| need.inodes > *free) {
-            return refuse(need.inodes, free, true);
+        if let Some(free) = need.free_inodes.filter(|free| need.inodes > *free) {
+            return Err(Reason::NoSpace { file_system, needed: need.inodes, free, inodes: true });
         }
     }
     Ok(())

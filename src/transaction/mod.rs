@@ -36,7 +36,7 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
-pub use recover::{Recovered, is_needed, recover};
+pub use recover::{Recovered, recover};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
 
 /// Where the content of new files comes from: a patch, a package, an undo archive.

@@ -32,12 +32,6 @@ pub enum Recovered {
     },
 }
 
-/// Whether a run of this root is unfinished, seen without the lock.
-pub fn is_needed(root: &Root) -> Result<bool, TransactionError> {
-    let journal = journal_file::read(root).during(Phase::Recover)?;
-    Ok(journal.is_some_and(|journal| !journal.head.done))
-}
-
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
 /// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
 pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError> {
@@ -111,7 +105,7 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
 }
 
 /// Removes stages that belong to no unfinished run, and a journal that was never published.
-fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
+pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
     journal_file::remove_new(root)?;
     let stages = root.resolver().locate_dir(&own_directory())?.join(b"stage");
     if let Ok(stages) = stages

@@ -9,7 +9,7 @@ use super::hands::Hands;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
 use super::records::{Recorder, publish_remote};
-use super::recover::{next_run, roll_back};
+use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
 use super::{Content, Settings};
@@ -78,7 +78,14 @@ impl<'p> Planned<'p> {
         settings: Settings<'p>,
     ) -> Result<Self, TransactionError> {
         let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
-        let mut sites = Sites::begin(root, &run).during(Phase::Prepare)?;
+        let mut sites = match Sites::begin(root, &run) {
+            Ok(sites) => sites,
+            Err(cause) => {
+                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
+                let _ = remove_strays(root, None);
+                return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
+            }
+        };
         let layout = match lay_out(root, &mut sites, plan) {
             Ok(layout) => layout,
             Err(cause) => return Err(abandon(root, &sites, Phase::Prepare, cause)),
@@ -156,8 +163,13 @@ impl<'p> Snapshotted<'p> {
             return Err(self.give_up(cause));
         }
         if let Err(cause) = journal_file::publish(&self.on.root) {
-            // The rename may have reached the disk: only a roll back knows what to do with that.
-            return Err(undo_published(&self.on.root, &journal, Phase::Publish, cause));
+            // Once the rename was made it may have reached the disk: then only a roll back will do.
+            return Err(match journal_file::read(&self.on.root) {
+                Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => {
+                    self.give_up(cause)
+                }
+                _ => undo_published(&self.on.root, &journal, Phase::Publish, cause),
+            });
         }
         Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo })
     }

@@ -196,6 +196,7 @@ impl World {
             trailer: trailer(),
             undo: vec![self.undo(&changes)],
             changes,
+            space: Vec::new(),
             discard: Vec::new(),
             notes: Vec::new(),
         }

@@ -1,0 +1,205 @@
+//! What pkgadd(1M) and pkgrm(1M) say in common: how packages ended, the exit code of several together, JSON.
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::output::Output;
+use super::{Invocation, failure, json, report};
+use crate::operation::failure::Failure;
+use crate::plan::Plan;
+use crate::plan::refusal::Command;
+use crate::root::Root;
+use crate::source::{Problem, SourceError};
+use crate::transaction::{Left, Receipt, Recovered};
+
+/// What became of one package.
+pub(super) struct Package<'a> {
+    pub(super) name: &'a str,
+    pub(super) plan: Option<&'a Plan>,
+    pub(super) result: &'a Result<Receipt, Failure>,
+}
+
+/// What became of all of them.
+pub(super) struct Packages<'a> {
+    pub(super) recovered: &'a Recovered,
+    /// Names in the admin file that admin(4) does not know.
+    pub(super) unknown_answers: &'a [String],
+    /// Words that nothing fits.
+    pub(super) missing: &'a [String],
+    pub(super) list: Vec<Package<'a>>,
+}
+
+/// A command about packages that has ended.
+pub(super) struct Ended<'a> {
+    pub(super) command: Command,
+    pub(super) outcome: Result<Packages<'a>, &'a Failure>,
+}
+
+impl Ended<'_> {
+    /// Says what is not about one package, or prints the document; the code of the command.
+    pub(super) fn report(&self, call: &mut Invocation, root: &Root, in_json: bool) -> anyhow::Result<Exit> {
+        let exit = self.exit();
+        if in_json {
+            let document = json::document(self.command.name(), Some(root), exit, self.body())?;
+            call.output.print(document)?;
+            return Ok(exit);
+        }
+        match &self.outcome {
+            Err(failed) => {
+                call.output.error(&words(self.command, failed))?;
+                if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
+                    call.output.complain("No changes were made to the system.\n")?;
+                }
+            }
+            Ok(packages) => {
+                report::recovered(&mut call.output, packages.recovered)?;
+                for name in packages.unknown_answers {
+                    let text = format!("{}: WARNING: unknown admin parameter <{name}>\n", call.program);
+                    call.output.complain(text)?;
+                }
+                for name in packages.missing {
+                    call.output.error(&format!("no package associated with <{name}>"))?;
+                }
+            }
+        }
+        Ok(exit)
+    }
+
+    fn exit(&self) -> Exit {
+        match &self.outcome {
+            Err(failed) => failure::code(self.command, failed),
+            Ok(packages) if !packages.missing.is_empty() => Exit::FAILED,
+            Ok(packages) => together(packages.list.iter().map(|one| exit_of(self.command, one.result))),
+        }
+    }
+
+    fn body(&self) -> Body {
+        match &self.outcome {
+            Err(failed) => Body { error: Some(failed.to_string()), ..Body::default() },
+            Ok(packages) => Body {
+                error: None,
+                missing: packages.missing.to_vec(),
+                packages: packages.list.iter().map(|one| Entry::of(self.command, one)).collect(),
+            },
+        }
+    }
+}
+
+/// The code that one package alone would have.
+fn exit_of(command: Command, result: &Result<Receipt, Failure>) -> Exit {
+    result.as_ref().err().map_or(Exit::OK, |failed| failure::code(command, failed))
+}
+
+/// Says how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
+/// `Removal of`.
+pub(super) fn close(output: &mut Output, command: Command, what: &str, package: &Package<'_>) {
+    let mut text = String::new();
+    match package.result {
+        Ok(receipt) => {
+            let notes = package.plan.iter().flat_map(|plan| &plan.notes).chain(&receipt.notes);
+            text.extend(notes.map(|note| format!("NOTE: {note}\n")));
+        }
+        Err(Failure::Declined) => {}
+        // Where standard error cannot be written to, nobody can be told.
+        Err(failed) => drop(output.error(&words(command, failed))),
+    }
+    let ending = ending(exit_of(command, package.result));
+    text.push_str(&format!("\n{what} <{}> {ending}\n", package.name));
+    let unchanged = |failed: &Failure| matches!(failed.left(), Left::Unchanged | Left::RolledBack);
+    if package.result.as_ref().err().is_some_and(unchanged) {
+        text.push_str("No changes were made to the system.\n");
+    }
+    drop(output.complain(text));
+}
+
+/// Why something failed, with what to do about it on a line of its own.
+fn words(command: Command, failed: &Failure) -> String {
+    let why = match failed {
+        Failure::Refused(refusal) => format!("package {}: {}", refusal.subject, refusal.why()),
+        Failure::Source(SourceError {
+            path,
+            problem: problem @ (Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_)),
+        }) => format!("could not process datastream from <{}>: {problem}", path.display()),
+        other => other.to_string(),
+    };
+    match failure::hint(command, failed) {
+        hint if hint.is_empty() => why,
+        hint => format!("{why}\n{hint}"),
+    }
+}
+
+/// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).
+fn ending(exit: Exit) -> &'static str {
+    match exit.code() {
+        0 => "was successful.",
+        2 => "partially failed.",
+        3 => "was terminated due to user request.",
+        4 => "was suspended (administration).",
+        5 => "was suspended (interaction required).",
+        99 => "failed (internal error).",
+        _ => "failed.",
+    }
+}
+
+/// The exit code of several packages together: what needs the operator most. Codes that hold for every command come
+/// first, then those of pkgadd(1M) from 1 on; 0 is the last.
+fn together(exits: impl Iterator<Item = Exit>) -> Exit {
+    let weight = |exit: &Exit| match exit.code() {
+        0 => 0,
+        code @ 1..64 => 100 - code,
+        code => code.saturating_add(100),
+    };
+    exits.max_by_key(weight).unwrap_or(Exit::OK)
+}
+
+#[derive(Default, Serialize)]
+struct Body {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    missing: Vec<String>,
+    packages: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    instance: String,
+    code: u8,
+    reason: String,
+    changed: usize,
+    notes: Vec<String>,
+}
+
+impl Entry {
+    fn of(command: Command, package: &Package<'_>) -> Self {
+        let done = package.plan.filter(|_| package.result.is_ok());
+        Self {
+            instance: package.name.to_owned(),
+            code: exit_of(command, package.result).code(),
+            reason: package.result.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+            changed: done.map_or(0, |plan| plan.changes.len()),
+            notes: package.plan.map(|plan| plan.notes.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_codes_the_gravest_counts() {
+        let code = |codes: &[u8]| together(codes.iter().map(|code| Exit::new(*code))).code();
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[0, 5, 4, 0]), 4);
+        assert_eq!(code(&[4, 1, 2]), 1);
+        assert_eq!(code(&[1, 65, 3]), 65);
+        assert_eq!(code(&[99, 65]), 99);
+    }
+
+    #[test]
+    fn every_code_has_its_ending() {
+        let endings = [0, 1, 2, 3, 4, 5, 99].map(|code| ending(Exit::new(code)));
+        assert_eq!(endings.iter().collect::<std::collections::BTreeSet<_>>().len(), 7);
+        assert_eq!(ending(Exit::LOCKED), "failed.");
+    }
+}

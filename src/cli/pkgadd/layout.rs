@@ -1,0 +1,120 @@
+//! The texts of pkgadd(1M) about one package, as values: what scripts and people are used to read.
+
+use std::fmt::Write as _;
+
+use crate::format::admin::{Alteration, Check};
+use crate::operation::installation::Installation;
+use crate::package::ObjectPath;
+use crate::plan::{Action, Body, Change};
+use crate::root::Root;
+use crate::source::PackageImage;
+
+/// What is said first.
+pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {
+    let text = |name| package.params.text(name);
+    format!(
+        "\nProcessing package instance <{name}> from <{device}>\n\n{}({}) {}\n",
+        text("NAME"),
+        text("ARCH"),
+        text("VERSION")
+    )
+}
+
+/// Scripts look for the words `same architecture and version`.
+pub(super) fn update_notice(instance: &str) -> String {
+    format!(
+        "\nPackage <{instance}> is installed already in the\nsame architecture and version, and is overwritten.\n\n"
+    )
+}
+
+/// The steps up to the first object.
+pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &Root) -> String {
+    let mut text = String::new();
+    if let Some(basedir) = &installation.basedir {
+        let _ = writeln!(text, "Using <{}> as the package base directory.", root.show(basedir));
+    }
+    text.push_str("## Processing package information.\n## Processing system information.\n");
+    match installation.already {
+        0 => {}
+        1 => text.push_str("   1 package pathname is already properly installed.\n"),
+        number => {
+            let _ = writeln!(text, "   {number} package pathnames are already properly installed.");
+        }
+    }
+    let admin = &installation.admin;
+    let checks = [
+        (
+            admin.idepend != Check::NoCheck && package.install.contains_key("depend"),
+            "Verifying package dependencies.",
+        ),
+        (admin.space != Check::NoCheck, "Verifying disk space requirements."),
+        (admin.conflict != Alteration::NoCheck, "Checking for conflicts with packages already installed."),
+        (admin.setuid != Alteration::NoCheck, "Checking for setuid/setgid programs."),
+    ];
+    for (_, step) in checks.iter().filter(|(is_made, _)| *is_made) {
+        let _ = writeln!(text, "## {step}");
+    }
+    let _ = writeln!(text, "\nInstalling {} as <{}>\n", installation.name, installation.instance);
+    text.push_str("## Installing part 1 of 1.\n");
+    text
+}
+
+/// The objects that were installed, class by class; hard links come last in their class.
+pub(super) fn paths(installation: &Installation, root: &Root) -> String {
+    let mut text = String::new();
+    let mut classes: Vec<&str> = Vec::new();
+    let listed: Vec<(&str, &Change, &'static str)> = installation
+        .plan
+        .changes
+        .iter()
+        .filter_map(|change| {
+            let implied = installation.implied.contains(&change.path);
+            Some((class(installation, &change.path), change, marker(change, implied)?))
+        })
+        .collect();
+    if listed.is_empty() {
+        return "## Installation of part 1 of 1 is complete.\n".to_owned();
+    }
+    for (class, ..) in &listed {
+        if !classes.contains(class) {
+            classes.push(class);
+        }
+    }
+    for class in classes {
+        let of_class = |link: bool| {
+            listed.iter().filter(move |(own, change, _)| *own == class && is_link(change) == link)
+        };
+        for (_, change, marker) in of_class(false) {
+            let _ = writeln!(text, "{}{marker}", root.show(&change.path));
+        }
+        let _ = writeln!(text, "[ verifying class <{class}> ]");
+        for (_, change, marker) in of_class(true) {
+            let _ = writeln!(text, "{}{marker}", root.show(&change.path));
+        }
+    }
+    text
+}
+
+fn class<'a>(installation: &'a Installation, path: &ObjectPath) -> &'a str {
+    let line = installation.plan.contents.get(path).and_then(Option::as_ref);
+    line.map_or("none", |line| line.object.class.as_str())
+}
+
+fn is_link(change: &Change) -> bool {
+    matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_)))
+}
+
+/// What stands behind a path; none for objects that pkgadd(1M) does not list.
+fn marker(change: &Change, implied: bool) -> Option<&'static str> {
+    match &change.action {
+        Action::Add(new) | Action::Replace(new) => match new.body {
+            Body::Member(_) | Body::CopyOf(_) => Some(""),
+            Body::Symlink(_) => Some(" <symbolic link>"),
+            Body::Link(_) => Some(" <linked pathname>"),
+            Body::Directory if implied => Some(" <implied directory>"),
+            Body::Directory | Body::Pipe | Body::Device { .. } => None,
+        },
+        Action::Attributes(_) => Some(" <attribute change only>"),
+        Action::Delete | Action::RemoveDirectory => None,
+    }
+}

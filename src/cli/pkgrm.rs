@@ -1,0 +1,176 @@
+//! pkgrm(1M): removes installed packages, in the words of the classic command. Its own messages go to standard error.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::caller::with_caller;
+use super::exit::{Exit, Stop};
+use super::options::{Extensions, RootOption, parse};
+use super::output::Output;
+use super::packages::{self, Ended, Package, Packages};
+use super::{Invocation, questions};
+use crate::database::policy;
+use crate::operation::attendant::Attendant;
+use crate::operation::failure::Failure;
+use crate::operation::remove_package::{Removal, RemoveReport, RemoveRequest, Removed, remove_packages};
+use crate::package::{ObjectPath, Params};
+use crate::plan::refusal::Command;
+use crate::root::Root;
+
+const USAGE: &str = "pkgrm [-nAM] [-a admin] [-R root] pkginst...";
+
+/// Remove installed packages
+#[derive(clap::Parser)]
+struct Args {
+    /// Use this admin file: a path, a name below var/sadm/install/admin, or none
+    #[arg(short, value_name = "ADMIN")]
+    admin: Option<PathBuf>,
+    /// Accepted for compatibility: there are no remote copies
+    #[arg(short = 'A')]
+    _remote: bool,
+    /// Accepted for compatibility: client file systems are never mounted
+    #[arg(short = 'M')]
+    _no_mount: bool,
+    /// Ask nothing, and print the outcome only
+    #[arg(short)]
+    non_interactive: bool,
+    #[command(flatten)]
+    root: RootOption,
+    #[arg(short, hide = true)]
+    spool: Option<OsString>,
+    #[arg(short, hide = true)]
+    verbose: bool,
+    #[arg(short = 'V', hide = true)]
+    vfstab: Option<OsString>,
+    #[arg(short = 'Y', hide = true)]
+    category: Option<OsString>,
+    /// The packages: an instance, or PKG.* for all its instances
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    extensions: Extensions,
+}
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    let unsupported = [
+        ("-s", args.spool.is_some()),
+        ("-v", args.verbose),
+        ("-V", args.vfstab.is_some()),
+        ("-Y", args.category.is_some()),
+    ];
+    let unsupported = unsupported.iter().find(|(_, is_used)| *is_used);
+    let wrong = match unsupported {
+        Some((option, _)) => Some(format!("option {option} is not supported yet")),
+        None if args.packages.is_empty() => Some("no package is named".to_owned()),
+        None => None,
+    };
+    if let Some(message) = wrong {
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let root = args.root.open(call)?;
+    let in_json = args.extensions.json;
+    let request = RemoveRequest {
+        packages: args.packages,
+        admin: args.admin,
+        confirmed: args.non_interactive,
+        conversation: !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal,
+    };
+    let mut screen = Screen {
+        output: Output::new(call.program),
+        root: &root,
+        progress: !args.non_interactive && !in_json,
+        outcome: !in_json,
+    };
+    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let report =
+        with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
+    ended(&report).report(call, &root, in_json)
+}
+
+/// The report, as commands about packages have it in common.
+fn ended(report: &Result<RemoveReport, Failure>) -> Ended<'_> {
+    let outcome = report.as_ref().map(|report| Packages {
+        recovered: &report.recovered,
+        unknown_answers: &report.unknown_answers,
+        missing: &report.missing,
+        list: report.packages.iter().map(package).collect(),
+    });
+    Ended { command: Command::Pkgrm, outcome }
+}
+
+fn package(removed: &Removed) -> Package<'_> {
+    let plan = removed.removal.as_ref().map(|removal| &removal.plan);
+    Package { name: &removed.name, plan, result: &removed.result }
+}
+
+/// Somebody before a terminal, or a script that reads what is printed.
+struct Screen<'a> {
+    output: Output,
+    root: &'a Root,
+    /// Whether the steps are told.
+    progress: bool,
+    /// Whether the outcome is told.
+    outcome: bool,
+}
+
+impl Screen<'_> {
+    /// Prints where standard error can be written to; nothing depends on it.
+    fn say(&mut self, text: &str) {
+        drop(self.output.complain(text));
+    }
+
+    /// What was removed, and what was not.
+    fn listing(&self, name: &str, removal: &Removal) -> String {
+        let mut text = format!("\n## Removing installed package instance <{name}>\n");
+        text.push_str("## Processing package information.\n## Removing pathnames in class <none>\n");
+        let full = " <non-empty directory not removed>";
+        let gone = removal.plan.changes.iter().map(|change| &change.path);
+        let mut listed: Vec<(&ObjectPath, &str)> =
+            gone.map(|path| (path, if removal.full.contains(path) { full } else { "" })).collect();
+        listed.extend(removal.shared.iter().map(|path| (path, " <shared pathname not removed>")));
+        listed.sort_by(|a, b| b.0.cmp(a.0));
+        for (path, marker) in listed {
+            let _ = writeln!(text, "{}{marker}", self.root.show(path));
+        }
+        text.push_str("## Updating system information.\n");
+        text
+    }
+}
+
+impl Attendant for Screen<'_> {
+    fn removing(&mut self, name: &str, params: &Params) {
+        if self.progress {
+            let text = |name| params.text(name);
+            self.say(&format!(
+                "\nThe following package is currently installed:\n   {name}  {}\n   {:width$}  ({}) {}\n",
+                text("NAME"),
+                "",
+                text("ARCH"),
+                text("VERSION"),
+                width = name.len()
+            ));
+        }
+    }
+
+    fn removed(&mut self, removed: &Removed) {
+        if !self.outcome {
+            return;
+        }
+        if let (true, Some(removal), Ok(_)) = (self.progress, &removed.removal, &removed.result) {
+            let text = self.listing(&removed.name, removal);
+            self.say(&text);
+        }
+        packages::close(&mut self.output, Command::Pkgrm, "Removal of", &package(removed));
+    }
+
+    fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
+        for question in questions {
+            self.say(&format!("\n{question}.\n"));
+        }
+        let help = "Answer y to remove the package, n to leave the system as it is.";
+        questions::yes(&mut self.output, "\nDo you want to remove this package? [y,n,?,q] ", help)
+    }
+}

@@ -1,0 +1,39 @@
+//! Questions at a terminal: printed on standard error, answered on standard input.
+//!
+//! Only asked where standard input is a terminal; who asks sees to that.
+
+use std::io::{self, BufRead as _};
+
+use super::output::Output;
+
+/// Asks on standard error and reads the answer from standard input; the end of the input is no.
+pub(super) fn yes(output: &mut Output, question: &str, help: &str) -> bool {
+    loop {
+        // Where standard error cannot be written to, nobody can be asked.
+        if output.complain(question).is_err() {
+            return false;
+        }
+        let mut line = String::new();
+        match io::stdin().lock().read_line(&mut line) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) => {}
+        }
+        match line.trim() {
+            "y" | "Y" | "yes" => return true,
+            "n" | "N" | "no" | "q" => return false,
+            _ => drop(output.complain(format!("\n{help}\n\n"))),
+        }
+    }
+}
+
+/// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
+pub(super) fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
+    output.complain(question).ok()?;
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);
+    let words: Vec<String> = words.collect();
+    Some(if words.is_empty() { vec![default.to_owned()] } else { words })
+}

@@ -1,0 +1,37 @@
+//! Who attends an installation or removal: is told how it goes, and asked what the admin file leaves open.
+
+use super::add_package::Added;
+use super::installation::Installation;
+use super::remove_package::Removed;
+use crate::package::Params;
+use crate::source::PackageImage;
+
+/// Somebody who watches. Every method has a default that says nothing and agrees to nothing.
+pub trait Attendant {
+    /// The installation of a package begins; the name is that on the device.
+    fn adding(&mut self, _name: &str, _package: &PackageImage) {}
+
+    /// It is known what will be done; nothing has been changed yet.
+    fn installing(&mut self, _installation: &Installation, _package: &PackageImage) {}
+
+    /// The installation of a package has ended, well or not.
+    fn added(&mut self, _added: &Added) {}
+
+    /// The removal of an installed package begins.
+    fn removing(&mut self, _name: &str, _params: &Params) {}
+
+    /// The removal of a package has ended, well or not.
+    fn removed(&mut self, _removed: &Removed) {}
+
+    /// Whether to go on, though there are these questions (sentences without full stop). Only asked where the
+    /// request says that somebody can be.
+    fn agrees(&mut self, _name: &str, _questions: &[String]) -> bool {
+        false
+    }
+}
+
+/// Nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Attendant for Nobody {}

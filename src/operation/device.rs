@@ -1,0 +1,60 @@
+//! The device of pkgadd(1M): what `-d` names, and which of its packages are meant.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use super::failure::Failure;
+use super::query::spooled_name;
+use super::select::{Pattern, Selection};
+use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::source::{Form, Image, PackageImage, Source};
+
+/// The packages to be installed, read but for the content of their objects.
+pub(super) struct Device {
+    pub(super) source: Source,
+    pub(super) image: Image,
+    /// Places in the image: datastreams in their own order, others as they were named.
+    pub(super) selected: Vec<usize>,
+}
+
+impl Device {
+    /// Reads what is selected; the words that nothing fits where there are some.
+    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, Failure> {
+        let selection = Selection::of(words);
+        let source = Source::open(path)?;
+        let (asked, fits) = (Cell::new(false), Cell::new(false));
+        let wanted = |directory: &str| {
+            asked.set(true);
+            let is_wanted = selection.fits_name(directory);
+            fits.set(fits.get() || is_wanted);
+            is_wanted
+        };
+        let image = match source.scan_only(&wanted) {
+            Ok(image) => image,
+            Err(_) if asked.get() && !fits.get() => return Ok(Err(words.to_vec())),
+            Err(error) => return Err(error.into()),
+        };
+        let names: Vec<String> = image.packages.iter().map(spooled_name).collect();
+        let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
+        let missing: Vec<String> =
+            selection.patterns.iter().filter(missing).map(ToString::to_string).collect();
+        if !missing.is_empty() {
+            return Ok(Err(missing));
+        }
+        let fitting = |name: &str| selection.patterns.iter().position(|pattern| pattern.fits(name));
+        let mut selected: Vec<usize> = (0..names.len()).collect();
+        if !matches!(source.form(), Form::Datastream(_)) {
+            selected.sort_by_key(|&index| names.get(index).and_then(|name| fitting(name)));
+        }
+        Ok(Ok(Self { source, image, selected }))
+    }
+
+    /// A package by its place in the image.
+    pub(super) fn package(&self, index: usize) -> Result<&PackageImage, Failure> {
+        let missing = || {
+            let (subject, reason) = (self.image.name.clone(), Box::new(Reason::NoSuchPackage));
+            Refusal { command: Command::Pkgadd, subject, reason }
+        };
+        self.image.packages.get(index).ok_or_else(|| missing().into())
+    }
+}

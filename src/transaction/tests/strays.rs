@@ -1,0 +1,66 @@
+//! Stages on another file system that belong to no run of the journal: after a restored `/var`, or a run that never
+//! got as far as its publication.
+
+use std::fs;
+
+use super::world::{World, at};
+use crate::format::journal::{Domain, Entry, Journal, Run};
+use crate::package::ObjectPath;
+use crate::root::{Door, Lock};
+use crate::transaction::{Cause, Recovered, recover};
+
+/// A world whose journal says that run 1 is done, with a stage of run `number` in `.patchadm` of its top directory.
+/// The stage has its own copy of a journal, whose one target is `/opt/web/bin/httpd`.
+fn with_stray(number: u64, copy: bool) -> (World, ObjectPath) {
+    let world = World::new();
+    world.run(Door::default()).unwrap();
+    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let run = Run { number, nonce: 7 }.to_string();
+    let stage = at(&format!("/.patchadm/{run}"));
+    for dir in ["o", "db"] {
+        fs::create_dir_all(world.path(&format!(".patchadm/{run}/{dir}"))).unwrap();
+    }
+    fs::write(world.path(&format!(".patchadm/{run}/marker")), format!("{run} 1\n")).unwrap();
+    if copy {
+        let top = at("/");
+        let ops = journal.ops.iter().filter(|op| op.path == at("/opt/web/bin/httpd"));
+        let mut entries = vec![Entry::Domain(Domain { top, stage: stage.clone() })];
+        entries.extend(ops.map(|op| Entry::Op(Box::new(op.clone()))));
+        let mut header = journal.head.header.clone();
+        header.run = run.clone();
+        let bytes = Journal::to_bytes(header, &entries);
+        fs::write(world.path(&format!(".patchadm/{run}/journal")), bytes).unwrap();
+    }
+    (world, stage)
+}
+
+#[test]
+fn a_stage_of_an_earlier_run_is_finished_and_removed() {
+    let (world, _) = with_stray(1, true);
+    assert_eq!(world.recover(), Recovered::Nothing);
+    assert!(!world.path(".patchadm").exists());
+}
+
+#[test]
+fn a_stage_of_a_later_run_that_switched_nothing_is_removed() {
+    let (world, _) = with_stray(9, false);
+    world.recover();
+    assert!(!world.path(".patchadm").exists());
+
+    let (world, _) = with_stray(9, true);
+    fs::write(world.path("opt/web/bin/httpd"), "neither old nor new, and longer").unwrap();
+    fs::rename(world.path("opt/web/bin/httpd"), world.path("opt/web/bin/other")).unwrap();
+    world.recover();
+    assert!(!world.path(".patchadm").exists());
+}
+
+#[test]
+fn a_stage_of_a_later_run_that_has_switched_stops_everything() {
+    let (world, stage) = with_stray(9, true);
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", |_| false).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(matches!(error.cause, Cause::LaterStage { .. }), "{error}");
+    assert!(error.to_string().contains(&stage.to_string()), "{error}");
+    assert!(world.path(".patchadm").exists());
+}
