@@ -12,3 +12,4 @@ mod pkgparam;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+mod type_changes;
