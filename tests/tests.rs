@@ -4,12 +4,25 @@
 
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Packages and patches of the tests' own.
+mod delivery;
+mod demo;
+/// Running the program as an ordinary user.
+mod everyman;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The manual pages against the program.
+mod manual;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// The arrows between the modules of the library.
+mod structure;
+/// Trees, to be compared attribute by attribute.
+mod tree;
 mod type_changes;
+/// The examples of the rules, line by line.
+mod worked_examples;

@@ -42,7 +42,11 @@ const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
 /// The codes that can occur, as patchadd(8) and patchrm(8) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
-    every(1, "The command line makes no sense.", "Look at the usage line, or at the manual page."),
+    every(
+        1,
+        "The command line, or the policy of the root, makes no sense.",
+        "Look at the usage line, at the manual page, or at the line of the policy that is named.",
+    ),
     adding(2, "The patch is applied already.", "Nothing; `patchadm show ID` tells when it was applied."),
     adding(3, "You are neither root nor the owner of the root directory.", "Run it as one of them."),
     adding(
@@ -89,7 +93,6 @@ const MEANINGS: &[Meaning] = &[
         "A patch that this one needs is not applied.",
         "Apply that one first, or both in one command.",
     ),
-    adding(26, "Undo data that should be there cannot be read.", "Look at the directory that -B named."),
     adding(27, "A relative path leads nowhere.", "Look at the spelling and at the working directory."),
     adding(
         28,
@@ -143,7 +146,7 @@ const MEANINGS: &[Meaning] = &[
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,
-        "A run was interrupted and could not be recovered, or its outcome is in doubt.",
+        "A run was interrupted and could not be recovered, a plan would be made in the middle of one, or the outcome is in doubt.",
         "Put right what the message names, then run `patchadm recover`.",
     ),
     every(

@@ -7,6 +7,7 @@
 
 mod add;
 mod caller;
+mod demo;
 pub mod exit;
 mod explain;
 mod failure;
@@ -81,6 +82,7 @@ const APPLETS: &[Applet] = &[
     verb("show", "show everything about one patch", list::run_show),
     verb("recover", "finish or roll back an interrupted run", recover::run),
     verb("explain", "explain an exit code", explain::run),
+    verb("demo", "build a small root and show all of this on it", demo::run),
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
     classic("pkgadd", "install packages", pkgadd::run),

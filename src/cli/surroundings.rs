@@ -14,6 +14,8 @@ use crate::root::{Root, accounts_of};
 /// What a command sees of the world when it begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
+    /// What the program was called as: the first word of the command line.
+    pub called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub install_root: Option<PathBuf>,
     /// The moment that counts as now.
@@ -72,6 +74,7 @@ impl Surroundings {
     pub fn read() -> Result<Self, SurroundingsError> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
+            called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             zone: Zone::Local,
@@ -151,6 +154,7 @@ mod tests {
 
     fn surroundings(install_root: Option<&str>) -> Surroundings {
         Surroundings {
+            called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             now: DateTime::UNIX_EPOCH,
             zone: Zone::Utc,

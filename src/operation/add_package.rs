@@ -233,7 +233,7 @@ impl Place<'_> {
             touched.add(instance, index, package, &as_installed.params);
         }
         let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
-        let files = delivered_files(&device.image, &instances);
+        let files = delivered_files(&device.image, instances);
         let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
         mark_identical(&device.source, &device.image, files, &mut inventory)?;
         Ok(inventory)

@@ -11,6 +11,7 @@ pub mod back_out;
 pub mod check;
 mod content;
 pub mod counts;
+pub mod demo;
 mod device;
 pub mod failure;
 mod identical;

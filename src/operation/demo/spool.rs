@@ -1,0 +1,132 @@
+//! Writes sample packages and patches in directory form, as a producer delivers them.
+//!
+//! Everything has fixed content, modes and times: two runs write the same bytes. Only new files are made; nothing is
+//! overwritten.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::samples::{BASEDIR, EPOCH, Sample, SamplePackage, SamplePatch};
+use crate::format::checksum;
+use crate::format::deletes;
+use crate::format::params;
+use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
+
+/// The size of a block of a pkgmap's first line, in bytes.
+const BLOCK: u64 = 512;
+
+/// Writes a patch into the new directory `at`: README and sparse packages.
+pub(super) fn write_patch(at: &Path, patch: &SamplePatch) -> io::Result<()> {
+    make_directory(at)?;
+    let readme = format!(
+        "Patch-ID# {}\n\nSynopsis: {}\n\nPatches accumulated and obsoleted by this patch: {}\n\n\
+         Patches required with this patch: {}\n",
+        patch.id, patch.synopsis, patch.obsoletes, patch.requires
+    );
+    write_file(&at.join(format!("README.{}", patch.id)), readme.as_bytes(), 0o644, EPOCH)?;
+    let mut macros = vec![("SUNW_PATCHID", patch.id)];
+    macros.extend([("SUNW_OBSOLETES", patch.obsoletes), ("SUNW_REQUIRES", patch.requires)]);
+    macros.retain(|(_, value)| !value.is_empty());
+    patch.packages.iter().try_for_each(|package| write_package(&at.join(package.name), package, &macros))
+}
+
+/// Writes a package into the new directory `at`; `macros` are further parameters.
+pub(super) fn write_package(at: &Path, package: &SamplePackage, macros: &[(&str, &str)]) -> io::Result<()> {
+    make_directory(at)?;
+    let mut entries = Vec::new();
+    for sample in &package.objects {
+        let entry = entry(*sample)?;
+        if let Sample::File(path, mode, text, day) = sample {
+            let to = at.join("reloc").join(path);
+            to.parent().map_or(Ok(()), fs::create_dir_all)?;
+            write_file(&to, text.as_bytes(), *mode, EPOCH + day * 86_400)?;
+        }
+        entries.push(entry);
+    }
+    if !package.deletes.is_empty() {
+        let paths: Vec<PackagePath> =
+            package.deletes.iter().map(|path| path_of(path)).collect::<Result<_, _>>()?;
+        make_directory(&at.join("install"))?;
+        entries.push(information(&at.join("install/deletes"), "deletes", &deletes::write(&paths))?);
+    }
+    let parameters = params::write(&parameters(package, macros));
+    entries.push(information(&at.join("pkginfo"), "pkginfo", &parameters)?);
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    let blocks = entries.iter().map(|entry| entry.object.content.size.unwrap_or(0).div_ceil(BLOCK)).sum();
+    let pkgmap = Pkgmap { parts: 1, max_blocks: blocks, compressed_blocks: None, entries };
+    write_file(&at.join("pkgmap"), &pkgmap.write(), 0o644, EPOCH)
+}
+
+fn parameters(package: &SamplePackage, macros: &[(&str, &str)]) -> Params {
+    let fixed = [
+        ("PKG", package.name),
+        ("NAME", package.title),
+        ("ARCH", "all"),
+        ("VERSION", "2.0"),
+        ("CATEGORY", "application"),
+        ("BASEDIR", BASEDIR),
+        ("CLASSES", "none"),
+    ];
+    fixed.iter().chain(macros).copied().collect()
+}
+
+fn entry(sample: Sample) -> io::Result<Entry> {
+    let (path, mut object) = match sample {
+        Sample::Directory(path) => (path, owned(Ftype::Directory, 0o755)),
+        Sample::File(path, mode, text, day) => {
+            let mut object = owned(Ftype::File, mode);
+            object.content = content(text.as_bytes(), EPOCH + day * 86_400);
+            (path, object)
+        }
+        Sample::Symlink(path, _) => (path, Object::new(Ftype::Symlink, "none")),
+        Sample::Link(path, _) => (path, Object::new(Ftype::Link, "none")),
+    };
+    if let Sample::Symlink(_, target) | Sample::Link(_, target) = sample {
+        object.target = Some(target.as_bytes().to_vec());
+    }
+    Ok(Entry { part: 1, path: path_of(path)?, object })
+}
+
+fn owned(ftype: Ftype, mode: u32) -> Object {
+    let mut object = Object::new(ftype, "none");
+    object.attributes = Attributes {
+        mode: Some(Mode::of(mode)),
+        owner: Some("root".to_owned()),
+        group: Some("bin".to_owned()),
+    };
+    object
+}
+
+/// Writes an information file, and gives its entry.
+fn information(at: &Path, name: &str, bytes: &[u8]) -> io::Result<Entry> {
+    write_file(at, bytes, 0o644, EPOCH)?;
+    let mut object = Object::new(Ftype::Information, "");
+    object.content = content(bytes, EPOCH);
+    Ok(Entry { part: 1, path: path_of(name)?, object })
+}
+
+fn content(bytes: &[u8], mtime: i64) -> Content {
+    Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(mtime) }
+}
+
+fn path_of(path: &str) -> io::Result<PackagePath> {
+    PackagePath::new(path.as_bytes()).map_err(io::Error::other)
+}
+
+/// Makes a directory, 0755 whatever the umask says; its parent must be there.
+pub(super) fn make_directory(at: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(at)?;
+    fs::set_permissions(at, Permissions::from_mode(0o755))
+}
+
+/// Makes a file that is not there yet.
+pub(super) fn write_file(at: &Path, bytes: &[u8], mode: u32, mtime: i64) -> io::Result<()> {
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(at)?;
+    file.write_all(bytes)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime.unsigned_abs()))
+}
