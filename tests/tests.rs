@@ -35,5 +35,6 @@ mod showrev;
 mod structure;
 /// Trees, to be compared attribute by attribute.
 mod tree;
+mod type_changes;
 /// The examples of the rules, line by line.
 mod worked_examples;
