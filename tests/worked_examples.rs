@@ -6,17 +6,14 @@ use std::fs;
 use patchadm::format::params::ParamFile;
 use patchadm::patch::PatchInfo;
 
-use crate::delivery::{Package, Patch};
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::records::Before;
 use crate::scenario::{Run, Scenario};
-use crate::tree::{Tree, records};
 
 /// A root with these packages, each with a file `bin/NAME` of its own for every base number that patches use here.
 fn stage(names: &[&str]) -> Scenario {
-    let stage = Scenario::new();
-    for name in names {
-        stage.install(&[&base(name)]);
-    }
-    stage
+    Scenario::with(&names.iter().map(|name| base(name)).collect::<Vec<_>>())
 }
 
 const BASES: [&str; 11] =
@@ -24,18 +21,18 @@ const BASES: [&str; 11] =
 
 fn base(name: &str) -> Package {
     BASES.iter().fold(Package::new(name).directory("bin"), |package, base| {
-        package.file(&format!("bin/{base}"), format!("as installed, {base}\n"))
+        package.file(&format!("bin/{base}"), 0o755, format!("as installed, {base}\n"))
     })
 }
 
 /// A patch of one package that replaces the file of its base number.
 fn patch(package: &str, id: &str) -> Patch {
     let base = id.rsplit_once('-').unwrap().0;
-    Package::new(package).file(&format!("bin/{base}"), format!("as of {id}\n")).patch(id)
+    Patch::of(id, Package::new(package).file(&format!("bin/{base}"), 0o755, format!("as of {id}\n")))
 }
 
 fn add(stage: &Scenario, patch: &Patch) -> Run {
-    stage.run(&format!("patchadd -R @ROOT@ {}", patch.directory(stage).display()))
+    stage.patchadd("", patch)
 }
 
 fn remove(stage: &Scenario, id: &str) -> Run {
@@ -66,7 +63,7 @@ fn obsoletes(stage: &Scenario, id: &str) -> String {
 #[test]
 fn patch_obsoletes_counts_the_patches_that_obsolete_each_id() {
     let stage = stage(&["ACMEweb"]);
-    let before = (Tree::of(&stage.root()).software(), records(&stage.root()));
+    let before = Before::of(&stage);
     assert_eq!(parameter(&stage, "ACMEweb", "PATCHLIST"), None);
 
     add(&stage, &patch("ACMEweb", "100-01")).ok();
@@ -90,8 +87,7 @@ fn patch_obsoletes_counts_the_patches_that_obsolete_each_id() {
     assert_eq!(lists(&stage, "ACMEweb"), ["100-01", ""]);
 
     remove(&stage, "100-01").ok();
-    before.0.assert_is(&Tree::of(&stage.root()).software(), "all backed out");
-    assert_eq!(before.1, records(&stage.root()));
+    before.assert_again(&stage, "all backed out");
 }
 
 #[test]
@@ -131,17 +127,17 @@ fn example_a_a_later_revision_supersedes_the_earlier_one() {
 fn example_b_a_patch_reaches_a_package_that_is_installed_later() {
     let stage = stage(&["ACMEa"]);
     let patch = Patch::new("900-01")
-        .package(Package::new("ACMEa").file("bin/900", "patched\n"))
-        .package(Package::new("ACMEb").file("bin/900", "patched\n"));
+        .package(Package::new("ACMEa").file("bin/900", 0o755, "patched\n"))
+        .package(Package::new("ACMEb").file("bin/900", 0o755, "patched\n"));
     assert!(!add(&stage, &patch).ok().contains("ACMEb"));
     assert_eq!(lists(&stage, "ACMEa")[0], "900-01");
 
-    stage.install(&[&base("ACMEb")]);
+    stage.install(&base("ACMEb"));
     let first = fs::read(stage.at("/var/sadm/pkg/ACMEa/pkginfo")).unwrap();
     let said = add(&stage, &patch).ok();
     assert!(said.contains("Patch packages installed:\n  ACMEb\n"), "{said}");
     assert_eq!(lists(&stage, "ACMEb")[0], "900-01");
-    assert_eq!(fs::read(stage.at("/opt/b/bin/900")).unwrap(), b"patched\n");
+    assert_eq!(fs::read(stage.at("/opt/ACMEb/bin/900")).unwrap(), b"patched\n");
     assert_eq!(fs::read(stage.at("/var/sadm/pkg/ACMEa/pkginfo")).unwrap(), first);
     assert_eq!(add(&stage, &patch).code, 2);
 }

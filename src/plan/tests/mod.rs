@@ -5,6 +5,7 @@ mod apply;
 mod back_out;
 mod install;
 mod parcel;
+mod random;
 mod rules;
 mod world;
 
