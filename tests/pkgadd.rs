@@ -7,6 +7,7 @@ use patchadm::root::{Lock, Root};
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::packages::{DELIVERED, Package, datastream};
 use crate::scenario::{Run, Scenario, is_root};
+use crate::terminal::at_terminal;
 use crate::tree::assert_same;
 
 /// An admin file that asks nothing.
@@ -503,6 +504,36 @@ fn what_somebody_wrote_where_a_package_goes_is_kept() {
     let kept: Vec<&str> = kept.split(' ').filter(|path| path.contains("a.conf.edited-")).collect();
     assert_eq!(kept, ["opt/ACMEa/etc/a.conf.edited-ACMEa"]);
     assert_eq!(fs::read(stage.root().join(kept[0])).unwrap(), b"mine\n");
+}
+
+#[test]
+fn somebody_at_a_terminal_chooses_from_a_menu_and_decides_what_is_open() {
+    let stage = Scenario::new();
+    let shared =
+        |name, content: &str| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, content);
+    added(&stage, "-n ACMEa", &[shared("ACMEa", "one\n")]);
+    let needy = shared("ACMEb", "two\n").information("depend", "P ACMEnone\n");
+    needy.write(&stage.beside("spool"));
+    let before = stage.everything();
+    let asked = |answers| at_terminal("a menu", &stage, "pkgadd -R @ROOT@ -d spool", answers);
+    let Some((code, text)) = asked("2\nn\n") else { return };
+    assert_eq!(code, 3, "{text}");
+    for expected in [
+        "\nThe following packages are available:\n  1  ACMEa           ACMEa for tests\n",
+        "\n  2  ACMEb           ACMEb for tests\n                     (i386) 1.0\n",
+        "\nit needs package ACMEnone, which is not completely installed.\n",
+        "/opt/shared is already installed and is being used by another package.\n",
+        "\nDo you want to continue with the installation of <ACMEb> [y,n,?] ",
+        "\nInstallation of <ACMEb> was terminated due to user request.\nNo changes were made to the system.\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_same(&stage.everything(), &before);
+    let (code, text) = asked("2\ny\n").unwrap();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
+    let (code, text) = asked("q\n").unwrap();
+    assert_eq!(code, 1, "{text}");
 }
 
 #[test]
