@@ -33,6 +33,8 @@ mod scenario;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
+/// Somebody at a terminal.
+mod terminal;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
