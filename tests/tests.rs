@@ -7,6 +7,8 @@ mod command_line;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
+/// Every kind of change at once.
+mod everything;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 mod pkgchk;
