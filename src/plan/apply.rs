@@ -16,6 +16,7 @@ use crate::source::Image;
 
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::parameters::{merged, set_by, speak_for_last_patch};
@@ -238,16 +239,14 @@ impl Application<'_> {
     }
 
     fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
-        for links in [false, true] {
-            for package in patched {
-                for wanted in &package.wanted {
-                    let handling = edits.handling(&wanted.path);
-                    match (wanted.object.ftype == Ftype::Link, links) {
-                        (false, false) => draft.place(&package.target, wanted, &handling)?,
-                        (true, true) => draft.link(&package.target, wanted, &handling)?,
-                        _ => {}
-                    }
-                }
+        for package in patched {
+            for wanted in package.wanted.iter().filter(|wanted| wanted.object.ftype != Ftype::Link) {
+                draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
+            }
+        }
+        for package in patched {
+            for wanted in sources_first(&package.wanted) {
+                draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
             }
         }
         for package in patched {

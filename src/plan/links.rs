@@ -83,7 +83,7 @@ impl Draft<'_> {
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }
-            let new = NewObject { body: Body::Link(source.clone()), ..new.clone() };
+            let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };
             self.check_obstacle(path).map_err(|problem| Reason::Object {
                 package: package.clone(),
                 path: path.to_string(),
@@ -97,17 +97,16 @@ impl Draft<'_> {
     /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
     fn other_name(&self, source: &ObjectPath) -> Result<NewObject, Problem> {
         let wrong = || Problem::LinkSource(source.clone());
-        let body = Body::Link(source.clone());
         match self.changes.get(source).map(|change| &change.action) {
             Some(Action::Add(new) | Action::Replace(new)) => match new.body {
                 Body::Directory | Body::Symlink(_) => Err(wrong()),
-                _ => Ok(NewObject { body, ..new.clone() }),
+                _ => Ok(NewObject { body: another_name(source, &new.body), ..new.clone() }),
             },
             Some(_) => Err(wrong()),
             None => {
                 let live = self.old(source).filter(|live| !live.is_directory()).ok_or_else(wrong)?;
                 Ok(NewObject {
-                    body,
+                    body: Body::Link(source.clone()),
                     mode: live.mode,
                     uid: live.uid,
                     gid: live.gid,
@@ -122,6 +121,34 @@ impl Draft<'_> {
     fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
         !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
     }
+}
+
+/// The body of a further name of the new object at `source`: a link to what is a link itself names the file, so that
+/// the order in which names are made does not matter.
+fn another_name(source: &ObjectPath, body: &Body) -> Body {
+    match body {
+        Body::Link(file) => Body::Link(file.clone()),
+        _ => Body::Link(source.clone()),
+    }
+}
+
+/// The hard links of a package, those that others name first.
+pub(super) fn sources_first<'w, 'a>(wanted: &'w [Wanted<'a>]) -> Vec<&'w Wanted<'a>> {
+    let named: BTreeMap<&ObjectPath, Option<ObjectPath>> = wanted
+        .iter()
+        .filter(|each| each.object.ftype == Ftype::Link)
+        .map(|each| {
+            let target = each.object.target.as_deref();
+            (&each.path, target.and_then(|target| each.path.link_source(target).ok()))
+        })
+        .collect();
+    let depth = |path: &ObjectPath| {
+        let next = |at: &ObjectPath| named.get(at).cloned().flatten();
+        std::iter::successors(next(path), next).take(LONGEST_CHAIN).count()
+    };
+    let mut links: Vec<&Wanted<'a>> = wanted.iter().filter(|each| named.contains_key(&each.path)).collect();
+    links.sort_by_cached_key(|each| depth(&each.path));
+    links
 }
 
 /// The file that a recorded hard link names in the end, through links to links.
