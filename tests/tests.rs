@@ -11,6 +11,8 @@ mod delivery;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
+/// Every kind of change at once.
+mod everything;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
