@@ -246,7 +246,9 @@ impl Installation<'_> {
                 let path = &each.path;
                 match self.options.admin.conflict {
                     Alteration::NoChange => edits.leave(path),
-                    Alteration::Quit => return Err(Reason::Administration(conflict(&self.inventory.show(path)))),
+                    Alteration::Quit => {
+                        return Err(Reason::Administration(conflict(&self.inventory.show(path))));
+                    }
                     Alteration::Ask if !self.options.conversation => {
                         return Err(Reason::Interaction(conflict(&self.inventory.show(path))));
                     }
