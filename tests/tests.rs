@@ -4,6 +4,8 @@
 
 /// Real releases, installed and compared with what they must look like.
 mod cases;
+/// The same releases, patched and backed out.
+mod cases_patched;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
