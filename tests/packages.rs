@@ -107,11 +107,6 @@ impl Package {
         self
     }
 
-    /// What it deletes.
-    pub(crate) fn deletes(self, paths: &[&str]) -> Self {
-        self.information("deletes", paths.iter().map(|path| format!("{path}\n")).collect::<String>())
-    }
-
     /// Its pkginfo.
     fn pkginfo(&self) -> String {
         self.params.iter().map(|(name, value)| format!("{name}={value}\n")).collect()

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use patchadm::root::{Lock, Root};
 
+use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::packages::{DELIVERED, Package, datastream};
 use crate::scenario::{Run, Scenario, is_root};
+use crate::terminal::at_terminal;
 use crate::tree::assert_same;
 
 /// An admin file that asks nothing.
@@ -99,7 +101,7 @@ fn the_records_of_an_installation_are_complete() {
     }
     let listing = stage.run("pkginfo -l -R @ROOT@ ACMEall").ok();
     let expected = "    STATUS:  completely installed\n     FILES:       12 installed pathnames\n\
-                    \u{20}                  1 linked files\n                   4 directories\n";
+                    \u{20}                  1 linked files\n                   5 directories\n";
     assert!(listing.contains("  INSTDATE:  Nov 20 2026 07:00\n") && listing.contains(expected), "{listing}");
     let history = fs::read_to_string(stage.at("/var/sadm/patchadm/history")).unwrap();
     assert_eq!(history.lines().count(), 1);
@@ -176,8 +178,8 @@ fn the_same_version_again_replaces_what_is_different_and_keeps_what_was_edited()
     let run = add(&stage, "-n -S ACMEall", &[again]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("same architecture and version"), "{}", run.stderr);
-    let kept = "NOTE: /opt/ACMEall/etc/tool.conf was edited; the edited one is kept as \
-                /opt/ACMEall/etc/tool.conf.edited-ACMEall\n";
+    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the edited one is kept as \
+                @ROOT@/opt/ACMEall/etc/tool.conf.edited-ACMEall\n";
     assert!(run.stderr.contains(kept), "{}", run.stderr);
     let read = |path| fs::read_to_string(stage.at(path)).unwrap();
     assert_eq!(read("/opt/ACMEall/bin/tool"), "#!/bin/ksh\n");
@@ -431,7 +433,7 @@ const DAMAGES: [Damage; 7] = [
         "another information file",
         |package| fs::write(package.join("install/copyright"), "Copyleft\n").unwrap(),
         1,
-        "package ACMEa: install/copyright is corrupt: ",
+        "package ACMEa, file install/copyright: size 9, expected 5",
     ),
 ];
 
@@ -505,6 +507,36 @@ fn what_somebody_wrote_where_a_package_goes_is_kept() {
 }
 
 #[test]
+fn somebody_at_a_terminal_chooses_from_a_menu_and_decides_what_is_open() {
+    let stage = Scenario::new();
+    let shared =
+        |name, content: &str| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, content);
+    added(&stage, "-n ACMEa", &[shared("ACMEa", "one\n")]);
+    let needy = shared("ACMEb", "two\n").information("depend", "P ACMEnone\n");
+    needy.write(&stage.beside("spool"));
+    let before = stage.everything();
+    let asked = |answers| at_terminal("a menu", &stage, "pkgadd -R @ROOT@ -d spool", answers);
+    let Some((code, text)) = asked("2\nn\n") else { return };
+    assert_eq!(code, 3, "{text}");
+    for expected in [
+        "\nThe following packages are available:\n  1  ACMEa           ACMEa for tests\n",
+        "\n  2  ACMEb           ACMEb for tests\n                     (i386) 1.0\n",
+        "\nit needs package ACMEnone, which is not completely installed.\n",
+        "/opt/shared is already installed and is being used by another package.\n",
+        "\nDo you want to continue with the installation of <ACMEb> [y,n,?] ",
+        "\nInstallation of <ACMEb> was terminated due to user request.\nNo changes were made to the system.\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_same(&stage.everything(), &before);
+    let (code, text) = asked("2\ny\n").unwrap();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
+    let (code, text) = asked("q\n").unwrap();
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
 fn a_document_in_json_says_the_same() {
     let stage = Scenario::new();
     let scripted = Package::new("ACMEb").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
@@ -517,40 +549,50 @@ fn a_document_in_json_says_the_same() {
     assert!(packages[1]["reason"].as_str().unwrap().contains("preinstall"), "{}", run.stdout);
 }
 
-#[test]
-#[allow(clippy::print_stdout)] // a test that is skipped says so
-fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
-    let mut stage = Scenario::new();
+/// A root that belongs to an ordinary user, and a spool beside it with a file that should belong to another one.
+fn stage_of_ordinary_user() -> Scenario {
+    let stage = Scenario::new();
+    let (uid, gid) = ordinary_ids(&stage);
+    stage.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:4:4::/:/bin/false\n"));
+    stage.file("/etc/group", format!("root:x:{gid}:\nadm:x:4:\n"));
     let package = Package::new("ACMEa").content('f', "log", 0o640, "adm adm", DELIVERED, "x\n");
     package.write(&stage.beside("spool"));
-    if stage.belongs_to_nobody().is_none() && is_root() {
-        return;
-    }
-    let run = stage.run("pkgadd -n -R @ROOT@ -d spool ACMEa");
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("NOTE: owners and groups that are recorded only: "), "{}", run.stderr);
-    assert!(run.stderr.contains("adm"), "{}", run.stderr);
-    let own = fs::metadata(stage.root()).unwrap();
+    stage
+}
+
+#[test]
+fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
+    let stage = stage_of_ordinary_user();
+    let run = |line: &str| {
+        let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = run("pkgadd -n -R @ROOT@ -d spool ACMEa");
+    let note =
+        "NOTE: owners and groups that are recorded only: adm\n\nInstallation of <ACMEa> was successful.\n";
+    assert_eq!((code, text.as_str()), (Some(0), note));
     let log = fs::metadata(stage.at("/opt/ACMEa/log")).unwrap();
-    assert_eq!((log.uid(), log.gid(), log.mtime()), (own.uid(), own.gid(), DELIVERED));
+    assert_eq!((log.uid(), log.gid()), ordinary_ids(&stage));
+    assert_eq!(log.mtime(), DELIVERED);
     assert_eq!(stage.lines()[2], "/opt/ACMEa/log f none 0640 adm adm 2 130 1577836800 ACMEa");
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEa").code, 0);
+    assert_eq!(run("pkgrm -n -R @ROOT@ ACMEa").0, Some(0));
     assert_eq!(stage.tree().paths(), "etc etc/group etc/passwd");
 }
 
 #[test]
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 fn nobody_installs_into_the_tree_of_somebody_else() {
-    let mut stage = Scenario::new();
-    Package::new("ACMEa").file("a", 0o644, "a\n").write(&stage.beside("spool"));
-    if stage.belongs_to_nobody().is_none() {
+    if !is_root() {
         println!("skipped: nobody installs into the tree of somebody else: only root can be two users");
         return;
     }
-    std::os::unix::fs::lchown(stage.root(), Some(0), Some(0)).unwrap();
+    let stage = stage_of_ordinary_user();
     let before = stage.everything();
-    let text = stage.run("pkgadd -n -R @ROOT@ -d spool ACMEa").fails(1);
+    let line = "pkgadd -n -R @ROOT@ -d spool ACMEa";
+    let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("belongs to somebody else"), "{text}");
     assert_same(&stage.everything(), &before);
 }

@@ -4,6 +4,8 @@
 
 /// Real releases, installed and compared with what they must look like.
 mod cases;
+/// The same releases, patched and backed out.
+mod cases_patched;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
@@ -11,6 +13,8 @@ mod delivery;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
+/// Every kind of change at once.
+mod everything;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
@@ -35,6 +39,8 @@ mod scenario;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
+/// Somebody at a terminal.
+mod terminal;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;

@@ -16,6 +16,7 @@ use crate::source::Image;
 
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::parameters::{merged, set_by, speak_for_last_patch};
@@ -239,15 +240,12 @@ impl Application<'_> {
     }
 
     fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
-        for links in [false, true] {
-            for (package, wanted) in by_path(patched) {
-                let handling = edits.handling(&wanted.path);
-                match (wanted.object.ftype == Ftype::Link, links) {
-                    (false, false) => draft.place(&package.target, wanted, &handling)?,
-                    (true, true) => draft.link(&package.target, wanted, &handling)?,
-                    _ => {}
-                }
-            }
+        let all = by_path(patched);
+        for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
+            draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
+        }
+        for (package, wanted) in sources_first(all) {
+            draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
         }
         for package in patched {
             for path in &package.target.image.deletes {

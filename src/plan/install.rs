@@ -10,6 +10,7 @@ use crate::source::{Image, PackageImage};
 use super::depend::unmet_at_installation;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::links::sources_first;
 use super::occasion::Occasion;
 use super::parameters::{self, merged};
 use super::records::{self, RecordChanges, package_path};
@@ -281,15 +282,11 @@ impl Installation<'_> {
             }
         }
         let mut draft = Draft::new(self.inventory);
-        for links in [false, true] {
-            for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
-                let handling = edits.handling(&each.path);
-                if links {
-                    draft.link(target, each, &handling)?;
-                } else {
-                    draft.place(target, each, &handling)?;
-                }
-            }
+        for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
+            draft.place(target, each, &edits.handling(&each.path))?;
+        }
+        for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
+            draft.link(target, each, &edits.handling(&each.path))?;
         }
         draft.relink()?;
         draft.finish()?;

@@ -88,7 +88,7 @@ impl Draft<'_> {
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }
-            let new = NewObject { body: Body::Link(source.clone()), ..new.clone() };
+            let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };
             self.check_obstacle(path).map_err(|problem| Reason::Object {
                 package: package.clone(),
                 path: path.to_string(),
@@ -140,7 +140,7 @@ impl Draft<'_> {
         match self.changes.get(source).map(|change| &change.action) {
             Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
                 Body::Directory | Body::Symlink(_) => Err(wrong()),
-                _ => Ok(NewObject { body: Body::Link(source.clone()), ..new.clone() }),
+                _ => Ok(NewObject { body: another_name(source, &new.body), ..new.clone() }),
             },
             Some(_) => Err(wrong()),
             None => {
@@ -160,6 +160,34 @@ impl Draft<'_> {
 /// Whether an object can have another name: no directory, and no symbolic link, which link(2) might follow.
 fn is_file(kind: &LiveKind) -> bool {
     !matches!(kind, LiveKind::Directory | LiveKind::Symlink(_))
+}
+
+/// The body of a further name of the new object at `source`: a link to what is a link itself names the file, so that
+/// the order in which names are made does not matter.
+fn another_name(source: &ObjectPath, body: &Body) -> Body {
+    match body {
+        Body::Link(file) => Body::Link(file.clone()),
+        _ => Body::Link(source.clone()),
+    }
+}
+
+/// The hard links among some objects, those that others name first; what stands beside an object goes with it.
+pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec<(T, &'w Wanted<'a>)> {
+    let mut links: Vec<_> =
+        objects.into_iter().filter(|(_, each)| each.object.ftype == Ftype::Link).collect();
+    let named: BTreeMap<&ObjectPath, Option<ObjectPath>> = links
+        .iter()
+        .map(|(_, each)| {
+            let target = each.object.target.as_deref();
+            (&each.path, target.and_then(|target| each.path.link_source(target).ok()))
+        })
+        .collect();
+    let depth = |path: &ObjectPath| {
+        let next = |at: &ObjectPath| named.get(at).cloned().flatten();
+        std::iter::successors(next(path), next).take(LONGEST_CHAIN).count()
+    };
+    links.sort_by_cached_key(|(_, each)| depth(&each.path));
+    links
 }
 
 /// The file that a recorded hard link names in the end, through links to links.

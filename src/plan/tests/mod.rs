@@ -4,6 +4,7 @@
 mod apply;
 mod back_out;
 mod install;
+mod links;
 mod parcel;
 mod random;
 mod rules;
