@@ -3,6 +3,7 @@
 //! Dates, sizes, the numbers of runs and what the tests' user cannot set are passed over. A few commands are not run:
 //! those that build the program, need another program, or want the plug pulled at the right moment.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -72,7 +73,7 @@ fn run(tour: &[Shown]) -> Vec<String> {
     // The mark keeps the exit code of the command before it, which the tour prints.
     let mut script = format!("mark() {{ code=$?; echo '{MARK}'; return $code; }}\n");
     for shown in tour {
-        script.push_str(&format!("mark\n{}\n", shown.command));
+        let _ = writeln!(script, "mark\n{}", shown.command);
     }
     let output = Command::new("sh")
         .args(["-c", &format!("exec 2>&1\n{script}")])
