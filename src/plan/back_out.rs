@@ -16,7 +16,7 @@ use crate::source::PackageImage;
 use super::draft::Draft;
 use super::occasion::Occasion;
 use super::parameters;
-use super::records::{package_path, patch_path, reactivate};
+use super::records::{package_path, patch_path, reactivate, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring};
 use super::validate::applied;
@@ -275,8 +275,6 @@ fn restored_files(
         });
     }
     let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
-    for name in made.iter().filter(|name| installed.records.contains_key(name.as_bytes())) {
-        changes.push(RecordChange::RemoveFile(package_path(package, name.as_bytes())?));
-    }
+    changes.extend(unmake(package, installed, made)?);
     Ok(changes)
 }
