@@ -27,19 +27,34 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utim
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::scenario::{Run, Scenario};
 
-/// What may be different in `var/sadm` after a backout, and why: file, line that is passed over (its beginning; `*` is
-/// any text after it; empty for the whole file), reason.
-const ALLOWED: &[(&str, &str, &str)] = &[
-    ("pkg/*/pkginfo", "PATCHLIST=", "an empty list instead of none, as the classic tools leave it"),
-    ("pkg/*/pkginfo", "PATCH_OBSOLETES=", "an empty list instead of none, as the classic tools leave it"),
-    ("pkg/*/pkginfo", "PATCH_INFO_*=backed out", "that there was a patch is remembered"),
-    ("install/contents", "# ", "the two last lines say who changed it last, and when"),
-    ("install/.lockfile", "", "the lock file stays and names its last holder"),
-    ("patch", "", "the directory of patches stays, empty, as the one of packages would"),
-    ("patchadm/journal", "", "the journal is replaced by each run and never removed"),
-    ("patchadm/history", "", "a line for each run"),
-    ("patchadm/log", "", "a text for each run that was backed out"),
+/// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
+const ALLOWED: &[(&str, May, &str)] = &[
+    ("pkg/*/pkginfo", May::Say("PATCHLIST="), "an empty list instead of none, as the classic tools leave it"),
+    (
+        "pkg/*/pkginfo",
+        May::Say("PATCH_OBSOLETES="),
+        "an empty list instead of none, as the classic tools leave it",
+    ),
+    ("pkg/*/pkginfo", May::Say("PATCH_INFO_*=backed out"), "that there was a patch is remembered"),
+    ("pkg/*/obsoleted_by", May::HaveAnotherTime, "written again without the patch that is backed out"),
+    ("install/contents", May::Say("# *"), "the two last lines say who changed it last, and when"),
+    ("install/.lockfile", May::Differ, "the lock file stays and names its last holder"),
+    ("patch", May::Differ, "the directory of patches stays, empty, as the one of packages would"),
+    ("patchadm/journal", May::Differ, "the journal is replaced by each run and never removed"),
+    ("patchadm/history", May::Differ, "a line for each run"),
+    ("patchadm/log", May::Differ, "a text for each run that was backed out"),
 ];
+
+/// A difference that is allowed.
+#[derive(Clone, Copy)]
+enum May {
+    /// Another content, or being there at all.
+    Differ,
+    /// A line like this (`*` is any text), and so another time.
+    Say(&'static str),
+    /// Another time.
+    HaveAnotherTime,
+}
 
 /// The stage of a run: a root with the base packages and everything that packages cannot say.
 struct Play {
@@ -147,6 +162,7 @@ impl Play {
         self.world.record(&packages);
         let found = Moment::now(&self.stage);
         assert_eq!(differences(&expected, &found.tree), "", "after patch {id} as {form}");
+        assert_eq!(self.run("pkgchk -n -R @ROOT@", None).ok(), "", "after patch {id}");
         found
     }
 
@@ -187,28 +203,23 @@ fn tidy(mut database: Picture) -> Picture {
     for node in database.values_mut() {
         node.mtime = node.mtime.map(|(seconds, _)| (seconds, 0));
     }
-    for (file, line, _) in ALLOWED {
+    for (file, may, _) in ALLOWED {
         let concerned: Vec<Vec<u8>> = database.keys().filter(|path| fits(file, path)).cloned().collect();
         for path in concerned {
-            if line.is_empty() {
-                database.remove(&path);
-                continue;
-            }
             let node = database.get_mut(&path).unwrap();
             node.mtime = None;
-            if let Kind::File(bytes) = &mut node.kind {
-                let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-                *bytes = lines.filter(|text| !is_allowed(line, text)).flatten().copied().collect();
+            match (may, &mut node.kind) {
+                (May::Differ, _) => drop(database.remove(&path)),
+                (May::Say(line), Kind::File(bytes)) => {
+                    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+                    let text = |text: &&[u8]| !fits(line, text.strip_suffix(b"\n").unwrap_or(text));
+                    *bytes = lines.filter(text).flatten().copied().collect();
+                }
+                _ => {}
             }
         }
     }
     database
-}
-
-/// Whether a line is one that may differ: `NAME=` is an empty value only.
-fn is_allowed(pattern: &str, line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    if pattern.ends_with(' ') { line.starts_with(pattern.as_bytes()) } else { fits(pattern, line) }
 }
 
 /// Whether a text fits a pattern with at most one `*`.
@@ -279,6 +290,19 @@ fn the_form_of_a_patch_makes_no_difference() {
         base.is_now(&play.stage, &format!("after the backout of a patch that came as {form}"));
     }
     assert!(contents.windows(2).all(|pair| pair[0] == pair[1]), "the same lines whatever the form");
+}
+
+#[test]
+fn the_form_of_the_undo_data_makes_no_difference() {
+    for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
+        let play = Play::begin(false);
+        let base = Moment::now(&play.stage);
+        let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+        play.run(&format!("add -R @ROOT@ --undo-format {form}"), Some(&patch)).ok();
+        assert!(play.stage.at("var/sadm/pkg/ACMEall/save/900-01").join(name).exists());
+        play.run("remove -R @ROOT@ 900-01", None).ok();
+        base.is_now(&play.stage, &format!("after a backout from {name}"));
+    }
 }
 
 #[test]
