@@ -16,16 +16,22 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::lchown;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
 
 use delivery::{FORMS, deliver};
 use description::Package;
 use expectation::World;
 use patchadm::package::escape;
-use picture::{Kind, Picture, database, differences, node, picture};
+use picture::{Kind, Node, Picture, database, differences, node, picture};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utimensat};
 
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::scenario::{Run, Scenario};
+
+/// At how many moments of a run it is killed.
+const KILLS: u32 = 24;
 
 /// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
 const ALLOWED: &[(&str, May, &str)] = &[
@@ -311,9 +317,10 @@ fn a_directory_of_the_patch_stays_when_somebody_put_a_file_into_it() {
     let base = Moment::now(&play.stage);
     play.apply("900-01", "directory");
     fs::write(play.stage.at("opt/all/made/deep/mine"), "mine\n").unwrap();
+    // an inode number may come again in the other picture
+    let own = |path: &str| Node { file: 0, ..node(&play.stage.at(path)) };
     let mine = ["opt/all/made", "opt/all/made/deep", "opt/all/made/deep/mine"];
-    let kept: Vec<_> =
-        mine.iter().map(|path| (path.as_bytes().to_vec(), node(&play.stage.at(path)))).collect();
+    let kept: Vec<_> = mine.iter().map(|path| (path.as_bytes().to_vec(), own(path))).collect();
 
     play.back_out("900-01");
     let mut expected = base.tree;
@@ -339,6 +346,43 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     play.apply("900-01", "zip");
     assert_eq!(play.patch_list("ACMEabsent"), "900-01");
     assert_eq!(play.patch_list("ACMEall"), "900-01");
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_all_or_nothing() {
+    let mut play = Play::begin(false);
+    let base = Moment::now(&play.stage);
+    let began = Instant::now();
+    let patched = play.apply("900-01", "tar.gz");
+    let whole = began.elapsed();
+    play.back_out("900-01");
+
+    let patch = play.stage.beside("900-01.tar.gz");
+    for moment in 0..KILLS {
+        let mut command = play.stage.command("patchadd -R @ROOT@");
+        let mut child = command.arg(&patch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole * moment / KILLS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = play.patch_list("ACMEall");
+        play.run("recover -R @ROOT@", None).ok();
+        let what = format!("killed at {moment} of {KILLS}, PATCHLIST {seen:?}");
+        if seen.is_empty() {
+            base.is_now(&play.stage, &what);
+        } else {
+            assert_eq!(timeless(&patched.tree, &Moment::now(&play.stage).tree), "", "{what}");
+            play.back_out("900-01");
+            base.is_now(&play.stage, &what);
+        }
+    }
+}
+
+/// The differences of two trees but for the times of objects to which a package gives none.
+fn timeless(expected: &Picture, found: &Picture) -> String {
+    let mut expected = expected.clone();
+    let made = expected.values_mut().filter(|node| !matches!(node.kind, Kind::File(_)));
+    made.for_each(|node| node.mtime = None);
+    differences(&expected, found)
 }
 
 #[test]

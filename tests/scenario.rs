@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use patchadm::format::checksum;
 use tempfile::TempDir;
 
+use crate::tree::Tree;
+
 /// The clock of every scenario: 2026-11-20 07:00:00 UTC.
 pub(crate) const NOW: u64 = 1_795_158_000;
 
@@ -41,6 +43,15 @@ impl Scenario {
         scenario.file("/etc/group", format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\nadm:x:54321:\n"));
         scenario.directory("/var/sadm/install");
         scenario.directory("/var/sadm/pkg");
+        scenario.directory("/var/sadm/patch");
+        scenario
+    }
+
+    /// A root with nothing in it at all, not even a package database.
+    pub(crate) fn bare() -> Self {
+        let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        scenario.directory("/");
+        fs::set_permissions(scenario.root(), fs::Permissions::from_mode(0o755)).unwrap();
         scenario
     }
 
@@ -154,6 +165,22 @@ impl Scenario {
         command
     }
 
+    /// Everything in the root but what a refused change may leave: the lock file and our own directory.
+    pub(crate) fn everything(&self) -> Tree {
+        Tree::of(&self.root(), &["var/sadm/install/.lockfile", "var/sadm/patchadm"])
+    }
+
+    /// Everything outside the package database.
+    pub(crate) fn tree(&self) -> Tree {
+        Tree::of(&self.root(), &["var"])
+    }
+
+    /// The lines of `contents` without the two that end it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.at("/var/sadm/install/contents")).unwrap_or_default();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
     /// Runs the program with these arguments.
     pub(crate) fn run(&self, line: &str) -> Run {
         let output = self.command(line).output().unwrap();
@@ -182,6 +209,11 @@ impl Run {
         assert_eq!(self.code, code, "stdout: {}stderr: {}", self.stdout, self.stderr);
         self.stderr
     }
+}
+
+/// Whether the test is run by the superuser.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// A file of the material that is shared between projects; says so and gives none where it is not here.

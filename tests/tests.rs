@@ -2,18 +2,45 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
 
+/// Real releases, installed and compared with what they must look like.
+mod cases;
+/// The same releases, patched and backed out.
+mod cases_patched;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Patches made by a test, in every form of delivery.
+mod delivery;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// What the classic tools made of packages without scripts.
+mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The manual pages against the program.
+mod manual;
+/// Packages made by a test.
+mod packages;
+mod pkgadd;
 mod pkgchk;
 mod pkginfo;
 mod pkgparam;
+mod pkgrm;
+/// The package database before a patch and after its backout.
+mod records;
+/// Every exit code of patchadd and patchrm that says no, with its message.
+mod refusals;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// The arrows between the modules of the library.
+mod structure;
+/// Somebody at a terminal.
+mod terminal;
+/// Trees, to be compared attribute by attribute.
+mod tree;
+mod type_changes;
+/// The examples of the rules, line by line.
+mod worked_examples;

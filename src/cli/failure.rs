@@ -117,7 +117,16 @@ pub(super) fn classic(command: Command, failure: &Failure) -> String {
     }
     let hint = hint(command, failure);
     let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
-    format!("{}\n{}{hint}", sentence(&failure.to_string()), state(failure))
+    format!("{}\n{}{hint}", said(failure), state(failure))
+}
+
+/// What went wrong, as a sentence; a name that somebody typed keeps its small letter.
+fn said(failure: &Failure) -> String {
+    let text = failure.to_string();
+    match failure {
+        Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
+        _ => sentence(&text),
+    }
 }
 
 /// What the root is like, as a sentence.
@@ -176,11 +185,15 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first =
         letters.next().map(|first| if text.starts_with('/') { first } else { first.to_ascii_uppercase() });
-    let mut sentence: String = first.into_iter().chain(letters).collect();
-    if !sentence.ends_with(['.', '?', '!']) {
-        sentence.push('.');
+    closed(first.into_iter().chain(letters).collect())
+}
+
+/// A text with a full stop at its end.
+fn closed(mut text: String) -> String {
+    if !text.ends_with(['.', '?', '!']) {
+        text.push('.');
     }
-    sentence
+    text
 }
 
 #[cfg(test)]

@@ -72,12 +72,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     let root = args.root.open(call)?;
     let in_json = args.extensions.json;
-    let request = RemoveRequest {
-        packages: args.packages,
-        admin: args.admin,
-        confirmed: args.non_interactive,
-        conversation: !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal,
-    };
+    let conversation = !args.non_interactive && !in_json;
+    if conversation && !call.surroundings.stdin_is_terminal {
+        let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
+        return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
+    }
+    let request = RemoveRequest { packages: args.packages, admin: args.admin, conversation };
     let mut screen = Screen {
         output: Output::new(call.program),
         root: &root,

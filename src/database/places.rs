@@ -37,6 +37,11 @@ pub fn packages() -> ObjectPath {
     fixed("/var/sadm/pkg")
 }
 
+/// The directory with a directory for each applied patch.
+pub fn patches() -> ObjectPath {
+    fixed("/var/sadm/patch")
+}
+
 /// The directory of a package.
 pub fn package(package: &PkgInst) -> ObjectPath {
     fixed(&format!("/var/sadm/pkg/{package}"))

@@ -43,11 +43,19 @@ pub struct Setting<'a> {
     pub moved_to: Option<&'a Path>,
 }
 
+/// The path of a root on the host; none for `/`, and for a relative one.
+fn prefix(root: &Root) -> Option<ObjectPath> {
+    use std::os::unix::ffi::OsStrExt;
+    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
+    (prefix != ObjectPath::root()).then_some(prefix)
+}
+
 /// Reads what a plan for `concern` needs to know.
 pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
     let root = view.root();
     let mut inventory = Inventory {
         marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
+        prefix: prefix(root),
         accounts: accounts_of(root, setting.host)?,
         privileged: root.is_privileged(),
         caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),

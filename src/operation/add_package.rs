@@ -137,7 +137,9 @@ impl Place<'_> {
             let name = device.package(index).map(spooled_name).unwrap_or_default();
             refused.push(Added { name, installation: None, result: Err(failure) });
         }
-        refused.iter().for_each(|added| attendant.added(added));
+        for added in &refused {
+            attendant.added(added);
+        }
         refused
     }
 
@@ -233,7 +235,7 @@ impl Place<'_> {
             touched.add(instance, index, package, &as_installed.params);
         }
         let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
-        let files = delivered_files(&device.image, &instances);
+        let files = delivered_files(&device.image, instances);
         let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
         mark_identical(&device.source, &device.image, files, &mut inventory)?;
         Ok(inventory)

@@ -15,7 +15,6 @@ use crate::database::{View, installed, places};
 use crate::format::admin::Admin;
 use crate::package::{Inventory, Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
 use crate::plan::concern::Touched;
-use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::plan::remove::remove;
 use crate::plan::{Action, Plan};
 use crate::root::Root;
@@ -31,9 +30,7 @@ pub struct RemoveRequest {
     pub packages: Vec<String>,
     /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
-    /// Whether the removal was confirmed in advance (`-n`). If not, the attendant is asked.
-    pub confirmed: bool,
-    /// Whether somebody can be asked.
+    /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
     pub conversation: bool,
 }
 
@@ -151,14 +148,11 @@ fn prepare(
     let occasion = &session.caller.occasion;
     let plan = |admin: &Admin, conversation: bool| remove(package, &inventory, admin, conversation, occasion);
     let planned = plan(admin, request.conversation)?;
-    if !request.confirmed && !request.conversation {
-        let why = "its removal has to be confirmed, and nobody can be asked".to_owned();
-        let (subject, reason) = (package.to_string(), Box::new(Reason::Interaction(why)));
-        return Err(Refusal { command: Command::Pkgrm, subject, reason }.into());
-    }
-    let questions = answers::open_questions(admin, |admin| plan(admin, false));
-    if (!request.confirmed || !questions.is_empty()) && !attendant.agrees(package.as_str(), &questions) {
-        return Err(Failure::Declined);
+    if request.conversation {
+        let questions = answers::open_questions(admin, |admin| plan(admin, false));
+        if !attendant.agrees(package.as_str(), &questions) {
+            return Err(Failure::Declined);
+        }
     }
     let stays = inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package) && line.owners.len() > 1);
     let shared = stays.map(|(path, _)| path.clone()).collect();

@@ -97,7 +97,11 @@ impl<'a> Session<'a> {
             log,
             text,
         };
-        let marker = format!("{:016x}", random()?);
+        // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
+        let marker = match plan.undo.first() {
+            Some(undo) => undo.manifest.header.root.clone(),
+            None => format!("{:016x}", random()?),
+        };
         let settings = Settings {
             story: &story,
             marker: &marker,
@@ -126,7 +130,7 @@ impl<'a> Session<'a> {
     /// Makes the directories of the database where a root has none yet: the first package brings them.
     pub fn make_database(root: &Root) -> Result<(), Failure> {
         may_change(root)?;
-        for path in [places::install(), places::packages()] {
+        for path in [places::install(), places::packages(), places::patches()] {
             make_directories(root, &path)?;
         }
         Ok(())

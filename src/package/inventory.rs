@@ -9,6 +9,9 @@ use super::{Accounts, Digest, Line, Live, Mode, ObjectPath, Params, PkgInst, Tim
 pub struct Inventory {
     /// The marker of the root: 16 hexadecimal digits that bind undo archives to it (patchadm-journal(5)).
     pub marker: String,
+    /// The path of the root on the host, which messages put before every path of it; none where it is `/` or was
+    /// named by a relative path.
+    pub prefix: Option<ObjectPath>,
     /// Every installed package.
     pub packages: BTreeMap<PkgInst, Installed>,
     /// The `contents` lines of the paths concerned, and every hard-link line that points to one of them.
@@ -41,6 +44,14 @@ pub struct Inventory {
     pub contents_size: u64,
     /// The place in `file_systems` of the one that holds `var/sadm`.
     pub records_on: usize,
+}
+
+impl Inventory {
+    /// A path of the root as messages name it: where the host sees it.
+    pub fn show(&self, path: &ObjectPath) -> ObjectPath {
+        let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
+        seen.unwrap_or_else(|| path.clone())
+    }
 }
 
 /// A package that is installed.

@@ -58,7 +58,7 @@ pub fn apply(
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
-    let refuse = |reason: Reason| reason.of(Command::Patchadd, &id);
+    let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
     let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
     let application = Application { image, inventory, policy, options, occasion, validated: &validated };
     application.plan().map_err(refuse)
@@ -188,14 +188,14 @@ impl Application<'_> {
             self.options.edits.clone()
         };
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
-        for package in patched {
-            for wanted in &package.wanted {
-                if self.validated.again && self.is_anothers(wanted) {
-                    edits.leave(&wanted.path);
-                } else {
-                    edits.consider(&wanted.path, Some(&wanted.object))?;
-                }
+        for (_, wanted) in by_path(patched) {
+            if self.validated.again && self.is_anothers(wanted) {
+                edits.leave(&wanted.path);
+            } else {
+                edits.consider(&wanted.path, Some(&wanted.object))?;
             }
+        }
+        for package in patched {
             for path in &package.target.image.deletes {
                 edits.consider(&package.target.resolve(path)?, None)?;
             }
@@ -216,6 +216,7 @@ impl Application<'_> {
 
     fn note_paths(&self, draft: &mut Draft<'_>, edits: &Edits<'_>) {
         for path in &edits.touched {
+            let path = self.inventory.show(path);
             draft.notes.push(format!("{path} has another modification time than is recorded"));
         }
         let facts = &self.validated.facts;
@@ -229,7 +230,7 @@ impl Application<'_> {
             let patches = self.inventory.patched_by.get(path).into_iter().flatten();
             let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
             for other in others.filter(|other| !related(other)) {
-                overlaps.entry(other).or_default().push(path.to_string());
+                overlaps.entry(other).or_default().push(self.inventory.show(path).to_string());
             }
         }
         for (other, paths) in overlaps {
@@ -239,15 +240,12 @@ impl Application<'_> {
     }
 
     fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
-        for package in patched {
-            for wanted in package.wanted.iter().filter(|wanted| wanted.object.ftype != Ftype::Link) {
-                draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
-            }
+        let all = by_path(patched);
+        for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
+            draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
         }
-        for package in patched {
-            for wanted in sources_first(&package.wanted) {
-                draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
-            }
+        for (package, wanted) in sources_first(all) {
+            draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
         }
         for package in patched {
             for path in &package.target.image.deletes {
@@ -267,7 +265,8 @@ impl Application<'_> {
         let target = &package.target;
         match edits.handling(path) {
             Handling::Beside(_) => {
-                draft.notes.push(format!("{path} stays: it was edited"));
+                let shown = draft.inventory.show(path);
+                draft.notes.push(format!("{shown} stays: it was edited"));
                 draft.kept.insert(path.clone());
                 return Ok(());
             }
@@ -313,11 +312,11 @@ impl Application<'_> {
         &self,
         draft: &Draft<'_>,
         package: &Patched<'_>,
-        records: &RecordChanges,
+        changed: &RecordChanges,
         undo: &mut Vec<UndoArchive>,
     ) -> Result<RecordChange, Reason> {
         let target = &package.target;
-        if package.installed.saves.contains_key(self.id().as_str()) {
+        if records::save_of(package.installed, self.id(), &self.policy.separator).is_some() {
             return Err(Reason::StaleSave(target.package.clone()));
         }
         let undoing = Undoing {
@@ -328,7 +327,7 @@ impl Application<'_> {
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
         };
-        let archive = undoing.archive(draft, target, records)?;
+        let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
             super::UndoPlace::Save => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
@@ -361,6 +360,15 @@ impl Application<'_> {
         let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
         Ok(vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }])
     }
+}
+
+/// The objects of all packages by path: what one package has in a directory may need another to make it.
+fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
+    let wanted =
+        patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
+    let mut all: Vec<_> = wanted.collect();
+    all.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    all
 }
 
 fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {

@@ -18,11 +18,13 @@ impl Draft<'_> {
         }
         let Some(line) = self.line(path).cloned() else {
             if self.old(path).is_some() {
+                let path = self.inventory.show(path);
                 self.notes.push(format!("{path} stays: no package owns it"));
             }
             return Ok(());
         };
         if !line.is_owned_by(package) {
+            let path = self.inventory.show(path);
             self.notes.push(format!("{path} stays: it belongs to another package"));
             return Ok(());
         }

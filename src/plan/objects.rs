@@ -118,7 +118,8 @@ impl Draft<'_> {
             _ => return Ok(()),
         };
         let copy = self.free_name(path, suffix)?;
-        self.notes.push(format!("{path} was edited; the edited one is kept as {copy}"));
+        let (shown, kept) = (self.inventory.show(path), self.inventory.show(&copy));
+        self.notes.push(format!("{shown} was edited; the edited one is kept as {kept}"));
         let copied = as_it_is(old, body);
         self.change(package, &copy, Action::Add(copied));
         Ok(())

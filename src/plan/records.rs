@@ -131,6 +131,17 @@ pub(super) fn unmake(
     Ok(changes)
 }
 
+/// The save directory of a patch, whatever the spelling of its id, with its name.
+pub(super) fn save_of<'a>(
+    installed: &'a Installed,
+    id: &PatchId,
+    separator: &str,
+) -> Option<(&'a str, &'a Save)> {
+    let mut saves = installed.saves.iter();
+    let found = saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id));
+    found.map(|(name, save)| (name.as_str(), save))
+}
+
 /// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.
 pub(super) fn supersede(
     package: &PkgInst,

@@ -24,7 +24,7 @@ pub fn remove(
     occasion: &Occasion,
 ) -> Result<Plan, Refusal> {
     plan(package, inventory, admin, conversation, occasion)
-        .map_err(|reason| reason.of(Command::Pkgrm, package))
+        .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
 }
 
 fn plan(

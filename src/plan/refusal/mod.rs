@@ -3,6 +3,7 @@
 //! A refusal is made before anything is touched. It knows the exit code of its command (patchadd(1M), patchrm(1M),
 //! pkgadd(1M), pkgrm(1M)) and its words; printing them is the command's matter.
 
+mod shown;
 mod words;
 
 use std::path::PathBuf;
@@ -222,6 +223,9 @@ pub enum Problem {
     /// Only root may make it.
     #[error("only root can make {0}")]
     NotPermitted(&'static str),
+    /// A directory that belongs to another user than the caller.
+    #[error("the directory {0} belongs to another user")]
+    ForeignDirectory(ObjectPath),
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),

@@ -23,7 +23,19 @@ impl Refusal {
 
     /// What to do next; empty where nothing can be typed.
     pub fn hint(&self) -> String {
+        if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
+            return String::new();
+        }
         self.reason.hint(&self.subject)
+    }
+
+    /// Whether another option of patchadd(1M) would let the patch in.
+    fn needs_option(&self) -> bool {
+        let decided = matches!(
+            *self.reason,
+            Reason::Edited(_) | Reason::KeepWithoutUndo(_) | Reason::UndoMismatch { .. }
+        );
+        decided && self.command == Command::Patchadd
     }
 
     /// The sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
@@ -54,7 +66,9 @@ impl Refusal {
             _ => {
                 let sentence = format!("{}: {}.", self.what(), self.why());
                 let mut letters = sentence.chars();
-                letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+                let first = letters.next().map(|first| first.to_ascii_uppercase());
+                let page = if self.needs_option() { "\nSee patchadd(1M) for instructions" } else { "" };
+                first.into_iter().chain(letters).chain(page.chars()).collect()
             }
         }
     }

@@ -6,6 +6,7 @@ mod back_out;
 mod install;
 mod links;
 mod parcel;
+mod random;
 mod rules;
 mod world;
 

@@ -1,0 +1,174 @@
+//! Patches that a test makes, in every form in which they can be delivered, and packages that it installs.
+//!
+//! What is delivered is always well formed; tests of bad input damage it afterwards.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+use patchadm::format::compress;
+use zip::write::SimpleFileOptions;
+
+use crate::packages::{self, DELIVERED, Package};
+use crate::scenario::{Run, Scenario};
+
+/// A patch: sparse packages and what goes with them.
+#[derive(Clone)]
+pub(crate) struct Patch {
+    id: String,
+    packages: Vec<Package>,
+    files: Vec<(String, String)>,
+}
+
+impl Patch {
+    /// A patch without packages yet.
+    pub(crate) fn new(id: &str) -> Self {
+        let readme = (format!("README.{id}"), format!("Patch-ID# {id}\n"));
+        Self { id: id.to_owned(), packages: Vec::new(), files: vec![readme] }
+    }
+
+    /// A patch of one package.
+    pub(crate) fn of(id: &str, package: Package) -> Self {
+        Self::new(id).package(package)
+    }
+
+    /// Adds a sparse package, which gets the id of the patch.
+    pub(crate) fn package(mut self, package: Package) -> Self {
+        self.packages.push(package.param("SUNW_PATCHID", &self.id));
+        self
+    }
+
+    /// Sets a parameter of the package that was added last.
+    pub(crate) fn says(mut self, name: &str, value: &str) -> Self {
+        let package = self.packages.pop().expect("a package to speak of");
+        self.packages.push(package.param(name, value));
+        self
+    }
+
+    /// Adds a file beside the packages.
+    pub(crate) fn beside(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Writes it as a directory beside the root; the path of that.
+    pub(crate) fn directory(&self, stage: &Scenario) -> PathBuf {
+        let at = stage.beside("delivered").join(&self.id);
+        fs::create_dir_all(&at).unwrap();
+        for package in &self.packages {
+            package.write(&at);
+        }
+        for (name, text) in &self.files {
+            fs::write(at.join(name), text).unwrap();
+        }
+        at
+    }
+
+    /// Writes it in the form that `suffix` names; the path of that.
+    pub(crate) fn archive(&self, stage: &Scenario, suffix: &str) -> PathBuf {
+        archive(&self.directory(stage), suffix)
+    }
+}
+
+/// Packs the directory of a patch, in the form that `suffix` names, beside it; the path of that.
+pub(crate) fn archive(directory: &Path, suffix: &str) -> PathBuf {
+    let at = PathBuf::from(format!("{}{suffix}", directory.display()));
+    let bytes = match suffix {
+        ".ds" => {
+            packages::datastream(&package_directories(directory), &at);
+            return at;
+        }
+        ".tar" => tar(directory),
+        ".tar.gz" => gzip(&tar(directory)),
+        ".tar.Z" => compressed(&tar(directory)),
+        ".zip" => zip(directory),
+        other => panic!("no form of delivery is called {other}"),
+    };
+    fs::write(&at, bytes).unwrap();
+    at
+}
+
+/// The package directories of a patch, sorted.
+fn package_directories(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries.filter(|path| path.join("pkgmap").exists()).collect();
+    found.sort();
+    found
+}
+
+/// The files of a directory, with their names as they are in an archive of it.
+fn members(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let above = directory.parent().unwrap();
+    packages::files(directory)
+        .into_iter()
+        .map(|name| directory.join(name))
+        .map(|path| {
+            (path.strip_prefix(above).unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+        })
+        .collect()
+}
+
+fn tar(directory: &Path) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in members(directory) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(u64::try_from(DELIVERED).unwrap());
+        archive.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn zip(directory: &Path) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in members(directory) {
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(&bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = compress::Encoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+impl Scenario {
+    /// A root on which these packages are installed.
+    #[track_caller]
+    pub(crate) fn with(packages: &[Package]) -> Self {
+        let stage = Self::new();
+        packages.iter().for_each(|package| stage.install(package));
+        stage
+    }
+
+    /// Installs a package by pkgadd(1M).
+    #[track_caller]
+    pub(crate) fn install(&self, package: &Package) {
+        let spool = self.beside("spool");
+        let written = package.write(&spool);
+        let name = written.file_name().unwrap().to_str().unwrap();
+        let run = self.run(&format!("pkgadd -n -R @ROOT@ -d {} {name}", spool.display()));
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    }
+
+    /// Applies a patch by patchadd(1M), with these options.
+    pub(crate) fn patchadd(&self, options: &str, patch: &Patch) -> Run {
+        self.run(&format!("patchadd {options} -R @ROOT@ {}", patch.directory(self).display()))
+    }
+
+    /// The bytes of a file of the root, as text.
+    #[track_caller]
+    pub(crate) fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}

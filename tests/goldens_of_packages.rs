@@ -1,0 +1,196 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::packages::{datastream, without_scripts};
+use crate::scenario::{Scenario, is_root, shared};
+
+/// The accounts that the classic tools had in their roots.
+const PASSWD: &str =
+    "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nadm:x:3:4::/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\nnogroup:x:65534:\n";
+
+/// The admin file that the classic tools were given.
+const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
+                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+/// A root as the classic tools had it, and the base packages beside it, without scripts and scripted classes.
+struct Stage {
+    scenario: Scenario,
+    goldens: PathBuf,
+}
+
+impl Stage {
+    fn new(test: &str) -> Option<Self> {
+        let goldens = shared(test, "goldens")?;
+        let scenario = Scenario::new();
+        if is_root() {
+            scenario.file("/etc/passwd", PASSWD);
+            scenario.file("/etc/group", GROUP);
+        }
+        scenario.directory("/opt");
+        scenario.file("/var/sadm/install/admin/golden", ADMIN);
+        for package in ["SUNWstuf", "SUNWstux"] {
+            without_scripts(&goldens.join("pkgs/base").join(package), &scenario.beside("spool"));
+        }
+        Some(Self { scenario, goldens })
+    }
+
+    fn add(&self, device: &Path, packages: &str) {
+        let device = device.display();
+        let run = self.scenario.run(&format!("pkgadd -n -S -R @ROOT@ -a golden -d {device} {packages}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+
+    fn remove(&self, package: &str) -> String {
+        let run = self.scenario.run(&format!("pkgrm -n -R @ROOT@ -a golden {package}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stderr
+    }
+
+    fn snapshot(&self, step: &str, file: &str) -> String {
+        fs::read_to_string(self.goldens.join(step).join("snap").join(file)).unwrap()
+    }
+
+    /// Asserts that each line of class none that the classic `contents` had is there, and nothing else but the
+    /// directories above them, which the classic tools made and did not record.
+    #[track_caller]
+    fn has_lines_of(&self, step: &str) {
+        let classic = self.snapshot(step, "contents");
+        let classic = classic.lines().filter(|line| !line.starts_with('#'));
+        let classic: Vec<&str> = classic.filter(|line| line.split(' ').nth(2) == Some("none")).collect();
+        let ours = self.scenario.lines();
+        let implied = |line: &str| {
+            ["/opt d ", "/opt/SUNWstuf d ", "/opt/SUNWstux d "].iter().any(|d| line.starts_with(d))
+        };
+        let ours: Vec<&str> = ours.iter().map(String::as_str).filter(|line| !implied(line)).collect();
+        assert_eq!(ours, classic, "{step}");
+    }
+
+    /// Asserts that each object outside `var` that belongs to a line of `contents` is as the classic tools had it:
+    /// type, mode, owners, links, size, time of files, target.
+    #[track_caller]
+    fn has_objects_of(&self, step: &str) {
+        let classic = self.snapshot(step, "tree");
+        let contents = self.snapshot(step, "contents");
+        let mut compared = 0;
+        for line in contents.lines().filter(|line| line.split(' ').nth(2) == Some("none")) {
+            let path = line.split([' ', '=']).next().unwrap();
+            let expected =
+                classic.lines().find(|line| line.split(' ').nth(6) == Some(&format!(".{path}"))).unwrap();
+            assert_eq!(self.columns(path), comparable(expected), "{step}: {path}");
+            compared += 1;
+        }
+        assert!(compared > 3, "{step} has objects to compare");
+    }
+
+    /// `type mode uid:gid nlink size mtime path target`, as find(1) printed them for the classic snapshots.
+    fn columns(&self, path: &str) -> Vec<String> {
+        let format = "%y %m %U:%G %n %s %TY-%Tm-%Td_%TH:%TM:%.2TS .%%s %l\n".replace("%%s", path);
+        let output = std::process::Command::new("find")
+            .arg(self.scenario.at(path))
+            .args(["-maxdepth", "0", "-printf", &format])
+            .env("TZ", "UTC0")
+            .output()
+            .unwrap();
+        comparable(&String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+/// The columns that must agree: not the owners for anybody but root; neither the number of links nor the size of a
+/// directory; the time of regular files only.
+fn comparable(line: &str) -> Vec<String> {
+    let mut columns: Vec<String> = line.trim_end().split(' ').map(str::to_owned).collect();
+    if !is_root() {
+        "-".clone_into(&mut columns[2]);
+    }
+    if columns[0] == "d" {
+        columns[3..5].fill("-".to_owned());
+    }
+    if columns[0] != "f" {
+        "-".clone_into(&mut columns[5]);
+    }
+    columns
+}
+
+#[test]
+fn installed_packages_are_those_of_the_classic_tools() {
+    let Some(stage) = Stage::new("installed packages") else { return };
+    let spool = stage.scenario.beside("spool");
+    stage.add(&spool, "SUNWstuf");
+    stage.has_lines_of("01-base-install/out/base");
+    stage.has_objects_of("01-base-install/out/base");
+    stage.add(&spool, "SUNWstux");
+    stage.has_lines_of("01-base-install/out/base2");
+    stage.has_objects_of("01-base-install/out/base2");
+    assert_eq!(stage.scenario.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn a_datastream_installs_what_its_directories_install() {
+    let Some(stage) = Stage::new("a datastream") else { return };
+    let stream = stage.scenario.beside("two.ds");
+    let spool = stage.scenario.beside("spool");
+    datastream(&[spool.join("SUNWstuf"), spool.join("SUNWstux")], &stream);
+    stage.add(&stream, "all");
+    // not compared with scenario 14: there the tools installed the objects of the first package for both
+    stage.has_lines_of("01-base-install/out/base2");
+    stage.has_objects_of("01-base-install/out/base2");
+}
+
+#[test]
+fn the_parameters_recorded_are_those_of_the_classic_tools_in_their_order() {
+    let Some(stage) = Stage::new("the parameters recorded") else { return };
+    stage.add(&stage.scenario.beside("spool"), "SUNWstux");
+    let recorded = |text: &str| {
+        // what the machine of the snapshot decides: language, search path, moment
+        let ours =
+            |line: &&str| !["LANG=", "TZ=", "PATH=", "INSTDATE="].iter().any(|name| line.starts_with(name));
+        text.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let ours = fs::read_to_string(stage.scenario.at("/var/sadm/pkg/SUNWstux/pkginfo")).unwrap();
+    let classic = stage.snapshot("01-base-install/out/base2", "pkg/SUNWstux/pkginfo");
+    assert_eq!(recorded(&ours), recorded(&classic));
+    assert!(ours.ends_with("\nINSTDATE=Nov 20 2026 07:00\n"), "{ours}");
+}
+
+#[test]
+fn a_removal_leaves_what_the_classic_one_leaves() {
+    let Some(stage) = Stage::new("a removal") else { return };
+    stage.add(&stage.scenario.beside("spool"), "SUNWstuf SUNWstux");
+    assert_eq!(stage.remove("SUNWstux"), "\nRemoval of <SUNWstux> was successful.\n");
+    stage.has_lines_of("01-base-install/out/base");
+    stage.remove("SUNWstuf");
+    stage.has_lines_of("19-pkgrm-installf/out/pkgrm2");
+    assert_eq!(stage.scenario.run("pkginfo -R @ROOT@").fails(1), "");
+    assert_eq!(stage.scenario.tree().paths(), "etc etc/group etc/passwd opt");
+}
+
+#[test]
+fn the_messages_are_those_of_the_classic_tools() {
+    let Some(stage) = Stage::new("the messages") else { return };
+    let golden = |step: &str| {
+        let text =
+            fs::read_to_string(stage.goldens.join("26-messages/out").join(step).join("stderr")).unwrap();
+        text.replace("@PKGS@/base", stage.scenario.beside("spool").to_str().unwrap())
+    };
+    // the classic tools asked whether the base directory may be made
+    stage.scenario.directory("/opt/SUNWstux");
+    let (asked, rest) = golden("base2")
+        .split_once("\nThe selected base directory")
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let expected = asked + rest.split_once("[y,n,?,q] ").unwrap().1;
+    let spool = stage.scenario.beside("spool");
+    let add = |package: &str| {
+        stage.scenario.run(&format!("pkgadd -R @ROOT@ -a golden -d {} {package}", spool.display()))
+    };
+    assert_eq!(add("SUNWstux").stderr, expected);
+    assert_eq!(add("SUNWnope").fails(1), golden("pkgadd-none"));
+    let nodir = stage.scenario.run("pkgadd -R @ROOT@ -a golden -d /nonexistent SUNWnope").fails(99);
+    assert_eq!(
+        nodir,
+        "pkgadd: ERROR: could not process datastream from </nonexistent>: no such file or directory\n"
+    );
+    let none = stage.scenario.run("pkgrm -n -R @ROOT@ -a golden SUNWnone").fails(1);
+    assert_eq!(none, "pkgrm: ERROR: no package associated with <SUNWnone>\n");
+}

@@ -1,0 +1,598 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use patchadm::root::{Lock, Root};
+
+use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::packages::{DELIVERED, Package, datastream};
+use crate::scenario::{Run, Scenario, is_root};
+use crate::terminal::at_terminal;
+use crate::tree::assert_same;
+
+/// An admin file that asks nothing.
+const NOCHECK: &str = "instance=unique\npartial=nocheck\nidepend=nocheck\nrdepend=nocheck\nspace=nocheck\n\
+                       setuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+/// Installs packages that are written into `spool` first.
+fn add(stage: &Scenario, options: &str, packages: &[Package]) -> Run {
+    let spool = stage.beside("spool");
+    packages.iter().for_each(|package| drop(package.write(&spool)));
+    stage.run(&format!("pkgadd -R @ROOT@ -d {} {options}", spool.display()))
+}
+
+#[track_caller]
+fn added(stage: &Scenario, options: &str, packages: &[Package]) {
+    let run = add(stage, options, packages);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+/// A package with an object of every type that anybody can make.
+fn everything() -> Package {
+    Package::new("ACMEall")
+        .directory("bin")
+        .file("bin/tool", 0o755, "#!/bin/sh\n")
+        .content('e', "etc/tool.conf", 0o640, "root sys", 1_000_000_000, "colour=red\n")
+        .content('v', "/var/adm/tool.log", 0o600, "root root", DELIVERED, "")
+        .line("spool", "x none spool 1777 root root")
+        .line("pipe", "p none pipe 0620 root bin")
+        .symlink("bin/t", "tool")
+        .symlink("dangling", "/no/such/place")
+        .link("bin/tool2", "tool")
+        .information("copyright", "Copyright 2026 Acme\n")
+}
+
+#[test]
+fn every_type_of_object_is_installed_with_every_attribute() {
+    let stage = Scenario::new();
+    stage.directory("/var/adm");
+    added(&stage, "-n ACMEall", &[everything()]);
+    let own = fs::metadata(stage.root()).unwrap();
+    let owner = format!("{}\t{}", own.uid(), own.gid());
+    let tree = stage.tree();
+    let line = |path: &str| tree.line(&format!("opt/ACMEall/{path}"));
+    assert_eq!(line("bin"), format!("40000\t755\t{owner}\t-\t-\t-\t-\t-"));
+    assert_eq!(line("spool"), format!("40000\t1777\t{owner}\t-\t-\t-\t-\t-"));
+    assert_eq!(line("bin/t"), format!("120000\t777\t{owner}\t4\t->tool\t-\t-\t-"));
+    assert_eq!(line("dangling"), format!("120000\t777\t{owner}\t14\t->/no/such/place\t-\t-\t-"));
+    let tool = line("bin/tool");
+    assert!(tool.starts_with(&format!("100000\t755\t{owner}\t10\t")), "{tool}");
+    assert!(tool.ends_with("\t1577836800000000000\t=opt/ACMEall/bin/tool\t-"), "{tool}");
+    assert_eq!(line("bin/tool2"), tool);
+    let conf = line("etc/tool.conf");
+    assert!(conf.starts_with("100000\t640\t") && conf.ends_with("\t1000000000000000000\t-\t-"), "{conf}");
+    assert!(line("pipe").starts_with("10000\t620\t"), "{}", line("pipe"));
+    assert_eq!(fs::read(stage.at("/var/adm/tool.log")).unwrap(), b"");
+}
+
+#[test]
+fn the_records_of_an_installation_are_complete() {
+    let stage = Scenario::new();
+    stage.directory("/var/adm");
+    added(&stage, "-n ACMEall", &[everything()]);
+    let expected = [
+        "/opt d none 0755 root root ACMEall",
+        "/opt/ACMEall d none 0755 root root ACMEall",
+        "/opt/ACMEall/bin d none 0755 root root ACMEall",
+        "/opt/ACMEall/bin/t=tool s none ACMEall",
+        "/opt/ACMEall/bin/tool f none 0755 root root 10 704 1577836800 ACMEall",
+        "/opt/ACMEall/bin/tool2=tool l none ACMEall",
+        "/opt/ACMEall/dangling=/no/such/place s none ACMEall",
+        "/opt/ACMEall/etc d none 0755 root root ACMEall",
+        "/opt/ACMEall/etc/tool.conf e none 0640 root sys 11 1046 1000000000 ACMEall",
+        "/opt/ACMEall/pipe p none 0620 root bin ACMEall",
+        "/opt/ACMEall/spool x none 1777 root root ACMEall",
+        "/var/adm/tool.log v none 0600 root root 0 0 1577836800 ACMEall",
+    ];
+    assert_eq!(stage.lines(), expected);
+    let contents = fs::read_to_string(stage.at("/var/sadm/install/contents")).unwrap();
+    let trailer = "# Last modified by pkgadd for ACMEall package\n# Fri Nov 20 07:00:00 2026\n";
+    assert!(contents.ends_with(trailer), "{contents}");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    let delivered = stage.beside("spool/ACMEall");
+    for (recorded, file) in [
+        ("save/pspool/ACMEall/pkgmap", "pkgmap"),
+        ("save/pspool/ACMEall/pkginfo", "pkginfo"),
+        ("save/pspool/ACMEall/install/copyright", "install/copyright"),
+        ("install/copyright", "install/copyright"),
+    ] {
+        let recorded = fs::read(stage.at("/var/sadm/pkg/ACMEall").join(recorded)).unwrap();
+        assert_eq!(recorded, fs::read(delivered.join(file)).unwrap(), "{file}");
+    }
+    let listing = stage.run("pkginfo -l -R @ROOT@ ACMEall").ok();
+    let expected = "    STATUS:  completely installed\n     FILES:       12 installed pathnames\n\
+                    \u{20}                  1 linked files\n                   5 directories\n";
+    assert!(listing.contains("  INSTDATE:  Nov 20 2026 07:00\n") && listing.contains(expected), "{listing}");
+    let history = fs::read_to_string(stage.at("/var/sadm/patchadm/history")).unwrap();
+    assert_eq!(history.lines().count(), 1);
+    assert!(history.contains("pkgadd") && history.contains("ACMEall"), "{history}");
+}
+
+#[test]
+fn devices_and_owners_are_for_root_alone() {
+    let devices = Package::new("ACMEdev")
+        .line("null", "c none null 1 3 0666 root sys")
+        .content('f', "log", 0o640, "adm adm", DELIVERED, "x\n");
+    let stage = Scenario::new();
+    let run = add(&stage, "-n ACMEdev", &[devices]);
+    if !is_root() {
+        assert!(run.fails(1).contains("only root can make a device"));
+        return;
+    }
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let tree = stage.tree();
+    let null = tree.line("opt/ACMEdev/null");
+    assert!(null.starts_with("20000\t666\t") && null.contains("\t1,3\t"), "{null}");
+    let log = tree.line("opt/ACMEdev/log");
+    assert!(log.starts_with("100000\t640\t54321\t54321\t2\t"), "{log}");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn the_outcome_alone_is_told_with_n_and_every_step_without() {
+    let stage = Scenario::new();
+    let package = || everything().param("VENDOR", "Acme").information("depend", "P ACMEall itself\n");
+    let run = add(&stage, "-n -S ACMEall", &[everything()]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, ""));
+    assert_eq!(run.stderr, "\nInstallation of <ACMEall> was successful.\n");
+    fs::remove_file(stage.at("/opt/ACMEall/bin/t")).unwrap();
+    let run = add(&stage, "ACMEall", &[package()]);
+    assert_eq!(run.stdout, "Copyright 2026 Acme\n");
+    let expected = format!(
+        "
+Processing package instance <ACMEall> from <{}>
+
+ACMEall for tests(i386) 1.0
+
+Package <ACMEall> is installed already in the
+same architecture and version, and is overwritten.
+
+Using <@ROOT@/opt/ACMEall> as the package base directory.
+## Processing package information.
+## Processing system information.
+   8 package pathnames are already properly installed.
+## Verifying package dependencies.
+## Verifying disk space requirements.
+## Checking for conflicts with packages already installed.
+## Checking for setuid/setgid programs.
+
+Installing ACMEall for tests as <ACMEall>
+
+## Installing part 1 of 1.
+@ROOT@/opt/ACMEall/bin/t <symbolic link>
+[ verifying class <none> ]
+
+Installation of <ACMEall> was successful.
+",
+        stage.beside("spool").display()
+    );
+    assert_eq!(run.stderr, expected);
+}
+
+#[test]
+fn the_same_version_again_replaces_what_is_different_and_keeps_what_was_edited() {
+    let stage = Scenario::new();
+    added(&stage, "-n -S ACMEall", &[everything()]);
+    fs::write(stage.at("/opt/ACMEall/etc/tool.conf"), "colour=blue\n").unwrap();
+    let again = everything().file("bin/tool", 0o555, "#!/bin/ksh\n").param("NAME", "Another name");
+    let run = add(&stage, "-n -S ACMEall", &[again]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("same architecture and version"), "{}", run.stderr);
+    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the edited one is kept as \
+                @ROOT@/opt/ACMEall/etc/tool.conf.edited-ACMEall\n";
+    assert!(run.stderr.contains(kept), "{}", run.stderr);
+    let read = |path| fs::read_to_string(stage.at(path)).unwrap();
+    assert_eq!(read("/opt/ACMEall/bin/tool"), "#!/bin/ksh\n");
+    assert_eq!(read("/opt/ACMEall/bin/tool2"), "#!/bin/ksh\n");
+    assert_eq!(read("/opt/ACMEall/etc/tool.conf"), "colour=red\n");
+    assert_eq!(read("/opt/ACMEall/etc/tool.conf.edited-ACMEall"), "colour=blue\n");
+    assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEall NAME").ok(), "Another name\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn a_root_without_a_database_gets_one_with_its_first_package() {
+    let stage = Scenario::bare();
+    added(
+        &stage,
+        "-n ACMEone",
+        &[Package::new("ACMEone").param("BASEDIR", "/").file("bin/one", 0o755, "1\n")],
+    );
+    assert_eq!(stage.tree().paths(), "bin bin/one");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
+
+#[test]
+fn a_refusal_leaves_a_root_without_a_database_as_empty_as_it_was() {
+    let stage = Scenario::bare();
+    let scripted = Package::new("ACMEone").information("postinstall", "exit 0\n").file("one", 0o644, "1\n");
+    add(&stage, "-n ACMEone", &[scripted]).fails(1);
+    assert_eq!(fs::read_dir(stage.root()).unwrap().count(), 0);
+}
+
+#[test]
+fn packages_are_chosen_by_name_by_star_and_all_of_them() {
+    for (words, expected) in [
+        ("ACMEb", "ACMEb\n"),
+        ("ACMEb ACMEa", "ACMEa\nACMEb\n"),
+        ("ACMEa.*", "ACMEa\n"),
+        ("all", "ACMEa\nACMEab\nACMEb\n"),
+    ] {
+        let stage = Scenario::new();
+        let package = |name| Package::new(name).file("it", 0o644, name);
+        added(&stage, &format!("-n {words}"), &[package("ACMEa"), package("ACMEab"), package("ACMEb")]);
+        assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), expected, "{words}");
+    }
+    let stage = Scenario::new();
+    let run = add(&stage, "-n ACMEa nosuch other", &[Package::new("ACMEa")]);
+    let expected = "pkgadd: ERROR: no package associated with <nosuch>\n\
+                    pkgadd: ERROR: no package associated with <other>\n";
+    assert_eq!(run.fails(1), expected);
+    assert_eq!(stage.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn without_a_name_and_without_a_terminal_nothing_is_installed() {
+    let run = add(&Scenario::new(), "", &[Package::new("ACMEa")]);
+    assert!(run.fails(1).starts_with("pkgadd: ERROR: no package is named; `all` means every package"));
+}
+
+#[test]
+fn a_device_is_a_package_a_spool_or_a_datastream_named_by_any_path() {
+    let stage = Scenario::new();
+    let package = |name| Package::new(name).file("it", 0o644, name);
+    let spool = stage.beside("spool");
+    let directories = ["ACMEb", "ACMEa"].map(|name| package(name).write(&spool));
+    datastream(&directories, &stage.beside("two.pkg"));
+    let run = stage.run("pkgadd -n -R @ROOT@ -d two.pkg all");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    // in the order of the stream
+    let expected = "\nInstallation of <ACMEb> was successful.\n\nInstallation of <ACMEa> was successful.\n";
+    assert_eq!(run.stderr, expected);
+    for device in ["spool", "spool/ACMEa", "./spool"] {
+        let run = stage.run(&format!("pkgadd -n -R @ROOT@ -d {device} ACMEa"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn packages_before_one_that_fails_stay_and_the_gravest_code_counts() {
+    let stage = Scenario::new();
+    let needy = Package::new("ACMEb").information("depend", "P ACMEnone\n").file("b", 0o644, "b\n");
+    let scripted = Package::new("ACMEc").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
+    let packages = [Package::new("ACMEa").file("a", 0o644, "a\n"), needy, scripted];
+    let run = add(&stage, "-n all", &packages);
+    assert_eq!(
+        run.fails(1),
+        "\nInstallation of <ACMEa> was successful.
+pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely installed
+    use an admin file that decides it, or run without -n
+
+Installation of <ACMEb> was suspended (interaction required).
+No changes were made to the system.
+pkgadd: ERROR: package ACMEc has the script preinstall, and scripts of packages cannot be run yet
+
+Installation of <ACMEc> failed.
+No changes were made to the system.
+"
+    );
+    assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), "ACMEa\n");
+}
+
+#[test]
+fn the_admin_file_decides_what_is_asked_otherwise() {
+    let shared =
+        |name, content: &str| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, content);
+    for (answer, code) in [("conflict=nocheck", 0), ("conflict=quit", 4), ("conflict=ask", 5)] {
+        let stage = Scenario::new();
+        added(&stage, "-n ACMEa", &[shared("ACMEa", "one\n")]);
+        stage.file("/var/sadm/install/admin/mine", NOCHECK.replace("conflict=nocheck", answer));
+        let before = stage.everything();
+        let run = add(&stage, "-na mine ACMEb", &[shared("ACMEb", "two\n")]);
+        assert_eq!(run.code, code, "{answer}: {}", run.stderr);
+        if code == 0 {
+            let line = "/opt/shared f none 0644 root root 4 356 1577836800 ACMEa ACMEb";
+            assert!(stage.lines().contains(&line.to_owned()), "{:?}", stage.lines());
+            assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
+        } else {
+            assert!(
+                run.stderr.contains("/opt/shared is already installed and is being used"),
+                "{}",
+                run.stderr
+            );
+            assert_same(&stage.everything(), &before);
+        }
+    }
+}
+
+#[test]
+fn a_shared_object_that_is_the_same_is_no_conflict() {
+    let stage = Scenario::new();
+    let shared = |name| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, "same\n");
+    added(&stage, "-n all", &[shared("ACMEa"), shared("ACMEb")]);
+    let line = "/opt/shared f none 0644 root root 5 432 1577836800 ACMEa ACMEb";
+    assert!(stage.lines().contains(&line.to_owned()), "{:?}", stage.lines());
+}
+
+#[test]
+fn another_version_is_another_instance_or_the_end() {
+    let version = |version: &str| {
+        let basedir = format!("/opt/a{version}");
+        Package::new("ACMEa")
+            .param("VERSION", version)
+            .param("BASEDIR", &basedir)
+            .param("MAXINST", "2")
+            .file("a", 0o644, version)
+    };
+    let stage = Scenario::new();
+    added(&stage, "-n ACMEa", &[version("1.0")]);
+    let quit = NOCHECK.replace("instance=unique", "instance=quit");
+    stage.file("/var/sadm/install/admin/quit", quit);
+    assert!(add(&stage, "-n -a quit ACMEa", &[version("2.0")]).fails(4).contains("installed already"));
+    added(&stage, "-n ACMEa", &[version("2.0")]);
+    assert_eq!(
+        stage.run("pkginfo -x -R @ROOT@").ok(),
+        "ACMEa    ACMEa for tests\n         (i386) 1.0\nACMEa.2  ACMEa for tests\n         (i386) 2.0\n"
+    );
+    assert_eq!(stage.tree().paths().split(' ').filter(|path| path.ends_with("/a")).count(), 2);
+    let third = add(&stage, "-n ACMEa", &[version("3.0")]);
+    assert!(third.fails(4).contains("MAXINST is 2"));
+}
+
+#[test]
+fn the_base_directory_is_that_of_the_admin_file() {
+    let stage = Scenario::new();
+    let admin = stage.beside("admin");
+    fs::create_dir_all(stage.root()).unwrap();
+    fs::write(&admin, NOCHECK.replace("basedir=default", "basedir=/srv/$PKGINST")).unwrap();
+    let package =
+        || Package::new("ACMEa").file("a", 0o644, "a\n").symlink("$WHERE/b", "$WHAT").param("WHERE", "/far");
+    let response = stage.beside("answers");
+    fs::write(&response, "WHAT=\"the answer\"\nWHERE=/near\n").unwrap();
+    let options = format!("-n -a {} -r {} ACMEa", admin.display(), response.display());
+    added(&stage, &options, &[package()]);
+    let tree = stage.tree();
+    assert!(tree.line("srv/ACMEa/a").starts_with("100000"), "{}", tree.paths());
+    assert!(tree.line("near/b").contains("->the answer"), "{}", tree.paths());
+    assert_eq!(
+        stage.run("pkgparam -R @ROOT@ ACMEa BASEDIR WHAT WHERE").ok(),
+        "/srv/ACMEa\nthe answer\n/near\n"
+    );
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    // it stays where it is
+    fs::write(&admin, NOCHECK.replace("basedir=default", "basedir=/elsewhere")).unwrap();
+    assert!(add(&stage, &options, &[package()]).fails(4).contains("/elsewhere"));
+}
+
+#[test]
+fn an_admin_or_response_file_that_cannot_be_read_is_the_end_before_anything() {
+    let stage = Scenario::new();
+    let before = stage.everything();
+    let package = [Package::new("ACMEa").file("a", 0o644, "a\n")];
+    let error = add(&stage, "-n -a nosuch ACMEa", &package).fails(99);
+    assert!(error.starts_with("pkgadd: ERROR: unable to open admin file <nosuch>: No such file"), "{error}");
+    let error = add(&stage, "-n -r answers ACMEa", &package).fails(99);
+    assert!(error.contains("response file <answers>: it must be named by an absolute path"), "{error}");
+    assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn options_that_are_not_supported_yet_are_told_as_such() {
+    let run = add(&Scenario::new(), "-Y system", &[]);
+    let error = run.fails(1);
+    assert!(error.starts_with("pkgadd: ERROR: option -Y is not supported yet\nusage: pkgadd "), "{error}");
+}
+
+/// What is done to a package, the exit code, and what the one line says beside the path of the device.
+type Damage = (&'static str, fn(&Path), i32, &'static str);
+
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from:?} in {text:?}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+const DAMAGES: [Damage; 7] = [
+    (
+        "a missing file",
+        |package| fs::remove_file(package.join("reloc/bin/tool")).unwrap(),
+        1,
+        "package ACMEa, file bin/tool: missing from the source",
+    ),
+    (
+        "other bytes of the same length",
+        |package| fs::write(package.join("reloc/bin/tool"), "tool\r").unwrap(),
+        1,
+        "package ACMEa, file /opt/ACMEa/bin/tool: file cksum <456> expected <459> actual",
+    ),
+    (
+        "more bytes",
+        |package| fs::write(package.join("reloc/bin/tool"), "tool\n\n").unwrap(),
+        1,
+        "package ACMEa, file /opt/ACMEa/bin/tool: size 5 expected, more delivered",
+    ),
+    (
+        "a line that is none",
+        |package| edit(&package.join("pkgmap"), "1 f none bin/tool", "1 f none"),
+        1,
+        "package ACMEa: pkgmap is corrupt: line 2: ",
+    ),
+    (
+        "a path that leads out",
+        |package| edit(&package.join("pkgmap"), "bin/tool", "../../tool"),
+        1,
+        "package ACMEa: pkgmap is corrupt: line 2: ",
+    ),
+    (
+        "an open quote",
+        |package| edit(&package.join("pkginfo"), "NAME=", "NAME=\""),
+        1,
+        "package ACMEa: pkginfo is corrupt: ",
+    ),
+    (
+        "another information file",
+        |package| fs::write(package.join("install/copyright"), "Copyleft\n").unwrap(),
+        1,
+        "package ACMEa, file install/copyright: size 9, expected 5",
+    ),
+];
+
+#[test]
+fn a_damaged_package_is_refused_with_one_line_and_nothing_is_changed() {
+    for (what, damage, code, expected) in DAMAGES {
+        let stage = Scenario::new();
+        let package =
+            Package::new("ACMEa").file("bin/tool", 0o755, "tool\n").information("copyright", "Acme\n");
+        damage(&package.write(&stage.beside("spool")));
+        let before = stage.everything();
+        let run = stage.run("pkgadd -n -S -R @ROOT@ -d spool ACMEa");
+        let text = run.fails(code);
+        let line = text.lines().next().unwrap();
+        assert!(line.starts_with("pkgadd: ERROR: ") && line.contains(expected), "{what}: {text}");
+        assert_eq!(text.matches("ERROR").count(), 1, "{what}: {text}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn half_a_datastream_and_what_is_none_are_refused_and_nothing_is_changed() {
+    let stage = Scenario::new();
+    let package = Package::new("ACMEa").file("bin/tool", 0o755, "tool\n".repeat(1000));
+    datastream(&[package.write(&stage.beside("spool"))], &stage.beside("whole.pkg"));
+    let whole = fs::read(stage.beside("whole.pkg")).unwrap();
+    let before = stage.everything();
+    for (length, expected) in [(whole.len() / 2, "package ACMEa"), (1100, "table of contents"), (300, "")] {
+        fs::write(stage.beside("half.pkg"), &whole[..length]).unwrap();
+        let text = stage.run("pkgadd -n -R @ROOT@ -d half.pkg ACMEa").fails(99);
+        let line = text.lines().next().unwrap();
+        let start = "pkgadd: ERROR: could not process datastream from <half.pkg>: ";
+        assert!(line.starts_with(start) && line.contains(expected), "{length}: {text}");
+        assert_eq!(text.lines().count(), 1, "{length}: {text}");
+    }
+    fs::write(stage.beside("none.pkg"), "neither this nor that\n").unwrap();
+    stage.run("pkgadd -n -R @ROOT@ -d none.pkg ACMEa").fails(99);
+    assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_root_that_is_locked_is_left_alone() {
+    let stage = Scenario::new();
+    let root = Root::open(&stage.root()).unwrap();
+    let lock = Lock::take(&root, "patchadd", |_| false).unwrap();
+    let before = stage.everything();
+    let package = [Package::new("ACMEa").file("a", 0o644, "a\n")];
+    let text = add(&stage, "-n ACMEa", &package).fails(64);
+    let holder = format!(
+        "pkgadd: ERROR: @ROOT@/var/sadm/install/.lockfile is locked by process {}",
+        std::process::id()
+    );
+    assert!(text.starts_with(&holder), "{text}");
+    assert_same(&stage.everything(), &before);
+    drop(lock);
+    added(&stage, "-n ACMEa", &package);
+}
+
+#[test]
+fn what_somebody_wrote_where_a_package_goes_is_kept() {
+    let stage = Scenario::new();
+    stage.file("/opt/ACMEa/etc/a.conf", "mine\n");
+    let package = Package::new("ACMEa").content('e', "etc/a.conf", 0o644, "root root", DELIVERED, "theirs\n");
+    added(&stage, "-n ACMEa", &[package]);
+    assert_eq!(fs::read(stage.at("/opt/ACMEa/etc/a.conf")).unwrap(), b"theirs\n");
+    let tree = stage.tree();
+    let kept = tree.paths();
+    let kept: Vec<&str> = kept.split(' ').filter(|path| path.contains("a.conf.edited-")).collect();
+    assert_eq!(kept, ["opt/ACMEa/etc/a.conf.edited-ACMEa"]);
+    assert_eq!(fs::read(stage.root().join(kept[0])).unwrap(), b"mine\n");
+}
+
+#[test]
+fn somebody_at_a_terminal_chooses_from_a_menu_and_decides_what_is_open() {
+    let stage = Scenario::new();
+    let shared =
+        |name, content: &str| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, content);
+    added(&stage, "-n ACMEa", &[shared("ACMEa", "one\n")]);
+    let needy = shared("ACMEb", "two\n").information("depend", "P ACMEnone\n");
+    needy.write(&stage.beside("spool"));
+    let before = stage.everything();
+    let asked = |answers| at_terminal("a menu", &stage, "pkgadd -R @ROOT@ -d spool", answers);
+    let Some((code, text)) = asked("2\nn\n") else { return };
+    assert_eq!(code, 3, "{text}");
+    for expected in [
+        "\nThe following packages are available:\n  1  ACMEa           ACMEa for tests\n",
+        "\n  2  ACMEb           ACMEb for tests\n                     (i386) 1.0\n",
+        "\nit needs package ACMEnone, which is not completely installed.\n",
+        "/opt/shared is already installed and is being used by another package.\n",
+        "\nDo you want to continue with the installation of <ACMEb> [y,n,?] ",
+        "\nInstallation of <ACMEb> was terminated due to user request.\nNo changes were made to the system.\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_same(&stage.everything(), &before);
+    let (code, text) = asked("2\ny\n").unwrap();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
+    let (code, text) = asked("q\n").unwrap();
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
+fn a_document_in_json_says_the_same() {
+    let stage = Scenario::new();
+    let scripted = Package::new("ACMEb").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
+    let run = add(&stage, "-n --json all", &[Package::new("ACMEa").file("a", 0o644, "a\n"), scripted]);
+    assert_eq!((run.code, run.stderr.as_str()), (1, ""));
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["exit"]["code"], 1);
+    let packages = document["packages"].as_array().unwrap();
+    assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
+    assert!(packages[1]["reason"].as_str().unwrap().contains("preinstall"), "{}", run.stdout);
+}
+
+/// A root that belongs to an ordinary user, and a spool beside it with a file that should belong to another one.
+fn stage_of_ordinary_user() -> Scenario {
+    let stage = Scenario::new();
+    let (uid, gid) = ordinary_ids(&stage);
+    stage.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:4:4::/:/bin/false\n"));
+    stage.file("/etc/group", format!("root:x:{gid}:\nadm:x:4:\n"));
+    let package = Package::new("ACMEa").content('f', "log", 0o640, "adm adm", DELIVERED, "x\n");
+    package.write(&stage.beside("spool"));
+    stage
+}
+
+#[test]
+fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
+    let stage = stage_of_ordinary_user();
+    let run = |line: &str| {
+        let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = run("pkgadd -n -R @ROOT@ -d spool ACMEa");
+    let note =
+        "NOTE: owners and groups that are recorded only: adm\n\nInstallation of <ACMEa> was successful.\n";
+    assert_eq!((code, text.as_str()), (Some(0), note));
+    let log = fs::metadata(stage.at("/opt/ACMEa/log")).unwrap();
+    assert_eq!((log.uid(), log.gid()), ordinary_ids(&stage));
+    assert_eq!(log.mtime(), DELIVERED);
+    assert_eq!(stage.lines()[2], "/opt/ACMEa/log f none 0640 adm adm 2 130 1577836800 ACMEa");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(run("pkgrm -n -R @ROOT@ ACMEa").0, Some(0));
+    assert_eq!(stage.tree().paths(), "etc etc/group etc/passwd");
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+fn nobody_installs_into_the_tree_of_somebody_else() {
+    if !is_root() {
+        println!("skipped: nobody installs into the tree of somebody else: only root can be two users");
+        return;
+    }
+    let stage = stage_of_ordinary_user();
+    let before = stage.everything();
+    let line = "pkgadd -n -R @ROOT@ -d spool ACMEa";
+    let output = as_ordinary_user(&stage, line, &[]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("belongs to somebody else"), "{text}");
+    assert_same(&stage.everything(), &before);
+}
