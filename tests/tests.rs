@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
 
+/// Packages that are damaged: refused by one line, and nothing is changed.
+mod bad_packages;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.
@@ -42,5 +44,7 @@ mod terminal;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Packages in the trees of people who are not root.
+mod unprivileged_packages;
 /// The examples of the rules, line by line.
 mod worked_examples;
