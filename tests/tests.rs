@@ -17,6 +17,8 @@ mod everyman;
 mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Runs that end by a signal.
+mod killed;
 /// The manual pages against the program.
 mod manual;
 /// Packages made by a test.
