@@ -19,6 +19,8 @@ mod goldens_of_packages;
 mod goldens_of_queries;
 /// Runs that end by a signal.
 mod killed;
+/// Two writers at once.
+mod locked;
 /// The manual pages against the program.
 mod manual;
 /// Packages made by a test.
