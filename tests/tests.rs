@@ -34,6 +34,8 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+/// The tour of the README.
+mod readme;
 /// The package database before a patch and after its backout.
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
