@@ -16,29 +16,51 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::lchown;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
 
 use delivery::{FORMS, deliver};
 use description::Package;
 use expectation::World;
 use patchadm::package::escape;
-use picture::{Kind, Picture, database, differences, node, picture};
+use picture::{Kind, Node, Picture, database, differences, node, picture};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utimensat};
 
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::scenario::{Run, Scenario};
 
-/// What may be different in `var/sadm` after a backout, and why: file, line that is passed over (its beginning; `*` is
-/// any text after it; empty for the whole file), reason.
-const ALLOWED: &[(&str, &str, &str)] = &[
-    ("pkg/*/pkginfo", "PATCHLIST=", "an empty list instead of none, as the classic tools leave it"),
-    ("pkg/*/pkginfo", "PATCH_OBSOLETES=", "an empty list instead of none, as the classic tools leave it"),
-    ("pkg/*/pkginfo", "PATCH_INFO_*=backed out", "that there was a patch is remembered"),
-    ("install/contents", "# ", "the two last lines say who changed it last, and when"),
-    ("install/.lockfile", "", "the lock file stays and names its last holder"),
-    ("patchadm/journal", "", "the journal is replaced by each run and never removed"),
-    ("patchadm/history", "", "a line for each run"),
-    ("patchadm/log", "", "a text for each run that was backed out"),
+/// At how many moments of a run it is killed.
+const KILLS: u32 = 24;
+
+/// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
+const ALLOWED: &[(&str, May, &str)] = &[
+    ("pkg/*/pkginfo", May::Say("PATCHLIST="), "an empty list instead of none, as the classic tools leave it"),
+    (
+        "pkg/*/pkginfo",
+        May::Say("PATCH_OBSOLETES="),
+        "an empty list instead of none, as the classic tools leave it",
+    ),
+    ("pkg/*/pkginfo", May::Say("PATCH_INFO_*=backed out"), "that there was a patch is remembered"),
+    ("pkg/*/obsoleted_by", May::HaveAnotherTime, "written again without the patch that is backed out"),
+    ("install/contents", May::Say("# *"), "the two last lines say who changed it last, and when"),
+    ("install/.lockfile", May::Differ, "the lock file stays and names its last holder"),
+    ("patch", May::Differ, "the directory of patches stays, empty, as the one of packages would"),
+    ("patchadm/journal", May::Differ, "the journal is replaced by each run and never removed"),
+    ("patchadm/history", May::Differ, "a line for each run"),
+    ("patchadm/log", May::Differ, "a text for each run that was backed out"),
 ];
+
+/// A difference that is allowed.
+#[derive(Clone, Copy)]
+enum May {
+    /// Another content, or being there at all.
+    Differ,
+    /// A line like this (`*` is any text), and so another time.
+    Say(&'static str),
+    /// Another time.
+    HaveAnotherTime,
+}
 
 /// The stage of a run: a root with the base packages and everything that packages cannot say.
 struct Play {
@@ -146,6 +168,7 @@ impl Play {
         self.world.record(&packages);
         let found = Moment::now(&self.stage);
         assert_eq!(differences(&expected, &found.tree), "", "after patch {id} as {form}");
+        assert_eq!(self.run("pkgchk -n -R @ROOT@", None).ok(), "", "after patch {id}");
         found
     }
 
@@ -180,30 +203,29 @@ impl Moment {
     }
 }
 
-/// Takes out of the database what [`ALLOWED`] lists. A file of which lines are passed over may have another time.
+/// Takes out of the database what [`ALLOWED`] lists. A file of which lines are passed over may have another time; that
+/// of the others comes back in whole seconds, which is what a cpio archive can keep.
 fn tidy(mut database: Picture) -> Picture {
-    for (file, line, _) in ALLOWED {
+    for node in database.values_mut() {
+        node.mtime = node.mtime.map(|(seconds, _)| (seconds, 0));
+    }
+    for (file, may, _) in ALLOWED {
         let concerned: Vec<Vec<u8>> = database.keys().filter(|path| fits(file, path)).cloned().collect();
         for path in concerned {
-            if line.is_empty() {
-                database.remove(&path);
-                continue;
-            }
             let node = database.get_mut(&path).unwrap();
             node.mtime = None;
-            if let Kind::File(bytes) = &mut node.kind {
-                let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-                *bytes = lines.filter(|text| !is_allowed(line, text)).flatten().copied().collect();
+            match (may, &mut node.kind) {
+                (May::Differ, _) => drop(database.remove(&path)),
+                (May::Say(line), Kind::File(bytes)) => {
+                    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+                    let text = |text: &&[u8]| !fits(line, text.strip_suffix(b"\n").unwrap_or(text));
+                    *bytes = lines.filter(text).flatten().copied().collect();
+                }
+                _ => {}
             }
         }
     }
     database
-}
-
-/// Whether a line is one that may differ: `NAME=` is an empty value only.
-fn is_allowed(pattern: &str, line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    if pattern.ends_with(' ') { line.starts_with(pattern.as_bytes()) } else { fits(pattern, line) }
 }
 
 /// Whether a text fits a pattern with at most one `*`.
@@ -277,14 +299,28 @@ fn the_form_of_a_patch_makes_no_difference() {
 }
 
 #[test]
+fn the_form_of_the_undo_data_makes_no_difference() {
+    for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
+        let play = Play::begin(false);
+        let base = Moment::now(&play.stage);
+        let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+        play.run(&format!("add -R @ROOT@ --undo-format {form}"), Some(&patch)).ok();
+        assert!(play.stage.at("var/sadm/pkg/ACMEall/save/900-01").join(name).exists());
+        play.run("remove -R @ROOT@ 900-01", None).ok();
+        base.is_now(&play.stage, &format!("after a backout from {name}"));
+    }
+}
+
+#[test]
 fn a_directory_of_the_patch_stays_when_somebody_put_a_file_into_it() {
     let mut play = Play::begin(false);
     let base = Moment::now(&play.stage);
     play.apply("900-01", "directory");
     fs::write(play.stage.at("opt/all/made/deep/mine"), "mine\n").unwrap();
+    // an inode number may come again in the other picture
+    let own = |path: &str| Node { file: 0, ..node(&play.stage.at(path)) };
     let mine = ["opt/all/made", "opt/all/made/deep", "opt/all/made/deep/mine"];
-    let kept: Vec<_> =
-        mine.iter().map(|path| (path.as_bytes().to_vec(), node(&play.stage.at(path)))).collect();
+    let kept: Vec<_> = mine.iter().map(|path| (path.as_bytes().to_vec(), own(path))).collect();
 
     play.back_out("900-01");
     let mut expected = base.tree;
@@ -304,11 +340,49 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     absent.params.remove("SUNW_PATCHID");
     absent.entries.values_mut().for_each(|entry| entry.content = b"unpatched\n".to_vec());
     let spool = deliver(&play.stage.beside("spool-2"), "later", &[absent], "directory");
-    play.run("pkgadd -n -R @ROOT@ all -d", Some(&spool)).ok();
+    let run = play.run("pkgadd -n -R @ROOT@ all -d", Some(&spool));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     play.world.installed = vec!["ACMEabsent".to_owned()];
     play.apply("900-01", "zip");
     assert_eq!(play.patch_list("ACMEabsent"), "900-01");
     assert_eq!(play.patch_list("ACMEall"), "900-01");
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_all_or_nothing() {
+    let mut play = Play::begin(false);
+    let base = Moment::now(&play.stage);
+    let began = Instant::now();
+    let patched = play.apply("900-01", "tar.gz");
+    let whole = began.elapsed();
+    play.back_out("900-01");
+
+    let patch = play.stage.beside("900-01.tar.gz");
+    for moment in 0..KILLS {
+        let mut command = play.stage.command("patchadd -R @ROOT@");
+        let mut child = command.arg(&patch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole * moment / KILLS);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = play.patch_list("ACMEall");
+        play.run("recover -R @ROOT@", None).ok();
+        let what = format!("killed at {moment} of {KILLS}, PATCHLIST {seen:?}");
+        if seen.is_empty() {
+            base.is_now(&play.stage, &what);
+        } else {
+            assert_eq!(timeless(&patched.tree, &Moment::now(&play.stage).tree), "", "{what}");
+            play.back_out("900-01");
+            base.is_now(&play.stage, &what);
+        }
+    }
+}
+
+/// The differences of two trees but for the times of objects to which a package gives none.
+fn timeless(expected: &Picture, found: &Picture) -> String {
+    let mut expected = expected.clone();
+    let made = expected.values_mut().filter(|node| !matches!(node.kind, Kind::File(_)));
+    made.for_each(|node| node.mtime = None);
+    differences(&expected, found)
 }
 
 #[test]

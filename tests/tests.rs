@@ -1,7 +1,9 @@
 //! The integration tests: one module per command, one binary for all of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 
+/// Packages that are damaged: refused by one line, and nothing is changed.
+mod bad_packages;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.
@@ -19,6 +21,10 @@ mod everything;
 mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Runs that end by a signal.
+mod killed;
+/// Two writers at once.
+mod locked;
 /// The manual pages against the program.
 mod manual;
 /// Packages made by a test.
@@ -44,5 +50,7 @@ mod terminal;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Packages in the trees of people who are not root.
+mod unprivileged_packages;
 /// The examples of the rules, line by line.
 mod worked_examples;

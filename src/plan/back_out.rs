@@ -16,7 +16,7 @@ use crate::source::PackageImage;
 use super::draft::Draft;
 use super::occasion::Occasion;
 use super::parameters;
-use super::records::{package_path, patch_path, reactivate, save_of};
+use super::records::{package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::validate::applied;
@@ -281,8 +281,6 @@ fn restored_files(
         });
     }
     let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
-    for name in made.iter().filter(|name| installed.records.contains_key(name.as_bytes())) {
-        changes.push(RecordChange::RemoveFile(package_path(package, name.as_bytes())?));
-    }
+    changes.extend(unmake(package, installed, made)?);
     Ok(changes)
 }
