@@ -15,8 +15,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::lchown;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
@@ -62,23 +62,75 @@ enum May {
     HaveAnotherTime,
 }
 
+/// Where ACMEall is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// In a directory of the root.
+    Plain,
+    /// Behind a symbolic link among the directories above it.
+    BehindLink,
+    /// On a file system of its own.
+    Mounted,
+}
+
 /// The stage of a run: a root with the base packages and everything that packages cannot say.
 struct Play {
+    /// Dropped before the directory in which it is.
+    _mount: Option<Mount>,
     stage: Scenario,
     world: World,
     /// Whether the program runs as somebody who is not root.
     ordinary: bool,
+    /// The directory of ACMEall, below the root.
+    home: &'static str,
+}
+
+/// A file system that is mounted as long as the value lives.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// A small one in memory; none where this process may not mount.
+    fn tmpfs(at: PathBuf) -> Option<Self> {
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(&at).output();
+        mount.is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // A mount that stays would keep the directory from being removed, which the next line of the log shows.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 impl Play {
     /// The base packages, installed; `ordinary`: by and for a user who is not root.
     fn begin(ordinary: bool) -> Self {
+        Self::begin_in(Home::Plain, ordinary).unwrap()
+    }
+
+    /// The same with ACMEall elsewhere; none where that cannot be made.
+    fn begin_in(home: Home, ordinary: bool) -> Option<Self> {
         let stage = Scenario::new();
         let ordinary = ordinary || !rustix::process::geteuid().is_root();
         stage.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nsys:x:3:3::/:\nadm:x:4:4::/:\n");
         stage.file("/etc/group", "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\n");
         stage.file("/var/sadm/install/admin/agreed", "basedir=default\nsetuid=nocheck\n");
-        let mut packages = Package::all("base");
+        let (mut place, mut mount) = ("opt/all", None);
+        match home {
+            Home::Plain => {}
+            Home::BehindLink => {
+                stage.directory("/export/home/all");
+                stage.directory("/opt");
+                stage.symlink("/opt/all", "/export/home/all");
+                place = "export/home/all";
+            }
+            Home::Mounted => {
+                stage.directory("/opt/all");
+                mount = Some(Mount::tmpfs(stage.at("/opt/all"))?);
+            }
+        }
+        let mut packages = Package::all("base", place);
         packages.retain(|package| !(ordinary && package.name == "ACMEroot"));
         let world = World {
             privileged: !ordinary,
@@ -89,7 +141,7 @@ impl Play {
             links: BTreeMap::new(),
             recorded: BTreeMap::new(),
         };
-        let mut play = Self { stage, world, ordinary };
+        let mut play = Self { _mount: mount, stage, world, ordinary, home: place };
         let spool = deliver(&play.stage.beside(""), "spool", &packages, "directory");
         let run = play.run("pkgadd -n -a agreed -R @ROOT@ all -d", Some(&spool));
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -97,7 +149,11 @@ impl Play {
         let installed = play.world.after(&picture(&play.stage.root()), &packages, "");
         assert_eq!(differences(&installed, &picture(&play.stage.root())), "", "the base packages");
         play.decorate();
-        play
+        Some(play)
+    }
+
+    fn packages(&self, id: &str) -> Vec<Package> {
+        Package::all(id, self.home)
     }
 
     fn run(&self, line: &str, operand: Option<&Path>) -> Run {
@@ -115,7 +171,7 @@ impl Play {
     /// Adds what no package can say: times to the nanosecond, extended attributes, what an administrator wrote.
     #[allow(clippy::print_stdout)] // what is skipped is said
     fn decorate(&self) {
-        let at = |path: &str| self.stage.at(path);
+        let at = |path: &str| self.stage.at(&path.replacen("opt/all", self.home, 1));
         fs::write(at("opt/all/etc/edited"), "what the administrator wrote\n").unwrap();
         fs::write(at("etc/two.conf"), "").unwrap();
         let mine = at("opt/all/plain/not of any package");
@@ -160,7 +216,7 @@ impl Play {
 
     /// Applies a patch in a form and compares the tree with what its descriptions say.
     fn apply(&mut self, id: &str, form: &str) -> Moment {
-        let packages = Package::all(id);
+        let packages = self.packages(id);
         let expected = self.world.after(&picture(&self.stage.root()), &packages, id);
         let patch = deliver(&self.stage.beside(""), id, &packages, form);
         let run = self.run("patchadd -R @ROOT@", Some(&patch));
@@ -248,8 +304,7 @@ fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
 }
 
 /// Applied, revised, obsoleted, and backed out step by step.
-fn there_and_back(ordinary: bool) {
-    let mut play = Play::begin(ordinary);
+fn there_and_back(mut play: Play) {
     let base = Moment::now(&play.stage);
     let first = play.apply("900-01", "directory");
     let second = play.apply("900-02", "tar.gz");
@@ -268,18 +323,32 @@ fn there_and_back(ordinary: bool) {
 
 #[test]
 fn every_kind_of_change_is_made_and_taken_back() {
-    there_and_back(false);
+    there_and_back(Play::begin(false));
 }
 
 #[test]
 fn an_ordinary_user_does_the_same_to_a_tree_of_their_own() {
-    there_and_back(true);
+    there_and_back(Play::begin(true));
+}
+
+#[test]
+fn a_link_above_the_objects_is_followed_inside_the_root() {
+    there_and_back(Play::begin_in(Home::BehindLink, false).unwrap());
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+fn objects_may_be_on_another_file_system_than_their_records() {
+    match Play::begin_in(Home::Mounted, false) {
+        Some(play) => there_and_back(play),
+        None => println!("skipped: objects_may_be_on_another_file_system_than_their_records: may not mount"),
+    }
 }
 
 #[test]
 fn an_ordinary_user_is_told_which_owners_are_recorded_only() {
     let play = Play::begin(true);
-    let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+    let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
     let told = play.run("add -R @ROOT@", Some(&patch)).ok();
     assert!(told.contains("owners and groups that are recorded only: adm, bin, root, sys\n"), "{told}");
 }
@@ -303,7 +372,7 @@ fn the_form_of_the_undo_data_makes_no_difference() {
     for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
         let play = Play::begin(false);
         let base = Moment::now(&play.stage);
-        let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+        let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
         play.run(&format!("add -R @ROOT@ --undo-format {form}"), Some(&patch)).ok();
         assert!(play.stage.at("var/sadm/pkg/ACMEall/save/900-01").join(name).exists());
         play.run("remove -R @ROOT@ 900-01", None).ok();
@@ -336,7 +405,7 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     assert!(!play.stage.at("var/sadm/pkg/ACMEabsent").exists());
 
     let mut absent: Package =
-        Package::all("900-01").into_iter().find(|package| package.name == "ACMEabsent").unwrap();
+        play.packages("900-01").into_iter().find(|package| package.name == "ACMEabsent").unwrap();
     absent.params.remove("SUNW_PATCHID");
     absent.entries.values_mut().for_each(|entry| entry.content = b"unpatched\n".to_vec());
     let spool = deliver(&play.stage.beside("spool-2"), "later", &[absent], "directory");
