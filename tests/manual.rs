@@ -210,7 +210,7 @@ impl Page {
     fn called(name: &str) -> Self {
         let found =
             pages().into_iter().find(|page| page.name == name && "18".contains(page.section_of_manual()));
-        found.unwrap_or_else(|| panic!("man/ has no page for {name}"))
+        found.expect(name)
     }
 
     fn section_of_manual(&self) -> &str {

@@ -107,6 +107,11 @@ impl Package {
         self
     }
 
+    /// What it deletes.
+    pub(crate) fn deletes(self, paths: &[&str]) -> Self {
+        self.information("deletes", paths.iter().map(|path| format!("{path}\n")).collect::<String>())
+    }
+
     /// Its pkginfo.
     fn pkginfo(&self) -> String {
         lines_of(self.params.iter().map(|(name, value)| format!("{name}={value}")))

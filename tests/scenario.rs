@@ -36,7 +36,18 @@ pub(crate) struct Run {
 impl Scenario {
     /// A root with accounts and an empty package database.
     pub(crate) fn new() -> Self {
-        let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        Self::in_directory(tempfile::tempdir().unwrap())
+    }
+
+    /// The same on a file system in memory, where the machine has one: for tests of many runs that are no tests of
+    /// disks.
+    pub(crate) fn in_memory() -> Self {
+        let memory = tempfile::tempdir_in("/dev/shm");
+        Self::in_directory(memory.unwrap_or_else(|_| tempfile::tempdir().unwrap()))
+    }
+
+    fn in_directory(dir: TempDir) -> Self {
+        let scenario = Self { dir, environment: Vec::new() };
         let own = fs::metadata(scenario.dir.path()).unwrap();
         let (uid, gid) = (own.uid(), own.gid());
         scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:54321:4::/:/bin/false\n"));

@@ -1,6 +1,6 @@
 //! The integration tests: one module per command, one binary for all of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 
 /// Packages that are damaged: refused by one line, and nothing is changed.
 mod bad_packages;
@@ -21,6 +21,10 @@ mod everything;
 mod goldens_of_packages;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Runs that end by a signal.
+mod killed;
+/// Two writers at once.
+mod locked;
 /// The manual pages against the program.
 mod manual;
 /// Packages made by a test.
@@ -30,6 +34,8 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+/// The tour of the README.
+mod readme;
 /// The package database before a patch and after its backout.
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.

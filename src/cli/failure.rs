@@ -44,6 +44,14 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
     }
 }
 
+/// The exit code of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
+pub(super) fn verb_code(command: Command, failure: &Failure) -> Exit {
+    match failure {
+        Failure::Lock(LockError::Held { .. }) => Exit::LOCKED,
+        _ => code(command, failure),
+    }
+}
+
 fn source_code(command: Command, error: &SourceError) -> Exit {
     if matches!(command, Command::Pkgadd | Command::Pkgrm) {
         let unusable =

@@ -241,7 +241,11 @@ pub(super) fn json(
             changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
             recovered: None,
             error: Some(failure.to_string()),
-            exit: failure::code(command, failure),
+            exit: if name == command.name() {
+                failure::code(command, failure)
+            } else {
+                failure::verb_code(command, failure)
+            },
         },
     };
     call.output.print(json::document(name, Some(root), outcome.exit, &outcome)?)?;

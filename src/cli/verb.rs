@@ -103,7 +103,7 @@ pub(super) fn refuse(
     let lines = failure::modern(command, subject, failed);
     let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
     call.output.error(&lines.join("\n"))?;
-    Ok(failure::code(command, failed))
+    Ok(failure::verb_code(command, failed))
 }
 
 /// What is printed of one patch: its line or its refusal, its notes, its plan where it is only planned.

@@ -75,12 +75,11 @@ impl RecordChanges {
             let path = package_path(package, name.as_bytes())?;
             let mode = old.map_or(Mode::of(0o644), |old| old.mode);
             records.changes.push(RecordChange::Write { path, bytes, mode, mtime: None });
-            match old {
-                Some(old) => drop(records.old.insert(name.into_bytes(), old.clone())),
-                None => {
-                    records.made.extend(missing_directories(installed, &name));
-                    records.made.push(name);
-                }
+            if let Some(old) = old {
+                records.old.insert(name.into_bytes(), old.clone());
+            } else {
+                records.made.extend(missing_directories(installed, &name));
+                records.made.push(name);
             }
         }
         records.made.sort();

@@ -1,0 +1,255 @@
+//! Runs that end by a signal, at any moment: the root is as before or as after, and nobody ever sees a mixture.
+//!
+//! A trial starts patchadd or patchrm, whichever the root is ready for, and kills it after a while. Half of the trials
+//! wait for a moment that is drawn at random, half for the journal to be published, so that the switch, which is short,
+//! is hit as well. What the queries say in between, what recovery makes of it, and the state afterwards must agree.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use patchadm::format::journal::parse_head;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::Tree;
+
+const FILES: usize = 400;
+const ID: &str = "100-01";
+const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
+const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
+
+/// A package of many files, and a patch that replaces, adds and deletes some hundreds of them.
+fn stage() -> Scenario {
+    let (mut package, mut patch) = (Package::new("ACMEweb"), Package::new("ACMEweb").directory("new"));
+    let mut deleted = Vec::new();
+    for number in 0..FILES {
+        let path = format!("share/{number:04}");
+        let text = |version: &str| format!("{version} of {number}\n").repeat(number % 64 + 1);
+        package = package.file(&path, 0o644, text("first"));
+        if number % 16 == 0 {
+            deleted.push(path);
+        } else {
+            patch = patch.file(&path, 0o644, text("second"));
+            patch = patch.file(&format!("new/{number:04}"), 0o644, text("new"));
+        }
+    }
+    let large = |version: &str| version.repeat(1 << 18);
+    package = package.file("lib/large", 0o755, large("one "));
+    patch = patch.file("lib/large", 0o755, large("two "));
+    let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
+    let stage = Scenario::in_memory();
+    stage.install(&package);
+    Patch::of(ID, patch.deletes(&deleted)).directory(&stage);
+    stage
+}
+
+/// Everything that has to be as before or as after at once.
+#[derive(Clone, PartialEq, Eq)]
+struct State {
+    software: Tree,
+    contents: Vec<String>,
+    patches: String,
+    saved: Vec<String>,
+}
+
+impl State {
+    fn of(stage: &Scenario) -> Self {
+        let save = stage.at("/var/sadm/pkg/ACMEweb/save");
+        let mut saved: Vec<_> = fs::read_dir(save)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        saved.sort();
+        let pkginfo = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
+        let patches = pkginfo.lines().find_map(|line| line.strip_prefix("PATCHLIST="));
+        let patches = patches.unwrap_or_default().to_owned();
+        let software = Tree::of(&stage.root(), &["var"]);
+        Self { software, contents: stage.lines(), patches, saved }
+    }
+}
+
+/// What the queries say of the patches of the root: once by package, once by root, once by each command.
+fn asked(stage: &Scenario) -> [String; 4] {
+    [
+        "pkgparam -R @ROOT@ ACMEweb PATCHLIST",
+        "showrev -p -R @ROOT@",
+        "patchadd -p -R @ROOT@",
+        "list -R @ROOT@",
+    ]
+    .map(|line| stage.run(line).ok())
+}
+
+/// Numbers that are the same in every run of the tests (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// The run of the journal, and whether it is published and without outcome.
+fn journal(stage: &Scenario) -> Option<(String, bool)> {
+    let bytes = fs::read(stage.at("/var/sadm/patchadm/journal")).ok()?;
+    let head = parse_head(bytes.get(..4096)?).ok()?;
+    Some((head.header.run.clone(), head.is_open()))
+}
+
+/// A root on which runs are killed, and what it is like before and after the patch.
+struct Trials {
+    stage: Scenario,
+    before: (State, [String; 4]),
+    after: (State, [String; 4]),
+    dice: Dice,
+    /// How long an undisturbed run takes.
+    usual: Duration,
+    /// How often each thing was found after a kill.
+    counts: BTreeMap<&'static str, usize>,
+    applied: bool,
+}
+
+impl Trials {
+    fn new(seed: u64) -> Self {
+        let stage = stage();
+        let before = (State::of(&stage), asked(&stage));
+        let began = Instant::now();
+        stage.run(ADD).ok();
+        let usual = began.elapsed();
+        let after = (State::of(&stage), asked(&stage));
+        assert!(before.0 != after.0 && before.1 != after.1);
+        stage.run(REMOVE).ok();
+        assert!(State::of(&stage) == before.0);
+        Self { stage, before, after, dice: Dice(seed), usual, counts: BTreeMap::new(), applied: false }
+    }
+
+    /// Starts the command that the root is ready for and waits for the moment of the signal.
+    fn start(&mut self) -> Child {
+        let line = if self.applied { REMOVE } else { ADD };
+        let last = journal(&self.stage).map(|(run, _)| run);
+        let mut child = self.stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let micros = u64::try_from(self.usual.as_micros()).unwrap();
+        if self.dice.below(2) == 0 {
+            thread::sleep(Duration::from_micros(self.dice.below(micros)));
+        } else {
+            let is_published =
+                || journal(&self.stage).is_some_and(|(run, open)| open && Some(&run) != last.as_ref());
+            while child.try_wait().unwrap().is_none() && !is_published() {
+                thread::sleep(Duration::from_micros(200));
+            }
+            thread::sleep(Duration::from_micros(self.dice.below(micros / 8)));
+        }
+        child
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Whether the root is as after the patch; it must be that or as before.
+    #[track_caller]
+    fn is_applied(&self, when: &str) -> bool {
+        let now = State::of(&self.stage);
+        if now == self.before.0 {
+            return false;
+        }
+        let [from_before, from_after] =
+            [&self.before.0, &self.after.0].map(|state| state.software.difference(&now.software));
+        assert!(
+            now == self.after.0,
+            "{when}: neither before nor after\n{from_before}\nor\n{from_after}\n{}",
+            now.patches
+        );
+        true
+    }
+
+    fn kill(&mut self, trial: u64) {
+        let was = self.applied;
+        let mut child = self.start();
+        child.kill().unwrap();
+        let ended_itself = child.wait().unwrap().signal().is_none();
+        self.count(match (ended_itself, journal(&self.stage)) {
+            (true, _) => "had ended",
+            (false, Some((_, true))) => "while switching",
+            (false, _) => "before the journal or after the commit",
+        });
+        let said = asked(&self.stage);
+        let recovery = if trial.is_multiple_of(2) { "recover -R @ROOT@" } else { "patchrm -R @ROOT@ 999-01" };
+        let run = self.stage.run(recovery);
+        assert!([0, 2].contains(&run.code), "trial {trial}: {}{}", run.stdout, run.stderr);
+        self.applied = self.is_applied(&format!("trial {trial}"));
+        let expected = if self.applied { &self.after.1 } else { &self.before.1 };
+        assert_eq!(normal(&said), normal(expected), "trial {trial}: what was said before recovery");
+        assert_eq!(normal(&asked(&self.stage)), normal(expected), "trial {trial}: and after it");
+        assert_eq!(strays(&self.stage), Vec::<String>::new(), "trial {trial}");
+        self.count(if self.applied == was { "as before" } else { "as after" });
+    }
+}
+
+/// Answers that can be compared: a PATCHLIST may be empty instead of absent, and undo data compressed by some bytes
+/// more or less, as inode numbers are in it.
+fn normal(said: &[String; 4]) -> Vec<&str> {
+    said.iter().map(|text| text.split("undo data").next().unwrap_or_default().trim()).collect()
+}
+
+/// Stages and other files that no finished run leaves.
+fn strays(stage: &Scenario) -> Vec<String> {
+    let own = stage.at("/var/sadm/patchadm");
+    let mut found: Vec<String> = fs::read_dir(own.join("stage"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.extend(own.join("journal.new").exists().then(|| "journal.new".to_owned()));
+    found
+}
+
+#[test]
+fn a_killed_run_leaves_the_root_as_before_or_as_after_and_no_query_sees_a_mixture() {
+    let mut trials = Trials::new(0x5eed_0001);
+    let wanted = ["as before", "as after", "while switching", "before the journal or after the commit"];
+    for trial in 0.. {
+        trials.kill(trial);
+        let is_enough = wanted.iter().all(|outcome| trials.counts.contains_key(outcome));
+        if trial >= 40 && is_enough {
+            break;
+        }
+        assert!(trial < 400, "one of {wanted:?} never happens: {:?}", trials.counts);
+    }
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_rolls_back_or_completes() {
+    let mut trials = Trials::new(0x5eed_0002);
+    for trial in 0..16 {
+        let was = trials.applied;
+        let mut child = trials.start();
+        let signal = if trial % 2 == 0 { Signal::TERM } else { Signal::INT };
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let status = child.wait().unwrap();
+        let ended = (status.code(), status.signal());
+        trials.applied = trials.is_applied(&format!("trial {trial}"));
+        let number = signal.as_raw();
+        if trials.applied == was {
+            // A signal that comes before the program listens ends it at once.
+            assert!([(Some(128 + number), None), (None, Some(number))].contains(&ended), "{ended:?}");
+            trials.count("rolled back");
+        } else {
+            assert_eq!(ended, (Some(0), None), "trial {trial}");
+            trials.count("completed");
+        }
+        assert_eq!(strays(&trials.stage), Vec::<String>::new(), "trial {trial}");
+        assert_eq!(trials.stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
+    }
+    assert!(trials.counts.contains_key("rolled back"), "{:?}", trials.counts);
+}

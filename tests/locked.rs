@@ -1,0 +1,114 @@
+//! Two writers at once: the second is told who has the lock, or waits; readers do not care.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use patchadm::root::{Lock, Root};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::assert_same;
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    for (id, text) in [("100-01", "two\n"), ("100-02", "three\n")] {
+        Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text)).directory(&stage);
+    }
+    stage.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    stage
+}
+
+/// The lock of a root, as another command would hold it.
+fn hold(stage: &Scenario) -> Lock {
+    Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap()
+}
+
+#[test]
+fn a_second_writer_is_refused_and_told_who_is_first() {
+    let stage = stage();
+    let lock = hold(&stage);
+    let before = stage.everything();
+    let held =
+        format!("@ROOT@/var/sadm/install/.lockfile is locked by process {} (pkgadd)", std::process::id());
+    for (line, code, ending) in [
+        ("patchadd -R @ROOT@ delivered/100-02", 64, "Patchadd is terminating.\n"),
+        ("patchrm -R @ROOT@ 100-01", 19, "Patchrm is terminating.\n"),
+    ] {
+        let said = stage.run(line).fails(code);
+        assert_eq!(
+            said,
+            format!(
+                "ERROR: {held}.\nNothing was changed.\nTry again when it has finished, or use `patchadm --wait \
+                 SECONDS`.\n{ending}"
+            )
+        );
+    }
+    for (line, code) in [
+        ("add -R @ROOT@ delivered/100-02", 64),
+        ("remove -R @ROOT@ 100-01", 64),
+        ("recover -R @ROOT@", 64),
+        ("pkgadd -n -R @ROOT@ -d spool ACMEweb", 64),
+        ("pkgrm -n -R @ROOT@ ACMEweb", 64),
+    ] {
+        let said = stage.run(line).fails(code);
+        assert!(said.contains(&held), "{line}: {said}");
+    }
+    assert_same(&stage.everything(), &before);
+    drop(lock);
+    stage.run("patchadd -R @ROOT@ delivered/100-02").ok();
+}
+
+#[test]
+fn readers_take_no_lock() {
+    let stage = stage();
+    let _lock = hold(&stage);
+    for line in [
+        "patchadd -p -R @ROOT@",
+        "patchadd -a -R @ROOT@ delivered/100-02",
+        "patchrm -a -R @ROOT@ 100-01",
+        "add --dry-run -R @ROOT@ delivered/100-02",
+        "remove --dry-run -R @ROOT@ 100-01",
+        "plan -R @ROOT@ delivered/100-02",
+        "plan --remove -R @ROOT@ 100-01",
+        "list -R @ROOT@",
+        "show -R @ROOT@ 100-01",
+        "showrev -p -R @ROOT@",
+        "pkgparam -R @ROOT@ ACMEweb PATCHLIST",
+        "pkginfo -l -R @ROOT@ ACMEweb",
+        "pkgchk -R @ROOT@",
+    ] {
+        stage.run(line).ok();
+    }
+}
+
+#[test]
+fn who_waits_gets_the_lock_when_it_is_free_and_gives_up_in_time() {
+    let stage = stage();
+    let lock = hold(&stage);
+    stage.run("add --wait 1 -R @ROOT@ delivered/100-02").fails(64);
+    let run = thread::scope(|scope| {
+        let waiting = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-02"));
+        thread::sleep(Duration::from_millis(700));
+        drop(lock);
+        waiting.join().unwrap()
+    });
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("waiting for process {} (pkgadd) to finish", std::process::id())));
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "three\n");
+}
+
+#[test]
+fn the_policy_of_a_root_may_say_how_long_to_wait() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "wait=60\n");
+    let lock = hold(&stage);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| stage.run("patchrm -R @ROOT@ 100-01"));
+        thread::sleep(Duration::from_millis(700));
+        drop(lock);
+        assert_eq!(waiting.join().unwrap().code, 0);
+    });
+    assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+}
