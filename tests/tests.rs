@@ -15,6 +15,8 @@ mod demo;
 mod everyman;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
+/// What the classic tools made of patches, step by step.
+mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 /// Runs that end by a signal.
