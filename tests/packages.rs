@@ -114,7 +114,7 @@ impl Package {
 
     /// Its pkginfo.
     fn pkginfo(&self) -> String {
-        self.params.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+        lines_of(self.params.iter().map(|(name, value)| format!("{name}={value}")))
     }
 
     /// Its pkgmap, in the order of pkgmk(1).
@@ -126,8 +126,7 @@ impl Package {
             lines.insert(name.clone(), line);
         }
         let blocks: usize = self.content.values().map(|content| content.len().div_ceil(512) + 2).sum();
-        let lines: String = lines.values().map(|line| format!("1 {line}\n")).collect();
-        format!(": 1 {blocks}\n{lines}")
+        format!(": 1 {blocks}\n{}", lines_of(lines.values().map(|line| format!("1 {line}"))))
     }
 
     /// Writes it as a directory in `spool`; the path of that directory.
@@ -149,6 +148,11 @@ impl Package {
         }
         at
     }
+}
+
+/// A text of these lines.
+fn lines_of(lines: impl Iterator<Item = String>) -> String {
+    lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
 
 /// Writes a datastream of package directories, in this order.
@@ -196,11 +200,8 @@ pub(crate) fn files(directory: &Path) -> Vec<String> {
 pub(crate) fn without_scripts(package: &Path, spool: &Path) -> PathBuf {
     let at = spool.join(package.file_name().unwrap());
     let pkginfo = fs::read_to_string(package.join("pkginfo")).unwrap();
-    let pkginfo: String = pkginfo
-        .lines()
-        .map(|line| if line.starts_with("CLASSES=") { "CLASSES=none" } else { line })
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let unscripted = |line: &str| if line.starts_with("CLASSES=") { "CLASSES=none" } else { line }.to_owned();
+    let pkginfo = lines_of(pkginfo.lines().map(unscripted));
     let kept =
         |name: &str| matches!(name, "pkginfo" | "copyright" | "depend" | "space" | "compver" | "deletes");
     let pkgmap = fs::read_to_string(package.join("pkgmap")).unwrap();

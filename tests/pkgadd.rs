@@ -1,11 +1,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use patchadm::root::{Lock, Root};
 
 use crate::packages::{DELIVERED, Package, datastream};
 use crate::scenario::{Run, Scenario, is_root};
+use crate::terminal::at_terminal;
 use crate::tree::assert_same;
 
 /// An admin file that asks nothing.
@@ -15,7 +15,9 @@ const NOCHECK: &str = "instance=unique\npartial=nocheck\nidepend=nocheck\nrdepen
 /// Installs packages that are written into `spool` first.
 fn add(stage: &Scenario, options: &str, packages: &[Package]) -> Run {
     let spool = stage.beside("spool");
-    packages.iter().for_each(|package| drop(package.write(&spool)));
+    for package in packages {
+        package.write(&spool);
+    }
     stage.run(&format!("pkgadd -R @ROOT@ -d {} {options}", spool.display()))
 }
 
@@ -99,7 +101,7 @@ fn the_records_of_an_installation_are_complete() {
     }
     let listing = stage.run("pkginfo -l -R @ROOT@ ACMEall").ok();
     let expected = "    STATUS:  completely installed\n     FILES:       12 installed pathnames\n\
-                    \u{20}                  1 linked files\n                   4 directories\n";
+                    \u{20}                  1 linked files\n                   5 directories\n";
     assert!(listing.contains("  INSTDATE:  Nov 20 2026 07:00\n") && listing.contains(expected), "{listing}");
     let history = fs::read_to_string(stage.at("/var/sadm/patchadm/history")).unwrap();
     assert_eq!(history.lines().count(), 1);
@@ -381,97 +383,6 @@ fn options_that_are_not_supported_yet_are_told_as_such() {
     assert!(error.starts_with("pkgadd: ERROR: option -Y is not supported yet\nusage: pkgadd "), "{error}");
 }
 
-/// What is done to a package, the exit code, and what the one line says beside the path of the device.
-type Damage = (&'static str, fn(&Path), i32, &'static str);
-
-fn edit(path: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(path).unwrap();
-    assert!(text.contains(from), "{from:?} in {text:?}");
-    fs::write(path, text.replace(from, to)).unwrap();
-}
-
-const DAMAGES: [Damage; 7] = [
-    (
-        "a missing file",
-        |package| fs::remove_file(package.join("reloc/bin/tool")).unwrap(),
-        1,
-        "package ACMEa, file bin/tool: missing from the source",
-    ),
-    (
-        "other bytes of the same length",
-        |package| fs::write(package.join("reloc/bin/tool"), "tool\r").unwrap(),
-        1,
-        "package ACMEa, file /opt/ACMEa/bin/tool: file cksum <456> expected <459> actual",
-    ),
-    (
-        "more bytes",
-        |package| fs::write(package.join("reloc/bin/tool"), "tool\n\n").unwrap(),
-        1,
-        "package ACMEa, file /opt/ACMEa/bin/tool: size 5 expected, more delivered",
-    ),
-    (
-        "a line that is none",
-        |package| edit(&package.join("pkgmap"), "1 f none bin/tool", "1 f none"),
-        1,
-        "package ACMEa: pkgmap is corrupt: line 2: ",
-    ),
-    (
-        "a path that leads out",
-        |package| edit(&package.join("pkgmap"), "bin/tool", "../../tool"),
-        1,
-        "package ACMEa: pkgmap is corrupt: line 2: ",
-    ),
-    (
-        "an open quote",
-        |package| edit(&package.join("pkginfo"), "NAME=", "NAME=\""),
-        1,
-        "package ACMEa: pkginfo is corrupt: ",
-    ),
-    (
-        "another information file",
-        |package| fs::write(package.join("install/copyright"), "Copyleft\n").unwrap(),
-        1,
-        "package ACMEa: install/copyright is corrupt: ",
-    ),
-];
-
-#[test]
-fn a_damaged_package_is_refused_with_one_line_and_nothing_is_changed() {
-    for (what, damage, code, expected) in DAMAGES {
-        let stage = Scenario::new();
-        let package =
-            Package::new("ACMEa").file("bin/tool", 0o755, "tool\n").information("copyright", "Acme\n");
-        damage(&package.write(&stage.beside("spool")));
-        let before = stage.everything();
-        let run = stage.run("pkgadd -n -S -R @ROOT@ -d spool ACMEa");
-        let text = run.fails(code);
-        let line = text.lines().next().unwrap();
-        assert!(line.starts_with("pkgadd: ERROR: ") && line.contains(expected), "{what}: {text}");
-        assert_eq!(text.matches("ERROR").count(), 1, "{what}: {text}");
-        assert_same(&stage.everything(), &before);
-    }
-}
-
-#[test]
-fn half_a_datastream_and_what_is_none_are_refused_and_nothing_is_changed() {
-    let stage = Scenario::new();
-    let package = Package::new("ACMEa").file("bin/tool", 0o755, "tool\n".repeat(1000));
-    datastream(&[package.write(&stage.beside("spool"))], &stage.beside("whole.pkg"));
-    let whole = fs::read(stage.beside("whole.pkg")).unwrap();
-    let before = stage.everything();
-    for (length, expected) in [(whole.len() / 2, "package ACMEa"), (1100, "table of contents"), (300, "")] {
-        fs::write(stage.beside("half.pkg"), &whole[..length]).unwrap();
-        let text = stage.run("pkgadd -n -R @ROOT@ -d half.pkg ACMEa").fails(99);
-        let line = text.lines().next().unwrap();
-        let start = "pkgadd: ERROR: could not process datastream from <half.pkg>: ";
-        assert!(line.starts_with(start) && line.contains(expected), "{length}: {text}");
-        assert_eq!(text.lines().count(), 1, "{length}: {text}");
-    }
-    fs::write(stage.beside("none.pkg"), "neither this nor that\n").unwrap();
-    stage.run("pkgadd -n -R @ROOT@ -d none.pkg ACMEa").fails(99);
-    assert_same(&stage.everything(), &before);
-}
-
 #[test]
 fn a_root_that_is_locked_is_left_alone() {
     let stage = Scenario::new();
@@ -505,6 +416,36 @@ fn what_somebody_wrote_where_a_package_goes_is_kept() {
 }
 
 #[test]
+fn somebody_at_a_terminal_chooses_from_a_menu_and_decides_what_is_open() {
+    let stage = Scenario::new();
+    let shared =
+        |name, content: &str| Package::new(name).param("BASEDIR", "/opt").file("shared", 0o644, content);
+    added(&stage, "-n ACMEa", &[shared("ACMEa", "one\n")]);
+    let needy = shared("ACMEb", "two\n").information("depend", "P ACMEnone\n");
+    needy.write(&stage.beside("spool"));
+    let before = stage.everything();
+    let asked = |answers| at_terminal("a menu", &stage, "pkgadd -R @ROOT@ -d spool", answers);
+    let Some((code, text)) = asked("2\nn\n") else { return };
+    assert_eq!(code, 3, "{text}");
+    for expected in [
+        "\nThe following packages are available:\n  1  ACMEa           ACMEa for tests\n",
+        "\n  2  ACMEb           ACMEb for tests\n                     (i386) 1.0\n",
+        "\nit needs package ACMEnone, which is not completely installed.\n",
+        "/opt/shared is already installed and is being used by another package.\n",
+        "\nDo you want to continue with the installation of <ACMEb> [y,n,?] ",
+        "\nInstallation of <ACMEb> was terminated due to user request.\nNo changes were made to the system.\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_same(&stage.everything(), &before);
+    let (code, text) = asked("2\ny\n").unwrap();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
+    let (code, text) = asked("q\n").unwrap();
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
 fn a_document_in_json_says_the_same() {
     let stage = Scenario::new();
     let scripted = Package::new("ACMEb").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
@@ -515,42 +456,4 @@ fn a_document_in_json_says_the_same() {
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
     assert!(packages[1]["reason"].as_str().unwrap().contains("preinstall"), "{}", run.stdout);
-}
-
-#[test]
-#[allow(clippy::print_stdout)] // a test that is skipped says so
-fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
-    let mut stage = Scenario::new();
-    let package = Package::new("ACMEa").content('f', "log", 0o640, "adm adm", DELIVERED, "x\n");
-    package.write(&stage.beside("spool"));
-    if stage.belongs_to_nobody().is_none() && is_root() {
-        return;
-    }
-    let run = stage.run("pkgadd -n -R @ROOT@ -d spool ACMEa");
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains("NOTE: owners and groups that are recorded only: "), "{}", run.stderr);
-    assert!(run.stderr.contains("adm"), "{}", run.stderr);
-    let own = fs::metadata(stage.root()).unwrap();
-    let log = fs::metadata(stage.at("/opt/ACMEa/log")).unwrap();
-    assert_eq!((log.uid(), log.gid(), log.mtime()), (own.uid(), own.gid(), DELIVERED));
-    assert_eq!(stage.lines()[2], "/opt/ACMEa/log f none 0640 adm adm 2 130 1577836800 ACMEa");
-    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
-    assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEa").code, 0);
-    assert_eq!(stage.tree().paths(), "etc etc/group etc/passwd");
-}
-
-#[test]
-#[allow(clippy::print_stdout)] // a test that is skipped says so
-fn nobody_installs_into_the_tree_of_somebody_else() {
-    let mut stage = Scenario::new();
-    Package::new("ACMEa").file("a", 0o644, "a\n").write(&stage.beside("spool"));
-    if stage.belongs_to_nobody().is_none() {
-        println!("skipped: nobody installs into the tree of somebody else: only root can be two users");
-        return;
-    }
-    std::os::unix::fs::lchown(stage.root(), Some(0), Some(0)).unwrap();
-    let before = stage.everything();
-    let text = stage.run("pkgadd -n -R @ROOT@ -d spool ACMEa").fails(1);
-    assert!(text.contains("belongs to somebody else"), "{text}");
-    assert_same(&stage.everything(), &before);
 }

@@ -2,6 +2,7 @@ use std::fs;
 
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
+use crate::terminal::at_terminal;
 use crate::tree::{Tree, assert_same};
 
 /// A root with these packages installed.
@@ -27,30 +28,25 @@ fn tool(name: &str) -> Package {
         .link("bin/t2", "tool")
 }
 
+/// The tree without the directory of `contents`, which is there after the first package, and empty after the last.
+fn everything_but_contents(stage: &Scenario) -> Tree {
+    Tree::of(&stage.root(), &["var/sadm/install", "var/sadm/patchadm"])
+}
+
 #[test]
 fn a_package_goes_with_everything_that_came_with_it() {
     let stage = Scenario::new();
-    let before = stage.everything();
+    let before = everything_but_contents(&stage);
     tool("ACMEa").write(&stage.beside("spool"));
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEa").code, 0);
     let run = remove(&stage, "-n ACMEa");
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
     assert_eq!(run.stderr, "\nRemoval of <ACMEa> was successful.\n");
-    let after = Tree::of(&stage.root(), &["var/sadm/install", "var/sadm/patchadm"]);
-    assert_same(&after, &before_without_contents(before));
+    assert_same(&everything_but_contents(&stage), &before);
     assert_eq!(
         fs::read_to_string(stage.at("/var/sadm/install/contents")).unwrap(),
         "# Last modified by pkgrm for ACMEa package\n# Fri Nov 20 07:00:00 2026\n"
     );
-}
-
-/// The tree without the directory of `contents`, which is one more file afterwards.
-fn before_without_contents(before: Tree) -> Tree {
-    let mut text = String::new();
-    for path in before.paths().split(' ').filter(|path| !path.starts_with("var/sadm/install")) {
-        text.push_str(&format!("{path}\t{}\n", before.line(path)));
-    }
-    Tree::parse(&text)
 }
 
 #[test]
@@ -135,6 +131,42 @@ fn without_n_somebody_has_to_be_there_to_confirm() {
         "{text}"
     );
     assert_eq!(stage.run("pkginfo -L -R @ROOT@").ok(), "ACMEa\n");
+}
+
+#[test]
+fn somebody_at_a_terminal_is_asked_and_sees_what_goes() {
+    let stage = stage(&[tool("ACMEa"), Package::new("ACMEb").information("depend", "P ACMEa\n")]);
+    let before = stage.everything();
+    let asked = |answers| at_terminal("somebody is asked", &stage, "pkgrm -R @ROOT@ ACMEa", answers);
+    let Some((code, text)) = asked("what?\nn\n") else { return };
+    assert_eq!(code, 3, "{text}");
+    for expected in [
+        "\nThe following package is currently installed:\n   ACMEa  ACMEa for tests\n          (i386) 1.0\n",
+        "\npackage ACMEb needs it.\n",
+        "\nDo you want to remove this package? [y,n,?,q] ",
+        "\nRemoval of <ACMEa> was terminated due to user request.\nNo changes were made to the system.\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert_same(&stage.everything(), &before);
+    let (code, text) = asked("y\n").unwrap();
+    assert_eq!(code, 0, "{text}");
+    let root = stage.root().display().to_string();
+    let listing = "
+## Removing installed package instance <ACMEa>
+## Processing package information.
+## Removing pathnames in class <none>
+@ROOT@/opt/ACMEa/bin/tool
+@ROOT@/opt/ACMEa/bin/t2
+@ROOT@/opt/ACMEa/bin/t
+@ROOT@/opt/ACMEa/bin
+@ROOT@/opt/ACMEa
+@ROOT@/opt
+## Updating system information.
+
+Removal of <ACMEa> was successful.
+";
+    assert!(text.ends_with(&listing.replace("@ROOT@", &root)), "{text}");
 }
 
 #[test]

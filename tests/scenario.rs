@@ -7,7 +7,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -20,15 +19,10 @@ use crate::tree::Tree;
 /// The clock of every scenario: 2026-11-20 07:00:00 UTC.
 pub(crate) const NOW: u64 = 1_795_158_000;
 
-/// Number of the user and group `nobody`.
-const NOBODY: u32 = 65534;
-
 /// A root, and how commands are run on it.
 pub(crate) struct Scenario {
     dir: TempDir,
     environment: Vec<(String, String)>,
-    /// The user and group that commands run as; none for those of the test.
-    caller: Option<u32>,
 }
 
 /// What a command did.
@@ -53,7 +47,7 @@ impl Scenario {
     }
 
     fn in_directory(dir: TempDir) -> Self {
-        let scenario = Self { dir, environment: Vec::new(), caller: None };
+        let scenario = Self { dir, environment: Vec::new() };
         let own = fs::metadata(scenario.dir.path()).unwrap();
         let (uid, gid) = (own.uid(), own.gid());
         scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nadm:x:54321:4::/:/bin/false\n"));
@@ -66,7 +60,7 @@ impl Scenario {
 
     /// A root with nothing in it at all, not even a package database.
     pub(crate) fn bare() -> Self {
-        let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new(), caller: None };
+        let scenario = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         scenario.directory("/");
         fs::set_permissions(scenario.root(), fs::Permissions::from_mode(0o755)).unwrap();
         scenario
@@ -179,9 +173,6 @@ impl Scenario {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
-        if let Some(id) = self.caller {
-            command.uid(id).gid(id);
-        }
         command
     }
 
@@ -199,23 +190,6 @@ impl Scenario {
     pub(crate) fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.at("/var/sadm/install/contents")).unwrap_or_default();
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-    }
-
-    /// Gives the root and everything beside it to the user `nobody`, and has later commands run by them. None where
-    /// the test is not run by root, who alone can do that.
-    pub(crate) fn belongs_to_nobody(&mut self) -> Option<()> {
-        if !is_root() {
-            return None;
-        }
-        let mut open = vec![self.dir.path().to_owned()];
-        while let Some(path) = open.pop() {
-            std::os::unix::fs::lchown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-            if fs::symlink_metadata(&path).unwrap().is_dir() {
-                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            }
-        }
-        self.caller = Some(NOBODY);
-        Some(())
     }
 
     /// Runs the program with these arguments.

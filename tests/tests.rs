@@ -1,7 +1,9 @@
 //! The integration tests: one module per command, one binary for all of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on ends by a panic
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 
+/// Packages that are damaged: refused by one line, and nothing is changed.
+mod bad_packages;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.
@@ -13,6 +15,8 @@ mod delivery;
 mod demo;
 /// Running the program as an ordinary user.
 mod everyman;
+/// Every kind of change at once.
+mod everything;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -32,6 +36,8 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+/// The tour of the README.
+mod readme;
 /// The package database before a patch and after its backout.
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
@@ -41,7 +47,12 @@ mod scenario;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
+/// Somebody at a terminal.
+mod terminal;
 /// Trees, to be compared attribute by attribute.
 mod tree;
+mod type_changes;
+/// Packages in the trees of people who are not root.
+mod unprivileged_packages;
 /// The examples of the rules, line by line.
 mod worked_examples;

@@ -8,6 +8,7 @@ use super::exit::{Exit, Stop};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Choices, Common, refuse, tell};
+use super::words;
 use crate::database::policy;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
 use crate::plan::refusal::Command;
@@ -91,7 +92,7 @@ fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> an
         Ok(report) => report,
         Err(failed) => return refuse(call, Command::Patchadd, "the patch", &failed),
     };
-    report::recovered(&mut call.output, &report.recovered)?;
+    words::recovered(&mut call.output, &report.recovered)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
         tell(call, &root, Command::Patchadd, entry, one.plan.as_ref(), one.result.as_ref().err())?;

@@ -8,7 +8,7 @@ use super::{Invocation, json};
 
 const USAGE: &str = "patchadm explain code";
 
-/// Explain an exit code of patchadd, patchrm and patchadm
+/// Explain an exit code
 #[derive(clap::Parser)]
 struct Args {
     #[command(flatten)]
@@ -35,11 +35,15 @@ const fn removing(code: u8, text: &'static str, advice: &'static str) -> Meaning
     Meaning { code, command: "patchrm", text, advice }
 }
 
+const fn packaging(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "pkgadd and pkgrm", text, advice }
+}
+
 const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "every command", text, advice }
 }
 
-/// The codes that can occur, as patchadd(8) and patchrm(8) list them.
+/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8) and pkgrm(8) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
     every(
@@ -143,6 +147,27 @@ const MEANINGS: &[Meaning] = &[
         "A file system has too little space.",
         "Make room; the message says how much is needed where.",
     ),
+    packaging(
+        1,
+        "A package could not be installed or removed, or is not there; nothing of it was changed.",
+        "Read the message: it names the package and the reason.",
+    ),
+    packaging(3, "You, or a signal, ended the command.", "Run it again."),
+    packaging(
+        4,
+        "The admin file forbids it, or an installed instance is in the way.",
+        "Read the message; use another admin file with -a, or back patches out first.",
+    ),
+    packaging(
+        5,
+        "A question is open, and nobody can be asked.",
+        "Use an admin file that answers it (-a), -n to confirm a removal, or run it on a terminal.",
+    ),
+    packaging(
+        99,
+        "The device, the admin file or the response file cannot be used.",
+        "Look at the path that the message names.",
+    ),
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,
@@ -196,7 +221,8 @@ mod tests {
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
         assert_eq!(commands, ["patchadd", "patchrm"]);
+        assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
-        assert!(meanings(99).is_empty());
+        assert!(meanings(98).is_empty());
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::exit::{Exit, Stop};
 use super::options::parse;
-use super::report::human;
 use super::verb::Common;
+use super::words::human;
 use super::{Invocation, json};
 use crate::operation::inspect::{Inspected, inspect};
 use crate::patch::{Delivered, PatchId};

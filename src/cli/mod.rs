@@ -31,6 +31,7 @@ mod showrev;
 pub mod surroundings;
 pub mod text;
 mod verb;
+mod words;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

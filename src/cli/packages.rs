@@ -1,10 +1,12 @@
 //! What pkgadd(1M) and pkgrm(1M) say in common: how packages ended, the exit code of several together, JSON.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::exit::Exit;
 use super::output::Output;
-use super::{Invocation, failure, json, report};
+use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
 use crate::plan::Plan;
 use crate::plan::refusal::Command;
@@ -52,7 +54,7 @@ impl Ended<'_> {
                 }
             }
             Ok(packages) => {
-                report::recovered(&mut call.output, packages.recovered)?;
+                words::recovered(&mut call.output, packages.recovered)?;
                 for name in packages.unknown_answers {
                     let text = format!("{}: WARNING: unknown admin parameter <{name}>\n", call.program);
                     call.output.complain(text)?;
@@ -104,7 +106,7 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
         Err(failed) => drop(output.error(&words(command, failed))),
     }
     let ending = ending(exit_of(command, package.result));
-    text.push_str(&format!("\n{what} <{}> {ending}\n", package.name));
+    let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
     let unchanged = |failed: &Failure| matches!(failed.left(), Left::Unchanged | Left::RolledBack);
     if package.result.as_ref().err().is_some_and(unchanged) {
         text.push_str("No changes were made to the system.\n");

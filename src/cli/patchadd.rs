@@ -8,6 +8,7 @@ use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
 use super::text::patch;
+use super::words;
 use super::{Invocation, json};
 use crate::database::policy;
 use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
@@ -113,26 +114,20 @@ fn tell(
     request: &ApplyRequest,
     report: &ApplyReport,
 ) -> anyhow::Result<Exit> {
-    report::recovered(&mut call.output, &report.recovered)?;
+    words::recovered(&mut call.output, &report.recovered)?;
     let phases = [
         "Validating patches...\n",
         "Loading patches installed on the system...\n\nDone!\n",
         "Loading patches requested to install.\n\nDone!\n",
         "Checking patches that you specified for installation.\n\nDone!\n\n",
     ];
-    for phase in phases {
-        call.output.line(phase)?;
-    }
-    let approved: Vec<&Applied> = report.patches.iter().filter(|one| one.plan.is_some()).collect();
-    if !approved.is_empty() {
-        let order: Vec<&str> = approved.iter().map(|one| one.id.as_str()).collect();
-        let order = order.join(" ");
-        call.output.line(format!("Approved patches will be installed in this order:\n\n{order} \n\n"))?;
-    }
+    let approved = report.patches.iter().filter(|one| one.plan.is_some()).map(|one| one.id.as_str());
+    let ids: Vec<&str> = approved.collect();
+    words::opening(&mut call.output, &phases, "Approved patches will be installed in this order:", &ids)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
         tell_one(call, root, request, one)?;
-        call.output.print(report::in_use_lines(&entry.in_use))?;
+        call.output.print(words::in_use_lines(&entry.in_use))?;
     }
     Ok(report::exit(&entries))
 }
@@ -149,7 +144,7 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
         call.output.line(format!("NOTE: -d is ignored for restricted patch {}.", one.id))?;
     }
     if request.dry_run {
-        call.output.print(report::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan))?;
         return call
             .output
             .line(format!("Patch {} can be installed; nothing was changed.", one.id))
@@ -159,8 +154,8 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
     call.output.line("Installing patch packages...\n")?;
     call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
     call.output.line(format!("See {} for details\n", root.show(&log)))?;
-    report::notes(&mut call.output, plan, &one.result)?;
-    if let Some(reboot) = report::reboot_sentence(one.reboot) {
+    words::notes(&mut call.output, plan, &one.result)?;
+    if let Some(reboot) = words::reboot_sentence(one.reboot) {
         call.output.line(reboot)?;
     }
     call.output.line("Patch packages installed:")?;

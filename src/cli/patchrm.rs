@@ -8,6 +8,7 @@ use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
+use super::words;
 use crate::database::policy;
 use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
@@ -85,21 +86,15 @@ fn tell(
     request: &BackOutRequest,
     report: &BackOutReport,
 ) -> anyhow::Result<Exit> {
-    report::recovered(&mut call.output, &report.recovered)?;
+    words::recovered(&mut call.output, &report.recovered)?;
     let phases = [
         "Validating patches...\n",
         "Loading patches installed on the system...\n\nDone!\n",
         "Checking patches that you specified for removal.\n\nDone!\n",
     ];
-    for phase in phases {
-        call.output.line(phase)?;
-    }
-    let approved: Vec<&BackedOut> = report.patches.iter().filter(|one| one.plan.is_some()).collect();
-    if !approved.is_empty() {
-        let order: Vec<&str> = approved.iter().map(|one| one.id.as_str()).collect();
-        let order = order.join(" ");
-        call.output.line(format!("Approved patches will be removed in this order:\n\n{order} \n\n"))?;
-    }
+    let approved = report.patches.iter().filter(|one| one.plan.is_some()).map(|one| one.id.as_str());
+    let ids: Vec<&str> = approved.collect();
+    words::opening(&mut call.output, &phases, "Approved patches will be removed in this order:", &ids)?;
     for one in &report.patches {
         tell_one(call, root, request, one)?;
     }
@@ -124,14 +119,14 @@ fn tell_one(
     }
     let Some(plan) = &one.plan else { return Ok(()) };
     if request.dry_run {
-        call.output.print(report::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan))?;
         return call
             .output
             .line(format!("Patch {} can be backed out; nothing was changed.", one.id))
             .map_err(Into::into);
     }
     call.output.line(format!("Backing out patch {}...\n", one.id))?;
-    report::notes(&mut call.output, plan, &one.result)?;
+    words::notes(&mut call.output, plan, &one.result)?;
     call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::exit::{Exit, Stop};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Common, refuse, tell};
+use super::words;
 use crate::database::policy;
 use crate::operation::back_out::{BackOutRequest, back_out_patches};
 use crate::plan::refusal::Command;
@@ -62,7 +63,7 @@ pub(super) fn remove(
         Ok(report) => report,
         Err(failed) => return refuse(call, Command::Patchrm, "the patch", &failed),
     };
-    report::recovered(&mut call.output, &report.recovered)?;
+    words::recovered(&mut call.output, &report.recovered)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
         tell(call, &root, Command::Patchrm, entry, one.plan.as_ref(), one.result.as_ref().err())?;

@@ -1,13 +1,9 @@
-//! What both faces say of a run: patch by patch, as values for JSON and as text.
-
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io;
+//! What both faces say of a run: patch by patch, as values; `words` has the text.
 
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::output::Output;
+use super::words::sentence_of;
 use super::{Invocation, failure, json};
 use crate::operation::apply_patches::{Applied, ApplyReport};
 use crate::operation::back_out::{BackOutReport, BackedOut};
@@ -77,9 +73,9 @@ pub(super) struct ChangeEntry {
 /// A process that uses what is replaced.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct UserEntry {
-    process: u32,
-    program: String,
-    paths: Vec<String>,
+    pub(super) process: u32,
+    pub(super) program: String,
+    pub(super) paths: Vec<String>,
 }
 
 /// What is needed on a file system, in bytes.
@@ -256,7 +252,7 @@ pub(super) fn json(
     Ok(outcome.exit)
 }
 
-fn counts(plan: &Plan) -> Counts {
+pub(super) fn counts(plan: &Plan) -> Counts {
     let mut counts = Counts::default();
     for change in &plan.changes {
         match change.action {
@@ -268,7 +264,7 @@ fn counts(plan: &Plan) -> Counts {
     counts
 }
 
-fn size_of(action: &Action) -> Option<u64> {
+pub(super) fn size_of(action: &Action) -> Option<u64> {
     match action {
         Action::Add(new) | Action::Replace(new) => match &new.body {
             Body::Member(member) => Some(member.size),
@@ -301,7 +297,7 @@ fn undo_paths(plan: &Plan) -> Vec<String> {
     plan.undo.iter().map(path).collect()
 }
 
-fn action_word(action: &Action) -> &'static str {
+pub(super) fn action_word(action: &Action) -> &'static str {
     match action {
         Action::Add(_) => "add",
         Action::Replace(_) => "replace",
@@ -319,121 +315,6 @@ fn changes(plan: &Plan) -> Vec<ChangeEntry> {
         size: size_of(&change.action),
     };
     plan.changes.iter().map(entry).collect()
-}
-
-/// What a plan will do, package by package and path by path.
-pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
-    let mut text = String::new();
-    let mut by_package: BTreeMap<&str, Vec<&crate::plan::Change>> = BTreeMap::new();
-    for change in &plan.changes {
-        by_package.entry(change.package.as_str()).or_default().push(change);
-    }
-    for package in &plan.packages {
-        let changes = by_package.remove(package.as_str()).unwrap_or_default();
-        let _ = writeln!(text, "Package {package}:");
-        for change in changes {
-            let size = size_of(&change.action).map(|size| format!(" ({})", human(size))).unwrap_or_default();
-            let _ = writeln!(text, "  {:<16} {}{size}", action_word(&change.action), root.show(&change.path));
-        }
-    }
-    let _ = writeln!(text, "Objects: {}.", counts(plan));
-    for need in &plan.space {
-        let (needed, free) = (human(need.bytes), human(need.free));
-        let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
-    }
-    let saved: u64 = plan
-        .undo
-        .iter()
-        .flat_map(|undo| &undo.saved)
-        .filter_map(|(entry, _)| entry.object.content.size)
-        .sum();
-    let _ = match plan.undo.len() {
-        0 => writeln!(text, "Undo data: none."),
-        number => writeln!(text, "Undo data: {number} archives of {} before compression.", human(saved)),
-    };
-    let _ = writeln!(text, "Scripts: none.");
-    for note in &plan.notes {
-        let _ = writeln!(text, "NOTE: {note}");
-    }
-    text
-}
-
-/// A size in binary units.
-pub(super) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut tenths = bytes.saturating_mul(10) / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
-/// Says what recovery found, where it found something.
-pub(super) fn recovered(output: &mut Output, found: &Recovered) -> io::Result<()> {
-    let (Recovered::RolledBack { notes, .. } | Recovered::Finished { notes, .. }) = found else {
-        return Ok(());
-    };
-    if let Some(sentence) = sentence_of(found) {
-        output.complain(format!("NOTE: {sentence}\n"))?;
-    }
-    for note in notes {
-        output.complain(format!("NOTE: {note}\n"))?;
-    }
-    Ok(())
-}
-
-/// What recovery found, as a sentence.
-pub(super) fn sentence_of(found: &Recovered) -> Option<String> {
-    match found {
-        Recovered::Nothing => None,
-        Recovered::RolledBack { run, .. } => {
-            Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
-        }
-        Recovered::Finished { run, .. } => {
-            Some(format!("The run {run} had been completed and is tidied up now: everything is as after it."))
-        }
-    }
-}
-
-/// The notes of the plan and of the run.
-pub(super) fn notes(
-    output: &mut Output,
-    plan: &Plan,
-    result: &Result<Option<Receipt>, Failure>,
-) -> io::Result<()> {
-    let receipt = result.as_ref().ok().and_then(Option::as_ref);
-    for note in plan.notes.iter().chain(receipt.iter().flat_map(|receipt| &receipt.notes)) {
-        output.line(format!("NOTE: {note}"))?;
-    }
-    Ok(())
-}
-
-/// The programs that still run the old version, one line each.
-pub(super) fn in_use_lines(users: &[UserEntry]) -> String {
-    let mut text = String::new();
-    for UserEntry { process, program, paths } in users {
-        let _ = writeln!(
-            text,
-            "Process {process} ({program}) runs the old {} until it is restarted.",
-            paths.join(", ")
-        );
-    }
-    text
-}
-
-/// What a patch asks for, as a sentence.
-pub(super) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
-    Some(match word? {
-        "rebootimmediate" => "Reboot this machine now to put the patch into effect.",
-        "rebootafter" => "Reboot this machine when it suits to put the patch into effect.",
-        "reconfigimmediate" => "Do a reconfiguration reboot now to put the patch into effect.",
-        _ => "Do a reconfiguration reboot when it suits to put the patch into effect.",
-    })
 }
 
 #[cfg(test)]
@@ -463,11 +344,5 @@ mod tests {
         assert_eq!(exit(&[entry("already-applied", 2)]), Exit::new(2));
         assert_eq!(exit(&[entry("already-applied", 2), entry("applied", 0)]), Exit::OK);
         assert_eq!(exit(&[entry("superseded", 35), entry("refused", 25), entry("failed", 5)]), Exit::new(25));
-    }
-
-    #[test]
-    fn sizes_are_shown_in_binary_units() {
-        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
-        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
     }
 }

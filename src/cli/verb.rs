@@ -9,7 +9,8 @@ use super::Invocation;
 use super::exit::Exit;
 use super::failure;
 use super::options::{Extensions, RootOption};
-use super::report::{self, PatchEntry};
+use super::report::PatchEntry;
+use super::words;
 use crate::operation::failure::Failure;
 use crate::package::{Edited, ObjectPath, UndoFormat};
 use crate::plan::refusal::Command;
@@ -88,7 +89,7 @@ pub(super) fn line(entry: &PatchEntry) -> String {
         entry.id,
         entry.verdict,
         entry.packages.join(", "),
-        report::human(entry.bytes)
+        words::human(entry.bytes)
     )
 }
 
@@ -120,14 +121,14 @@ pub(super) fn tell(
     }
     call.output.print(line(entry))?;
     if let Some(plan) = plan.filter(|_| entry.verdict == "planned") {
-        call.output.print(report::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan))?;
     } else {
         for note in &entry.notes {
             call.output.line(format!("  note: {note}"))?;
         }
     }
-    call.output.print(report::in_use_lines(&entry.in_use))?;
-    if let Some(sentence) = report::reboot_sentence(entry.reboot) {
+    call.output.print(words::in_use_lines(&entry.in_use))?;
+    if let Some(sentence) = words::reboot_sentence(entry.reboot) {
         call.output.line(format!("  {sentence}"))?;
     }
     Ok(())

@@ -59,7 +59,7 @@ pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>
     let Some(params) = params(view, package)? else { return Ok(None) };
     let names = view.list(&places::package(package))?.unwrap_or_default();
     let partial = names.iter().any(|name| name == b"!I-Lock!" || name == b"!R-Lock!");
-    Ok(Some(Installed { params, partial, saves: saves(view, package)?, records: BTreeMap::new() }))
+    Ok(Some(Installed { params, partial, saves: saves(view, package)?, ..Installed::default() }))
 }
 
 /// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
@@ -100,9 +100,8 @@ fn save(view: &View<'_>, directory: &ObjectPath) -> Result<Save, DatabaseError> 
 
 /// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install` and
 /// `save/pspool`, by name in that directory. Only regular files are records.
-pub fn records(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, DatabaseError> {
+pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
     let directory = places::package(package);
-    let mut records = BTreeMap::new();
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
     while let Some(name) = open.pop() {
         // A name that is too deep for a path cannot have been made by a package tool.
@@ -113,16 +112,17 @@ pub fn records(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, R
                 for inner in view.list(&path)?.unwrap_or_default() {
                     open.push([&name[..], b"/", &inner].concat());
                 }
+                installed.directories.insert(name);
             }
             FileType::Regular => {
                 if let Some(bytes) = view.read(&path, LARGEST_RECORD)? {
-                    records.insert(name, RecordFile { bytes, mode: seen.mode, mtime: seen.mtime });
+                    installed.records.insert(name, RecordFile { bytes, mode: seen.mode, mtime: seen.mtime });
                 }
             }
             _ => {}
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
@@ -223,10 +223,14 @@ mod tests {
             ("var/sadm/pkg/X/save/100-01/undo.gz", "…"),
         ]);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("var/sadm/pkg/X/install/link")).unwrap();
-        let found = records(&View::live(&root), &inst("X")).unwrap();
-        let names: Vec<_> = found.keys().map(|name| std::str::from_utf8(name).unwrap()).collect();
+        let mut found = Installed::default();
+        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        let text = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
+        let names: Vec<_> = found.records.keys().map(text).collect();
         assert_eq!(names, ["install/preremove", "pkginfo", "save/pspool/X/install/depend"]);
-        assert_eq!(found[&b"install/preremove"[..]].bytes, b"exit 0\n");
+        assert_eq!(found.records[&b"install/preremove"[..]].bytes, b"exit 0\n");
+        let directories: Vec<_> = found.directories.iter().map(text).collect();
+        assert_eq!(directories, ["install", "save/pspool", "save/pspool/X", "save/pspool/X/install"]);
     }
 
     #[test]

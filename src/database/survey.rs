@@ -65,7 +65,7 @@ pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Resu
     for package in installed::packages(view)? {
         let Some(mut installed) = installed::installed(view, &package)? else { continue };
         if concern.packages.contains(&package) {
-            installed.records = installed::records(view, &package)?;
+            installed::records(view, &package, &mut installed)?;
         }
         inventory.packages.insert(package, installed);
     }

@@ -46,7 +46,8 @@ pub struct Header {
     pub obsoletes: Vec<String>,
     /// Names of the parameters that the patch set in the package's pkginfo.
     pub parameters: Vec<String>,
-    /// Files of the package's directory in the database that the patch made, relative to it.
+    /// Files of the package's directory in the database that the patch made, relative to it, and directories, with a
+    /// `/` at the end.
     pub made_records: Vec<String>,
 }
 

@@ -137,7 +137,9 @@ impl Place<'_> {
             let name = device.package(index).map(spooled_name).unwrap_or_default();
             refused.push(Added { name, installation: None, result: Err(failure) });
         }
-        refused.iter().for_each(|added| attendant.added(added));
+        for added in &refused {
+            attendant.added(added);
+        }
         refused
     }
 

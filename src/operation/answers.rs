@@ -85,18 +85,18 @@ type Agreement = fn(&mut Admin);
 
 /// Every question that an admin file can leave open, in the order in which pkgadd(1M) asks.
 const AGREEMENTS: [Agreement; 8] = [
-    |admin| agree(&mut admin.instance, Instance::Ask, Instance::Unique),
-    |admin| agree(&mut admin.partial, Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.basedir, Basedir::Ask, Basedir::Default),
-    |admin| agree(&mut admin.idepend, Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.rdepend, Check::Ask, Check::NoCheck),
-    |admin| agree(&mut admin.setuid, Alteration::Ask, Alteration::NoCheck),
-    |admin| agree(&mut admin.conflict, Alteration::Ask, Alteration::NoCheck),
-    |admin| agree(&mut admin.space, Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.instance, &Instance::Ask, Instance::Unique),
+    |admin| agree(&mut admin.partial, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.basedir, &Basedir::Ask, Basedir::Default),
+    |admin| agree(&mut admin.idepend, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.rdepend, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.setuid, &Alteration::Ask, Alteration::NoCheck),
+    |admin| agree(&mut admin.conflict, &Alteration::Ask, Alteration::NoCheck),
+    |admin| agree(&mut admin.space, &Check::Ask, Check::NoCheck),
 ];
 
-fn agree<T: PartialEq>(answer: &mut T, open: T, agreed: T) {
-    if *answer == open {
+fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
+    if answer == open {
         *answer = agreed;
     }
 }

@@ -66,6 +66,8 @@ pub struct Installed {
     /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
     /// `save/pspool/…`, by name in that directory. Filled in for the packages concerned only.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
+    /// The directories among those files, `install` and `save/pspool` included where they are there.
+    pub directories: BTreeSet<Vec<u8>>,
 }
 
 /// A save directory, `save/<id>`.

@@ -16,6 +16,7 @@ use crate::source::Image;
 
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::parameters::{merged, set_by, speak_for_last_patch};
@@ -187,14 +188,14 @@ impl Application<'_> {
             self.options.edits.clone()
         };
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
-        for package in patched {
-            for wanted in &package.wanted {
-                if self.validated.again && self.is_anothers(wanted) {
-                    edits.leave(&wanted.path);
-                } else {
-                    edits.consider(&wanted.path, Some(&wanted.object))?;
-                }
+        for (_, wanted) in by_path(patched) {
+            if self.validated.again && self.is_anothers(wanted) {
+                edits.leave(&wanted.path);
+            } else {
+                edits.consider(&wanted.path, Some(&wanted.object))?;
             }
+        }
+        for package in patched {
             for path in &package.target.image.deletes {
                 edits.consider(&package.target.resolve(path)?, None)?;
             }
@@ -239,17 +240,12 @@ impl Application<'_> {
     }
 
     fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
-        for links in [false, true] {
-            for package in patched {
-                for wanted in &package.wanted {
-                    let handling = edits.handling(&wanted.path);
-                    match (wanted.object.ftype == Ftype::Link, links) {
-                        (false, false) => draft.place(&package.target, wanted, &handling)?,
-                        (true, true) => draft.link(&package.target, wanted, &handling)?,
-                        _ => {}
-                    }
-                }
-            }
+        let all = by_path(patched);
+        for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
+            draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
+        }
+        for (package, wanted) in sources_first(all) {
+            draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
         }
         for package in patched {
             for path in &package.target.image.deletes {
@@ -316,11 +312,11 @@ impl Application<'_> {
         &self,
         draft: &Draft<'_>,
         package: &Patched<'_>,
-        records: &RecordChanges,
+        changed: &RecordChanges,
         undo: &mut Vec<UndoArchive>,
     ) -> Result<RecordChange, Reason> {
         let target = &package.target;
-        if package.installed.saves.contains_key(self.id().as_str()) {
+        if records::save_of(package.installed, self.id(), &self.policy.separator).is_some() {
             return Err(Reason::StaleSave(target.package.clone()));
         }
         let undoing = Undoing {
@@ -331,7 +327,7 @@ impl Application<'_> {
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
         };
-        let archive = undoing.archive(draft, target, records)?;
+        let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
             super::UndoPlace::Save => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
@@ -364,6 +360,15 @@ impl Application<'_> {
         let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
         Ok(vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }])
     }
+}
+
+/// The objects of all packages by path: what one package has in a directory may need another to make it.
+fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
+    let wanted =
+        patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
+    let mut all: Vec<_> = wanted.collect();
+    all.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    all
 }
 
 fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {

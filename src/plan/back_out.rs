@@ -4,7 +4,7 @@
 //! lines and records as they were. A path that a later patch changed again is never touched: the backout is refused
 //! and names that patch. What an administrator wrote since is kept as `PATH.edited-<id>`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::format::manifest::Manifest;
@@ -16,9 +16,9 @@ use crate::source::PackageImage;
 use super::draft::Draft;
 use super::occasion::Occasion;
 use super::parameters;
-use super::records::{package_path, patch_path, reactivate};
+use super::records::{package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
-use super::restore::{Later, Restoring};
+use super::restore::{Later, Restoring, restore};
 use super::validate::applied;
 use super::{Plan, RecordChange, foreign, space};
 
@@ -77,9 +77,9 @@ fn rules(
         return Err(Reason::Needed { by: unmet.patch, requirement: unmet.requirement });
     }
     for package in &patch.packages {
-        let saves = inventory.packages.get(package).map(|installed| &installed.saves);
-        let save = saves.and_then(|saves| saves.get(patch.id.as_str()));
-        if save.is_none_or(|save| save.archive.is_none() && save.remote.is_none()) {
+        let installed = inventory.packages.get(package);
+        let save = installed.and_then(|installed| save_of(installed, id, &policy.separator));
+        if save.is_none_or(|(_, save)| save.archive.is_none() && save.remote.is_none()) {
             return Err(Reason::NoUndoData(package.clone()));
         }
     }
@@ -113,29 +113,27 @@ impl Backout<'_> {
     fn plan(&self, packages: Vec<PkgInst>) -> Result<Plan, Reason> {
         let mut draft = Draft::new(self.inventory);
         let mut records = Vec::new();
+        let mut restorings = Vec::new();
         for package in &packages {
             let mut archives = self.archives.iter().enumerate();
             let (index, archive) = archives
                 .find(|(_, archive)| archive.package == package)
                 .ok_or_else(|| Reason::NoUndoData(package.clone()))?;
             let later = self.later(package)?;
+            records.extend(self.records(package, archive, &later)?);
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
                     let image = archive.image;
-                    Restoring { id: self.id, package, index, image, manifest, later: &later }
-                        .restore(&mut draft)?;
+                    restorings.push(Restoring { id: self.id, package, index, image, manifest, later });
                 }
                 None => foreign::restore(&mut draft, self.id, package, index, archive.image)?,
             }
-            records.extend(self.records(package, archive, &later)?);
         }
+        restore(&mut draft, &restorings)?;
         draft.relink()?;
         draft.finish()?;
-        let patch = patch_path(self.id.as_str())?;
-        if self.inventory.live.contains_key(&patch) {
-            records.push(RecordChange::RemoveTree(patch));
-        }
+        records.extend(self.patch_directories()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
         let space = space::needs(self.inventory, &changes, &records, &[], &[]);
         space::enough(&space)?;
@@ -153,6 +151,16 @@ impl Backout<'_> {
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,
         })
+    }
+
+    /// The directory of the patch, under each spelling of its id.
+    fn patch_directories(&self) -> Result<Vec<RecordChange>, Reason> {
+        let delivered = self.archives.iter().filter_map(|archive| archive.manifest);
+        let mut names: BTreeSet<&str> = delivered.map(|manifest| manifest.header.patch.as_str()).collect();
+        names.insert(self.id.as_str());
+        let paths: Vec<_> = names.into_iter().map(patch_path).collect::<Result<_, _>>()?;
+        let there = paths.into_iter().filter(|path| self.inventory.live.contains_key(path));
+        Ok(there.map(RecordChange::RemoveTree).collect())
     }
 
     /// An archive must be that of this patch, package and root: another one would put strange files here.
@@ -220,9 +228,7 @@ impl Backout<'_> {
         }
         let separator = &self.policy.separator;
         changes.extend(reactivate(package, installed, self.id, separator)?);
-        let saves = installed.saves.keys();
-        let own = saves.filter(|name| PatchId::parse(name, separator).is_ok_and(|saved| saved == *self.id));
-        for name in own {
+        if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
         Ok(changes)
@@ -275,8 +281,6 @@ fn restored_files(
         });
     }
     let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
-    for name in made.iter().filter(|name| installed.records.contains_key(name.as_bytes())) {
-        changes.push(RecordChange::RemoveFile(package_path(package, name.as_bytes())?));
-    }
+    changes.extend(unmake(package, installed, made)?);
     Ok(changes)
 }

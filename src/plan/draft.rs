@@ -177,9 +177,10 @@ impl<'a> Draft<'a> {
         {
             return Err(Problem::NotPermitted("a program that runs as another user or group"));
         }
-        for (name, number, own) in [(owner, uid, caller.0), (group, gid, caller.1)] {
+        let asked = [&object.attributes.owner, &object.attributes.group];
+        for (name, number, own) in [(asked[0], uid, caller.0), (asked[1], gid, caller.1)] {
             if number != Some(own) {
-                self.recorded_only.insert(name);
+                self.recorded_only.extend(name.clone());
             }
         }
         Ok(Resolved { mode, uid: caller.0, gid: caller.1, recorded })
@@ -189,6 +190,7 @@ impl<'a> Draft<'a> {
     /// that stays full is not removed. Adds the note about owners.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         for change in self.changes.values() {
+            self.check_above(change)?;
             let turns =
                 matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
             let turns = turns && change.old.as_ref().is_some_and(Live::is_directory);
@@ -214,6 +216,36 @@ impl<'a> Draft<'a> {
             self.notes.push(format!("owners and groups that are recorded only: {}", names.join(", ")));
         }
         Ok(())
+    }
+
+    /// Nothing may come to lie below what becomes no directory; a hard link, planned last, may have taken a place above.
+    fn check_above(&self, change: &Change) -> Result<(), Reason> {
+        let lies = if matches!(change.action, Action::Add(_) | Action::Replace(_)) {
+            change.path.ancestors().try_for_each(|above| self.check_planned_directory(&above))
+        } else {
+            Ok(())
+        };
+        lies.and_then(|()| self.check_ownership(change)).map_err(|problem| Reason::Object {
+            package: change.package.clone(),
+            path: change.path.to_string(),
+            problem,
+        })
+    }
+
+    /// Without privileges nothing is changed in a directory of somebody else, even where writing to it is allowed:
+    /// its owner could take away or put there what they like at any moment.
+    fn check_ownership(&self, change: &Change) -> Result<(), Problem> {
+        if self.inventory.privileged {
+            return Ok(());
+        }
+        let directory = match change.action {
+            Action::Attributes(_) => Some(change.path.clone()),
+            _ => self.place_of(&change.path).parent(),
+        };
+        match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
+            Some(at) => Err(Problem::ForeignDirectory(at)),
+            None => Ok(()),
+        }
     }
 
     /// The first name `PATH.suffix`, `PATH.suffix.2`, … that is free.

@@ -148,8 +148,8 @@ impl<'a> Edits<'a> {
             (LiveKind::Symlink(target), Ftype::Symlink) if object.target.as_ref() == Some(target) => {
                 Edit::None
             }
-            // a second name: its bytes are judged at the file that it names
-            (LiveKind::Regular { .. }, Ftype::Link)
+            // a second name: what it holds is judged at the file that it names
+            (_, Ftype::Link)
             | (LiveKind::Pipe, Ftype::Pipe)
             | (LiveKind::Device { .. }, Ftype::Block | Ftype::Character) => Edit::None,
             _ => Edit::Edited,

@@ -10,6 +10,7 @@ use crate::source::{Image, PackageImage};
 use super::depend::unmet_at_installation;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::links::sources_first;
 use super::occasion::Occasion;
 use super::parameters::{self, merged};
 use super::records::{self, RecordChanges, package_path};
@@ -40,6 +41,21 @@ impl Default for InstallOptions {
     }
 }
 
+/// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among
+/// them). Of the inventory it looks at the packages only, so that the paths concerned can be surveyed after it.
+pub fn placement(
+    image: &Image,
+    index: usize,
+    inventory: &Inventory,
+    options: &InstallOptions,
+    occasion: &Occasion,
+) -> Result<(PkgInst, Params), Refusal> {
+    let refuse = |reason: Reason| refusal(image, index, reason);
+    let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
+    let installation = Installation { delivered, index, inventory, options, occasion };
+    installation.placement().map_err(refuse)
+}
+
 /// Plans the installation of the package at a place of the image.
 pub fn install(
     image: &Image,
@@ -48,13 +64,15 @@ pub fn install(
     options: &InstallOptions,
     occasion: &Occasion,
 ) -> Result<Plan, Refusal> {
-    let refuse = |reason: Reason| {
-        let name = image.packages.get(index).map(|package| package.params.text("PKG").into_owned());
-        reason.shown(inventory).of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
-    };
+    let refuse = |reason: Reason| refusal(image, index, reason.shown(inventory));
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
     let installation = Installation { delivered, index, inventory, options, occasion };
     installation.plan().map_err(refuse)
+}
+
+fn refusal(image: &Image, index: usize, reason: Reason) -> Refusal {
+    let name = image.packages.get(index).map(|package| package.params.text("PKG").into_owned());
+    reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
 }
 
 struct Installation<'a> {
@@ -66,13 +84,19 @@ struct Installation<'a> {
 }
 
 impl Installation<'_> {
-    fn plan(&self) -> Result<Plan, Reason> {
+    fn placement(&self) -> Result<(PkgInst, Params), Reason> {
         let package = self.instance()?;
         let old = self.inventory.packages.get(&package);
         self.check_installed(&package, old)?;
         refuse_scripts(self.delivered, false)?;
         self.check_depend()?;
         let params = self.params(&package, old)?;
+        Ok((package, params))
+    }
+
+    fn plan(&self) -> Result<Plan, Reason> {
+        let (package, params) = self.placement()?;
+        let old = self.inventory.packages.get(&package);
         let target = Target::new(package.clone(), self.index, self.delivered, params)?;
         let mut wanted = target.wanted()?;
         self.settle_set_id(&mut wanted)?;
@@ -242,6 +266,7 @@ impl Installation<'_> {
         let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
         let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
         for each in wanted {
+            edits.consider(&each.path, Some(&each.object))?;
             if self.is_conflict(&target.package, each) {
                 let path = &each.path;
                 match self.options.admin.conflict {
@@ -254,20 +279,14 @@ impl Installation<'_> {
                     }
                     Alteration::NoCheck | Alteration::Ask => {}
                 }
-            } else {
-                edits.consider(&each.path, Some(&each.object))?;
             }
         }
         let mut draft = Draft::new(self.inventory);
-        for links in [false, true] {
-            for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
-                let handling = edits.handling(&each.path);
-                if links {
-                    draft.link(target, each, &handling)?;
-                } else {
-                    draft.place(target, each, &handling)?;
-                }
-            }
+        for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
+            draft.place(target, each, &edits.handling(&each.path))?;
+        }
+        for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
+            draft.link(target, each, &edits.handling(&each.path))?;
         }
         draft.relink()?;
         draft.finish()?;

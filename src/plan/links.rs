@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Ftype, Line, Live, LiveKind, Object, ObjectPath};
+use crate::package::{Ftype, Line, Live, LiveKind, Object, ObjectPath, PkgInst};
 
 use super::draft::Draft;
-use super::objects::Handling;
+use super::objects::{Handling, as_it_is};
 use super::refusal::{Problem, Reason};
 use super::target::{Target, Wanted};
 use super::{Action, Body, NewObject, NewXattrs};
@@ -41,7 +41,7 @@ impl Draft<'_> {
         self.open_way(package, path)?;
         let to = wanted.object.target.as_deref().ok_or(Problem::Unknown("target"))?;
         let source = path.link_source(to).map_err(|error| Problem::BadPath(error.to_string()))?;
-        let new = self.other_name(&source)?;
+        let new = self.other_name(path, &source)?;
         let old = self.old(path);
         if let Handling::Beside(suffix) = handling {
             let beside = self.free_name(path, suffix)?;
@@ -68,7 +68,7 @@ impl Draft<'_> {
     pub(super) fn relink(&mut self) -> Result<(), Reason> {
         let lines = &self.inventory.lines;
         for path in lines.iter().filter(|(_, line)| line.object.ftype == Ftype::Link).map(|(path, _)| path) {
-            if self.changes.contains_key(path) {
+            if self.changes.contains_key(path) || self.kept.contains(path) {
                 continue;
             }
             if self.line(path).is_none_or(|now| now.object.ftype != Ftype::Link) {
@@ -77,14 +77,18 @@ impl Draft<'_> {
             let Some(source) = root_of(path, &self.inventory.lines) else { continue };
             let Some(change) = self.changes.get(&source) else { continue };
             let (Action::Replace(new), Some(before)) = (&change.action, &change.old) else { continue };
+            if matches!(new.body, Body::Directory | Body::Symlink(_)) {
+                // the name stays that of the old file
+                continue;
+            }
             let Some(old) = self.old(path) else { continue };
             let package = change.package.clone();
-            if old.inode != before.inode || !matches!(before.kind, LiveKind::Regular { .. }) {
+            if old.inode != before.inode {
                 let (path, source) = (self.inventory.show(path), self.inventory.show(&source));
                 self.notes.push(format!("{path} is no longer another name of {source}; it stays as it is"));
                 continue;
             }
-            let new = NewObject { body: Body::Link(source.clone()), ..new.clone() };
+            let new = NewObject { body: another_name(&source, &new.body), ..new.clone() };
             self.check_obstacle(path).map_err(|problem| Reason::Object {
                 package: package.clone(),
                 path: path.to_string(),
@@ -92,29 +96,57 @@ impl Draft<'_> {
             })?;
             self.change(&package, path, Action::Replace(new));
         }
+        self.flatten()
+    }
+
+    /// Lets every link of the run name a file, never another link of the run.
+    fn flatten(&mut self) -> Result<(), Reason> {
+        let links: Vec<(PkgInst, ObjectPath, ObjectPath)> = self
+            .changes
+            .iter()
+            .filter_map(|(path, change)| match &change.action {
+                Action::Add(NewObject { body: Body::Link(source), .. })
+                | Action::Replace(NewObject { body: Body::Link(source), .. }) => {
+                    Some((change.package.clone(), path.clone(), source.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        let next: BTreeMap<&ObjectPath, &ObjectPath> = links.iter().map(|(_, path, to)| (path, to)).collect();
+        for (package, path, source) in &links {
+            let mut chain = std::iter::successors(Some(source), |at| next.get(*at).copied());
+            let file = chain.by_ref().take(LONGEST_CHAIN).find(|at| !next.contains_key(*at));
+            let object = file.ok_or(source).and_then(|file| self.other_name(path, file).map_err(|_| file));
+            let object = object.map_err(|at| Reason::Object {
+                package: package.clone(),
+                path: path.to_string(),
+                problem: Problem::LinkSource(at.clone()),
+            })?;
+            if let Some(change) = self.changes.get_mut(path)
+                && let Action::Add(new) | Action::Replace(new) = &mut change.action
+            {
+                *new = object;
+            }
+        }
         Ok(())
     }
 
     /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
-    fn other_name(&self, source: &ObjectPath) -> Result<NewObject, Problem> {
+    fn other_name(&self, path: &ObjectPath, source: &ObjectPath) -> Result<NewObject, Problem> {
         let wrong = || Problem::LinkSource(source.clone());
-        let body = Body::Link(source.clone());
+        if source == path {
+            return Err(wrong());
+        }
         match self.changes.get(source).map(|change| &change.action) {
-            Some(Action::Add(new) | Action::Replace(new)) => match new.body {
+            Some(Action::Add(new) | Action::Replace(new)) => match &new.body {
                 Body::Directory | Body::Symlink(_) => Err(wrong()),
-                _ => Ok(NewObject { body, ..new.clone() }),
+                _ => Ok(NewObject { body: another_name(source, &new.body), ..new.clone() }),
             },
             Some(_) => Err(wrong()),
             None => {
-                let live = self.old(source).filter(|live| !live.is_directory()).ok_or_else(wrong)?;
-                Ok(NewObject {
-                    body,
-                    mode: live.mode,
-                    uid: live.uid,
-                    gid: live.gid,
-                    mtime: None,
-                    xattrs: NewXattrs::Inherited,
-                })
+                let live = self.old(source).filter(|live| is_file(&live.kind)).ok_or_else(wrong)?;
+                let xattrs = NewXattrs::Inherited;
+                Ok(NewObject { mtime: None, xattrs, ..as_it_is(live, Body::Link(source.clone())) })
             }
         }
     }
@@ -123,6 +155,39 @@ impl Draft<'_> {
     fn is_name_of(&self, old: &Live, source: &ObjectPath) -> bool {
         !self.changes.contains_key(source) && self.old(source).is_some_and(|live| live.inode == old.inode)
     }
+}
+
+/// Whether an object can have another name: no directory, and no symbolic link, which link(2) might follow.
+fn is_file(kind: &LiveKind) -> bool {
+    !matches!(kind, LiveKind::Directory | LiveKind::Symlink(_))
+}
+
+/// The body of a further name of the new object at `source`: a link to what is a link itself names the file, so that
+/// the order in which names are made does not matter.
+fn another_name(source: &ObjectPath, body: &Body) -> Body {
+    match body {
+        Body::Link(file) => Body::Link(file.clone()),
+        _ => Body::Link(source.clone()),
+    }
+}
+
+/// The hard links among some objects, those that others name first; what stands beside an object goes with it.
+pub(super) fn sources_first<'w, 'a, T>(objects: Vec<(T, &'w Wanted<'a>)>) -> Vec<(T, &'w Wanted<'a>)> {
+    let mut links: Vec<_> =
+        objects.into_iter().filter(|(_, each)| each.object.ftype == Ftype::Link).collect();
+    let named: BTreeMap<&ObjectPath, Option<ObjectPath>> = links
+        .iter()
+        .map(|(_, each)| {
+            let target = each.object.target.as_deref();
+            (&each.path, target.and_then(|target| each.path.link_source(target).ok()))
+        })
+        .collect();
+    let depth = |path: &ObjectPath| {
+        let next = |at: &ObjectPath| named.get(at).cloned().flatten();
+        std::iter::successors(next(path), next).take(LONGEST_CHAIN).count()
+    };
+    links.sort_by_cached_key(|(_, each)| depth(&each.path));
+    links
 }
 
 /// The file that a recorded hard link names in the end, through links to links.

@@ -118,7 +118,7 @@ pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<Stri
     let mut names: Vec<String> = new
         .iter()
         .filter(|(name, value)| {
-            let speaks = is_stored(name) && delivered.get(name).is_some();
+            let speaks = is_stored(name) && delivered.get(name).is_some() || *name == "INSTDATE";
             !is_patch_record(name) && (speaks || old.get(name) != Some(*value))
         })
         .map(|(name, _)| name.to_owned())

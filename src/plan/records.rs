@@ -20,7 +20,7 @@ pub(super) struct RecordChanges {
     pub(super) changes: Vec<RecordChange>,
     /// The files that change, as they were.
     pub(super) old: BTreeMap<Vec<u8>, RecordFile>,
-    /// The files that are new.
+    /// The files that are new, and the directories, with a `/` at the end.
     pub(super) made: Vec<String>,
 }
 
@@ -75,13 +75,70 @@ impl RecordChanges {
             let path = package_path(package, name.as_bytes())?;
             let mode = old.map_or(Mode::of(0o644), |old| old.mode);
             records.changes.push(RecordChange::Write { path, bytes, mode, mtime: None });
-            match old {
-                Some(old) => drop(records.old.insert(name.into_bytes(), old.clone())),
-                None => records.made.push(name),
+            if let Some(old) = old {
+                records.old.insert(name.into_bytes(), old.clone());
+            } else {
+                records.made.extend(missing_directories(installed, &name));
+                records.made.push(name);
             }
         }
+        records.made.sort();
+        records.made.dedup();
         Ok(records)
     }
+}
+
+/// The directories that are made for a new record file, each with a `/` at the end.
+fn missing_directories(installed: &Installed, name: &str) -> Vec<String> {
+    let above = name.match_indices('/').map(|(place, _)| &name[..=place]);
+    let is_made = |directory: &&str| {
+        // `save` itself stays for the undo data
+        let there = installed.directories.contains(directory.trim_end_matches('/').as_bytes());
+        !there
+            && *directory != "save/"
+            && !installed.records.keys().any(|known| known.starts_with(directory.as_bytes()))
+    };
+    above.filter(is_made).map(str::to_owned).collect()
+}
+
+/// The changes that take away what a patch made among the records of a package: a directory as a whole where it holds
+/// nothing else.
+pub(super) fn unmake(
+    package: &PkgInst,
+    installed: &Installed,
+    made: &[String],
+) -> Result<Vec<RecordChange>, Reason> {
+    let is_made = |name: &[u8]| made.iter().any(|other| other.as_bytes() == name);
+    let goes_whole = |directory: &str| {
+        let there = installed.directories.contains(directory.trim_end_matches('/').as_bytes());
+        let inside = |name: &Vec<u8>| name.starts_with(directory.as_bytes());
+        there && installed.records.keys().filter(|name| inside(name)).all(|name| is_made(name))
+    };
+    let whole: Vec<&String> = made.iter().filter(|name| name.ends_with('/') && goes_whole(name)).collect();
+    let mut changes = Vec::new();
+    for name in made {
+        if whole.iter().any(|directory| *directory != name && name.starts_with(directory.as_str())) {
+            continue;
+        }
+        if whole.contains(&name) {
+            let path = package_path(package, name.trim_end_matches('/').as_bytes())?;
+            changes.push(RecordChange::RemoveTree(path));
+        } else if installed.records.contains_key(name.as_bytes()) {
+            changes.push(RecordChange::RemoveFile(package_path(package, name.as_bytes())?));
+        }
+    }
+    Ok(changes)
+}
+
+/// The save directory of a patch, whatever the spelling of its id, with its name.
+pub(super) fn save_of<'a>(
+    installed: &'a Installed,
+    id: &PatchId,
+    separator: &str,
+) -> Option<(&'a str, &'a Save)> {
+    let mut saves = installed.saves.iter();
+    let found = saves.find(|(name, _)| PatchId::parse(name, separator).is_ok_and(|saved| saved == *id));
+    found.map(|(name, save)| (name.as_str(), save))
 }
 
 /// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.

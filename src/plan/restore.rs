@@ -31,7 +31,7 @@ pub(super) struct Restoring<'a> {
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
     /// Patches that came later.
-    pub(super) later: &'a Later<'a>,
+    pub(super) later: Later<'a>,
 }
 
 /// A path of the manifest, read.
@@ -49,27 +49,43 @@ impl Restored<'_> {
     }
 }
 
-impl Restoring<'_> {
-    /// Plans all objects and lines.
-    pub(super) fn restore(&self, draft: &mut Draft<'_>) -> Result<(), Reason> {
-        let mut restored: Vec<Restored<'_>> =
-            self.manifest.objects.iter().map(|record| self.read(record)).collect::<Result<_, _>>()?;
-        restored.sort_by(|a, b| a.path.cmp(&b.path));
+/// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
+/// need another to bring the directory back.
+pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+    let mut all = Vec::new();
+    for package in packages {
+        let restored = package.read_all()?;
         for each in &restored {
-            self.restore_line(draft, each)?;
+            package.refuse_changed_later(draft, each)?;
+            package.restore_line(draft, each)?;
         }
-        let carriers = carriers(draft, &restored);
-        let touched = restored.iter().filter(|each| !each.is_untouched());
-        let (links, others): (Vec<_>, Vec<_>) =
-            touched.partition(|each| carrier(&carriers, each).is_some_and(|carrier| *carrier != each.path));
-        for each in others.into_iter().chain(links) {
-            self.restore_object(draft, each, carrier(&carriers, each))
-                .map_err(|problem| self.refuse(&each.path, problem))?;
+        all.push((package, carriers(draft, &restored), restored));
+    }
+    let (mut links, mut others) = (Vec::new(), Vec::new());
+    for (package, carriers, restored) in &all {
+        for each in restored.iter().filter(|each| !each.is_untouched()) {
+            let carrier = carrier(carriers, each);
+            let is_link = carrier.is_some_and(|carrier| *carrier != each.path);
+            if is_link { &mut links } else { &mut others }.push((each, carrier, *package));
         }
-        Ok(())
+    }
+    for list in [&mut others, &mut links] {
+        list.sort_by(|(a, ..), (b, ..)| a.path.cmp(&b.path));
+        for (each, carrier, package) in list.iter() {
+            package
+                .restore_object(draft, each, *carrier)
+                .map_err(|problem| package.refuse(&each.path, problem))?;
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Restoring<'a> {
+    fn read_all(&self) -> Result<Vec<Restored<'a>>, Reason> {
+        self.manifest.objects.iter().map(|record| self.read(record)).collect()
     }
 
-    fn read<'r>(&self, record: &'r ObjectRecord) -> Result<Restored<'r>, Reason> {
+    fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
         let line = |text: &Option<String>| match text {
             None => Ok(None),
             Some(text) => Line::parse(&decode(text)).map(Some).map_err(|error| self.bad(&error.to_string())),
@@ -86,10 +102,28 @@ impl Restoring<'_> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
+    /// A path that a later patch has in its manifest has its version saved there, not here.
+    fn refuse_changed_later(&self, draft: &Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
+        let touches = |manifest: &Manifest| {
+            let mut records = manifest.objects.iter();
+            records
+                .any(|record| record.path == each.record.path && !record.kept && record.was != record.became)
+        };
+        let later = self.later.iter().any(|(_, manifest)| manifest.is_some_and(touches));
+        if later && !each.is_untouched() {
+            let by = self.changed_by(draft, &each.path);
+            return Err(Reason::ChangedLater { path: each.path.clone(), by });
+        }
+        Ok(())
+    }
+
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
     /// belongs to a later patch.
     fn restore_line(&self, draft: &mut Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
         let current = draft.line(&each.path).cloned();
+        if current == each.line {
+            return Ok(());
+        }
         if current == each.new_line {
             draft.set_line(self.package, &each.path, each.line.clone());
             return Ok(());
@@ -134,6 +168,10 @@ impl Restoring<'_> {
         carrier: Option<&ObjectPath>,
     ) -> Result<(), Problem> {
         let (path, record) = (&each.path, each.record);
+        if draft.changes.contains_key(path) {
+            // another package of the patch has the path too
+            return Ok(());
+        }
         let old = draft.old(path);
         let Some(was) = &record.was else {
             return match old {
@@ -217,7 +255,7 @@ impl Restoring<'_> {
     ) -> Result<NewObject, Problem> {
         let device = || was.device.ok_or(Problem::Unknown("device number"));
         let body = match (was.kind, carrier) {
-            (Kind::File, Some(carrier)) => Body::Link(carrier.clone()),
+            (_, Some(carrier)) => Body::Link(carrier.clone()),
             (Kind::File, None) => Body::Member(self.member(record, was)?),
             (Kind::Directory, _) => Body::Directory,
             (Kind::Symlink, _) => {
@@ -266,7 +304,7 @@ fn carriers(draft: &Draft<'_>, restored: &[Restored<'_>]) -> BTreeMap<u32, Objec
             && draft.inventory.live.get(&each.path).is_some_and(|live| !is_edited(live, was));
         if intact {
             carriers.insert(group, each.path.clone());
-        } else if each.record.member.is_some() {
+        } else if each.record.member.is_some() || was.kind != Kind::File {
             carriers.entry(group).or_insert_with(|| each.path.clone());
         }
     }
@@ -295,9 +333,9 @@ fn is_edited(live: &Live, state: &State) -> bool {
     }
 }
 
-/// Whether nothing has to be done.
+/// Whether nothing has to be done. A file with several names may be one with a file that it was not one with.
 fn is_as_it_was(live: &Live, was: &State) -> bool {
-    was.group.is_none() && State::of(live) == *was
+    was.group.is_none() && live.links <= 1 && State::of(live) == *was
 }
 
 /// The attributes of a directory that are others now.

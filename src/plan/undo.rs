@@ -70,15 +70,9 @@ impl Undoing<'_> {
         let mut objects = Vec::new();
         let mut deletes = Vec::new();
         for path in paths.iter().chain(groups.partners(&paths)) {
-            let mut record = object_record(draft, path);
-            let untouched = record.was == record.became;
-            if let Some(was) = &mut record.was {
-                was.group = groups.number(path);
-            }
-            if untouched {
-                record.became.clone_from(&record.was);
-            }
             let changes = draft.changes.contains_key(path);
+            let mut record = object_record(draft, path);
+            groups.number_states(&mut record, path, changes);
             match draft.old(path).filter(|_| changes) {
                 Some(live) => {
                     if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
@@ -183,10 +177,22 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
 
 /// The state of a new object, as far as it is known before it is staged.
 fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
-    if let Body::CopyOf(path) = &new.body
-        && let Some(live) = draft.inventory.live.get(path)
-    {
-        return State::of(live);
+    match &new.body {
+        Body::CopyOf(path) => {
+            if let Some(live) = draft.inventory.live.get(path) {
+                return State::of(live);
+            }
+        }
+        // a link never names another link of the same run
+        Body::Link(path) => match draft.changes.get(path).map(|change| &change.action) {
+            Some(Action::Add(file) | Action::Replace(file)) => return becoming(draft, file),
+            _ => {
+                if let Some(live) = draft.old(path) {
+                    return State::of(live);
+                }
+            }
+        },
+        _ => {}
     }
     let mut state = State {
         kind: Kind::File,
@@ -235,7 +241,7 @@ fn saved_entry(
     let first = groups.first_name(path);
     let mut object = match (&live.kind, first) {
         (LiveKind::Socket, _) => return Ok(None),
-        (LiveKind::Regular { .. }, Some(first)) => {
+        (_, Some(first)) => {
             let mut object = Object::new(Ftype::Link, class);
             let written =
                 known.filter(|known| known.ftype == Ftype::Link).and_then(|known| known.target.clone());
@@ -280,13 +286,17 @@ struct Groups {
     numbers: BTreeMap<ObjectPath, u32>,
     /// For each group the name that carries the content.
     first: BTreeMap<u32, ObjectPath>,
+    /// The groups that the patch makes, by the file that the others are linked to.
+    after: BTreeMap<ObjectPath, u32>,
+    /// The links that the patch makes, and the file that each is linked to.
+    links: BTreeMap<ObjectPath, ObjectPath>,
 }
 
 impl Groups {
     fn of(draft: &Draft<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
         let inventory = draft.inventory;
         let key = |path: &ObjectPath, live: &Live| -> Option<(Option<usize>, Inode)> {
-            let several = live.links > 1 && matches!(live.kind, LiveKind::Regular { .. });
+            let several = live.links > 1 && !live.is_directory();
             several.then(|| (inventory.on.get(path).copied(), live.inode))
         };
         let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
@@ -317,7 +327,31 @@ impl Groups {
             }
             groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
         }
+        for change in draft.changes.values() {
+            if let Action::Add(new) | Action::Replace(new) = &change.action
+                && let Body::Link(source) = &new.body
+            {
+                next += u32::from(!groups.after.contains_key(source));
+                groups.after.entry(source.clone()).or_insert(next);
+                groups.links.insert(change.path.clone(), source.clone());
+            }
+        }
         groups
+    }
+
+    /// The group of a path after the patch.
+    fn number_after(&self, path: &ObjectPath) -> Option<u32> {
+        self.after.get(self.links.get(path).unwrap_or(path)).copied()
+    }
+
+    /// Writes down which names are one file, before and after.
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, changes: bool) {
+        if let Some(was) = &mut record.was {
+            was.group = self.number(path);
+        }
+        if let Some(became) = &mut record.became {
+            became.group = if changes { self.number_after(path) } else { self.number(path) };
+        }
     }
 
     fn number(&self, path: &ObjectPath) -> Option<u32> {

@@ -13,6 +13,7 @@ use crate::patch::{
 use crate::source::{Image, PackageImage};
 
 use super::apply::ApplyOptions;
+use super::records::save_of;
 use super::refusal::Reason;
 use crate::format::params::compact;
 
@@ -161,7 +162,7 @@ pub(super) fn validate(
     }
     let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
     if !again {
-        refuse_undo_mismatch(&applied, inventory, &facts.id, no_undo)?;
+        refuse_undo_mismatch(&applied, inventory, &facts.id, separator, no_undo)?;
     }
     if facts.has_property("interactive") && !options.conversation {
         return Err(Reason::Interactive);
@@ -295,13 +296,14 @@ fn refuse_undo_mismatch(
     applied: &AppliedPatches,
     inventory: &Inventory,
     id: &PatchId,
+    separator: &str,
     no_undo: bool,
 ) -> Result<(), Reason> {
     let Some(patch) = applied.get(id) else { return Ok(()) };
     for package in &patch.packages {
-        let saves = inventory.packages.get(package).map(|installed| &installed.saves);
-        let save = saves.and_then(|saves| saves.get(patch.id.as_str()));
-        let kept = save.is_some_and(|save| save.archive.is_some() || save.remote.is_some());
+        let installed = inventory.packages.get(package);
+        let save = installed.and_then(|installed| save_of(installed, id, separator));
+        let kept = save.is_some_and(|(_, save)| save.archive.is_some() || save.remote.is_some());
         if kept == no_undo {
             return Err(Reason::UndoMismatch { package: package.clone(), kept });
         }

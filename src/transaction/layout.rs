@@ -72,7 +72,6 @@ const CONTENTS: &[u8] = b"/var/sadm/install/contents";
 
 /// A directory whose type changes: everything below it moves with it.
 struct Fold {
-    client: ObjectPath,
     item: usize,
     becomes_directory: bool,
 }
@@ -86,7 +85,7 @@ pub(super) struct Builder<'a, 'p> {
     by_path: HashMap<ObjectPath, usize>,
     /// Directories that the run makes, with their domain.
     made: BTreeMap<ObjectPath, usize>,
-    fold: Option<Fold>,
+    folds: BTreeMap<ObjectPath, Fold>,
 }
 
 /// Lays `plan` out.
@@ -99,7 +98,7 @@ pub(super) fn lay_out<'p>(root: &Root, sites: &mut Sites, plan: &'p Plan) -> Res
         items: Vec::new(),
         by_path: HashMap::new(),
         made: BTreeMap::new(),
-        fold: None,
+        folds: BTreeMap::new(),
     };
     for change in &plan.changes {
         builder.change(change)?;
@@ -124,8 +123,8 @@ impl<'p> Builder<'_, 'p> {
     }
 
     fn change(&mut self, change: &'p Change) -> Result<(), Cause> {
-        if self.fold.as_ref().is_some_and(|fold| change.path.is_below(&fold.client)) {
-            return self.folded(change);
+        if let Some(above) = change.path.ancestors().find(|above| self.folds.contains_key(above)) {
+            return self.folded(change, &above);
         }
         let physical = self.resolver.locate(&change.path)?;
         let (domain, parent) = self.domain_of(&physical)?;
@@ -173,22 +172,23 @@ impl<'p> Builder<'_, 'p> {
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
         let was_directory = change.old.as_ref().is_some_and(crate::package::Live::is_directory);
         if becomes_directory != was_directory {
-            self.fold = Some(Fold { client: change.path.clone(), item: self.items.len(), becomes_directory });
+            let fold = Fold { item: self.items.len(), becomes_directory };
+            self.folds.insert(change.path.clone(), fold);
         }
     }
 
     /// A change below a directory whose type changes.
-    fn folded(&mut self, change: &'p Change) -> Result<(), Cause> {
-        let Some(fold) = &self.fold else { return Ok(()) };
+    fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
+        let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
             // What is taken away below a directory goes into the stage together with it.
             return Ok(());
         };
         if !fold.becomes_directory {
-            return Err(Cause::Internal(format!("{} would lie below {}", change.path, fold.client)));
+            return Err(Cause::Internal(format!("{} would lie below {at}", change.path)));
         }
         let above = &self.items[fold.item];
-        let below = &change.path.as_bytes()[fold.client.as_bytes().len()..];
+        let below = &change.path.as_bytes()[at.as_bytes().len()..];
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
         let (rank, inside) = (above.rank, Some(below[1..].to_vec()));

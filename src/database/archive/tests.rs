@@ -46,7 +46,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         was: Some(state(old)),
         line: None,
         became: Some(state(new)),
-        new_line: None,
+        new_line: Some(line(path, new)),
         kept: false,
         member: Some((*path).to_owned()),
     };
@@ -60,6 +60,12 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         made_records: Vec::new(),
     };
     Manifest { header, objects: objects.iter().map(record).collect() }
+}
+
+/// The line of `contents` of such a file.
+fn line(path: &str, bytes: &[u8]) -> String {
+    let (size, sum) = (bytes.len(), checksum::sum(bytes));
+    format!("{path} f none 0644 root root {size} {sum} 1577836800 X")
 }
 
 /// The archive of such a patch, not compressed; `manifest` is left out of that of another program.

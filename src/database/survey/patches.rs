@@ -6,7 +6,7 @@ use super::{Concern, Setting};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{DatabaseError, View};
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
-use crate::package::{Digest, Inventory, LiveKind, ObjectPath, PkgInst};
+use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
 use crate::patch::PatchList;
 
 /// Fills `archives`, `patched_by` and `delivered` for the packages concerned and those that own a path concerned.
@@ -35,7 +35,8 @@ pub(super) fn read(
                 if !inventory.physical.contains_key(&path) {
                     continue;
                 }
-                if let Some(digest) = record.became.as_ref().and_then(State::digest) {
+                let digest = record.became.as_ref().and_then(State::digest);
+                if let Some(digest) = digest.filter(|_| is_of_line(inventory, &path, record)) {
                     delivered.insert((path.clone(), package.clone()), digest);
                 }
                 let patches = inventory.patched_by.entry(path).or_default();
@@ -62,6 +63,13 @@ fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<Str
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
     list.iter().map(|id| id.as_str().to_owned()).filter(|id| installed.saves.contains_key(id)).collect()
+}
+
+/// Whether the line that a patch wrote is still there: a later one without an archive may have delivered since.
+fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
+    let written = record.new_line.as_deref().and_then(|line| Line::parse(&decode(line)).ok());
+    let content = |line: &Line| line.object.content;
+    written.as_ref().map(content) == inventory.lines.get(path).map(content)
 }
 
 /// The objects of a manifest that its patch changed. A directory that stayed as it was is none.

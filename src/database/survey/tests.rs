@@ -218,6 +218,15 @@ fn manifests_tell_who_changed_a_path_and_what_a_file_with_another_time_should_be
 }
 
 #[test]
+fn what_a_patch_delivered_counts_no_more_when_a_later_one_without_archive_delivered_since() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"later");
+    scene.touch("/opt/a", INSTALLED + 5);
+    scene.patch(&[("100-01", &[("/opt/a", b"old", b"earlier")])]);
+    assert_eq!(scene.survey_paths(&["/opt/a"]).delivered, [].into());
+}
+
+#[test]
 fn a_damaged_archive_is_left_out() {
     let mut scene = Scene::new();
     scene.install("/opt/a", b"new");

@@ -223,6 +223,9 @@ pub enum Problem {
     /// Only root may make it.
     #[error("only root can make {0}")]
     NotPermitted(&'static str),
+    /// A directory that belongs to another user than the caller.
+    #[error("the directory {0} belongs to another user")]
+    ForeignDirectory(ObjectPath),
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),

@@ -23,6 +23,9 @@ impl Refusal {
 
     /// What to do next; empty where nothing can be typed.
     pub fn hint(&self) -> String {
+        if self.command == Command::Patchadd && matches!(*self.reason, Reason::Obsoleted { .. }) {
+            return String::new();
+        }
         self.reason.hint(&self.subject)
     }
 

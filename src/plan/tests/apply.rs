@@ -224,6 +224,11 @@ fn without_privileges_owners_are_recorded_only_and_devices_are_refused() {
     let mut world = acme_web();
     world.inventory.privileged = false;
     world.inventory.caller = (1000, 1000);
+    let refusal = world.plan(&patch("900-01", "").file("bin/httpd", "new")).unwrap_err();
+    assert!(refusal.why().ends_with("the directory /opt/web/bin belongs to another user"), "{refusal}");
+    for live in world.inventory.live.values_mut() {
+        (live.uid, live.gid) = (1000, 1000);
+    }
     let patched = patch("900-01", "").object("bin/httpd", "f 0755 web bin", Some("x"), None);
     let plan = world.plan(&patched).unwrap();
     let Action::Replace(new) = &plan.changes[0].action else { panic!() };
@@ -451,4 +456,26 @@ fn a_replaced_socket_is_written_down_but_not_saved() {
     let plan = world.plan(&patch("900-01", "").pipe("share/s")).unwrap();
     assert!(plan.undo[0].saved.is_empty());
     assert_eq!(plan.undo[0].manifest.objects[0].was.as_ref().unwrap().kind, Kind::Socket);
+}
+
+#[test]
+fn two_packages_of_a_patch_may_deliver_the_same_object_and_no_two_different_ones() {
+    let shared = Parcel::empty("base").package("ACMEshr", "BASEDIR=/opt/web").file("bin/httpd", "old httpd");
+    let mut world = acme_web().with(&shared);
+    let (tree, contents) = (world.tree(), world.contents());
+    let both = |other: &str| {
+        patch("900-01", "")
+            .file("bin/httpd", "new")
+            .package("ACMEshr", "SUNW_PATCHID=900-01 BASEDIR=/opt/web")
+            .file("bin/httpd", other)
+    };
+    let refusal = world.plan(&both("newer")).unwrap_err();
+    assert!(
+        refusal.why().contains("package ACMEweb of the same patch delivers another object there"),
+        "{refusal}"
+    );
+    assert_eq!(world.patchadd(&both("new")), 0);
+    assert_eq!(world.read("/opt/web/bin/httpd").as_deref(), Some("new"));
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!((world.tree(), world.contents()), (tree, contents));
 }

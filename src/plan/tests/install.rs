@@ -5,7 +5,7 @@ use super::world::{occasion, regular};
 use super::*;
 use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
 use crate::package::{Params, RecordFile};
-use crate::plan::install::{InstallOptions, install};
+use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::plan::remove::remove;
 use crate::plan::{Plan, RecordChange};
@@ -54,6 +54,15 @@ fn a_new_package_is_one_tree_of_records_and_its_objects() {
     );
     let trailer = String::from_utf8(plan.trailer.write()).unwrap();
     assert_eq!(trailer, "# Last modified by pkgadd for ACMEweb package\n# Fri Nov 20 07:37:39 2026\n");
+}
+
+#[test]
+fn where_a_package_goes_is_known_before_its_paths_are_surveyed() {
+    let admin = Admin { basedir: Basedir::Path(b"/srv/web".to_vec()), ..Admin::delivered() };
+    let options = InstallOptions { admin, ..InstallOptions::default() };
+    let (instance, params) =
+        placement(&base().image, 0, &crate::package::Inventory::default(), &options, &occasion()).unwrap();
+    assert_eq!((instance, params.text("BASEDIR").as_ref()), (package("ACMEweb"), "/srv/web"));
 }
 
 #[test]

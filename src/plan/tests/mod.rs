@@ -4,7 +4,9 @@
 mod apply;
 mod back_out;
 mod install;
+mod links;
 mod parcel;
+mod random;
 mod rules;
 mod world;
 

@@ -271,3 +271,26 @@ fn a_path_that_a_later_patch_changed_is_not_touched_even_by_force() {
     assert_eq!(refusal.code(), 6);
     assert_eq!(refusal.why(), "patch 901-01, which was applied later, changed /opt/web/bin/httpd again");
 }
+
+#[test]
+fn a_patch_that_comes_back_in_another_spelling_can_be_backed_out() {
+    let mut world = acme_web();
+    assert_eq!(world.patchadd(&patch("105181-5", "").file("bin/httpd", "five")), 0);
+    assert_eq!(world.patchrm("105181-5"), 0);
+    assert_eq!(world.patchadd(&patch("105181-05", "").file("bin/httpd", "five")), 0);
+    assert_eq!(world.param("ACMEweb", "PATCHLIST"), "105181-5");
+    assert!(world.plan_removal("105181-5").is_err(), "the story keeps archives by their names");
+    assert_eq!(world.patchrm("105181-05"), 0);
+    assert!(world.inventory.packages[&package("ACMEweb")].saves.is_empty());
+}
+
+#[test]
+fn a_later_manifest_guards_a_path_whose_line_did_not_change() {
+    let mut world = acme_web();
+    assert_eq!(world.patchadd(&patch("900-01", "").file("bin/httpd", "limit=12")), 0);
+    assert_eq!(world.patchadd(&patch("901-01", "").file("bin/httpd", "limit=21")), 0);
+    let key = (package("ACMEweb"), "901-01".to_owned());
+    world.removal.later.insert(key.clone(), world.archives[&key].manifest.clone());
+    let refusal = world.plan_removal("900-01").unwrap_err();
+    assert_eq!(refusal.why(), "patch 901-01, which was applied later, changed /opt/web/bin/httpd again");
+}

@@ -1,0 +1,102 @@
+//! The tour of `README.md` is true: its commands are run one after another in one shell, and print what it says.
+//!
+//! Dates, sizes, the numbers of runs and what the tests' user cannot set are passed over. A few commands are not run:
+//! those that build the program, need another program, or want the plug pulled at the right moment.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use regex::Regex;
+
+/// Commands that have one of these in them are not run.
+const NOT_RUN: [&str; 4] = ["cargo ", "| jq ", "kill -9", "~/opt"];
+
+/// What stands between the outputs of two commands.
+const MARK: &str = "@@ next command @@";
+
+/// A command of the tour, and what it prints.
+struct Shown {
+    command: String,
+    output: String,
+}
+
+#[test]
+fn the_tour_prints_what_it_says() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let mut tour = tour(&readme);
+    let pulled = tour.iter().position(|shown| shown.command.contains("kill -9")).unwrap();
+    let recovered = tour[pulled..].iter().position(|shown| shown.command.ends_with(" recover")).unwrap();
+    tour.remove(pulled + recovered);
+    tour.retain(|shown| !NOT_RUN.iter().any(|word| shown.command.contains(word)));
+    assert!(tour.len() > 15, "only {} commands of the tour are run", tour.len());
+    let outputs = run(&tour);
+    assert_eq!(outputs.len(), tour.len());
+    for (shown, output) in tour.iter().zip(outputs) {
+        assert_eq!(steady(&output), steady(&shown.output), "$ {}", shown.command);
+    }
+}
+
+#[test]
+fn what_changes_from_run_to_run_is_passed_over() {
+    let one = "100-01  effective  Fri Nov 20 09:27:21 UTC 2026  undo data: 3.1 KiB\nrun 8-ce71e7e45c8957eb\n";
+    let other =
+        "100-01  effective  Sat Dec  5 19:00:00 UTC 2026  undo data: 999 bytes\nrun 9-0000000000000000\n";
+    assert_eq!(steady(one), steady(other));
+    assert_ne!(steady(one), steady(&one.replace("effective", "superseded")));
+}
+
+/// The commands of all code blocks below the heading of the tour.
+fn tour(readme: &str) -> Vec<Shown> {
+    let (_, tour) = readme.split_once("\n## A tour\n").unwrap();
+    let (tour, _) = tour.split_once("\n## ").unwrap();
+    let mut shown: Vec<Shown> = Vec::new();
+    for block in tour.split("```").skip(1).step_by(2) {
+        for line in block.lines().skip(1) {
+            if let Some(command) = line.strip_prefix("$ ") {
+                shown.push(Shown { command: command.to_owned(), output: String::new() });
+            } else if let Some(last) = shown.last_mut() {
+                last.output.push_str(line);
+                last.output.push('\n');
+            }
+        }
+    }
+    shown
+}
+
+/// Runs the commands in one shell, in a directory of its own; what each prints on both streams.
+fn run(tour: &[Shown]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    symlink(env!("CARGO_BIN_EXE_patchadm"), dir.path().join("patchadm")).unwrap();
+    // The mark keeps the exit code of the command before it, which the tour prints.
+    let mut script = format!("mark() {{ code=$?; echo '{MARK}'; return $code; }}\n");
+    for shown in tour {
+        let _ = writeln!(script, "mark\n{}", shown.command);
+    }
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .current_dir(&dir)
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", dir.path().display()))
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split(&format!("{MARK}\n")).skip(1).map(str::to_owned).collect()
+}
+
+/// A text without what is another one in every run, or for every user.
+fn steady(text: &str) -> String {
+    let changing = [
+        (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
+        (r"(Space on \S+: ).*", "${1}SPACE"),
+        (r"undo data: \S+ \S+", "undo data: SIZE"),
+        (r"\d+-[0-9a-f]{16}", "RUN"),
+        (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),
+    ];
+    changing.iter().fold(text.to_owned(), |text, (pattern, word)| {
+        Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned()
+    })
+}
