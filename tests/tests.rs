@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 
 /// Packages that are damaged: refused by one line, and nothing is changed.
+/// Damaged and hostile patches.
+mod bad_input;
 mod bad_packages;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
