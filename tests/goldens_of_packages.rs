@@ -14,13 +14,13 @@ const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\n
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// A root as the classic tools had it, and the base packages beside it, without scripts and scripted classes.
-struct Stage {
-    scenario: Scenario,
-    goldens: PathBuf,
+pub(crate) struct Stage {
+    pub(crate) scenario: Scenario,
+    pub(crate) goldens: PathBuf,
 }
 
 impl Stage {
-    fn new(test: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str) -> Option<Self> {
         let goldens = shared(test, "goldens")?;
         let scenario = Scenario::new();
         if is_root() {
@@ -35,7 +35,7 @@ impl Stage {
         Some(Self { scenario, goldens })
     }
 
-    fn add(&self, device: &Path, packages: &str) {
+    pub(crate) fn add(&self, device: &Path, packages: &str) {
         let device = device.display();
         let run = self.scenario.run(&format!("pkgadd -n -S -R @ROOT@ -a golden -d {device} {packages}"));
         assert_eq!(run.code, 0, "{}", run.stderr);
@@ -98,7 +98,7 @@ impl Stage {
 
 /// The columns that must agree: not the owners for anybody but root; neither the number of links nor the size of a
 /// directory; the time of regular files only.
-fn comparable(line: &str) -> Vec<String> {
+pub(crate) fn comparable(line: &str) -> Vec<String> {
     let mut columns: Vec<String> = line.trim_end().split(' ').map(str::to_owned).collect();
     if !is_root() {
         "-".clone_into(&mut columns[2]);

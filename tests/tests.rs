@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 
 /// Packages that are damaged: refused by one line, and nothing is changed.
+/// Damaged and hostile patches.
+mod bad_input;
 mod bad_packages;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
@@ -19,6 +21,8 @@ mod everyman;
 mod everything;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
+/// What the classic tools made of patches, step by step.
+mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 /// Runs that end by a signal.

@@ -119,19 +119,24 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
 }
 
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
-pub(super) fn classic(command: Command, failure: &Failure) -> String {
+/// `patch` is the one that it is about, if it is about one.
+pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
     }
     let hint = hint(command, failure);
     let hint = if hint.is_empty() { hint } else { format!("\n{hint}") };
-    format!("{}\n{}{hint}", said(failure), state(failure))
+    format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
 /// What went wrong, as a sentence; a name that somebody typed keeps its small letter.
-fn said(failure: &Failure) -> String {
+fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = failure.to_string();
     match failure {
+        Failure::Transaction(_) => {
+            let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
+            sentence(&format!("{subject}{text}"))
+        }
         Failure::Source(_) | Failure::BackoutDirectory { .. } | Failure::BadFile(_) => closed(text),
         _ => sentence(&text),
     }
@@ -265,10 +270,10 @@ mod tests {
     #[test]
     fn a_failure_says_what_the_root_is_like_and_what_to_do() {
         let failure = failed(Phase::Stage, no_space());
-        let text = classic(Command::Patchadd, &failure);
+        let text = classic(Command::Patchadd, Some("1-01"), &failure);
         assert_eq!(
             text,
-            "Cannot reserve space for /a: No space left on device.\n\
+            "Patch 1-01: cannot reserve space for /a: No space left on device.\n\
              The changes that had begun were undone: everything is as before.\n\
              Make room on the file system and try again."
         );

@@ -85,7 +85,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     match report {
         Ok(report) => tell(call, &root, &request, &report),
-        Err(failed) => refuse(call, &failed),
+        Err(failed) => refuse(call, None, &failed),
     }
 }
 
@@ -102,8 +102,12 @@ fn print(call: &mut Invocation, root: &Root, json: bool) -> anyhow::Result<Exit>
 }
 
 /// The lines that end a refusal of the whole command.
-fn refuse(call: &mut Invocation, failed: &crate::operation::failure::Failure) -> anyhow::Result<Exit> {
-    let text = failure::classic(Command::Patchadd, failed);
+fn refuse(
+    call: &mut Invocation,
+    patch: Option<&str>,
+    failed: &crate::operation::failure::Failure,
+) -> anyhow::Result<Exit> {
+    let text = failure::classic(Command::Patchadd, patch, failed);
     call.output.complain(format!("ERROR: {text}\nPatchadd is terminating.\n"))?;
     Ok(failure::code(Command::Patchadd, failed))
 }
@@ -135,7 +139,7 @@ fn tell(
 fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Applied) -> anyhow::Result<()> {
     call.output.line("Checking installed patches...")?;
     if let Err(failed) = &one.result {
-        refuse(call, failed)?;
+        refuse(call, Some(&one.id), failed)?;
         return Ok(());
     }
     let Some(plan) = &one.plan else { return Ok(()) };

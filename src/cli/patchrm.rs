@@ -70,12 +70,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     match report {
         Ok(report) => tell(call, &root, &request, &report),
-        Err(failed) => refuse(call, &failed),
+        Err(failed) => refuse(call, None, &failed),
     }
 }
 
-fn refuse(call: &mut Invocation, failed: &Failure) -> anyhow::Result<Exit> {
-    let text = failure::classic(Command::Patchrm, failed);
+fn refuse(call: &mut Invocation, patch: Option<&str>, failed: &Failure) -> anyhow::Result<Exit> {
+    let text = failure::classic(Command::Patchrm, patch, failed);
     call.output.complain(format!("ERROR: {text}\nPatchrm is terminating.\n"))?;
     Ok(failure::code(Command::Patchrm, failed))
 }
@@ -114,7 +114,7 @@ fn tell_one(
 ) -> anyhow::Result<()> {
     call.output.line("Checking installed patches...\n")?;
     if let Err(failed) = &one.result {
-        refuse(call, failed)?;
+        refuse(call, Some(&one.id), failed)?;
         return Ok(());
     }
     let Some(plan) = &one.plan else { return Ok(()) };

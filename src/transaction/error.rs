@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
-use crate::package::ObjectPath;
 use crate::root::RootError;
 
 /// The steps of a transaction, as far as exit codes tell them apart.
@@ -81,8 +80,8 @@ pub enum Cause {
     Corrupt {
         /// The package.
         package: String,
-        /// The file.
-        path: ObjectPath,
+        /// The file, as the host sees it.
+        path: String,
         /// What differs, with both values.
         reason: String,
     },
@@ -91,8 +90,8 @@ pub enum Cause {
     Missing {
         /// The package.
         package: String,
-        /// The file.
-        path: ObjectPath,
+        /// The file, as the host sees it.
+        path: String,
     },
     /// An object is not as it was when the plan was made.
     #[error("{0} was changed by somebody else in the meantime")]

@@ -161,7 +161,7 @@ impl<'a, 'p> Stager<'a, 'p> {
         match missing.first().and_then(|key| wanted.get(key)).and_then(|indexes| indexes.first()) {
             Some(&index) => {
                 let package = self.package_of(index);
-                Err(Cause::Missing { package, path: self.item(index)?.client.clone() })
+                Err(Cause::Missing { package, path: self.root.show(&self.item(index)?.client) })
             }
             None => Ok(()),
         }
@@ -209,7 +209,7 @@ impl<'a, 'p> Stager<'a, 'p> {
     ) -> Result<Digest, Cause> {
         let corrupt = |reason: String| Cause::Corrupt {
             package: self.package_of(index),
-            path: self.layout.items[index].client.clone(),
+            path: self.root.show(&self.layout.items[index].client),
             reason,
         };
         let (mut sha256, mut sum, mut size) = (Sha256::new(), Sum::new(), 0u64);
