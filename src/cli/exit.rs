@@ -5,7 +5,11 @@
 
 use std::process::ExitCode;
 
-use crate::database::ViewError;
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::check::CheckError;
+use crate::operation::failure::Failure;
+use crate::operation::patches::PatchesError;
+use crate::operation::query::QueryError;
 
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +55,35 @@ impl Exit {
         if let Some(Stop::Refused { exit, .. }) = error.downcast_ref() {
             return *exit;
         }
-        let journal = |cause: &(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(ViewError::Journal { .. }))
-        };
-        if error.chain().any(journal) { Self::UNFINISHED } else { Self::FAILED }
+        match view_error(error) {
+            Some(ViewError::Journal { .. } | ViewError::Lost { .. }) => Self::UNFINISHED,
+            Some(ViewError::Busy(_)) => Self::LOCKED,
+            _ => Self::FAILED,
+        }
+    }
+}
+
+/// The failed reading of records behind an error, whichever query it ended.
+fn view_error(error: &anyhow::Error) -> Option<&ViewError> {
+    let database = match error.downcast_ref() {
+        Some(QueryError::Database(error)) => Some(error),
+        _ => None,
+    };
+    let database = database.or_else(|| match error.downcast_ref() {
+        Some(CheckError::Database(error)) => Some(error),
+        _ => None,
+    });
+    let database = database.or_else(|| match error.downcast_ref() {
+        Some(PatchesError::Database(error)) => Some(error),
+        _ => None,
+    });
+    let database = database.or_else(|| match error.downcast_ref() {
+        Some(Failure::Database(error)) => Some(error),
+        _ => None,
+    });
+    match database.or_else(|| error.downcast_ref()) {
+        Some(DatabaseError::View(error)) => Some(error),
+        _ => error.downcast_ref(),
     }
 }
 
@@ -100,7 +129,13 @@ mod tests {
         assert_eq!(Exit::of(&Stop::Usage { message: String::new(), usage: "" }.into()), Exit::FAILED);
         assert_eq!(Exit::of(&ViewError::Raced.into()), Exit::FAILED);
         let journal = ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
-        assert_eq!(Exit::of(&anyhow::Error::from(journal).context("reading")), Exit::UNFINISHED);
+        let query = QueryError::Database(DatabaseError::View(journal));
+        assert_eq!(Exit::of(&anyhow::Error::from(query).context("reading")), Exit::UNFINISHED);
+        let busy = || DatabaseError::View(ViewError::Busy("/".to_owned()));
+        assert_eq!(Exit::of(&PatchesError::Database(busy()).into()), Exit::LOCKED);
+        assert_eq!(Exit::of(&CheckError::Database(busy()).into()), Exit::LOCKED);
+        assert_eq!(Exit::of(&Failure::Database(busy()).into()), Exit::LOCKED);
+        assert_eq!(Exit::of(&busy().into()), Exit::LOCKED);
     }
 
     fn journal_error() -> JournalError {

@@ -187,6 +187,6 @@ fn content(word: &str) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     // lines of text and of noise by turns, so that there is something to compress
-    let byte = |place: usize| if place / 64 % 2 == 0 { seed.as_bytes()[0] } else { next() };
+    let byte = |place: usize| if (place / 64).is_multiple_of(2) { seed.as_bytes()[0] } else { next() };
     (0..size.parse().unwrap()).map(byte).collect()
 }

@@ -153,7 +153,7 @@ impl Node {
         let mut unlike = Vec::new();
         let mut compare = |same: bool, what: String| {
             if !same {
-                unlike.push(what)
+                unlike.push(what);
             }
         };
         compare(
