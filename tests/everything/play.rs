@@ -46,7 +46,7 @@ enum May {
     HaveAnotherTime,
 }
 
-/// Where ACMEall is.
+/// Where `ACMEall` is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
     /// In a directory of the root.
@@ -65,7 +65,7 @@ pub(super) struct Play {
     pub(super) world: World,
     /// Whether the program runs as somebody who is not root.
     ordinary: bool,
-    /// The directory of ACMEall, below the root.
+    /// The directory of `ACMEall`, below the root.
     home: &'static str,
 }
 
@@ -93,7 +93,7 @@ impl Play {
         Self::begin_in(Home::Plain, ordinary).unwrap()
     }
 
-    /// The same with ACMEall elsewhere; none where that cannot be made.
+    /// The same with `ACMEall` elsewhere; none where that cannot be made.
     pub(super) fn begin_in(home: Home, ordinary: bool) -> Option<Self> {
         let stage = Scenario::new();
         let ordinary = ordinary || !rustix::process::geteuid().is_root();
