@@ -101,8 +101,8 @@ impl Package {
 
     /// Everything in its directory.
     pub(super) fn members(&self) -> Vec<Member> {
-        let pkginfo: String = self.params.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let mut members = vec![(b"pkginfo".to_vec(), pkginfo.into_bytes())];
+        let pkginfo = self.params.iter().flat_map(|(name, value)| format!("{name}={value}\n").into_bytes());
+        let mut members = vec![(b"pkginfo".to_vec(), pkginfo.collect::<Vec<u8>>())];
         if !self.deletes.is_empty() {
             let deletes = self.deletes.iter().flat_map(|path| [escape(path), b"\n".to_vec()].concat());
             members.push((b"install/deletes".to_vec(), deletes.collect()));
