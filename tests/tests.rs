@@ -19,6 +19,10 @@ mod demo;
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// Roots of several file systems.
+mod file_systems;
+/// File systems without room.
+mod full_disk;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -31,6 +35,8 @@ mod killed;
 mod locked;
 /// The manual pages against the program.
 mod manual;
+/// Mounts of a test.
+mod mounts;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;
