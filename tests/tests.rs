@@ -15,6 +15,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Files that an administrator edited.
+mod edited;
 /// Running the program as an ordinary user.
 mod everyman;
 /// Every kind of change at once.
