@@ -3,253 +3,32 @@
 //!
 //! The packages are described in `testdata/everything`. After an apply the tree must be what the descriptions say;
 //! after a backout it must be the tree of which a picture was taken before, and the database too, but for what
-//! [`ALLOWED`] lists.
+//! the table in `play` lists.
 
 mod delivery;
 mod description;
 mod expectation;
 mod picture;
+mod play;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::lchown;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
 use delivery::{FORMS, deliver};
 use description::Package;
-use expectation::World;
 use patchadm::package::escape;
-use picture::{Kind, Node, Picture, database, differences, node, picture};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, utimensat};
-
-use crate::everyman::{as_ordinary_user, ordinary_ids};
-use crate::scenario::{Run, Scenario};
+use picture::{Kind, Node, Picture, differences, node, picture};
+use play::{Home, Moment, Play};
 
 /// At how many moments of a run it is killed.
 const KILLS: u32 = 24;
 
-/// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
-const ALLOWED: &[(&str, May, &str)] = &[
-    ("pkg/*/pkginfo", May::Say("PATCHLIST="), "an empty list instead of none, as the classic tools leave it"),
-    (
-        "pkg/*/pkginfo",
-        May::Say("PATCH_OBSOLETES="),
-        "an empty list instead of none, as the classic tools leave it",
-    ),
-    ("pkg/*/pkginfo", May::Say("PATCH_INFO_*=backed out"), "that there was a patch is remembered"),
-    ("pkg/*/obsoleted_by", May::HaveAnotherTime, "written again without the patch that is backed out"),
-    ("install/contents", May::Say("# *"), "the two last lines say who changed it last, and when"),
-    ("install/.lockfile", May::Differ, "the lock file stays and names its last holder"),
-    ("patch", May::Differ, "the directory of patches stays, empty, as the one of packages would"),
-    ("patchadm/journal", May::Differ, "the journal is replaced by each run and never removed"),
-    ("patchadm/history", May::Differ, "a line for each run"),
-    ("patchadm/log", May::Differ, "a text for each run that was backed out"),
-];
-
-/// A difference that is allowed.
-#[derive(Clone, Copy)]
-enum May {
-    /// Another content, or being there at all.
-    Differ,
-    /// A line like this (`*` is any text), and so another time.
-    Say(&'static str),
-    /// Another time.
-    HaveAnotherTime,
-}
-
-/// The stage of a run: a root with the base packages and everything that packages cannot say.
-struct Play {
-    stage: Scenario,
-    world: World,
-    /// Whether the program runs as somebody who is not root.
-    ordinary: bool,
-}
-
-impl Play {
-    /// The base packages, installed; `ordinary`: by and for a user who is not root.
-    fn begin(ordinary: bool) -> Self {
-        let stage = Scenario::new();
-        let ordinary = ordinary || !rustix::process::geteuid().is_root();
-        stage.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nsys:x:3:3::/:\nadm:x:4:4::/:\n");
-        stage.file("/etc/group", "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\n");
-        stage.file("/var/sadm/install/admin/agreed", "basedir=default\nsetuid=nocheck\n");
-        let mut packages = Package::all("base");
-        packages.retain(|package| !(ordinary && package.name == "ACMEroot"));
-        let world = World {
-            privileged: !ordinary,
-            caller: ordinary_ids(&stage),
-            users: [("root", 0), ("sys", 3), ("adm", 4)].into(),
-            groups: [("root", 0), ("bin", 2), ("sys", 3), ("adm", 4)].into(),
-            installed: packages.iter().map(|package| package.name.clone()).collect(),
-            links: BTreeMap::new(),
-            recorded: BTreeMap::new(),
-        };
-        let mut play = Self { stage, world, ordinary };
-        let spool = deliver(&play.stage.beside(""), "spool", &packages, "directory");
-        let run = play.run("pkgadd -n -a agreed -R @ROOT@ all -d", Some(&spool));
-        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-        play.world.record(&packages);
-        let installed = play.world.after(&picture(&play.stage.root()), &packages, "");
-        assert_eq!(differences(&installed, &picture(&play.stage.root())), "", "the base packages");
-        play.decorate();
-        play
-    }
-
-    fn run(&self, line: &str, operand: Option<&Path>) -> Run {
-        let mut command = if self.ordinary {
-            as_ordinary_user(&self.stage, line, &[&self.stage.root()])
-        } else {
-            self.stage.command(line)
-        };
-        let output = command.args(operand).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        let code = output.status.code().expect("the program ended by itself");
-        Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    /// Adds what no package can say: times to the nanosecond, extended attributes, what an administrator wrote.
-    #[allow(clippy::print_stdout)] // what is skipped is said
-    fn decorate(&self) {
-        let at = |path: &str| self.stage.at(path);
-        fs::write(at("opt/all/etc/edited"), "what the administrator wrote\n").unwrap();
-        fs::write(at("etc/two.conf"), "").unwrap();
-        let mine = at("opt/all/plain/not of any package");
-        fs::write(&mine, "mine\n").unwrap();
-        if self.ordinary {
-            lchown(mine, Some(self.world.caller.0), Some(self.world.caller.1)).unwrap();
-        }
-        self.set_times();
-        let acl =
-            acl(&[(1, 6, u32::MAX), (2, 4, 4), (4, 6, u32::MAX), (0x10, 6, u32::MAX), (0x20, 4, u32::MAX)]);
-        let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let attributes: [(&str, &str, &[u8]); 8] = [
-            ("opt/all/attr/noted", "user.note", b"a note of the administrator"),
-            ("opt/all/attr/noted", "user.bytes", &[0, 255, 10, 37]),
-            ("opt/all/attr/noted-deleted", "user.note", b""),
-            ("opt/all/attr/mode", "user.note", b"of a directory"),
-            ("opt/all/type/dir-to-file", "user.note", b"of a directory that becomes a file"),
-            ("opt/all/link/file", "user.note", b"of a file with many names"),
-            ("opt/all/attr/acl", "system.posix_acl_access", &acl),
-            ("opt/all/attr/capable", "security.capability", &capability),
-        ];
-        for (path, name, value) in attributes {
-            if self.ordinary && name.starts_with("security.") {
-                println!("skipped: {name} of {path}: only root may set it");
-            } else if let Err(error) = lsetxattr(at(path), name, value, XattrFlags::empty()) {
-                println!("skipped: {name} of {path}: {error}");
-            }
-        }
-    }
-
-    /// Each object gets a time of its own to the nanosecond; `attr/old` is of another year than is recorded.
-    fn set_times(&self) {
-        for (number, (path, node)) in (1..).zip(picture(&self.stage.root())) {
-            let Some((seconds, _)) = node.mtime else { continue };
-            let seconds = if path.ends_with(b"attr/old") { 500_000_000 } else { seconds };
-            let time = Timespec { tv_sec: seconds, tv_nsec: 123_456_000 + number };
-            let times = Timestamps { last_access: time, last_modification: time };
-            let path = self.stage.root().join(OsStr::from_bytes(&path));
-            utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-        }
-    }
-
-    /// Applies a patch in a form and compares the tree with what its descriptions say.
-    fn apply(&mut self, id: &str, form: &str) -> Moment {
-        let packages = Package::all(id);
-        let expected = self.world.after(&picture(&self.stage.root()), &packages, id);
-        let patch = deliver(&self.stage.beside(""), id, &packages, form);
-        let run = self.run("patchadd -R @ROOT@", Some(&patch));
-        assert_eq!(run.code, 0, "{id} as {form}: {}{}", run.stdout, run.stderr);
-        self.world.record(&packages);
-        let found = Moment::now(&self.stage);
-        assert_eq!(differences(&expected, &found.tree), "", "after patch {id} as {form}");
-        assert_eq!(self.run("pkgchk -n -R @ROOT@", None).ok(), "", "after patch {id}");
-        found
-    }
-
-    fn back_out(&self, id: &str) -> String {
-        let run = self.run(&format!("patchrm -R @ROOT@ {id}"), None);
-        assert_eq!(run.code, 0, "{id}: {}{}", run.stdout, run.stderr);
-        run.stdout
-    }
-
-    fn patch_list(&self, package: &str) -> String {
-        self.run(&format!("pkgparam -R @ROOT@ {package} PATCHLIST"), None).ok().trim_end().to_owned()
-    }
-}
-
-/// Tree and database at one moment.
-struct Moment {
-    tree: Picture,
-    database: Picture,
-}
-
-impl Moment {
-    fn now(stage: &Scenario) -> Self {
-        Self { tree: picture(&stage.root()), database: tidy(database(&stage.root())) }
-    }
-
-    /// Everything is as it was at this moment.
-    #[track_caller]
-    fn is_now(&self, stage: &Scenario, when: &str) {
-        let now = Self::now(stage);
-        assert_eq!(differences(&self.tree, &now.tree), "", "tree {when}");
-        assert_eq!(differences(&self.database, &now.database), "", "database {when}");
-    }
-}
-
-/// Takes out of the database what [`ALLOWED`] lists. A file of which lines are passed over may have another time; that
-/// of the others comes back in whole seconds, which is what a cpio archive can keep.
-fn tidy(mut database: Picture) -> Picture {
-    for node in database.values_mut() {
-        node.mtime = node.mtime.map(|(seconds, _)| (seconds, 0));
-    }
-    for (file, may, _) in ALLOWED {
-        let concerned: Vec<Vec<u8>> = database.keys().filter(|path| fits(file, path)).cloned().collect();
-        for path in concerned {
-            let node = database.get_mut(&path).unwrap();
-            node.mtime = None;
-            match (may, &mut node.kind) {
-                (May::Differ, _) => drop(database.remove(&path)),
-                (May::Say(line), Kind::File(bytes)) => {
-                    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-                    let text = |text: &&[u8]| !fits(line, text.strip_suffix(b"\n").unwrap_or(text));
-                    *bytes = lines.filter(text).flatten().copied().collect();
-                }
-                _ => {}
-            }
-        }
-    }
-    database
-}
-
-/// Whether a text fits a pattern with at most one `*`.
-fn fits(pattern: &str, text: &[u8]) -> bool {
-    match pattern.split_once('*') {
-        None => pattern.as_bytes() == text,
-        Some((start, end)) => {
-            let rest = text.strip_prefix(start.as_bytes());
-            rest.is_some_and(|rest| rest.ends_with(end.as_bytes()))
-        }
-    }
-}
-
-/// An access control list in the form of its extended attribute: tag, permissions, user or group of each entry.
-fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let entry = |&(tag, permissions, id): &(u16, u16, u32)| {
-        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
-    };
-    [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
-}
-
 /// Applied, revised, obsoleted, and backed out step by step.
-fn there_and_back(ordinary: bool) {
-    let mut play = Play::begin(ordinary);
+fn there_and_back(mut play: Play) {
     let base = Moment::now(&play.stage);
     let first = play.apply("900-01", "directory");
     let second = play.apply("900-02", "tar.gz");
@@ -268,18 +47,32 @@ fn there_and_back(ordinary: bool) {
 
 #[test]
 fn every_kind_of_change_is_made_and_taken_back() {
-    there_and_back(false);
+    there_and_back(Play::begin(false));
 }
 
 #[test]
 fn an_ordinary_user_does_the_same_to_a_tree_of_their_own() {
-    there_and_back(true);
+    there_and_back(Play::begin(true));
+}
+
+#[test]
+fn a_link_above_the_objects_is_followed_inside_the_root() {
+    there_and_back(Play::begin_in(Home::BehindLink, false).unwrap());
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+fn objects_may_be_on_another_file_system_than_their_records() {
+    match Play::begin_in(Home::Mounted, false) {
+        Some(play) => there_and_back(play),
+        None => println!("skipped: objects_may_be_on_another_file_system_than_their_records: may not mount"),
+    }
 }
 
 #[test]
 fn an_ordinary_user_is_told_which_owners_are_recorded_only() {
     let play = Play::begin(true);
-    let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+    let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
     let told = play.run("add -R @ROOT@", Some(&patch)).ok();
     assert!(told.contains("owners and groups that are recorded only: adm, bin, root, sys\n"), "{told}");
 }
@@ -303,7 +96,7 @@ fn the_form_of_the_undo_data_makes_no_difference() {
     for (form, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
         let play = Play::begin(false);
         let base = Moment::now(&play.stage);
-        let patch = deliver(&play.stage.beside(""), "900-01", &Package::all("900-01"), "directory");
+        let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
         play.run(&format!("add -R @ROOT@ --undo-format {form}"), Some(&patch)).ok();
         assert!(play.stage.at("var/sadm/pkg/ACMEall/save/900-01").join(name).exists());
         play.run("remove -R @ROOT@ 900-01", None).ok();
@@ -329,6 +122,94 @@ fn a_directory_of_the_patch_stays_when_somebody_put_a_file_into_it() {
 }
 
 #[test]
+fn what_was_edited_since_is_kept_beside_what_comes_back() {
+    let mut play = Play::begin(false);
+    let base = Moment::now(&play.stage);
+    play.apply("900-01", "directory");
+    let at = |path: &str| play.stage.at("opt/all").join(path);
+    for path in ["plain/replaced", "plain/added", "link/file", "type/symlink-to-file", "names/new\nline"] {
+        fs::write(at(path), format!("{path} of today\n")).unwrap();
+    }
+    fs::remove_file(at("sym/current")).unwrap();
+    symlink("v9", at("sym/current")).unwrap();
+    fs::remove_file(at("size/block")).unwrap();
+    fs::remove_file(at("type/file-to-pipe")).unwrap();
+    fs::write(at("type/file-to-pipe"), "no pipe any more\n").unwrap();
+    fs::set_permissions(at("plain/dos"), fs::Permissions::from_mode(0o600)).unwrap();
+
+    play.back_out("900-01");
+    let mut now = picture(&play.stage.root());
+    let edited: Vec<Vec<u8>> = now.keys().filter(|path| path.ends_with(b".edited-900-01")).cloned().collect();
+    let edited: BTreeMap<Vec<u8>, Node> =
+        edited.into_iter().map(|path| now.remove_entry(&path).unwrap()).collect();
+    assert_eq!(differences(&base.tree, &now), "");
+    let kept: Vec<String> = edited
+        .iter()
+        .map(|(path, node)| {
+            let name = path.strip_prefix(b"opt/all/").unwrap().strip_suffix(b".edited-900-01").unwrap();
+            match &node.kind {
+                Kind::File(bytes) => {
+                    format!("{}: {}", name.escape_ascii(), bytes.trim_ascii_end().escape_ascii())
+                }
+                kind => format!("{}: {}", name.escape_ascii(), kind.shown()),
+            }
+        })
+        .collect();
+    let expected = [
+        "link/far/fourth: link/file of today",
+        "link/file: link/file of today",
+        "link/new: link/file of today",
+        "link/second: link/file of today",
+        "link/third: link/file of today",
+        "names/new\\nline: names/new\\nline of today",
+        "plain/added: plain/added of today",
+        "plain/replaced: plain/replaced of today",
+        "sym/current: link to v9",
+        "type/file-to-link: plain/added of today",
+        "type/file-to-pipe: no pipe any more",
+        "type/symlink-to-file: type/symlink-to-file of today",
+    ];
+    assert_eq!(kept, expected);
+}
+
+#[test]
+fn a_directory_that_holds_something_of_somebody_else_does_not_change_its_type() {
+    let mut play = Play::begin(false);
+    let mine = play.stage.at("opt/all/type/dir-to-file/mine");
+    fs::write(&mine, "mine\n").unwrap();
+    let before = Moment::now(&play.stage);
+    let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "tar");
+    let complaint = play.run("patchadd -R @ROOT@", Some(&patch)).fails(10);
+    assert!(complaint.contains("/opt/all/type/dir-to-file"), "{complaint}");
+    before.is_now(&play.stage, "after a refused patch");
+
+    fs::remove_file(mine).unwrap();
+    play.apply("900-01", "zip");
+    fs::write(play.stage.at("opt/all/type/file-to-dir/deep/mine"), "mine\n").unwrap();
+    let before = Moment::now(&play.stage);
+    let complaint = play.run("patchrm -R @ROOT@ 900-01", None).fails(5);
+    assert!(complaint.contains("/opt/all/type/file-to-dir"), "{complaint}");
+    before.is_now(&play.stage, "after a refused backout");
+}
+
+#[test]
+fn a_name_that_somebody_made_a_file_of_its_own_stays_one() {
+    let play = Play::begin(false);
+    let third = play.stage.at("opt/all/link/third");
+    let copy = fs::read(&third).unwrap();
+    fs::remove_file(&third).unwrap();
+    fs::write(&third, copy).unwrap();
+    let mine = node(&third);
+    let base = Moment::now(&play.stage);
+    let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
+    let told = play.run("add -R @ROOT@", Some(&patch)).ok();
+    assert!(told.contains("/link/third is no longer another name of "), "{told}");
+    assert!(node(&third) == mine, "not linked to the new file");
+    play.back_out("900-01");
+    base.is_now(&play.stage, "after the backout");
+}
+
+#[test]
 fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     let mut play = Play::begin(false);
     play.apply("900-01", "directory");
@@ -336,7 +217,7 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     assert!(!play.stage.at("var/sadm/pkg/ACMEabsent").exists());
 
     let mut absent: Package =
-        Package::all("900-01").into_iter().find(|package| package.name == "ACMEabsent").unwrap();
+        play.packages("900-01").into_iter().find(|package| package.name == "ACMEabsent").unwrap();
     absent.params.remove("SUNW_PATCHID");
     absent.entries.values_mut().for_each(|entry| entry.content = b"unpatched\n".to_vec());
     let spool = deliver(&play.stage.beside("spool-2"), "later", &[absent], "directory");

@@ -10,8 +10,8 @@ use std::path::Path;
 use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
-    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Mode, Object, ObjectPath, Params, PkgInst,
-    UndoFormat,
+    Attributes, Content, Ftype, Inode, Inventory, Line, Live, LiveKind, Mode, Object, ObjectPath, Params,
+    PkgInst, UndoFormat,
 };
 use crate::patch::{PatchId, PatchList};
 
@@ -279,6 +279,24 @@ fn saved_entry(
     Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
 }
 
+/// The live objects, each by one path: one place under two paths (there is a link above it) is one name, and goes by
+/// the path that the patch or a record has.
+fn one_path_each<'a>(
+    inventory: &'a Inventory,
+    paths: &BTreeSet<ObjectPath>,
+) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
+    let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
+    let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
+    for (path, live) in &inventory.live {
+        let place = inventory.physical.get(path).unwrap_or(path);
+        let known = places.entry(place).or_insert((path, live));
+        if rank(path) > rank(known.0) {
+            *known = (path, live);
+        }
+    }
+    places.into_values()
+}
+
 /// The names that are one file before the patch, where at least two of them are known.
 #[derive(Debug, Default)]
 struct Groups {
@@ -300,12 +318,8 @@ impl Groups {
             several.then(|| (inventory.on.get(path).copied(), live.inode))
         };
         let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
-        for (path, live) in &inventory.live {
-            // one place under two paths is one name
-            let place = inventory.physical.get(path).unwrap_or(path);
-            if let Some(key) =
-                key(path, live).filter(|_| place == path || !inventory.live.contains_key(place))
-            {
+        for (path, live) in one_path_each(inventory, paths) {
+            if let Some(key) = key(path, live) {
                 names.entry(key).or_default().push(path);
             }
         }

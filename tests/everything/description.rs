@@ -18,6 +18,8 @@ pub(super) struct Package {
     pub(super) entries: BTreeMap<Vec<u8>, Entry>,
     /// What its patch takes away.
     pub(super) deletes: BTreeSet<Vec<u8>>,
+    /// Where its relative paths really are, below the root. Patches say nothing of BASEDIR: the installed one counts.
+    home: &'static str,
 }
 
 /// An object of a package; what its type does not have is empty.
@@ -42,17 +44,17 @@ fn testdata() -> PathBuf {
 }
 
 impl Package {
-    /// All packages of a release or patch, sorted by name.
-    pub(super) fn all(release: &str) -> Vec<Self> {
+    /// All packages of a release or patch, sorted by name; relative paths are below `home`.
+    pub(super) fn all(release: &str, home: &'static str) -> Vec<Self> {
         let entries = fs::read_dir(testdata().join(release)).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        names.iter().map(|name| Self::read(&format!("{release}/{name}"))).collect()
+        names.iter().map(|name| Self::read(&format!("{release}/{name}"), home)).collect()
     }
 
-    fn read(file: &str) -> Self {
-        let mut package = Self::default();
+    fn read(file: &str, home: &'static str) -> Self {
+        let mut package = Self { home, ..Self::default() };
         let mut mtime = 0;
         package.take(file, &mut mtime);
         package.name = package.params["PKG"].clone();
@@ -86,8 +88,7 @@ impl Package {
     pub(super) fn place(&self, path: &[u8]) -> Vec<u8> {
         match path.strip_prefix(b"/") {
             Some(absolute) => absolute.to_vec(),
-            // patches say nothing of BASEDIR: the installed one counts
-            None => [b"opt/all/", path].concat(),
+            None => [self.home.as_bytes(), b"/", path].concat(),
         }
     }
 

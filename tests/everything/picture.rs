@@ -177,7 +177,7 @@ impl Node {
 }
 
 impl Kind {
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Self::File(bytes) => {
                 let start = bytes[..bytes.len().min(20)].escape_ascii();
