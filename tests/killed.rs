@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,8 +100,8 @@ impl Dice {
 }
 
 /// The run of the journal, and whether it is published and without outcome.
-fn journal(stage: &Scenario) -> Option<(String, bool)> {
-    let bytes = fs::read(stage.at("/var/sadm/patchadm/journal")).ok()?;
+pub(crate) fn journal(file: &Path) -> Option<(String, bool)> {
+    let bytes = fs::read(file).ok()?;
     let head = parse_head(bytes.get(..4096)?).ok()?;
     Some((head.header.run.clone(), head.is_open()))
 }
@@ -135,20 +136,24 @@ impl Trials {
     /// Starts the command that the root is ready for and waits for the moment of the signal.
     fn start(&mut self) -> Child {
         let line = if self.applied { REMOVE } else { ADD };
-        let last = journal(&self.stage).map(|(run, _)| run);
+        let last = journal(&self.journal()).map(|(run, _)| run);
         let mut child = self.stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let micros = u64::try_from(self.usual.as_micros()).unwrap();
         if self.dice.below(2) == 0 {
             thread::sleep(Duration::from_micros(self.dice.below(micros)));
         } else {
             let is_published =
-                || journal(&self.stage).is_some_and(|(run, open)| open && Some(&run) != last.as_ref());
+                || journal(&self.journal()).is_some_and(|(run, open)| open && Some(&run) != last.as_ref());
             while child.try_wait().unwrap().is_none() && !is_published() {
                 thread::sleep(Duration::from_micros(200));
             }
             thread::sleep(Duration::from_micros(self.dice.below(micros / 8)));
         }
         child
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.stage.at("/var/sadm/patchadm/journal")
     }
 
     fn count(&mut self, what: &'static str) {
@@ -177,7 +182,7 @@ impl Trials {
         let mut child = self.start();
         child.kill().unwrap();
         let ended_itself = child.wait().unwrap().signal().is_none();
-        self.count(match (ended_itself, journal(&self.stage)) {
+        self.count(match (ended_itself, journal(&self.journal())) {
             (true, _) => "had ended",
             (false, Some((_, true))) => "while switching",
             (false, _) => "before the journal or after the commit",

@@ -16,10 +16,16 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Files that an administrator edited.
+mod edited;
 /// Running the program as an ordinary user.
 mod everyman;
 /// Every kind of change at once.
 mod everything;
+/// Roots of several file systems.
+mod file_systems;
+/// File systems without room.
+mod full_disk;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -32,6 +38,8 @@ mod killed;
 mod locked;
 /// The manual pages against the program.
 mod manual;
+/// Mounts of a test.
+mod mounts;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;

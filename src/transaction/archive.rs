@@ -22,12 +22,14 @@ use crate::root::{Dir, Root, WritableFile};
 /// The files of the backout package that are not objects.
 type Information = BTreeMap<String, Vec<u8>>;
 
-/// Writes `archive` to `file` and reads it back. `digests` are those of the new objects, for the manifest.
+/// Writes `archive` to `file` and reads it back. `digests` are those of the new objects, for the manifest; `place` is
+/// what messages call the file.
 pub(super) fn write(
     root: &Root,
     archive: &UndoArchive,
     digests: &BTreeMap<ObjectPath, Digest>,
     file: &mut WritableFile,
+    place: &str,
     interrupt: Interrupt<'_>,
 ) -> Result<Written, Cause> {
     let pkginfo = params::write(&archive.pkginfo);
@@ -47,21 +49,21 @@ pub(super) fn write(
         pkginfo: pkginfo.clone(),
         pkgmap: pkgmap.write(),
     };
-    let mut objects = Objects { root, dirs: Dirs::new(root), interrupt };
-    let path = file.path().clone();
+    let mut objects = Objects { root, dirs: Dirs::new(root), place, interrupt };
     let written = verified::write(file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {
         Failure::Content(cause) => cause,
         Failure::ReadBack(reason) => Cause::Archive { package: archive.package.to_string(), reason },
-        Failure::Write(error) => write_cause(root, &path, &error),
+        Failure::Write(error) => write_cause(place, &error),
     })
 }
 
-fn write_cause(root: &Root, path: &ObjectPath, error: &io::Error) -> Cause {
+fn write_cause(place: &str, error: &io::Error) -> Cause {
     let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
-    Cause::Root(crate::root::RootError::Call { action: "write", path: root.show(path), errno })
+    let path = format!("the undo archive {place}");
+    Cause::Root(crate::root::RootError::Call { action: "write", path, errno })
 }
 
 fn broken(archive: &UndoArchive, error: &dyn std::fmt::Display) -> Cause {
@@ -134,6 +136,7 @@ pub(super) fn member_name(path: &PackagePath) -> Vec<u8> {
 struct Objects<'a> {
     root: &'a Root,
     dirs: Dirs,
+    place: &'a str,
     interrupt: Interrupt<'a>,
 }
 
@@ -146,7 +149,8 @@ impl Objects<'_> {
         information: &Information,
         form: Form,
     ) -> Result<Encoder<'f>, Cause> {
-        let failed = |error: DatastreamError| self_error(archive, &error);
+        let place = self.place;
+        let failed = |error: DatastreamError| self_error(archive, place, &error);
         let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
         let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
@@ -201,23 +205,20 @@ impl Objects<'_> {
             DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
                 Cause::Changed(self.root.show(path))
             }
-            other => self_error(archive, other),
+            other => self_error(archive, self.place, other),
         }
     }
 }
 
-fn self_error(archive: &UndoArchive, error: &DatastreamError) -> Cause {
+fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Cause {
     let io_error = match error {
         DatastreamError::Io(error) | DatastreamError::Archive { source: cpio::CpioError::Io(error), .. } => {
             Some(error)
         }
         _ => None,
     };
-    match io_error.and_then(rustix::io::Errno::from_io_error) {
-        Some(errno) => {
-            let path = format!("the undo archive of {}", archive.package);
-            Cause::Root(crate::root::RootError::Call { action: "write", path, errno })
-        }
+    match io_error.filter(|error| error.raw_os_error().is_some()) {
+        Some(error) => write_cause(place, error),
         None => broken(archive, error),
     }
 }

@@ -10,7 +10,7 @@ use super::journal_file;
 use super::sites::{drop_stage, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Outcome};
-use crate::package::Mode;
+use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
@@ -67,7 +67,12 @@ fn remove_outside(
     if dir.look(path.name())?.is_some_and(|seen| is_ours(&seen.inode)) {
         dir.remove(path.name())?;
     }
-    for above in [Some(parent.clone()), parent.parent()].into_iter().flatten() {
+    remove_emptied(&host, &parent)
+}
+
+/// Removes the directory of an archive outside the root and the one above it, `<id>/<package>`, where they are empty.
+fn remove_emptied(host: &Root, directory: &ObjectPath) -> Result<(), Cause> {
+    for above in [Some(directory.clone()), directory.parent()].into_iter().flatten() {
         if let Some(holder) = above.parent() {
             host.dir(&holder)?.remove_dir(above.name())?;
         }
@@ -79,10 +84,10 @@ fn remove_outside(
 pub(super) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
     let host = root.elsewhere(Path::new("/"))?;
     let path = host.resolver().locate(&host_path(archive)?)?;
-    if let Some(dir) = path.parent().map(|parent| host.dir_if_there(&parent)).transpose()?.flatten() {
-        dir.remove(&unpublished_name(run))?;
-    }
-    Ok(())
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
+    dir.remove(&unpublished_name(run))?;
+    remove_emptied(&host, &parent)
 }
 
 /// The name of an archive outside the root before the run commits.
@@ -116,7 +121,7 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     match (&story.log, outcome) {
         (Some(log), Outcome::Commit) => {
             let physical = root.resolver().locate(log)?;
-            let parent = physical.parent().unwrap_or_else(crate::package::ObjectPath::root);
+            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
             match root.dir_if_there(&parent)? {
                 Some(dir) => append(&dir, physical.name(), run, text.as_bytes()),
                 None => append(&own, b"log", run, text.as_bytes()),

@@ -49,7 +49,9 @@ impl<'p> Recorder<'_, 'p> {
             let mut file = dir.create(&name)?;
             file.set_mode(Mode::of(0o600))?;
             let digests = &self.staged.digests;
-            let written = archive::write(self.root, undo, digests, &mut file, self.settings.interrupt)?;
+            let place = path.display().to_string();
+            let interrupt = self.settings.interrupt;
+            let written = archive::write(self.root, undo, digests, &mut file, &place, interrupt)?;
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
@@ -104,7 +106,9 @@ impl<'p> Recorder<'_, 'p> {
         let mut file = dir.create(name)?;
         file.set_mode(Mode::of(0o600))?;
         let digests = &self.staged.digests;
-        let written = archive::write(self.root, undo, digests, &mut file, self.settings.interrupt)?;
+        let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
+        let interrupt = self.settings.interrupt;
+        let written = archive::write(self.root, undo, digests, &mut file, &place, interrupt)?;
         self.written.insert(index, written);
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
         self.digest_named(index, dir, b"undo.sha256", name)

@@ -1,0 +1,188 @@
+//! What an administrator wrote is never lost: files that were edited before a patch, and those that are edited while
+//! it is applied.
+
+use std::fs;
+
+use crate::delivery::Patch;
+use crate::packages::{DELIVERED, Package};
+use crate::records::Before;
+use crate::scenario::{Run, Scenario};
+
+const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
+const TOOL: &str = "/opt/ACMEweb/bin/tool";
+const CONF: &str = "/opt/ACMEweb/etc/web.conf";
+const LOG: &str = "/opt/ACMEweb/etc/web.log";
+
+fn package(version: &str) -> Package {
+    Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, format!("httpd {version}\n"))
+        .file("bin/tool", 0o755, format!("tool {version}\n"))
+        .content('e', "etc/web.conf", 0o644, "root root", DELIVERED, format!("conf {version}\n"))
+        .content('v', "etc/web.log", 0o644, "root root", DELIVERED, format!("log {version}\n"))
+}
+
+/// A root with the package, `bin/httpd` and `bin/tool` edited, and a patch that replaces everything.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[package("1")]);
+    write(&stage, HTTPD, "my httpd\n");
+    write(&stage, TOOL, "my tool\n");
+    Patch::of("100-01", package("2")).directory(&stage);
+    stage
+}
+
+fn write(stage: &Scenario, path: &str, text: &str) {
+    fs::write(stage.at(path), text).unwrap();
+}
+
+fn add(stage: &Scenario, options: &str) -> Run {
+    stage.run(&format!("add {options} -R @ROOT@ delivered/100-01"))
+}
+
+/// Whether a file is there.
+fn exists(stage: &Scenario, path: &str) -> bool {
+    stage.at(path).symlink_metadata().is_ok()
+}
+
+#[test]
+fn edited_files_stop_a_patch_and_every_one_is_named() {
+    let stage = stage();
+    let before = stage.everything();
+    for line in ["add", "add --edited stop", "add --dry-run", "plan"] {
+        let said = stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).fails(10);
+        assert_eq!(
+            said,
+            "patchadm: ERROR: patch 100-01 is not applied; nothing was changed\n    \
+             edited since installation: @ROOT@/opt/ACMEweb/bin/httpd, @ROOT@/opt/ACMEweb/bin/tool\n    \
+             decide with --edited replace (as patchadd -u) or --edited keep, or per path with --override and \
+             --preserve; see patchadd(1M)\n"
+        );
+    }
+    assert_eq!(stage.everything(), before);
+}
+
+#[test]
+fn attributes_alone_stop_nothing() {
+    let stage = Scenario::with(&[package("1")]);
+    Patch::of("100-01", package("2")).directory(&stage);
+    stage.mode(HTTPD, 0o700);
+    stage.mtime(TOOL, 1_700_000_000);
+    let before = Before::of(&stage);
+    add(&stage, "").ok();
+    assert_eq!(stage.text(HTTPD), "httpd 2\n");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "the attributes come back as they were");
+}
+
+#[test]
+fn replaced_edits_go_into_the_undo_data_and_come_back() {
+    for line in ["add --edited replace", "patchadd -u", "add --override @HTTPD@ --override @TOOL@"] {
+        let stage = stage();
+        let before = Before::of(&stage);
+        let line = line.replace("@HTTPD@", HTTPD).replace("@TOOL@", TOOL);
+        stage.run(&format!("{line} -R @ROOT@ delivered/100-01")).ok();
+        assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 2\n", "tool 2\n"], "{line}");
+        assert!(!exists(&stage, &format!("{HTTPD}.edited-100-01")), "{line}");
+        stage.run("pkgchk -R @ROOT@").ok();
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        before.assert_again(&stage, &line);
+    }
+}
+
+#[test]
+fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
+    for line in ["--edited keep", "--preserve @HTTPD@ --preserve @TOOL@"] {
+        let stage = stage();
+        let before = Before::of(&stage);
+        add(&stage, &line.replace("@HTTPD@", HTTPD).replace("@TOOL@", TOOL)).ok();
+        assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["my httpd\n", "my tool\n"]);
+        assert_eq!(stage.text(&format!("{HTTPD}.patch-100-01")), "httpd 2\n");
+        assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "100-01\n");
+        stage.run("patchrm -R @ROOT@ 100-01").ok();
+        before.assert_again(&stage, line);
+    }
+}
+
+#[test]
+fn each_path_may_be_decided_alone_and_the_rest_follows_the_general_choice() {
+    let stage = stage();
+    let said = add(&stage, &format!("--override {HTTPD}")).fails(10);
+    assert!(said.contains(TOOL) && !said.contains(HTTPD), "{said}");
+    add(&stage, &format!("--override {HTTPD} --preserve {TOOL}")).ok();
+    assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 2\n", "my tool\n"]);
+}
+
+#[test]
+fn without_undo_data_a_replaced_edit_stays_beside_the_new_file() {
+    let stage = stage();
+    write(&stage, &format!("{TOOL}.edited-100-01"), "somebody's\n");
+    let said = stage.run("patchadd -u -d -R @ROOT@ delivered/100-01").ok();
+    assert_eq!(stage.text(HTTPD), "httpd 2\n");
+    assert_eq!(stage.text(&format!("{HTTPD}.edited-100-01")), "my httpd\n");
+    assert_eq!(stage.text(&format!("{TOOL}.edited-100-01")), "somebody's\n", "never overwritten");
+    assert_eq!(stage.text(&format!("{TOOL}.edited-100-01.2")), "my tool\n");
+    let note =
+        format!("NOTE: @ROOT@{HTTPD} was edited; the edited one is kept as @ROOT@{HTTPD}.edited-100-01\n");
+    assert!(said.contains(&note), "{said}");
+}
+
+#[test]
+fn keeping_edits_without_undo_data_is_refused() {
+    let stage = stage();
+    let before = stage.everything();
+    let said = add(&stage, "--no-undo --edited keep").fails(10);
+    assert!(said.contains(&format!("@ROOT@{HTTPD} cannot be kept when no undo data is saved")), "{said}");
+    assert_eq!(stage.everything(), before);
+}
+
+#[test]
+fn files_that_are_made_to_be_edited_stop_nothing_and_keep_a_copy() {
+    let stage = Scenario::with(&[package("1")]);
+    Patch::of("100-01", package("2")).directory(&stage);
+    write(&stage, CONF, "my conf\n");
+    write(&stage, LOG, "log 1\nmore\n");
+    let before = Before::of(&stage);
+    add(&stage, "").ok();
+    assert_eq!([stage.text(CONF), stage.text(LOG)], ["conf 2\n", "log 2\n"]);
+    assert_eq!(stage.text(&format!("{CONF}.edited-100-01")), "my conf\n");
+    assert_eq!(stage.text(&format!("{LOG}.edited-100-01")), "log 1\nmore\n");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "the edited files come back");
+}
+
+#[test]
+fn a_backout_keeps_what_was_edited_since() {
+    let stage = Scenario::with(&[package("1")]);
+    Patch::of("100-01", package("2").file("share/new", 0o644, "new\n")).directory(&stage);
+    add(&stage, "").ok();
+    write(&stage, HTTPD, "my later httpd\n");
+    write(&stage, "/opt/ACMEweb/share/new", "my new\n");
+    let said = stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!([stage.text(HTTPD), stage.text(TOOL)], ["httpd 1\n", "tool 1\n"]);
+    assert_eq!(stage.text(&format!("{HTTPD}.edited-100-01")), "my later httpd\n");
+    assert_eq!(stage.text("/opt/ACMEweb/share/new.edited-100-01"), "my new\n");
+    assert!(!exists(&stage, "/opt/ACMEweb/share/new"));
+    assert!(said.contains(&format!("@ROOT@{HTTPD}.edited-100-01")), "{said}");
+}
+
+#[test]
+fn the_policy_of_a_root_decides_where_nothing_is_said() {
+    let stage = stage();
+    stage.file("/etc/patchadm/policy", "edited=replace\nundo_format=Z\n");
+    add(&stage, "--edited stop").fails(10);
+    add(&stage, "").ok();
+    assert!(exists(&stage, "/var/sadm/pkg/ACMEweb/save/100-01/undo.Z"));
+}
+
+#[test]
+fn a_file_of_nobody_in_the_way_of_a_new_one_is_an_edit() {
+    let stage = Scenario::with(&[package("1")]);
+    let patch = Patch::of("100-01", Package::new("ACMEweb").file("bin/new", 0o755, "new\n"));
+    write(&stage, "/opt/ACMEweb/bin/new", "mine\n");
+    let before = Before::of(&stage);
+    let said = stage.patchadd("", &patch).fails(10);
+    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/new"), "{said}");
+    stage.patchadd("-u", &patch).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "it comes back");
+}

@@ -1,0 +1,109 @@
+//! Roots that are made of several file systems: one run changes all of them or none.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::delivery::Patch;
+use crate::killed::journal;
+use crate::mounts::Mounted;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::assert_same;
+
+/// Objects on three file systems: the root's own, a tmpfs at /opt, and a directory of the root bound to /data.
+const MOUNTS: &str = "mkdir -p $ROOT/opt $ROOT/data $ROOT/usr/data
+    mount -t tmpfs -o mode=755 tmpfs $ROOT/opt
+    mount --bind $ROOT/usr/data $ROOT/data";
+
+fn package(version: &str) -> Package {
+    let package = Package::new("ACMEweb").param("BASEDIR", "/");
+    (0..60).fold(package, |package, number| {
+        let text = format!("{version} {number}\n");
+        package
+            .file(&format!("opt/web/{number}"), 0o644, &text)
+            .file(&format!("data/web/{number}"), 0o644, &text)
+            .file(&format!("usr/web/{number}"), 0o644, &text)
+    })
+}
+
+/// A mounted root with the package, and two patches beside it.
+fn mounted(test: &str) -> Option<Mounted> {
+    let stage = Scenario::new();
+    let first = package("second").symlink("opt/web/link", "0").file("data/new/file", 0o644, "new\n");
+    Patch::of("100-01", first.deletes(&["opt/web/gone", "data/web/gone"])).directory(&stage);
+    Patch::of("100-02", package("third")).directory(&stage);
+    let base = package("first").file("opt/web/gone", 0o644, "gone\n").file("data/web/gone", 0o644, "gone\n");
+    base.write(&stage.beside("spool"));
+    let mounted = Mounted::new(test, stage, MOUNTS)?;
+    let run = mounted.run("pkgadd -n -R @ROOT@ -d spool ACMEweb");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    Some(mounted)
+}
+
+/// Stages that are left on any of the file systems.
+fn stages(root: &Mounted) -> Vec<String> {
+    let tree = root.tree(&["var"]);
+    tree.paths().split(' ').filter(|path| path.contains(".patchadm")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_patch_over_three_file_systems_is_applied_revised_and_backed_out() {
+    let Some(root) = mounted("a patch over three file systems") else { return };
+    let before = root.tree(&["var"]);
+    root.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    let between = root.tree(&["var"]);
+    assert_eq!(fs::read(root.at("/opt/web/7")).unwrap(), b"second 7\n");
+    assert_eq!(fs::read(root.at("/usr/data/web/7")).unwrap(), b"second 7\n");
+    assert!(!root.at("/opt/web/gone").exists() && root.at("/data/new/file").exists());
+    assert_eq!(stages(&root), Vec::<String>::new());
+    root.run("pkgchk -R @ROOT@").ok();
+
+    root.run("patchadd -R @ROOT@ delivered/100-02").ok();
+    assert_eq!(fs::read(root.at("/data/web/7")).unwrap(), b"third 7\n");
+    root.run("patchrm -R @ROOT@ 100-02").ok();
+    assert_same(&root.tree(&["var"]), &between);
+    root.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_same(&root.tree(&["var"]), &before);
+    assert_eq!(stages(&root), Vec::<String>::new());
+    // nothing went past the mounts
+    assert!(!root.stage().at("/opt/web").exists());
+}
+
+#[test]
+fn a_killed_run_over_three_file_systems_is_recovered_on_all_of_them() {
+    let Some(root) = mounted("a killed run over three file systems") else { return };
+    let before = root.tree(&["var"]);
+    root.run("patchadd -R @ROOT@ delivered/100-01").ok();
+    let after = root.tree(&["var"]);
+    root.run("patchrm -R @ROOT@ 100-01").ok();
+    let mut delays = 0;
+    let mut rolled_back = 0;
+    for trial in 0..12 {
+        let mut command = root.command("patchadd -R @ROOT@ delivered/100-01");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let is_open = || journal(&root.at("/var/sadm/patchadm/journal")).is_some_and(|(_, open)| open);
+        if trial % 2 == 0 {
+            while child.try_wait().unwrap().is_none() && !is_open() {
+                thread::sleep(Duration::from_micros(100));
+            }
+        } else {
+            thread::sleep(Duration::from_millis(delays));
+            delays += 9;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let run = root.run("recover -R @ROOT@");
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let now = root.tree(&["var"]);
+        assert_eq!(stages(&root), Vec::<String>::new());
+        if now == after {
+            root.run("patchrm -R @ROOT@ 100-01").ok();
+        } else {
+            rolled_back += usize::from(run.stdout.contains("was rolled back"));
+            assert_same(&now, &before);
+        }
+    }
+    assert!(rolled_back > 0, "no run was killed while it was switching");
+}

@@ -1,0 +1,113 @@
+//! Roots of several file systems, and small ones: mounts in a mount namespace of the test's own, which only root can
+//! make.
+//!
+//! A holder process keeps the namespace; commands are run in it by nsenter(1), and the test looks into it through
+//! `/proc/PID/root`. Everything is gone with the value.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::scenario::{Run, Scenario, is_root};
+use crate::tree::Tree;
+
+/// A scenario seen through mounts of its own.
+pub(crate) struct Mounted {
+    stage: Scenario,
+    holder: Child,
+}
+
+impl Mounted {
+    /// Runs a script that mounts, with `$ROOT` for the root and `$BESIDE` for the directory beside it, in a new
+    /// namespace. None where the caller is not root or mounts nothing here; it says so, with the name of the test.
+    #[allow(clippy::print_stdout)] // a test that is skipped says so
+    pub(crate) fn new(test: &str, stage: Scenario, script: &str) -> Option<Self> {
+        if !is_root() {
+            println!("skipped: {test}: only root can mount");
+            return None;
+        }
+        let script = format!("set -e\n{script}\necho mounted\nread end");
+        let spawned = Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-c", &script])
+            .env("ROOT", stage.root())
+            .env("BESIDE", stage.beside(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut holder) = spawned else {
+            println!("skipped: {test}: there is no unshare(1)");
+            return None;
+        };
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        if said != "mounted\n" {
+            println!("skipped: {test}: this machine does not let us mount");
+            holder.wait().unwrap();
+            return None;
+        }
+        Some(Self { stage, holder })
+    }
+
+    /// The scenario as it is without the mounts.
+    pub(crate) fn stage(&self) -> &Scenario {
+        &self.stage
+    }
+
+    /// Where a path of the root can be seen from outside.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.outside(&self.stage.at(path))
+    }
+
+    /// Where a path of this machine, as the namespace has it, can be seen from outside.
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// The program in the namespace.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let command = self.stage.command(line);
+        let mut inside = Command::new("nsenter");
+        inside
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .arg(format!("--wd={}", self.stage.beside("").display()))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::null());
+        inside
+    }
+
+    /// Runs the program in the namespace.
+    pub(crate) fn run(&self, line: &str) -> Run {
+        let output = self.command(line).output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).unwrap().replace(self.stage.root().to_str().unwrap(), "@ROOT@")
+        };
+        let status = output.status;
+        Run {
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// The root through its mounts, without these paths.
+    pub(crate) fn tree(&self, without: &[&str]) -> Tree {
+        Tree::of(&self.at("/"), without)
+    }
+
+    /// The root but for what a refused change may leave.
+    pub(crate) fn everything(&self) -> Tree {
+        self.tree(&["var/sadm/install/.lockfile", "var/sadm/patchadm"])
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take()); // its `read` ends, and with it the namespace
+        let _ = self.holder.wait();
+    }
+}
