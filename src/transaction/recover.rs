@@ -141,10 +141,10 @@ fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
     for op in &copy.ops {
         let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
         let parent = op.path.parent().unwrap_or_else(ObjectPath::root);
-        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage) {
-            if is_as_after(&dir, op)? {
-                return Ok(true);
-            }
+        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage)
+            && is_as_after(&dir, op)?
+        {
+            return Ok(true);
         }
     }
     Ok(false)
