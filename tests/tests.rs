@@ -15,6 +15,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// The JSON documents and their fields.
+mod documents;
 /// Files that an administrator edited.
 mod edited;
 /// Running the program as an ordinary user.
