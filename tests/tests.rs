@@ -61,6 +61,8 @@ mod showrev;
 mod structure;
 /// Somebody at a terminal.
 mod terminal;
+/// What patchadd and patchrm print.
+mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;

@@ -144,9 +144,6 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
     }
     let Some(plan) = &one.plan else { return Ok(()) };
     call.output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
-    if request.no_undo && !plan.undo.is_empty() {
-        call.output.line(format!("NOTE: -d is ignored for restricted patch {}.", one.id))?;
-    }
     if request.dry_run {
         call.output.print(words::plan_text(root, plan))?;
         return call
