@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
@@ -20,6 +21,8 @@ pub struct Surroundings {
     pub install_root: Option<PathBuf>,
     /// The moment that counts as now.
     pub now: DateTime<Utc>,
+    /// When the command began, by a clock that nobody sets: for durations.
+    pub began: Instant,
     /// How moments are shown.
     pub zone: Zone,
     /// What uname(2) says of this machine.
@@ -77,6 +80,7 @@ impl Surroundings {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
+            began: Instant::now(),
             zone: Zone::Local,
             machine: Machine::this(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -157,6 +161,7 @@ mod tests {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             now: DateTime::UNIX_EPOCH,
+            began: Instant::now(),
             zone: Zone::Utc,
             machine: Machine::default(),
             stdout_is_terminal: false,
