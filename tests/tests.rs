@@ -16,6 +16,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// The JSON documents and their fields.
+mod documents;
 /// Files that an administrator edited.
 mod edited;
 /// Running the program as an ordinary user.
@@ -60,6 +62,8 @@ mod showrev;
 mod structure;
 /// Somebody at a terminal.
 mod terminal;
+/// What patchadd and patchrm print.
+mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;

@@ -6,6 +6,7 @@
 //! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
 
 mod add;
+mod bar;
 mod caller;
 mod demo;
 pub mod exit;

@@ -98,6 +98,7 @@ pub(super) struct Outcome {
     recovered: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    duration_ms: u64,
     #[serde(skip)]
     exit: Exit,
 }
@@ -135,6 +136,7 @@ fn outcome(patches: Vec<PatchEntry>, runs: Vec<Option<u64>>, found: &Recovered) 
         patches,
         recovered,
         error: None,
+        duration_ms: 0,
         exit,
     }
 }
@@ -232,7 +234,7 @@ pub(super) fn json(
     command: Command,
     outcome: Result<Outcome, &Failure>,
 ) -> anyhow::Result<Exit> {
-    let outcome = match outcome {
+    let mut outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => Outcome {
             result: "failed",
@@ -241,6 +243,7 @@ pub(super) fn json(
             changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
             recovered: None,
             error: Some(failure.to_string()),
+            duration_ms: 0,
             exit: if name == command.name() {
                 failure::code(command, failure)
             } else {
@@ -248,6 +251,8 @@ pub(super) fn json(
             },
         },
     };
+    let duration = call.surroundings.began.elapsed();
+    outcome.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     call.output.print(json::document(name, Some(root), outcome.exit, &outcome)?)?;
     Ok(outcome.exit)
 }

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
@@ -20,6 +21,8 @@ pub struct Surroundings {
     pub install_root: Option<PathBuf>,
     /// The moment that counts as now.
     pub now: DateTime<Utc>,
+    /// When the command began, by a clock that nobody sets: for durations.
+    pub began: Instant,
     /// How moments are shown.
     pub zone: Zone,
     /// What uname(2) says of this machine.
@@ -28,6 +31,8 @@ pub struct Surroundings {
     pub stdout_is_terminal: bool,
     /// Whether standard input is a terminal, so that somebody can be asked.
     pub stdin_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub locale: Vec<(String, OsString)>,
 }
@@ -77,10 +82,12 @@ impl Surroundings {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
+            began: Instant::now(),
             zone: Zone::Local,
             machine: Machine::this(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
             locale: locale(std::env::vars_os()),
         })
     }
@@ -157,10 +164,12 @@ mod tests {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             now: DateTime::UNIX_EPOCH,
+            began: Instant::now(),
             zone: Zone::Utc,
             machine: Machine::default(),
             stdout_is_terminal: false,
             stdin_is_terminal: false,
+            stderr_is_terminal: false,
             locale: Vec::new(),
         }
     }

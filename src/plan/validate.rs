@@ -158,7 +158,7 @@ pub(super) fn validate(
     }
     let restricted = policy.is_restricted(facts.id.base());
     if restricted && options.no_undo {
-        notes.push(format!("-d is ignored for restricted patch {}", facts.id));
+        notes.push(format!("-d is ignored for restricted patch {}.", facts.id));
     }
     let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
     if !again {

@@ -1,0 +1,247 @@
+//! The JSON documents of the verbs and of patchadd and patchrm: the names and types of their fields, which never
+//! change within a version of the schema, and what the most important ones say.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let package = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("bin/new", 0o755, "new\n");
+    let readme = "Install Requirements: Reboot after installing this patch\n";
+    Patch::of("100-01", package).beside("patchinfo", "PATCH_PROPERTIES='rebootafter'\n").directory(&stage);
+    Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"))
+        .says("SUNW_OBSOLETES", "100-01")
+        .says("SUNW_REQUIRES", "100-01")
+        .says("SUNW_INCOMPAT", "999-01")
+        .beside("README.200-01", readme)
+        .directory(&stage);
+    stage
+}
+
+/// The document that a command prints, which is all that it prints there.
+#[track_caller]
+fn document(stage: &Scenario, code: i32, line: &str) -> Value {
+    let run = stage.run(line);
+    assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
+    let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert_eq!(document["schema"], "patchadm/1", "{line}");
+    assert_eq!(document["exit"]["code"], code, "{line}");
+    document
+}
+
+/// Every field with its type, as `patches[].id string`.
+fn shape(at: &str, value: &Value, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let dot = if at.is_empty() { "" } else { "." };
+                shape(&format!("{at}{dot}{name}"), value, fields);
+            }
+        }
+        Value::Array(items) if items.is_empty() => drop(fields.insert(format!("{at}[]"))),
+        Value::Array(items) => items.iter().for_each(|item| shape(&format!("{at}[]"), item, fields)),
+        Value::Null => drop(fields.insert(format!("{at} null"))),
+        Value::Bool(_) => drop(fields.insert(format!("{at} bool"))),
+        Value::Number(_) => drop(fields.insert(format!("{at} number"))),
+        Value::String(_) => drop(fields.insert(format!("{at} string"))),
+    }
+}
+
+#[track_caller]
+fn assert_fields(stage: &Scenario, code: i32, line: &str, expected: &str) -> Value {
+    let document = document(stage, code, line);
+    let mut fields = BTreeSet::new();
+    shape("", &document, &mut fields);
+    let common = ["command string", "exit.code number", "exit.name string", "root string", "schema string"];
+    common.iter().for_each(|field| assert!(fields.remove(*field), "{line}: {field}"));
+    let fields: Vec<String> = fields.into_iter().collect();
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(fields, expected, "{line}");
+    document
+}
+
+/// The fields of a patch that are in every document of a change.
+const PATCH: &str = "changed bool
+    duration_ms number
+    patches[].bytes number
+    patches[].code number
+    patches[].files.added number
+    patches[].files.deleted number
+    patches[].files.replaced number
+    patches[].id string
+    patches[].notes[]
+    patches[].packages[] string
+    patches[].reason string
+    patches[].reboot null
+    patches[].undo[] string
+    patches[].verdict string
+    result string
+    run number";
+
+/// The same with other fields: `+` adds one, `-` takes one away.
+fn changed(changes: &[&str]) -> String {
+    let mut fields: BTreeSet<&str> = PATCH.lines().map(str::trim).collect();
+    for change in changes {
+        let (sign, field) = change.split_at(1);
+        assert!(if sign == "+" { fields.insert(field) } else { fields.remove(field) }, "{change}");
+    }
+    fields.into_iter().collect::<Vec<_>>().join("\n")
+}
+
+const PLANNED: [&str; 9] = [
+    "-run number",
+    "+patches[].changes[].action string",
+    "+patches[].changes[].package string",
+    "+patches[].changes[].path string",
+    "+patches[].changes[].size number",
+    "+patches[].space[].file_system string",
+    "+patches[].space[].free number",
+    "+patches[].space[].needed number",
+    "-patches[].reboot null",
+];
+
+const REFUSED: [&str; 5] = [
+    "-run number",
+    "-patches[].packages[] string",
+    "+patches[].packages[]",
+    "-patches[].undo[] string",
+    "+patches[].undo[]",
+];
+
+#[test]
+fn documents_of_changes_have_the_fields_of_the_schema() {
+    let stage = stage();
+    let with_reboot = ["+patches[].reboot string"];
+    let planned = changed(&[&PLANNED[..], &with_reboot].concat());
+    for line in ["plan --json -R @ROOT@ delivered/100-01", "add --dry-run --json -R @ROOT@ delivered/100-01"]
+    {
+        let plan = assert_fields(&stage, 0, line, &planned);
+        assert_eq!(plan["changed"], false);
+        assert_eq!(plan["patches"][0]["reboot"], "rebootafter");
+        assert_eq!(plan["patches"][0]["changes"][0]["action"], "replace");
+    }
+    let done = changed(&["-patches[].reboot null", "+patches[].reboot string"]);
+    let added = assert_fields(&stage, 0, "add --json -R @ROOT@ delivered/100-01", &done);
+    assert_eq!(
+        (&added["command"], &added["result"], &added["changed"]),
+        (&"add".into(), &"done".into(), &true.into())
+    );
+    let patch = &added["patches"][0];
+    assert_eq!((&patch["id"], &patch["verdict"]), (&"100-01".into(), &"applied".into()));
+    assert_eq!(patch["files"], serde_json::json!({ "replaced": 1, "added": 1, "deleted": 0 }));
+    assert_eq!(patch["bytes"], 8);
+
+    let again = changed(&[&REFUSED[..], &["-patches[].reboot null", "+patches[].reboot string"]].concat());
+    let again = assert_fields(&stage, 2, "add --json -R @ROOT@ delivered/100-01", &again);
+    assert_eq!(again["patches"][0]["verdict"], "already-applied");
+    assert_eq!(again["changed"], false);
+
+    let without_undo = ["-patches[].undo[] string", "+patches[].undo[]"];
+    let removed = changed(&without_undo);
+    let backout: Vec<&str> = [&PLANNED[..8], &without_undo].concat();
+    assert_fields(
+        &stage,
+        0,
+        "remove --dry-run --json -R @ROOT@ 100-01",
+        &changed(&[&backout[..], &["+patches[].changes[].size null"]].concat()),
+    );
+    let document = assert_fields(&stage, 0, "patchrm --json -R @ROOT@ 100-01", &removed);
+    assert_eq!(
+        (&document["command"], &document["patches"][0]["verdict"]),
+        (&"patchrm".into(), &"removed".into())
+    );
+    let document = assert_fields(&stage, 2, "remove --json -R @ROOT@ 100-01", &changed(&REFUSED));
+    assert_eq!(document["patches"][0]["reason"], "it is not applied");
+}
+
+#[test]
+fn verdicts_say_why_a_patch_is_not_applied() {
+    let stage = stage();
+    let verdict = |code, line: &str| document(&stage, code, line)["patches"][0]["verdict"].clone();
+    Patch::of("600-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"))
+        .says("SUNW_REQUIRES", "601-01")
+        .directory(&stage);
+    assert_eq!(verdict(25, "add --json -R @ROOT@ delivered/600-01"), "refused");
+    stage.run("add -R @ROOT@ delivered/100-01 delivered/200-01").ok();
+    Patch::of("200-00", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
+    assert_eq!(verdict(35, "add --json -R @ROOT@ delivered/200-00"), "superseded");
+    Patch::of("100-00", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
+    assert_eq!(verdict(35, "add --json -R @ROOT@ delivered/100-00"), "superseded");
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    Patch::of("300-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"))
+        .says("SUNW_OBSOLETES", "400-02")
+        .directory(&stage);
+    stage.run("add -R @ROOT@ delivered/300-01").ok();
+    Patch::of("400-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).directory(&stage);
+    assert_eq!(verdict(6, "add --json -R @ROOT@ delivered/400-01"), "obsoleted");
+    Patch::of("500-01", Package::new("ACMEdb").file("bin/db", 0o755, "x\n")).directory(&stage);
+    assert_eq!(verdict(8, "add --json -R @ROOT@ delivered/500-01"), "not-applicable");
+    assert_eq!(verdict(33, "add --json -R @ROOT@ /no/such"), "failed");
+}
+
+#[test]
+fn documents_of_questions_have_the_fields_of_the_schema() {
+    let stage = stage();
+    assert_fields(&stage, 0, "list --json -R @ROOT@", "patches[]");
+    stage.run("add -R @ROOT@ delivered/100-01 delivered/200-01").ok();
+    let of_one = |at: &str| {
+        "date string
+        host string
+        incompatibles[]
+        incompatibles[] string
+        obsoletes[]
+        obsoletes[] string
+        packages[] string
+        removable bool
+        requires[]
+        requires[] string
+        state[] string
+        undo_bytes number"
+            .lines()
+            .map(|field| format!("{at}{}\n", field.trim()))
+            .collect::<String>()
+    };
+    let mut fields: Vec<String> = of_one("patches[].").lines().map(str::to_owned).collect();
+    fields.extend(["patches[].by string".to_owned(), "patches[].id string".to_owned()]);
+    fields.sort();
+    let list = assert_fields(&stage, 0, "list --json -R @ROOT@", &fields.join("\n"));
+    assert_eq!(list["patches"][0]["state"], serde_json::json!(["obsoleted"]));
+    assert_eq!(list["patches"][0]["by"], "200-01");
+    assert_eq!(list["patches"][1]["state"], serde_json::json!(["effective"]));
+
+    let shown = document(&stage, 0, "show --json -R @ROOT@ 200-01");
+    assert_eq!(shown["patch"], list["patches"][1], "the same as in the list");
+    let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
+    assert_eq!(delivered["patch"]["patch"], "200-01");
+    assert_eq!(delivered["patch"]["requires"], "100-01");
+
+    let recovered =
+        assert_fields(&stage, 0, "recover --json -R @ROOT@", "changed bool\nnotes[]\nresult string");
+    assert_eq!(recovered["result"], "nothing-to-do");
+    let explained = document(&stage, 0, "explain --json 25");
+    assert_eq!(explained["explained"], 25);
+    assert_eq!(explained["meanings"][0]["command"], "patchadd");
+}
+
+#[test]
+fn a_document_is_printed_when_a_command_ends_early_too() {
+    let stage = stage();
+    for (line, code) in [
+        ("add --json", 1),
+        ("add --json -R /no/such x", 1),
+        ("remove --json -R @ROOT@ onehundred", 8),
+        ("show --json -R @ROOT@ 900-01", 2),
+    ] {
+        let document = document(&stage, code, line);
+        assert!(document["error"].is_string(), "{line}: {document}");
+    }
+    stage.file("/etc/patchadm/policy", "edited=perhaps\n");
+    let document = document(&stage, 1, "add --json -R @ROOT@ delivered/100-01");
+    let error = document["error"].as_str().unwrap();
+    assert!(error.contains("etc/patchadm/policy, line 1: edited: "), "{error}");
+}
