@@ -76,7 +76,7 @@ impl Mount {
     /// A small one in memory; none where this process may not mount.
     fn tmpfs(at: PathBuf) -> Option<Self> {
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(&at).output();
-        mount.is_ok_and(|output| output.status.success()).then_some(Self(at))
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(at))
     }
 }
 
