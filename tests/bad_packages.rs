@@ -25,13 +25,13 @@ const DAMAGES: [Damage; 7] = [
         "other bytes of the same length",
         |package| fs::write(package.join("reloc/bin/tool"), "tool\r").unwrap(),
         1,
-        "package ACMEa, file /opt/ACMEa/bin/tool: file cksum <456> expected <459> actual",
+        "package ACMEa, file @ROOT@/opt/ACMEa/bin/tool: file cksum <456> expected <459> actual",
     ),
     (
         "more bytes",
         |package| fs::write(package.join("reloc/bin/tool"), "tool\n\n").unwrap(),
         1,
-        "package ACMEa, file /opt/ACMEa/bin/tool: size 5 expected, more delivered",
+        "package ACMEa, file @ROOT@/opt/ACMEa/bin/tool: size 5 expected, more delivered",
     ),
     (
         "a line that is none",

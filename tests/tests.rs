@@ -68,5 +68,7 @@ mod tree;
 mod type_changes;
 /// Packages in the trees of people who are not root.
 mod unprivileged_packages;
+/// Patches applied by ordinary users.
+mod unprivileged_patches;
 /// The examples of the rules, line by line.
 mod worked_examples;
