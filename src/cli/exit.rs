@@ -5,7 +5,11 @@
 
 use std::process::ExitCode;
 
-use crate::database::ViewError;
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::check::CheckError;
+use crate::operation::failure::Failure;
+use crate::operation::patches::PatchesError;
+use crate::operation::query::QueryError;
 
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +55,32 @@ impl Exit {
         if let Some(Stop::Refused { exit, .. }) = error.downcast_ref() {
             return *exit;
         }
-        let journal = |cause: &(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(ViewError::Journal { .. }))
-        };
-        if error.chain().any(journal) { Self::UNFINISHED } else { Self::FAILED }
+        match error.chain().find_map(view_error) {
+            Some(ViewError::Journal { .. }) => Self::UNFINISHED,
+            Some(ViewError::Busy(_)) => Self::LOCKED,
+            _ => Self::FAILED,
+        }
+    }
+}
+
+/// What is wrong with the view of the records, if that is what an error is about. Errors that only pass it on are no
+/// links of the chain of causes: they have to be opened.
+fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
+    let passed_on = match (
+        error.downcast_ref::<PatchesError>(),
+        error.downcast_ref::<QueryError>(),
+        error.downcast_ref::<CheckError>(),
+        error.downcast_ref::<Failure>(),
+    ) {
+        (Some(PatchesError::Database(inner)), ..)
+        | (_, Some(QueryError::Database(inner)), ..)
+        | (_, _, Some(CheckError::Database(inner)), _)
+        | (.., Some(Failure::Database(inner))) => Some(inner),
+        _ => error.downcast_ref::<DatabaseError>(),
+    };
+    match passed_on {
+        Some(DatabaseError::View(inner)) => Some(inner),
+        _ => error.downcast_ref(),
     }
 }
 
@@ -99,8 +125,18 @@ mod tests {
         assert_eq!(Exit::of(&refused.into()), Exit::LOCKED);
         assert_eq!(Exit::of(&Stop::Usage { message: String::new(), usage: "" }.into()), Exit::FAILED);
         assert_eq!(Exit::of(&ViewError::Raced.into()), Exit::FAILED);
-        let journal = ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
-        assert_eq!(Exit::of(&anyhow::Error::from(journal).context("reading")), Exit::UNFINISHED);
+        let journal = || ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
+        assert_eq!(Exit::of(&anyhow::Error::from(journal()).context("reading")), Exit::UNFINISHED);
+        let database = || DatabaseError::from(journal());
+        let passed_on: [anyhow::Error; 5] = [
+            database().into(),
+            PatchesError::from(database()).into(),
+            QueryError::from(database()).into(),
+            CheckError::from(database()).into(),
+            Failure::from(database()).into(),
+        ];
+        assert!(passed_on.iter().all(|error| Exit::of(error) == Exit::UNFINISHED));
+        assert_eq!(Exit::of(&ViewError::Busy("/".to_owned()).into()), Exit::LOCKED);
     }
 
     fn journal_error() -> JournalError {
