@@ -23,7 +23,10 @@ pub(crate) fn as_ordinary_user(stage: &Scenario, line: &str, directories: &[&Pat
     }
     let copy = stage.beside("patchadm");
     if !copy.exists() {
-        fs::copy(command.get_program(), &copy).unwrap();
+        // Copied by another process: a file that this one has open for writing, if only in a child that another test
+        // has just made, cannot be run.
+        let copied = Command::new("cp").arg(command.get_program()).arg(&copy).status().unwrap();
+        assert!(copied.success());
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();

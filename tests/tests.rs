@@ -67,7 +67,13 @@ mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Undo data: places, states, other tools.
+mod undo_data;
+/// Journals that cannot be read.
+mod unfinished;
 /// Packages in the trees of people who are not root.
 mod unprivileged_packages;
+/// Patches applied by ordinary users.
+mod unprivileged_patches;
 /// The examples of the rules, line by line.
 mod worked_examples;

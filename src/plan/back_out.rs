@@ -65,7 +65,11 @@ fn rules(
     options: &BackOutOptions,
 ) -> Result<Vec<PkgInst>, Reason> {
     let applied = applied(inventory, &policy.separator)?;
-    let patch = applied.get(id).ok_or(Reason::NotApplied)?;
+    let Some(patch) = applied.get(id) else {
+        return Err(
+            progressive(id, inventory, &policy.separator).map_or(Reason::NotApplied, Reason::NoUndoData)
+        );
+    };
     match applied.superseded(id).filter(|_| !options.force) {
         Some(Superseded::Revision(by)) => return Err(Reason::Superseded(by.clone())),
         Some(Superseded::Obsoletion(by)) => {
@@ -84,6 +88,18 @@ fn rules(
         }
     }
     Ok(patch.packages.clone())
+}
+
+/// The package instance that is this patch, of the old progressive kind: it names itself so and has no record of
+/// having been patched.
+fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<PkgInst> {
+    let mut packages = inventory.packages.iter();
+    let is_patch = |params: &Params| {
+        let own = params.text("SUNW_PATCHID");
+        PatchId::parse(&own, separator).as_ref() == Ok(id)
+            && params.get(&format!("PATCH_INFO_{own}")).is_none()
+    };
+    packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
 }
 
 /// Plans the backout of a patch. `archives` has one for each package that [`may_back_out`] named.

@@ -32,6 +32,7 @@ impl Problem {
             Self::NotEmpty(path) => Self::NotEmpty(show(path)),
             Self::LinkSource(path) => Self::LinkSource(show(path)),
             Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },
+            Self::ForeignDirectory(path) => Self::ForeignDirectory(show(path)),
             other => other,
         }
     }

@@ -1,0 +1,142 @@
+//! Undo data in the save directories: where it is, what state it is in, and that of other tools.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::delivery::Patch;
+use crate::goldens_of_packages::Stage;
+use crate::packages::Package;
+use crate::records::Before;
+use crate::scenario::Scenario;
+use crate::tree::{Tree, assert_same};
+
+fn stage() -> Scenario {
+    Scenario::with(&[Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "one\n")
+        .file("bin/tool", 0o755, "one\n")])
+}
+
+fn patch(id: &str) -> Patch {
+    Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
+}
+
+fn saved(file: &str) -> String {
+    format!("/var/sadm/pkg/ACMEweb/save/{file}")
+}
+
+#[test]
+fn a_pointer_to_undo_data_elsewhere_says_whether_it_is_active() {
+    let stage = stage();
+    let undo = stage.beside("undo");
+    fs::create_dir(&undo).unwrap();
+    let pointer = |state: &str| {
+        format!(
+            "# Backout data stored remotely\nTYPE=filesystem\nFIND_AT={}/100-01/ACMEweb/undo.gz\nSTATE={state}\n",
+            undo.display()
+        )
+    };
+    stage.patchadd(&format!("-B {}", undo.display()), &patch("100-01")).ok();
+    assert_eq!(stage.text(&saved("100-01/remote")), pointer("active"));
+    stage.patchadd("", &patch("100-02")).ok();
+    assert_eq!(stage.text(&saved("100-01/remote")), pointer("obsolete"));
+    assert_eq!(stage.text(&saved("100-01/obsoleted_by")), "100-02\n");
+    stage.run("patchrm -R @ROOT@ 100-02").ok();
+    assert_eq!(stage.text(&saved("100-01/remote")), pointer("active"));
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert!(!stage.at(&saved("100-01")).exists());
+}
+
+#[test]
+fn an_archive_of_another_root_is_never_overwritten_or_restored() {
+    let (one, other) = (stage(), stage());
+    let undo = one.beside("undo");
+    fs::create_dir(&undo).unwrap();
+    let options = format!("-B {}", undo.display());
+    one.patchadd(&options, &patch("100-01")).ok();
+    let before = (other.everything(), fs::read(undo.join("100-01/ACMEweb/undo.gz")).unwrap());
+    let said = other.patchadd(&options, &patch("100-01"));
+    assert_ne!(said.code, 0, "{}", said.stdout);
+    assert!(said.stderr.contains("100-01/ACMEweb/undo.gz"), "{}", said.stderr);
+    assert_eq!((other.everything(), fs::read(undo.join("100-01/ACMEweb/undo.gz")).unwrap()), before);
+}
+
+#[test]
+fn a_patch_applied_again_keeps_its_records_and_the_first_undo_data() {
+    let stage = stage();
+    let before = Before::of(&stage);
+    stage.patchadd("", &patch("100-01").says("SUNW_OBSOLETES", "90-01")).ok();
+    let archive = fs::read(stage.at(&saved("100-01/undo.gz"))).unwrap();
+    let said = |name: &str| stage.run(&format!("pkgparam -R @ROOT@ ACMEweb {name}")).ok();
+    let records = ["PATCHLIST", "PATCH_OBSOLETES", "PATCH_INFO_100-01"].map(said);
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+    stage.patchadd("-u", &patch("100-01").says("SUNW_OBSOLETES", "90-01")).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "as of 100-01\n");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd.edited-100-01"), "mine\n");
+    assert_eq!(["PATCHLIST", "PATCH_OBSOLETES", "PATCH_INFO_100-01"].map(said), records);
+    assert_eq!(fs::read(stage.at(&saved("100-01/undo.gz"))).unwrap(), archive);
+    fs::remove_file(stage.at("/opt/ACMEweb/bin/httpd.edited-100-01")).unwrap();
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "backed out once");
+}
+
+#[test]
+fn a_patch_of_the_old_progressive_kind_is_listed_and_cannot_be_backed_out() {
+    let stage = Scenario::new();
+    stage.package("ACMEweb", "PKG=ACMEweb\nNAME=A\nARCH=i386\nVERSION=1.0\nCATEGORY=a\nSUNW_PATCHID=90-01\n");
+    assert_eq!(
+        stage.run("showrev -p -R @ROOT@").ok(),
+        "Patch: 90-01 Obsoletes:  Requires:  Incompatibles:  Packages: ACMEweb\n"
+    );
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 90-01").fails(4);
+    assert!(said.contains("90-01") && said.ends_with("Patchrm is terminating.\n"), "{said}");
+    assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_patch_of_two_packages_is_one_unit() {
+    let stage = Scenario::with(&[
+        Package::new("ACMEa").file("bin/a", 0o755, "one\n"),
+        Package::new("ACMEb").file("bin/b", 0o755, "one\n"),
+    ]);
+    let both = Patch::of("100-01", Package::new("ACMEa").file("bin/a", 0o755, "two\n"))
+        .package(Package::new("ACMEb").file("bin/b", 0o755, "two\n"));
+    let damaged = both.directory(&stage).join("ACMEb/reloc/bin/b");
+    fs::write(&damaged, "bad\n").unwrap();
+    let before = stage.everything();
+    stage.run("patchadd -R @ROOT@ delivered/100-01").fails(10);
+    assert_same(&stage.everything(), &before);
+    let untouched = Before::of(&stage);
+    stage.patchadd("", &both).ok();
+    let archive = stage.at("/var/sadm/pkg/ACMEb/save/100-01/undo.gz");
+    let bytes = fs::read(&archive).unwrap();
+    fs::write(&archive, &bytes[..bytes.len() - 9]).unwrap();
+    let before = stage.everything();
+    stage.run("patchrm -R @ROOT@ 100-01").fails(4);
+    assert_same(&stage.everything(), &before);
+    fs::write(&archive, bytes).unwrap();
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    untouched.assert_again(&stage, "both at once");
+}
+
+#[test]
+fn undo_data_of_the_classic_tools_is_restored() {
+    for (scenario, id) in [("02-apply-01", "103201-01"), ("08-deletes-newfiles", "103400-01")] {
+        let Some(golden) = Stage::new("undo data of the classic tools") else { return };
+        golden.add(&golden.scenario.beside("spool"), "SUNWstuf");
+        let root = golden.scenario.root();
+        let before = Tree::of(&root, &["var"]);
+        let patch = golden.goldens.join(format!("pkgs/{id}.ds"));
+        golden.scenario.run(&format!("patchadd -R @ROOT@ {}", patch.display())).ok();
+        let save: PathBuf = root.join("var/sadm/pkg/SUNWstuf/save").join(id);
+        fs::remove_dir_all(&save).unwrap();
+        fs::create_dir(&save).unwrap();
+        let step = format!("{scenario}/out/apply-{id}/snap/pkg/SUNWstuf/save/{id}/undo.Z");
+        fs::write(save.join("undo.Z"), fs::read(golden.goldens.join(step)).unwrap()).unwrap();
+        golden.scenario.run(&format!("patchrm -R @ROOT@ {id}")).ok();
+        // That scenario 8 made this directory is not in its undo data.
+        assert_same(&Tree::of(&root, &["var", "opt/SUNWstuf/newdir"]), &before);
+        let list = golden.scenario.run("pkgparam -R @ROOT@ SUNWstuf PATCHLIST").ok();
+        assert_eq!(list.trim(), "", "{id}");
+    }
+}
