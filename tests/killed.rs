@@ -258,3 +258,37 @@ fn a_run_that_is_asked_to_end_rolls_back_or_completes() {
     }
     assert!(trials.counts.contains_key("rolled back"), "{:?}", trials.counts);
 }
+
+#[test]
+fn queries_beside_a_running_switch_see_before_or_after() {
+    let trials = Trials::new(0x5eed_0003);
+    let stage = &trials.stage;
+    let answers = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..4 {
+                stage.run(ADD).ok();
+                stage.run(REMOVE).ok();
+            }
+        });
+        let mut answers = Vec::new();
+        while !writer.is_finished() {
+            answers.push(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST PATCH_INFO_100-01").ok());
+            answers.push(stage.run("showrev -p -R @ROOT@").ok());
+        }
+        answers
+    });
+    let said = stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST PATCH_INFO_100-01").ok();
+    assert_eq!(said, "\nbacked out\n");
+    let applied = "100-01\nInstalled: Fri Nov 20 07:00:00 UTC 2026 From: ";
+    let line = &trials.after.1[1];
+    let [mut before, mut after] = [0, 0];
+    for answer in &answers {
+        if answer.starts_with(applied) || answer == line {
+            after += 1;
+        } else {
+            assert!(*answer == said || *answer == trials.before.1[1], "{answer}");
+            before += 1;
+        }
+    }
+    assert!(before > 0 && after > 0, "{before} before, {after} after");
+}
