@@ -55,7 +55,7 @@ fn refused(stage: &Scenario, what: &str, source: &Path, code: i32, words: &[&str
 /// Replaces a part of a file.
 fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
-    assert!(text.contains(from), "{} is in {text}", from);
+    assert!(text.contains(from), "{from} is in {text}");
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use crate::everyman::as_ordinary_user;
@@ -25,6 +26,9 @@ fn the_demonstration_patches_a_root_and_proves_that_it_is_as_before() {
     let banner = fs::read_to_string(directory.join("root/opt/acme/share/banner.txt")).unwrap();
     assert_eq!(banner, "Welcome to acme 2.0\n");
     assert!(!directory.join("root/opt/acme/share/errors").exists());
+    let program = fs::metadata(directory.join("root/opt/acme/bin/acmed")).unwrap();
+    let by_root = rustix::process::geteuid().is_root();
+    assert!(!by_root || (program.uid(), program.gid()) == (0, 2), "root sets the recorded owners");
 }
 
 #[test]

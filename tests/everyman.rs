@@ -30,7 +30,9 @@ pub(crate) fn as_ordinary_user(stage: &Scenario, line: &str, directories: &[&Pat
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     }
     fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
-    directories.iter().for_each(|directory| give(directory));
+    for directory in directories {
+        give(directory);
+    }
     let mut theirs = Command::new(copy);
     theirs.env_clear().args(command.get_args()).current_dir(home).stdin(Stdio::null());
     for (name, value) in command.get_envs() {

@@ -25,7 +25,7 @@ use picture::{Kind, Node, Picture, differences, node, picture};
 use play::{Home, Moment, Play};
 
 /// At how many moments of a run it is killed.
-const KILLS: u32 = 24;
+const KILLS: u32 = 16;
 
 /// Applied, revised, obsoleted, and backed out step by step.
 fn there_and_back(mut play: Play) {
@@ -229,32 +229,46 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     assert_eq!(play.patch_list("ACMEall"), "900-01");
 }
 
-#[test]
-fn a_run_that_is_killed_at_any_moment_leaves_all_or_nothing() {
-    let mut play = Play::begin(false);
+/// Kills applies and backouts at many moments, and recovers: each is done as a whole or not at all, as the records
+/// said before the recovery.
+fn killed_and_recovered(mut play: Play) {
     let base = Moment::now(&play.stage);
     let began = Instant::now();
     let patched = play.apply("900-01", "tar.gz");
     let whole = began.elapsed();
-    play.back_out("900-01");
-
     let patch = play.stage.beside("900-01.tar.gz");
     for moment in 0..KILLS {
-        let mut command = play.stage.command("patchadd -R @ROOT@");
-        let mut child = command.arg(&patch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let is_applied = !play.patch_list("ACMEall").is_empty();
+        let line = if is_applied { "patchrm -R @ROOT@ 900-01" } else { "patchadd -R @ROOT@" };
+        let mut command = play.stage.command(line);
+        command.args((!is_applied).then_some(&patch)).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
         thread::sleep(whole * moment / KILLS);
         child.kill().unwrap();
         child.wait().unwrap();
+
         let seen = play.patch_list("ACMEall");
         play.run("recover -R @ROOT@", None).ok();
-        let what = format!("killed at {moment} of {KILLS}, PATCHLIST {seen:?}");
+        let what = format!("{line} killed at {moment} of {KILLS}, PATCHLIST {seen:?}");
         if seen.is_empty() {
             base.is_now(&play.stage, &what);
         } else {
             assert_eq!(timeless(&patched.tree, &Moment::now(&play.stage).tree), "", "{what}");
-            play.back_out("900-01");
-            base.is_now(&play.stage, &what);
         }
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_all_or_nothing() {
+    killed_and_recovered(Play::begin(false));
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // a test that is skipped says so
+fn a_run_over_two_file_systems_that_is_killed_leaves_all_or_nothing() {
+    match Play::begin_in(Home::Mounted, false) {
+        Some(play) => killed_and_recovered(play),
+        None => println!("skipped: a_run_over_two_file_systems_that_is_killed…: may not mount"),
     }
 }
 

@@ -40,8 +40,8 @@ fn a_second_writer_is_refused_and_told_who_is_first() {
         assert_eq!(
             said,
             format!(
-                "ERROR: {held}.\nNothing was changed.\nTry again when it has finished, or use `patchadm --wait \
-                 SECONDS`.\n{ending}"
+                "ERROR: {held}.\nNothing was changed.\nTry again when it has finished, or let `patchadm add \
+                 --wait SECONDS` or `remove --wait` wait for it.\n{ending}"
             )
         );
     }

@@ -38,7 +38,7 @@ impl Before {
 }
 
 /// The records of a root by path, each as what must be the same again. Left out is what a backout may leave behind: an
-/// emptied PATCHLIST and PATCH_OBSOLETES, `backed out`, the lines that close `contents`. The times of the two files
+/// emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close `contents`. The times of the two files
 /// that every run writes anew say nothing; those of the others come back in whole seconds, as archives of records have
 /// them.
 fn records(root: &Path) -> BTreeMap<String, String> {

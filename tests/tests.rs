@@ -1,6 +1,7 @@
 //! The integration tests: one module per command, one binary for all of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
+#![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 
 /// Packages that are damaged: refused by one line, and nothing is changed.
 /// Damaged and hostile patches.

@@ -1,5 +1,6 @@
 //! `patchadm add` and `patchadm plan`: apply patches, or show what that would do.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Invocation;
@@ -11,7 +12,9 @@ use super::verb::{Changing, Choices, Common, refuse, tell};
 use super::words;
 use crate::database::policy;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
+use crate::package::ObjectPath;
 use crate::plan::refusal::Command;
+use crate::root::Root;
 
 const USAGE: &str = "patchadm [-R root] add [option...] patch...";
 const PLAN_USAGE: &str =
@@ -64,6 +67,18 @@ pub(super) fn run_plan(call: &mut Invocation) -> anyhow::Result<Exit> {
     add(call, "plan", Args { changing, choices, common, patches }, PLAN_USAGE)
 }
 
+/// Paths of a root, whether they were typed as its packages have them or as messages show them, with its prefix.
+fn inside(root: &Root, paths: Vec<ObjectPath>) -> Vec<ObjectPath> {
+    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
+    let strip = |path: ObjectPath| match &prefix {
+        Some(prefix) if path.is_below(prefix) => {
+            ObjectPath::new(&path.as_bytes()[prefix.as_bytes().len()..]).unwrap_or(path)
+        }
+        _ => path,
+    };
+    paths.into_iter().map(strip).collect()
+}
+
 fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> anyhow::Result<Exit> {
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
@@ -75,8 +90,8 @@ fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> an
         undo_dir: args.choices.undo_dir,
         undo_format: args.choices.undo_format,
         edited: args.choices.edited,
-        overridden: args.choices.overridden,
-        preserved: args.choices.preserved,
+        overridden: inside(&root, args.choices.overridden),
+        preserved: inside(&root, args.choices.preserved),
         dry_run: args.changing.dry_run,
         ..ApplyRequest::default()
     };

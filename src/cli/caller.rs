@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 
 use super::Invocation;
+use super::bar::Bar;
 use super::surroundings::Surroundings;
 use crate::operation::session::Caller;
 use crate::plan::occasion::Occasion;
@@ -52,6 +53,7 @@ pub(super) fn with_caller<T>(
         signal => i32::try_from(signal).ok(),
     };
     let surroundings = &call.surroundings;
+    let bar = Bar::new(began, call.program == super::PROGRAM && surroundings.stderr_is_terminal);
     Ok(work(&Caller {
         program,
         occasion: occasion(surroundings),
@@ -59,6 +61,7 @@ pub(super) fn with_caller<T>(
         user: surroundings.user(),
         wait: &|holder| interrupt().is_none() && patience.goes_on(holder),
         interrupt: &interrupt,
+        progress: &|event| bar.show(event),
         elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     }))
 }

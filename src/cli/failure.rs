@@ -171,7 +171,7 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
     match failure {
         Failure::Refused(refusal) => refusal.hint(),
         Failure::Lock(LockError::Held { .. }) => {
-            "Try again when it has finished, or use `patchadm --wait SECONDS`.".to_owned()
+            "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),

@@ -6,6 +6,7 @@
 //! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
 
 mod add;
+mod bar;
 mod caller;
 mod demo;
 pub mod exit;
@@ -100,7 +101,7 @@ const USAGE: &str =
     "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
 
 /// Options that may stand before a verb and take a value.
-const GLOBAL_WITH_VALUE: [&str; 3] = ["-R", "--color", "--policy"];
+const GLOBAL_WITH_VALUE: [&str; 1] = ["-R"];
 
 /// One call of a command.
 #[derive(Debug)]

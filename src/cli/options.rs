@@ -5,7 +5,7 @@
 //! A command line that makes no sense is a [`Stop::Usage`] with the classic synopsis, never clap's own exit code.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ArgAction;
 use clap::error::ErrorKind;
@@ -37,10 +37,10 @@ pub struct RootOption {
 }
 
 impl RootOption {
-    /// Opens it.
+    /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {
         let path = call.surroundings.root(self.root.as_deref())?;
-        Ok(Root::open(Path::new(&path))?)
+        Ok(Root::open(&std::path::absolute(path)?)?)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Surroundings {
     pub stdout_is_terminal: bool,
     /// Whether standard input is a terminal, so that somebody can be asked.
     pub stdin_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub locale: Vec<(String, OsString)>,
 }
@@ -85,6 +87,7 @@ impl Surroundings {
             machine: Machine::this(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
             locale: locale(std::env::vars_os()),
         })
     }
@@ -166,6 +169,7 @@ mod tests {
             machine: Machine::default(),
             stdout_is_terminal: false,
             stdin_is_terminal: false,
+            stderr_is_terminal: false,
             locale: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use crate::plan::concern::Touched;
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, Root, random};
-use crate::transaction::{Content, Interrupt, Planned, Receipt, Recovered, Settings, recover};
+use crate::transaction::{Content, Event, Planned, Receipt, Recovered, Settings, Watch, recover};
 
 /// What a changing command brings along: everything that only the command line knows.
 pub struct Caller<'a> {
@@ -28,6 +28,8 @@ pub struct Caller<'a> {
     pub wait: &'a dyn Fn(&Holder) -> bool,
     /// The signal that wants the run to end, if one came.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Told how far the run is.
+    pub progress: &'a dyn Fn(Event),
     /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
 }
@@ -106,7 +108,7 @@ impl<'a> Session<'a> {
             story: &story,
             marker: &marker,
             nonce: random()?,
-            interrupt: Interrupt(self.caller.interrupt),
+            watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
         };
         let planned = Planned::begin(&self.root, &self.lock, &plan, settings)?;

@@ -244,7 +244,35 @@ impl<'a> Draft<'a> {
         };
         match directory.filter(|at| self.old(at).is_some_and(|live| live.uid != self.inventory.caller.0)) {
             Some(at) => Err(Problem::ForeignDirectory(at)),
-            None => Ok(()),
+            None => self.check_writable(change),
+        }
+    }
+
+    /// A directory that its owner may not write to lets only root rename anything into it, out of it, or itself
+    /// (rename(2)).
+    fn check_writable(&self, change: &Change) -> Result<(), Problem> {
+        let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
+        let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
+        let refused = |at| Err(Problem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && matches!(new.body, Body::Directory)
+            && closed(new.mode)
+            && !self.is_below_new_directory(&change.path)
+        {
+            return Err(Problem::NotPermitted("a directory that its owner may not write to"));
+        }
+        if matches!(change.action, Action::Replace(_)) && change.old.as_ref().is_some_and(is_closed) {
+            return refused(change.path.clone());
+        }
+        let parent = self.place_of(&change.path).parent();
+        let above = parent.filter(|_| !matches!(change.action, Action::Attributes(_)));
+        let becomes_closed = |at: &ObjectPath| match self.changes.get(at).map(|change| &change.action) {
+            Some(Action::Attributes(new)) => new.mode.is_some_and(closed),
+            _ => false,
+        };
+        match above {
+            Some(at) if self.old(&at).is_some_and(is_closed) || becomes_closed(&at) => refused(at),
+            _ => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use super::Interrupt;
+use super::Watch;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::verified::{self, Encoder, Failure, Written};
@@ -30,7 +30,7 @@ pub(super) fn write(
     digests: &BTreeMap<ObjectPath, Digest>,
     file: &mut WritableFile,
     place: &str,
-    interrupt: Interrupt<'_>,
+    watch: Watch<'_>,
 ) -> Result<Written, Cause> {
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
@@ -49,7 +49,7 @@ pub(super) fn write(
         pkginfo: pkginfo.clone(),
         pkgmap: pkgmap.write(),
     };
-    let mut objects = Objects { root, dirs: Dirs::new(root), place, interrupt };
+    let mut objects = Objects { root, dirs: Dirs::new(root), place, watch };
     let written = verified::write(file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
@@ -137,7 +137,7 @@ struct Objects<'a> {
     root: &'a Root,
     dirs: Dirs,
     place: &'a str,
-    interrupt: Interrupt<'a>,
+    watch: Watch<'a>,
 }
 
 impl Objects<'_> {
@@ -162,13 +162,14 @@ impl Objects<'_> {
             part.member(&header, bytes).map_err(failed)?;
         }
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
-            self.interrupt.check()?;
+            self.watch.check()?;
             let mut old = self.open(path, entry)?;
             let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
             let mtime = entry.object.content.mtime.unwrap_or_default();
             let header = cpio::Header::file(&member_name(&entry.path), mode, mtime, old.size);
             part.member(&header, &mut old).map_err(|error| self.read_error(path, &error, archive))?;
             self.is_as_surveyed(path, &old, entry)?;
+            self.watch.advances(old.size);
         }
         part.finish().and_then(Writer::finish).map_err(failed)
     }

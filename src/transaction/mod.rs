@@ -61,22 +61,56 @@ pub enum StreamError {
     Sink(Cause),
 }
 
-/// Asks whether a signal wants the run to end; given by the command line, which catches the signals.
+/// Who is asked between steps whether to go on, and told how far the run is: given by the command line, which catches
+/// signals and may show a bar.
 #[derive(Clone, Copy)]
-pub struct Interrupt<'a>(pub &'a dyn Fn() -> Option<i32>);
+pub struct Watch<'a> {
+    /// The signal that wants the run to end, if one came.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Takes what happens.
+    pub progress: &'a dyn Fn(Event),
+}
 
-impl Interrupt<'_> {
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something begins that has this many units.
+    Begins(Doing, u64),
+    /// So many units more are done.
+    Advances(u64),
+}
+
+/// What a run is doing, with the unit in which it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// New objects are written beside their targets: bytes.
+    Staging,
+    /// Old objects are saved: bytes.
+    Saving,
+    /// Names are exchanged: names.
+    Switching,
+}
+
+impl Watch<'_> {
     fn check(self) -> Result<(), Cause> {
-        match (self.0)() {
+        match (self.interrupt)() {
             Some(signal) => Err(Cause::Interrupted(signal)),
             None => Ok(()),
         }
     }
+
+    fn begins(self, doing: Doing, units: u64) {
+        (self.progress)(Event::Begins(doing, units));
+    }
+
+    fn advances(self, units: u64) {
+        (self.progress)(Event::Advances(units));
+    }
 }
 
-impl std::fmt::Debug for Interrupt<'_> {
+impl std::fmt::Debug for Watch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Interrupt")
+        f.write_str("Watch")
     }
 }
 
@@ -89,8 +123,8 @@ pub struct Settings<'a> {
     pub marker: &'a str,
     /// A random number that no other run has.
     pub nonce: u64,
-    /// Asked between steps.
-    pub interrupt: Interrupt<'a>,
+    /// Asked and told between steps.
+    pub watch: Watch<'a>,
     /// Milliseconds since the command began, asked when the run is told of.
     pub elapsed: &'a dyn FnMilliseconds,
 }

@@ -50,8 +50,7 @@ impl<'p> Recorder<'_, 'p> {
             file.set_mode(Mode::of(0o600))?;
             let digests = &self.staged.digests;
             let place = path.display().to_string();
-            let interrupt = self.settings.interrupt;
-            let written = archive::write(self.root, undo, digests, &mut file, &place, interrupt)?;
+            let written = archive::write(self.root, undo, digests, &mut file, &place, self.settings.watch)?;
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
@@ -107,8 +106,7 @@ impl<'p> Recorder<'_, 'p> {
         file.set_mode(Mode::of(0o600))?;
         let digests = &self.staged.digests;
         let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
-        let interrupt = self.settings.interrupt;
-        let written = archive::write(self.root, undo, digests, &mut file, &place, interrupt)?;
+        let written = archive::write(self.root, undo, digests, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
         self.digest_named(index, dir, b"undo.sha256", name)
@@ -134,7 +132,7 @@ impl<'p> Recorder<'_, 'p> {
     /// Stages all other records.
     pub(super) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
         for index in 0..layout.items.len() {
-            self.settings.interrupt.check()?;
+            self.settings.watch.check()?;
             let item = &layout.items[index];
             let (domain, stage) = (item.op.domain, item.op.stage.clone());
             let digest = match item.new {

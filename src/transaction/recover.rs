@@ -7,7 +7,7 @@ use super::identity::{State, state};
 use super::journal_file;
 use super::sites::{drop_stage, run_of};
 use crate::database::own_directory;
-use crate::format::journal::{Journal, Outcome, Run};
+use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run};
 use crate::package::ObjectPath;
 use crate::root::{Dir, Lock, Root};
 
@@ -141,14 +141,27 @@ fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
     for op in &copy.ops {
         let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
         let parent = op.path.parent().unwrap_or_else(ObjectPath::root);
-        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage) {
-            let found = state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?;
-            if matches!(found, State::New | State::NewTouched) {
-                return Ok(true);
-            }
+        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage)
+            && is_as_after(&dir, op)?
+        {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a target is what an op makes of it. A directory that only gets other attributes is the same object before
+/// and after: its attributes tell, where they are not the same as before.
+fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
+    if op.kind == OpKind::Attr {
+        let Some(seen) = dir.look(op.path.name())? else { return Ok(false) };
+        let has = |identity: &Identity| {
+            (identity.mode, identity.uid, identity.gid) == (seen.mode.bits(), seen.uid, seen.gid)
+        };
+        return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
+    }
+    let found = state(dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?;
+    Ok(matches!(found, State::New | State::NewTouched))
 }
 
 /// The run that follows the last one of a root.

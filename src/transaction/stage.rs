@@ -10,7 +10,7 @@ use super::error::Cause;
 use super::identity::identity;
 use super::layout::{Item, Layout, New};
 use super::sites::Sites;
-use super::{Content, Interrupt, StreamError};
+use super::{Content, Doing, StreamError, Watch};
 use crate::format::checksum::Sum;
 use crate::format::journal::OpKind;
 use crate::package::{Digest, LiveKind, Mode, ObjectPath, PackagePath, Timestamp, Xattrs};
@@ -31,7 +31,7 @@ pub(super) struct Stager<'a, 'p> {
     pub(super) root: &'a Root,
     pub(super) sites: &'a Sites,
     pub(super) layout: &'a mut Layout<'p>,
-    pub(super) interrupt: Interrupt<'a>,
+    pub(super) watch: Watch<'a>,
     dirs: Dirs,
     staged: StagedContent,
 }
@@ -41,14 +41,19 @@ impl<'a, 'p> Stager<'a, 'p> {
         root: &'a Root,
         sites: &'a Sites,
         layout: &'a mut Layout<'p>,
-        interrupt: Interrupt<'a>,
+        watch: Watch<'a>,
     ) -> Self {
-        Self { root, sites, layout, interrupt, dirs: Dirs::new(root), staged: StagedContent::default() }
+        Self { root, sites, layout, watch, dirs: Dirs::new(root), staged: StagedContent::default() }
     }
 
     /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
     /// archives among them need what is known only now.
     pub(super) fn objects(mut self, content: &mut dyn Content) -> Result<StagedContent, Cause> {
+        let sizes = self.layout.items.iter().filter_map(|item| match object(item).map(|new| &new.body) {
+            Some(Body::Member(member)) => Some(member.size),
+            _ => None,
+        });
+        self.watch.begins(Doing::Staging, sizes.sum());
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
             self.without_content(index)?;
         }
@@ -88,7 +93,7 @@ impl<'a, 'p> Stager<'a, 'p> {
     }
 
     fn without_content(&mut self, index: usize) -> Result<(), Cause> {
-        self.interrupt.check()?;
+        self.watch.check()?;
         let (dir, name) = self.place(index)?;
         let Some(new) = object(self.item(index)?) else { return Ok(()) };
         match &new.body {
@@ -177,7 +182,7 @@ impl<'a, 'p> Stager<'a, 'p> {
 
     /// Writes one file of the source; further places of the same member are copied from the first.
     fn member(&mut self, indexes: &[usize], data: &mut dyn Read) -> Result<(), Cause> {
-        self.interrupt.check()?;
+        self.watch.check()?;
         let Some((&first, others)) = indexes.split_first() else { return Ok(()) };
         let (dir, name) = self.place(first)?;
         let Some(new) = object(self.item(first)?) else { return Ok(()) };
@@ -229,6 +234,7 @@ impl<'a, 'p> Stager<'a, 'p> {
             sha256.update(bytes);
             sum.update(bytes);
             file.put(bytes)?;
+            self.watch.advances(count as u64);
         }
         let sum = sum.finish();
         if size != member.size {
@@ -247,7 +253,7 @@ impl<'a, 'p> Stager<'a, 'p> {
 
     /// Another name of a new object, or of a live one that stays.
     fn link(&mut self, index: usize) -> Result<(), Cause> {
-        self.interrupt.check()?;
+        self.watch.check()?;
         let Some(NewObject { body: Body::Link(source), .. }) = object(self.item(index)?) else {
             return Ok(());
         };

@@ -12,7 +12,7 @@ use super::records::{Recorder, publish_remote};
 use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
-use super::{Content, Settings};
+use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Entry, Header, Journal, OpKind, Outcome, Run, VERSION};
 use crate::format::manifest::encode;
 use crate::plan::Plan;
@@ -96,7 +96,7 @@ impl<'p> Planned<'p> {
 
     /// Writes every new object beside its target, with `content` as the source of the files.
     pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
-        let stager = Stager::new(&self.root, &self.sites, &mut self.layout, self.settings.interrupt);
+        let stager = Stager::new(&self.root, &self.sites, &mut self.layout, self.settings.watch);
         match stager.objects(content) {
             Ok(content) => Ok(Staged { on: self, content }),
             Err(cause) => Err(abandon(&self.root, &self.sites, Phase::Stage, cause)),
@@ -125,6 +125,7 @@ impl<'p> Staged<'p> {
             written: BTreeMap::new(),
             archives: Vec::new(),
         };
+        recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
         let saved = recorder.remote_archives().and_then(|()| recorder.trees(&mut self.on.layout));
         let all = saved
             .map_err(|cause| (Phase::Snapshot, cause))
@@ -139,6 +140,12 @@ impl<'p> Staged<'p> {
             }
         }
     }
+}
+
+/// Bytes of all old objects that are saved.
+fn saved_bytes(plan: &Plan) -> u64 {
+    let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
+    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
 }
 
 /// Removes archives of `-B` that were written for a run that is given up.
@@ -219,7 +226,7 @@ impl<'p> Snapshotted<'p> {
         for site in self.on.sites.iter().skip(1) {
             journal_file::write_copy(&site.dir, bytes)?;
         }
-        self.on.settings.interrupt.check()?;
+        self.on.settings.watch.check()?;
         self.on.sites.sync()
     }
 }
@@ -260,9 +267,12 @@ impl Published<'_> {
     fn forward(&self, hands: &mut Hands<'_>) -> Result<(), Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
+        let watch = self.on.settings.watch;
+        watch.begins(Doing::Switching, self.journal.ops.len() as u64);
         for op in objects.iter().chain(&records) {
-            self.on.settings.interrupt.check()?;
+            watch.check()?;
             hands.forward(op)?;
+            watch.advances(1);
         }
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
             if !hands.is_still_as_saved(op)? {
@@ -271,6 +281,6 @@ impl Published<'_> {
         }
         hands.sync()?;
         publish_remote(&self.on.root, &self.on.run, self.on.plan)?;
-        self.on.settings.interrupt.check()
+        self.on.settings.watch.check()
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &s
             fs::write(&at, encoder.finish().unwrap()).unwrap();
         }
         "zip" => fs::write(&at, zip(&archive())).unwrap(),
-        _ => panic!("{form} is no form"),
+        _ => unreachable!("{form} is no form"),
     }
     at
 }
@@ -93,7 +93,9 @@ fn zip(members: &[Member]) -> Vec<u8> {
             (0..archive.len() - name.len()).filter(|&at| archive[at..].starts_with(stand_in.as_bytes()));
         let places: Vec<usize> = places.collect();
         assert_eq!(places.len(), 2, "a local and a central header");
-        places.iter().for_each(|&at| archive[at..at + name.len()].copy_from_slice(name));
+        for at in places {
+            archive[at..at + name.len()].copy_from_slice(name);
+        }
     }
     archive
 }

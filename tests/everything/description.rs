@@ -101,8 +101,8 @@ impl Package {
 
     /// Everything in its directory.
     pub(super) fn members(&self) -> Vec<Member> {
-        let pkginfo: String = self.params.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let mut members = vec![(b"pkginfo".to_vec(), pkginfo.into_bytes())];
+        let pkginfo = self.params.iter().flat_map(|(name, value)| format!("{name}={value}\n").into_bytes());
+        let mut members = vec![(b"pkginfo".to_vec(), pkginfo.collect::<Vec<u8>>())];
         if !self.deletes.is_empty() {
             let deletes = self.deletes.iter().flat_map(|path| [escape(path), b"\n".to_vec()].concat());
             members.push((b"install/deletes".to_vec(), deletes.collect()));
@@ -187,6 +187,6 @@ fn content(word: &str) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     // lines of text and of noise by turns, so that there is something to compress
-    let byte = |place: usize| if place / 64 % 2 == 0 { seed.as_bytes()[0] } else { next() };
+    let byte = |place: usize| if (place / 64).is_multiple_of(2) { seed.as_bytes()[0] } else { next() };
     (0..size.parse().unwrap()).map(byte).collect()
 }

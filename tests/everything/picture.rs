@@ -1,6 +1,6 @@
 //! A picture of a tree: every object with every attribute, to be compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -78,7 +78,7 @@ pub(super) fn node(path: &Path) -> Node {
             block: format == 0o060_000,
             numbers: (rustix::fs::major(seen.rdev()), rustix::fs::minor(seen.rdev())),
         },
-        format => panic!("{} is of type {format:o}", path.display()),
+        format => unreachable!("{} is of type {format:o}", path.display()),
     };
     Node {
         mtime: (kind != Kind::Directory).then(|| (seen.mtime(), seen.mtime_nsec())),
@@ -108,29 +108,21 @@ fn xattrs(path: &Path) -> Xattrs {
 /// What is different, a line for each object; empty where nothing is.
 pub(super) fn differences(expected: &Picture, found: &Picture) -> String {
     let (same_file, same_file_found) = (groups(expected), groups(found));
-    let mut text = String::new();
-    let paths: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let mut lines = Vec::new();
+    let paths: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     for path in paths {
-        let shown = path.escape_ascii();
-        match (expected.get(path), found.get(path)) {
-            (Some(_), None) => text += &format!("{shown}: is missing\n"),
-            (None, Some(_)) => text += &format!("{shown}: should not be there\n"),
-            (Some(expected), Some(found)) => {
-                for what in expected.unlike(found) {
-                    text += &format!("{shown}: {what}\n");
-                }
-                if same_file.get(path.as_slice()) != same_file_found.get(path.as_slice()) {
-                    text += &format!(
-                        "{shown}: is the same file as {:?} instead of {:?}\n",
-                        same_file_found.get(path.as_slice()),
-                        same_file.get(path.as_slice())
-                    );
-                }
-            }
-            (None, None) => {}
+        let mut different = match (expected.get(path), found.get(path)) {
+            (Some(_), None) => vec!["is missing".to_owned()],
+            (Some(expected), Some(found)) => expected.unlike(found),
+            (None, _) => vec!["should not be there".to_owned()],
+        };
+        let groups = (same_file.get(path.as_slice()), same_file_found.get(path.as_slice()));
+        if different.is_empty() && groups.0 != groups.1 {
+            different.push(format!("is the same file as {:?} instead of {:?}", groups.1, groups.0));
         }
+        lines.extend(different.into_iter().map(|what| format!("{}: {what}", path.escape_ascii())));
     }
-    text
+    lines.join("\n")
 }
 
 /// For each name of a file with several, the first of them.
@@ -153,7 +145,7 @@ impl Node {
         let mut unlike = Vec::new();
         let mut compare = |same: bool, what: String| {
             if !same {
-                unlike.push(what)
+                unlike.push(what);
             }
         };
         compare(

@@ -214,7 +214,7 @@ pub enum Problem {
     Obstacle {
         /// The object.
         at: ObjectPath,
-        /// What it is: `is immutable`, `is append-only`, `is a mount point`.
+        /// What it is: `is immutable`, `is append-only`, `is a mount point`, `may not be written to by its owner`.
         obstacle: &'static str,
     },
     /// A directory would become something else while it holds this.

@@ -172,7 +172,7 @@ impl Reason {
         match self {
             Self::Edited(_) => {
                 "decide with --edited replace (as patchadd -u) or --edited keep, or per path with --override and \
-                 --preserve; see patchadd(1M)"
+                 --preserve; see patchadd(8)"
                     .to_owned()
             }
             Self::KeepWithoutUndo(_) => "leave -d (--no-undo) out, or use --edited replace".to_owned(),
@@ -184,7 +184,7 @@ impl Reason {
             Self::Incompatible { applied, .. } => format!("patchrm {applied}, if it is not needed"),
             Self::AlreadyApplied(_) => format!("patchadd -u {subject} installs its files again"),
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
-                format!("patchrm {by} first, or use the force option")
+                format!("patchrm {by} first, or patchrm -f")
             }
             Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
             Self::Needed { by, .. } => format!("patchrm {by} first"),

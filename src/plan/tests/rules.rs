@@ -2,6 +2,7 @@
 
 use super::apply::{acme_web, actions};
 use super::*;
+use crate::package::Mode;
 use crate::plan::refusal::{Command, Reason, Refusal};
 
 fn saves(world: &World, id: &str) -> (Option<String>, Option<String>) {
@@ -293,4 +294,29 @@ fn a_later_manifest_guards_a_path_whose_line_did_not_change() {
     world.removal.later.insert(key.clone(), world.archives[&key].manifest.clone());
     let refusal = world.plan_removal("900-01").unwrap_err();
     assert_eq!(refusal.why(), "patch 901-01, which was applied later, changed /opt/web/bin/httpd again");
+}
+
+#[test]
+fn without_privileges_nothing_is_renamed_where_the_owner_may_not_write() {
+    let mut world = acme_web();
+    world.inventory.privileged = false;
+    world.inventory.caller = (1000, 1000);
+    for live in world.inventory.live.values_mut() {
+        (live.uid, live.gid) = (1000, 1000);
+    }
+    let closed = patch("900-01", "").object("closed", "d 0555 root bin", None, None);
+    assert!(
+        world
+            .plan(&closed)
+            .unwrap_err()
+            .why()
+            .ends_with("only root can make a directory that its owner may not write to")
+    );
+    world.inventory.live.get_mut(&path("/opt/web/bin")).unwrap().mode = Mode::of(0o555);
+    let inside = patch("900-01", "").file("bin/httpd", "new");
+    assert!(
+        world.plan(&inside).unwrap_err().why().ends_with("/opt/web/bin may not be written to by its owner")
+    );
+    world.inventory.privileged = true;
+    assert!(world.plan(&inside).is_ok());
 }

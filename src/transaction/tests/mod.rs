@@ -7,7 +7,7 @@ mod world;
 
 use rustix::io::Errno;
 
-use super::{Cause, Left, Phase};
+use super::{Cause, Doing, Event, Left, Phase, Watch};
 use crate::root::Door;
 use world::{World, at};
 
@@ -97,6 +97,24 @@ fn a_signal_before_the_commit_leaves_everything_as_before() {
                 assert_eq!(world.recover(), super::Recovered::Nothing);
             }
         }
+    }
+}
+
+#[test]
+fn what_is_told_of_a_run_adds_up_to_what_was_announced() {
+    let world = World::new();
+    let told = std::cell::RefCell::new(Vec::new());
+    let progress = |event| match event {
+        Event::Begins(doing, units) => told.borrow_mut().push((doing, units, 0)),
+        Event::Advances(units) => told.borrow_mut().last_mut().unwrap().2 += units,
+    };
+    let watch = Watch { interrupt: &|| None, progress: &progress };
+    world.run_watched(&world.plan(), Door::default(), watch).unwrap();
+    let told = told.into_inner();
+    let doing: Vec<Doing> = told.iter().map(|(doing, _, _)| *doing).collect();
+    assert_eq!(doing, [Doing::Staging, Doing::Saving, Doing::Switching]);
+    for (doing, announced, done) in told {
+        assert!(announced > 0 && announced == done, "{doing:?}: {done} of {announced}");
     }
 }
 

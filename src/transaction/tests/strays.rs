@@ -2,9 +2,10 @@
 //! got as far as its publication.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::world::{World, at};
-use crate::format::journal::{Domain, Entry, Journal, Run};
+use crate::format::journal::{Domain, Entry, Journal, Op, OpKind, Run};
 use crate::package::ObjectPath;
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
@@ -12,6 +13,11 @@ use crate::transaction::{Cause, Recovered, recover};
 /// A world whose journal says that run 1 is done, with a stage of run `number` in `.patchadm` of its top directory.
 /// The stage has its own copy of a journal, whose one target is `/opt/web/bin/httpd`.
 fn with_stray(number: u64, copy: bool) -> (World, ObjectPath) {
+    with_stray_of(number, copy, |op| op.path == at("/opt/web/bin/httpd"))
+}
+
+/// The same with the targets that are `wanted`.
+fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (World, ObjectPath) {
     let world = World::new();
     world.run(Door::default()).unwrap();
     let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
@@ -23,7 +29,7 @@ fn with_stray(number: u64, copy: bool) -> (World, ObjectPath) {
     fs::write(world.path(&format!(".patchadm/{run}/marker")), format!("{run} 1\n")).unwrap();
     if copy {
         let top = at("/");
-        let ops = journal.ops.iter().filter(|op| op.path == at("/opt/web/bin/httpd"));
+        let ops = journal.ops.iter().filter(|op| wanted(op));
         let mut entries = vec![Entry::Domain(Domain { top, stage: stage.clone() })];
         entries.extend(ops.map(|op| Entry::Op(Box::new(op.clone()))));
         let mut header = journal.head.header.clone();
@@ -50,6 +56,26 @@ fn a_stage_of_a_later_run_that_switched_nothing_is_removed() {
     let (world, _) = with_stray(9, true);
     fs::write(world.path("opt/web/bin/httpd"), "neither old nor new, and longer").unwrap();
     fs::rename(world.path("opt/web/bin/httpd"), world.path("opt/web/bin/other")).unwrap();
+    world.recover();
+    assert!(!world.path(".patchadm").exists());
+}
+
+#[test]
+fn a_directory_that_gets_other_attributes_tells_by_them() {
+    let mut before = None;
+    let (world, _) = with_stray_of(9, true, |op| op.kind == OpKind::Attr);
+    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    for op in journal.ops.iter().filter(|op| op.kind == OpKind::Attr) {
+        before = Some((world.path(&op.path.to_string()[1..]), op.old.as_ref().unwrap().mode));
+    }
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", |_| false).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(matches!(error.cause, Cause::LaterStage { .. }), "{error}");
+    drop(lock);
+
+    let (path, mode) = before.unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     world.recover();
     assert!(!world.path(".patchadm").exists());
 }

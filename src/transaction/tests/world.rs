@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::root::{Door, Lock, Root};
 use crate::transaction::{
-    Content, Interrupt, Planned, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, recover,
+    Content, Planned, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, Watch, recover,
 };
 
 pub(super) const RUN: &str = "1-00000000000000aa";
@@ -131,6 +131,15 @@ impl World {
         door: Door,
         interrupt: &dyn Fn() -> Option<i32>,
     ) -> Result<Receipt, TransactionError> {
+        self.run_watched(plan, door, Watch { interrupt, progress: &|_| {} })
+    }
+
+    pub(super) fn run_watched(
+        &self,
+        plan: &Plan,
+        door: Door,
+        watch: Watch<'_>,
+    ) -> Result<Receipt, TransactionError> {
         let root = self.root(door);
         let lock = Lock::take(&root, "patchadd", |_| false).unwrap();
         let story = Story {
@@ -140,13 +149,8 @@ impl World {
             text: "Patch 100-01 has been successfully installed.\n".to_owned(),
             ..Story::default()
         };
-        let settings = Settings {
-            story: &story,
-            marker: "0123456789abcdef",
-            nonce: 0xaa,
-            interrupt: Interrupt(interrupt),
-            elapsed: &|| 7,
-        };
+        let settings =
+            Settings { story: &story, marker: "0123456789abcdef", nonce: 0xaa, watch, elapsed: &|| 7 };
         let planned = Planned::begin(&root, &lock, plan, settings)?;
         planned.stage(&mut Files)?.snapshot()?.publish()?.switch()
     }
