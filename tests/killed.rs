@@ -177,6 +177,16 @@ impl Trials {
         true
     }
 
+    /// Recovery may be cut at any point, and begins again.
+    fn kill_recovery(&mut self) {
+        let mut command = self.stage.command("recover -R @ROOT@");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(self.dice.below(30_000)));
+        child.kill().unwrap();
+        let cut = child.wait().unwrap().signal().is_some();
+        self.count(if cut { "recovery cut" } else { "recovery done" });
+    }
+
     fn kill(&mut self, trial: u64) {
         let was = self.applied;
         let mut child = self.start();
@@ -187,6 +197,9 @@ impl Trials {
             (false, Some((_, true))) => "while switching",
             (false, _) => "before the journal or after the commit",
         });
+        if trial % 4 == 3 {
+            self.kill_recovery();
+        }
         let said = asked(&self.stage);
         let recovery = if trial.is_multiple_of(2) { "recover -R @ROOT@" } else { "patchrm -R @ROOT@ 999-01" };
         let run = self.stage.run(recovery);
@@ -221,7 +234,13 @@ fn strays(stage: &Scenario) -> Vec<String> {
 #[test]
 fn a_killed_run_leaves_the_root_as_before_or_as_after_and_no_query_sees_a_mixture() {
     let mut trials = Trials::new(0x5eed_0001);
-    let wanted = ["as before", "as after", "while switching", "before the journal or after the commit"];
+    let wanted = [
+        "as before",
+        "as after",
+        "while switching",
+        "before the journal or after the commit",
+        "recovery cut",
+    ];
     for trial in 0.. {
         trials.kill(trial);
         let is_enough = wanted.iter().all(|outcome| trials.counts.contains_key(outcome));
