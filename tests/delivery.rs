@@ -64,11 +64,6 @@ impl Patch {
         }
         at
     }
-
-    /// Writes it in the form that `suffix` names; the path of that.
-    pub(crate) fn archive(&self, stage: &Scenario, suffix: &str) -> PathBuf {
-        archive(&self.directory(stage), suffix)
-    }
 }
 
 /// Packs the directory of a patch, in the form that `suffix` names, beside it; the path of that.

@@ -177,6 +177,16 @@ impl Trials {
         true
     }
 
+    /// Recovery may be cut at any point, and begins again.
+    fn kill_recovery(&mut self) {
+        let mut command = self.stage.command("recover -R @ROOT@");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_micros(self.dice.below(30_000)));
+        child.kill().unwrap();
+        let cut = child.wait().unwrap().signal().is_some();
+        self.count(if cut { "recovery cut" } else { "recovery done" });
+    }
+
     fn kill(&mut self, trial: u64) {
         let was = self.applied;
         let mut child = self.start();
@@ -187,6 +197,9 @@ impl Trials {
             (false, Some((_, true))) => "while switching",
             (false, _) => "before the journal or after the commit",
         });
+        if trial % 4 == 3 {
+            self.kill_recovery();
+        }
         let said = asked(&self.stage);
         let recovery = if trial.is_multiple_of(2) { "recover -R @ROOT@" } else { "patchrm -R @ROOT@ 999-01" };
         let run = self.stage.run(recovery);
@@ -221,7 +234,13 @@ fn strays(stage: &Scenario) -> Vec<String> {
 #[test]
 fn a_killed_run_leaves_the_root_as_before_or_as_after_and_no_query_sees_a_mixture() {
     let mut trials = Trials::new(0x5eed_0001);
-    let wanted = ["as before", "as after", "while switching", "before the journal or after the commit"];
+    let wanted = [
+        "as before",
+        "as after",
+        "while switching",
+        "before the journal or after the commit",
+        "recovery cut",
+    ];
     for trial in 0.. {
         trials.kill(trial);
         let is_enough = wanted.iter().all(|outcome| trials.counts.contains_key(outcome));
@@ -257,4 +276,38 @@ fn a_run_that_is_asked_to_end_rolls_back_or_completes() {
         assert_eq!(trials.stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
     }
     assert!(trials.counts.contains_key("rolled back"), "{:?}", trials.counts);
+}
+
+#[test]
+fn queries_beside_a_running_switch_see_before_or_after() {
+    let trials = Trials::new(0x5eed_0003);
+    let stage = &trials.stage;
+    let answers = thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..4 {
+                stage.run(ADD).ok();
+                stage.run(REMOVE).ok();
+            }
+        });
+        let mut answers = Vec::new();
+        while !writer.is_finished() {
+            answers.push(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST PATCH_INFO_100-01").ok());
+            answers.push(stage.run("showrev -p -R @ROOT@").ok());
+        }
+        answers
+    });
+    let said = stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST PATCH_INFO_100-01").ok();
+    assert_eq!(said, "\nbacked out\n");
+    let applied = "100-01\nInstalled: Fri Nov 20 07:00:00 UTC 2026 From: ";
+    let line = &trials.after.1[1];
+    let [mut before, mut after] = [0, 0];
+    for answer in &answers {
+        if answer.starts_with(applied) || answer == line {
+            after += 1;
+        } else {
+            assert!(*answer == said || *answer == trials.before.1[1], "{answer}");
+            before += 1;
+        }
+    }
+    assert!(before > 0 && after > 0, "{before} before, {after} after");
 }

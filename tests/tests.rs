@@ -49,6 +49,8 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+/// What a root decides for itself.
+mod policy;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
@@ -75,5 +77,7 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+/// The ways to objects and roots.
+mod ways;
 /// The examples of the rules, line by line.
 mod worked_examples;

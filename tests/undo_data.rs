@@ -47,6 +47,28 @@ fn a_pointer_to_undo_data_elsewhere_says_whether_it_is_active() {
 }
 
 #[test]
+fn the_next_revision_needs_no_undo_data_of_the_one_before() {
+    for damage in ["gone", "cut", "elsewhere"] {
+        let stage = stage();
+        let undo = stage.beside("undo");
+        fs::create_dir(&undo).unwrap();
+        let options = if damage == "elsewhere" { format!("-B {}", undo.display()) } else { String::new() };
+        stage.patchadd(&options, &patch("100-01")).ok();
+        let archive = stage.at(&saved("100-01/undo.gz"));
+        match damage {
+            "gone" => fs::remove_file(&archive).unwrap(),
+            "cut" => fs::write(&archive, b"\x1f\x8b").unwrap(),
+            _ => fs::remove_dir_all(&undo).unwrap(),
+        }
+        stage.patchadd("", &patch("100-02")).ok();
+        stage.run("patchrm -R @ROOT@ 100-02").ok();
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "as of 100-01\n", "{damage}");
+        let code = if damage == "elsewhere" { 12 } else { 4 };
+        stage.run("patchrm -R @ROOT@ 100-01").fails(code);
+    }
+}
+
+#[test]
 fn an_archive_of_another_root_is_never_overwritten_or_restored() {
     let (one, other) = (stage(), stage());
     let undo = one.beside("undo");
