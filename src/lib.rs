@@ -110,3 +110,11 @@ pub mod plan;
 pub mod root;
 pub mod source;
 pub mod transaction;
+
+/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+#[cfg(test)]
+pub(crate) fn skipped(what: &str) {
+    use std::io::Write as _;
+    // Nothing depends on it.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}

@@ -65,7 +65,7 @@ fn a_link_above_the_objects_is_followed_inside_the_root() {
 fn objects_may_be_on_another_file_system_than_their_records() {
     match Play::begin_in(Home::Mounted, false) {
         Some(play) => there_and_back(play),
-        None => println!("skipped: objects_may_be_on_another_file_system_than_their_records: may not mount"),
+        None => crate::skipped("objects_may_be_on_another_file_system_than_their_records: may not mount"),
     }
 }
 
@@ -268,7 +268,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_all_or_nothing() {
 fn a_run_over_two_file_systems_that_is_killed_leaves_all_or_nothing() {
     match Play::begin_in(Home::Mounted, false) {
         Some(play) => killed_and_recovered(play),
-        None => println!("skipped: a_run_over_two_file_systems_that_is_killed…: may not mount"),
+        None => crate::skipped("a_run_over_two_file_systems_that_is_killed…: may not mount"),
     }
 }
 

@@ -98,7 +98,7 @@ fn the_sources_refer_only_to_pages_that_are_there() {
 #[test]
 fn mandoc_has_nothing_to_say() {
     if Command::new("mandoc").arg("-V").output().is_err() && Command::new("mandoc").output().is_err() {
-        println!("skipped: mandoc_has_nothing_to_say: mandoc is not installed");
+        crate::skipped("mandoc_has_nothing_to_say: mandoc is not installed");
         return;
     }
     let files: Vec<PathBuf> = pages().into_iter().map(|page| page.path).collect();

@@ -24,7 +24,7 @@ impl Mounted {
     #[allow(clippy::print_stdout)] // a test that is skipped says so
     pub(crate) fn new(test: &str, stage: Scenario, script: &str) -> Option<Self> {
         if !is_root() {
-            println!("skipped: {test}: only root can mount");
+            crate::skipped(&format!("{test}: only root can mount"));
             return None;
         }
         let script = format!("set -e\n{script}\necho mounted\nread end");
@@ -36,13 +36,13 @@ impl Mounted {
             .stdout(Stdio::piped())
             .spawn();
         let Ok(mut holder) = spawned else {
-            println!("skipped: {test}: there is no unshare(1)");
+            crate::skipped(&format!("{test}: there is no unshare(1)"));
             return None;
         };
         let mut said = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
         if said != "mounted\n" {
-            println!("skipped: {test}: this machine does not let us mount");
+            crate::skipped(&format!("{test}: this machine does not let us mount"));
             holder.wait().unwrap();
             return None;
         }

@@ -232,7 +232,7 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn shared(test: &str, path: &str) -> Option<PathBuf> {
     let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
     if !shared.exists() {
-        println!("skipped: {test}: ../shared is not here");
+        crate::skipped(&format!("{test}: ../shared is not here"));
         return None;
     }
     Some(shared.join(path))

@@ -19,7 +19,7 @@ pub(crate) fn at_terminal(test: &str, stage: &Scenario, line: &str, answers: &st
     }
     let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
-        println!("skipped: {test}: script(1) is not installed");
+        crate::skipped(&format!("{test}: script(1) is not installed"));
         return None;
     };
     running.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();

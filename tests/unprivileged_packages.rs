@@ -41,7 +41,7 @@ fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 fn nobody_installs_into_the_tree_of_somebody_else() {
     if !is_root() {
-        println!("skipped: nobody installs into the tree of somebody else: only root can be two users");
+        crate::skipped("nobody installs into the tree of somebody else: only root can be two users");
         return;
     }
     let stage = stage_of_ordinary_user();

@@ -56,7 +56,7 @@ fn the_owner_of_a_tree_patches_it_and_backs_out_and_is_told_whose_owners_are_rec
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 fn the_tree_of_somebody_else_is_left_alone() {
     if !is_root() {
-        println!("skipped: the tree of somebody else: only root can be two users");
+        crate::skipped("the tree of somebody else: only root can be two users");
         return;
     }
     let stage = stage();
@@ -83,7 +83,7 @@ fn the_tree_of_somebody_else_is_left_alone() {
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 fn what_only_root_can_make_or_replace_is_refused_before_any_change() {
     if !is_root() {
-        println!("skipped: what only root can make: only root can give files away");
+        crate::skipped("what only root can make: only root can give files away");
         return;
     }
     let stage = stage();

@@ -21,7 +21,7 @@ fn shared(test: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    println!("skipped: {test}: ../shared is not here");
+    crate::skipped(&format!("{test}: ../shared is not here"));
     None
 }
 

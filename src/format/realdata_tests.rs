@@ -34,7 +34,7 @@ fn shared() -> PathBuf {
 /// All files below these directories for which `wanted` holds, with their paths below `../shared`.
 fn files(test: &str, directories: &[&str], wanted: impl Fn(&str, &str) -> bool) -> Vec<(String, Vec<u8>)> {
     if !shared().is_dir() {
-        println!("skipped: {test}: ../shared is not here");
+        crate::skipped(&format!("{test}: ../shared is not here"));
         return Vec::new();
     }
     let mut found = Vec::new();

@@ -181,7 +181,7 @@ mod tests {
     fn records_that_the_classic_tools_left_are_read_whole() {
         let goldens = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/goldens"));
         if !goldens.is_dir() {
-            println!("skipped: records_that_the_classic_tools_left_are_read_whole: ../shared is not here");
+            crate::skipped("records_that_the_classic_tools_left_are_read_whole: ../shared is not here");
             return;
         }
         let (mut directories, mut records) = (vec![goldens.to_owned()], 0);

@@ -117,7 +117,7 @@ mod tests {
         if path.is_dir() {
             return Some(path);
         }
-        println!("skipped: {test}: ../shared is not here");
+        crate::skipped(&format!("{test}: ../shared is not here"));
         None
     }
 

@@ -181,9 +181,9 @@ impl Play {
         ];
         for (path, name, value) in attributes {
             if self.ordinary && !name.starts_with("user.") && !name.starts_with("system.") {
-                println!("skipped: {name} of {path}: only root may set it");
+                crate::skipped(&format!("{name} of {path}: only root may set it"));
             } else if let Err(error) = lsetxattr(at(path), name, value, XattrFlags::empty()) {
-                println!("skipped: {name} of {path}: {error}");
+                crate::skipped(&format!("{name} of {path}: {error}"));
             }
         }
     }

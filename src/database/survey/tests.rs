@@ -129,7 +129,7 @@ fn every_path_is_on_a_file_system_also_one_that_is_not_there_yet() {
 #[test]
 fn a_mount_inside_the_root_is_a_file_system_of_its_own() {
     if !Path::new("/proc/self/mounts").exists() {
-        println!("skipped: a_mount_inside_the_root_is_a_file_system_of_its_own: /proc is not mounted");
+        crate::skipped("a_mount_inside_the_root_is_a_file_system_of_its_own: /proc is not mounted");
         return;
     }
     let system = Root::open(Path::new("/")).unwrap();

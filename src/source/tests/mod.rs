@@ -305,8 +305,8 @@ fn long_names_are_read_in_both_dialects_and_lying_sizes_are_refused() {
 fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens/pkgs");
     let Ok(entries) = fs::read_dir(&goldens) else {
-        println!(
-            "skipped: the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream: ../shared is not here"
+        crate::skipped(
+            "the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream: ../shared is not here",
         );
         return;
     };
@@ -334,7 +334,7 @@ fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
 fn real_packages_are_what_their_pkgmaps_say() {
     let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/realdata/datastream");
     let Ok(owners) = fs::read_dir(&real) else {
-        println!("skipped: real_packages_are_what_their_pkgmaps_say: ../shared is not here");
+        crate::skipped("real_packages_are_what_their_pkgmaps_say: ../shared is not here");
         return;
     };
     let directories = owners.map(|owner| owner.unwrap().path()).filter(|path| path.is_dir());
