@@ -4,13 +4,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Invocation;
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Choices, Common, refuse, tell};
 use super::words;
-use crate::database::policy;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
 use crate::package::ObjectPath;
 use crate::plan::refusal::Command;
@@ -95,10 +94,7 @@ fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> an
         dry_run: args.changing.dry_run,
         ..ApplyRequest::default()
     };
-    let wait = match args.changing.wait {
-        Some(seconds) => seconds,
-        None => policy::of_root(&root).map_or(0, |policy| policy.wait),
-    };
+    let wait = patience(&root, args.changing.wait);
     let result = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
     if args.common.extensions.json {
         return report::json(call, verb, &root, Command::Patchadd, result.as_ref().map(report::applied));

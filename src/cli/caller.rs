@@ -12,9 +12,10 @@ use chrono::SecondsFormat;
 use super::Invocation;
 use super::bar::Bar;
 use super::surroundings::Surroundings;
+use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::plan::occasion::Occasion;
-use crate::root::Holder;
+use crate::root::{Holder, Root};
 
 /// How long the pauses between two looks at a held lock are.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,6 +32,12 @@ pub(super) fn occasion(surroundings: &Surroundings) -> Occasion {
         local: surroundings.zone.at(seconds),
         host: surroundings.machine.node.clone(),
     }
+}
+
+/// How many seconds a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
+/// that makes no sense is reported by the operation.
+pub(super) fn patience(root: &Root, asked: Option<u64>) -> u64 {
+    asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
 }
 
 /// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock

@@ -55,7 +55,7 @@ impl Exit {
         if let Some(Stop::Refused { exit, .. }) = error.downcast_ref() {
             return *exit;
         }
-        match view_error(error) {
+        match error.chain().find_map(view_error) {
             Some(ViewError::Journal { .. } | ViewError::Lost { .. }) => Self::UNFINISHED,
             Some(ViewError::Busy(_)) => Self::LOCKED,
             _ => Self::FAILED,
@@ -63,26 +63,23 @@ impl Exit {
     }
 }
 
-/// The failed reading of records behind an error, whichever query it ended.
-fn view_error(error: &anyhow::Error) -> Option<&ViewError> {
-    let database = match error.downcast_ref() {
-        Some(QueryError::Database(error)) => Some(error),
-        _ => None,
+/// What is wrong with the view of the records, if that is what an error is about. Errors that only pass it on are no
+/// links of the chain of causes: they have to be opened.
+fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
+    let passed_on = match (
+        error.downcast_ref::<PatchesError>(),
+        error.downcast_ref::<QueryError>(),
+        error.downcast_ref::<CheckError>(),
+        error.downcast_ref::<Failure>(),
+    ) {
+        (Some(PatchesError::Database(inner)), ..)
+        | (_, Some(QueryError::Database(inner)), ..)
+        | (_, _, Some(CheckError::Database(inner)), _)
+        | (.., Some(Failure::Database(inner))) => Some(inner),
+        _ => error.downcast_ref::<DatabaseError>(),
     };
-    let database = database.or_else(|| match error.downcast_ref() {
-        Some(CheckError::Database(error)) => Some(error),
-        _ => None,
-    });
-    let database = database.or_else(|| match error.downcast_ref() {
-        Some(PatchesError::Database(error)) => Some(error),
-        _ => None,
-    });
-    let database = database.or_else(|| match error.downcast_ref() {
-        Some(Failure::Database(error)) => Some(error),
-        _ => None,
-    });
-    match database.or_else(|| error.downcast_ref()) {
-        Some(DatabaseError::View(error)) => Some(error),
+    match passed_on {
+        Some(DatabaseError::View(inner)) => Some(inner),
         _ => error.downcast_ref(),
     }
 }
@@ -128,14 +125,18 @@ mod tests {
         assert_eq!(Exit::of(&refused.into()), Exit::LOCKED);
         assert_eq!(Exit::of(&Stop::Usage { message: String::new(), usage: "" }.into()), Exit::FAILED);
         assert_eq!(Exit::of(&ViewError::Raced.into()), Exit::FAILED);
-        let journal = ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
-        let query = QueryError::Database(DatabaseError::View(journal));
-        assert_eq!(Exit::of(&anyhow::Error::from(query).context("reading")), Exit::UNFINISHED);
-        let busy = || DatabaseError::View(ViewError::Busy("/".to_owned()));
-        assert_eq!(Exit::of(&PatchesError::Database(busy()).into()), Exit::LOCKED);
-        assert_eq!(Exit::of(&CheckError::Database(busy()).into()), Exit::LOCKED);
-        assert_eq!(Exit::of(&Failure::Database(busy()).into()), Exit::LOCKED);
-        assert_eq!(Exit::of(&busy().into()), Exit::LOCKED);
+        let journal = || ViewError::Journal { path: "/j".to_owned(), reason: journal_error() };
+        assert_eq!(Exit::of(&anyhow::Error::from(journal()).context("reading")), Exit::UNFINISHED);
+        let database = || DatabaseError::from(journal());
+        let passed_on: [anyhow::Error; 5] = [
+            database().into(),
+            PatchesError::from(database()).into(),
+            QueryError::from(database()).into(),
+            CheckError::from(database()).into(),
+            Failure::from(database()).into(),
+        ];
+        assert!(passed_on.iter().all(|error| Exit::of(error) == Exit::UNFINISHED));
+        assert_eq!(Exit::of(&ViewError::Busy("/".to_owned()).into()), Exit::LOCKED);
     }
 
     fn journal_error() -> JournalError {

@@ -118,6 +118,8 @@ pub struct Invocation {
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+    // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let Choice { applet, program, arguments } = match choose(words.collect()) {
         Ok(choice) => choice,
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
@@ -10,7 +10,6 @@ use super::report::{self, PatchEntry};
 use super::text::patch;
 use super::words;
 use super::{Invocation, json};
-use crate::database::policy;
 use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
 use crate::operation::patches::applied_patches;
 use crate::plan::refusal::Command;
@@ -72,7 +71,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         dry_run: args.validate,
         ..ApplyRequest::default()
     };
-    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let wait = patience(&root, None);
     let report = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
     if args.extensions.json {
         return report::json(

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use super::Invocation;
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
 use super::words;
-use crate::database::policy;
 use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
@@ -57,7 +56,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         moved_to: args.backout_dir,
         dry_run: args.validate,
     };
-    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let wait = patience(&root, None);
     let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if args.extensions.json {
         return report::json(

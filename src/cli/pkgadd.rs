@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::output::Output;
 use super::packages::{self, Ended, Package, Packages};
 use super::{Invocation, questions};
-use crate::database::policy;
 use crate::operation::add_package::{AddReport, AddRequest, Added, add_packages};
 use crate::operation::attendant::Attendant;
 use crate::operation::failure::Failure;
@@ -140,7 +139,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         outcome: !in_json,
         copyright: !args.silent && !in_json,
     };
-    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgadd", wait, |caller| add_packages(&root, &request, caller, &mut screen))?;
     screen.output.flush()?;

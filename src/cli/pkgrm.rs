@@ -4,13 +4,12 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::output::Output;
 use super::packages::{self, Ended, Package, Packages};
 use super::{Invocation, questions};
-use crate::database::policy;
 use crate::operation::attendant::Attendant;
 use crate::operation::failure::Failure;
 use crate::operation::remove_package::{Removal, RemoveReport, RemoveRequest, Removed, remove_packages};
@@ -84,7 +83,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
     };
-    let wait = policy::of_root(&root).map_or(0, |policy| policy.wait);
+    let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
     ended(&report).report(call, &root, in_json)

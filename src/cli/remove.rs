@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use super::Invocation;
-use super::caller::with_caller;
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Common, refuse, tell};
 use super::words;
-use crate::database::policy;
 use crate::operation::back_out::{BackOutRequest, back_out_patches};
 use crate::plan::refusal::Command;
 
@@ -51,10 +50,7 @@ pub(super) fn remove(
     }
     let root = common.root.open(call)?;
     let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run };
-    let wait = match changing.wait {
-        Some(seconds) => seconds,
-        None => policy::of_root(&root).map_or(0, |policy| policy.wait),
-    };
+    let wait = patience(&root, changing.wait);
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if common.extensions.json {
         return report::json(call, verb, &root, Command::Patchrm, result.as_ref().map(report::backed_out));

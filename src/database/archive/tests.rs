@@ -1,3 +1,5 @@
+//! Undo archives: found, read, verified, and damaged in every place.
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;

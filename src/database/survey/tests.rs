@@ -1,3 +1,5 @@
+//! What a survey brings along beyond the paths that it was asked for.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};

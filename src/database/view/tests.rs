@@ -1,3 +1,5 @@
+//! Readers beside runs in every state: records as before or as after, never a mixture.
+
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::FileExt;
