@@ -11,7 +11,7 @@ use patchadm::package::PkgInst;
 
 use crate::delivery::{Patch, archive, gzip};
 use crate::packages::{self, Package};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
 /// A file whose bytes do not compress.
@@ -184,7 +184,9 @@ fn lies_inside_a_package_are_refused_by_name() {
         ("a variable without value", web().file("$NOWHERE/x", 0o644, "x\n"), "$NOWHERE/x"),
         ("deletes with ..", web().file("bin/httpd", 0o755, "two\n").deletes(&["../../etc/passwd"]), ".."),
     ];
-    for (number, (what, package, words)) in lies.into_iter().enumerate() {
+    // Without privileges names are only recorded, and need not be known.
+    let first = if is_root() { 0 } else { 2 };
+    for (number, (what, package, words)) in lies.into_iter().enumerate().skip(first) {
         let patch = Patch::of(&format!("{}-01", 100 + number), package).directory(&stage);
         let run = stage.run(&format!("patchadd -a -R @ROOT@ {}", patch.display()));
         refused(&stage, what, &patch, run.code, &[words]);
