@@ -58,6 +58,20 @@ pub fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<
     A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
 }
 
+/// Refuses the first of these options of the classic command that was used, because patchadm knows it but does not
+/// do what it means. Ignoring it would do something other than what was asked.
+pub fn refuse_unsupported<const N: usize>(
+    options: [(&'static str, bool); N],
+    usage: &'static str,
+) -> Result<(), Stop> {
+    match options.into_iter().find(|(_, is_used)| *is_used) {
+        None => Ok(()),
+        Some((option, _)) => {
+            Err(Stop::Usage { message: format!("option {option} is not supported yet"), usage })
+        }
+    }
+}
+
 fn stop(error: &clap::Error, usage: &'static str) -> Stop {
     let text = error.render().to_string();
     match error.kind() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse};
+use super::options::{Extensions, RootOption, parse, refuse_unsupported};
 use super::output::Output;
 use super::packages::{self, Ended, Package, Packages};
 use super::{Invocation, questions};
@@ -91,9 +91,8 @@ struct Unsupported {
 }
 
 impl Unsupported {
-    /// The first one that was used.
-    fn used(&self) -> Option<&'static str> {
-        let all = [
+    fn refuse(&self) -> Result<(), Stop> {
+        let options = [
             ("-s", self.spool.is_some()),
             ("-v", self.verbose),
             ("-V", self.vfstab.is_some()),
@@ -102,17 +101,14 @@ impl Unsupported {
             ("-P", self.passphrase.is_some()),
             ("-x", self.proxy.is_some()),
         ];
-        all.into_iter().find(|(_, is_used)| *is_used).map(|(option, _)| option)
+        refuse_unsupported(options, USAGE)
     }
 }
 
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    if let Some(option) = args.unsupported.used() {
-        let message = format!("option {option} is not supported yet");
-        return Err(Stop::Usage { message, usage: USAGE }.into());
-    }
+    args.unsupported.refuse()?;
     let root = args.root.open(call)?;
     let in_json = args.extensions.json;
     let conversation = !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal;

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse};
+use super::options::{Extensions, RootOption, parse, refuse_unsupported};
 use super::text::{finding, object};
 use super::{Invocation, json};
 use crate::operation::check::{Aspects, CheckError, Checked, PathPattern, Scope, Unknown, check, recorded};
@@ -79,7 +79,7 @@ struct Args {
 /// Runs it. Exit 0 if everything is as it is recorded, 1 if not, 65 while a change is unfinished.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    args.refuse_what_is_not_built()?;
+    args.refuse_unsupported()?;
     let root = args.root.open(call)?;
     let scope = args.scope()?;
     if args.long {
@@ -166,21 +166,16 @@ fn unfinished(error: CheckError) -> anyhow::Error {
 }
 
 impl Args {
-    fn refuse_what_is_not_built(&self) -> Result<(), Stop> {
-        let asked = [
-            (self.fix, "-f"),
-            (self.exclusive, "-x"),
-            (self.map.is_some(), "-m"),
-            (self.environment.is_some(), "-e"),
-            (self.device.is_some(), "-d"),
-            (self.category.is_some(), "-Y"),
+    fn refuse_unsupported(&self) -> Result<(), Stop> {
+        let options = [
+            ("-f", self.fix),
+            ("-x", self.exclusive),
+            ("-m", self.map.is_some()),
+            ("-e", self.environment.is_some()),
+            ("-d", self.device.is_some()),
+            ("-Y", self.category.is_some()),
         ];
-        match asked.into_iter().find(|(is_asked, _)| *is_asked) {
-            None => Ok(()),
-            Some((_, option)) => {
-                Err(Stop::Usage { message: format!("option {option} is not supported yet"), usage: USAGE })
-            }
-        }
+        refuse_unsupported(options, USAGE)
     }
 
     /// -a and -c leave the other aspect out; both together leave nothing out.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse};
+use super::options::{Extensions, RootOption, parse, refuse_unsupported};
 use super::output::Output;
 use super::packages::{self, Ended, Package, Packages};
 use super::{Invocation, questions};
@@ -60,14 +60,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         ("-V", args.vfstab.is_some()),
         ("-Y", args.category.is_some()),
     ];
-    let unsupported = unsupported.iter().find(|(_, is_used)| *is_used);
-    let wrong = match unsupported {
-        Some((option, _)) => Some(format!("option {option} is not supported yet")),
-        None if args.packages.is_empty() => Some("no package is named".to_owned()),
-        None => None,
-    };
-    if let Some(message) = wrong {
-        return Err(Stop::Usage { message, usage: USAGE }.into());
+    refuse_unsupported(unsupported, USAGE)?;
+    if args.packages.is_empty() {
+        return Err(Stop::Usage { message: "no package is named".to_owned(), usage: USAGE }.into());
     }
     let root = args.root.open(call)?;
     let in_json = args.extensions.json;
