@@ -54,6 +54,17 @@ pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, Data
     Ok(Some(file.params()))
 }
 
+/// The parameters of all packages that are installed.
+pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
+    let mut all = BTreeMap::new();
+    for package in packages(view)? {
+        if let Some(params) = params(view, &package)? {
+            all.insert(package, params);
+        }
+    }
+    Ok(all)
+}
+
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
@@ -127,13 +138,9 @@ pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) ->
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
 pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
-    let mut all = Vec::new();
-    for package in packages(view)? {
-        if let Some(params) = params(view, &package)? {
-            all.push(Applied::from_params(&package, &params, separator)?);
-        }
-    }
-    Ok(AppliedPatches::new(all))
+    let all = all_params(view)?;
+    let applied = all.iter().map(|(package, params)| Applied::from_params(package, params, separator));
+    Ok(AppliedPatches::new(applied.collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]

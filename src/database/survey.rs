@@ -1,6 +1,6 @@
 //! The survey: everything of a root that a plan needs to know, read into one [`Inventory`].
 //!
-//! The caller says what a change is about ([`Concern`]); the survey adds what that brings with it: the directories
+//! The caller says what a change is about ([`Touched`]); the survey adds what that brings with it: the directories
 //! above each path, where symbolic links among them lead, the other names of hard-linked files, files kept beside a
 //! path by earlier runs, what is below a directory that would become something else. Every regular file among them
 //! is read once, for its digest. Meant for the holder of the lock: the live objects are no part of a view.
@@ -10,25 +10,13 @@ use std::path::Path;
 
 use super::contents::{Lines, lines_below, lines_of_paths};
 use super::{DatabaseError, View, installed, marker, places};
-use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, PkgInst};
+use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, Touched};
 use crate::root::{Dir, Resolver, Root, accounts_of};
 
 mod file_systems;
 mod patches;
 
 use file_systems::FileSystems;
-
-/// What a change is about.
-#[derive(Clone, Debug, Default)]
-pub struct Concern {
-    /// The paths that may change: objects that are delivered or deleted, and the sources of delivered hard links.
-    pub paths: BTreeSet<ObjectPath>,
-    /// Those of them that will not be directories when the change is done. Where one is a directory now, everything
-    /// below it is surveyed, recorded or not.
-    pub not_directories: BTreeSet<ObjectPath>,
-    /// The packages whose records may change.
-    pub packages: BTreeSet<PkgInst>,
-}
 
 /// What a survey needs beside the root.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +38,8 @@ fn prefix(root: &Root) -> Option<ObjectPath> {
     (prefix != ObjectPath::root()).then_some(prefix)
 }
 
-/// Reads what a plan for `concern` needs to know.
-pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
+/// Reads what a plan for `touched` needs to know.
+pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
     let root = view.root();
     let mut inventory = Inventory {
         marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
@@ -64,12 +52,12 @@ pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Resu
     };
     for package in installed::packages(view)? {
         let Some(mut installed) = installed::installed(view, &package)? else { continue };
-        if concern.packages.contains(&package) {
+        if touched.packages.contains(&package) {
             installed::records(view, &package, &mut installed)?;
         }
         inventory.packages.insert(package, installed);
     }
-    let mut walk = Walk::new(root, concern, inventory);
+    let mut walk = Walk::new(root, touched, inventory);
     walk.lines(view)?;
     walk.objects()?;
     let trees = walk.trees.clone();
@@ -78,7 +66,7 @@ pub fn survey(view: &View<'_>, concern: &Concern, setting: &Setting<'_>) -> Resu
         inventory.lines.extend(lines_below(view, &trees)?);
     }
     mark_swap_files(root, &mut inventory)?;
-    patches::read(view, concern, setting, &mut inventory)?;
+    patches::read(view, touched, setting, &mut inventory)?;
     Ok(inventory)
 }
 
@@ -96,7 +84,7 @@ pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<It
 struct Walk<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
-    concern: &'a Concern,
+    touched: &'a Touched,
     inventory: Inventory,
     file_systems: FileSystems<'a>,
     /// Paths that are still to be looked at.
@@ -106,17 +94,17 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(root: &'a Root, concern: &'a Concern, inventory: Inventory) -> Self {
+    fn new(root: &'a Root, touched: &'a Touched, inventory: Inventory) -> Self {
         let mut walk = Self {
             root,
             resolver: root.resolver(),
-            concern,
+            touched,
             inventory,
             file_systems: FileSystems::new(root),
             open: BTreeSet::new(),
             trees: Vec::new(),
         };
-        concern.paths.iter().chain(&concern.not_directories).for_each(|path| walk.add(path));
+        touched.paths.iter().chain(&touched.not_directories).for_each(|path| walk.add(path));
         walk
     }
 
@@ -188,7 +176,7 @@ impl<'a> Walk<'a> {
     /// Adds what is in a directory that is to become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live, dir: &Dir, name: &[u8]) -> Result<(), DatabaseError> {
         let goes =
-            self.concern.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
+            self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
         if !goes || !live.is_directory() {
             return Ok(());
         }
@@ -205,7 +193,7 @@ impl<'a> Walk<'a> {
     fn beside(&mut self, dir: &Dir, paths: &[(ObjectPath, Vec<u8>)]) -> Result<(), DatabaseError> {
         let concerned: BTreeMap<&[u8], &ObjectPath> = paths
             .iter()
-            .filter(|(path, _)| self.concern.paths.contains(path))
+            .filter(|(path, _)| self.touched.paths.contains(path))
             .map(|(path, name)| (name.as_slice(), path))
             .collect();
         if concerned.is_empty() {

@@ -4,7 +4,7 @@
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::answers::{self, AdminFile};
 use super::attendant::Attendant;
@@ -14,11 +14,11 @@ use super::failure::Failure;
 use super::identical::mark_identical;
 use super::installation::{Installation, described, instances};
 use super::query::spooled_name;
-use super::session::{Caller, Session, may_change, survey_root};
-use crate::database::{View, installed, policy};
+use super::session::{Caller, Ground, Session, may_change};
+use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::{Installed, Inventory, Params, PkgInst, Policy};
-use crate::plan::concern::{Delivered, Touched, delivered_files};
+use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
+use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::root::Root;
@@ -86,10 +86,9 @@ pub fn add_packages(
         Ok(device) => device,
         Err(missing) => return Ok(AddReport { missing, ..report }),
     };
+    let ground = Ground::of(root)?;
     if !installed::has_database(&View::live(root))? {
-        let policy = policy::of_root(root)?;
-        let host = root.elsewhere(Path::new("/"))?;
-        let place = Place { root, host: &host, policy: &policy, admin: &admin, request, caller };
+        let place = Place { ground: &ground, admin: &admin, request, caller };
         report.packages = place.refused(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
@@ -97,9 +96,8 @@ pub fn add_packages(
         report.packages.clear();
         Session::make_database(root)?;
     }
-    let session = Session::begin(root, caller)?;
-    let (host, policy) = (&session.host, &session.policy);
-    let place = Place { root: &session.root, host, policy, admin: &admin, request, caller };
+    let session = Session::begin(ground, caller)?;
+    let place = Place { ground: &session.ground, admin: &admin, request, caller };
     for &index in &device.selected {
         let added = place.add(&session, &device, index, attendant);
         attendant.added(&added);
@@ -120,9 +118,7 @@ pub(super) fn leaves_root_usable(failure: &Failure) -> bool {
 
 /// A root that packages are planned for.
 struct Place<'a> {
-    root: &'a Root,
-    host: &'a Root,
-    policy: &'a Policy,
+    ground: &'a Ground,
     admin: &'a Admin,
     request: &'a AddRequest,
     caller: &'a Caller<'a>,
@@ -209,7 +205,7 @@ impl Place<'_> {
 
     /// The installed instances of a package.
     fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let view = View::live(self.root);
+        let view = View::live(&self.ground.root);
         let abbreviation = package.params.text("PKG");
         let mut found = BTreeMap::new();
         for instance in installed::packages(&view)? {
@@ -234,7 +230,7 @@ impl Place<'_> {
         for (instance, as_installed) in instances {
             touched.add(instance, index, package, &as_installed.params);
         }
-        let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
+        let mut inventory = self.ground.survey(&touched, None)?;
         let files = delivered_files(&device.image, instances);
         let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
         mark_identical(&device.source, &device.image, files, &mut inventory)?;

@@ -1,6 +1,5 @@
 //! `patchadd`: one patch after another, each a run of its own, planned against what the one before left.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
@@ -8,14 +7,13 @@ use super::failure::Failure;
 use super::identical::mark_identical;
 use super::in_use::{InUse, in_use};
 use super::order::in_order;
-use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
-use crate::database::{View, installed, policy};
-use crate::package::UndoFormat;
-use crate::package::{Edited, Installed, ObjectPath, PkgInst, Policy};
+use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
+use crate::database::{View, installed};
+use crate::package::{Edited, ObjectPath, Policy, Touched, UndoFormat};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
-use crate::plan::concern::{Touched, delivered_files};
+use crate::plan::concern::delivered_files;
 use crate::plan::edits::EditChoice;
 use crate::root::Root;
 use crate::source::{Image, Source};
@@ -86,8 +84,9 @@ pub fn apply_patches(
     if !request.dry_run {
         may_change(root)?;
     }
-    let separator = policy::of_root(root)?.separator;
-    let read = request.patches.iter().map(|path| (path.clone(), read(path, &separator)));
+    let ground = Ground::of(root)?;
+    let separator = &ground.policy.separator;
+    let read = request.patches.iter().map(|path| (path.clone(), read(path, separator)));
     let (mut operands, mut report) = (Vec::new(), Vec::new());
     for (path, operand) in read.collect::<Vec<_>>() {
         match operand {
@@ -107,12 +106,12 @@ pub fn apply_patches(
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
     must_have_database(root)?;
-    let operands = in_order(operands, |operand| needs(operand, &separator));
+    let operands = in_order(operands, |operand| needs(operand, separator));
     if request.dry_run {
-        report.extend(without_lock(root, || plan_all(root, request, caller, &operands))?);
+        report.extend(without_lock(root, || plan_all(&ground, request, caller, &operands))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
-    let session = Session::begin(root, caller)?;
+    let session = Session::begin(ground, caller)?;
     let not_applicable = not_applicable(root, &operands)?;
     for operand in &operands {
         let applied = apply_one(&session, request, operand, &not_applicable);
@@ -152,7 +151,7 @@ fn needs(operand: &Operand, separator: &str) -> (Option<PatchId>, Vec<PatchId>) 
 
 /// Operands of which no package is installed: a requirement on one of them counts as met.
 fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failure> {
-    let installed = installed_packages(root)?;
+    let installed = installed::all_params(&View::live(root))?;
     let mut list = PatchList::new();
     for operand in operands {
         let touched = Touched::by_patch(&operand.image, "none", &installed);
@@ -163,36 +162,21 @@ fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failur
     Ok(list)
 }
 
-fn installed_packages(root: &Root) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-    let view = View::live(root);
-    let mut found = BTreeMap::new();
-    for package in installed::packages(&view)? {
-        if let Some(installed) = installed::installed(&view, &package)? {
-            found.insert(package, installed);
-        }
-    }
-    Ok(found)
-}
-
 /// Plans without a lock and without changing anything; the sums of all files are compared as a real run would.
 fn plan_all(
-    root: &Root,
+    ground: &Ground,
     request: &ApplyRequest,
     caller: &Caller<'_>,
     operands: &[Operand],
 ) -> Result<Vec<Applied>, Failure> {
-    let policy = policy::of_root(root)?;
-    let host = root.elsewhere(Path::new("/"))?;
-    let not_applicable = not_applicable(root, operands)?;
+    let not_applicable = not_applicable(&ground.root, operands)?;
     let mut planned = Vec::new();
     for operand in operands {
-        let view = Surveyed { root, host: &host, policy: &policy };
-        let result = view
-            .plan(request, caller, operand, &not_applicable)
+        let result = plan(ground, request, caller, operand, &not_applicable)
             .and_then(|plan| operand.source.verify(&operand.image).map(|()| plan).map_err(Failure::from));
         planned.push(match result {
             Ok(plan) => {
-                let in_use = in_use(root, &plan);
+                let in_use = in_use(&ground.root, &plan);
                 report_on(operand, Some(plan), in_use, Ok(None))
             }
             Err(failure) => report_on(operand, None, Vec::new(), Err(failure)),
@@ -217,8 +201,7 @@ fn apply_one(
     operand: &Operand,
     not_applicable: &PatchList,
 ) -> Applied {
-    let view = Surveyed { root: &session.root, host: &session.host, policy: &session.policy };
-    let plan = match view.plan(request, session.caller, operand, not_applicable) {
+    let plan = match plan(&session.ground, request, session.caller, operand, not_applicable) {
         Ok(plan) => plan,
         Err(failure) => return report_on(operand, None, Vec::new(), Err(failure)),
     };
@@ -226,59 +209,48 @@ fn apply_one(
     let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
     let text = super::log::of_installation(&plan);
     // Before the switch: afterwards the old files have no path any more.
-    let in_use = in_use(&session.root, &plan);
+    let in_use = in_use(&session.ground.root, &plan);
     let mut content = OneSource { source: &operand.source, image: &operand.image };
     let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
     report_on(operand, Some(plan), in_use, result)
 }
 
-/// A root that a plan is made for.
-struct Surveyed<'a> {
-    root: &'a Root,
-    host: &'a Root,
-    policy: &'a Policy,
+fn plan(
+    ground: &Ground,
+    request: &ApplyRequest,
+    caller: &Caller<'_>,
+    operand: &Operand,
+    not_applicable: &PatchList,
+) -> Result<Plan, Failure> {
+    let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let installed = installed::all_params(&View::live(&ground.root))?;
+    let touched = Touched::by_patch(&operand.image, &id, &installed);
+    let mut inventory = ground.survey(&touched, None)?;
+    let files = delivered_files(&operand.image, &inventory.packages);
+    mark_identical(&operand.source, &operand.image, files, &mut inventory)?;
+    let options = options(request, &ground.policy, not_applicable);
+    if let Some(directory) = &options.undo_dir {
+        usable_directory(&ground.host, directory)?;
+    }
+    Ok(apply(&operand.image, &inventory, &ground.policy, &options, &caller.occasion)?)
 }
 
-impl Surveyed<'_> {
-    fn plan(
-        &self,
-        request: &ApplyRequest,
-        caller: &Caller<'_>,
-        operand: &Operand,
-        not_applicable: &PatchList,
-    ) -> Result<Plan, Failure> {
-        let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        let touched = Touched::by_patch(&operand.image, &id, &installed_packages(self.root)?);
-        let mut inventory = survey_root(self.root, self.host, self.policy, touched, None)?;
-        let files = delivered_files(&operand.image, &inventory.packages);
-        mark_identical(&operand.source, &operand.image, files, &mut inventory)?;
-        let options = self.options(request, not_applicable);
-        if let Some(directory) = &options.undo_dir {
-            usable_directory(self.host, directory)?;
-        }
-        Ok(apply(&operand.image, &inventory, self.policy, &options, &caller.occasion)?)
-    }
-
-    /// What was asked for, and the policy where nothing was.
-    fn options(&self, request: &ApplyRequest, not_applicable: &PatchList) -> ApplyOptions {
-        let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
-        ApplyOptions {
-            no_undo: request.no_undo,
-            undo_dir: request
-                .undo_dir
-                .clone()
-                .or_else(|| self.policy.undo_dir.clone())
-                .filter(|_| !request.no_undo),
-            undo_format: request.undo_format.unwrap_or(self.policy.undo_format),
-            edits: EditChoice {
-                general: edited.unwrap_or(self.policy.edited),
-                overridden: request.overridden.iter().cloned().collect(),
-                preserved: request.preserved.iter().cloned().collect(),
-            },
-            unconditional: request.unconditional,
-            conversation: request.conversation,
-            not_applicable: not_applicable.clone(),
-        }
+/// What was asked for, and the policy where nothing was.
+fn options(request: &ApplyRequest, policy: &Policy, not_applicable: &PatchList) -> ApplyOptions {
+    let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
+    let undo_dir = request.undo_dir.clone().or_else(|| policy.undo_dir.clone());
+    ApplyOptions {
+        no_undo: request.no_undo,
+        undo_dir: undo_dir.filter(|_| !request.no_undo),
+        undo_format: request.undo_format.unwrap_or(policy.undo_format),
+        edits: EditChoice {
+            general: edited.unwrap_or(policy.edited),
+            overridden: request.overridden.iter().cloned().collect(),
+            preserved: request.preserved.iter().cloned().collect(),
+        },
+        unconditional: request.unconditional,
+        conversation: request.conversation,
+        not_applicable: not_applicable.clone(),
     }
 }
 

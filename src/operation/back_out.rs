@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::content::{Archives, OneSource};
 use super::failure::Failure;
-use super::session::{Caller, Session, may_change, must_have_database, survey_root, without_lock};
+use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, installed, policy};
+use crate::database::{View, installed};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
-use crate::package::{Inventory, Mode, PkgInst, Policy, RecordFile, Timestamp};
+use crate::package::{Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
 use crate::patch::{AppliedPatches, PatchId};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
-use crate::plan::concern::Touched;
 use crate::root::Root;
 use crate::source::{Image, Source};
 use crate::transaction::{Receipt, Recovered};
@@ -62,16 +61,14 @@ pub fn back_out_patches(
     if !request.dry_run {
         may_change(root)?;
     }
-    let policy = policy::of_root(root)?;
-    let ids = request
-        .ids
-        .iter()
-        .map(|id| PatchId::parse(id, &policy.separator).map_err(|error| Failure::BadId(error.to_string())));
+    let ground = Ground::of(root)?;
+    let ids = request.ids.iter().map(|id| {
+        PatchId::parse(id, &ground.policy.separator).map_err(|error| Failure::BadId(error.to_string()))
+    });
     let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
     must_have_database(root)?;
     if request.dry_run {
-        let host = root.elsewhere(Path::new("/"))?;
-        let at = Place { root, host: &host, policy: &policy, request, caller };
+        let at = Place { ground: &ground, request, caller };
         let planned = |id| match at.plan(id) {
             Ok((plan, _)) => BackedOut { id: id.to_string(), plan: Some(plan), result: Ok(None) },
             Err(failure) => BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
@@ -79,7 +76,7 @@ pub fn back_out_patches(
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
-    let session = Session::begin(root, caller)?;
+    let session = Session::begin(ground, caller)?;
     let ids = dependents_first(&session, ids)?;
     let mut patches = Vec::new();
     for id in &ids {
@@ -95,7 +92,7 @@ pub fn back_out_patches(
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
-    let applied = installed::applied(&View::live(&session.root), &session.policy.separator)?;
+    let applied = installed::applied(&View::live(&session.ground.root), &session.ground.policy.separator)?;
     let place = |id: &PatchId| {
         applied
             .packages()
@@ -113,13 +110,7 @@ fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
 }
 
 fn one(session: &Session<'_>, request: &BackOutRequest, id: &PatchId) -> BackedOut {
-    let at = Place {
-        root: &session.root,
-        host: &session.host,
-        policy: &session.policy,
-        request,
-        caller: session.caller,
-    };
+    let at = Place { ground: &session.ground, request, caller: session.caller };
     let (plan, undo) = match at.plan(id) {
         Ok(planned) => planned,
         Err(failure) => return BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
@@ -144,9 +135,7 @@ struct Undo {
 
 /// Where a backout is planned.
 struct Place<'a> {
-    root: &'a Root,
-    host: &'a Root,
-    policy: &'a Policy,
+    ground: &'a Ground,
     request: &'a BackOutRequest,
     caller: &'a Caller<'a>,
 }
@@ -154,8 +143,8 @@ struct Place<'a> {
 impl Place<'_> {
     fn plan(&self, id: &PatchId) -> Result<(Plan, Vec<Undo>), Failure> {
         let mut options = BackOutOptions { force: self.request.force, ..BackOutOptions::default() };
-        let rules = self.survey(Touched::default())?;
-        let packages = may_back_out(id, &rules, self.policy, &options)?;
+        let rules = self.survey(&Touched::default())?;
+        let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
         let mut undo = Vec::new();
         for package in &packages {
@@ -168,20 +157,21 @@ impl Place<'_> {
             }
             undo.push(one);
         }
-        let inventory = self.survey(touched)?;
+        let inventory = self.survey(&touched)?;
         options.later = self.later(id, &packages)?;
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
-        let plan = back_out(id, &archives, &inventory, self.policy, &options, &self.caller.occasion)?;
+        let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, &self.caller.occasion)?;
         Ok((plan, undo))
     }
 
-    fn survey(&self, touched: Touched) -> Result<Inventory, Failure> {
-        survey_root(self.root, self.host, self.policy, touched, self.request.moved_to.as_deref())
+    fn survey(&self, touched: &Touched) -> Result<Inventory, Failure> {
+        self.ground.survey(touched, self.request.moved_to.as_deref())
     }
 
     fn undo(&self, package: &PkgInst, patch: &str, marker: &str) -> Result<Undo, Failure> {
-        let view = View::live(self.root);
-        let archive = archive::find(&view, self.host, package, patch, self.request.moved_to.as_deref())?;
+        let view = View::live(&self.ground.root);
+        let archive =
+            archive::find(&view, &self.ground.host, package, patch, self.request.moved_to.as_deref())?;
         let manifest = archive.verify(Some(marker))?.manifest;
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
@@ -201,14 +191,14 @@ impl Place<'_> {
         id: &PatchId,
         packages: &[PkgInst],
     ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
-        let view = View::live(self.root);
-        let applied = installed::applied(&view, &self.policy.separator)?;
+        let view = View::live(&self.ground.root);
+        let applied = installed::applied(&view, &self.ground.policy.separator)?;
         let mut found = BTreeMap::new();
         for package in applied.packages().iter().filter(|one| packages.contains(&one.package)) {
             let after = package.list.iter().skip_while(|other| *other != id).skip(1);
             for patch in after {
                 let name = patch.to_string();
-                let archive = archive::find(&view, self.host, &package.package, &name, None);
+                let archive = archive::find(&view, &self.ground.host, &package.package, &name, None);
                 if let Ok(Some(manifest)) = archive.and_then(|archive| archive.manifest()) {
                     found.insert((package.package.clone(), name), manifest);
                 }

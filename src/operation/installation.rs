@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::admin::{Admin, Basedir};
-use crate::package::{Installed, ObjectPath, Params, PkgInst};
-use crate::plan::concern::Touched;
+use crate::package::{Installed, ObjectPath, Params, PkgInst, Touched};
 use crate::plan::{Action, Body, Plan};
 use crate::source::PackageImage;
 

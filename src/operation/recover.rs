@@ -1,7 +1,7 @@
 //! `patchadm recover`: what every changing command does first, alone.
 
 use super::failure::Failure;
-use super::session::{Caller, Session, may_change};
+use super::session::{Caller, Ground, Session, may_change};
 use crate::database::own_directory;
 use crate::root::Root;
 use crate::transaction::Recovered;
@@ -13,5 +13,5 @@ pub fn recover_root(root: &Root, caller: &Caller<'_>) -> Result<Recovered, Failu
     if root.list(&own_directory())?.is_none() {
         return Ok(Recovered::Nothing);
     }
-    Ok(Session::begin(root, caller)?.recovered)
+    Ok(Session::begin(Ground::of(root)?, caller)?.recovered)
 }

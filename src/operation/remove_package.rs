@@ -9,12 +9,11 @@ use super::attendant::Attendant;
 use super::content::NoContent;
 use super::failure::Failure;
 use super::select::Selection;
-use super::session::{Caller, Session, may_change, must_have_database};
+use super::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::database::contents::lines_of_package;
 use crate::database::{View, installed, places};
 use crate::format::admin::Admin;
-use crate::package::{Inventory, Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
-use crate::plan::concern::Touched;
+use crate::package::{Inventory, Mode, ObjectPath, PkgInst, RecordFile, Timestamp, Touched};
 use crate::plan::remove::remove;
 use crate::plan::{Action, Plan};
 use crate::root::Root;
@@ -80,8 +79,8 @@ pub fn remove_packages(
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
-    let session = Session::begin(root, caller)?;
-    let (selected, missing) = selected(&session.root, &request.packages)?;
+    let session = Session::begin(Ground::of(root)?, caller)?;
+    let (selected, missing) = selected(&session.ground.root, &request.packages)?;
     let mut packages = Vec::new();
     let wanted = if missing.is_empty() { selected } else { Vec::new() };
     for package in wanted {
@@ -129,7 +128,7 @@ fn one(
     let text = super::log::of_removal(&removal.plan);
     let result = session.perform(removal.plan.clone(), &mut NoContent, None, text);
     if result.is_ok() {
-        removal.full = directories_left(&session.root, &removal.plan);
+        removal.full = directories_left(&session.ground.root, &removal.plan);
     }
     Removed { name, removal: Some(removal), result }
 }
@@ -161,7 +160,7 @@ fn prepare(
 
 /// Everything that the package owns, the directories of its patches, and what the others depend on.
 fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
-    let view = View::live(&session.root);
+    let view = View::live(&session.ground.root);
     let mut touched = Touched::default();
     touched.packages.insert(package.clone());
     touched.paths.extend(lines_of_package(&view, package)?.into_keys());
@@ -169,7 +168,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     for id in patches.iter().flat_map(|list| list.split_whitespace()) {
         touched.paths.extend(ObjectPath::new(format!("/var/sadm/patch/{id}").as_bytes()).ok());
     }
-    let mut inventory = session.survey(touched, None)?;
+    let mut inventory = session.ground.survey(&touched, None)?;
     for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
         installed.records = depend_file(&view, other)?;
     }

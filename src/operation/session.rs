@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use super::failure::Failure;
-use crate::database::survey::{Concern, Setting, survey};
+use crate::database::survey::{Setting, survey};
 use crate::database::{View, installed, places, policy, read_consistently};
 use crate::format::journal::Story;
-use crate::package::{Inventory, Mode, ObjectPath, Policy};
-use crate::plan::concern::Touched;
+use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, Root, random};
@@ -34,14 +33,37 @@ pub struct Caller<'a> {
     pub elapsed: &'a dyn Fn() -> u64,
 }
 
-/// A root that is locked, recovered, and about to be changed.
-pub struct Session<'a> {
+/// What every plan stands on, whether it is carried out or only shown.
+pub struct Ground {
     /// The root.
     pub root: Root,
     /// The root of the running system.
     pub host: Root,
-    /// What its operator has decided once for all.
+    /// What the root's operator has decided once for all.
     pub policy: Policy,
+}
+
+impl Ground {
+    /// Reads the policy of a root.
+    pub fn of(root: &Root) -> Result<Self, Failure> {
+        let policy = policy::of_root(root)?;
+        Ok(Self { root: root.clone(), host: root.elsewhere(Path::new("/"))?, policy })
+    }
+
+    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
+    /// caller has the lock of the root, or plans [`without_lock`].
+    pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
+        let new_marker = format!("{:016x}", random()?);
+        let separator = &self.policy.separator;
+        let setting = Setting { host: &self.host, separator, new_marker: &new_marker, moved_to };
+        Ok(survey(&View::live(&self.root), touched, &setting)?)
+    }
+}
+
+/// A root that is locked, recovered, and about to be changed.
+pub struct Session<'a> {
+    /// The root, and what is known of it before it is surveyed.
+    pub ground: Ground,
     /// Who changes it.
     pub caller: &'a Caller<'a>,
     /// What recovery found when the lock was taken.
@@ -67,18 +89,12 @@ pub fn must_have_database(root: &Root) -> Result<(), Failure> {
 
 impl<'a> Session<'a> {
     /// Takes the lock and recovers what an earlier command left unfinished.
-    pub fn begin(root: &Root, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+    pub fn begin(ground: Ground, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        let root = &ground.root;
         may_change(root)?;
-        let policy = policy::of_root(root)?;
         let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
         let recovered = recover(root, &lock).map_err(|error| Failure::Unrecovered { error })?;
-        let host = root.elsewhere(Path::new("/"))?;
-        Ok(Self { root: root.clone(), host, policy, caller, recovered, lock })
-    }
-
-    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`).
-    pub fn survey(&self, touched: Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
-        survey_root(&self.root, &self.host, &self.policy, touched, moved_to)
+        Ok(Self { ground, caller, recovered, lock })
     }
 
     /// Carries a plan out; `log` is the file that gets `text` when it is done.
@@ -111,14 +127,14 @@ impl<'a> Session<'a> {
             watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
         };
-        let planned = Planned::begin(&self.root, &self.lock, &plan, settings)?;
+        let planned = Planned::begin(&self.ground.root, &self.lock, &plan, settings)?;
         Ok(planned.stage(content)?.snapshot()?.publish()?.switch()?)
     }
 
     /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
     fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
         let path = places::unprivileged();
-        if !self.root.is_privileged() && self.root.read(&path, 1)?.is_none() {
+        if !self.ground.root.is_privileged() && self.ground.root.read(&path, 1)?.is_none() {
             plan.records.push(RecordChange::Write {
                 path,
                 bytes: Vec::new(),
@@ -160,19 +176,4 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
         }
         plan()
     })
-}
-
-/// Surveys a root; the caller has its lock, or plans [`without_lock`].
-pub fn survey_root(
-    root: &Root,
-    host: &Root,
-    policy: &Policy,
-    touched: Touched,
-    moved_to: Option<&Path>,
-) -> Result<Inventory, Failure> {
-    let new_marker = format!("{:016x}", random()?);
-    let setting = Setting { host, separator: &policy.separator, new_marker: &new_marker, moved_to };
-    let Touched { paths, not_directories, packages } = touched;
-    let concern = Concern { paths, not_directories, packages };
-    Ok(survey(&View::live(root), &concern, &setting)?)
 }

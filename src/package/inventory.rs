@@ -54,6 +54,19 @@ impl Inventory {
     }
 }
 
+/// What a change is about: the paths and packages that its planner will ask for. What they bring with them (the
+/// directories above a path, the other names of its file) the survey adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The paths that may change: objects that are delivered or deleted, and the sources of delivered hard links.
+    pub paths: BTreeSet<ObjectPath>,
+    /// Those of them that will not be directories when the change is done. Where one is a directory now, everything
+    /// below it is surveyed, recorded or not.
+    pub not_directories: BTreeSet<ObjectPath>,
+    /// The packages whose records may change.
+    pub packages: BTreeSet<PkgInst>,
+}
+
 /// A package that is installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {

@@ -15,7 +15,7 @@ mod policy;
 
 pub use accounts::Accounts;
 pub use inst::{PkgInst, PkgInstError};
-pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save};
+pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save, Touched};
 pub use line::Line;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};

@@ -1,24 +1,13 @@
 //! What a change is about, known before the root is surveyed: the paths and packages that its planner will ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::records::patch_path;
 use super::target::{Target, Wanted};
 use super::validate::same_version;
 use crate::format::manifest::{Manifest, decode};
-use crate::package::{Ftype, Installed, ObjectPath, Params, PkgInst};
+use crate::package::{Ftype, Installed, ObjectPath, Params, PkgInst, Touched};
 use crate::source::{Image, PackageImage};
-
-/// Paths and packages that a plan is made of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// Objects that are delivered or deleted, and the sources of delivered hard links.
-    pub paths: BTreeSet<ObjectPath>,
-    /// Those of them that will not be directories afterwards.
-    pub not_directories: BTreeSet<ObjectPath>,
-    /// Packages whose records change.
-    pub packages: BTreeSet<PkgInst>,
-}
 
 /// A delivered file and where it goes: for comparing its bytes with those that are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +23,12 @@ pub struct Delivered<'a> {
 impl Touched {
     /// What applying a patch touches: the packages of `image` that are installed. Packages that make no sense are
     /// passed over here; the planner refuses them.
-    pub fn by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Self {
+    pub fn by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Params>) -> Self {
         let mut touched = Self::default();
         touched.paths.extend(patch_path(id).ok());
         for (index, package) in image.packages.iter().enumerate() {
-            for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params))
-            {
-                touched.add(inst, index, package, &old.params);
+            for (inst, old) in installed.iter().filter(|(_, old)| same_version(old, &package.params)) {
+                touched.add(inst, index, package, old);
             }
         }
         touched

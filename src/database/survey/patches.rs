@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Concern, Setting};
+use super::{Setting, Touched};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{DatabaseError, View};
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
@@ -15,12 +15,12 @@ use crate::patch::PatchList;
 /// that another root's patch left there.
 pub(super) fn read(
     view: &View<'_>,
-    concern: &Concern,
+    touched: &Touched,
     setting: &Setting<'_>,
     inventory: &mut Inventory,
 ) -> Result<(), DatabaseError> {
     let mut delivered: BTreeMap<(ObjectPath, PkgInst), Digest> = BTreeMap::new();
-    for package in packages(concern, inventory) {
+    for package in packages(touched, inventory) {
         for patch in applied(inventory, &package, setting.separator) {
             let found = match archive::find(view, setting.host, &package, &patch, setting.moved_to) {
                 Ok(found) => found,
@@ -51,10 +51,10 @@ pub(super) fn read(
 }
 
 /// The packages concerned and all owners of paths concerned.
-fn packages(concern: &Concern, inventory: &Inventory) -> BTreeSet<PkgInst> {
+fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     let owners =
         inventory.lines.values().flat_map(|line| line.owners.iter().map(|owner| owner.package.clone()));
-    concern.packages.iter().cloned().chain(owners).collect()
+    touched.packages.iter().cloned().chain(owners).collect()
 }
 
 /// The names of the save directories of the patches applied to a package, oldest first. A list that cannot be read is

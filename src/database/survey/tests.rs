@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
 use crate::format::checksum;
+use crate::package::PkgInst;
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -80,13 +81,13 @@ impl Scene {
         }
     }
 
-    fn survey(&self, concern: &Concern) -> Inventory {
+    fn survey(&self, touched: &Touched) -> Inventory {
         let setting = Setting { host: &self.root, separator: "-", new_marker: MARKER, moved_to: None };
-        survey(&View::live(&self.root), concern, &setting).unwrap()
+        survey(&View::live(&self.root), touched, &setting).unwrap()
     }
 
     fn survey_paths(&self, paths: &[&str]) -> Inventory {
-        self.survey(&Concern { paths: set(paths), ..Concern::default() })
+        self.survey(&Touched { paths: set(paths), ..Touched::default() })
     }
 }
 
@@ -95,10 +96,10 @@ fn a_path_brings_the_directories_above_it_and_what_is_not_there_is_absent() {
     let mut scene = Scene::new();
     scene.install("/opt/bin/a", b"hello\n");
     scene.record("/opt/bin/unrelated f none garbage");
-    let inventory = scene.survey(&Concern {
+    let inventory = scene.survey(&Touched {
         paths: set(&["/opt/bin/a", "/opt/new/b"]),
         packages: [inst()].into(),
-        ..Concern::default()
+        ..Touched::default()
     });
     assert_eq!(shown(inventory.live.keys()), ["/", "/opt", "/opt/bin", "/opt/bin/a"]);
     assert_eq!(
@@ -178,7 +179,7 @@ fn a_directory_that_becomes_something_else_brings_everything_below_it() {
     scene.record("/opt/d/gone f none 0644 root root ? ? ? X");
     let stays = scene.survey_paths(&["/opt/d"]);
     assert_eq!(shown(stays.live.keys()), ["/", "/opt", "/opt/d"]);
-    let inventory = scene.survey(&Concern { not_directories: set(&["/opt/d"]), ..Concern::default() });
+    let inventory = scene.survey(&Touched { not_directories: set(&["/opt/d"]), ..Touched::default() });
     assert_eq!(shown(inventory.live.keys()), ["/", "/opt", "/opt/d", "/opt/d/in", "/opt/d/in/side"]);
     assert_eq!(shown(inventory.lines.keys()), ["/opt/d/gone"]);
 }
