@@ -8,11 +8,12 @@ use super::exit::Exit;
 use super::output::Output;
 use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
+use crate::operation::packages::PackagesReport;
 use crate::plan::Plan;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::transaction::{Left, Receipt};
 
 /// What became of one package.
 pub(super) struct Package<'a> {
@@ -21,23 +22,15 @@ pub(super) struct Package<'a> {
     pub(super) result: &'a Result<Receipt, Failure>,
 }
 
-/// What became of all of them.
-pub(super) struct Packages<'a> {
-    pub(super) recovered: &'a Recovered,
-    /// Names in the admin file that admin(4) does not know.
-    pub(super) unknown_answers: &'a [String],
-    /// Words that nothing fits.
-    pub(super) missing: &'a [String],
-    pub(super) list: Vec<Package<'a>>,
-}
-
 /// A command about packages that has ended.
-pub(super) struct Ended<'a> {
+pub(super) struct Ended<'a, T> {
     pub(super) command: Command,
-    pub(super) outcome: Result<Packages<'a>, &'a Failure>,
+    pub(super) outcome: &'a Result<PackagesReport<T>, Failure>,
+    /// What became of one package.
+    pub(super) package: fn(&T) -> Package<'_>,
 }
 
-impl Ended<'_> {
+impl<T> Ended<'_, T> {
     /// Says what is not about one package, or prints the document; the code of the command.
     pub(super) fn report(&self, call: &mut Invocation, root: &Root, in_json: bool) -> anyhow::Result<Exit> {
         let exit = self.exit();
@@ -46,20 +39,20 @@ impl Ended<'_> {
             call.output.print(document)?;
             return Ok(exit);
         }
-        match &self.outcome {
+        match self.outcome {
             Err(failed) => {
                 call.output.error(&words(self.command, failed))?;
                 if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
                     call.output.complain("No changes were made to the system.\n")?;
                 }
             }
-            Ok(packages) => {
-                words::recovered(&mut call.output, packages.recovered)?;
-                for name in packages.unknown_answers {
+            Ok(report) => {
+                words::recovered(&mut call.output, &report.recovered)?;
+                for name in &report.unknown_answers {
                     let text = format!("{}: WARNING: unknown admin parameter <{name}>\n", call.program);
                     call.output.complain(text)?;
                 }
-                for name in packages.missing {
+                for name in &report.missing {
                     call.output.error(&format!("no package associated with <{name}>"))?;
                 }
             }
@@ -68,20 +61,26 @@ impl Ended<'_> {
     }
 
     fn exit(&self) -> Exit {
-        match &self.outcome {
+        match self.outcome {
             Err(failed) => failure::code(self.command, failed),
-            Ok(packages) if !packages.missing.is_empty() => Exit::FAILED,
-            Ok(packages) => together(packages.list.iter().map(|one| exit_of(self.command, one.result))),
+            Ok(report) if !report.missing.is_empty() => Exit::FAILED,
+            Ok(report) => {
+                together(report.packages.iter().map(|one| exit_of(self.command, (self.package)(one).result)))
+            }
         }
     }
 
     fn body(&self) -> Body {
-        match &self.outcome {
+        match self.outcome {
             Err(failed) => Body { error: Some(failed.to_string()), ..Body::default() },
-            Ok(packages) => Body {
+            Ok(report) => Body {
                 error: None,
-                missing: packages.missing.to_vec(),
-                packages: packages.list.iter().map(|one| Entry::of(self.command, one)).collect(),
+                missing: report.missing.clone(),
+                packages: report
+                    .packages
+                    .iter()
+                    .map(|one| Entry::of(self.command, &(self.package)(one)))
+                    .collect(),
             },
         }
     }

@@ -9,11 +9,10 @@ use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse, refuse_unsupported};
 use super::output::Output;
-use super::packages::{self, Ended, Package, Packages};
+use super::packages::{self, Ended, Package};
 use super::{Invocation, questions};
-use crate::operation::add_package::{AddReport, AddRequest, Added, add_packages};
+use crate::operation::add_package::{AddRequest, Added, add_packages};
 use crate::operation::attendant::Attendant;
-use crate::operation::failure::Failure;
 use crate::operation::installation::Installation;
 use crate::operation::query::spooled_packages;
 use crate::operation::select::Selection;
@@ -139,7 +138,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let report =
         with_caller(call, "pkgadd", wait, |caller| add_packages(&root, &request, caller, &mut screen))?;
     screen.output.flush()?;
-    ended(&report).report(call, &root, in_json)
+    Ended { command: Command::Pkgadd, outcome: &report, package }.report(call, &root, in_json)
 }
 
 /// What is recorded of the environment with a package.
@@ -148,17 +147,6 @@ fn environment(call: &Invocation) -> Params {
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
     let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
     locale.chain(fixed).collect()
-}
-
-/// The report, as commands about packages have it in common.
-fn ended(report: &Result<AddReport, Failure>) -> Ended<'_> {
-    let outcome = report.as_ref().map(|report| Packages {
-        recovered: &report.recovered,
-        unknown_answers: &report.unknown_answers,
-        missing: &report.missing,
-        list: report.packages.iter().map(package).collect(),
-    });
-    Ended { command: Command::Pkgadd, outcome }
 }
 
 fn package(added: &Added) -> Package<'_> {
@@ -226,12 +214,9 @@ impl Attendant for Screen<'_> {
     }
 
     fn agrees(&mut self, name: &str, questions: &[String]) -> bool {
-        for question in questions {
-            self.say(&format!("\n{question}.\n"));
-        }
         let prompt = format!("\nDo you want to continue with the installation of <{name}> [y,n,?] ");
         let help = "Answer y to install the package although this was found, n to leave the system as it is.";
-        questions::yes(&mut self.output, &prompt, help)
+        questions::agreed(&mut self.output, questions, &prompt, help)
     }
 }
 

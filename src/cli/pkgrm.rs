@@ -8,11 +8,10 @@ use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse, refuse_unsupported};
 use super::output::Output;
-use super::packages::{self, Ended, Package, Packages};
+use super::packages::{self, Ended, Package};
 use super::{Invocation, questions};
 use crate::operation::attendant::Attendant;
-use crate::operation::failure::Failure;
-use crate::operation::remove_package::{Removal, RemoveReport, RemoveRequest, Removed, remove_packages};
+use crate::operation::remove_package::{Removal, RemoveRequest, Removed, remove_packages};
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use crate::root::Root;
@@ -81,18 +80,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
-    ended(&report).report(call, &root, in_json)
-}
-
-/// The report, as commands about packages have it in common.
-fn ended(report: &Result<RemoveReport, Failure>) -> Ended<'_> {
-    let outcome = report.as_ref().map(|report| Packages {
-        recovered: &report.recovered,
-        unknown_answers: &report.unknown_answers,
-        missing: &report.missing,
-        list: report.packages.iter().map(package).collect(),
-    });
-    Ended { command: Command::Pkgrm, outcome }
+    Ended { command: Command::Pkgrm, outcome: &report, package }.report(call, &root, in_json)
 }
 
 fn package(removed: &Removed) -> Package<'_> {
@@ -161,10 +149,12 @@ impl Attendant for Screen<'_> {
     }
 
     fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
-        for question in questions {
-            self.say(&format!("\n{question}.\n"));
-        }
         let help = "Answer y to remove the package, n to leave the system as it is.";
-        questions::yes(&mut self.output, "\nDo you want to remove this package? [y,n,?,q] ", help)
+        questions::agreed(
+            &mut self.output,
+            questions,
+            "\nDo you want to remove this package? [y,n,?,q] ",
+            help,
+        )
     }
 }

@@ -6,8 +6,17 @@ use std::io::{self, BufRead as _};
 
 use super::output::Output;
 
+/// Tells what speaks against it, sentences without full stop, and asks whether to do it nevertheless.
+pub(super) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
+    for sentence in against {
+        // Who cannot be told is not asked below either.
+        drop(output.complain(format!("\n{sentence}.\n")));
+    }
+    yes(output, question, help)
+}
+
 /// Asks on standard error and reads the answer from standard input; the end of the input is no.
-pub(super) fn yes(output: &mut Output, question: &str, help: &str) -> bool {
+fn yes(output: &mut Output, question: &str, help: &str) -> bool {
     loop {
         // Where standard error cannot be written to, nobody can be asked.
         if output.complain(question).is_err() {

@@ -13,6 +13,7 @@ use super::device::Device;
 use super::failure::Failure;
 use super::identical::mark_identical;
 use super::installation::{Installation, described, instances};
+use super::packages::{PackagesReport, leaves_root_usable};
 use super::query::spooled_name;
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
@@ -23,7 +24,7 @@ use crate::plan::install::{InstallOptions, install};
 use crate::plan::refusal::{Reason, Refusal};
 use crate::root::Root;
 use crate::source::PackageImage;
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::transaction::{Receipt, Recovered};
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -53,19 +54,6 @@ pub struct Added {
     pub result: Result<Receipt, Failure>,
 }
 
-/// What became of all of them.
-#[derive(Debug)]
-pub struct AddReport {
-    /// What recovery found before anything else.
-    pub recovered: Recovered,
-    /// Names in the admin file that admin(4) does not know.
-    pub unknown_answers: Vec<String>,
-    /// Words that no package on the device fits. Nothing is installed where there is one.
-    pub missing: Vec<String>,
-    /// Package by package, in the order in which they were taken.
-    pub packages: Vec<Added>,
-}
-
 /// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
 /// part of the report, and the others are tried nevertheless.
 pub fn add_packages(
@@ -73,10 +61,10 @@ pub fn add_packages(
     request: &AddRequest,
     caller: &Caller<'_>,
     attendant: &mut dyn Attendant,
-) -> Result<AddReport, Failure> {
+) -> Result<PackagesReport<Added>, Failure> {
     may_change(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
-    let mut report = AddReport {
+    let mut report = PackagesReport {
         recovered: Recovered::Nothing,
         unknown_answers: unknown,
         missing: Vec::new(),
@@ -84,7 +72,7 @@ pub fn add_packages(
     };
     let device = match Device::open(&request.device, &request.packages)? {
         Ok(device) => device,
-        Err(missing) => return Ok(AddReport { missing, ..report }),
+        Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
     let ground = Ground::of(root)?;
     if !installed::has_database(&View::live(root))? {
@@ -107,13 +95,7 @@ pub fn add_packages(
             break;
         }
     }
-    Ok(AddReport { recovered: session.recovered, ..report })
-}
-
-/// Whether the next package may be tried after a failure.
-pub(super) fn leaves_root_usable(failure: &Failure) -> bool {
-    let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
-    usable && failure.signal().is_none() && !matches!(failure, Failure::Declined)
+    Ok(PackagesReport { recovered: session.recovered, ..report })
 }
 
 /// A root that packages are planned for.

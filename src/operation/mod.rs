@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod installation;
 mod log;
 mod order;
+pub mod packages;
 pub mod patches;
 pub mod query;
 mod reboot;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::add_package::leaves_root_usable;
 use super::answers::{self, AdminFile};
 use super::attendant::Attendant;
 use super::content::NoContent;
 use super::failure::Failure;
+use super::packages::{PackagesReport, leaves_root_usable};
 use super::select::Selection;
 use super::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::database::contents::lines_of_package;
@@ -17,7 +17,7 @@ use crate::package::{Inventory, Mode, ObjectPath, PkgInst, RecordFile, Timestamp
 use crate::plan::remove::remove;
 use crate::plan::{Action, Plan};
 use crate::root::Root;
-use crate::transaction::{Receipt, Recovered};
+use crate::transaction::Receipt;
 
 /// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 1 << 20;
@@ -55,19 +55,6 @@ pub struct Removed {
     pub result: Result<Receipt, Failure>,
 }
 
-/// What became of all of them.
-#[derive(Debug)]
-pub struct RemoveReport {
-    /// What recovery found before anything else.
-    pub recovered: Recovered,
-    /// Names in the admin file that admin(4) does not know.
-    pub unknown_answers: Vec<String>,
-    /// Words that no installed package fits. Nothing is removed where there is one.
-    pub missing: Vec<String>,
-    /// Package by package, in the order in which they were taken.
-    pub packages: Vec<Removed>,
-}
-
 /// Removes packages. An error is one of the root as a whole; what is wrong with one package is in its part of the
 /// report, and the others are tried nevertheless.
 pub fn remove_packages(
@@ -75,7 +62,7 @@ pub fn remove_packages(
     request: &RemoveRequest,
     caller: &Caller<'_>,
     attendant: &mut dyn Attendant,
-) -> Result<RemoveReport, Failure> {
+) -> Result<PackagesReport<Removed>, Failure> {
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
@@ -92,7 +79,7 @@ pub fn remove_packages(
             break;
         }
     }
-    Ok(RemoveReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
+    Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
 }
 
 /// The installed packages that are meant, in the order in which they were named, and the words that fit none.
