@@ -4,7 +4,6 @@
 //! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
 
 pub mod admin;
-pub mod checksum;
 pub mod compress;
 pub mod contents;
 pub mod contents_merge;

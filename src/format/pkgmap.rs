@@ -194,5 +194,11 @@ fn refuse_duplicates(entries: &[Entry], line_of: &[u64]) -> Result<(), PkgmapErr
     Ok(())
 }
 
+/// Where the content of an object stands in a package directory: `root/…` for an absolute path, else `reloc/…`.
+pub fn member_name(path: &PackagePath) -> Vec<u8> {
+    let place: &[u8] = if path.is_absolute() { b"root" } else { b"reloc/" };
+    [place, path.as_bytes()].concat()
+}
+
 #[cfg(test)]
 pub(super) mod tests;

@@ -4,6 +4,7 @@
 //! `database` and `source` fetch them, `plan` decides with them.
 
 mod accounts;
+pub mod checksum;
 mod inst;
 mod inventory;
 mod line;
@@ -12,6 +13,7 @@ mod object;
 mod params;
 mod path;
 mod policy;
+mod sums;
 
 pub use accounts::Accounts;
 pub use inst::{PkgInst, PkgInstError};
@@ -22,3 +24,4 @@ pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
 pub use policy::{Edited, Policy, UndoFormat};
+pub use sums::{Hashing, Summing, Sums};

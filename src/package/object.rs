@@ -132,7 +132,7 @@ pub struct Attributes {
 pub struct Content {
     /// Bytes.
     pub size: Option<u64>,
-    /// The System V `sum` of the bytes (see `format::checksum`).
+    /// The System V `sum` of the bytes (see [`checksum`](super::checksum)).
     pub cksum: Option<u16>,
     /// Modification time, seconds since 1970.
     pub mtime: Option<i64>,

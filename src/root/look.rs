@@ -5,10 +5,9 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::{Dir, Result, RootError, again, optional};
-use crate::package::{Digest, Inode, Live, LiveKind, Mode, Timestamp, Xattrs};
+use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
 
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
@@ -160,7 +159,9 @@ impl Dir {
     fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
         Ok(match seen.file_type {
             FileType::Regular => {
-                let (size, sha256, cksum) = self.sums(name)?;
+                let sums = Sums::of(&mut self.open_regular(name)?);
+                let Sums { size, cksum, sha256 } =
+                    sums.map_err(|error| self.io_error("read", name, &error))?;
                 LiveKind::Regular { size, sha256, cksum }
             }
             FileType::Directory => LiveKind::Directory,
@@ -173,25 +174,6 @@ impl Dir {
                 minor: seen.device.1,
             },
         })
-    }
-
-    /// Size, SHA-256 and System V sum of a file.
-    fn sums(&self, name: &[u8]) -> Result<(u64, Digest, u16)> {
-        let mut file = self.open_regular(name)?;
-        let (mut sha256, mut size, mut sum) = (Sha256::new(), 0u64, 0u32);
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let count = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.io_error("read", name, &error)),
-            };
-            sha256.update(&buffer[..count]);
-            sum = buffer[..count].iter().fold(sum, |sum, &byte| sum.wrapping_add(byte.into()));
-            size += count as u64;
-        }
-        Ok((size, Digest(sha256.finalize().into()), fold(sum)))
     }
 
     /// The extended attributes of `name` itself; empty where the file system has none.
@@ -246,11 +228,4 @@ impl Dir {
         }
         Ok(Some(bytes))
     }
-}
-
-/// The last step of the System V `sum`: 32 bits folded into 16, twice.
-#[allow(clippy::cast_possible_truncation)] // sixteen bits are left after the second fold
-fn fold(sum: u32) -> u16 {
-    let once = (sum & 0xffff) + (sum >> 16);
-    ((once & 0xffff) + (once >> 16)) as u16
 }

@@ -8,8 +8,8 @@ use super::image::Image;
 use super::member::{Group, Kind, Member, Place};
 use super::scan::check_content;
 use super::{Source, SourceError};
-use crate::format::checksum::Sum;
 use crate::package::PackagePath;
+use crate::package::checksum::Sum;
 
 /// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
 const HELD: u64 = 16 << 20;

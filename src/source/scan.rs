@@ -7,10 +7,11 @@ use super::Form;
 use super::error::Problem;
 use super::image::{Hooks, Image, PackageImage, cut};
 use super::member::{Kind, Member, Place};
+use crate::format::deletes;
 use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::Pkgmap;
-use crate::format::{checksum, deletes};
+use crate::package::checksum;
 use crate::package::{Content, PackagePath, Params, PkgInst};
 
 /// The largest file that is held in memory, a pkgmap excepted: 16 MiB.

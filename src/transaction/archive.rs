@@ -13,8 +13,9 @@ use super::verified::{self, Encoder, Failure, Written};
 use crate::format::cpio::{self, BLOCK, Form};
 use crate::format::datastream::{DatastreamError, Package, Writer};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
-use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::format::{checksum, deletes, params};
+use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::{deletes, params};
+use crate::package::checksum;
 use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
 use crate::root::{Dir, Root, WritableFile};
@@ -123,13 +124,6 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
         entries.iter().filter_map(|entry| entry.object.content.size).map(|size| size.div_ceil(BLOCK));
     let max_blocks = blocks.sum::<u64>() + entries.len() as u64;
     Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
-}
-
-/// Where the content of an entry stands in a package directory.
-pub(super) fn member_name(path: &PackagePath) -> Vec<u8> {
-    let mut name = if path.is_absolute() { b"root".to_vec() } else { b"reloc/".to_vec() };
-    name.extend_from_slice(path.as_bytes());
-    name
 }
 
 /// Reads old objects into the archive.

@@ -3,9 +3,11 @@
 //! First the inode and its birth time decide. Where they cannot (a copied or restored root, overlayfs after a
 //! copy-up), type, attributes and size do, and for a regular file or a link the content: only then are files read.
 
+use std::collections::BTreeMap;
+
 use crate::format::journal::Identity;
 use crate::format::manifest::encode;
-use crate::package::Digest;
+use crate::package::{Digest, Xattrs};
 use crate::root::{Dir, FileType, Result, Seen};
 
 /// What stands at a target or in a stage, as recovery tells it apart.
@@ -21,6 +23,11 @@ pub(super) enum State {
     Other,
     /// Nothing.
     None,
+}
+
+/// Extended attributes as the journal has them.
+pub(super) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
+    xattrs.iter().map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
 /// The identity of an object as it is seen.

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::identity;
+use super::identity::{encoded, identity};
 use super::sites::Sites;
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::format::manifest::encode;
 use crate::package::{LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
 use crate::root::{Dir, Resolver, Root};
@@ -213,8 +212,7 @@ impl<'p> Builder<'_, 'p> {
         };
         let mut old = identity(&seen, sha256, target);
         if live.is_directory() {
-            old.xattrs =
-                Some(live.xattrs.iter().map(|(name, value)| (encode(name), encode(value))).collect());
+            old.xattrs = Some(encoded(&live.xattrs));
         }
         Ok(Some(old))
     }

@@ -10,15 +10,16 @@ use super::archive;
 use super::error::Cause;
 use super::finish::unpublished_name;
 use super::hands::host_path;
+use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::sites::Sites;
 use super::stage::{StagedContent, note_identity, record_file, record_tree};
 use super::verified::Written;
 use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, Edits, MergeReport, Trailer};
-use crate::format::journal::{Archive, OpKind, Run};
+use crate::format::journal::{Archive, Op, OpKind, Run};
 use crate::format::manifest::encode;
-use crate::package::{Inode, Mode, ObjectPath};
+use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath};
 use crate::plan::{Plan, TreeContent, UndoPlace};
 use crate::root::{Dir, Root, WritableFile};
 
@@ -131,60 +132,53 @@ impl<'p> Recorder<'_, 'p> {
 
     /// Stages all other records.
     pub(super) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
-        for index in 0..layout.items.len() {
+        for item in &mut layout.items {
             self.settings.watch.check()?;
-            let item = &layout.items[index];
-            let (domain, stage) = (item.op.domain, item.op.stage.clone());
-            let digest = match item.new {
-                Some(New::Bytes(bytes, mode, mtime)) => {
-                    let (within, name) = self.place(domain, &stage)?;
-                    Some(record_file(&within, &name, bytes, mode, mtime)?)
-                }
-                Some(New::Directory) => {
-                    let (within, name) = self.place(domain, &stage)?;
-                    within.make_dir(&name, Mode::of(0o755))?;
-                    None
-                }
-                Some(New::Contents) => {
-                    let (within, name) = self.place(domain, &stage)?;
-                    self.contents(&item.op.path.clone(), item.op.kind, &within, &name)?;
-                    within.live(&name)?.and_then(|live| match live.kind {
-                        crate::package::LiveKind::Regular { sha256, .. } => Some(sha256),
-                        _ => None,
-                    })
-                }
-                Some(New::Attributes(_)) => {
-                    attributes(&mut layout.items[index]);
-                    continue;
-                }
-                _ => continue,
-            };
-            let (within, name) = self.place(domain, &stage)?;
-            note_identity(&mut layout.items[index], &within, &name, digest)?;
+            match item.new {
+                Some(New::Bytes(..) | New::Directory | New::Contents) => self.file(item)?,
+                Some(New::Attributes(_)) => attributes(item),
+                Some(New::Object(_) | New::Tree(_)) | None => {}
+            }
         }
         Ok(())
     }
 
+    fn file(&self, item: &mut Item<'p>) -> Result<(), Cause> {
+        let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+        let digest = match item.new {
+            Some(New::Bytes(bytes, mode, mtime)) => Some(record_file(&within, &name, bytes, mode, mtime)?),
+            Some(New::Contents) => Some(self.contents(&item.op, &within, &name)?),
+            _ => {
+                within.make_dir(&name, Mode::of(0o755))?;
+                None
+            }
+        };
+        note_identity(item, &within, &name, digest)
+    }
+
     /// Merges `contents` in one pass; a database that is not sorted is sorted on this occasion.
-    fn contents(&self, physical: &ObjectPath, kind: OpKind, within: &Dir, name: &[u8]) -> Result<(), Cause> {
+    fn contents(&self, op: &Op, within: &Dir, name: &[u8]) -> Result<Digest, Cause> {
+        let (physical, kind) = (&op.path, op.kind);
         let wrong = |reason| Cause::Contents { path: self.root.show(physical), reason };
-        let file = within.create(name)?;
-        let mut out = BufWriter::with_capacity(1 << 18, file);
+        let fresh = |file| BufWriter::with_capacity(1 << 18, Hashing::new(file));
+        let mut out = fresh(within.create(name)?);
         match self
             .merge(physical, kind, &mut out, |old, out, edits, by| contents_merge::merge(old, out, edits, by))
         {
             Err(ContentsError::Unsorted { .. }) => {
-                out = BufWriter::with_capacity(1 << 18, restart(out).map_err(wrong)?);
+                out = fresh(restart(out).map_err(wrong)?);
                 let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
                 self.merge(physical, kind, &mut out, sort).map_err(wrong)?;
             }
             other => other.map_err(wrong)?,
         }
-        let file = out.into_inner().map_err(|error| wrong(ContentsError::Io(error.into_error())))?;
+        let out = out.into_inner().map_err(|error| wrong(ContentsError::Io(error.into_error())))?;
+        let (file, digest) = out.finish();
         if self.root.is_privileged() {
             file.set_owner(0, 0)?;
         }
-        Ok(file.set_mode(Mode::of(0o644))?)
+        file.set_mode(Mode::of(0o644))?;
+        Ok(digest)
     }
 
     fn merge(
@@ -209,8 +203,8 @@ impl<'p> Recorder<'_, 'p> {
 type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<MergeReport, ContentsError>;
 
 /// Empties a file to which a first try was written.
-fn restart(out: BufWriter<WritableFile>) -> Result<WritableFile, ContentsError> {
-    let (mut file, _) = out.into_parts();
+fn restart(out: BufWriter<Hashing<WritableFile>>) -> Result<WritableFile, ContentsError> {
+    let (mut file, _) = out.into_parts().0.finish();
     file.set_size(0).map_err(std::io::Error::other)?;
     Ok(file)
 }
@@ -223,7 +217,7 @@ fn attributes(item: &mut Item<'_>) {
     after.uid = new.uid.unwrap_or(after.uid);
     after.gid = new.gid.unwrap_or(after.gid);
     if let Some(xattrs) = &new.xattrs {
-        after.xattrs = Some(xattrs.iter().map(|(name, value)| (encode(name), encode(value))).collect());
+        after.xattrs = Some(encoded(xattrs));
     }
     item.op.new = Some(after);
 }

@@ -11,9 +11,7 @@ use super::identity::identity;
 use super::layout::{Item, Layout, New};
 use super::sites::Sites;
 use super::{Content, Doing, StreamError, Watch};
-use crate::format::checksum::Sum;
-use crate::format::journal::OpKind;
-use crate::package::{Digest, LiveKind, Mode, ObjectPath, PackagePath, Timestamp, Xattrs};
+use crate::package::{Digest, LiveKind, Mode, ObjectPath, PackagePath, Summing, Sums, Timestamp, Xattrs};
 use crate::plan::{Body, Member, NewObject, NewXattrs, TreeContent, TreeFile};
 use crate::root::{Dir, Node, Root, WritableFile};
 
@@ -217,7 +215,7 @@ impl<'a, 'p> Stager<'a, 'p> {
             path: self.root.show(&self.layout.items[index].client),
             reason,
         };
-        let (mut sha256, mut sum, mut size) = (Sha256::new(), Sum::new(), 0u64);
+        let mut summing = Summing::default();
         let mut buffer = vec![0; 1 << 17];
         loop {
             let count = match data.read(&mut buffer) {
@@ -226,29 +224,26 @@ impl<'a, 'p> Stager<'a, 'p> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(corrupt(error.to_string())),
             };
-            size += count as u64;
-            if size > member.size {
+            let bytes = &buffer[..count];
+            summing.update(bytes);
+            if summing.size() > member.size {
                 return Err(corrupt(format!("size {} expected, more delivered", member.size)));
             }
-            let bytes = &buffer[..count];
-            sha256.update(bytes);
-            sum.update(bytes);
             file.put(bytes)?;
             self.watch.advances(count as u64);
         }
-        let sum = sum.finish();
+        let Sums { size, cksum, sha256 } = summing.finish();
         if size != member.size {
             return Err(corrupt(format!("file size <{}> expected <{size}> actual", member.size)));
         }
-        if sum != member.cksum {
-            return Err(corrupt(format!("file cksum <{}> expected <{sum}> actual", member.cksum)));
+        if cksum != member.cksum {
+            return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
         }
-        let digest = Digest(sha256.finalize().into());
-        if member.sha256.is_some_and(|expected| expected != digest) {
+        if member.sha256.is_some_and(|expected| expected != sha256) {
             return Err(corrupt("it does not have the SHA-256 that was recorded".to_owned()));
         }
         self.staged.bytes += size;
-        Ok(digest)
+        Ok(sha256)
     }
 
     /// Another name of a new object, or of a live one that stays.
@@ -391,9 +386,6 @@ pub(super) fn note_identity(
         _ => None,
     };
     item.op.new = Some(identity(&seen, digest, target.as_deref()));
-    if item.op.kind == OpKind::Add && matches!(&item.new, Some(New::Tree(_))) {
-        item.op.whole = true;
-    }
     Ok(())
 }
 

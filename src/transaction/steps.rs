@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::archive::member_name;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -15,6 +14,7 @@ use super::stage::{StagedContent, Stager};
 use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Entry, Header, Journal, OpKind, Outcome, Run, VERSION};
 use crate::format::manifest::encode;
+use crate::format::pkgmap::member_name;
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
 

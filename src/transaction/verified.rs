@@ -11,7 +11,7 @@ use flate2::{Compression, GzBuilder, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
 use crate::format::{compress, datastream, envelope};
-use crate::package::{Digest, UndoFormat};
+use crate::package::{Digest, Hashing, UndoFormat};
 
 /// Chunks under way between the two threads.
 const UNDER_WAY: usize = 16;
@@ -133,7 +133,7 @@ impl Write for Sink<'_> {
 fn read_back(receiver: Receiver<Vec<u8>>) -> Result<Digest, String> {
     let chunks = Chunks { receiver, chunk: io::Cursor::new(Vec::new()) };
     let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
-    let hashing = Hashing { inner: BufReader::with_capacity(1 << 16, opened.reader), sha256: Sha256::new() };
+    let hashing = Hashing::new(BufReader::with_capacity(1 << 16, opened.reader));
     let mut stream = datastream::Reader::open(hashing).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
@@ -142,7 +142,7 @@ fn read_back(receiver: Receiver<Vec<u8>>) -> Result<Digest, String> {
     }
     let mut rest = stream.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
-    Ok(Digest(rest.sha256.finalize().into()))
+    Ok(rest.finish().1)
 }
 
 /// The other end of the channel as a reader.
@@ -163,19 +163,6 @@ impl Read for Chunks {
                 Err(_) => return Ok(0),
             }
         }
-    }
-}
-
-struct Hashing<R> {
-    inner: R,
-    sha256: Sha256,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.sha256.update(&buffer[..count]);
-        Ok(count)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::checksum::sum;
+use patchadm::package::checksum::sum;
 use patchadm::package::{escape, unescape};
 
 /// A package, whole or sparse.

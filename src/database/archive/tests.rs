@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::checksum;
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{Package, Writer};
 use crate::format::manifest::{self, Kind, ObjectRecord, State};
 use crate::package::Timestamp;
+use crate::package::checksum;
 
 pub(in crate::database) const MARKER: &str = "00112233445566ff";
 

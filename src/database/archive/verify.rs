@@ -3,13 +3,10 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Archive, ArchiveError, LARGEST_MANIFEST, MANIFEST, Stream, stream};
-use crate::format::checksum::Sum;
 use crate::format::manifest::{Manifest, decode};
-use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::package::{Digest, PackagePath, PkgInst};
+use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::package::{Hashing, PackagePath, PkgInst, Sums};
 
 /// What a whole archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,23 +18,16 @@ pub struct Verified {
     pub run: Option<String>,
 }
 
-/// What was read of a member.
-struct Met {
-    size: u64,
-    cksum: u16,
-    sha256: Digest,
-}
-
 impl Archive {
     /// Reads all of it: its bytes have the digest that `undo.sha256` names, the datastream is readable to the end,
     /// every member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256.
     /// `marker` is that of the root, if it is to be one of the root's own.
     pub fn verify(&self, marker: Option<&str>) -> Result<Verified, ArchiveError> {
-        let mut raw = Hashing { input: self.bytes(), sha256: Sha256::new() };
+        let mut raw = Hashing::new(self.bytes());
         let read =
             stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
-        let digest = Digest(raw.sha256.finalize().into());
+        let (_, digest) = raw.finish();
         if let Some(written) = self.written.as_ref().filter(|written| written.digest != digest) {
             let reason = format!("its bytes are not those that run {} wrote", written.run);
             return Err(self.damaged(&reason));
@@ -74,13 +64,15 @@ fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest
     let mut members = HashMap::new();
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while let Some(member) = stream.next_member().map_err(|error| error.to_string())? {
-            let mut kept = Vec::new();
-            let keep = member.path.as_bytes() == MANIFEST && member.header.size <= LARGEST_MANIFEST;
-            let met = read_member(&mut stream, keep.then_some(&mut kept)).map_err(|e| e.to_string())?;
-            if keep {
-                manifest = Some(Manifest::parse(&kept).map_err(|error| error.to_string())?);
-            }
-            members.insert(member.path.as_bytes().to_vec(), met);
+            let sums = if member.path.as_bytes() == MANIFEST && member.header.size <= LARGEST_MANIFEST {
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+                manifest = Some(Manifest::parse(&bytes).map_err(|error| error.to_string())?);
+                Sums::of(&mut bytes.as_slice())
+            } else {
+                Sums::of(&mut stream)
+            };
+            members.insert(member.path.as_bytes().to_vec(), sums.map_err(|error| error.to_string())?);
         }
     }
     // What is behind the stream: the end of the compression, with its own checksum.
@@ -90,24 +82,8 @@ fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest
     Ok(manifest)
 }
 
-fn read_member(member: &mut impl Read, mut keep: Option<&mut Vec<u8>>) -> io::Result<Met> {
-    let (mut size, mut sum, mut sha256) = (0, Sum::new(), Sha256::new());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = member.read(&mut buffer)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        size += count as u64;
-        sum.update(bytes);
-        sha256.update(bytes);
-        if let Some(keep) = &mut keep {
-            keep.extend_from_slice(bytes);
-        }
-    }
-    Ok(Met { size, cksum: sum.finish(), sha256: Digest(sha256.finalize().into()) })
-}
-
 /// Whether the member of a pkgmap entry is there with the size and sum that the entry has.
-fn agrees(entry: &Entry, members: &HashMap<Vec<u8>, Met>) -> Result<(), String> {
+fn agrees(entry: &Entry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     let content = &entry.object.content;
     if content.size.is_none() && content.cksum.is_none() {
         return Ok(());
@@ -120,7 +96,7 @@ fn agrees(entry: &Entry, members: &HashMap<Vec<u8>, Met>) -> Result<(), String> 
 }
 
 /// Whether every object whose content the manifest says is saved is there with that digest.
-fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Met>) -> Result<(), String> {
+fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     for object in &manifest.objects {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
         let path = PackagePath::new(&decode(member)).map_err(|error| format!("manifest: {error}"))?;
@@ -132,29 +108,9 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Met>) -> Result<(
     Ok(())
 }
 
-/// Where the content of an object stands in a package directory.
-fn member_name(path: &PackagePath) -> Vec<u8> {
-    let place: &[u8] = if path.is_absolute() { b"root" } else { b"reloc/" };
-    [place, path.as_bytes()].concat()
-}
-
 fn information_name(path: &PackagePath) -> Vec<u8> {
     match path.as_bytes() {
         b"pkginfo" => b"pkginfo".to_vec(),
         name => [b"install/", name].concat(),
-    }
-}
-
-/// A reader that takes the digest of what it passes on.
-struct Hashing<R> {
-    input: R,
-    sha256: Sha256,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.sha256.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
     }
 }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
-use crate::format::checksum;
 use crate::package::PkgInst;
+use crate::package::checksum;
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

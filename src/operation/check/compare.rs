@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Aspects, Checked, Differs, Finding};
-use crate::format::checksum::Sum;
+use crate::package::checksum::Sum;
 use crate::package::{Accounts, Ftype, Line, Object, ObjectPath};
 use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
 

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::samples::{BASEDIR, EPOCH, Sample, SamplePackage, SamplePatch};
-use crate::format::checksum;
 use crate::format::deletes;
 use crate::format::params;
 use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::package::checksum;
 use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
 
 /// The size of a block of a pkgmap's first line, in bytes.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::checksum::sum;
 use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::package::checksum::sum;
 use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
 use crate::source::{Image, PackageImage};
 

@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 use super::parcel::Parcel;
 use super::{package, path};
 use crate::format::admin::{Admin, Alteration};
-use crate::format::checksum::sum;
 use crate::format::manifest::{Kind, Manifest, State, decode};
 use crate::format::params::ParamFile;
 use crate::format::pkgmap::Pkgmap;
+use crate::package::checksum::sum;
 use crate::package::{
     Accounts, Digest, FileSystem, Inode, Inventory, Live, LiveKind, Mode, ObjectPath, PackagePath, PkgInst,
     Policy, RecordFile, Save, Timestamp, Xattrs,

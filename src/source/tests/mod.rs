@@ -12,10 +12,10 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::checksum::sum;
 use crate::format::cpio::{self, Header};
 use crate::format::{compress, datastream};
 use crate::package::PkgInst;
+use crate::package::checksum::sum;
 
 /// Path and content of every file of a patch, `SUNWa` and `SUNWb.p1` with a README and two scripts.
 type Tree = BTreeMap<String, Vec<u8>>;

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use crate::format::contents_merge::Trailer;
 use crate::format::journal::Story;
 use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::params;
 use crate::format::pkgmap::Entry;
-use crate::format::{checksum, params};
+use crate::package::checksum;
 use crate::package::{
     Ftype, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
     UndoFormat,
