@@ -140,8 +140,9 @@ impl Backout<'_> {
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
-                    let image = archive.image;
-                    restorings.push(Restoring { id: self.id, package, index, image, manifest, later });
+                    let files = archive.image.files();
+                    let saved = files.map(|entry| (&entry.path, entry.object.content)).collect();
+                    restorings.push(Restoring { id: self.id, package, index, saved, manifest, later });
                 }
                 None => foreign::restore(&mut draft, self.id, package, index, archive.image)?,
             }

@@ -4,12 +4,11 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
-use crate::package::{Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
+use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use crate::patch::PatchId;
-use crate::source::PackageImage;
 
 use super::draft::Draft;
 use super::refusal::{Problem, Reason};
@@ -26,8 +25,8 @@ pub(super) struct Restoring<'a> {
     pub(super) package: &'a PkgInst,
     /// The place of its archive.
     pub(super) index: usize,
-    /// The backout package.
-    pub(super) image: &'a PackageImage,
+    /// The files of the backout package.
+    pub(super) saved: HashMap<&'a PackagePath, Content>,
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
     /// Patches that came later.
@@ -55,8 +54,12 @@ pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Resu
     let mut all = Vec::new();
     for package in packages {
         let restored = package.read_all()?;
+        let changed_later = package.changed_later();
         for each in &restored {
-            package.refuse_changed_later(draft, each)?;
+            if changed_later.contains(each.record.path.as_str()) && !each.is_untouched() {
+                let by = package.changed_by(draft, &each.path);
+                return Err(Reason::ChangedLater { path: each.path.clone(), by });
+            }
             package.restore_line(draft, each)?;
         }
         all.push((package, carriers(draft, &restored), restored));
@@ -102,19 +105,12 @@ impl<'a> Restoring<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// A path that a later patch has in its manifest has its version saved there, not here.
-    fn refuse_changed_later(&self, draft: &Draft<'_>, each: &Restored<'_>) -> Result<(), Reason> {
-        let touches = |manifest: &Manifest| {
-            let mut records = manifest.objects.iter();
-            records
-                .any(|record| record.path == each.record.path && !record.kept && record.was != record.became)
-        };
-        let later = self.later.iter().any(|(_, manifest)| manifest.is_some_and(touches));
-        if later && !each.is_untouched() {
-            let by = self.changed_by(draft, &each.path);
-            return Err(Reason::ChangedLater { path: each.path.clone(), by });
-        }
-        Ok(())
+    /// The paths, as manifests have them, that later patches changed: their version is saved there, not here.
+    fn changed_later(&self) -> HashSet<&'a str> {
+        let manifests = self.later.iter().filter_map(|(_, manifest)| *manifest);
+        let records = manifests.flat_map(|manifest| &manifest.objects);
+        let changed = records.filter(|record| !record.kept && record.was != record.became);
+        changed.map(|record| record.path.as_str()).collect()
     }
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
@@ -280,8 +276,7 @@ impl<'a> Restoring<'a> {
     fn member(&self, record: &ObjectRecord, was: &State) -> Result<Member, Problem> {
         let path = record.member.as_deref().and_then(|member| PackagePath::new(&decode(member)).ok());
         let path = path.ok_or(Problem::Unknown("saved content"))?;
-        let entry = self.image.files().find(|entry| entry.path == path);
-        let content = entry.map(|entry| entry.object.content).ok_or(Problem::Unknown("saved content"))?;
+        let content = self.saved.get(&path).ok_or(Problem::Unknown("saved content"))?;
         Ok(Member {
             package: self.index,
             path,

@@ -149,32 +149,6 @@ impl Source {
         objects::verify(self, image)
     }
 
-    /// Opens one object, where the form allows that without reading all the others: a directory. None otherwise.
-    pub fn open_one(
-        &self,
-        image: &Image,
-        package: usize,
-        path: &PackagePath,
-    ) -> Result<Option<File>, SourceError> {
-        let Input::Directory(directory) = &self.input else { return Ok(None) };
-        let Some(package) = image.packages.get(package) else { return Ok(None) };
-        let part = package.files().find(|entry| entry.path == *path).map_or(1, |entry| entry.part);
-        let base: &[u8] = if path.is_absolute() { b"root" } else { b"reloc" };
-        let numbered = [base, format!(".{part}/").as_bytes()].concat();
-        let plain = [base, b"/"].concat();
-        let mut last = Problem::corrupt(&package.directory, path.to_string(), "missing from the source");
-        for base in if part == 1 { vec![plain, numbered] } else { vec![numbered] } {
-            let full = PackagePath::new(&[&package.at[..], &base, path.as_bytes()].concat());
-            let Ok(full) = full else { continue };
-            match directory.open_file(&full) {
-                Ok(file) => return Ok(Some(file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => last = Problem::read(&full.to_string(), error),
-            }
-        }
-        Err(self.error(last))
-    }
-
     /// Gives every member, from the first.
     fn walk<E: From<SourceError>>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
         let fail = |problem| self.error(problem);

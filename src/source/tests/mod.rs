@@ -221,10 +221,8 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     let image = one.scan().unwrap();
     assert_eq!(image.packages[0].directory, "SUNWb.p1");
     one.verify(&image).unwrap();
-    let path = PackagePath::new(b"etc/a.conf").unwrap();
-    let mut text = String::new();
-    one.open_one(&image, 0, &path).unwrap().unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(text, "a=1\n");
+    let files = contents(&one, &image);
+    assert_eq!(files[&("SUNWb.p1".to_owned(), "etc/a.conf".to_owned())], b"a=1\n");
 }
 
 #[test]
