@@ -72,6 +72,16 @@ fn a_patch_over_three_file_systems_is_applied_revised_and_backed_out() {
 }
 
 #[test]
+fn the_place_for_stages_that_a_killed_run_left_empty_is_removed() {
+    let Some(root) = mounted("an empty place for stages") else { return };
+    // between making it and making the first stage in it, or between removing the last stage and removing it
+    fs::create_dir(root.at("/opt/.patchadm")).unwrap();
+    fs::create_dir(root.at("/data/.patchadm")).unwrap();
+    root.run("recover -R @ROOT@").ok();
+    assert_eq!(stages(&root), Vec::<String>::new());
+}
+
+#[test]
 fn a_killed_run_over_three_file_systems_is_recovered_on_all_of_them() {
     let Some(root) = mounted("a killed run over three file systems") else { return };
     let before = root.tree(&["var"]);

@@ -5,7 +5,7 @@ use super::finish::finish;
 use super::hands::Hands;
 use super::identity::{State, state};
 use super::journal_file;
-use super::sites::{drop_stage, run_of};
+use super::sites::{HOLDER, drop_holder, drop_stage, run_of};
 use crate::database::own_directory;
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run};
 use crate::package::ObjectPath;
@@ -117,10 +117,14 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
     }
     let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
     for mount in root.mount_points()? {
-        let Some(dir) = root.dir_if_there(&mount.join(b".patchadm").unwrap_or(mount))? else { continue };
+        // Where the path would be too long there can be no stage.
+        let Ok(holder) = mount.join(HOLDER) else { continue };
+        let Some(dir) = root.dir_if_there(&holder)? else { continue };
         for name in dir.names()? {
             stray_of_other_domain(root, &dir, &name, last)?;
         }
+        // A run may have been cut before its first stage was in it, or after its last one was gone.
+        drop_holder(root, dir.path())?;
     }
     Ok(())
 }

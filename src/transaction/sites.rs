@@ -13,6 +13,9 @@ use crate::format::journal::{Domain, Run};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, FileType, Root, Seen};
 
+/// The directory for stages in the topmost directory of another mount.
+pub(super) const HOLDER: &[u8] = b".patchadm";
+
 /// The marker in a stage: it says which run and which domain the stage is of.
 const MARKER: &[u8] = b"marker";
 
@@ -155,10 +158,13 @@ pub(super) fn drop_stage(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
     let Some(parent) = stage.parent() else { return Ok(()) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
     dir.remove_tree(stage.name())?;
-    if parent.name() == b".patchadm"
-        && let Some(above) = parent.parent()
-    {
-        root.dir(&above)?.remove_dir(parent.name())?;
+    if parent.name() == HOLDER { drop_holder(root, &parent) } else { Ok(()) }
+}
+
+/// Removes the directory for stages of another mount, where it is empty.
+pub(super) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause> {
+    if let Some(above) = holder.parent() {
+        root.dir(&above)?.remove_dir(holder.name())?;
     }
     Ok(())
 }
@@ -187,7 +193,7 @@ fn marker_text(run: &str, index: usize) -> String {
 
 /// The directory `.patchadm` of another mount: ours, and writable for nobody else.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
-    let dir = ensure(top, b".patchadm", Mode::of(0o711))?;
+    let dir = ensure(top, HOLDER, Mode::of(0o711))?;
     let (seen, above) = (dir.itself()?, top.itself()?);
     let is_safe = seen.mode.bits() & 0o022 == 0 && (seen.uid == above.uid || seen.uid == 0);
     if !is_safe {
