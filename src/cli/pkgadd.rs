@@ -150,7 +150,7 @@ fn environment(call: &Invocation) -> Params {
 }
 
 fn package(added: &Added) -> Package<'_> {
-    let plan = added.installation.as_ref().map(|installation| &installation.plan);
+    let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     Package { name: &added.name, plan, result: &added.result }
 }
 

@@ -3,7 +3,6 @@
 //! Everything that can be read in advance is read first: what is wrong with a package of the selection ends the
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::answers::{self, AdminFile};
@@ -11,20 +10,17 @@ use super::attendant::Attendant;
 use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
-use super::identical::mark_identical;
-use super::installation::{Installation, described, instances};
+use super::installation::Installation;
 use super::packages::{PackagesReport, leaves_root_usable};
 use super::query::spooled_name;
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
-use crate::plan::concern::{Delivered, delivered_files};
-use crate::plan::install::{InstallOptions, install};
-use crate::plan::refusal::{Reason, Refusal};
+use crate::package::Params;
 use crate::root::Root;
-use crate::source::PackageImage;
 use crate::transaction::{Receipt, Recovered};
+
+mod preparation;
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +107,10 @@ impl Place<'_> {
     fn refused(&self, device: &Device, attendant: &mut dyn Attendant) -> Vec<Added> {
         let mut refused = Vec::new();
         for &index in &device.selected {
-            let Err(failure) = self.prepare(device, index, None) else { return Vec::new() };
+            let prepared = self.place(device, index, &Params::new());
+            let prepared =
+                prepared.and_then(|placed| self.prepare(device, index, &placed, &Params::new(), None));
+            let Err(failure) = prepared else { return Vec::new() };
             let name = device.package(index).map(spooled_name).unwrap_or_default();
             refused.push(Added { name, installation: None, result: Err(failure) });
         }
@@ -136,90 +135,17 @@ impl Place<'_> {
         };
         let name = spooled_name(package);
         attendant.adding(&name, package);
-        let installation = match self.prepare(device, index, Some(&mut *attendant)) {
-            Ok(installation) => installation,
+        let prepared = self
+            .place(device, index, &Params::new())
+            .and_then(|placed| self.prepare(device, index, &placed, &Params::new(), Some(&mut *attendant)));
+        let installation = match prepared {
+            Ok(prepared) => prepared.installation,
             Err(failure) => return Added { name, installation: None, result: Err(failure) },
         };
         attendant.installing(&installation, package);
         let mut content = OneSource { source: &device.source, image: &device.image };
-        let text = super::log::of_installation(&installation.plan);
-        let result = session.perform(installation.plan.clone(), &mut content, None, text);
+        let text = super::log::of_installation(&installation.intended.plan);
+        let result = session.perform(installation.intended.plan.clone(), &mut content, None, text);
         Added { name: installation.instance.clone(), installation: Some(installation), result }
     }
-
-    /// Plans a package, and asks what is open.
-    fn prepare(
-        &self,
-        device: &Device,
-        index: usize,
-        attendant: Option<&mut (dyn Attendant + '_)>,
-    ) -> Result<Installation, Failure> {
-        let package = device.package(index)?;
-        let name = spooled_name(package);
-        let response = answers::response(self.request.response.as_deref(), &name)?;
-        let present = self.packages(package)?;
-        let instances = instances(package, &present, self.admin, &response);
-        let inventory = self.survey(device, index, &instances)?;
-        let options = InstallOptions {
-            admin: self.admin.clone(),
-            conversation: false,
-            environment: self.request.environment.clone(),
-            response,
-        };
-        let plan = |admin: &Admin, conversation: bool| {
-            let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
-            install(&device.image, index, &inventory, &options, &self.caller.occasion)
-        };
-        let planned = match (plan(self.admin, false), attendant) {
-            (Err(refusal), Some(attendant)) if self.request.conversation && is_question(&refusal) => {
-                let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
-                // a refusal is no question, and has to be told before any is asked
-                let planned = plan(self.admin, true)?;
-                if !attendant.agrees(&name, &questions) {
-                    return Err(Failure::Declined);
-                }
-                planned
-            }
-            (planned, _) => planned?,
-        };
-        Ok(described(planned, package, &instances, &present, self.admin))
-    }
-
-    /// The installed instances of a package.
-    fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let view = View::live(&self.ground.root);
-        let abbreviation = package.params.text("PKG");
-        let mut found = BTreeMap::new();
-        for instance in installed::packages(&view)? {
-            if instance.abbreviation() == abbreviation.trim()
-                && let Some(installed) = installed::installed(&view, &instance)?
-            {
-                found.insert(instance, installed);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Surveys what the package touches, whichever instance the planner chooses.
-    fn survey(
-        &self,
-        device: &Device,
-        index: usize,
-        instances: &BTreeMap<PkgInst, Installed>,
-    ) -> Result<Inventory, Failure> {
-        let mut touched = Touched::default();
-        let package = device.package(index)?;
-        for (instance, as_installed) in instances {
-            touched.add(instance, index, package, &as_installed.params);
-        }
-        let mut inventory = self.ground.survey(&touched, None)?;
-        let files = delivered_files(&device.image, instances);
-        let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
-        mark_identical(&device.source, &device.image, files, &mut inventory)?;
-        Ok(inventory)
-    }
-}
-
-fn is_question(refusal: &Refusal) -> bool {
-    matches!(*refusal.reason, Reason::Interaction(_))
 }

@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod back_out;
 pub mod concern;
+pub mod course;
 mod deletes;
 mod depend;
 mod draft;
@@ -17,11 +18,13 @@ mod links;
 mod objects;
 pub mod occasion;
 mod parameters;
+mod placement;
 mod records;
+pub mod refresh;
 pub mod refusal;
 pub mod remove;
 mod restore;
-mod scripts;
+pub mod scripts;
 mod space;
 mod target;
 #[cfg(test)]

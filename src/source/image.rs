@@ -79,6 +79,13 @@ impl PackageImage {
         }
     }
 
+    /// Where the package directory is, in a source that is the directory `source`.
+    pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
+        if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
+    }
+
     /// The entries of objects that have content of their own (`f`, `e`, `v`).
     pub fn files(&self) -> impl Iterator<Item = &Entry> {
         self.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_regular())

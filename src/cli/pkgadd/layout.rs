@@ -64,6 +64,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
     let mut text = String::new();
     let mut classes: Vec<&str> = Vec::new();
     let listed: Vec<(&str, &Change, &'static str)> = installation
+        .intended
         .plan
         .changes
         .iter()
@@ -96,7 +97,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
 }
 
 fn class<'a>(installation: &'a Installation, path: &ObjectPath) -> &'a str {
-    let line = installation.plan.contents.get(path).and_then(Option::as_ref);
+    let line = installation.intended.plan.contents.get(path).and_then(Option::as_ref);
     line.map_or("none", |line| line.object.class.as_str())
 }
 

@@ -126,6 +126,22 @@ pub enum Reason {
         /// The script, or the class that needs one.
         script: String,
     },
+    /// A script that the policy of the root does not allow.
+    ScriptForbidden {
+        /// The package.
+        package: String,
+        /// The script.
+        script: String,
+    },
+    /// A response gives an installed package another base directory.
+    BasedirAnswered {
+        /// Where it is.
+        installed: String,
+        /// What the response says.
+        answered: String,
+    },
+    /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
+    ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.
     Edited(Vec<ObjectPath>),
     /// An edited file would be kept, but without undo data nobody could say so later.
@@ -243,6 +259,7 @@ impl Refusal {
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration(_) => 4,
                 Reason::Interaction(_) => 5,
+                Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },
         }

@@ -79,6 +79,16 @@ impl Parcel {
         self
     }
 
+    /// Gives the last object a class.
+    pub(super) fn of_class(mut self, class: &str) -> Self {
+        let last = self.last();
+        if let Some(entry) = last.pkgmap.entries.last_mut() {
+            class.clone_into(&mut entry.object.class);
+        }
+        last.pkgmap_bytes = last.pkgmap.write();
+        self
+    }
+
     pub(super) fn file(self, path: &str, bytes: &str) -> Self {
         self.object(path, "f 0755 root bin", Some(bytes), None)
     }
