@@ -224,7 +224,8 @@ impl<'a> View<'a> {
         let Some(mut names) = listed else { return Ok(None) };
         names.retain(|name| !self.is_hidden(&physical, name));
         for op in self.ops().filter(|op| op.path.parent().as_ref() == Some(&physical)) {
-            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace);
+            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
+                || (op.kind == OpKind::Held && op.old.is_some());
             if was_there && !names.iter().any(|name| name == op.path.name()) {
                 names.push(op.path.name().to_vec());
             }
@@ -239,6 +240,7 @@ impl<'a> View<'a> {
         self.ops().any(|op| match op.kind {
             OpKind::Add => is(&op.path),
             OpKind::Move => op.to.as_ref().is_some_and(is),
+            OpKind::Held => op.old.is_none() && is(&op.path),
             _ => false,
         })
     }
@@ -279,14 +281,19 @@ impl<'a> View<'a> {
         below: &[u8],
         get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
     ) -> Result<Option<T>, ViewError> {
-        let is_old = |inode: &Inode| !op.new.as_ref().is_some_and(|new| is(*inode, new));
+        let is_held = op.kind == OpKind::Held;
+        if is_held && op.old.is_none() {
+            return Ok(None);
+        }
+        // Scripts and batches change a held record time and again; the copy is as before, wherever it is.
+        let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
         let staged = journal.domains.get(op.domain).and_then(|at| at.stage.join(op.stage.as_bytes()).ok());
         let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged };
         for _ in 0..TRIES {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
                 return Ok(value);
             }
-            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move) {
+            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Held) {
                 return Ok(None);
             }
             let Some(elsewhere) = &elsewhere else { break };
