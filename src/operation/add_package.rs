@@ -3,9 +3,10 @@
 //! Everything that can be read in advance is read first: what is wrong with a package of the selection ends the
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::answers::{self, AdminFile};
+use super::answers::{self, AdminFile, Answered};
 use super::attendant::Attendant;
 use super::content::OneSource;
 use super::device::Device;
@@ -13,14 +14,23 @@ use super::failure::Failure;
 use super::installation::Installation;
 use super::packages::{PackagesReport, leaves_root_usable};
 use super::query::spooled_name;
+use super::scripts::briefing::Briefing;
+use super::scripts::interview::Answers;
+use super::scripts::medium::Medium;
+use super::scripts::procedures::Procedures;
+use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
 use crate::package::Params;
+use crate::plan::refusal::Command;
+use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
+use crate::source::PackageImage;
 use crate::transaction::{Receipt, Recovered};
 
 mod preparation;
+mod staging;
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +47,12 @@ pub struct AddRequest {
     pub environment: Params,
     /// Whether somebody can be asked.
     pub conversation: bool,
+    /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
+    pub silent: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+    /// Language and time zone, for scripts.
+    pub locale: Vec<(String, OsString)>,
 }
 
 /// What became of one package.
@@ -48,6 +64,8 @@ pub struct Added {
     pub installation: Option<Installation>,
     /// What was done, or why not.
     pub result: Result<Receipt, Failure>,
+    /// What its scripts have to say for the command as a whole.
+    pub ending: Ending,
 }
 
 /// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
@@ -71,8 +89,9 @@ pub fn add_packages(
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
     let ground = Ground::of(root)?;
+    let system = system_scripts(&ground)?;
     if !installed::has_database(&View::live(root))? {
-        let place = Place { ground: &ground, admin: &admin, request, caller };
+        let place = Place { ground: &ground, admin: &admin, system: &system, request, caller };
         report.packages = place.refused(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
@@ -81,7 +100,8 @@ pub fn add_packages(
         Session::make_database(root)?;
     }
     let session = Session::begin(ground, caller)?;
-    let place = Place { ground: &session.ground, admin: &admin, request, caller };
+    let place =
+        Place { ground: &session.ground, admin: &admin, system: &system, request, caller };
     for &index in &device.selected {
         let added = place.add(&session, &device, index, attendant);
         attendant.added(&added);
@@ -98,21 +118,28 @@ pub fn add_packages(
 struct Place<'a> {
     ground: &'a Ground,
     admin: &'a Admin,
+    /// The class action scripts that are there for all packages.
+    system: &'a SystemScripts,
     request: &'a AddRequest,
     caller: &'a Caller<'a>,
 }
 
+/// A package whose scripts may run.
+struct Stage<'p> {
+    procedures: Procedures<'p>,
+    medium: Medium,
+    briefing: Briefing,
+}
+
 impl Place<'_> {
-    /// The packages that are refused on a root that has no database yet: where all are, none is made.
+    /// The packages that are refused on a root that has no database yet: where all are, none is made. What a package
+    /// would answer itself is not known here, so one that asks is not refused.
     fn refused(&self, device: &Device, attendant: &mut dyn Attendant) -> Vec<Added> {
         let mut refused = Vec::new();
         for &index in &device.selected {
-            let prepared = self.place(device, index, &Params::new());
-            let prepared =
-                prepared.and_then(|placed| self.prepare(device, index, &placed, &Params::new(), None));
-            let Err(failure) = prepared else { return Vec::new() };
+            let Err(failure) = self.planned(device, index) else { return Vec::new() };
             let name = device.package(index).map(spooled_name).unwrap_or_default();
-            refused.push(Added { name, installation: None, result: Err(failure) });
+            refused.push(Added::refused(name, failure));
         }
         for added in &refused {
             attendant.added(added);
@@ -120,32 +147,86 @@ impl Place<'_> {
         refused
     }
 
-    fn add(
+    fn planned(&self, device: &Device, index: usize) -> Result<(), Failure> {
+        let package = device.package(index)?;
+        let answered = self.answered(package)?.unwrap_or_default();
+        let placed = self.place(device, index, &answered.params)?;
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        if scripts.request || scripts.checkinstall {
+            return Ok(());
+        }
+        self.prepare(device, index, &placed, &answered.params, None).map(drop)
+    }
+
+    fn answered(&self, package: &PackageImage) -> Result<Option<Answered>, Failure> {
+        answers::response(self.request.response.as_deref(), &spooled_name(package))
+    }
+
+    fn add<'s>(
         &self,
-        session: &Session<'_>,
+        session: &'s Session<'s>,
         device: &Device,
         index: usize,
         attendant: &mut dyn Attendant,
     ) -> Added {
         let package = match device.package(index) {
             Ok(package) => package,
-            Err(failure) => {
-                return Added { name: device.image.name.clone(), installation: None, result: Err(failure) };
-            }
+            Err(failure) => return Added::refused(device.image.name.clone(), failure),
         };
         let name = spooled_name(package);
         attendant.adding(&name, package);
-        let prepared = self
-            .place(device, index, &Params::new())
-            .and_then(|placed| self.prepare(device, index, &placed, &Params::new(), Some(&mut *attendant)));
-        let installation = match prepared {
-            Ok(prepared) => prepared.installation,
-            Err(failure) => return Added { name, installation: None, result: Err(failure) },
-        };
-        attendant.installing(&installation, package);
-        let mut content = OneSource { source: &device.source, image: &device.image };
-        let text = super::log::of_installation(&installation.intended.plan);
-        let result = session.perform(installation.intended.plan.clone(), &mut content, None, text);
-        Added { name: installation.instance.clone(), installation: Some(installation), result }
+        let mut added = Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
+        added.result = self.install(session, device, index, attendant, &mut added);
+        added
+    }
+
+    /// Installs a package; what becomes known of it on the way is noted in `added`.
+    fn install<'s>(
+        &self,
+        session: &'s Session<'s>,
+        device: &Device,
+        index: usize,
+        attendant: &mut dyn Attendant,
+        added: &mut Added,
+    ) -> Result<Receipt, Failure> {
+        let package = device.package(index)?;
+        let answered = self.answered(package)?;
+        let given = answered.clone().unwrap_or_default();
+        let placed = self.place(device, index, &given.params)?;
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        scripts
+            .check(placed.instance.as_str(), self.ground.policy.scripts)
+            .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
+        attendant.placed(placed.instance.as_str(), placed.is_update(package));
+        let mut stage = None;
+        if scripts.request || scripts.checkinstall || scripts.take_part() {
+            stage = Some(self.stage(session, device, package, &placed)?);
+        }
+        let mut answers = Answers { params: given.params, ..Answers::default() };
+        if let Some(stage) = stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
+            answers = self.ask(stage, &scripts, answered, attendant)?;
+        }
+        added.ending.warned |= answers.warned;
+        // the answers may have changed where it goes
+        let placed = self.place(device, index, &answers.params)?;
+        let prepared = self.prepare(device, index, &placed, &answers.params, Some(&mut *attendant))?;
+        let installation = &prepared.installation;
+        attendant.installing(installation, package);
+        added.name.clone_from(&installation.instance);
+        added.installation = Some(installation.clone());
+        match stage.filter(|_| installation.has_scripts) {
+            Some(stage) => self.perform_scripted(session, device, index, &prepared, stage, attendant, added),
+            None => {
+                let plan = &installation.intended.plan;
+                let mut content = OneSource { source: &device.source, image: &device.image };
+                session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
+            }
+        }
+    }
+}
+
+impl Added {
+    fn refused(name: String, failure: Failure) -> Self {
+        Self { name, installation: None, result: Err(failure), ending: Ending::default() }
     }
 }

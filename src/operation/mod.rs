@@ -26,6 +26,8 @@ pub mod query;
 mod reboot;
 pub mod recover;
 pub mod remove_package;
+mod scripted_installation;
+pub mod scripts;
 pub mod select;
 pub mod session;
 

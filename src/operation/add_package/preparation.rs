@@ -16,7 +16,6 @@ use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::{Reason, Refusal};
-use crate::plan::scripts::SystemScripts;
 use crate::source::PackageImage;
 
 /// Where a package goes.
@@ -27,6 +26,15 @@ pub(super) struct Placed {
     pub(super) params: Params,
     /// The installed instances of the package.
     pub(super) present: BTreeMap<PkgInst, Installed>,
+}
+
+impl Placed {
+    /// Whether the architecture and version that `package` has is installed there already.
+    pub(super) fn is_update(&self, package: &PackageImage) -> bool {
+        let version = |params: &Params| params.text("VERSION").into_owned();
+        let old = self.present.get(&self.instance);
+        old.is_some_and(|old| version(&old.params) == version(&package.params))
+    }
 }
 
 /// A package that is planned.
@@ -87,7 +95,7 @@ impl Place<'_> {
             conversation,
             environment: self.request.environment.clone(),
             response: response.clone(),
-            system: SystemScripts::default(),
+            system: self.system.clone(),
             scripts: self.ground.policy.scripts,
         })
     }

@@ -268,7 +268,7 @@ impl Refusal {
 
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
-    pub(super) fn of(self, command: Command, subject: &impl ToString) -> Refusal {
+    pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
         Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
     }
 
