@@ -59,6 +59,8 @@ mod records;
 mod refusals;
 /// The stage on which every test plays.
 mod scenario;
+/// Procedure scripts and the process that runs them.
+mod scripts;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
