@@ -51,6 +51,8 @@ mod pkgparam;
 mod pkgrm;
 /// What a root decides for itself.
 mod policy;
+/// Packages whose procedure scripts run.
+mod procedure_scripts;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.

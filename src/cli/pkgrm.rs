@@ -12,6 +12,7 @@ use super::packages::{self, Ended, Package};
 use super::{Invocation, questions};
 use crate::operation::attendant::Attendant;
 use crate::operation::remove_package::{Removal, RemoveRequest, Removed, remove_packages};
+use crate::operation::scripts::{Ending, Voice};
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use crate::root::Root;
@@ -85,7 +86,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 
 fn package(removed: &Removed) -> Package<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.plan);
-    Package { name: &removed.name, plan, result: &removed.result }
+    Package { name: &removed.name, plan, result: &removed.result, ending: Ending::default() }
 }
 
 /// Somebody before a terminal, or a script that reads what is printed.
@@ -121,6 +122,8 @@ impl Screen<'_> {
         text
     }
 }
+
+impl Voice for Screen<'_> {}
 
 impl Attendant for Screen<'_> {
     fn removing(&mut self, name: &str, params: &Params) {

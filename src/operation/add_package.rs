@@ -100,8 +100,7 @@ pub fn add_packages(
         Session::make_database(root)?;
     }
     let session = Session::begin(ground, caller)?;
-    let place =
-        Place { ground: &session.ground, admin: &admin, system: &system, request, caller };
+    let place = Place { ground: &session.ground, admin: &admin, system: &system, request, caller };
     for &index in &device.selected {
         let added = place.add(&session, &device, index, attendant);
         attendant.added(&added);
@@ -175,7 +174,8 @@ impl Place<'_> {
         };
         let name = spooled_name(package);
         attendant.adding(&name, package);
-        let mut added = Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
+        let mut added =
+            Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
         added.result = self.install(session, device, index, attendant, &mut added);
         added
     }

@@ -4,8 +4,8 @@ use super::add_package::Added;
 use super::installation::Installation;
 use super::remove_package::Removed;
 use crate::package::Params;
-use crate::plan::course::Portion;
 use crate::plan::Plan;
+use crate::plan::course::Portion;
 use crate::source::PackageImage;
 
 use super::scripts::Voice;
@@ -23,6 +23,9 @@ pub trait Attendant: Voice {
 
     /// It is known what will be done; nothing has been changed yet.
     fn installing(&mut self, _installation: &Installation, _package: &PackageImage) {}
+
+    /// In a run with scripts: the objects of the package come now.
+    fn objects_begin(&mut self) {}
 
     /// In a run with scripts: these portions of the package are in place, as `batch` says.
     fn switched(&mut self, _installation: &Installation, _portions: &[Portion], _batch: &Plan) {}

@@ -27,7 +27,7 @@ use crate::plan::scripts::Deliverer;
 use crate::plan::{Action, Body, Plan};
 use crate::root::accounts_of;
 use crate::script::environment::Script;
-use crate::script::protocol::{self, Reboot};
+use crate::script::protocol;
 use crate::script::{As, Ended, Input, ScriptError, standard};
 use crate::transaction::{Cause, Held, HeldObject, Left, Phase, Receipt, ScriptedRun, Settled};
 
@@ -134,9 +134,18 @@ impl Performance<'_, '_> {
     fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         run.log(&self.procedures.take_log())?;
         self.briefing.run = Some(run.name());
+        let mut begun = false;
         for step in &self.course.steps {
+            let is_of_objects = match step {
+                Step::Switch(batch) => !batch.portions.is_empty(),
+                Step::Class(_) => true,
+                Step::Procedure(_) => false,
+            };
+            if is_of_objects && !std::mem::replace(&mut begun, true) {
+                self.attendant.objects_begin();
+            }
             match step {
-                Step::Switch(batch) if batch.portions.is_empty() => self.open(run, batch)?,
+                Step::Switch(batch) if !is_of_objects => self.open(run, batch)?,
                 Step::Switch(batch) => self.switch(run, batch)?,
                 Step::Procedure(name) => self.procedure(run, name)?,
                 Step::Class(class) => self.class(run, class)?,
@@ -373,7 +382,10 @@ impl Performance<'_, '_> {
                 drop(failure);
                 undone.into()
             }
-            (_, Failure::Script(failure)) => Failure::Script(ScriptFailure { left: Left::RolledBack, ..failure }),
+            (_, Failure::Script(mut failure)) => {
+                failure.left = Left::RolledBack;
+                Failure::Script(failure)
+            }
             (_, failure) => failure,
         }
     }

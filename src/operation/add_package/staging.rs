@@ -35,8 +35,11 @@ impl Place<'_> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgadd, &placed.instance));
         let base = base(placed);
         check_places(self.ground, &placed.instance, base.as_ref()).map_err(refuse)?;
-        let procedures = Procedures::open(session, &self.request.scripts, needs_absolute_tools(package))?;
-        check_tools(&procedures.shop).map_err(refuse)?;
+        let absolute = needs_absolute_tools(package);
+        let procedures = Procedures::open(session, &self.request.scripts, absolute)?;
+        if absolute {
+            check_tools(&procedures.shop).map_err(refuse)?;
+        }
         let shop = &procedures.shop;
         let medium = Medium::of(device, package, shop.unprivileged(), shop.directory())?;
         let briefing = Briefing {

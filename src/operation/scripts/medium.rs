@@ -37,7 +37,8 @@ impl Medium {
         private: &Path,
     ) -> Result<Self, Failure> {
         if device.source.form() == Form::Directory {
-            let absolute = std::path::absolute(device.source.path()).map_err(|error| failed(device, error))?;
+            let absolute =
+                std::path::absolute(device.source.path()).map_err(|error| failed(device, error))?;
             let place = package.directory_in(&absolute);
             let mut needed = vec![place.join("pkginfo"), place.join("pkgmap")];
             needed.extend(package.install.keys().map(|name| place.join("install").join(name)));
@@ -87,11 +88,8 @@ impl Medium {
             let Some(member) = members.get(path) else { return Ok(()) };
             let place = self.is_copy.then(|| self.object(1, path));
             pour(member, data, place.as_deref()).map_err(|reason| {
-                let problem = Problem::Corrupt {
-                    package: package.directory.clone(),
-                    file: path.to_string(),
-                    reason,
-                };
+                let problem =
+                    Problem::Corrupt { package: package.directory.clone(), file: path.to_string(), reason };
                 SourceError { path: device.source.path().to_owned(), problem }.into()
             })
         })
@@ -173,7 +171,8 @@ mod tests {
         let place = spool.join("ACMEx");
         fs::create_dir_all(place.join("install")).unwrap();
         fs::create_dir_all(place.join("reloc/bin")).unwrap();
-        fs::write(place.join("pkginfo"), "PKG=ACMEx\nNAME=X\nARCH=all\nVERSION=1\nCATEGORY=application\n").unwrap();
+        fs::write(place.join("pkginfo"), "PKG=ACMEx\nNAME=X\nARCH=all\nVERSION=1\nCATEGORY=application\n")
+            .unwrap();
         fs::write(place.join("reloc/bin/x"), "hello\n").unwrap();
         fs::write(place.join("install/checkinstall"), "exit 0\n").unwrap();
         let size = fs::metadata(place.join("pkginfo")).unwrap().len();

@@ -26,8 +26,7 @@ pub use failure::{Ending, ScriptFailure};
 pub use procedures::{ScriptSettings, Voice};
 
 /// The classes that this program may have scripts for.
-const STANDARD_CLASSES: [&str; 7] =
-    ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
+const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
 
 /// The class action scripts that are there for all packages of a root. The running system's are not asked for twice.
 pub(super) fn system_scripts(ground: &Ground) -> Result<SystemScripts, RootError> {

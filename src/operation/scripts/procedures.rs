@@ -117,8 +117,13 @@ impl<'a> Procedures<'a> {
         let trace = self.trace;
         let call =
             Call { name: name.clone(), file, arguments, environment, user, directory, input, trace, limit };
-        let mut listener =
-            Listener { name: &name, run: run.as_deref_mut(), said: &mut self.said, voice, interrupt: self.interrupt };
+        let mut listener = Listener {
+            name: &name,
+            run: run.as_deref_mut(),
+            said: &mut self.said,
+            voice,
+            interrupt: self.interrupt,
+        };
         listener.log(format!("## {name} begins\n").as_bytes());
         let ended = self.shop.run(&call, &mut listener);
         let words = match &ended {

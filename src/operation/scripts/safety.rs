@@ -154,7 +154,9 @@ mod tests {
         let text = b"PKGPROTO=/usr/sadm/bin/nothing-of-that-name\n".to_vec();
         package.install.insert("patch_checkinstall".to_owned(), text.clone());
         assert!(!needs_absolute_tools(&package));
-        package.install.insert("postinstall".to_owned(), b"PATH=/usr/sadm/bin:$PATH /usr/bin/sed x\n".to_vec());
+        package
+            .install
+            .insert("postinstall".to_owned(), b"PATH=/usr/sadm/bin:$PATH /usr/bin/sed x\n".to_vec());
         assert!(!needs_absolute_tools(&package));
         package.install.insert("preinstall".to_owned(), text);
         assert_eq!(needs_absolute_tools(&package), !Path::new("/usr/sadm/bin/").exists());
