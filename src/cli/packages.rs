@@ -11,7 +11,7 @@ use crate::operation::failure::Failure;
 use crate::operation::packages::PackagesReport;
 use crate::operation::scripts::{Ending, Reboot};
 use crate::plan::Plan;
-use crate::plan::refusal::Command;
+use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
 use crate::transaction::{Left, Receipt};
@@ -158,8 +158,9 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
 }
 
 /// Why something failed, with what to do about it on a line of its own.
-fn words(command: Command, failed: &Failure) -> String {
+pub(super) fn words(command: Command, failed: &Failure) -> String {
     let why = match failed {
+        Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
         Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
             (package, why) if why.starts_with(&package) => why,
             (package, why) => format!("{package}: {why}"),
@@ -177,7 +178,7 @@ fn words(command: Command, failed: &Failure) -> String {
 }
 
 /// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).
-fn ending(exit: Exit) -> &'static str {
+pub(super) fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",
         2 => "partially failed.",

@@ -27,7 +27,7 @@ const USAGE: &str = "pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r respo
                      [-P passphrase] [-x proxy] [--script-timeout seconds] [pkginst...]";
 
 /// Where packages are when no device is named.
-const SPOOL: &str = "/var/spool/pkg";
+pub(super) const SPOOL: &str = "/var/spool/pkg";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
 const RECORDED: [(&str, &str); 2] =

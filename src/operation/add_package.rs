@@ -29,6 +29,7 @@ use crate::root::Root;
 use crate::source::PackageImage;
 use crate::transaction::{Receipt, Recovered};
 
+pub mod asking;
 mod preparation;
 mod staging;
 
@@ -161,9 +162,9 @@ impl Place<'_> {
         answers::response(self.request.response.as_deref(), &spooled_name(package))
     }
 
-    fn add<'s>(
+    fn add(
         &self,
-        session: &'s Session<'s>,
+        session: &Session<'_>,
         device: &Device,
         index: usize,
         attendant: &mut dyn Attendant,
@@ -181,9 +182,9 @@ impl Place<'_> {
     }
 
     /// Installs a package; what becomes known of it on the way is noted in `added`.
-    fn install<'s>(
+    fn install(
         &self,
-        session: &'s Session<'s>,
+        session: &Session<'_>,
         device: &Device,
         index: usize,
         attendant: &mut dyn Attendant,
@@ -200,7 +201,7 @@ impl Place<'_> {
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;
         if scripts.request || scripts.checkinstall || scripts.take_part() {
-            stage = Some(self.stage(session, device, package, &placed)?);
+            stage = Some(self.stage(device, package, &placed)?);
         }
         let mut answers = Answers { params: given.params, ..Answers::default() };
         if let Some(stage) = stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {

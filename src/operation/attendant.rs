@@ -18,9 +18,6 @@ pub trait Attendant: Voice {
     /// It is known where the package goes; `is_update` says that this architecture and version is there already.
     fn placed(&mut self, _instance: &str, _is_update: bool) {}
 
-    /// The package wants to ask somebody, and nobody is there.
-    fn wants_to_ask(&mut self) {}
-
     /// It is known what will be done; nothing has been changed yet.
     fn installing(&mut self, _installation: &Installation, _package: &PackageImage) {}
 

@@ -215,7 +215,7 @@ impl Performance<'_, '_> {
             arguments,
             environment: self.briefing.environment(&self.procedures.shop, script),
             user: As::Caller,
-            directory: self.scripts_directory(),
+            directory: self.briefing.working_directory(&self.session.ground.root),
             input,
         };
         let voice: &mut dyn Attendant = &mut *self.attendant;

@@ -66,6 +66,12 @@ impl Voice for Screen<'_> {
         drop(self.output.error(text));
     }
 
+    fn says(&mut self, text: &str) {
+        if self.outcome {
+            self.say(text);
+        }
+    }
+
     fn warns(&mut self, text: &str) {
         drop(self.output.warning(text));
     }
@@ -92,12 +98,6 @@ impl Attendant for Screen<'_> {
     fn placed(&mut self, instance: &str, is_update: bool) {
         if is_update && self.outcome {
             self.say(&layout::update_notice(instance));
-        }
-    }
-
-    fn wants_to_ask(&mut self) {
-        if self.outcome {
-            self.say("Interactive request script supplied by package\n");
         }
     }
 

@@ -23,20 +23,20 @@ use crate::script::As;
 use crate::source::PackageImage;
 use crate::transaction::Receipt;
 
-impl Place<'_> {
+impl<'a> Place<'a> {
     /// Gets ready for the scripts of a package; refused where they would not be safe.
-    pub(super) fn stage<'s>(
+    pub(super) fn stage(
         &self,
-        session: &'s Session<'s>,
         device: &Device,
         package: &PackageImage,
         placed: &Placed,
-    ) -> Result<Stage<'s>, Failure> {
+    ) -> Result<Stage<'a>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgadd, &placed.instance));
         let base = base(placed);
         check_places(self.ground, &placed.instance, base.as_ref()).map_err(refuse)?;
         let absolute = needs_absolute_tools(package);
-        let procedures = Procedures::open(session, &self.request.scripts, absolute)?;
+        let procedures =
+            Procedures::open(self.ground, self.caller.interrupt, &self.request.scripts, absolute)?;
         if absolute {
             check_tools(&procedures.shop).map_err(refuse)?;
         }
@@ -68,7 +68,7 @@ impl Place<'_> {
     ) -> Result<Answers, Failure> {
         let request = scripts.request && answered.is_none();
         if request && self.request.silent {
-            attendant.wants_to_ask();
+            attendant.says("Interactive request script supplied by package\n");
             return Err(Failure::Script(ScriptFailure::nobody_to_ask()));
         }
         let as_root = self.admin.request_user == RequestUser::Root;

@@ -62,9 +62,18 @@ impl Briefing {
         environment(&basis, script)
     }
 
-    /// The directory in which installed scripts are, and start: that of the package in the database.
+    /// The directory in which installed scripts are.
     pub(in crate::operation) fn installed_scripts(&self, root: &Root) -> PathBuf {
         let below = format!("var/sadm/pkg/{}/install", self.instance);
         Path::new(root.prefix()).join(below)
+    }
+
+    /// Where scripts start: where they are, or for a package that has none of its own, in the directory above.
+    pub(in crate::operation) fn working_directory(&self, root: &Root) -> PathBuf {
+        let scripts = self.installed_scripts(root);
+        match scripts.parent() {
+            Some(above) if !scripts.is_dir() => above.to_owned(),
+            _ => scripts,
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
-use crate::operation::session::Session;
+use crate::operation::session::Ground;
 use crate::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
 use crate::transaction::ScriptedRun;
 
@@ -37,6 +37,9 @@ pub trait Voice {
 
     /// A script did not do what it should, and the work goes on.
     fn complains(&mut self, _text: &str) {}
+
+    /// Something is said as it is.
+    fn says(&mut self, _text: &str) {}
 
     /// Something that a script did was passed over.
     fn warns(&mut self, _text: &str) {}
@@ -74,20 +77,21 @@ pub(in crate::operation) struct Procedures<'a> {
 impl<'a> Procedures<'a> {
     /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places.
     pub(in crate::operation) fn open(
-        session: &Session<'a>,
+        ground: &Ground,
+        interrupt: &'a dyn Fn() -> Option<i32>,
         settings: &ScriptSettings,
         absolute: bool,
     ) -> Result<Self, Failure> {
         let shop = Workshop::open(&Setting {
-            root: &session.ground.root,
+            root: &ground.root,
             executable: settings.executable.clone(),
             temporary: settings.temporary.clone(),
             absolute_tools: absolute,
         })?;
-        let seconds = settings.limit.unwrap_or(session.ground.policy.script_timeout);
+        let seconds = settings.limit.unwrap_or(ground.policy.script_timeout);
         Ok(Self {
             shop,
-            interrupt: session.caller.interrupt,
+            interrupt,
             trace: settings.trace,
             limit: (seconds > 0).then(|| Duration::from_secs(seconds)),
             said: Vec::new(),

@@ -140,6 +140,8 @@ pub enum Reason {
         /// What the response says.
         answered: String,
     },
+    /// A package without request script was to be asked.
+    NothingToAsk,
     /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
     ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.

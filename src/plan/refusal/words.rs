@@ -168,6 +168,7 @@ impl Reason {
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::NoSuchPackage => "there is no such package".to_owned(),
+            Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::BadId(reason)
             | Self::BadPatch(reason)
             | Self::ScriptsUnsafe(reason)
