@@ -85,8 +85,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 fn exit(outcome: &Result<Asked, Failure>) -> Exit {
     match outcome {
         Ok(asked) if asked.missing.is_empty() => Exit::OK,
-        Ok(_) => Exit::FAILED,
-        Err(Failure::BadFile(_)) => Exit::FAILED,
+        Ok(_) | Err(Failure::BadFile(_)) => Exit::FAILED,
         Err(failed) => failure::code(Command::Pkgadd, failed),
     }
 }

@@ -215,14 +215,12 @@ impl Place<'_> {
         attendant.installing(installation, package);
         added.name.clone_from(&installation.instance);
         added.installation = Some(installation.clone());
-        match stage.filter(|_| installation.has_scripts) {
-            Some(stage) => self.perform_scripted(session, device, index, &prepared, stage, attendant, added),
-            None => {
-                let plan = &installation.intended.plan;
-                let mut content = OneSource { source: &device.source, image: &device.image };
-                session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
-            }
+        if let Some(stage) = stage.filter(|_| installation.has_scripts) {
+            return self.perform_scripted(session, device, index, &prepared, stage, attendant, added);
         }
+        let plan = &installation.intended.plan;
+        let mut content = OneSource { source: &device.source, image: &device.image };
+        session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
     }
 }
 

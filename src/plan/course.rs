@@ -70,7 +70,7 @@ pub struct Concerned {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The engine carries changes out.
-    Switch(Batch),
+    Switch(Box<Batch>),
     /// A procedure script runs: `preinstall`, `postinstall`.
     Procedure(&'static str),
     /// The script of a class runs.
@@ -223,7 +223,7 @@ impl Course {
         }
         let contents = self.marked();
         let plan = Plan { records, contents, ..self.frame.clone() };
-        self.steps.push(Step::Switch(Batch { plan, portions: Vec::new() }));
+        self.steps.push(Step::Switch(Box::new(Batch { plan, portions: Vec::new() })));
         Ok(())
     }
 
@@ -270,7 +270,7 @@ impl Course {
         let mut batch = std::mem::replace(open, empty);
         batch.plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
         if !batch.portions.is_empty() {
-            self.steps.push(Step::Switch(batch));
+            self.steps.push(Step::Switch(Box::new(batch)));
         }
     }
 
@@ -397,9 +397,12 @@ impl<'a> Order<'a> {
             Body::Directory => {
                 // a directory comes with the first object in it
                 let inner = below(&self.changes, &change.path).filter_map(|path| self.changes.get(path));
-                let inner = inner.filter_map(|inner| match is_directory(inner) {
-                    true => self.class(&inner.path).map(|class| 2 * class),
-                    false => Some(self.slot(inner)),
+                let inner = inner.filter_map(|inner| {
+                    if is_directory(inner) {
+                        self.class(&inner.path).map(|class| 2 * class)
+                    } else {
+                        Some(self.slot(inner))
+                    }
                 });
                 own.into_iter().chain(inner).min().unwrap_or_default()
             }
