@@ -63,7 +63,10 @@ impl Args {
         };
         let params = match &self.device {
             Some(device) => spooled_parameters(device, instance)?,
-            None => parameters(&self.root.open(call)?, instance)?,
+            None => {
+                let root = self.root.open(call)?;
+                parameters(call.surroundings.reader(&root), instance)?
+            }
         };
         let unknown = || Stop::Refused {
             exit: Exit::FAILED,
