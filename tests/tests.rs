@@ -46,6 +46,10 @@ mod mounts;
 mod packages;
 mod pkgadd;
 mod pkgchk;
+/// Pkgmaps and packages on devices, checked.
+mod pkgchk_packages;
+/// What `pkgchk -f` puts right and what it leaves.
+mod pkgchk_repair;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;

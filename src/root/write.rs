@@ -179,6 +179,23 @@ impl Dir {
         })
     }
 
+    /// Sets the permission bits of `name` itself; of a symbolic link, which has none that count, it fails with ELOOP,
+    /// whatever `name` was when it was looked at.
+    pub fn set_mode_of_itself(&self, name: &[u8], mode: Mode) -> Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.change(Call::SetMode, "set the mode of", name, || {
+            let fd = rustix::fs::openat(self.fd(), name, flags, Bits::empty())?;
+            let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+            if kind == rustix::fs::FileType::Symlink {
+                return Err(Errno::LOOP);
+            }
+            // fchmod(2) takes no such descriptor, but its path leads to the object itself.
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            rustix::fs::chmod(path, Bits::from_raw_mode(mode.bits()))
+        })
+    }
+
     /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
         self.change(Call::SetMode, "set the mode of", b"", || {
