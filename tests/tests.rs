@@ -34,8 +34,11 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The help of the classic commands.
+mod help;
 /// Runs that end by a signal.
 mod killed;
+mod links;
 /// Two writers at once.
 mod locked;
 /// The manual pages against the program.
@@ -55,6 +58,7 @@ mod pkgparam;
 mod pkgrm;
 /// What a root decides for itself.
 mod policy;
+mod puttext;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
@@ -81,6 +85,7 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+mod valpath;
 /// The ways to objects and roots.
 mod ways;
 /// The examples of the rules, line by line.
