@@ -11,6 +11,8 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Programs that call these commands, and what they rely on.
+mod clients;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
