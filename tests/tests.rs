@@ -90,6 +90,8 @@ mod unprivileged_patches;
 mod valpath;
 /// The ways to objects and roots.
 mod ways;
+/// Commands that a script of a run starts.
+mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
 
