@@ -54,6 +54,8 @@ fn replaced(stage: &Scenario, at: &str, staged: &str) -> Entry {
         db: true,
         whole: false,
         undo: None,
+        touched: None,
+        editable: false,
     }))
 }
 

@@ -263,7 +263,8 @@ impl<'a> View<'a> {
         names.retain(|name| !self.is_hidden(&physical, name));
         let of_before = |op: &&Op| self.is_of_before(op, &op.path);
         for op in self.ops().filter(of_before).filter(|op| op.path.parent().as_ref() == Some(&physical)) {
-            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace);
+            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
+                || (op.kind == OpKind::Held && op.old.is_some());
             if was_there && !names.iter().any(|name| name == op.path.name()) {
                 names.push(op.path.name().to_vec());
             }
@@ -281,6 +282,7 @@ impl<'a> View<'a> {
         self.ops().any(|op| match op.kind {
             OpKind::Add => is(&op.path),
             OpKind::Move => op.to.as_ref().is_some_and(is),
+            OpKind::Held => op.old.is_none() && is(&op.path),
             _ => false,
         })
     }
@@ -291,7 +293,12 @@ impl<'a> View<'a> {
         let Some(packages) = &self.within else { return true };
         let is_package = |path: &ObjectPath| path.parent().as_ref() == Some(packages);
         let is_params = physical.name() == b"pkginfo" && physical.parent().as_ref().is_some_and(is_package);
-        matches!(op.kind, OpKind::Replace | OpKind::Delete) && (is_package(physical) || is_params)
+        let had_one = match op.kind {
+            OpKind::Replace | OpKind::Delete => true,
+            OpKind::Held => op.old.is_some(),
+            _ => false,
+        };
+        had_one && (is_package(physical) || is_params)
     }
 
     fn ops(&self) -> impl Iterator<Item = &Op> {
@@ -330,14 +337,19 @@ impl<'a> View<'a> {
         below: &[u8],
         get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
     ) -> Result<Option<T>, ViewError> {
-        let is_old = |inode: &Inode| !op.new.as_ref().is_some_and(|new| is(*inode, new));
+        let is_held = op.kind == OpKind::Held;
+        if is_held && op.old.is_none() {
+            return Ok(None);
+        }
+        // Scripts and batches change a held record time and again; the copy is as before, wherever it is.
+        let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
         let staged = journal.domains.get(op.domain).and_then(|at| at.stage.join(op.stage.as_bytes()).ok());
         let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged };
         for _ in 0..TRIES {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
                 return Ok(value);
             }
-            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move) {
+            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Held) {
                 return Ok(None);
             }
             let Some(elsewhere) = &elsewhere else { break };

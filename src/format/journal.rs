@@ -21,8 +21,9 @@ pub const SECTOR: usize = 512;
 /// Bytes of the sectors together: where the lines begin.
 pub const HEAD: usize = 8 * SECTOR;
 
-/// Places of the sectors. 1 and 2 are reserved for the progress of scripts, 5 to 7 are blank.
+/// Places of the sectors. 5 to 7 are blank.
 const HEADER: usize = 0;
+const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
 
@@ -81,6 +82,30 @@ pub enum Outcome {
     RolledBack,
 }
 
+/// How far a run with procedure scripts is. Two sectors are written in turn, so that one of them is always whole; the
+/// one with the higher number counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Counts from 1.
+    pub number: u64,
+    /// The script that runs; none between scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptProcess>,
+}
+
+/// A procedure script that runs. Boot and start time tell its process group from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptProcess {
+    /// What it is called in messages.
+    pub name: String,
+    /// Its process group.
+    pub group: i32,
+    /// The boot that it runs in, `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// When its first process started, in clock ticks since the boot: field 22 of `/proc/PID/stat`.
+    pub start_time: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct OutcomeSector {
     outcome: Outcome,
@@ -100,6 +125,8 @@ pub struct Head {
     pub outcome: Option<Outcome>,
     /// Whether it is also tidied up.
     pub done: bool,
+    /// How far a run with scripts is; none in any other run.
+    pub progress: Option<Progress>,
 }
 
 impl Head {
@@ -207,6 +234,12 @@ pub struct Op {
     /// Where the old object is in an undo archive of the run: number of the archive, escaped member name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<(usize, String)>,
+    /// For `held`: the status change time of the old object, which tells whether anybody touched it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Timestamp>,
+    /// For `held`: whether it is a file that administrators edit (types `e` and `v`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub editable: bool,
 }
 
 /// The kinds of [`Op`].
@@ -225,6 +258,9 @@ pub enum OpKind {
     Attr,
     /// A directory is removed after the commit, if it is empty.
     Rmdir,
+    /// A name that procedure scripts may touch. `new` is the held copy of the old object in the stage (none of a
+    /// directory, whose attributes are all in `old`); without `old` nothing was there.
+    Held,
 }
 
 /// What tells an object from any other.
@@ -382,12 +418,34 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
         [] => false,
         text => checked::<DoneSector>(text, || "its last sector".to_owned())?.done,
     };
-    Ok(Head { header, outcome, done })
+    let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
+        [] => None,
+        // A sector that was being written when the run was cut does not count; the other one does.
+        text => checked::<Progress>(text, || "its progress".to_owned()).ok(),
+    });
+    let progress = progress.max_by_key(|progress| progress.number);
+    Ok(Head { header, outcome, done, progress })
 }
 
 /// The sector that says how a run ended, and where it belongs in the file.
 pub fn outcome_sector(outcome: Outcome) -> (Vec<u8>, u64) {
     (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
+}
+
+/// The sector that says how far a run with scripts is, and where it belongs in the file.
+pub fn progress_sector(progress: &Progress) -> (Vec<u8>, u64) {
+    let place = PROGRESS[usize::from(progress.number.is_multiple_of(2))];
+    (sector(progress), (place * SECTOR) as u64)
+}
+
+/// A line by itself, as in the journal: checksum, blank, JSON, newline. For the files that a run keeps beside it.
+pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
+    line(value)
+}
+
+/// The values of [`checked_line`]s; what is torn or damaged is left out.
+pub fn checked_values<T: DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.split(|&b| b == b'\n').filter_map(|text| checked(text, String::new).ok())
 }
 
 /// The sector that says that a run is tidied up, and where it belongs in the file.
@@ -405,7 +463,7 @@ fn sector(value: &impl Serialize) -> Vec<u8> {
     let text = line(value);
     let mut sector = blank();
     let text = text.trim_ascii_end();
-    // The values are short by construction: a run, a command word, two digests.
+    // The values are short by construction: a run, a command word, two digests, the name of a script.
     let length = text.len().min(SECTOR - 1);
     sector[..length].copy_from_slice(&text[..length]);
     sector

@@ -11,7 +11,9 @@ use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, Root, random};
-use crate::transaction::{Content, Event, Planned, Receipt, Recovered, Settings, Watch, recover};
+use crate::transaction::{
+    Content, Event, Held, Planned, Receipt, Recovered, ScriptedRun, Settings, Watch, recover,
+};
 
 /// What a changing command brings along: everything that only the command line knows.
 pub struct Caller<'a> {
@@ -106,6 +108,34 @@ impl<'a> Session<'a> {
         text: String,
     ) -> Result<Receipt, Failure> {
         self.mark_unprivileged(&mut plan)?;
+        self.with_settings(&plan, log, text, |settings| {
+            let planned = Planned::begin(&self.ground.root, &self.lock, &plan, settings)?;
+            Ok(planned.stage(content)?.snapshot()?.publish()?.switch()?)
+        })
+    }
+
+    /// Begins a run with procedure scripts, for which everything in `held` is kept, and hands it to `work`, which ends
+    /// it either way. `plan` is what the run is about as a whole; `log` gets `text`, and what the run adds to it.
+    pub fn perform_scripted(
+        &self,
+        plan: &Plan,
+        held: &Held,
+        log: Option<ObjectPath>,
+        text: String,
+        work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
+    ) -> Result<Receipt, Failure> {
+        self.with_settings(plan, log, text, |settings| {
+            work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
+        })
+    }
+
+    fn with_settings<T>(
+        &self,
+        plan: &Plan,
+        log: Option<ObjectPath>,
+        text: String,
+        work: impl FnOnce(Settings<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let story = Story {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
@@ -120,19 +150,17 @@ impl<'a> Session<'a> {
             Some(undo) => undo.manifest.header.root.clone(),
             None => format!("{:016x}", random()?),
         };
-        let settings = Settings {
+        work(Settings {
             story: &story,
             marker: &marker,
             nonce: random()?,
             watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
-        };
-        let planned = Planned::begin(&self.ground.root, &self.lock, &plan, settings)?;
-        Ok(planned.stage(content)?.snapshot()?.publish()?.switch()?)
+        })
     }
 
     /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
-    fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
+    pub(super) fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
         let path = places::unprivileged();
         if !self.ground.root.is_privileged() && self.ground.root.read(&path, 1)?.is_none() {
             plan.records.push(RecordChange::Write {

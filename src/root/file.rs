@@ -52,6 +52,17 @@ impl WritableFile {
         self.error("write", Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
+    /// Shares the blocks of `source` where the file system can do that; false where the bytes have to be copied.
+    pub fn clone_of(&self, source: &File) -> Result<bool> {
+        match self.change(Call::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.errno() {
+                Some(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::PERM) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Reserves `size` bytes, so that a full disk shows now; file systems that cannot do it are let off.
     pub fn reserve(&self, size: u64) -> Result<()> {
         if size == 0 {

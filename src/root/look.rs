@@ -218,6 +218,11 @@ impl Dir {
         Ok(std::fs::File::from(fd))
     }
 
+    /// Takes an I/O error of reading `name` through a descriptor as one of this directory.
+    pub fn read_error(&self, name: &[u8], error: &std::io::Error) -> RootError {
+        self.io_error("read", name, error)
+    }
+
     /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = optional(self.open_regular(name))? else { return Ok(None) };

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::error::Cause;
 use super::hands::{Hands, host_path, outside_path};
 use super::journal_file;
+use super::notes;
 use super::sites::{drop_stage, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Outcome};
@@ -114,20 +115,22 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     };
     let own = make_own_directory(root)?;
     append(&own, b"history", run, &entry.line())?;
-    if story.text.is_empty() {
+    let mut text = format!("# run {run}\n{}", story.text).into_bytes();
+    let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
+    text.extend(stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default());
+    if text.ends_with(format!("# run {run}\n").as_bytes()) {
         return Ok(());
     }
-    let text = format!("# run {run}\n{}", story.text);
     match (&story.log, outcome) {
         (Some(log), Outcome::Commit) => {
             let physical = root.resolver().locate(log)?;
             let parent = physical.parent().unwrap_or_else(ObjectPath::root);
             match root.dir_if_there(&parent)? {
-                Some(dir) => append(&dir, physical.name(), run, text.as_bytes()),
-                None => append(&own, b"log", run, text.as_bytes()),
+                Some(dir) => append(&dir, physical.name(), run, &text),
+                None => append(&own, b"log", run, &text),
             }
         }
-        _ => append(&own, b"log", run, text.as_bytes()),
+        _ => append(&own, b"log", run, &text),
     }
 }
 

@@ -68,8 +68,8 @@ pub(super) fn undo(op: &Op, target: State, stage: State) -> Undo {
 pub(super) struct Hands<'a> {
     pub(super) root: &'a Root,
     pub(super) journal: &'a Journal,
-    dirs: Dirs,
-    stages: Vec<Dir>,
+    pub(super) dirs: Dirs,
+    pub(super) stages: Vec<Dir>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -95,7 +95,7 @@ impl<'a> Hands<'a> {
     }
 
     /// The directory of the stage that an op uses, and its name there.
-    fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
+    pub(super) fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
             self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
@@ -104,13 +104,13 @@ impl<'a> Hands<'a> {
         Ok((dir, name.as_bytes().to_vec()))
     }
 
-    fn show(&self, op: &Op) -> String {
+    pub(super) fn show(&self, op: &Op) -> String {
         self.root.show(&op.path)
     }
 
     /// Does an op.
     pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
-        if op.kind == OpKind::Rmdir {
+        if matches!(op.kind, OpKind::Rmdir | OpKind::Held) {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
@@ -151,7 +151,7 @@ impl<'a> Hands<'a> {
                     set_attributes(&dir, old, new)?;
                 }
             }
-            OpKind::Rmdir => {}
+            OpKind::Rmdir | OpKind::Held => {}
         }
         Ok(())
     }
@@ -191,7 +191,8 @@ impl<'a> Hands<'a> {
     /// Undoes an op, whatever state it is in.
     pub(super) fn back(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
-            OpKind::Rmdir => Ok(()),
+            // What is held is put back as a whole, in an order of its own.
+            OpKind::Rmdir | OpKind::Held => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
             OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
@@ -277,7 +278,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Keeps somebody else's object as `PATH.edited-<run>`.
-    fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
+    pub(super) fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
         let run = &self.journal.head.header.run;
         let mut kept = op.path.name().to_vec();
         kept.extend_from_slice(format!(".edited-{run}").as_bytes());
@@ -300,7 +301,7 @@ impl<'a> Hands<'a> {
     }
 
     /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
-    fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
+    pub(super) fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
         match step() {
             Err(error) if error.is_no_space() => {
                 for stage in &self.stages {
@@ -341,7 +342,7 @@ impl<'a> Hands<'a> {
     pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete => (self.target_state(op)?, self.stage_state(op)?),
-            OpKind::Move | OpKind::Attr | OpKind::Rmdir => return Ok(false),
+            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Held => return Ok(false),
         };
         let lost = matches!(
             (op.kind, target, stage),
@@ -394,7 +395,7 @@ fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
 }
 
 /// Sets those attributes of a directory that are as `from` says and not as `to` says.
-fn set_attributes(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+pub(super) fn set_attributes(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
     let seen = dir.itself()?;
     let pick = |now: u32, from: u32, to: u32| (now == from && from != to).then_some(to);
     if dir.root().is_privileged() {

@@ -3,7 +3,7 @@
 use super::error::Cause;
 use super::sites::make_own_directory;
 use crate::database::own_directory;
-use crate::format::journal::{self, Journal, Outcome};
+use crate::format::journal::{self, Journal, Outcome, Progress};
 use crate::package::Mode;
 use crate::root::{Dir, Root};
 
@@ -71,6 +71,15 @@ pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
 /// doubt, because a failed sync says nothing about what reached the disk.
 pub(super) fn close(root: &Root, outcome: Outcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
+    let file = open(root)?;
+    file.put_at(&sector, offset)?;
+    file.sync()?;
+    Ok(())
+}
+
+/// Writes how far a run with scripts is, and makes it durable: recovery must know which script it has to end.
+pub(super) fn note_progress(root: &Root, progress: &Progress) -> Result<(), Cause> {
+    let (sector, offset) = journal::progress_sector(progress);
     let file = open(root)?;
     file.put_at(&sector, offset)?;
     file.sync()?;

@@ -78,6 +78,8 @@ struct Fold {
 pub(super) struct Builder<'a, 'p> {
     resolver: Resolver<'a>,
     root: &'a Root,
+    /// What the names in the stage begin with.
+    prefix: &'a str,
     dirs: Dirs,
     sites: &'a mut Sites,
     items: Vec<Item<'p>>,
@@ -87,11 +89,17 @@ pub(super) struct Builder<'a, 'p> {
     folds: BTreeMap<ObjectPath, Fold>,
 }
 
-/// Lays `plan` out.
-pub(super) fn lay_out<'p>(root: &Root, sites: &mut Sites, plan: &'p Plan) -> Result<Layout<'p>, Cause> {
+/// Lays `plan` out. Names in the stage begin with `prefix`, which tells the batches of one run apart.
+pub(super) fn lay_out<'p>(
+    root: &Root,
+    sites: &mut Sites,
+    plan: &'p Plan,
+    prefix: &str,
+) -> Result<Layout<'p>, Cause> {
     let mut builder = Builder {
         resolver: root.resolver(),
         root,
+        prefix,
         dirs: Dirs::new(root),
         sites,
         items: Vec::new(),
@@ -136,7 +144,7 @@ impl<'p> Builder<'_, 'p> {
             Action::Attributes(new) => (OpKind::Attr, Some(New::Attributes(new)), turn::ATTRIBUTES),
             Action::RemoveDirectory => (OpKind::Rmdir, None, turn::REMOVE_DIRECTORY),
         };
-        let stage = format!("o/{}", self.items.len());
+        let stage = format!("o/{}{}", self.prefix, self.items.len());
         let old = self.old_of(change, &physical)?;
         let op = Op {
             kind,
@@ -150,6 +158,8 @@ impl<'p> Builder<'_, 'p> {
             db: false,
             whole: false,
             undo: None,
+            touched: None,
+            editable: false,
         };
         if let Action::Add(NewObject { body: crate::plan::Body::Directory, .. }) = change.action {
             self.made.insert(physical, domain);
@@ -286,13 +296,15 @@ impl<'p> Builder<'_, 'p> {
             path: physical,
             to: None,
             domain,
-            stage: format!("db/{number}"),
+            stage: format!("db/{}{number}", self.prefix),
             parent,
             old,
             new: None,
             db: true,
             whole: false,
             undo: None,
+            touched: None,
+            editable: false,
         };
         Ok(Item { op, new: None, client: path.clone(), inside: None, rank: (turn::RECORD, number) })
     }

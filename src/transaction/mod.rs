@@ -17,12 +17,16 @@ mod dirs;
 mod error;
 mod finish;
 mod hands;
+mod held;
 mod identity;
 mod journal_file;
 mod layout;
+mod notes;
+mod put_back;
 mod rebuild;
 mod records;
 mod recover;
+mod scripted;
 mod sites;
 mod stage;
 mod steps;
@@ -36,7 +40,9 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
-pub use recover::{Recovered, recover};
+pub use held::{Held, HeldObject};
+pub use recover::{Recovered, recover, unfinished_script};
+pub use scripted::{ScriptedRun, Settled};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
 
 /// Where the content of new files comes from: a patch, a package, an undo archive.

@@ -241,10 +241,21 @@ fn make_host_directories(root: &Root, archive: &Path) -> Result<Dir, Cause> {
     Ok(dir)
 }
 
+/// Where a plan puts undo archives outside the root.
+pub(super) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
+    plan.undo.iter().filter_map(|undo| match &undo.place {
+        UndoPlace::Remote(path) => Some(path.as_path()),
+        UndoPlace::Save => None,
+    })
+}
+
 /// Publishes the archives of `-B`, before the outcome is written: from then on the root may need them.
-pub(super) fn publish_remote(root: &Root, run: &Run, plan: &Plan) -> Result<(), Cause> {
-    for undo in &plan.undo {
-        let UndoPlace::Remote(path) = &undo.place else { continue };
+pub(super) fn publish_remote<'p>(
+    root: &Root,
+    run: &Run,
+    places: impl Iterator<Item = &'p Path>,
+) -> Result<(), Cause> {
+    for path in places {
         let dir = make_host_directories(root, path)?;
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         match dir.move_to(&unpublished_name(&run.to_string()), &dir, &name) {

@@ -5,9 +5,10 @@ use super::finish::finish;
 use super::hands::Hands;
 use super::identity::{State, state};
 use super::journal_file;
+use super::scripted::with_notes;
 use super::sites::{HOLDER, drop_holder, drop_stage, run_of};
 use crate::database::own_directory;
-use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run};
+use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
 use crate::package::ObjectPath;
 use crate::root::{Dir, Lock, Root};
 
@@ -41,11 +42,18 @@ pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError>
         Some(journal) if journal.head.done => Recovered::Nothing,
         Some(journal) => match journal.head.outcome {
             None => rolled_back(root, journal)?,
-            Some(outcome) => finished(root, journal, outcome)?,
+            Some(outcome) => finished(root, &with_notes(root, journal).during(Phase::Recover)?, outcome)?,
         },
     };
     remove_strays(root, journal.as_ref()).during(Phase::Recover)?;
     Ok(recovered)
+}
+
+/// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
+pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
+    let journal = journal_file::read(root).during(Phase::Recover)?;
+    let head = journal.map(|journal| journal.head).filter(crate::format::journal::Head::is_open);
+    Ok(head.and_then(|head| head.progress).and_then(|progress| progress.script))
 }
 
 fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {
@@ -60,6 +68,7 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
         cause,
         left: Left::Unfinished(what),
     };
+    let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut hands = Hands::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut failed = Vec::new();
     let mut first = None;
@@ -70,6 +79,10 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
             failed.push(format!("{}: {cause}", root.show(&op.path)));
             first.get_or_insert(cause);
         }
+    }
+    for (shown, cause) in hands.put_back() {
+        failed.push(format!("{shown}: {cause}"));
+        first.get_or_insert(cause);
     }
     if let Some(cause) = first {
         return Err(unfinished(cause, failed));
@@ -157,6 +170,13 @@ fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
 /// Whether a target is what an op makes of it. A directory that only gets other attributes is the same object before
 /// and after: its attributes tell, where they are not the same as before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
+    if op.kind == OpKind::Held {
+        let seen = dir.look(op.path.name())?;
+        return Ok(match (seen, &op.old) {
+            (Some(seen), Some(old)) => seen.inode != old.inode || op.touched != Some(seen.ctime),
+            (seen, old) => seen.is_some() != old.is_some(),
+        });
+    }
     if op.kind == OpKind::Attr {
         let Some(seen) = dir.look(op.path.name())? else { return Ok(false) };
         let has = |identity: &Identity| {

@@ -7,7 +7,7 @@ use super::finish::finish;
 use super::hands::Hands;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
-use super::records::{Recorder, publish_remote};
+use super::records::{Recorder, publish_remote, remote_places};
 use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
@@ -86,7 +86,7 @@ impl<'p> Planned<'p> {
                 return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
             }
         };
-        let layout = match lay_out(root, &mut sites, plan) {
+        let layout = match lay_out(root, &mut sites, plan, "") {
             Ok(layout) => layout,
             Err(cause) => return Err(abandon(root, &sites, Phase::Prepare, cause)),
         };
@@ -105,7 +105,7 @@ impl<'p> Planned<'p> {
 }
 
 /// Gives a run up before anything live has changed.
-fn abandon(root: &Root, sites: &Sites, phase: Phase, cause: Cause) -> TransactionError {
+pub(super) fn abandon(root: &Root, sites: &Sites, phase: Phase, cause: Cause) -> TransactionError {
     // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
     let _ = sites.discard();
     let _ = journal_file::remove_new(root);
@@ -150,11 +150,9 @@ fn saved_bytes(plan: &Plan) -> u64 {
 
 /// Removes archives of `-B` that were written for a run that is given up.
 fn remove_unpublished(on: &Planned<'_>) {
-    for undo in &on.plan.undo {
-        if let crate::plan::UndoPlace::Remote(path) = &undo.place {
-            // A leftover `.tmp` outside the root is named by its run and in nobody's way.
-            let _ = super::finish::remove_unpublished(&on.root, path, &on.run.to_string());
-        }
+    for path in remote_places(on.plan) {
+        // A leftover `.tmp` outside the root is named by its run and in nobody's way.
+        let _ = super::finish::remove_unpublished(&on.root, path, &on.run.to_string());
     }
 }
 
@@ -232,7 +230,7 @@ impl<'p> Snapshotted<'p> {
 }
 
 /// Rolls a published run back after a failure.
-fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
     let left = match roll_back(root, journal) {
         Ok(_) => Left::RolledBack,
         Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
@@ -280,7 +278,7 @@ impl Published<'_> {
             }
         }
         hands.sync()?;
-        publish_remote(&self.on.root, &self.on.run, self.on.plan)?;
+        publish_remote(&self.on.root, &self.on.run, remote_places(self.on.plan))?;
         self.on.settings.watch.check()
     }
 }

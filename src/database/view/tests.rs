@@ -269,6 +269,33 @@ fn a_script_of_the_run_sees_live_records_and_the_old_parameters() {
 }
 
 #[test]
+fn a_script_sees_the_held_parameters_of_its_package_and_everything_else_as_it_is() {
+    const RUN: &str = "7-00000000000000aa";
+    let package = "/var/sadm/pkg/ACMEweb";
+    let mut scene = Scene::new();
+    scene.write(&format!("{STAGE}/db/held.0/pkginfo"), "PATCHLIST=\n");
+    let copy = Some(scene.identity(&format!("{STAGE}/db/held.0")));
+    let old = Some(scene.identity(package));
+    for (path, stage, old, new) in
+        [(package, "db/held.0", old, copy), ("/var/sadm/pkg/ACMEnew", "db/held.1", None, None)]
+    {
+        let line = json!({"kind": OpKind::Held, "path": path, "domain": 0, "stage": stage, "db": true});
+        let op = Op { old, new, ..serde_json::from_value(line).unwrap() };
+        scene.ops.push(Entry::Op(Box::new(op)));
+    }
+    scene.publish(RUN);
+    scene.write(PKGINFO, "PATCHLIST=100-01\n");
+    scene.write(&format!("{package}/install/depend"), "P ACMElib\n");
+    scene.write("/var/sadm/pkg/ACMEnew/pkginfo", "PKG=ACMEnew\n");
+    let within = |path: &str| scene.seen_within(RUN, path);
+    assert_eq!(within(PKGINFO).as_deref(), Some("PATCHLIST=\n"));
+    assert_eq!(within(&format!("{package}/install/depend")).as_deref(), Some("P ACMElib\n"));
+    assert_eq!(within("/var/sadm/pkg/ACMEnew/pkginfo").as_deref(), Some("PKG=ACMEnew\n"));
+    assert_eq!(scene.seen(&format!("{package}/install/depend")), None, "beside the run the copy counts");
+    assert_eq!(scene.listed("/var/sadm/pkg"), ["ACMEweb"]);
+}
+
+#[test]
 fn a_record_whose_old_image_is_nowhere_is_an_error_that_names_it() {
     let scene = Scene::replacing();
     scene.rename(&format!("{STAGE}/db/0"), PKGINFO);

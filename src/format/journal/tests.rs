@@ -32,6 +32,8 @@ fn op(path: &str, db: bool) -> Entry {
         db,
         whole: false,
         undo: None,
+        touched: None,
+        editable: false,
     }))
 }
 

@@ -1,6 +1,7 @@
 //! A run does all or nothing, wherever it is stopped: these tests stop it everywhere.
 
 mod crash;
+mod scripted;
 mod strays;
 mod table;
 mod world;

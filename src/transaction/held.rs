@@ -1,0 +1,260 @@
+//! Held copies: before the first procedure script runs, everything that scripts may touch is copied into the stage.
+//!
+//! A script changes live objects as it likes, in place or by renames. Putting a held copy back is one rename whatever
+//! it did, needs neither space nor the package, and does not depend on how far the run came. Files are cloned where
+//! the file system can do that, else copied, with every attribute; names of one file stay names of one file. Undo
+//! archives, which nobody writes in place, are held by another name of the same file.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+
+use super::Watch;
+use super::dirs::Dirs;
+use super::error::Cause;
+use super::identity::{encoded, identity};
+use super::sites::Sites;
+use crate::format::journal::{Identity, Op, OpKind};
+use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
+use crate::root::{Dir, FileType, Node, Resolver, Root, Seen};
+
+/// What procedure scripts of a run may touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The objects of the packages, whether they are there or not.
+    pub objects: Vec<HeldObject>,
+    /// Directories of records, held with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
+    pub trees: Vec<ObjectPath>,
+    /// Files of records: `contents`.
+    pub files: Vec<ObjectPath>,
+}
+
+/// An object that procedure scripts may touch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldObject {
+    /// Where it is.
+    pub path: ObjectPath,
+    /// Whether administrators edit it (types `e` and `v`).
+    pub editable: bool,
+}
+
+/// Stages the held copies; the ops of the journal that put them back.
+pub(super) fn hold(root: &Root, sites: &mut Sites, held: &Held, watch: Watch<'_>) -> Result<Vec<Op>, Cause> {
+    let mut holder = Holder {
+        root,
+        resolver: root.resolver(),
+        dirs: Dirs::new(root),
+        sites,
+        ops: Vec::new(),
+        names: HashMap::new(),
+        taken: BTreeSet::new(),
+    };
+    for path in held.files.iter().chain(&held.trees) {
+        watch.check()?;
+        holder.hold(path, true, false)?;
+    }
+    for object in &held.objects {
+        watch.check()?;
+        holder.hold(&object.path, false, object.editable)?;
+    }
+    Ok(holder.ops)
+}
+
+struct Holder<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    dirs: Dirs,
+    sites: &'a mut Sites,
+    ops: Vec<Op>,
+    /// The first held copy of each file, for its other names: domain and name in the stage.
+    names: HashMap<Inode, (usize, Vec<u8>)>,
+    /// Physical paths that are held.
+    taken: BTreeSet<ObjectPath>,
+}
+
+impl Holder<'_> {
+    fn hold(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        // A directory that is missing above it may be made on the way; then it has to go again.
+        for above in physical.ancestors() {
+            if above.relative().is_empty() || self.dirs.get(&above)?.is_some() {
+                break;
+            }
+            self.hold_one(above, db, false)?;
+        }
+        self.hold_one(physical, db, editable)
+    }
+
+    fn hold_one(&mut self, path: ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
+        if !self.taken.insert(path.clone()) {
+            return Ok(());
+        }
+        let above = self.nearest(&path)?;
+        let name = format!("held.{}", self.ops.len());
+        let mut op = Op {
+            kind: OpKind::Held,
+            to: None,
+            domain: self.sites.of(&above)?,
+            stage: format!("{}/{name}", if db { "db" } else { "o" }),
+            parent: None,
+            old: None,
+            new: None,
+            db,
+            whole: false,
+            undo: None,
+            touched: None,
+            editable,
+            path,
+        };
+        if let Some(dir) = self.dirs.parent(&op.path)? {
+            self.copy(&dir, name.as_bytes(), &mut op)?;
+        }
+        self.ops.push(op);
+        Ok(())
+    }
+
+    /// The directory of a path, or the nearest one above it that is there.
+    fn nearest(&mut self, physical: &ObjectPath) -> Result<std::rc::Rc<Dir>, Cause> {
+        for above in physical.ancestors() {
+            if let Some(dir) = self.dirs.get(&above)? {
+                return Ok(dir);
+            }
+        }
+        Err(Cause::Internal(format!("nothing is above {physical}")))
+    }
+
+    /// Copies what is at the path of `op` into the stage.
+    fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {
+        let name = op.path.name().to_vec();
+        let Some(seen) = dir.look(&name)? else { return Ok(()) };
+        let site = self.sites.get(op.domain)?;
+        let stage = if op.db { site.records.again()? } else { site.objects.again()? };
+        op.touched = Some(seen.ctime);
+        if seen.file_type == FileType::Directory {
+            let mut old = identity(&seen, None, None);
+            old.xattrs = Some(encoded(&dir.xattrs(&name)?));
+            op.old = Some(old);
+            if op.db {
+                copy_tree(dir, &name, &stage, staged)?;
+                op.whole = true;
+                op.new = stage.look(staged)?.map(|copy| identity(&copy, None, None));
+            }
+            return Ok(());
+        }
+        let known = self.names.get(&seen.inode).filter(|(domain, _)| *domain == op.domain && !op.db);
+        let digest = match known {
+            Some((_, first)) => {
+                stage.make_link(staged, &stage, first)?;
+                digest_of(&stage, staged)?
+            }
+            None => copy_object(dir, &name, &stage, staged)?,
+        };
+        if seen.links > 1 && !op.db {
+            self.names.entry(seen.inode).or_insert_with(|| (op.domain, staged.to_vec()));
+        }
+        let target = match seen.file_type {
+            FileType::Symlink => Some(dir.read_link(&name)?),
+            _ => None,
+        };
+        op.old = Some(identity(&seen, digest, target.as_deref()));
+        op.new = stage.look(staged)?.map(|copy| identity(&copy, digest, target.as_deref()));
+        if !dir.look(&name)?.is_some_and(|later| seen.is_untouched(&later)) {
+            return Err(Cause::Changed(self.root.show(&op.path)));
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(dir: &Dir, name: &[u8]) -> Result<Option<Digest>, Cause> {
+    let mut hashing = Hashing::new(io::sink());
+    let mut file = dir.open_regular(name)?;
+    io::copy(&mut file, &mut hashing).map_err(|error| dir.read_error(name, &error))?;
+    Ok(Some(hashing.finish().1))
+}
+
+/// Copies one object that is no directory, with every attribute; the digest of a regular file.
+fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
+    let Some(seen) = from.look(name)? else { return Err(Cause::Changed(from.root().show(&from.at(name)))) };
+    let mut digest = None;
+    match seen.file_type {
+        FileType::Regular => digest = Some(copy_bytes(from, name, to, copy)?),
+        FileType::Symlink => to.make_symlink(copy, &from.read_link(name)?)?,
+        FileType::Pipe => to.make_node(copy, Node::Pipe)?,
+        FileType::Block => to.make_node(copy, Node::Block(seen.device.0, seen.device.1))?,
+        FileType::Character => to.make_node(copy, Node::Character(seen.device.0, seen.device.1))?,
+        FileType::Directory | FileType::Socket => {
+            let reason = "is of a type that cannot be copied, so scripts that may touch it cannot be run";
+            return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });
+        }
+    }
+    copy_attributes(&seen, &from.xattrs(name)?, to, copy)?;
+    Ok(digest)
+}
+
+fn copy_bytes(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Digest, Cause> {
+    let mut source = from.open_regular(name)?;
+    let mut file = to.create(copy)?;
+    if file.clone_of(&source)? {
+        drop(file);
+        return digest_of(to, copy)?.ok_or_else(|| Cause::Internal("a copy has no digest".to_owned()));
+    }
+    let mut hashing = Hashing::new(&mut file);
+    let copied = io::copy(&mut source, &mut hashing);
+    let (_, digest) = hashing.finish();
+    copied.map_err(|error| file.write_error(&error))?;
+    Ok(digest)
+}
+
+/// Owner, extended attributes, mode and time, in the order in which none undoes another.
+fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
+    if to.root().is_privileged() {
+        to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
+    }
+    for (key, value) in xattrs {
+        match to.set_xattr(copy, key, value) {
+            Err(error) if !to.root().is_privileged() && error.errno() == Some(rustix::io::Errno::PERM) => {}
+            other => other?,
+        }
+    }
+    if seen.file_type != FileType::Symlink {
+        to.set_mode(copy, seen.mode)?;
+    }
+    to.set_mtime(copy, seen.mtime)?;
+    Ok(())
+}
+
+/// Copies a directory of records with everything in it.
+fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
+    let source = from.dir(name)?;
+    let target = to.make_dir(copy, Mode::of(0o700))?;
+    for entry in source.names()? {
+        let Some(seen) = source.look(&entry)? else { continue };
+        match seen.file_type {
+            FileType::Directory => copy_tree(&source, &entry, &target, &entry)?,
+            FileType::Regular if is_archive(&entry) && target.make_link(&entry, &source, &entry).is_ok() => {}
+            _ => drop(copy_object(&source, &entry, &target, &entry)?),
+        }
+    }
+    let seen = source.itself()?;
+    copy_attributes(&seen, &source.xattrs(b"")?, to, copy)
+}
+
+/// Whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
+fn is_archive(name: &[u8]) -> bool {
+    [&b"undo"[..], b"obsolete"]
+        .iter()
+        .any(|stem| name.strip_prefix(*stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(b".")))
+}
+
+/// A directory like the one that was there: made in the stage under a name, with its attributes.
+pub(super) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(), Cause> {
+    stage.remove_tree(name)?;
+    let dir = stage.make_dir(name, Mode::of(0o700))?;
+    if stage.root().is_privileged() {
+        dir.set_own_owner(Some(old.uid), Some(old.gid))?;
+    }
+    for (key, value) in old.xattrs.iter().flatten() {
+        dir.set_xattr(b"", &crate::format::manifest::decode(key), &crate::format::manifest::decode(value))?;
+    }
+    dir.set_own_mode(Mode::of(old.mode))?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Putting held copies back: how a run with procedure scripts is rolled back, whatever the scripts did.
+//!
+//! What is seen decides, so that it may be cut at any point and begin again. A file that somebody else changed in the
+//! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
+//! running (then it was the script), and one of a type that administrators edit in any doubt.
+
+use super::error::Cause;
+use super::hands::{Hands, set_attributes};
+use super::held::make_again;
+use super::identity::{State, identity, state};
+use super::notes::Known;
+use crate::format::journal::{Identity, Op, OpKind};
+use crate::format::manifest::encode;
+use crate::package::LiveKind;
+use crate::root::{Dir, FileType, Seen};
+
+impl Hands<'_> {
+    /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
+    /// what was not there goes before what was there comes back. What failed, each with its reason.
+    pub(super) fn put_back(&mut self) -> Vec<(String, Cause)> {
+        let known = match self.stages.first().map(Known::read).transpose() {
+            Ok(known) => known.unwrap_or_default(),
+            Err(cause) => return vec![("what the run is known to have made".to_owned(), cause)],
+        };
+        let mut failed = Vec::new();
+        for db in [true, false] {
+            let held = |op: &&Op| op.kind == OpKind::Held && op.db == db;
+            let mut ops: Vec<&Op> = self.journal.ops.iter().filter(held).collect();
+            ops.sort_by(|a, b| a.path.cmp(&b.path));
+            let news = ops.iter().rev().filter(|op| op.old.is_none()).map(|op| (*op, true));
+            let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
+            for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
+                let done = if is_new { self.take_away(op, &known) } else { self.bring_back(op, &known) };
+                if let Err(cause) = done {
+                    failed.push((self.show(op), cause));
+                }
+                self.dirs.forget();
+            }
+        }
+        failed
+    }
+
+    /// Takes away what was made where nothing was.
+    fn take_away(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
+        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(()) };
+        let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
+        if seen.file_type == FileType::Directory && !op.db {
+            if !parent.remove_dir(op.path.name())? {
+                let shown = self.show(op);
+                self.notes.push(format!("{shown} is not empty and stays"));
+            }
+            return Ok(());
+        }
+        if !op.db && self.is_of_somebody_else(op, &seen, known) {
+            let shown = self.show(op);
+            self.notes.push(format!("{shown} was made by somebody else; it is left as it is"));
+            return Ok(());
+        }
+        let (stage, staged) = self.staged(op)?;
+        stage.remove_tree(&staged)?;
+        self.with_ballast(|| parent.move_to(op.path.name(), &stage, &staged))
+    }
+
+    /// Sees to it that the old object is there again.
+    fn bring_back(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
+        let Some(old) = &op.old else { return Ok(()) };
+        let Some(parent) = self.dirs.parent(&op.path)? else {
+            return Err(Cause::Changed(self.show(op)));
+        };
+        let (stage, staged) = self.staged(op)?;
+        let seen = parent.look(op.path.name())?;
+        let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old) };
+        match &seen {
+            None => return self.with_ballast(|| stage.move_to(&staged, &parent, op.path.name())),
+            Some(seen) if !is_held(&parent, op.path.name(), copy)? => {
+                if !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime) {
+                    return Ok(());
+                }
+                if !is_held(&stage, &staged, copy)? {
+                    return Err(Cause::Internal(format!("the held copy of {} is missing", self.show(op))));
+                }
+                self.with_ballast(|| stage.exchange(&staged, &parent, op.path.name()))?;
+            }
+            // a rollback that was cut had done it already
+            Some(_) => {}
+        }
+        self.keep_what_came_out(op, &stage, &staged, &parent, known)
+    }
+
+    /// Keeps what an exchange brought into the stage, where it is somebody else's.
+    fn keep_what_came_out(
+        &mut self,
+        op: &Op,
+        stage: &Dir,
+        staged: &[u8],
+        parent: &Dir,
+        known: &Known,
+    ) -> Result<(), Cause> {
+        let Some(out) = stage.look(staged)?.filter(|_| !op.db) else { return Ok(()) };
+        let is_ours = out.file_type == FileType::Directory || is_like(stage, staged, &out, op)?;
+        if !is_ours && self.is_of_somebody_else(op, &out, known) {
+            self.keep(op, stage, staged, parent)?;
+        }
+        Ok(())
+    }
+
+    /// A directory: made again where it is gone, else its attributes.
+    fn directory_back(
+        &mut self,
+        op: &Op,
+        parent: &Dir,
+        seen: Option<&Seen>,
+        old: &Identity,
+    ) -> Result<(), Cause> {
+        if old.file_type != 'd' {
+            return Err(Cause::Internal(format!("{} has no held copy", self.show(op))));
+        }
+        let (stage, staged) = self.staged(op)?;
+        let name = op.path.name();
+        match seen {
+            None => {
+                make_again(&stage, &staged, old)?;
+                self.with_ballast(|| stage.move_to(&staged, parent, name))
+            }
+            Some(seen) if seen.file_type != FileType::Directory => {
+                make_again(&stage, &staged, old)?;
+                self.with_ballast(|| stage.exchange(&staged, parent, name))
+            }
+            Some(seen) => {
+                let mut now = identity(seen, None, None);
+                now.xattrs = Some(super::identity::encoded(&parent.xattrs(name)?));
+                set_attributes(&parent.dir(name)?, &now, old)
+            }
+        }
+    }
+
+    fn is_of_somebody_else(&self, op: &Op, seen: &Seen, known: &Known) -> bool {
+        if known.is_ours(&op.path, seen) {
+            return false;
+        }
+        let running = self.journal.head.progress.as_ref().is_some_and(|progress| progress.script.is_some());
+        !running || (op.editable && op.old.is_some())
+    }
+}
+
+/// Whether an object is the held copy. Of a directory only the inode tells.
+fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+    if copy.file_type == 'd' {
+        return Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode));
+    }
+    Ok(state(dir, name, None, Some(copy))? == State::New)
+}
+
+/// Whether an object has the content of before, whatever became of its attributes.
+fn is_like(dir: &Dir, name: &[u8], seen: &Seen, op: &Op) -> Result<bool, Cause> {
+    let Some(old) = op.old.as_ref().filter(|old| old.size == seen.size) else { return Ok(false) };
+    Ok(match dir.live(name)?.map(|live| live.kind) {
+        Some(LiveKind::Regular { sha256, .. }) => old.sha256 == Some(sha256.to_string()),
+        Some(LiveKind::Symlink(target)) => old.target == Some(encode(&target)),
+        _ => old.inode == seen.inode,
+    })
+}

@@ -1,0 +1,348 @@
+//! A run in which procedure scripts take part: batches of changes, and scripts between them.
+//!
+//! ```text
+//!  begin ──► switch ──► script ──► switch ──► script ──► … ──► commit
+//!   │ held copies of   │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
+//!   │ all that scripts │ synced, renamed into │ which script runs, │
+//!   │ may touch;       │ place; made from what│ so that recovery   │
+//!   │ journal durable  │ the script left      │ can end it         │
+//!   └──────────────── a failure, or a death, puts every held copy back ┘
+//! ```
+//! Batches need no way back of their own: whatever they and the scripts did, a rollback puts the held copies back
+//! (`put_back`). Not undone: what scripts do to anything else.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::finish::finish;
+use super::hands::Hands;
+use super::held::{Held, hold};
+use super::identity::identity;
+use super::journal_file;
+use super::layout::lay_out;
+use super::notes::{self, Note, escaped};
+use super::records::{Recorder, publish_remote, remote_places};
+use super::recover::{next_run, remove_strays};
+use super::sites::Sites;
+use super::stage::Stager;
+use super::steps::{abandon, undo_published};
+use super::{Content, Receipt, Settings};
+use crate::format::journal::{
+    Entry, Header, Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story, VERSION,
+};
+use crate::package::{Mode, ObjectPath, Timestamp};
+use crate::plan::Plan;
+use crate::root::{Lock, Root};
+
+/// The name of a script is cut to this many characters in the journal, whose sectors are short.
+const LONGEST_NAME: usize = 80;
+
+/// A published run between its batches.
+#[derive(Debug)]
+pub struct ScriptedRun<'s> {
+    root: Root,
+    settings: Settings<'s>,
+    run: Run,
+    sites: Sites,
+    journal: Journal,
+    batches: usize,
+    bytes: u64,
+    undo: BTreeMap<usize, u64>,
+    remote: Vec<PathBuf>,
+    notes: Vec<String>,
+}
+
+/// The attributes that an object gets in place, after a script has put it there; `None` keeps what is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// Numeric owner; not set without privileges.
+    pub uid: Option<u32>,
+    /// Numeric group; not set without privileges.
+    pub gid: Option<u32>,
+    /// Modification time.
+    pub mtime: Option<Timestamp>,
+}
+
+impl<'s> ScriptedRun<'s> {
+    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal: from
+    /// here a failure is rolled back. The root must be recovered, and `lock` held since before it was surveyed.
+    pub fn begin(
+        root: &Root,
+        _lock: &'s Lock,
+        command: &str,
+        held: &Held,
+        settings: Settings<'s>,
+    ) -> Result<Self, TransactionError> {
+        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
+        let mut sites = match Sites::begin(root, &run) {
+            Ok(sites) => sites,
+            Err(cause) => {
+                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
+                let _ = remove_strays(root, None);
+                return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
+            }
+        };
+        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
+        let published = match hold(root, &mut sites, held, settings.watch) {
+            Ok(ops) => {
+                let bytes = journal_bytes(&run, command, marker, &sites, settings.story, ops);
+                publish(root, &sites, &bytes, settings)
+            }
+            Err(cause) => Err(Box::new(Unpublished { journal: None, cause })),
+        };
+        match published {
+            Ok(journal) => Ok(Self {
+                root: root.clone(),
+                settings,
+                run,
+                sites,
+                journal,
+                batches: 0,
+                bytes: 0,
+                undo: BTreeMap::new(),
+                remote: Vec::new(),
+                notes: Vec::new(),
+            }),
+            Err(unpublished) => Err(match *unpublished {
+                Unpublished { journal: Some(journal), cause } => {
+                    undo_published(root, &journal, Phase::Publish, cause)
+                }
+                Unpublished { journal: None, cause } => abandon(root, &sites, Phase::Stage, cause),
+            }),
+        }
+    }
+
+    /// The run, as `PATCHADM_RUN` names it to commands that scripts start.
+    pub fn name(&self) -> String {
+        self.run.to_string()
+    }
+
+    /// Adds to what the log gets when the run ends, whichever way.
+    pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
+        notes::add_to_log(&self.sites.get(0)?.dir, text)
+    }
+
+    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
+    /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
+    pub fn switch(&mut self, batch: &Plan, content: &mut dyn Content) -> Result<(), Cause> {
+        self.batches += 1;
+        let domains = self.sites.iter().count();
+        let prefix = format!("{}.", self.batches);
+        let mut layout = lay_out(&self.root, &mut self.sites, batch, &prefix)?;
+        if self.sites.iter().count() != domains {
+            return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
+        }
+        let stager = Stager::new(&self.root, &self.sites, &mut layout, self.settings.watch);
+        let staged = stager.objects(content)?;
+        let mut recorder = Recorder {
+            root: &self.root,
+            run: &self.run,
+            sites: &self.sites,
+            plan: batch,
+            staged: &staged,
+            settings: self.settings,
+            written: BTreeMap::new(),
+            archives: Vec::new(),
+        };
+        self.remote.extend(remote_places(batch).map(PathBuf::from));
+        recorder.remote_archives()?;
+        recorder.trees(&mut layout)?;
+        recorder.files(&mut layout)?;
+        self.undo.extend(recorder.written.iter().map(|(index, written)| (*index, written.size)));
+        self.bytes += staged.bytes;
+        let elsewhere = |archive: &crate::format::journal::Archive| {
+            archive.outside.is_some() || archive.discard.is_some()
+        };
+        let archives = recorder.archives.into_iter().filter(elsewhere).map(Note::Archive);
+        notes::add(&self.sites.get(0)?.dir, &archives.collect::<Vec<_>>(), true)?;
+        let ops: Vec<Op> =
+            layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
+        self.note(ops.iter())?;
+        self.sites.sync()?;
+        self.forward(ops)
+    }
+
+    /// Notes what the batch puts in place.
+    fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
+        let made = |op: &Op| op.new.clone().map(|identity| Note::Made { path: escaped(&op.path), identity });
+        notes::add(&self.sites.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
+    }
+
+    /// Objects first, records last, directories that became empty after everything.
+    fn forward(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
+        let batch = Journal {
+            head: self.journal.head.clone(),
+            domains: self.journal.domains.clone(),
+            archives: Vec::new(),
+            story: Story::default(),
+            ops,
+        };
+        let mut hands = Hands::open(&self.root, &batch)?;
+        let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
+        for op in objects.iter().chain(&records) {
+            self.settings.watch.check()?;
+            hands.forward(op)?;
+        }
+        hands.remove_directories();
+        self.notes.append(&mut hands.notes);
+        Ok(())
+    }
+
+    /// Notes durably that a script runs. To be called when its process is there and before the script itself is.
+    pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
+        let name = process.name.chars().take(LONGEST_NAME).collect();
+        self.progress(Some(ScriptProcess { name, ..process.clone() }))
+    }
+
+    /// Notes that no script runs any more, and what is at every held path: none of that is somebody else's.
+    pub fn script_ended(&mut self) -> Result<(), Cause> {
+        let hands = &mut Hands::open(&self.root, &self.journal)?;
+        let mut made = Vec::new();
+        for op in self.journal.ops.iter().filter(|op| op.kind == OpKind::Held && !op.db) {
+            let Some(parent) = hands.dirs.parent(&op.path)? else { continue };
+            let Some(seen) = parent.look(op.path.name())? else { continue };
+            if op.touched != Some(seen.ctime) {
+                made.push(Note::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
+            }
+        }
+        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        self.progress(None)
+    }
+
+    fn progress(&mut self, script: Option<ScriptProcess>) -> Result<(), Cause> {
+        let number = self.journal.head.progress.as_ref().map_or(0, |progress| progress.number) + 1;
+        let progress = Progress { number, script };
+        journal_file::note_progress(&self.root, &progress)?;
+        self.journal.head.progress = Some(progress);
+        Ok(())
+    }
+
+    /// Gives a live object that a script has put there its attributes; nothing where nothing is.
+    pub fn settle(&mut self, path: &ObjectPath, to: &Settled) -> Result<(), Cause> {
+        let physical = self.root.resolver().locate(path)?;
+        let Some(parent) = physical.parent() else { return Ok(()) };
+        let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(()) };
+        let name = physical.name();
+        let Some(seen) = dir.look(name)? else { return Ok(()) };
+        let is_link = seen.file_type == crate::root::FileType::Symlink;
+        let mut after = identity(&seen, None, None);
+        after.mtime = to.mtime.unwrap_or(after.mtime);
+        let made = Note::Made { path: escaped(&physical), identity: after };
+        notes::add(&self.sites.get(0)?.dir, &[made], false)?;
+        let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
+        let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
+        if self.root.is_privileged() && (uid.is_some() || gid.is_some()) {
+            dir.set_owner(name, uid, gid)?;
+        }
+        if let Some(mode) = to.mode.filter(|_| !is_link) {
+            // After chown(2), which may drop setuid: set whenever it is not what it should be.
+            if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
+                dir.set_mode(name, mode)?;
+            }
+        }
+        if let Some(mtime) = to.mtime.filter(|mtime| *mtime != seen.mtime) {
+            dir.set_mtime(name, mtime)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and commits; a failure before the commit is rolled back.
+    pub fn commit(mut self) -> Result<Receipt, TransactionError> {
+        let places = self.remote.clone();
+        let ready = self.settings.watch.check().and_then(|()| self.sites.sync()).and_then(|()| {
+            publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
+            self.settings.watch.check()
+        });
+        if let Err(cause) = ready {
+            return Err(self.roll_back(Phase::Switch, cause));
+        }
+        if let Err(cause) = journal_file::close(&self.root, Outcome::Commit) {
+            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+        }
+        let elapsed = (self.settings.elapsed)();
+        let journal = match with_notes(&self.root, &self.journal) {
+            Ok(journal) => journal,
+            Err(cause) => {
+                self.notes.push(cause.to_string());
+                self.journal.clone()
+            }
+        };
+        let mut notes = self.notes;
+        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed)));
+        Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+    }
+
+    /// Puts everything back as it was before the run.
+    pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
+        undo_published(&self.root, &self.journal, phase, cause)
+    }
+}
+
+/// The journal together with the archives that the run noted after it was published.
+pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
+    let mut journal = journal.clone();
+    if let Some(domain) = journal.domains.first()
+        && journal.ops.iter().any(|op| op.kind == OpKind::Held)
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        journal.archives.extend(notes::Known::read(&stage)?.archives);
+    }
+    Ok(journal)
+}
+
+fn journal_bytes(
+    run: &Run,
+    command: &str,
+    marker: String,
+    sites: &Sites,
+    story: &Story,
+    ops: Vec<Op>,
+) -> Vec<u8> {
+    let header = Header {
+        version: VERSION,
+        run: run.to_string(),
+        command: command.to_owned(),
+        root: marker,
+        lines: 0,
+        sha256: String::new(),
+        db: 0,
+    };
+    let mut entries: Vec<Entry> = sites.iter().map(|site| Entry::Domain(site.domain.clone())).collect();
+    entries.push(Entry::Story(story.clone()));
+    entries.extend(ops.into_iter().map(|op| Entry::Op(Box::new(op))));
+    Journal::to_bytes(header, &entries)
+}
+
+/// A journal that could not be published.
+struct Unpublished {
+    /// The journal, where it may have reached the disk: then only a rollback will do.
+    journal: Option<Journal>,
+    cause: Cause,
+}
+
+/// Makes everything durable, then gives the journal its name.
+fn publish(
+    root: &Root,
+    sites: &Sites,
+    bytes: &[u8],
+    settings: Settings<'_>,
+) -> Result<Journal, Box<Unpublished>> {
+    let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
+    let path = "journal".to_owned();
+    let journal = Journal::parse(bytes).map_err(|reason| before(Cause::Journal { path, reason }))?;
+    journal_file::write_new(root, bytes).map_err(before)?;
+    for site in sites.iter().skip(1) {
+        journal_file::write_copy(&site.dir, bytes).map_err(before)?;
+    }
+    settings.watch.check().and_then(|()| sites.sync()).map_err(before)?;
+    match journal_file::publish(root) {
+        Ok(()) => Ok(journal),
+        Err(cause) => match journal_file::read(root) {
+            Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => Err(before(cause)),
+            _ => Err(Box::new(Unpublished { journal: Some(journal), cause })),
+        },
+    }
+}
