@@ -9,7 +9,7 @@ use super::compare::Comparison;
 use super::{CheckError, Checked, Finding, Unfixed};
 use crate::database::{View, contents};
 use crate::package::{Ftype, Line, ObjectPath};
-use crate::root::{Dir, FileType};
+use crate::root::{Dir, FileType, RootError, Seen};
 
 /// The names that are recorded in or below exclusive directories, as paths of these names.
 fn known(
@@ -35,17 +35,35 @@ pub(super) fn hidden(
     let known = known(view, lines, &directories)?;
     let mut found = Vec::new();
     for path in &directories {
-        let Some((parent, name, seen)) = comparison.find(path)? else { continue };
-        if seen.file_type != FileType::Directory {
-            continue;
-        }
-        let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
-        for name in dir.names()? {
-            let Ok(path) = path.join(&name) else { continue };
-            if !known.contains(&path) {
-                let findings = if removes { remove(&dir, &name) } else { vec![Finding::Hidden] };
-                found.push(Checked { path, findings });
+        match hidden_in(comparison, path, &known, removes) {
+            Ok(hidden) => found.extend(hidden),
+            Err(error) => {
+                let findings = vec![Finding::Unreadable(error.to_string())];
+                found.push(Checked { path: path.clone(), findings });
             }
+        }
+    }
+    Ok(found)
+}
+
+/// The same of one directory; nothing where there is no directory.
+fn hidden_in(
+    comparison: &Comparison<'_>,
+    directory: &ObjectPath,
+    known: &BTreeSet<ObjectPath>,
+    removes: bool,
+) -> Result<Vec<Checked>, RootError> {
+    let Some((parent, name, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
+    if seen.file_type != FileType::Directory {
+        return Ok(Vec::new());
+    }
+    let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
+    let mut found = Vec::new();
+    for name in dir.names()? {
+        let Ok(path) = directory.join(&name) else { continue };
+        if !known.contains(&path) {
+            let findings = if removes { remove(&dir, &name) } else { vec![Finding::Hidden] };
+            found.push(Checked { path, findings });
         }
     }
     Ok(found)
@@ -53,7 +71,7 @@ pub(super) fn hidden(
 
 /// What is left to be said after a hidden name was removed: nothing, or why it is still there.
 fn remove(dir: &Dir, name: &[u8]) -> Vec<Finding> {
-    let is_directory = |seen: &crate::root::Seen| seen.file_type == FileType::Directory;
+    let is_directory = |seen: &Seen| seen.file_type == FileType::Directory;
     let removed = match dir.look(name) {
         Ok(seen) if seen.as_ref().is_some_and(is_directory) => dir.remove_dir(name),
         Ok(_) => dir.remove(name).map(|()| true),
