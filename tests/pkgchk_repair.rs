@@ -108,7 +108,10 @@ fn what_is_nobodys_in_an_exclusive_directory_is_named_and_removed() {
         "/opt/x x none 0755 root root SUNWx",
         "/opt/x/below/deep f none 0644 root root 2 107 981173106 SUNWother",
         "/opt/x/known f none 0644 root root 2 107 981173106 SUNWx",
+        "/other/way f none 0644 root root 2 107 981173106 SUNWother",
     ]);
+    stage.file("/opt/x/way", "a\n");
+    stage.symlink("/other", "opt/x");
     assert_eq!(stage.run("pkgchk -x -R @ROOT@ SUNWx").ok(), "");
     stage.file("/opt/x/stray", "a\n");
     stage.file("/opt/x/full/stray", "a\n");
@@ -123,5 +126,6 @@ fn what_is_nobodys_in_an_exclusive_directory_is_named_and_removed() {
         format!("{}    unable to remove hidden file\n", hidden("full"))
     );
     assert!(!stage.at("/opt/x/stray").exists() && stage.at("/opt/x/known").exists());
+    assert!(stage.at("/opt/x/way").exists(), "it is somebody's, by another way");
     assert!(stage.at("/opt/x/full/stray").exists(), "a directory that is not empty stays");
 }

@@ -1,26 +1,16 @@
 //! Hidden files: what is in an exclusive directory (type `x`) and is nobody's.
 //!
-//! A name is known if an object is recorded there or anywhere below it. A directory is looked at once; what is in a
-//! hidden directory is not looked at, it is hidden with it.
+//! A name is known if an object is recorded there or anywhere below it, also by another way through a symbolic link. A
+//! directory is looked at once; what is in a hidden directory is not looked at, it is hidden with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::compare::Comparison;
 use super::{CheckError, Checked, Finding, Unfixed};
 use crate::database::{View, contents};
+use crate::format::contents::key_of;
 use crate::package::{Ftype, Line, ObjectPath};
-use crate::root::{Dir, FileType, RootError, Seen};
-
-/// The names that are recorded in or below exclusive directories, as paths of these names.
-fn known(
-    view: &View<'_>,
-    lines: &[Line],
-    directories: &[ObjectPath],
-) -> Result<BTreeSet<ObjectPath>, CheckError> {
-    let recorded = contents::lines_below(view, directories)?;
-    let paths = recorded.into_keys().chain(lines.iter().map(|line| line.path.clone()));
-    Ok(paths.flat_map(|path| path.ancestors().chain([path.clone()]).collect::<Vec<_>>()).collect())
-}
+use crate::root::{FileType, RootError};
 
 /// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
 /// is a directory that is not empty.
@@ -32,51 +22,72 @@ pub(super) fn hidden(
 ) -> Result<Vec<Checked>, CheckError> {
     let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
     let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
-    let known = known(view, lines, &directories)?;
-    let mut found = Vec::new();
+    let below = contents::lines_below(view, &directories)?;
+    let known = with_ancestors(below.into_keys().chain(lines.iter().map(|line| line.path.clone())));
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for path in &directories {
-        match hidden_in(comparison, path, &known, removes) {
-            Ok(hidden) => found.extend(hidden),
+        match names_in(comparison, path) {
+            Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
             Err(error) => {
                 let findings = vec![Finding::Unreadable(error.to_string())];
                 found.push(Checked { path: path.clone(), findings });
             }
         }
     }
-    Ok(found)
-}
-
-/// The same of one directory; nothing where there is no directory.
-fn hidden_in(
-    comparison: &Comparison<'_>,
-    directory: &ObjectPath,
-    known: &BTreeSet<ObjectPath>,
-    removes: bool,
-) -> Result<Vec<Checked>, RootError> {
-    let Some((parent, name, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
-    if seen.file_type != FileType::Directory {
-        return Ok(Vec::new());
-    }
-    let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
-    let mut found = Vec::new();
-    for name in dir.names()? {
-        let Ok(path) = directory.join(&name) else { continue };
-        if !known.contains(&path) {
-            let findings = if removes { remove(&dir, &name) } else { vec![Finding::Hidden] };
+    let elsewhere = known_by_another_way(view, comparison, &unknown)?;
+    let resolver = comparison.root.resolver();
+    for path in unknown {
+        if !elsewhere.contains(&resolver.locate(&path)?) {
+            let findings = if removes { remove(comparison, &path) } else { vec![Finding::Hidden] };
             found.push(Checked { path, findings });
         }
     }
     Ok(found)
 }
 
+/// The paths in a directory; none where there is no directory.
+fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
+    let Some((parent, name, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
+    if seen.file_type != FileType::Directory {
+        return Ok(Vec::new());
+    }
+    let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
+    Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
+}
+
+/// Where recorded objects really are whose path has one of these names in it, with the directories above them.
+fn known_by_another_way(
+    view: &View<'_>,
+    comparison: &Comparison<'_>,
+    unknown: &[ObjectPath],
+) -> Result<BTreeSet<ObjectPath>, CheckError> {
+    let names: HashSet<&[u8]> = unknown.iter().map(ObjectPath::name).collect();
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let lines =
+        contents::scan(view, |raw| key_of(raw).split(|&byte| byte == b'/').any(|part| names.contains(part)))?;
+    let resolver = comparison.root.resolver();
+    let physical: Vec<ObjectPath> =
+        lines.keys().map(|path| resolver.locate(path)).collect::<Result<_, _>>()?;
+    Ok(with_ancestors(physical.into_iter()))
+}
+
+fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPath> {
+    let mut all = BTreeSet::new();
+    for path in paths {
+        all.extend(path.ancestors());
+        all.insert(path);
+    }
+    all
+}
+
 /// What is left to be said after a hidden name was removed: nothing, or why it is still there.
-fn remove(dir: &Dir, name: &[u8]) -> Vec<Finding> {
-    let is_directory = |seen: &Seen| seen.file_type == FileType::Directory;
-    let removed = match dir.look(name) {
-        Ok(seen) if seen.as_ref().is_some_and(is_directory) => dir.remove_dir(name),
-        Ok(_) => dir.remove(name).map(|()| true),
-        Err(error) => Err(error),
-    };
+fn remove(comparison: &Comparison<'_>, path: &ObjectPath) -> Vec<Finding> {
+    let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
+        Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),
+        _ => dir.remove(&name).map(|()| true),
+    });
     match removed {
         Ok(true) => Vec::new(),
         _ => vec![Finding::Hidden, Finding::Unfixed(Unfixed::Hidden)],
