@@ -7,8 +7,8 @@
 
 use super::compare::Comparison;
 use super::{Checked, Finding, Unfixed};
-use crate::package::{Accounts, Ftype, Line, LiveKind, Mode, Object, Timestamp};
-use crate::root::{Dir, FileType, Result, random};
+use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
+use crate::root::{Dir, FileType, Result, Seen, random};
 
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -77,8 +77,8 @@ fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     let wanted = &line.object.attributes;
     if let Some(accounts) = comparison.accounts {
-        let uid = wanted.owner.as_deref().and_then(|owner| Accounts::uid(accounts, owner));
-        let gid = wanted.group.as_deref().and_then(|group| Accounts::gid(accounts, group));
+        let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));
+        let gid = wanted.group.as_deref().and_then(|group| accounts.gid(group));
         if let Some(seen) = look(&parent, &name)? {
             let differs = (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid));
             match differs {
@@ -95,7 +95,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
     }
 }
 
-fn look(parent: &Dir, name: &[u8]) -> Result<Option<crate::root::Seen>> {
+fn look(parent: &Dir, name: &[u8]) -> Result<Option<Seen>> {
     if name.is_empty() { parent.itself().map(Some) } else { parent.look(name) }
 }
 
