@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 pub mod json;
 mod list;
+mod menu;
 pub mod options;
 pub mod output;
 mod packages;
@@ -24,6 +25,7 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod pkgtrans;
 mod questions;
 mod recover;
 mod remove;
@@ -91,6 +93,7 @@ const APPLETS: &[Applet] = &[
     classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
+    classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
 ];

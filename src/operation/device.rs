@@ -1,13 +1,21 @@
 //! The device of pkgadd(1M): what `-d` names, and which of its packages are meant.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::query::spooled_name;
 use super::select::{Pattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::source::{Form, Image, PackageImage, Source};
+use crate::source::{Form, Image, PackageImage, Source, SourceError};
+
+/// The directory where packages wait for their installation.
+pub const SPOOL: &str = "/var/spool/pkg";
+
+/// What a device is called on a command line: a path, or `spool` for [`SPOOL`] where nothing of that name is there.
+pub fn named(word: &Path) -> PathBuf {
+    if word == Path::new("spool") && !word.exists() { PathBuf::from(SPOOL) } else { word.to_owned() }
+}
 
 /// The packages to be installed, read but for the content of their objects.
 pub(super) struct Device {
@@ -18,10 +26,15 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Reads what is selected; the words that nothing fits where there are some.
-    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, Failure> {
-        let selection = Selection::of(words);
-        let source = Source::open(path)?;
+    /// Reads what is selected, by names and by categories (any of them, where there is one); the words that nothing
+    /// fits where there are some.
+    pub(super) fn open(
+        path: &Path,
+        words: &[String],
+        categories: &[String],
+    ) -> Result<Result<Self, Vec<String>>, SourceError> {
+        let selection = Selection { categories: categories.to_vec(), ..Selection::of(words) };
+        let source = Source::open(&named(path))?;
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
             asked.set(true);
@@ -32,7 +45,7 @@ impl Device {
         let image = match source.scan_only(&wanted) {
             Ok(image) => image,
             Err(_) if asked.get() && !fits.get() => return Ok(Err(words.to_vec())),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let names: Vec<String> = image.packages.iter().map(spooled_name).collect();
         let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
@@ -42,7 +55,12 @@ impl Device {
             return Ok(Err(missing));
         }
         let fitting = |name: &str| selection.patterns.iter().position(|pattern| pattern.fits(name));
-        let mut selected: Vec<usize> = (0..names.len()).collect();
+        let packages = image.packages.iter().enumerate();
+        let fitting_params = packages.filter(|(_, package)| selection.fits_params(&package.params, b""));
+        let mut selected: Vec<usize> = fitting_params.map(|(index, _)| index).collect();
+        if selected.is_empty() {
+            return Ok(Err(vec![categories.join(",")]));
+        }
         if !matches!(source.form(), Form::Datastream(_)) {
             selected.sort_by_key(|&index| names.get(index).and_then(|name| fitting(name)));
         }
