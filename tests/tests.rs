@@ -16,6 +16,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Where packages may come from.
+mod devices;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -34,6 +36,8 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Datastreams of the classic tools and of real vendors.
+mod goldens_of_streams;
 /// Runs that end by a signal.
 mod killed;
 /// Two writers at once.
@@ -49,6 +53,7 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
 /// The tour of the README.
@@ -60,6 +65,8 @@ mod refusals;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// Directories where packages wait.
+mod spool;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.

@@ -21,7 +21,7 @@ pub fn named(word: &Path) -> PathBuf {
 pub(super) struct Device {
     pub(super) source: Source,
     pub(super) image: Image,
-    /// Places in the image: datastreams in their own order, others as they were named.
+    /// Places in the image: datastreams in their own order, others as they were named, those of one word by name.
     pub(super) selected: Vec<usize>,
 }
 
@@ -62,7 +62,7 @@ impl Device {
             return Ok(Err(vec![categories.join(",")]));
         }
         if !matches!(source.form(), Form::Datastream(_)) {
-            selected.sort_by_key(|&index| names.get(index).and_then(|name| fitting(name)));
+            selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
         Ok(Ok(Self { source, image, selected }))
     }

@@ -189,7 +189,7 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
 
 /// The packages in a source: a directory of them, a datastream, an archive.
 pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
-    let image = Source::open(&named(device))?.scan()?;
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
     let mut listing = Listing::default();
     for package in image.packages {
         let instance = spooled_name(&package);
@@ -206,7 +206,7 @@ pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing,
 
 /// The parameters of a package in a source; none where it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
-    let image = Source::open(&named(device))?.scan()?;
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
     let found = image.packages.into_iter().find(|package| spooled_name(package) == instance);
     Ok(found.map(|package| package.params))
 }

@@ -114,6 +114,15 @@ impl Source {
     /// The same of the packages whose directory is `wanted`; what is wrong with the others does not matter. A source
     /// that is itself the directory of a package is taken whatever it is called.
     pub fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+        let image = self.describe(wanted)?;
+        let checked = image.packages.iter().try_for_each(scan::check_information);
+        checked.map_err(|problem| self.error(problem))?;
+        Ok(image)
+    }
+
+    /// The same without a look at the information files: what can be told of packages whose descriptions alone are
+    /// there, as `pkgtrans -i` leaves them.
+    pub fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
         let mut order = HashMap::new();
         self.walk::<SourceError>(&mut |member, data| {

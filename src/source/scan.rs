@@ -213,7 +213,6 @@ impl Scan {
             at,
             stamps,
         };
-        check_information(&package)?;
         Ok(package)
     }
 
@@ -301,8 +300,8 @@ fn check_name(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// The information files must be what the pkgmap says they are.
-fn check_information(package: &PackageImage) -> Result<(), Problem> {
+/// The information files of a package must be what the pkgmap says they are.
+pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
         let (file, bytes) = match &*name {

@@ -187,3 +187,6 @@ impl Read for Attended<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

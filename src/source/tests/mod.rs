@@ -1,6 +1,7 @@
 //! One patch in every form must be one image; `refusals` has what must not be accepted.
 
 mod refusals;
+mod stamps;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
