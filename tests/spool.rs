@@ -45,6 +45,8 @@ fn pkgadd_s_says_what_the_classic_command_says() {
     assert!(error.ends_with("    - no package associated with <nosuch>\n"), "{error}");
     let error = stage.run("pkgadd -n -s waiting -d two.pkg all").fails(1);
     assert!(error.contains("'-n' cannot be used with '-s <SPOOL>'"), "{error}");
+    let error = stage.run("pkgadd -s nosuch -d made all").fails(1);
+    assert!(error.ends_with("    - <nosuch> is not a directory\n"), "{error}");
     let Some(golden) = shared("spooling", "goldens/14-datastream/out") else { return };
     let stderr = |step: &str| fs::read_to_string(golden.join(step).join("stderr")).unwrap();
     let two = golden.join("two.ds");

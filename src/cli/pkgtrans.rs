@@ -32,7 +32,7 @@ struct Args {
     #[arg(short)]
     new_instance: bool,
     /// Replace packages that are there already
-    #[arg(short, conflicts_with = "new_instance")]
+    #[arg(short)]
     overwrite: bool,
     /// Write one datastream instead of directories
     #[arg(short)]

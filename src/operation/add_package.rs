@@ -72,7 +72,8 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let device = match Device::open(&request.device, &request.packages, &request.categories)? {
+    let opened = Device::open(&request.device, &request.packages)?;
+    let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };

@@ -1,4 +1,4 @@
-//! The device of pkgadd(1M): what `-d` names, and which of its packages are meant.
+//! The device of pkgadd(1M) and pkgtrans(1): what `-d` names, and which of its packages are meant.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub fn named(word: &Path) -> PathBuf {
     if word == Path::new("spool") && !word.exists() { PathBuf::from(SPOOL) } else { word.to_owned() }
 }
 
-/// The packages to be installed, read but for the content of their objects.
+/// The packages that are meant, read but for the content of their objects.
 pub(super) struct Device {
     pub(super) source: Source,
     pub(super) image: Image,
@@ -26,14 +26,9 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Reads what is selected, by names and by categories (any of them, where there is one); the words that nothing
-    /// fits where there are some.
-    pub(super) fn open(
-        path: &Path,
-        words: &[String],
-        categories: &[String],
-    ) -> Result<Result<Self, Vec<String>>, SourceError> {
-        let selection = Selection { categories: categories.to_vec(), ..Selection::of(words) };
+    /// Reads what is selected; the words that nothing fits where there are some.
+    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
+        let selection = Selection::of(words);
         let source = Source::open(&named(path))?;
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
@@ -55,16 +50,20 @@ impl Device {
             return Ok(Err(missing));
         }
         let fitting = |name: &str| selection.patterns.iter().position(|pattern| pattern.fits(name));
-        let packages = image.packages.iter().enumerate();
-        let fitting_params = packages.filter(|(_, package)| selection.fits_params(&package.params, b""));
-        let mut selected: Vec<usize> = fitting_params.map(|(index, _)| index).collect();
-        if selected.is_empty() {
-            return Ok(Err(vec![categories.join(",")]));
-        }
+        let mut selected: Vec<usize> = (0..names.len()).collect();
         if !matches!(source.form(), Form::Datastream(_)) {
             selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
         Ok(Ok(Self { source, image, selected }))
+    }
+
+    /// Of these only the packages of any of the categories, where there is one; the categories where nothing is left.
+    pub(super) fn of_categories(mut self, categories: &[String]) -> Result<Self, Vec<String>> {
+        let selection = Selection { categories: categories.to_vec(), ..Selection::default() };
+        let packages = &self.image.packages;
+        let fits = |package: &PackageImage| selection.fits_params(&package.params, b"");
+        self.selected.retain(|&index| packages.get(index).is_some_and(fits));
+        if self.selected.is_empty() { Err(vec![categories.join(",")]) } else { Ok(self) }
     }
 
     /// A package by its place in the image.

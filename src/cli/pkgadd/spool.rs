@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Exit, Invocation};
 use crate::cli::pkgtrans::transfer;
+use crate::operation::device;
 use crate::operation::translate::{Destination, Existing, TranslateRequest};
 
 /// Packages that are to be spooled.
@@ -16,10 +17,10 @@ pub(super) struct Spooling {
 
 /// Runs it, with the reports and codes of pkgtrans(1).
 pub(super) fn run(call: &mut Invocation, spooling: Spooling, in_json: bool) -> anyhow::Result<Exit> {
-    let Spooling { device, spool, packages, categories } = spooling;
+    let Spooling { device: from, spool, packages, categories } = spooling;
     let request = TranslateRequest {
-        to: Destination::named(&spool, &device, false),
-        device,
+        to: Destination::Directory(device::named(&spool)),
+        device: from,
         packages,
         categories,
         existing: Existing::Refuse,

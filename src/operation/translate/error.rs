@@ -21,6 +21,9 @@ pub enum TranslateError {
     /// A stream was to become a stream; mostly because a directory that was named is not there.
     #[error("both source and destination devices cannot be a datastream\n- <{}> is not a directory", .0.display())]
     TwoStreams(PathBuf),
+    /// Packages were to become directories in what is none.
+    #[error("<{}> is not a directory", .0.display())]
+    NotADirectory(PathBuf),
     /// Both words name one thing.
     #[error("source and destination represent the same device")]
     SameDevice,

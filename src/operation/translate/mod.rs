@@ -94,7 +94,7 @@ impl Destination {
     /// `as_stream` does not say otherwise. A relative name of a stream is below a source that is a directory, as it
     /// always was.
     pub fn named(to: &Path, from: &Path, as_stream: bool) -> Self {
-        let to = device::named(to);
+        let (to, from) = (device::named(to), device::named(from));
         if !as_stream && to.is_dir() {
             return Self::Directory(to);
         }
@@ -113,9 +113,17 @@ impl Translation {
     /// Reads what is selected, apart from the content of the objects.
     pub fn prepare(request: TranslateRequest) -> Result<Self, TranslateError> {
         let TranslateRequest { device: from, packages, categories, to, existing, description_only } = request;
-        let device = Device::open(&from, &packages, &categories)?.map_err(TranslateError::NoPackage)?;
-        if matches!(device.source.form(), Form::Datastream(_)) && matches!(to, Destination::Stream(_)) {
-            return Err(TranslateError::TwoStreams(to.path().to_owned()));
+        let device = Device::open(&from, &packages)?.and_then(|device| device.of_categories(&categories));
+        let device = device.map_err(TranslateError::NoPackage)?;
+        let is_directory = matches!(to, Destination::Directory(_)) && to.path().is_dir();
+        match (device.source.form(), &to) {
+            (Form::Datastream(_), to) if !is_directory => {
+                return Err(TranslateError::TwoStreams(to.path().to_owned()));
+            }
+            (_, Destination::Directory(to)) if !is_directory => {
+                return Err(TranslateError::NotADirectory(to.clone()));
+            }
+            _ => {}
         }
         let real = |path: &Path| path.canonicalize().ok();
         if real(&from).is_some_and(|from| real(to.path()) == Some(from)) {
