@@ -270,6 +270,20 @@ fn another_version_under_the_same_name_is_not_replaced_unasked() {
 }
 
 #[test]
+fn what_only_has_the_name_of_a_package_is_never_overwritten() {
+    let stage = stage(&[lib("1.0")]);
+    fs::create_dir_all(stage.beside("to/ACMElib")).unwrap();
+    fs::write(stage.beside("to/ACMElib/letter"), "of somebody\n").unwrap();
+    let error = stage.run("pkgtrans -o spool to all").fails(1);
+    assert!(
+        error.ends_with("    - <ACMElib> on destination device is not a package, and is not overwritten\n")
+    );
+    assert_eq!(files(&stage.beside("to")), ["ACMElib/letter"]);
+    assert_eq!(stage.run("pkgtrans -n spool to all").code, 0);
+    assert_eq!(names(&stage.beside("to")), ["ACMElib", "ACMElib.2"]);
+}
+
+#[test]
 fn only_the_description_goes_over_where_only_it_is_wanted() {
     let stage = stage(&[web()]);
     fs::create_dir(stage.beside("to")).unwrap();

@@ -39,6 +39,9 @@ pub enum TranslateError {
     /// A package of that name is there, and is another one.
     #[error("<{0}> already exists on destination device, in another version or architecture")]
     NameTaken(PkgInst),
+    /// What has the name of a package is none, and may be somebody's: it is not replaced.
+    #[error("<{0}> on destination device is not a package, and is not overwritten")]
+    NoPackageThere(PkgInst),
     /// Two of the packages would have one name.
     #[error("<{0}> is to be transferred twice")]
     Twice(PkgInst),

@@ -1,3 +1,5 @@
+//! Moving packages while signals come, and under which names they go.
+
 use std::cell::Cell;
 use std::fs;
 

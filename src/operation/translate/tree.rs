@@ -54,24 +54,42 @@ fn instances(translation: &Translation, root: &Root) -> Result<Vec<PkgInst>, Tra
             return Err(TranslateError::Twice(instance));
         }
         if translation.existing == Existing::Rename {
-            there.insert(instance.clone(), None);
+            there.insert(instance.clone(), Present::Package(None));
         }
         names.push(instance);
     }
     Ok(names)
 }
 
-/// The packages of a directory, with their parameters where they can be read.
-fn spooled(root: &Root) -> Result<BTreeMap<PkgInst, Option<Params>>, TranslateError> {
+/// What a directory has under the name of a package.
+enum Present {
+    /// A package, with its parameters where they can be read.
+    Package(Option<Params>),
+    /// A file, or a directory of something else.
+    Other,
+}
+
+impl Present {
+    /// Whether it is this very package.
+    fn is(&self, params: &Params) -> bool {
+        let Self::Package(Some(own)) = self else { return false };
+        ["PKG", "ARCH", "VERSION"].iter().all(|parameter| own.get(parameter) == params.get(parameter))
+    }
+}
+
+/// What is in a directory under names that packages have.
+fn spooled(root: &Root) -> Result<BTreeMap<PkgInst, Present>, TranslateError> {
     let mut found = BTreeMap::new();
     for name in root.list(&ObjectPath::root())?.unwrap_or_default() {
         let Some(inst) = std::str::from_utf8(&name).ok().and_then(|name| PkgInst::new(name).ok()) else {
             continue;
         };
         let path = ObjectPath::root().join(&[&name[..], b"/pkginfo"].concat())?;
-        let text = root.read(&path, LARGEST_FILE as u64).ok().flatten();
-        let params = text.and_then(|text| ParamFile::parse(&text).ok()).map(|file| file.params());
-        found.insert(inst, params);
+        let present = match root.read(&path, LARGEST_FILE as u64) {
+            Ok(Some(text)) => Present::Package(ParamFile::parse(&text).ok().map(|file| file.params())),
+            _ => Present::Other,
+        };
+        found.insert(inst, present);
     }
     Ok(found)
 }
@@ -79,17 +97,17 @@ fn spooled(root: &Root) -> Result<BTreeMap<PkgInst, Option<Params>>, TranslateEr
 fn instance(
     name: &PkgInst,
     params: &Params,
-    there: &BTreeMap<PkgInst, Option<Params>>,
+    there: &BTreeMap<PkgInst, Present>,
     existing: Existing,
 ) -> Result<PkgInst, TranslateError> {
-    let same = |other: &Params| {
-        ["PKG", "ARCH", "VERSION"].iter().all(|parameter| other.get(parameter) == params.get(parameter))
-    };
-    let identical = there.iter().find(|(_, other)| other.as_ref().is_some_and(same)).map(|(name, _)| name);
+    let identical = there.iter().find(|(_, present)| present.is(params)).map(|(name, _)| name);
     match (existing, identical) {
         (Existing::Refuse, Some(identical)) => Err(TranslateError::Identical(identical.clone())),
         (Existing::Refuse, None) if there.contains_key(name) => Err(TranslateError::NameTaken(name.clone())),
         (Existing::Overwrite, Some(identical)) => Ok(identical.clone()),
+        (Existing::Overwrite, None) if matches!(there.get(name), Some(Present::Other)) => {
+            Err(TranslateError::NoPackageThere(name.clone()))
+        }
         (Existing::Rename, _) if there.contains_key(name) => {
             let numbered = (2u32..).map(|number| PkgInst::new(&format!("{}.{number}", name.abbreviation())));
             let mut free =
