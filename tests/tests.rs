@@ -18,6 +18,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Where packages may come from.
+mod devices;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -36,6 +38,8 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Datastreams of the classic tools and of real vendors.
+mod goldens_of_streams;
 /// The help of the classic commands.
 mod help;
 /// Runs that end by a signal.
@@ -58,6 +62,7 @@ mod pkgchk_repair;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
 mod puttext;
@@ -70,6 +75,8 @@ mod refusals;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;
+/// Directories where packages wait.
+mod spool;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.

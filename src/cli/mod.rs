@@ -15,6 +15,7 @@ mod failure;
 pub mod json;
 mod links;
 mod list;
+mod menu;
 pub mod options;
 pub mod output;
 mod packages;
@@ -25,6 +26,7 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod pkgtrans;
 mod puttext;
 mod questions;
 mod recover;
@@ -95,6 +97,7 @@ const APPLETS: &[Applet] = &[
     classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
+    classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
     classic("valpath", "say whether a path is what it should be", valpath::run),

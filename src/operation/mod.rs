@@ -12,7 +12,7 @@ pub mod check;
 mod content;
 pub mod counts;
 pub mod demo;
-mod device;
+pub mod device;
 pub mod failure;
 mod identical;
 mod in_use;
@@ -30,5 +30,6 @@ pub mod recover;
 pub mod remove_package;
 pub mod select;
 pub mod session;
+pub mod translate;
 
 pub use in_use::InUse;
