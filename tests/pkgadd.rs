@@ -378,9 +378,9 @@ fn an_admin_or_response_file_that_cannot_be_read_is_the_end_before_anything() {
 
 #[test]
 fn options_that_are_not_supported_yet_are_told_as_such() {
-    let run = add(&Scenario::new(), "-Y system", &[]);
+    let run = add(&Scenario::new(), "-V vfstab", &[]);
     let error = run.fails(1);
-    assert!(error.starts_with("pkgadd: ERROR: option -Y is not supported yet\nusage: pkgadd "), "{error}");
+    assert!(error.starts_with("pkgadd: ERROR: option -V is not supported yet\nusage: pkgadd "), "{error}");
 }
 
 #[test]

@@ -11,11 +11,15 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Programs that call these commands, and what they rely on.
+mod clients;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Where packages may come from.
+mod devices;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -34,8 +38,13 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Datastreams of the classic tools and of real vendors.
+mod goldens_of_streams;
+/// The help of the classic commands.
+mod help;
 /// Runs that end by a signal.
 mod killed;
+mod links;
 /// Two writers at once.
 mod locked;
 /// The manual pages against the program.
@@ -46,13 +55,19 @@ mod mounts;
 mod packages;
 mod pkgadd;
 mod pkgchk;
+/// Pkgmaps and packages on devices, checked.
+mod pkgchk_packages;
+/// What `pkgchk -f` puts right and what it leaves.
+mod pkgchk_repair;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+mod puttext;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
@@ -64,6 +79,8 @@ mod scenario;
 /// Procedure scripts and the process that runs them.
 mod scripts;
 mod showrev;
+/// Directories where packages wait.
+mod spool;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.
@@ -81,8 +98,11 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+mod valpath;
 /// The ways to objects and roots.
 mod ways;
+/// Commands that a script of a run starts.
+mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
 

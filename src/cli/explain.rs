@@ -39,11 +39,15 @@ const fn packaging(code: u8, text: &'static str, advice: &'static str) -> Meanin
     Meaning { code, command: "pkgadd and pkgrm", text, advice }
 }
 
+const fn moving(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "pkgtrans", text, advice }
+}
+
 const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "every command", text, advice }
 }
 
-/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8) and pkgrm(8) list them.
+/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8), pkgchk(8) and pkgtrans(1) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
     every(
@@ -168,6 +172,19 @@ const MEANINGS: &[Meaning] = &[
         "The device, the admin file or the response file cannot be used.",
         "Look at the path that the message names.",
     ),
+    Meaning {
+        code: 99,
+        command: "pkgchk",
+        text: "The package database makes no sense, or the device cannot be read as packages.",
+        advice: "Look at the path and the line that the message names.",
+    },
+    moving(
+        2,
+        "A package of that name is in the directory already; nothing was copied.",
+        "Replace it with -o, or keep both with -n.",
+    ),
+    moving(3, "You, or a signal, ended the command.", "Run it again."),
+    moving(99, "The packages cannot be read.", "Look at the path that the message names."),
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,
@@ -220,7 +237,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgtrans"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());

@@ -40,6 +40,8 @@ pub struct AddRequest {
     pub device: PathBuf,
     /// Which of them: names, `PKG.*`, `all`; all of them where nothing is named.
     pub packages: Vec<String>,
+    /// Only those of any of these categories, where there is one.
+    pub categories: Vec<String>,
     /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// The response file, or a directory with one for each package; absolute.
@@ -85,7 +87,8 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let device = match Device::open(&request.device, &request.packages)? {
+    let opened = Device::open(&request.device, &request.packages)?;
+    let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
