@@ -38,6 +38,8 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// What the classic tools made of packages with scripts.
+mod goldens_of_scripts;
 /// Datastreams of the classic tools and of real vendors.
 mod goldens_of_streams;
 /// The help of the classic commands.

@@ -127,6 +127,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
         copyright: !args.silent && !in_json,
+        vendor: true,
     };
     let wait = patience(&root, None);
     let report =

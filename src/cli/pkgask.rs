@@ -67,6 +67,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !in_json,
         outcome: !in_json,
         copyright: false,
+        vendor: false,
     };
     let outcome = with_caller(call, "pkgask", 0, |caller| {
         ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
