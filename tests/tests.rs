@@ -11,6 +11,8 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Class action scripts.
+mod class_scripts;
 /// Programs that call these commands, and what they rely on.
 mod clients;
 /// The program as a whole: names, command lines, output streams.
@@ -44,6 +46,8 @@ mod goldens_of_scripts;
 mod goldens_of_streams;
 /// The help of the classic commands.
 mod help;
+/// Scripts that ask, and who answers.
+mod interviews;
 /// Runs that end by a signal.
 mod killed;
 mod links;
@@ -80,6 +84,8 @@ mod refusals;
 mod scenario;
 /// Procedure scripts and the process that runs them.
 mod scripts;
+/// Scripts that fail, and what is left.
+mod scripts_that_fail;
 mod showrev;
 /// Directories where packages wait.
 mod spool;

@@ -10,18 +10,20 @@
 //! without a script are one batch. A course says nothing about how a script is run, and a batch is planned against
 //! the root as it was before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::package::{Ftype, Inventory, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
-use super::draft::below;
 use super::install::Intended;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{Deliverer, InstallScripts, is_passing, is_recorded};
 use super::target::{Wanted, classes};
-use super::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile};
+use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile};
+use order::Order;
+
+mod order;
 
 /// The file in a package's directory that says that its installation is not complete.
 pub const INSTALL_LOCK: &str = "!I-Lock!";
@@ -333,110 +335,4 @@ fn concerned(package: &PkgInst, mapped: &[Mapped], plan: &Plan) -> Result<Concer
 fn passing(package: &PkgInst, image: &PackageImage) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = image.install.keys().filter(|name| is_passing(name)).map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
-}
-
-/// Which change belongs to which place of the course: two for each class, before its script and after it.
-struct Order<'a> {
-    classes: Vec<String>,
-    scripted: BTreeSet<&'a str>,
-    mapped: BTreeMap<&'a ObjectPath, &'a Mapped>,
-    /// The changes by path.
-    changes: BTreeMap<ObjectPath, &'a Change>,
-}
-
-impl<'a> Order<'a> {
-    fn new(classes: &[String], scripts: &'a InstallScripts, mapped: &'a [Mapped], plan: &'a Plan) -> Self {
-        Self {
-            classes: classes.to_vec(),
-            scripted: scripts.classes.keys().map(String::as_str).collect(),
-            mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
-            changes: plan.changes.iter().map(|change| (change.path.clone(), change)).collect(),
-        }
-    }
-
-    fn has_objects(&self, class: &str) -> bool {
-        self.mapped.values().any(|each| each.class == class)
-    }
-
-    fn class(&self, path: &ObjectPath) -> Option<usize> {
-        let class = &self.mapped.get(path)?.class;
-        self.classes.iter().position(|known| known == class)
-    }
-
-    /// Whether a script brings the object.
-    fn is_listed(&self, change: &Change) -> bool {
-        let delivered = matches!(
-            &change.action,
-            Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_))
-        );
-        let scripted = |each: &&Mapped| self.scripted.contains(each.class.as_str());
-        delivered && self.mapped.get(&change.path).is_some_and(scripted)
-    }
-
-    /// What the scripts are to install, by class.
-    fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
-        let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
-        for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
-            let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
-            let planned = plan.contents.get(&change.path).cloned().flatten();
-            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path).cloned()) else { continue };
-            let class = line.object.class.clone();
-            let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
-            listed.entry(class).or_default().push(file);
-        }
-        listed
-    }
-
-    /// The place of a change.
-    fn slot(&self, change: &Change) -> usize {
-        let own = self.class(&change.path).map(|class| 2 * class);
-        let (Action::Add(new) | Action::Replace(new)) = &change.action else {
-            return own.unwrap_or_default();
-        };
-        match &new.body {
-            Body::Directory => {
-                // a directory comes with the first object in it
-                let inner = below(&self.changes, &change.path).filter_map(|path| self.changes.get(path));
-                let inner = inner.filter_map(|inner| {
-                    if is_directory(inner) {
-                        self.class(&inner.path).map(|class| 2 * class)
-                    } else {
-                        Some(self.slot(inner))
-                    }
-                });
-                own.into_iter().chain(inner).min().unwrap_or_default()
-            }
-            Body::Link(source) => {
-                let made =
-                    self.changes.get(source).map(|made| self.slot(made) + usize::from(self.is_listed(made)));
-                own.into_iter().chain(made).max().unwrap_or_default()
-            }
-            // the copy of an edited file is made with the file that comes in its place
-            Body::CopyOf(path) => self.class(path).map(|class| 2 * class).or(own).unwrap_or_default(),
-            _ => own.unwrap_or_default(),
-        }
-    }
-
-    /// The changes that the engine carries out, by place.
-    fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Change>, Portion)> {
-        let mut slots: BTreeMap<usize, (Vec<Change>, Portion)> = BTreeMap::new();
-        for change in plan.changes.iter().filter(|change| !self.is_listed(change)) {
-            let (changes, portion) = slots.entry(self.slot(change)).or_default();
-            let is_link = matches!(
-                &change.action,
-                Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_))
-            );
-            let paths = if is_link { &mut portion.links } else { &mut portion.paths };
-            paths.push(change.path.clone());
-            changes.push(change.clone());
-        }
-        slots
-    }
-}
-
-fn is_directory(change: &Change) -> bool {
-    matches!(
-        &change.action,
-        Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Directory)
-    )
 }
