@@ -22,7 +22,9 @@ mod patchrm;
 mod pkgadd;
 mod pkgchk;
 mod pkginfo;
+mod pkgmk;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 mod questions;
 mod recover;
@@ -92,6 +94,8 @@ const APPLETS: &[Applet] = &[
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
+    classic("pkgmk", "make a package from a prototype", pkgmk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
 ];
 
