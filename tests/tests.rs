@@ -28,6 +28,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// The packages that the classic tools made, made once more.
+mod goldens_of_making;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -47,10 +49,14 @@ mod packages;
 mod pkgadd;
 mod pkgchk;
 mod pkginfo;
+mod pkgmk;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 /// What a root decides for itself.
 mod policy;
+/// Prototypes that others wrote.
+mod prototypes;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
@@ -81,6 +87,8 @@ mod unprivileged_patches;
 mod ways;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// Where packages are made.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

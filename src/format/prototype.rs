@@ -51,7 +51,8 @@ pub struct Entry {
     pub class: String,
     /// Its path in the package, variables as they are; for an information file its name, without any `/`.
     pub path: PackagePath,
-    /// What stands behind the `=`: the target of a link, or where the content of a file comes from. Never empty.
+    /// What stands behind the `=`: the target of a link, or where the content of a file comes from (for types without
+    /// content it means nothing). Never empty.
     pub right: Option<Vec<u8>>,
     /// Major and minor number, for `b` and `c` only; `None` inside is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,

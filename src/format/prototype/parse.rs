@@ -61,10 +61,10 @@ fn rest(entry: &mut Entry, fields: &mut Fields<'_>, right: Option<Vec<u8>>) -> R
     if ftype == Ftype::Information && entry.path.as_bytes().contains(&b'/') {
         return Err(FieldError::InformationName.into());
     }
-    entry.right = if ftype.is_regular() || ftype == Ftype::Information {
-        right.map(|source| usable(source).ok_or(Problem::Source)).transpose()?
-    } else {
+    entry.right = if ftype.is_link() {
         fields::target(ftype, right)?
+    } else {
+        right.map(|source| usable(source).ok_or(Problem::Source)).transpose()?
     };
     if ftype.is_link() || ftype == Ftype::Information {
         return Ok(());

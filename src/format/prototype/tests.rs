@@ -32,6 +32,7 @@ fn every_type_of_entry_is_understood() {
     assert_eq!(entry("b none blk 8 ? 0600 root sys").device, Some((Some(8), None)));
     assert_eq!(entry("s none lib/x=x.1").right.as_deref(), Some(&b"x.1"[..]));
     assert_eq!(entry("i pkginfo=./pkginfo").right.as_deref(), Some(&b"./pkginfo"[..]));
+    assert_eq!(entry("d none lib=src/lib 755 root bin").path, path("lib"));
     assert_eq!(entry("d none /").path, path("/"));
     assert_eq!(entry("x none ./excl ? ? ?").path, path("excl"));
 }
@@ -89,7 +90,6 @@ fn what_is_wrong_is_named_with_its_line() {
         ("f none a 10644 root sys", "invalid bits set in mode."),
         ("f none a= 0644 root sys", "unable to read the source behind the `=`"),
         ("f none a $MODE root sys", "<$MODE> cannot be a variable here"),
-        ("d none a=b 0755 root sys", "missing or invalid link specification"),
         ("s none a", "missing or invalid link specification"),
         ("c none a 1", "unable to read major/minor device numbers"),
         ("i a/b", "the name of an information file has a `/` in it"),
@@ -156,9 +156,7 @@ fn entries() -> impl Strategy<Value = Item> {
             let class = if ftype == Ftype::Information { "" } else { "none" };
             let mut entry = Entry::new(ftype, class, path);
             entry.part = part;
-            let source = ftype.is_regular() || ftype == Ftype::Information;
             entry.right = if ftype.is_link() { Some(right.unwrap_or(b"x".to_vec())) } else { right };
-            entry.right = entry.right.filter(|_| source || ftype.is_link());
             entry.device = ftype.is_device().then_some(device);
             entry.attributes = if bare { Attributes::default() } else { attributes };
             Some(Item::Entry(entry))
