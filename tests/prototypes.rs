@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use patchadm::format::pkgmap::Pkgmap;
 use patchadm::format::prototype::{self, Command, Item};
 use patchadm::package::Ftype;
+use patchadm::source::Source;
 
 use crate::scenario::shared;
 use crate::workshop::{Workshop, write};
@@ -56,10 +57,10 @@ fn prototypes(shared: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// A workshop with all of them in it.
-fn workshop(all: &[(String, Vec<u8>)]) -> Workshop {
-    let workshop = Workshop::new();
-    for (path, text) in all {
+/// A workshop with those of them in it whose paths begin so.
+fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Workshop {
+    let workshop = Workshop::in_memory();
+    for (path, text) in all.iter().filter(|(path, _)| path.starts_with(beginning)) {
         workshop.file(path, text);
     }
     workshop
@@ -103,7 +104,7 @@ fn twenty_real_prototypes_become_packages() {
     let Some(shared) = shared("twenty real prototypes", "") else { return };
     let all = prototypes(&shared);
     for name in MADE {
-        let workshop = workshop(&all);
+        let workshop = workshop(&all, name.rsplit_once('/').unwrap().0);
         fs::create_dir(workshop.at("root")).unwrap();
         let mut objects = BTreeSet::new();
         make_sources(&workshop, &workshop.at(name), &mut objects);
@@ -114,8 +115,8 @@ fn twenty_real_prototypes_become_packages() {
             format!("{} {}", char::from(entry.object.ftype.letter()), entry.path)
         };
         assert_eq!(map.entries.iter().map(of).collect::<BTreeSet<_>>(), objects, "{name}");
-        let check = workshop.run("pkgchk -d spool -l ACMEreal");
-        assert_eq!(check.code, 0, "{name}: {}", check.stderr);
+        let source = Source::open(&workshop.at("spool")).unwrap();
+        source.verify(&source.scan().unwrap()).unwrap();
     }
 }
 
@@ -123,7 +124,7 @@ fn twenty_real_prototypes_become_packages() {
 fn of_the_others_every_line_without_a_source_is_told() {
     let Some(shared) = shared("the other prototypes", "") else { return };
     let all = prototypes(&shared);
-    let workshop = workshop(&all);
+    let workshop = workshop(&all, "");
     let others: Vec<&String> =
         all.iter().map(|(path, _)| path).filter(|path| !MADE.contains(&path.as_str())).collect();
     assert!(others.len() > 700);

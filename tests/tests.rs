@@ -50,6 +50,10 @@ mod pkgadd;
 mod pkgchk;
 mod pkginfo;
 mod pkgmk;
+/// The calls of pkgmk and pkgproto by patch scripts and build tools.
+mod pkgmk_calls;
+/// Packages that cannot be made.
+mod pkgmk_refusals;
 mod pkgparam;
 mod pkgproto;
 mod pkgrm;

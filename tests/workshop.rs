@@ -23,7 +23,16 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// An empty directory, with `spool` in it for packages, and a root beside it.
     pub(crate) fn new() -> Self {
-        let workshop = Self { stage: Scenario::new() };
+        Self::on(Scenario::new())
+    }
+
+    /// The same in memory, for tests of many files.
+    pub(crate) fn in_memory() -> Self {
+        Self::on(Scenario::in_memory())
+    }
+
+    fn on(stage: Scenario) -> Self {
+        let workshop = Self { stage };
         fs::create_dir_all(workshop.at("spool")).unwrap();
         workshop
     }
@@ -85,14 +94,14 @@ impl Workshop {
         run.stderr.lines().filter(|line| !progress(line)).map(|line| format!("{line}\n")).collect()
     }
 
-    /// The text of a file of the package ACMEfoo.
+    /// The text of a file of the package `ACMEfoo`.
     #[track_caller]
     pub(crate) fn made(&self, file: &str) -> String {
         let path = self.at("spool/ACMEfoo").join(file);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The lines of the pkgmap of ACMEfoo, without the first one, and without that of the pkginfo.
+    /// The lines of the pkgmap of `ACMEfoo`, without the first one, and without that of the pkginfo.
     pub(crate) fn pkgmap(&self) -> Vec<String> {
         let lines = self.made("pkgmap");
         let lines = lines.lines().skip(1).filter(|line| !line.starts_with("1 i pkginfo "));

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::format::params::ParamsError;
+use crate::format::pkgmap::MOST_ENTRIES;
 use crate::format::prototype;
 use crate::package::{PathError, PkgInst};
 use crate::root::RootError;
@@ -124,6 +125,9 @@ pub enum TroubleKind {
     /// Prototypes include each other too deeply, or too many.
     #[error("too many levels or files of !include")]
     Include,
+    /// More entries than a pkgmap can have.
+    #[error("more than {MOST_ENTRIES} entries")]
+    TooMany,
     /// A variable that must have a value has none.
     #[error("no value for the variable in <{0}>")]
     Variable(String),

@@ -246,7 +246,8 @@ pub(super) fn space(items: &[Item], pkginfo: u64) -> Space {
         Source::File(path) => std::fs::metadata(path).map_or(0, |found| found.len()),
         Source::Empty => 0,
     };
-    let pkgmap = items.iter().map(|item| item.entry.path.as_bytes().len() as u64 + LONGEST_REST).sum();
+    let line = |item: &Item| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
+    let pkgmap = items.iter().map(line).fold(LONGEST_REST, u64::saturating_add);
     let mut total = units(pkginfo).saturating_add(units(pkgmap));
     let mut directories = BTreeSet::from([PathBuf::new()]);
     let mut files = 2;

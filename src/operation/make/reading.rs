@@ -94,7 +94,11 @@ impl Reading<'_> {
         let mut scope = Rc::new(Scope { directory, variables, ..Scope::default() });
         let file: Rc<Path> = Rc::from(path);
         for line in prototype::lines(&text) {
-            if self.read.troubles.len() >= MOST_TROUBLES || self.read.entries.len() >= MOST_ENTRIES {
+            if self.read.troubles.len() >= MOST_TROUBLES {
+                break;
+            }
+            if self.read.entries.len() >= MOST_ENTRIES {
+                self.note(from.last(), path, TroubleKind::TooMany);
                 break;
             }
             match line {
