@@ -1,6 +1,7 @@
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::workshop::{PKGINFO, Workshop};
 
@@ -77,4 +78,17 @@ fn the_calls_of_build_tools_are_answered() {
     let run = workshop.run("pkgmk -d spool -r R -b B -o -f P VERSION=2 PSTAMP=me");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(workshop.made("pkginfo").starts_with("VERSION=2\nPSTAMP=me\nPKG=ACMEfoo\n"));
+}
+
+#[test]
+fn a_prototype_may_come_through_a_pipe() {
+    let workshop = Workshop::new();
+    workshop.file("pkginfo", PKGINFO);
+    workshop.file("src/x", "x");
+    let mut command = workshop.command("pkgmk -d spool -f /dev/stdin");
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"i pkginfo\nf none x=src/x 0644 root sys\n").unwrap();
+    let run = workshop.told(&child.wait_with_output().unwrap());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(workshop.made("reloc/x"), "x");
 }

@@ -114,3 +114,43 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::PackagePath;
+
+    #[test]
+    fn an_absolute_path_is_below_the_roots_and_never_below_the_base_directory_alone() {
+        let roots = [PathBuf::from("r1"), PathBuf::from("r2")];
+        let basedir = Some(Path::new("/base"));
+        let both = Lookup { roots: &roots, basedir };
+        assert_eq!(both.below_roots(b"/etc/x"), [Path::new("r1/etc/x"), Path::new("r2/etc/x")]);
+        assert_eq!(both.below_roots(b"bin/x"), [Path::new("r1/base/bin/x"), Path::new("r2/base/bin/x")]);
+        let alone = Lookup { roots: &[], basedir };
+        assert_eq!(alone.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
+        assert!(alone.applies_to(b"bin/x") && !alone.applies_to(b"/etc/x"));
+    }
+
+    #[test]
+    fn what_is_not_found_is_told_with_the_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let scope = Scope { directory: dir.path().to_owned(), ..Scope::default() };
+        let nowhere = Lookup { roots: &[], basedir: None };
+        let mut entry = Entry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
+        let find = |entry: &Entry, lookup: Lookup<'_>| {
+            lookup.find(entry, b"bin/x", &scope, &Variables::default()).map_err(|error| error.to_string())
+        };
+        let said = |place: &str| format!("no object for <bin/x> found in {place}");
+        assert_eq!(find(&entry, nowhere), Err(said("search path")));
+        let roots = [dir.path().join("root")];
+        assert_eq!(find(&entry, Lookup { roots: &roots, basedir: None }), Err(said("root directory")));
+        entry.right = Some(b"bin/x".to_vec());
+        assert_eq!(find(&entry, nowhere), Err(said("local path")));
+        entry.right = Some(NOTHING.to_vec());
+        assert_eq!(find(&entry, nowhere), Ok(Source::Empty));
+        entry.right = None;
+        fs::write(dir.path().join("x"), "").unwrap();
+        assert_eq!(find(&entry, nowhere), Ok(Source::File(dir.path().join("x"))));
+    }
+}

@@ -139,3 +139,46 @@ pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgI
         Some(instance) => Err(MakeError::Instance { parameter: name, instance: instance.clone() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(changes: &[(&str, &str)]) -> Params {
+        let usual =
+            [("PKG", "ACMEfoo"), ("NAME", "Foo"), ("ARCH", "all"), ("VERSION", "1"), ("CATEGORY", "system")];
+        let mut params: Params = usual.into_iter().collect();
+        for (name, value) in changes {
+            params.set(name, *value);
+        }
+        params
+    }
+
+    #[test]
+    fn values_are_those_that_a_package_can_have() {
+        assert!(check(&params(&[("ARCH", "sparc.sun4u, i386"), ("CATEGORY", "system,x")])).is_ok());
+        let long = "x".repeat(257);
+        for (name, value) in [
+            ("NAME", ""),
+            ("NAME", &long),
+            ("VERSION", "(1)"),
+            ("ARCH", "seventeen-letters"),
+            ("CATEGORY", " "),
+        ] {
+            assert!(check(&params(&[(name, value)])).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_pkg_with_or_without_a_suffix() {
+        let named = |name| Some(PkgInst::new(name).unwrap());
+        let params = params(&[]);
+        assert_eq!(instance(&params, None).unwrap().as_str(), "ACMEfoo");
+        assert_eq!(instance(&params, named("ACMEfoo.2").as_ref()).unwrap().as_str(), "ACMEfoo.2");
+        assert!(instance(&params, named("ACMEbar").as_ref()).is_err());
+        for bad in ["", "a.b", "all", "../x", &"x".repeat(33)] {
+            let params = self::params(&[("PKG", bad)]);
+            assert!(matches!(instance(&params, None), Err(MakeError::Abbreviation(_))), "{bad}");
+        }
+    }
+}

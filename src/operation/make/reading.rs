@@ -82,15 +82,14 @@ impl Reading<'_> {
             self.note(from.last(), path, TroubleKind::Include);
             return variables;
         }
-        let text = match read_text(path) {
-            Ok(text) => text,
+        let (text, directory) = match read_text(path, from.is_empty()) {
+            Ok(read) => read,
             Err(error) => {
                 let kind = TroubleKind::File { path: path.to_owned(), reason: error.to_string() };
                 self.note(from.last(), path, kind);
                 return variables;
             }
         };
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut scope = Rc::new(Scope { directory, variables, ..Scope::default() });
         let file: Rc<Path> = Rc::from(path);
         for line in prototype::lines(&text) {
@@ -147,11 +146,62 @@ impl Reading<'_> {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a prototype, and tells what paths in it are relative to: its directory, for a pipe the working directory. Only
+/// one that the user named may be a pipe.
+fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
+    let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
+    let file = if is_file { super::lookup::open(path)? } else { std::fs::File::open(path)? };
     let mut text = Vec::new();
-    super::lookup::open(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
+    file.take(LARGEST + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(io::Error::other(format!("larger than {LARGEST} bytes")));
     }
-    Ok(text)
+    let directory = path.parent().filter(|_| is_file).unwrap_or(Path::new("")).to_owned();
+    Ok((text, directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(files: &[(&str, &str)]) -> (tempfile::TempDir, Read) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let read = read(&dir.path().join("prototype"), &Variables::default());
+        (dir, read)
+    }
+
+    #[test]
+    fn what_a_file_sets_holds_from_there_on_and_ends_with_it() {
+        let (dir, read) = read_all(&[
+            ("prototype", "d none a\n!X=1\n!search s\n!include in/other\nd none b\n"),
+            ("in/other", "d none c\n!X=2\n!rsearch r\nd none d\n"),
+        ]);
+        assert!(read.troubles.is_empty(), "{:?}", read.troubles);
+        let shown = |placed: &Placed| {
+            let scope = &placed.scope;
+            let x = scope.variables.text("X").into_owned();
+            (placed.entry.path.to_string(), x, scope.search.len(), scope.search_whole.len(), placed.line)
+        };
+        let expected = [
+            ("a".to_owned(), String::new(), 0, 0, 1),
+            ("c".to_owned(), "1".to_owned(), 0, 0, 1),
+            ("d".to_owned(), "2".to_owned(), 0, 1, 4),
+            ("b".to_owned(), "1".to_owned(), 1, 0, 5),
+        ];
+        assert_eq!(read.entries.iter().map(shown).collect::<Vec<_>>(), expected);
+        let inner = read.entries.iter().find(|placed| placed.entry.path.as_bytes() == b"d").unwrap();
+        assert_eq!(inner.scope.search_whole, [dir.path().join("in/r")]);
+    }
+
+    #[test]
+    fn files_that_include_each_other_for_ever_end_soon() {
+        let (_dir, read) = read_all(&[("prototype", "!include prototype\n!include prototype\nd none a\n")]);
+        assert_eq!(read.troubles.len(), MOST_TROUBLES);
+        assert!(read.entries.len() < 1000, "{}", read.entries.len());
+        assert!(matches!(read.troubles[0].kind, TroubleKind::Include));
+    }
 }

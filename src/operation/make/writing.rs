@@ -186,7 +186,9 @@ impl Building {
     /// Gives all directories the time of the making, so that two makings are the same.
     fn date(&self, directories: &BTreeSet<Vec<u8>>) -> Result<(), RootError> {
         for path in directories {
-            let (dir, name) = self.directory_of(path, &mut directories.clone())?;
+            let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+            let Some(name) = parts.pop() else { continue };
+            let dir = parts.into_iter().try_fold(self.package.again()?, |dir, part| dir.dir(part))?;
             dir.set_mtime(name, self.now)?;
         }
         self.private.set_mtime(&self.instance, self.now)
