@@ -1,3 +1,6 @@
+//! Packages that the classic pkgmk made, made once more: equal but for the first line of the pkgmap, whose number
+//! depends on the file system of the making machine.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

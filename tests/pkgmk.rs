@@ -1,3 +1,5 @@
+//! pkgmk(1): what it makes of prototypes, in which words, with which parameters and sources.
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! pkgproto(1) and pkgmk(1) as patch scripts and build tools call them, spelled exactly so.
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};

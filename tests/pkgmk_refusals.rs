@@ -1,3 +1,5 @@
+//! What pkgmk(1) does not make: every refusal names its reason, with file and line, and leaves nothing behind.
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};

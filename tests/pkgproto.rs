@@ -1,3 +1,5 @@
+//! pkgproto(1): its lines, its options, what it says of what has no line, and the classic command's own lines.
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! The reader and the writer of prototypes.
+
 use proptest::prelude::*;
 
 use super::*;
