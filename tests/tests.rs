@@ -32,6 +32,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// The packages that the classic tools made, made once more.
+mod goldens_of_making;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -60,11 +62,19 @@ mod pkgchk_packages;
 /// What `pkgchk -f` puts right and what it leaves.
 mod pkgchk_repair;
 mod pkginfo;
+mod pkgmk;
+/// The calls of pkgmk and pkgproto by patch scripts and build tools.
+mod pkgmk_calls;
+/// Packages that cannot be made.
+mod pkgmk_refusals;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
+/// Prototypes that others wrote.
+mod prototypes;
 mod puttext;
 /// The tour of the README.
 mod readme;
@@ -101,6 +111,8 @@ mod ways;
 mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// Where packages are made.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

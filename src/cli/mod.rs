@@ -24,7 +24,9 @@ mod patchrm;
 mod pkgadd;
 mod pkgchk;
 mod pkginfo;
+mod pkgmk;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
 mod puttext;
@@ -99,6 +101,8 @@ const APPLETS: &[Applet] = &[
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
+    classic("pkgmk", "make a package from a prototype", pkgmk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
     classic("valpath", "say whether a path is what it should be", valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", puttext::run),
