@@ -8,8 +8,8 @@ use patchadm::format::pkgmap::{Pkgmap, member_name};
 use patchadm::package::Ftype;
 
 use crate::packages::files;
+use crate::producer::{Producer, write};
 use crate::scenario::shared;
-use crate::workshop::{Workshop, write};
 
 /// The package directories of all sets.
 fn packages(goldens: &Path) -> Vec<PathBuf> {
@@ -21,7 +21,7 @@ fn packages(goldens: &Path) -> Vec<PathBuf> {
 }
 
 /// The prototype of a package, its last entry first, with sources below `package`, which get the times of the pkgmap.
-fn prototype(classic: &Path, map: &Pkgmap, workshop: &Workshop) -> String {
+fn prototype(classic: &Path, map: &Pkgmap, workshop: &Producer) -> String {
     let text = fs::read_to_string(classic.join("pkgmap")).unwrap();
     let mut lines = String::new();
     let described: Vec<_> = map.entries.iter().zip(text.lines().skip(1)).collect();
@@ -65,7 +65,7 @@ fn every_package_of_the_classic_pkgmk_is_made_again() {
     let packages = packages(&goldens);
     assert!(packages.len() > 30, "{packages:?}");
     for classic in packages {
-        let mut workshop = Workshop::new();
+        let mut workshop = Producer::new();
         let map = Pkgmap::parse(&fs::read(classic.join("pkgmap")).unwrap()).unwrap();
         workshop.file("prototype", prototype(&classic, &map, &workshop));
         let own = map.entries.iter().find(|entry| entry.path.as_bytes() == b"pkginfo").unwrap();
@@ -79,7 +79,7 @@ fn every_package_of_the_classic_pkgmk_is_made_again() {
 #[test]
 fn odd_names_are_packaged_and_sorted_as_by_the_classic_pkgmk() {
     let Some(golden) = shared("odd names", "goldens/27-order-names/out") else { return };
-    let mut workshop = Workshop::new();
+    let mut workshop = Producer::new();
     let names = ["a-b", "a.b", "aB", "ab", "a/b", "a/z", "a0", "Z", "_x", "zz", "é"];
     for name in names {
         let text = format!("{name}\n");
@@ -111,7 +111,7 @@ fn names_that_no_prototype_can_have_are_refused_in_the_words_of_the_classic_pkgm
         return;
     };
     for (name, step) in [("sp ace", "pkgmk-odd-sp_ace"), ("x=y", "pkgmk-odd-x_y")] {
-        let workshop = Workshop::with("");
+        let workshop = Producer::with("");
         workshop.file("src/Z", "Z\n");
         workshop.file("proto1", format!("i pkginfo\nf none {name}=src/Z 0644 root sys\n"));
         let told = workshop.run("pkgmk -o -r . -d spool -f proto1").fails(1);

@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+use crate::producer::{PKGINFO, Producer};
 use crate::tree::Tree;
-use crate::workshop::{PKGINFO, Workshop};
 
 /// A workshop with a prototype of a bit of everything.
-fn workshop() -> Workshop {
-    let workshop = Workshop::with(
+fn workshop() -> Producer {
+    let workshop = Producer::with(
         "i pkginfo\ni copyright\nd none bin 0755 root bin\nf none bin/hello=src/hello 4511 root bin\n\
          l none bin/hello2=hello\ns none bin/hi=hello\nd none etc 0755 root sys\n\
          e none etc/conf=src/conf 0600 root sys\nf none /etc/foo=src/conf ? ? ?\n",
@@ -40,7 +40,7 @@ fn its_help_is_this() {
               --json      Print one JSON document instead of text\n      \
               --help      Print help\n      \
               --version   Print the version\n";
-    assert_eq!(Workshop::new().run("pkgmk --help").ok(), help);
+    assert_eq!(Producer::new().run("pkgmk --help").ok(), help);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn parameters_of_the_command_line_come_first_and_count() {
 
 #[test]
 fn parameters_that_nobody_gave_are_made_up_and_told_of() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "i pkginfo\nd zeta b 0755 root sys\nd alpha a 0755 root sys\n!STAGE=\"two words\"\n!small=no\n",
     );
     workshop.file(
@@ -172,7 +172,7 @@ fn parameters_that_nobody_gave_are_made_up_and_told_of() {
 
 #[test]
 fn sources_are_looked_for_in_the_order_of_the_manual() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "i pkginfo\nf none beside 0644 root sys\n!search one two\nf none a/first 0644 root sys\n\
          f none a/second 0644 root sys\n!rsearch whole\nf none b/first 0644 root sys\n\
          f none c=src/named 0644 root sys\nf none whole/path 0644 root sys\nf none d=@WORK@ 0644 root sys\n",
@@ -193,7 +193,7 @@ fn sources_are_looked_for_in_the_order_of_the_manual() {
 
 #[test]
 fn roots_and_base_directory_come_before_everything_else() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "i pkginfo\nf none bin/x 0644 root sys\nf none /etc/y 0644 root sys\nf none z=other 0644 root sys\n",
     );
     for source in
@@ -215,7 +215,7 @@ fn roots_and_base_directory_come_before_everything_else() {
 
 #[test]
 fn prototypes_include_each_other_and_keep_their_settings_to_themselves() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "!include common/pkg\n!where=lib\n!dir=lib\n!mode=0555\n!default $mode root bin\n\
          !include $where/more\nd none $dir\nd none etc 0755 $OWNER sys\n",
     );
@@ -240,7 +240,7 @@ fn prototypes_include_each_other_and_keep_their_settings_to_themselves() {
 
 #[test]
 fn build_variables_take_values_of_the_pkginfo_and_install_variables_stay() {
-    let workshop = Workshop::with("i pkginfo\nf none $where/$BINDIR/x=$BINDIR/x 0644 root sys\n");
+    let workshop = Producer::with("i pkginfo\nf none $where/$BINDIR/x=$BINDIR/x 0644 root sys\n");
     workshop.file("pkginfo", format!("{PKGINFO}where=opt\nBINDIR=src\n"));
     workshop.file("src/x", "x");
     assert_eq!(workshop.make(""), "WARNING: missing directory entry for <opt/$BINDIR>\n");
@@ -251,7 +251,7 @@ fn build_variables_take_values_of_the_pkginfo_and_install_variables_stay() {
 
 #[test]
 fn what_is_odd_is_told_and_packaged() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "i pkginfo\ni i.web=script\nd none a\nd none a/b 0755\ns none l=a 0777 root root\n\
          2 d other c 0755 root sys\n",
     );

@@ -5,13 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use crate::workshop::{PKGINFO, Workshop};
+use crate::producer::{PKGINFO, Producer};
 
 /// The backout package as the scripts of Sun's patches make it: preinstall begins the prototype, the class action
 /// script adds what pkgproto(1) says, postinstall the list of what is to be deleted.
 #[test]
 fn the_backout_package_of_the_patch_scripts_is_made() {
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     workshop.file("root/opt/foo/bin/tool", "old tool\n");
     workshop.mode("root/opt/foo/bin/tool", 0o755);
     symlink("tool", workshop.at("root/opt/foo/bin/link")).unwrap();
@@ -64,7 +64,7 @@ $PATCHADM pkgmk -o -d $BUILD_DIR/../save 1>/dev/null 2>&1
 /// As packages are built by others: spelled exactly so.
 #[test]
 fn the_calls_of_build_tools_are_answered() {
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     workshop.file("staging/usr/bin/x", "x");
     fs::set_permissions(workshop.at("staging/usr/bin/x"), fs::Permissions::from_mode(0o755)).unwrap();
     workshop.file("build/pkginfo", PKGINFO);
@@ -84,7 +84,7 @@ fn the_calls_of_build_tools_are_answered() {
 
 #[test]
 fn a_prototype_may_come_through_a_pipe() {
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     workshop.file("pkginfo", PKGINFO);
     workshop.file("src/x", "x");
     let mut command = workshop.command("pkgmk -d spool -f /dev/stdin");

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
-use crate::workshop::{PKGINFO, Workshop};
+use crate::producer::{PKGINFO, Producer};
 
 #[test]
 fn every_line_that_is_wrong_is_told_with_its_number() {
-    let workshop = Workshop::with(
+    let workshop = Producer::with(
         "i pkginfo\nq none x\nf none sp ace 0644 root sys\nf none gone 0644 root sys\n\
          f none gone=at/all 0644 root sys\n\n!default 0644\n!include nowhere\n!include prototype\n",
     );
@@ -64,7 +64,7 @@ fn a_package_that_cannot_be_is_refused() {
         ),
     ];
     for (prototype, pkginfo, options, expected, code) in cases {
-        let workshop = Workshop::with(prototype);
+        let workshop = Producer::with(prototype);
         workshop.file("pkginfo", pkginfo);
         let told = workshop.run(&format!("pkgmk -d spool {options}")).fails(code);
         let end = format!("pkgmk: ERROR: {expected}\n## Packaging was not successful.\n");
@@ -75,7 +75,7 @@ fn a_package_that_cannot_be_is_refused() {
 
 #[test]
 fn a_prototype_and_a_device_must_be_there() {
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     let told = workshop.run("pkgmk -d spool").fails(1);
     assert!(told.contains("there is neither prototype nor Prototype here\n"), "{told}");
     workshop.file("Prototype", "i pkginfo\n");
@@ -94,7 +94,7 @@ fn a_prototype_and_a_device_must_be_there() {
 
 #[test]
 fn what_is_no_package_is_never_replaced() {
-    let workshop = Workshop::with("i pkginfo\n");
+    let workshop = Producer::with("i pkginfo\n");
     workshop.file("spool/ACMEfoo/thesis", "years of work");
     let told = workshop.run("pkgmk -o -d spool").fails(1);
     assert!(told.contains("<spool/ACMEfoo> is not a package, and is not overwritten\n"), "{told}");
@@ -103,7 +103,7 @@ fn what_is_no_package_is_never_replaced() {
 
 #[test]
 fn an_interrupted_making_leaves_nothing_and_ends_with_3() {
-    let workshop = Workshop::with("i pkginfo\nf none large 0644 root sys\n");
+    let workshop = Producer::with("i pkginfo\nf none large 0644 root sys\n");
     workshop.file("large", "");
     fs::File::options().write(true).open(workshop.at("large")).unwrap().set_len(2 << 30).unwrap();
     let mut child = workshop.command("pkgmk -d spool").stderr(Stdio::piped()).spawn().unwrap();
@@ -123,7 +123,7 @@ fn an_interrupted_making_leaves_nothing_and_ends_with_3() {
 
 #[test]
 fn only_regular_files_are_sources() {
-    let workshop = Workshop::with("i pkginfo\nf none pipe 0644 root sys\n");
+    let workshop = Producer::with("i pkginfo\nf none pipe 0644 root sys\n");
     assert!(Command::new("mkfifo").arg(workshop.at("pipe")).status().unwrap().success());
     let told = workshop.run("pkgmk -d spool").fails(1);
     assert!(told.contains("no object for <pipe> found in search path\n    - line: 2\n"), "{told}");
@@ -131,7 +131,7 @@ fn only_regular_files_are_sources() {
 
 #[test]
 fn a_source_that_cannot_be_read_leaves_no_package() {
-    let workshop = Workshop::with("i pkginfo\nf none a 0644 root sys\nf none a/b=a 0644 root sys\n");
+    let workshop = Producer::with("i pkginfo\nf none a 0644 root sys\nf none a/b=a 0644 root sys\n");
     workshop.file("a", "x");
     let told = workshop.run("pkgmk -d spool").fails(1);
     assert!(told.contains("pkgmk: ERROR: cannot "), "{told}");

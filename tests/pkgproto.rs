@@ -6,12 +6,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
+use crate::producer::Producer;
 use crate::scenario::{is_root, shared};
-use crate::workshop::Workshop;
 
 /// A workshop with a tree to be described.
-fn workshop() -> Workshop {
-    let workshop = Workshop::new();
+fn workshop() -> Producer {
+    let workshop = Producer::new();
     fs::remove_dir(workshop.at("spool")).unwrap();
     workshop.file("src/etc/conf", "A=1\n");
     workshop.file("src/bin/hello", "hello\n");
@@ -50,7 +50,7 @@ fn its_help_is_this() {
               --json     Print one JSON document instead of text\n      \
               --help     Print help\n      \
               --version  Print the version\n";
-    assert_eq!(Workshop::new().run("pkgproto --help").ok(), help);
+    assert_eq!(Producer::new().run("pkgproto --help").ok(), help);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn links_are_followed_on_demand_and_content_is_summed_up_on_demand() {
 
 #[test]
 fn a_device_has_its_numbers_before_its_mode() {
-    let text = Workshop::new().run("pkgproto /dev/null=dev/zilch").ok();
+    let text = Producer::new().run("pkgproto /dev/null=dev/zilch").ok();
     assert!(text.starts_with("c none dev/zilch 1 3 0666 root "), "{text}");
 }
 
@@ -131,7 +131,7 @@ fn what_has_no_line_is_told_and_the_rest_is_described() {
 
 #[test]
 fn a_link_to_nothing_has_a_line_and_is_told() {
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     symlink("nowhere", workshop.at("dangling")).unwrap();
     let run = workshop.run("pkgproto dangling");
     assert_eq!((run.code, run.stdout.as_str()), (0, "s none dangling=nowhere\n"));
@@ -179,7 +179,7 @@ fn the_lines_are_those_of_the_classic_command() {
     if !is_root() {
         return crate::skipped("the_lines_are_those_of_the_classic_command: the owners were root");
     }
-    let workshop = Workshop::new();
+    let workshop = Producer::new();
     let names =
         ["a-b", "a.b", "aB", "ab", "a/b", "a/z", "a0", "Z", "_x", "zz", "x=y", "é", "sp ace", "dollar$x"];
     for name in names {

@@ -10,8 +10,8 @@ use patchadm::format::prototype::{self, Command, Item};
 use patchadm::package::Ftype;
 use patchadm::source::Source;
 
+use crate::producer::{Producer, write};
 use crate::scenario::shared;
-use crate::workshop::{Workshop, write};
 
 /// Those that are made into packages.
 const MADE: [&str; 20] = [
@@ -58,8 +58,8 @@ fn prototypes(shared: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A workshop with those of them in it whose paths begin so.
-fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Workshop {
-    let workshop = Workshop::in_memory();
+fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Producer {
+    let workshop = Producer::in_memory();
     for (path, text) in all.iter().filter(|(path, _)| path.starts_with(beginning)) {
         workshop.file(path, text);
     }
@@ -67,7 +67,7 @@ fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Workshop {
 }
 
 /// Makes the sources that a prototype and those that it includes want, and gives the paths of its objects.
-fn make_sources(workshop: &Workshop, prototype: &Path, objects: &mut BTreeSet<String>) {
+fn make_sources(workshop: &Producer, prototype: &Path, objects: &mut BTreeSet<String>) {
     let directory = prototype.parent().unwrap();
     for line in prototype::lines(&fs::read(prototype).unwrap()) {
         let entry = match line.unwrap().item {

@@ -73,6 +73,8 @@ mod pkgrm;
 mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
+/// Where packages are made.
+mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
 mod puttext;
@@ -111,8 +113,6 @@ mod ways;
 mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
-/// Where packages are made.
-mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

@@ -16,11 +16,11 @@ pub(crate) const PKGINFO: &str = "PKG=ACMEfoo\nNAME=Foo tools\nARCH=all\nVERSION
                                   BASEDIR=/opt/foo\nCLASSES=none\nPSTAMP=stamp\n";
 
 /// A directory that commands are run in.
-pub(crate) struct Workshop {
+pub(crate) struct Producer {
     pub(crate) stage: Scenario,
 }
 
-impl Workshop {
+impl Producer {
     /// An empty directory, with `spool` in it for packages, and a root beside it.
     pub(crate) fn new() -> Self {
         Self::on(Scenario::new())
