@@ -57,6 +57,8 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// Commands that can change nothing but their scenario.
+mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
 /// Procedure scripts and the process that runs them.
