@@ -1,7 +1,7 @@
 //! Procedure scripts, run by the second process of the program: whatever happens, they end, and nothing stays.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -349,11 +349,52 @@ fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
     drop(end_leftovers(&stage.root, Some(&process)).unwrap());
 }
 
-/// Not a test of its own: what [`a_killed_program_takes_its_script_along`] kills.
 #[test]
-fn engine_to_be_killed() {
-    let Some(stage) = std::env::var_os("PATCHADM_TEST_STAGE") else { return };
-    let stage = PathBuf::from(stage);
+fn descriptors_that_somebody_forgot_do_not_reach_scripts() {
+    let test = "scripts::environment_umask_directory_arguments_and_descriptors_are_what_was_given";
+    let program = std::env::current_exe().unwrap();
+    let line = format!("exec 7</etc/passwd; exec {} --exact {test}", program.display());
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_script_that_is_not_there_is_not_taken_for_one_that_warns() {
+    let stage = Stage::new();
+    let mut workshop = stage.workshop();
+    let mut call = stage.call("script", "");
+    for file in ["nothing", "root"] {
+        call.file = stage.scenario.beside(file);
+        let error = workshop.run(&call, &mut Listener::default()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot start script script: "), "{error}");
+    }
+}
+
+#[test]
+fn a_program_that_is_another_one_is_an_error_with_its_words() {
+    let stage = Stage::new();
+    let setting = |executable: &str| Setting {
+        root: &stage.root,
+        executable: PathBuf::from(executable),
+        temporary: stage.scenario.beside("temporary"),
+        absolute_tools: false,
+    };
+    let error = Workshop::open(&setting("/bin/cat")).unwrap_err().to_string();
+    assert!(error.contains("__scripts"), "{error}");
+    let error = Workshop::open(&setting("/no/such/program")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot start /no/such/program to run scripts: No such file"), "{error}");
+}
+
+/// Where the process that [`engine`] is finds its stage, and what its script reads.
+const STAGE: &str = "PATCHADM_TEST_STAGE";
+const AT_TERMINAL: &str = "PATCHADM_TEST_TERMINAL";
+
+/// Not a test of its own: a program with a workshop, in a process that other tests can treat as they like. It runs the
+/// script of the stage and writes what it heard to `heard`.
+#[test]
+fn engine() {
+    let Some(stage) = std::env::var_os(STAGE).map(PathBuf::from) else { return };
     let root = Root::open(&stage.join("root")).unwrap();
     let mut workshop = Workshop::open(&Setting {
         root: &root,
@@ -362,6 +403,7 @@ fn engine_to_be_killed() {
         absolute_tools: false,
     })
     .unwrap();
+    let at_terminal = std::env::var_os(AT_TERMINAL).is_some();
     let call = Call {
         name: "script".into(),
         file: stage.join("script"),
@@ -369,11 +411,55 @@ fn engine_to_be_killed() {
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         user: As::Caller,
         directory: "/".into(),
-        input: Input::Nothing,
+        input: if at_terminal { Input::Terminal } else { Input::Nothing },
         trace: false,
         limit: None,
     };
-    workshop.run(&call, &mut Listener::default()).unwrap();
+    let mut ears = Listener::default();
+    workshop.run(&call, &mut ears).unwrap();
+    fs::write(stage.join("heard"), ears.out).unwrap();
+}
+
+#[test]
+fn a_script_at_a_terminal_reads_what_is_typed() {
+    let stage = Stage::new();
+    stage.call("script", "printf 'name? '; read name; echo \"hello $name\"; test -t 0 && echo at a terminal");
+    let line = format!("{} --exact scripts::engine", std::env::current_exe().unwrap().display());
+    let spawned = Command::new("script")
+        .args(["-q", "-e", "-c", &line, "/dev/null"])
+        .env(STAGE, stage.scenario.beside(""))
+        .env(AT_TERMINAL, "yes")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut running) = spawned else {
+        crate::skipped("a_script_at_a_terminal_reads_what_is_typed: script(1) is not installed");
+        return;
+    };
+    running.stdin.take().unwrap().write_all(b"somebody\n").unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let heard = fs::read_to_string(stage.scenario.beside("heard")).unwrap();
+    assert_eq!(heard, "name? hello somebody\nat a terminal\n");
+}
+
+#[test]
+fn without_a_terminal_a_script_reads_what_the_program_reads() {
+    let stage = Stage::new();
+    stage.call("script", "read name; echo \"hello $name\"");
+    let mut running = Command::new("setsid")
+        .arg("--wait")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "scripts::engine"])
+        .env(STAGE, stage.scenario.beside(""))
+        .env(AT_TERMINAL, "no")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    running.stdin.take().unwrap().write_all(b"somebody\n").unwrap();
+    assert!(running.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(stage.scenario.beside("heard")).unwrap(), "hello somebody\n");
 }
 
 #[test]
@@ -383,8 +469,8 @@ fn a_killed_program_takes_its_script_along() {
     let text = format!("sleep 100 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
     stage.call("script", &text);
     let mut engine = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "scripts::engine_to_be_killed"])
-        .env("PATCHADM_TEST_STAGE", stage.scenario.beside(""))
+        .args(["--exact", "scripts::engine"])
+        .env(STAGE, stage.scenario.beside(""))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -423,6 +509,7 @@ fn a_killed_second_process_is_an_error_and_its_script_is_ended() {
         .unwrap_err();
     assert!(matches!(error, ScriptError::Lost(_)), "{error}");
     assert!(!runs(&killer.0), "script {}", killer.0);
+    assert!(stage.left_over().is_empty());
 }
 
 #[test]
@@ -444,8 +531,15 @@ fn an_unprivileged_script_reads_its_copy_where_the_original_is_closed_to_it() {
     let mut call = stage.call("script", "");
     call.user = As::Unprivileged;
     call.file = closed.join("checkinstall");
-    let mut ears = Listener::default();
-    assert_ne!(workshop.run(&call, &mut ears).unwrap(), Ended::Exited(0));
+    let error = workshop.run(&call, &mut Listener::default()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "script script cannot be read by user {}: {} is closed to it",
+            user.uid,
+            closed.canonicalize().unwrap().display()
+        )
+    );
     call.file = workshop.directory().join("checkinstall");
     fs::copy(closed.join("checkinstall"), &call.file).unwrap();
     fs::set_permissions(&call.file, fs::Permissions::from_mode(0o644)).unwrap();

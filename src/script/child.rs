@@ -20,8 +20,9 @@ use super::{Ended, Process};
 const SHELL: &str = "/bin/sh";
 
 /// The shell stops itself, and becomes the script when it is told to go on: whoever must know the process before it
-/// does anything has the time to.
-const WAIT_THEN_RUN: &str = r#"kill -STOP $$; exec /bin/sh "$@""#;
+/// does anything has the time to. Some shells end with 2 where they cannot read a script, which would pass for a
+/// warning of the script itself; 7 is the code for it (see [`super::protocol`]).
+const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
 /// How long a script has to end after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,7 +42,7 @@ impl Script {
     /// Makes the process; it waits for [`Script::begin`].
     pub(super) fn make(running: &Running, input: OwnedFd) -> io::Result<Self> {
         let mut command = Command::new(SHELL);
-        command.args(["-c", WAIT_THEN_RUN, "sh"]);
+        command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
         if running.trace {
             command.arg("-x");
         }

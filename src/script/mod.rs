@@ -12,6 +12,7 @@
 //! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows
 //! from their results, and it undoes nothing. Processes that a script leaves behind on purpose (a daemon that a
 //! postinstall starts) live on when the script ends by itself; their later output is heard with that of the next script.
+//! Where both processes are killed, the private directory stays, under a name that nothing uses again.
 
 mod channel;
 mod child;
@@ -164,6 +165,16 @@ pub enum ScriptError {
         name: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The user who is to run the script cannot read it.
+    #[error("script {name} cannot be read by user {uid}: {} is closed to it", .path.display())]
+    Unreadable {
+        /// The script.
+        name: String,
+        /// Who should run it.
+        uid: u32,
+        /// The first directory on the way that is closed, or the script.
+        path: PathBuf,
     },
     /// The script could not be started.
     #[error("cannot start script {name}: {reason}")]
