@@ -63,6 +63,8 @@ mod sandbox;
 mod scenario;
 /// Procedure scripts and the process that runs them.
 mod scripts;
+/// How they end, and that they end.
+mod scripts_ended;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
@@ -85,6 +87,8 @@ mod unprivileged_patches;
 mod ways;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// The stage on which scripts are run.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

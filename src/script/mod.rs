@@ -80,8 +80,9 @@ pub enum As {
 pub enum Input {
     /// `/dev/null`.
     Nothing,
-    /// The terminal, or where there is none the standard input of the program. The script stays in the foreground, so
-    /// the keys that end the program end it as well.
+    /// The terminal, or where there is none the standard input of the program. The script stays in the foreground group
+    /// of the terminal, so the keys that end the program end it as well; when it is ended otherwise, that is the shell
+    /// alone, because the group is not its own.
     Terminal,
     /// A file with these bytes.
     Bytes(Vec<u8>),
