@@ -167,7 +167,7 @@ fn nothing_runs_on_when_the_command_has_ended() {
 fn the_exit_code_comes_through() {
     let stage = Scenario::new();
     let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
-    let code = |text: &str| sandbox.command("sh").args(["-c", text]).status().unwrap().code();
+    let code = |text: &str| sandbox.command("sh").args(["-c", text]).output().unwrap().status.code();
     assert_eq!((code("exit 5"), code("kill -9 $$")), (Some(5), Some(137)));
 }
 

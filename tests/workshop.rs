@@ -24,8 +24,8 @@ pub(crate) struct Listener {
     pub(crate) err: String,
     pub(crate) began: Vec<Process>,
     pub(crate) refuses: bool,
-    /// After this the script is to be ended.
-    pub(crate) patience: Option<Instant>,
+    /// When this has been heard, the script is to be ended.
+    pub(crate) last_word: Option<&'static str>,
 }
 
 impl Ears for Listener {
@@ -43,7 +43,7 @@ impl Ears for Listener {
     }
 
     fn interrupted(&mut self) -> bool {
-        self.patience.is_some_and(|until| Instant::now() > until)
+        self.last_word.is_some_and(|word| self.out.contains(word))
     }
 }
 

@@ -35,7 +35,9 @@ pub struct Setting<'a> {
     /// The directory of the host in which the private one is made, such as `/var/tmp`. Where the user of unprivileged
     /// scripts cannot reach it, `/var/tmp` takes its place.
     pub temporary: PathBuf,
-    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]).
+    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]). Where the host lacks them,
+    /// this has a price: `/usr` is read-only for all scripts of the workshop, and where the caller is not root, objects
+    /// of all other owners look to them as if they belonged to `nobody`.
     pub absolute_tools: bool,
 }
 
