@@ -66,6 +66,8 @@ mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;
 mod showrev;
+/// Class action scripts for systems that bring none.
+mod standard_classes;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.
