@@ -37,8 +37,8 @@
 //!                  │
 //!              operation            the only modules that know a whole sequence
 //!                  │
-//!             transaction           the only code that changes a root
-//!              │        │
+//!             transaction  script   the only code that changes a root │ runs what packages bring along
+//!              │        │            (script stands on root and format)
 //!          database    plan         reads the records of a root │ pure: decides
 //!              │        │
 //!            root     source        the only door to the disk │ what the user named, in any form
@@ -52,8 +52,9 @@
 //! | module | is about | uses |
 //! | --- | --- | --- |
 //! | [`cli`] | the classic commands and the verbs of `patchadm`: arguments, reports, exit codes | everything |
-//! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | source, plan, transaction, database, root, format, patch, package |
+//! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | source, plan, transaction, script, database, root, format, patch, package |
 //! | [`transaction`] | carrying a plan out, all of it or nothing; rolling back and recovering | plan, database, root, format, package |
+//! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | root, format, package |
 //! | [`plan`] | deciding everything before anything is touched | source, format, patch, package |
 //! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, package |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | root, format, patch, package |
@@ -67,7 +68,7 @@
 //! root. [`source::Source`] is what the user named and [`source::Image`] what it delivers. [`root::Root`] is the tree
 //! that is worked on, [`package::Inventory`] what is known of it. [`plan::Plan`] is the decision,
 //! [`plan::refusal::Refusal`] the decision against. [`transaction::Planned`] begins the steps of a run and
-//! [`transaction::Receipt`] ends them.
+//! [`transaction::Receipt`] ends them. [`script::Workshop`] is where procedure scripts run.
 //!
 //! # Example
 //! The patches of a root, and what stands against another one:
@@ -108,6 +109,7 @@ pub mod package;
 pub mod patch;
 pub mod plan;
 pub mod root;
+pub mod script;
 pub mod source;
 pub mod transaction;
 

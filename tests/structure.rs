@@ -9,11 +9,26 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
-        &["operation", "source", "plan", "transaction", "database", "root", "format", "patch", "package"],
+        &[
+            "operation",
+            "source",
+            "plan",
+            "transaction",
+            "script",
+            "database",
+            "root",
+            "format",
+            "patch",
+            "package",
+        ],
     ),
-    ("operation", &["source", "plan", "transaction", "database", "root", "format", "patch", "package"]),
+    (
+        "operation",
+        &["source", "plan", "transaction", "script", "database", "root", "format", "patch", "package"],
+    ),
     // Of the plan the transaction takes the values that say what to do, of the source the plan takes the images.
     ("transaction", &["plan", "database", "root", "format", "package"]),
+    ("script", &["root", "format", "package"]),
     ("plan", &["source", "format", "patch", "package"]),
     ("source", &["format", "package"]),
     ("database", &["root", "format", "patch", "package"]),

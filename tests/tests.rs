@@ -84,11 +84,19 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// Commands that can change nothing but their scenario.
+mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// Procedure scripts and the process that runs them.
+mod scripts;
+/// How they end, and that they end.
+mod scripts_ended;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
+/// Class action scripts for systems that bring none.
+mod standard_classes;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.
@@ -113,6 +121,8 @@ mod ways;
 mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// The stage on which scripts are run.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

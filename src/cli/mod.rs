@@ -8,6 +8,7 @@
 mod add;
 mod bar;
 mod caller;
+mod compress;
 mod demo;
 pub mod exit;
 mod explain;
@@ -34,6 +35,7 @@ mod questions;
 mod recover;
 mod remove;
 mod report;
+mod scripts;
 mod showrev;
 pub mod surroundings;
 pub mod text;
@@ -52,16 +54,31 @@ use exit::{Exit, Stop};
 use output::Output;
 use surroundings::Surroundings;
 
+use crate::script::SUPERVISOR;
+
 /// A command that the program can be.
 struct Applet {
     /// What it is called as.
     name: &'static str,
-    /// Whether it is a verb of `patchadm` rather than a command with a name of its own.
-    is_verb: bool,
+    /// How it is called, and whether users are told of it.
+    kind: Kind,
     /// What it does, for the list of commands.
     about: &'static str,
     /// Does it.
     run: fn(&mut Invocation) -> anyhow::Result<Exit>,
+}
+
+/// The kinds of commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A verb of `patchadm`.
+    Verb,
+    /// A command with a name of its own.
+    Classic,
+    /// A command with a name of its own, for procedure scripts only, in no list.
+    ForScripts,
+    /// What the program starts itself as, in no list.
+    Internal,
 }
 
 /// A command that has a name of its own.
@@ -70,7 +87,7 @@ const fn classic(
     about: &'static str,
     run: fn(&mut Invocation) -> anyhow::Result<Exit>,
 ) -> Applet {
-    Applet { name, is_verb: false, about, run }
+    Applet { name, kind: Kind::Classic, about, run }
 }
 
 /// A verb of `patchadm`.
@@ -79,7 +96,12 @@ const fn verb(
     about: &'static str,
     run: fn(&mut Invocation) -> anyhow::Result<Exit>,
 ) -> Applet {
-    Applet { name, is_verb: true, about, run }
+    Applet { name, kind: Kind::Verb, about, run }
+}
+
+/// A command that no list shows.
+const fn hidden(name: &'static str, kind: Kind, run: fn(&mut Invocation) -> anyhow::Result<Exit>) -> Applet {
+    Applet { name, kind, about: "", run }
 }
 
 /// Every command, in the order of the list that `patchadm --help` prints.
@@ -106,11 +128,20 @@ const APPLETS: &[Applet] = &[
     classic("showrev", "print the revision of the system and its patches", showrev::run),
     classic("valpath", "say whether a path is what it should be", valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", puttext::run),
+    hidden("compress", Kind::ForScripts, compress::run),
+    hidden(SUPERVISOR, Kind::Internal, scripts::run),
 ];
+
+impl Applet {
+    /// Whether a link with its name, or the name as first argument, is this command and not `patchadm`.
+    fn has_own_name(&self) -> bool {
+        matches!(self.kind, Kind::Classic | Kind::ForScripts)
+    }
+}
 
 /// The names of the commands that have one of their own, in the order of the list.
 fn classic_names() -> impl Iterator<Item = &'static str> {
-    APPLETS.iter().filter(|applet| !applet.is_verb).map(|applet| applet.name)
+    APPLETS.iter().filter(|applet| applet.kind == Kind::Classic).map(|applet| applet.name)
 }
 
 /// What the program calls itself where no classic name counts.
@@ -176,7 +207,7 @@ fn choose(words: Vec<OsString>) -> Result<Choice, Stop> {
     let mut words = words.into_iter();
     let called = words.next().map(PathBuf::from).unwrap_or_default();
     let mut arguments: Vec<OsString> = words.collect();
-    let by_link = APPLETS.iter().find(|applet| !applet.is_verb && called.ends_with(applet.name));
+    let by_link = APPLETS.iter().find(|applet| applet.has_own_name() && called.ends_with(applet.name));
     if let Some(applet) = by_link {
         return Ok(Choice { applet, program: applet.name, arguments });
     }
@@ -186,7 +217,7 @@ fn choose(words: Vec<OsString>) -> Result<Choice, Stop> {
         let message = format!("there is no command `{}`", name.to_string_lossy().escape_debug());
         return Err(Stop::Usage { message, usage: USAGE });
     };
-    let program = if applet.is_verb { PROGRAM } else { applet.name };
+    let program = if applet.has_own_name() { applet.name } else { PROGRAM };
     Ok(Choice { applet, program, arguments })
 }
 
@@ -212,8 +243,8 @@ fn without_command(arguments: &[OsString]) -> Stop {
 /// The list of commands.
 fn overview() -> String {
     let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
-    for (title, is_verb) in [("Verbs:", true), ("Classic commands:", false)] {
-        let mut applets = APPLETS.iter().filter(|applet| applet.is_verb == is_verb).peekable();
+    for (title, kind) in [("Verbs:", Kind::Verb), ("Classic commands:", Kind::Classic)] {
+        let mut applets = APPLETS.iter().filter(|applet| applet.kind == kind).peekable();
         if applets.peek().is_some() {
             let _ = writeln!(text, "\n{title}");
         }
@@ -286,6 +317,14 @@ mod tests {
                 ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
             );
         }
+    }
+
+    #[test]
+    fn commands_for_scripts_are_found_and_in_no_list() {
+        assert_eq!(chosen("/private/tools/compress undo").1, "compress");
+        assert_eq!(chosen("patchadm __scripts").0, SUPERVISOR);
+        let overview = overview();
+        assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
     }
 
     #[test]

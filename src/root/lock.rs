@@ -60,17 +60,24 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
     /// `wait` is asked, with who that is, whether to try again; it does the waiting.
-    pub fn take(
-        root: &Root,
+    pub fn take(root: &Root, program: &str, wait: impl FnMut(&Holder) -> bool) -> Result<Self, LockError> {
+        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
+        let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
+        Self::take_file(&dir, NAME, program, wait)
+    }
+
+    /// Takes the lock that the file `name` of a directory stands for, in the same way. The file is made where it is
+    /// missing, and stays.
+    pub fn take_file(
+        dir: &Dir,
+        name: &[u8],
         program: &str,
         mut wait: impl FnMut(&Holder) -> bool,
     ) -> Result<Self, LockError> {
-        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
-        let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
         loop {
-            let file = open(&dir)?;
+            let file = open(dir, name)?;
             match set(&file, libc::F_WRLCK) {
-                Ok(()) if is_current(&dir, &file)? => {
+                Ok(()) if is_current(dir, name, &file)? => {
                     let lock = Self { file };
                     lock.note(program);
                     return Ok(lock);
@@ -80,11 +87,11 @@ impl Lock {
                 Err(Errno::AGAIN | Errno::ACCESS) => {
                     let holder = holder(&file);
                     if !wait(&holder) {
-                        let path = dir.show(NAME);
+                        let path = dir.show(name);
                         return Err(LockError::Held { path, holder });
                     }
                 }
-                Err(errno) => return Err(dir.error("lock", NAME, errno).into()),
+                Err(errno) => return Err(dir.error("lock", name, errno).into()),
             }
         }
     }
@@ -111,10 +118,10 @@ impl Lock {
     }
 }
 
-fn open(dir: &Dir) -> Result<File, RootError> {
+fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), NAME, flags, Bits::RUSR | Bits::WUSR))
-        .map_err(|errno| dir.error("open", NAME, errno))?;
+    let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), name, flags, Bits::RUSR | Bits::WUSR))
+        .map_err(|errno| dir.error("open", name, errno))?;
     Ok(File::from(fd))
 }
 
@@ -131,9 +138,9 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
-fn is_current(dir: &Dir, file: &File) -> Result<bool, RootError> {
-    let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", NAME, errno))?;
-    Ok(dir.look(NAME)?.is_some_and(|seen| seen.inode.number == held.st_ino))
+fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
+    let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
+    Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
 }
 
 fn holder(file: &File) -> Holder {

@@ -1,0 +1,182 @@
+//! The absolute places of commands, such as `/usr/bin/pkgproto` and `/usr/sadm/bin`, which patch scripts use whatever
+//! PATH says.
+//!
+//! Where the host lacks them, the second process gives itself a mount namespace in which a read-only overlay of `/usr`
+//! has them; nothing of it is ever seen outside, and nothing is put over what the host has. An unprivileged caller
+//! needs a user namespace for it, in which the own id stays and all other owners look like `nobody`. On the running
+//! system itself scripts must see, and may change, the real `/usr`: there the commands must be installed.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::ScriptError;
+use super::tools::Bench;
+use crate::package::{Mode, unescape};
+use crate::root::Dir;
+
+/// What is overlaid.
+const USR: &str = "/usr";
+
+/// Directories that scripts name, in addition to those of the commands.
+const DIRECTORIES: [&str; 2] = ["sadm/bin", "sadm/install/bin"];
+
+/// The directory below `/usr` in which the classic systems have a command.
+fn place(command: &str) -> &'static str {
+    match command {
+        "valpath" | "puttext" => "sadm/bin",
+        "pkginfo" | "pkgmk" | "pkgparam" | "pkgproto" | "pkgtrans" | "nawk" | "compress" => "bin",
+        name if name.starts_with("ck") => "bin",
+        name if ["val", "err", "help"].iter().any(|start| name.starts_with(start)) => "sadm/bin",
+        _ => "sbin",
+    }
+}
+
+/// Sees to it that scripts find the commands in their absolute places, or says why they do not.
+pub(super) fn provide(bench: &Bench, root: &Path, commands: &[&str]) -> Result<(), String> {
+    let missing: Vec<(String, &str)> = Bench::names(commands)
+        .into_iter()
+        .map(|name| (place(&name), name))
+        .filter(|(place, name)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
+        .map(|(place, name)| (name, place))
+        .collect();
+    let lacks_directory = DIRECTORIES.iter().any(|directory| !Path::new(USR).join(directory).is_dir());
+    if missing.is_empty() && !lacks_directory {
+        return Ok(());
+    }
+    let root = std::fs::canonicalize(root).map_err(|error| error.to_string())?;
+    if root == Path::new("/") || root.starts_with(USR) {
+        let (name, place) = missing.first().map_or(("", "sadm/bin"), |(name, place)| (name.as_str(), *place));
+        return Err(format!("{USR}/{place}/{name} is not installed on this system"));
+    }
+    if bench.path().starts_with(USR) {
+        return Err(format!("the private directory {} is below {USR} itself", bench.path().display()));
+    }
+    let layer = lay_out(bench, &missing).map_err(|error| error.to_string())?;
+    overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
+}
+
+/// Makes the layer that is put under `/usr`'s own names: only directories and links that `/usr` lacks.
+fn lay_out(bench: &Bench, missing: &[(String, &str)]) -> Result<PathBuf, ScriptError> {
+    let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
+    for directory in DIRECTORIES {
+        make_dirs(&top, directory)?;
+    }
+    for (name, place) in missing {
+        let target = bench.tools().join(name);
+        make_dirs(&top, place)?.make_symlink(name.as_bytes(), target.as_os_str().as_bytes())?;
+    }
+    Ok(bench.path().join("usr"))
+}
+
+/// A directory below `top` and those above it. A name that is something else in `/usr` must stay that.
+fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
+    let mut dir = top.again()?;
+    let mut seen = PathBuf::from(USR);
+    for name in path.split('/') {
+        seen.push(name);
+        if seen.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(ScriptError::Preparation(format!("{} is no directory", seen.display())));
+        }
+        dir = match dir.look(name.as_bytes())? {
+            Some(_) => dir.dir(name.as_bytes())?,
+            None => dir.make_dir(name.as_bytes(), Mode::of(0o755))?,
+        };
+    }
+    Ok(dir)
+}
+
+/// Leaves the mounts of the host for a copy of them, and puts the overlay there.
+fn overlay(layer: &Path) -> io::Result<()> {
+    let is_root = rustix::process::geteuid().is_root();
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if is_root {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+    } else {
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUSER)?;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+    }
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    // An overlay shows one file system: what is mounted below /usr is taken off and put back on top.
+    let inner = mounts_below(Path::new(USR))?;
+    let kept: Vec<(PathBuf, OwnedFd)> =
+        inner.into_iter().map(|path| Ok((path.clone(), taken(&path)?))).collect::<io::Result<_>>()?;
+    let mut options = b"lowerdir=".to_vec();
+    options.extend(escaped(layer));
+    options.extend_from_slice(b":/usr");
+    if !is_root {
+        options.extend_from_slice(b",userxattr");
+    }
+    let options = CString::new(options)?;
+    rustix::mount::mount("patchadm", USR, "overlay", MountFlags::RDONLY, options.as_c_str())?;
+    for (path, tree) in kept {
+        rustix::mount::move_mount(&tree, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    // The directory that this process is in may be one of the old mounts.
+    std::env::set_current_dir("/")
+}
+
+fn taken(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+/// The mount points below a directory; of those inside each other the outermost only.
+fn mounts_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let text = std::fs::read("/proc/self/mountinfo")?;
+    let fields = text.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    let paths = fields.map(|field| PathBuf::from(OsStr::from_bytes(&unescape(field))));
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| path.starts_with(directory) && path != directory).collect();
+    found.sort();
+    found.dedup_by(|later, earlier| later.starts_with(&*earlier));
+    Ok(found)
+}
+
+/// A path in the options of an overlay, in which `:`, `,` and backslash have a meaning.
+fn escaped(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b',' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_where_the_classic_systems_have_them() {
+        let places = ["pkgproto", "valpath", "puttext", "removef", "ckpath"].map(place);
+        assert_eq!(places, ["bin", "sadm/bin", "sadm/bin", "sbin", "bin"]);
+    }
+
+    #[test]
+    fn on_the_running_system_nothing_is_overlaid() {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::lay_out(dir.path(), &["a-command-that-nobody-has"], None).unwrap();
+        let error = provide(&bench, Path::new("/"), &["a-command-that-nobody-has"]).unwrap_err();
+        assert_eq!(error, "/usr/sbin/a-command-that-nobody-has is not installed on this system");
+        assert!(!bench.path().join("usr").exists());
+    }
+
+    #[test]
+    fn options_keep_odd_paths_apart() {
+        assert_eq!(escaped(Path::new("/a:b,c\\d")), b"/a\\:b\\,c\\\\d");
+    }
+}

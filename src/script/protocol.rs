@@ -1,0 +1,180 @@
+//! What scripts tell by their exit codes and on their output (pkgadd(1M), patchadd(1M)).
+
+use super::Ended;
+
+/// What follows from how a script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// All is well: 0.
+    Ok,
+    /// It failed; so does the operation: 1, every code that has no meaning, every signal, the end of its time.
+    Fatal,
+    /// Something is not as it should be, but the operation goes on: 2.
+    Warning,
+    /// The user, or whoever acts for the user, wants no more: 3.
+    Interrupted,
+    /// An administrator must decide first: 4, and from checkinstall also 3 and 7 (a script that cannot be read).
+    Administration,
+    /// Somebody must answer first: 5.
+    Interaction,
+}
+
+/// Whether the machine should be started again for what was installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reboot {
+    /// No.
+    #[default]
+    None,
+    /// After all packages: ten more than the code.
+    AfterAll,
+    /// Right after this package: twenty more than the code.
+    Immediate,
+}
+
+/// How a script ended, and what that means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What follows from it.
+    pub meaning: Meaning,
+    /// Whether it wants a reboot.
+    pub reboot: Reboot,
+}
+
+impl Outcome {
+    /// The outcome of a checkinstall script (`is_checkinstall`) or of any other one.
+    pub fn of(ended: Ended, is_checkinstall: bool) -> Self {
+        let (code, reboot) = match ended {
+            Ended::Exited(code @ 10..=15) => (code - 10, Reboot::AfterAll),
+            Ended::Exited(code @ 20..=25) => (code - 20, Reboot::Immediate),
+            Ended::Exited(code) => (code, Reboot::None),
+            Ended::Interrupted => (3, Reboot::None),
+            Ended::Signalled(_) | Ended::TimedOut => (1, Reboot::None),
+        };
+        let suspends = is_checkinstall && matches!(ended, Ended::Exited(_));
+        let meaning = match code {
+            0 => Meaning::Ok,
+            2 => Meaning::Warning,
+            3 if suspends => Meaning::Administration,
+            3 => Meaning::Interrupted,
+            4 => Meaning::Administration,
+            5 => Meaning::Interaction,
+            7 if suspends && reboot == Reboot::None => Meaning::Administration,
+            _ => Meaning::Fatal,
+        };
+        Self { meaning, reboot }
+    }
+
+    /// Whether the operation goes on and is kept: all is well, or nearly.
+    pub fn commits(self) -> bool {
+        matches!(self.meaning, Meaning::Ok | Meaning::Warning)
+    }
+}
+
+/// A message from the scripts of a patch to patchadd(1M): a line with this token, a number and a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchMessage {
+    /// The code with which patchadd ends.
+    pub number: u8,
+    /// What it prints.
+    pub text: String,
+}
+
+/// What such a line has in it.
+const TOKEN: &str = "PaTcH_MsG ";
+
+impl PatchMessage {
+    /// The last message in what scripts printed. The text goes on to the next blank line or to a line of pkgadd
+    /// itself: puttext(1) folds it at about 70 columns.
+    pub fn last_in(output: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(output);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().enumerate().rev().find_map(|(at, line)| {
+            let (_, said) = line.split_once(TOKEN)?;
+            let (number, first) = said.trim_start().split_once(' ').unwrap_or((said.trim(), ""));
+            let rest = lines.iter().skip(at + 1).take_while(|line| continues(line));
+            let words = std::iter::once(first).chain(rest.copied()).flat_map(str::split_whitespace);
+            Some(Self { number: number.parse().ok()?, text: words.collect::<Vec<_>>().join(" ") })
+        })
+    }
+}
+
+/// Whether a line can be the rest of a message.
+fn continues(line: &str) -> bool {
+    !line.trim().is_empty()
+        && !line.starts_with("pkgadd:")
+        && !line.starts_with("## ")
+        && !line.contains(TOKEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_meaning() {
+        use Meaning::{Administration, Fatal, Interaction, Interrupted, Ok, Warning};
+        use Reboot::{AfterAll, Immediate, None};
+        for (code, meaning, reboot, commits) in [
+            (0, Ok, None, true),
+            (1, Fatal, None, false),
+            (2, Warning, None, true),
+            (3, Interrupted, None, false),
+            (4, Administration, None, false),
+            (5, Interaction, None, false),
+            (6, Fatal, None, false),
+            (7, Fatal, None, false),
+            (10, Ok, AfterAll, true),
+            (11, Fatal, AfterAll, false),
+            (12, Warning, AfterAll, true),
+            (13, Interrupted, AfterAll, false),
+            (16, Fatal, None, false),
+            (20, Ok, Immediate, true),
+            (22, Warning, Immediate, true),
+            (25, Interaction, Immediate, false),
+            (27, Fatal, None, false),
+            (99, Fatal, None, false),
+        ] {
+            let outcome = Outcome::of(Ended::Exited(code), false);
+            assert_eq!((outcome, outcome.commits()), (Outcome { meaning, reboot }, commits), "code {code}");
+        }
+    }
+
+    #[test]
+    fn checkinstall_suspends_where_others_are_interrupted() {
+        let meaning = |ended| Outcome::of(ended, true).meaning;
+        assert_eq!([3, 7].map(|code| meaning(Ended::Exited(code))), [Meaning::Administration; 2]);
+        assert_eq!(meaning(Ended::Exited(1)), Meaning::Fatal);
+        assert_eq!(meaning(Ended::Interrupted), Meaning::Interrupted);
+    }
+
+    #[test]
+    fn signals_and_the_end_of_time_are_failures() {
+        for ended in [Ended::Signalled(9), Ended::TimedOut] {
+            assert_eq!(Outcome::of(ended, false), Outcome { meaning: Meaning::Fatal, reboot: Reboot::None });
+        }
+    }
+
+    #[test]
+    fn the_last_message_counts_and_folded_lines_are_joined() {
+        let output = b"## Executing checkinstall script.\n\
+            PaTcH_MsG 2 an earlier one\n\
+            checkinstall: PaTcH_MsG 6 ERROR: A later version of this patch is\n\
+            applied.\n\
+            \n\
+            pkgadd: ERROR: checkinstall script did not complete successfully\n";
+        let message = PatchMessage::last_in(output).unwrap();
+        assert_eq!(
+            (message.number, message.text.as_str()),
+            (6, "ERROR: A later version of this patch is applied.")
+        );
+    }
+
+    #[test]
+    fn a_message_ends_where_pkgadd_speaks_and_noise_is_none() {
+        let output = b"PaTcH_MsG 8 Version 2.0 is not installed.\npkgadd: ERROR: no\n";
+        assert_eq!(PatchMessage::last_in(output).unwrap().text, "Version 2.0 is not installed.");
+        for noise in [&b""[..], b"PaTcH_MsG many words", b"PaTcH_MsG 999 x", b"PaTcH_MsG\n"] {
+            assert_eq!(PatchMessage::last_in(noise), None);
+        }
+    }
+}

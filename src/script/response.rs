@@ -1,0 +1,111 @@
+//! The response file as request and checkinstall scripts see it: a file of their own that they add lines to.
+//!
+//! It lies in the private directory of the run and belongs to the user who runs the scripts, who can change what is in
+//! it and nothing else. What they wrote is read back as pkginfo(4) text, never run by a shell.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::trust::User;
+use crate::format::params::ParamsError;
+use crate::format::response::Response;
+use crate::package::{Mode, ObjectPath};
+use crate::root::{Dir, Root, RootError, random};
+
+/// A response file is not larger than this many bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// Why a response file cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// A call on it failed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The script removed it.
+    #[error("the script removed its response file {}", .0.display())]
+    Gone(PathBuf),
+    /// What the script wrote is no parameter file.
+    #[error("response file of {script}: {source}")]
+    Syntax {
+        /// The script.
+        script: String,
+        /// What is wrong with it.
+        source: ParamsError,
+    },
+}
+
+/// The response file of one package.
+#[derive(Debug)]
+pub struct ResponseFile {
+    dir: Dir,
+    name: Vec<u8>,
+    path: PathBuf,
+}
+
+impl ResponseFile {
+    /// Makes it in `directory` (the workshop's) with `text` in it: what is answered already. `user` becomes its owner.
+    pub fn create(directory: &Path, text: &[u8], user: Option<User>) -> Result<Self, ResponseError> {
+        let dir = Root::open(directory)?.dir(&ObjectPath::root())?;
+        let name = format!("response-{:016x}", random()?).into_bytes();
+        let mut file = dir.create(&name)?;
+        file.put(text)?;
+        if let Some(user) = user {
+            file.set_owner(user.uid, user.gid)?;
+        }
+        file.set_mode(Mode::of(0o644))?;
+        let path = directory.join(std::ffi::OsStr::from_bytes(&name));
+        Ok(Self { dir, name, path })
+    }
+
+    /// Where it is: the one argument of the scripts.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its text as `script` left it.
+    pub fn text(&self) -> Result<Vec<u8>, ResponseError> {
+        self.dir.read(&self.name, LIMIT)?.ok_or_else(|| ResponseError::Gone(self.path.clone()))
+    }
+
+    /// What is answered now that `script` has run: everything in the file, the earlier answers among it.
+    pub fn read(&self, script: &str) -> Result<Response, ResponseError> {
+        Response::parse(&self.text()?)
+            .map_err(|source| ResponseError::Syntax { script: script.to_owned(), source })
+    }
+}
+
+/// What is to be told of answers that were passed over, because these parameters are nobody's to answer.
+pub fn complaints(response: &Response) -> impl Iterator<Item = String> {
+    response.read_only.iter().map(|name| format!("read-only parameter <{name}> cannot be assigned a value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn answers_of_the_engine_and_of_a_script_are_read_back_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ResponseFile::create(dir.path(), b"PATCH_PROGRESSIVE=false\n", None).unwrap();
+        let mut script = std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+        script.write_all(b"PATCHLIST=\"1-01 2-02\"\nPATH=/evil\nBASEDIR=/opt/x\n").unwrap();
+        let response = file.read("checkinstall").unwrap();
+        let names: Vec<&str> = response.params.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["PATCH_PROGRESSIVE", "PATCHLIST", "BASEDIR"]);
+        let complaints: Vec<String> = complaints(&response).collect();
+        assert_eq!(complaints, ["read-only parameter <PATH> cannot be assigned a value"]);
+    }
+
+    #[test]
+    fn a_script_that_spoils_its_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ResponseFile::create(dir.path(), b"", None).unwrap();
+        std::fs::write(file.path(), "A=\"never closed\n").unwrap();
+        let error = file.read("request").unwrap_err().to_string();
+        assert!(error.starts_with("response file of request: line 1"), "{error}");
+        std::fs::remove_file(file.path()).unwrap();
+        assert!(file.read("request").unwrap_err().to_string().starts_with("the script removed"));
+    }
+}

@@ -1,0 +1,188 @@
+//! The second process of the program: it runs scripts and outlives the program by as long as it takes to end them.
+//!
+//! It has one thread and waits for three things at once: the line to the program, the script, the clock. When the line
+//! ends, the program is dead, in whatever way it died: the script is ended with its group, the directory removed, the
+//! lock given back by the end of the process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::channel::{Answer, Channel, Opening, Order, Running};
+use super::child::Script;
+use super::leftovers::ScriptLock;
+use super::tools::Bench;
+use super::trust::User;
+use super::{Ended, ScriptError, namespace};
+use crate::root::Root;
+
+/// Is the second process: takes orders on standard input, which is a socket, until it ends. `commands` are the names
+/// that the program answers to; scripts find each of them among their tools.
+///
+/// For a process that was just started to do this and nothing else: it closes every other descriptor that it was
+/// given, and sets the umask to 022.
+pub fn supervise(commands: &[&str]) -> io::Result<()> {
+    close_inherited()?;
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    let mut channel = Channel::of_standard_input()?;
+    let Some(Order::Open(opening)) = channel.receive()? else { return Ok(()) };
+    let shop = match Shop::open(&opening, commands) {
+        Ok(shop) => shop,
+        Err(error) => return channel.send(&refusal(error), None),
+    };
+    let ready = Answer::Ready {
+        directory: shop.bench.path().into(),
+        absolute_tools: shop.absolute_tools.as_ref().err().cloned(),
+    };
+    channel.send(&ready, None)?;
+    while let Some(order) = channel.receive()? {
+        // Anything else is about a script that has ended since.
+        if let Order::Run(running) = order
+            && !run(&mut channel, &running)?
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Descriptors that somebody above the program forgot are not for scripts.
+fn close_inherited() -> io::Result<()> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|&number| number > 2) {
+        // The one that listed the directory is among them and closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
+fn refusal(error: ScriptError) -> Answer {
+    match error {
+        ScriptError::Locked { path, holder } => Answer::Locked { path, holder },
+        other => Answer::Failed { reason: other.to_string() },
+    }
+}
+
+/// What lasts as long as the process.
+struct Shop {
+    bench: Bench,
+    absolute_tools: Result<(), String>,
+    /// Given back when everything else has been cleaned up.
+    _lock: ScriptLock,
+}
+
+impl Shop {
+    fn open(opening: &Opening, commands: &[&str]) -> Result<Self, ScriptError> {
+        let root_path = Path::new(&opening.root);
+        let root = Root::open(root_path)?;
+        let lock = ScriptLock::take(&root)?;
+        let user = opening.user.map(|(uid, gid)| User { uid, gid });
+        let bench = Bench::lay_out(&PathBuf::from(&opening.temporary), commands, user)?;
+        let absolute_tools = if opening.absolute_tools {
+            namespace::provide(&bench, root_path, commands)
+        } else {
+            Err("they were not asked for".to_owned())
+        };
+        Ok(Self { bench, absolute_tools, _lock: lock })
+    }
+}
+
+/// Runs one script; whether there is still somebody to run another one for.
+fn run(channel: &mut Channel, running: &Running) -> io::Result<bool> {
+    let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
+    let made = made.and_then(|input| Script::make(running, input));
+    let script = match made.and_then(|script| Ok((script.process()?, script))) {
+        Ok((process, script)) => {
+            channel.send(&Answer::Began(process), None)?;
+            script
+        }
+        Err(error) => {
+            channel.send(&Answer::Failed { reason: error.to_string() }, None)?;
+            return Ok(true);
+        }
+    };
+    let ended = match follow(channel, &script, running.limit_ms) {
+        Event::Ended => script.ended()?,
+        Event::Ordered => {
+            drop(script);
+            Ended::Interrupted
+        }
+        Event::TimeIsUp => {
+            drop(script);
+            Ended::TimedOut
+        }
+        Event::Alone => {
+            drop(script);
+            return Ok(false);
+        }
+    };
+    channel.send(&Answer::Ended(ended), None)?;
+    Ok(true)
+}
+
+/// What ends the watch over a script.
+enum Event {
+    /// It ended by itself.
+    Ended,
+    /// The program wants it ended.
+    Ordered,
+    /// It had its time.
+    TimeIsUp,
+    /// The program is gone.
+    Alone,
+}
+
+/// Lets the script begin when the program says so, and waits. The clock runs from its beginning.
+fn follow(channel: &mut Channel, script: &Script, limit_ms: Option<u64>) -> Event {
+    let mut until = None;
+    loop {
+        match next(channel, script.handle(), until) {
+            Ready::Script => return Event::Ended,
+            Ready::Late => return Event::TimeIsUp,
+            Ready::Line => match channel.receive::<Order>() {
+                Ok(Some(Order::Go)) => {
+                    until = limit_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+                    script.begin();
+                }
+                Ok(Some(_)) => return Event::Ordered,
+                Ok(None) | Err(_) => return Event::Alone,
+            },
+        }
+    }
+}
+
+enum Ready {
+    Line,
+    Script,
+    Late,
+}
+
+fn next(channel: &Channel, script: &OwnedFd, until: Option<Instant>) -> Ready {
+    if channel.has_message() {
+        return Ready::Line;
+    }
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        let mut fds = [
+            PollFd::from_borrowed_fd(script.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(channel.fd(), PollFlags::IN),
+        ];
+        let polled = poll(&mut fds, timeout.as_ref());
+        let [of_script, of_line] = fds.map(|fd| !fd.revents().is_empty());
+        match polled {
+            Ok(_) if of_script => return Ready::Script,
+            Ok(_) if of_line => return Ready::Line,
+            Ok(_) if left.is_some_and(|left| left.is_zero()) => return Ready::Late,
+            Ok(_) | Err(Errno::INTR) => {}
+            // Without poll nothing can be followed; the line says the same to whoever reads it next.
+            Err(_) => return Ready::Line,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The user of unprivileged scripts, and what that user can read.
+//!
+//! Request and checkinstall scripts run as an account that owns nothing (pkginfo(4)): they may look, and must not
+//! change the system. The classic failure is a package below a directory that this account cannot search.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::ScriptError;
+use crate::root::{Root, accounts_of};
+
+/// The accounts that may run unprivileged scripts; the first that exists does.
+pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];
+
+/// The group of scripts, where it exists.
+const GROUP: &str = "other";
+
+/// What its number has been since System V, for systems without it.
+const GROUP_NUMBER: u32 = 1;
+
+/// Who runs a script: the numbers of user and group, without supplementary groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl User {
+    /// The account of this machine that runs unprivileged scripts: the first of [`CANDIDATES`], in group `other`, else
+    /// in group 1. None where the caller is not root: scripts then run as the caller.
+    pub fn unprivileged() -> Result<Option<Self>, ScriptError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let host = Root::open(Path::new("/"))?;
+        let accounts = accounts_of(&host, &host)?;
+        let uid = CANDIDATES.iter().find_map(|name| accounts.uid(name)).ok_or(ScriptError::NoUser)?;
+        Ok(Some(Self { uid, gid: accounts.gid(GROUP).unwrap_or(GROUP_NUMBER) }))
+    }
+}
+
+/// The first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot read
+/// it (and search it, if it is a directory); none when all is well. What does not exist is named as unreadable.
+/// Symbolic links are followed as the caller sees them. Permission bits decide; access lists are not looked at.
+pub fn unreadable_by(user: User, path: &Path) -> Option<PathBuf> {
+    let Ok(physical) = std::fs::canonicalize(path) else { return Some(path.to_owned()) };
+    let mut ancestors: Vec<&Path> = physical.ancestors().skip(1).collect();
+    ancestors.reverse();
+    let blocked = ancestors.into_iter().find(|directory| !allows(user, directory, 0o1));
+    let is_directory = physical.is_dir();
+    let needed = if is_directory { 0o5 } else { 0o4 };
+    blocked.map(Path::to_owned).or_else(|| (!allows(user, &physical, needed)).then(|| physical.clone()))
+}
+
+/// Whether the permission bits grant `user` all of `bits`.
+fn allows(user: User, path: &Path, bits: u32) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| user.uid == 0 || granted(user, &metadata) & bits == bits)
+}
+
+fn granted(user: User, metadata: &Metadata) -> u32 {
+    let mode = metadata.mode();
+    if metadata.uid() == user.uid {
+        mode >> 6 & 0o7
+    } else if metadata.gid() == user.gid {
+        mode >> 3 & 0o7
+    } else {
+        mode & 0o7
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const STRANGER: User = User { uid: 54_321, gid: 54_321 };
+
+    #[test]
+    fn the_first_directory_that_cannot_be_searched_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        fs::create_dir_all(top.join("closed/open")).unwrap();
+        let file = top.join("closed/open/checkinstall");
+        fs::write(&file, "exit 0\n").unwrap();
+        mode(&top, 0o755);
+        mode(&file, 0o644);
+        mode(&top.join("closed"), 0o700);
+        assert_eq!(unreadable_by(STRANGER, &file), Some(top.join("closed")));
+        mode(&top.join("closed"), 0o711);
+        assert_eq!(unreadable_by(STRANGER, &file), None);
+        assert_eq!(unreadable_by(STRANGER, &top.join("closed")), Some(top.join("closed")));
+        mode(&file, 0o600);
+        assert_eq!(unreadable_by(STRANGER, &file), Some(file.clone()));
+        assert_eq!(unreadable_by(User { uid: 0, gid: 0 }, &file), None);
+        let missing = top.join("missing");
+        assert_eq!(unreadable_by(STRANGER, &missing), Some(missing));
+    }
+
+    #[test]
+    fn owner_and_group_have_their_own_bits() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = fs::metadata(dir.path()).unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o077)).unwrap();
+        let metadata = fs::metadata(dir.path()).unwrap();
+        assert_eq!(granted(User { uid: own.uid(), gid: own.gid() }, &metadata), 0);
+        assert_eq!(granted(User { uid: 54_321, gid: own.gid() }, &metadata), 7);
+    }
+}

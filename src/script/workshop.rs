@@ -1,0 +1,342 @@
+//! The program's end of the line: making the second process, giving it scripts, listening.
+
+use std::ffi::OsString;
+use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, OFlags};
+use rustix::io::Errno;
+
+use super::channel::{Answer, Channel, Opening, Order, Running};
+use super::tools::tools_of;
+use super::trust::{User, unreadable_by};
+use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream};
+use crate::package::ObjectPath;
+use crate::root::Root;
+
+/// How often [`Ears::interrupted`] is asked.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// What is read after a script's end at most: more than a pipe holds is from somebody who goes on talking.
+const AFTER_THE_END: usize = 1 << 20;
+
+/// Where scripts are to run.
+#[derive(Clone, Debug)]
+pub struct Setting<'a> {
+    /// The root that they work on; its lock of scripts is taken.
+    pub root: &'a Root,
+    /// The program to be started as the second process: what the caller runs from, such as `/proc/self/exe`.
+    pub executable: PathBuf,
+    /// The directory of the host in which the private one is made, such as `/var/tmp`. Where the user of unprivileged
+    /// scripts cannot reach it, `/var/tmp` takes its place.
+    pub temporary: PathBuf,
+    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]). Where the host lacks them,
+    /// this has a price: `/usr` is read-only for all scripts of the workshop, and where the caller is not root, objects
+    /// of all other owners look to them as if they belonged to `nobody`.
+    pub absolute_tools: bool,
+}
+
+/// The second process of the program, ready to run scripts. When this value goes, a script that still runs is ended
+/// with its group, the private directory is removed, and the lock of scripts given back.
+#[derive(Debug)]
+pub struct Workshop {
+    /// None once it is closed.
+    channel: Option<Channel>,
+    second: Child,
+    pipes: [PipeReader; 2],
+    directory: PathBuf,
+    tools: PathBuf,
+    absolute_tools: Result<(), String>,
+    unprivileged: Option<User>,
+}
+
+impl Workshop {
+    /// Takes the lock of scripts, makes the private directory and its tools.
+    pub fn open(setting: &Setting<'_>) -> Result<Self, ScriptError> {
+        let unprivileged = User::unprivileged()?;
+        let absolute = |path: &Path| {
+            std::fs::canonicalize(path)
+                .map(OsString::from)
+                .map_err(|error| ScriptError::Preparation(format!("{}: {error}", path.display())))
+        };
+        let opening = Opening {
+            root: absolute(setting.root.prefix())?,
+            temporary: absolute(&setting.temporary)?,
+            user: unprivileged.map(|user| (user.uid, user.gid)),
+            absolute_tools: setting.absolute_tools,
+        };
+        let mut workshop = Self::start(&setting.executable, unprivileged)?;
+        let answer = workshop.ask(&Order::Open(opening), None).and_then(|()| workshop.answer());
+        match answer.map_err(|error| workshop.last_words(error))? {
+            Answer::Ready { directory, absolute_tools } => {
+                workshop.directory = PathBuf::from(directory);
+                workshop.tools = tools_of(&workshop.directory);
+                workshop.absolute_tools = absolute_tools.map_or(Ok(()), Err);
+                Ok(workshop)
+            }
+            Answer::Locked { path, holder } => Err(ScriptError::Locked { path, holder }),
+            Answer::Failed { reason } => Err(ScriptError::Preparation(reason)),
+            other => Err(senseless(&other)),
+        }
+    }
+
+    fn start(executable: &Path, unprivileged: Option<User>) -> Result<Self, ScriptError> {
+        let failed = |source| ScriptError::Executable { executable: executable.to_owned(), source };
+        let (channel, theirs) = Channel::pair().map_err(failed)?;
+        let (out, out_end) = io::pipe().map_err(failed)?;
+        let (err, err_end) = io::pipe().map_err(failed)?;
+        for pipe in [&out, &err] {
+            rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(|errno| failed(errno.into()))?;
+        }
+        let mut command = Command::new(executable);
+        command.arg0("patchadm").arg(SUPERVISOR).env_clear().current_dir("/");
+        command.stdin(theirs).stdout(out_end).stderr(err_end);
+        // The keys of the terminal are for the program; it says what follows from them.
+        command.process_group(0);
+        Ok(Self {
+            channel: Some(channel),
+            second: command.spawn().map_err(failed)?,
+            pipes: [out, err],
+            directory: PathBuf::new(),
+            tools: PathBuf::new(),
+            absolute_tools: Ok(()),
+            unprivileged,
+        })
+    }
+
+    /// The private directory, 0711: for what scripts keep for a moment, and for copies that an unprivileged user is to
+    /// read.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The directory of the tools: the commands of the program, `nawk` and `compress`; everybody can run them.
+    pub fn tools(&self) -> &Path {
+        &self.tools
+    }
+
+    /// Whether scripts find the commands under `/usr/bin`, `/usr/sbin` and `/usr/sadm/bin`, or why they do not.
+    pub fn absolute_tools(&self) -> Result<(), &str> {
+        self.absolute_tools.as_ref().map(|&()| ()).map_err(String::as_str)
+    }
+
+    /// Who runs unprivileged scripts; none where the caller runs them.
+    pub fn unprivileged(&self) -> Option<User> {
+        self.unprivileged
+    }
+
+    /// Runs a script to its end. What it says is heard while it runs, and before this returns.
+    pub fn run(&mut self, call: &Call, ears: &mut dyn Ears) -> Result<Ended, ScriptError> {
+        self.check(call)?;
+        let input = open_input(&call.input)
+            .map_err(|source| ScriptError::Input { name: call.name.clone(), source })?;
+        self.ask(&Order::Run(self.running(call)), Some(&input))?;
+        drop(input);
+        let mut watch = Watch { call, process: None, refused: None, asked: false };
+        let result = self.follow(&mut watch, ears);
+        if matches!(result, Err(ScriptError::Lost(_)))
+            && let Some(process) = watch.process
+        {
+            // Nobody else is left to end it. That it lives on could only be said instead of what is being said.
+            let _ = process.end();
+        }
+        self.listen(ears, AFTER_THE_END);
+        result
+    }
+
+    /// Whoever is to run the script must be able to read it.
+    fn check(&self, call: &Call) -> Result<(), ScriptError> {
+        let name = || call.name.clone();
+        if let Some(user) = self.user_of(call)
+            && let Some(path) = unreadable_by(user, &call.file)
+        {
+            return Err(ScriptError::Unreadable { name: name(), uid: user.uid, path });
+        }
+        let opened = std::fs::File::open(&call.file).and_then(|file| file.metadata());
+        let reason = match opened {
+            Ok(metadata) if metadata.is_file() => return Ok(()),
+            Ok(_) => "not a regular file".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(ScriptError::Start { name: name(), reason: format!("{}: {reason}", call.file.display()) })
+    }
+
+    /// The user that a script changes to.
+    fn user_of(&self, call: &Call) -> Option<User> {
+        match call.user {
+            As::Caller => None,
+            As::Unprivileged => self.unprivileged,
+        }
+    }
+
+    fn running(&self, call: &Call) -> Running {
+        Running {
+            file: call.file.clone().into(),
+            arguments: call.arguments.clone(),
+            environment: call.environment.clone(),
+            user: self.user_of(call).map(|user| (user.uid, user.gid)),
+            directory: call.directory.clone().into(),
+            trace: call.trace,
+            limit_ms: call.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            foreground: (call.input == Input::Terminal)
+                .then(|| rustix::process::getpgrp().as_raw_nonzero().get()),
+        }
+    }
+
+    /// Listens until the second process says how the script ended.
+    fn follow(&mut self, watch: &mut Watch<'_>, ears: &mut dyn Ears) -> Result<Ended, ScriptError> {
+        loop {
+            let is_ready = self.wait().map_err(|errno| ScriptError::Lost(errno.into()))?;
+            self.listen(ears, AFTER_THE_END);
+            if is_ready {
+                match self.answer()? {
+                    Answer::Began(process) => self.begin(process, watch, ears)?,
+                    Answer::Ended(ended) => return watch.verdict(ended),
+                    Answer::Failed { reason } => {
+                        return Err(ScriptError::Start { name: watch.call.name.clone(), reason });
+                    }
+                    other => return Err(senseless(&other)),
+                }
+            }
+            if !watch.asked && ears.interrupted() {
+                watch.asked = true;
+                self.ask(&Order::Interrupt, None)?;
+            }
+        }
+    }
+
+    /// Lets the script begin, if the listener agrees.
+    fn begin(
+        &mut self,
+        process: Process,
+        watch: &mut Watch<'_>,
+        ears: &mut dyn Ears,
+    ) -> Result<(), ScriptError> {
+        let agreed = ears.began(&process);
+        watch.process = Some(process);
+        match agreed {
+            Ok(()) => self.ask(&Order::Go, None),
+            Err(error) => {
+                watch.refused = Some(error);
+                watch.asked = true;
+                self.ask(&Order::Interrupt, None)
+            }
+        }
+    }
+
+    /// Waits for any of the three, or a tick; whether the second process has something to say.
+    fn wait(&self) -> Result<bool, Errno> {
+        let Some(channel) = &self.channel else { return Err(Errno::PIPE) };
+        if channel.has_message() {
+            return Ok(true);
+        }
+        let [out, err] = &self.pipes;
+        let mut fds =
+            [channel.fd(), out.as_fd(), err.as_fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, Some(&TICK)) {
+            Ok(_) | Err(Errno::INTR) => {
+                let [line, ..] = fds;
+                Ok(!line.revents().is_empty())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Hears what is in the pipes, at most `limit` bytes of each.
+    fn listen(&mut self, ears: &mut dyn Ears, limit: usize) {
+        let mut buffer = vec![0; 1 << 16];
+        for (pipe, stream) in self.pipes.iter_mut().zip([Stream::Out, Stream::Err]) {
+            let mut heard = 0;
+            // Nothing more now, or the pipe is broken: either way there is nothing to hear.
+            while heard < limit
+                && let Ok(read @ 1..) = pipe.read(&mut buffer)
+            {
+                ears.heard(stream, buffer.get(..read).unwrap_or_default());
+                heard += read;
+            }
+        }
+    }
+
+    fn ask(&mut self, order: &Order, input: Option<&OwnedFd>) -> Result<(), ScriptError> {
+        let Some(channel) = &mut self.channel else {
+            return Err(ScriptError::Lost(io::ErrorKind::NotConnected.into()));
+        };
+        channel.send(order, input.map(AsFd::as_fd)).map_err(ScriptError::Lost)
+    }
+
+    /// An error with what the second process said before it ended, if it said anything.
+    fn last_words(&mut self, error: ScriptError) -> ScriptError {
+        let [_, err] = &mut self.pipes;
+        let mut said = vec![0; 4096];
+        let length = err.read(&mut said).unwrap_or(0);
+        match String::from_utf8_lossy(said.get(..length).unwrap_or_default()).trim() {
+            "" => error,
+            words => ScriptError::Lost(io::Error::other(words.to_owned())),
+        }
+    }
+
+    fn answer(&mut self) -> Result<Answer, ScriptError> {
+        let answer = self.channel.as_mut().map_or(Ok(None), Channel::receive).map_err(ScriptError::Lost)?;
+        answer.ok_or_else(|| ScriptError::Lost(io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        // The end of the line is the sign to clean up; it takes a moment, after which the lock is free.
+        self.channel = None;
+        let _ = self.second.wait();
+        // A second process that was killed did not clean up.
+        remove(&self.directory);
+    }
+}
+
+/// Removes the private directory, if it is there.
+fn remove(directory: &Path) {
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+    let parent = Root::open(parent).and_then(|place| place.dir(&ObjectPath::root()));
+    // It is private, and its name is never used again: where it cannot be removed it harms nobody.
+    let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
+}
+
+/// What is known of the script that runs.
+struct Watch<'a> {
+    call: &'a Call,
+    process: Option<Process>,
+    refused: Option<io::Error>,
+    asked: bool,
+}
+
+impl Watch<'_> {
+    fn verdict(&mut self, ended: Ended) -> Result<Ended, ScriptError> {
+        match self.refused.take() {
+            Some(source) => Err(ScriptError::NotBegun { name: self.call.name.clone(), source }),
+            None => Ok(ended),
+        }
+    }
+}
+
+fn senseless(answer: &Answer) -> ScriptError {
+    ScriptError::Lost(io::Error::new(io::ErrorKind::InvalidData, format!("it said {answer:?}")))
+}
+
+/// Opens what a script is to read.
+fn open_input(input: &Input) -> io::Result<OwnedFd> {
+    let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
+    match input {
+        Input::Nothing => open("/dev/null"),
+        Input::Terminal => open("/dev/tty").or_else(|_| io::stdin().as_fd().try_clone_to_owned()),
+        Input::Bytes(bytes) => {
+            let list = rustix::fs::memfd_create("list", MemfdFlags::CLOEXEC)?;
+            let mut file = std::fs::File::from(list);
+            file.write_all(bytes)?;
+            file.seek(SeekFrom::Start(0))?;
+            Ok(file.into())
+        }
+    }
+}
