@@ -34,6 +34,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// The packages that the classic tools made, made once more.
+mod goldens_of_making;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
@@ -66,13 +68,23 @@ mod pkgchk_packages;
 /// What `pkgchk -f` puts right and what it leaves.
 mod pkgchk_repair;
 mod pkginfo;
+mod pkgmk;
+/// The calls of pkgmk and pkgproto by patch scripts and build tools.
+mod pkgmk_calls;
+/// Packages that cannot be made.
+mod pkgmk_refusals;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+/// Where packages are made.
+mod producer;
+/// Prototypes that others wrote.
+mod prototypes;
 mod puttext;
 /// The tour of the README.
 mod readme;
@@ -80,15 +92,21 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// Commands that can change nothing but their scenario.
+mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
 /// Procedure scripts and the process that runs them.
 mod scripts;
+/// How they end, and that they end.
+mod scripts_ended;
 /// Scripts that fail, and what is left.
 mod scripts_that_fail;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
+/// Class action scripts for systems that bring none.
+mod standard_classes;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.
@@ -113,6 +131,8 @@ mod ways;
 mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// The stage on which scripts are run.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

@@ -26,7 +26,9 @@ mod pkgadd;
 mod pkgask;
 mod pkgchk;
 mod pkginfo;
+mod pkgmk;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
 mod puttext;
@@ -123,6 +125,8 @@ const APPLETS: &[Applet] = &[
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
+    classic("pkgmk", "make a package from a prototype", pkgmk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
     classic("valpath", "say whether a path is what it should be", valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", puttext::run),
@@ -315,6 +319,14 @@ mod tests {
                 ("pkginfo".to_owned(), "pkginfo", vec!["-l".to_owned(), "X".to_owned()])
             );
         }
+    }
+
+    #[test]
+    fn commands_for_scripts_are_found_and_in_no_list() {
+        assert_eq!(chosen("/private/tools/compress undo").1, "compress");
+        assert_eq!(chosen("patchadm __scripts").0, SUPERVISOR);
+        let overview = overview();
+        assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
     }
 
     #[test]
