@@ -323,3 +323,23 @@ pub(crate) fn older() -> Package {
         .of_class("mine", 'f', "data", 0o644, "data\n")
         .link("again", "data")
 }
+
+#[test]
+fn a_document_is_not_mixed_with_what_scripts_say() {
+    let stage = stage();
+    let package =
+        Package::new("ACMEall").file("a", 0o644, "a\n").information("postinstall", "echo spoken\nexit 10\n");
+    let run = add(&stage, "--json", &package);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &document["packages"][0]["code"]), (10, &10.into()));
+    assert_eq!(run.stderr, "spoken\n");
+}
+
+#[test]
+fn a_script_that_the_pkgmap_does_not_name_is_not_run() {
+    let stage = stage();
+    let line = line(&stage, "-n", &Package::new("ACMEall").file("a", 0o644, "a\n"));
+    fs::write(stage.beside("spool/ACMEall/install/preinstall"), NOTE).unwrap();
+    assert_eq!(stage.run(&line).code, 0);
+    assert_eq!(noted(&stage), "");
+}

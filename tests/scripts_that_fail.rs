@@ -141,6 +141,12 @@ fn hanging(stage: &Scenario, script: &str) -> Child {
     let hang = "echo here >> $PKG_INSTALL_ROOT/opt/noted; sleep 60";
     let mut command = stage.command(&line(stage, "-n", &failing(script, hang)));
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_script(stage, script);
+    child
+}
+
+/// Waits until a script has said that it is there.
+fn wait_for_script(stage: &Scenario, script: &str) {
     let until = Instant::now() + Duration::from_secs(30);
     while noted(stage) != "here\n" {
         assert!(Instant::now() < until, "{script} never comes");
@@ -148,7 +154,6 @@ fn hanging(stage: &Scenario, script: &str) -> Child {
     }
     fs::write(stage.at("/opt/noted"), "").unwrap();
     stage.mtime("/opt/noted", 981_173_106);
-    child
 }
 
 #[test]
@@ -180,4 +185,40 @@ fn pkgadd_killed_during_any_script_is_undone_by_recovery() {
         assert_same(&stage.everything(), &before);
         assert_eq!(stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
     }
+}
+
+/// The process that `pkgadd` has made to run scripts.
+fn second_process(of: &Child) -> Pid {
+    let parent = of.id().to_string();
+    let is_child = |stat: &str| {
+        let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
+        behind.split_whitespace().nth(1) == Some(parent.as_str())
+    };
+    let found = fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        is_child(&stat).then(|| entry.file_name().to_str()?.parse().ok())?
+    });
+    Pid::from_raw(found.expect("pkgadd has a second process")).unwrap()
+}
+
+#[test]
+fn a_script_that_outlives_both_processes_is_ended_by_recovery_before_its_work_is_undone() {
+    let stage = stage();
+    added(&stage, &older());
+    let before = stage.everything();
+    let hang = "echo here >> $PKG_INSTALL_ROOT/opt/noted; sleep 3; \
+                echo late >> $PKG_INSTALL_ROOT/opt/ACMEall/tool; sleep 60";
+    let mut command = stage.command(&line(&stage, "-n", &failing("postinstall", hang)));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_script(&stage, "postinstall");
+    let second = second_process(&child);
+    child.kill().unwrap();
+    kill_process(second, Signal::KILL).unwrap();
+    child.wait().unwrap();
+    let recovered = stage.run("recover -R @ROOT@");
+    assert_eq!(recovered.code, 0, "{}{}", recovered.stdout, recovered.stderr);
+    assert_same(&stage.everything(), &before);
+    std::thread::sleep(Duration::from_secs(4));
+    assert_same(&stage.everything(), &before);
 }

@@ -199,7 +199,7 @@ impl Place<'_> {
         let placed = self.place(device, index, &given.params)?;
         let scripts = InstallScripts::of(package, &placed.params, self.system);
         scripts
-            .check(placed.instance.as_str(), self.ground.policy.scripts)
+            .check(package, placed.instance.as_str(), self.ground.policy.scripts)
             .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;

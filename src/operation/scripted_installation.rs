@@ -264,7 +264,7 @@ impl Performance<'_, '_> {
     }
 }
 
-/// What the answers of a package say that its scripts are told as if it were delivered.
+/// The delivered parameters as scripts are told them: with CLASSES and BASEDIR as they will be.
 pub(super) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
     for name in ["CLASSES", "BASEDIR"] {
