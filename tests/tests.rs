@@ -28,12 +28,15 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// What the classic tools registered and gave up, step by step.
+mod goldens_of_installf;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+mod installf;
 /// Runs that end by a signal.
 mod killed;
 /// Two writers at once.
@@ -57,6 +60,7 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+mod removef;
 /// The stage on which every test plays.
 mod scenario;
 mod showrev;

@@ -12,6 +12,7 @@ mod demo;
 pub mod exit;
 mod explain;
 mod failure;
+mod installf;
 pub mod json;
 mod list;
 pub mod options;
@@ -27,6 +28,7 @@ mod pkgrm;
 mod questions;
 mod recover;
 mod remove;
+mod removef;
 mod report;
 mod showrev;
 pub mod surroundings;
@@ -92,6 +94,8 @@ const APPLETS: &[Applet] = &[
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("installf", "register objects as those of a package", installf::run),
+    classic("removef", "give objects of a package up", removef::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
 ];
 

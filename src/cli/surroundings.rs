@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub install_root: Option<PathBuf>,
+    /// `PATCHADM_RUN`: the run that started this command as one of its scripts, or by way of one.
+    pub run: Option<String>,
     /// The moment that counts as now.
     pub now: DateTime<Utc>,
     /// When the command began, by a clock that nobody sets: for durations.
@@ -81,6 +83,7 @@ impl Surroundings {
         Ok(Self {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
+            run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),
             zone: Zone::Local,
@@ -163,6 +166,7 @@ mod tests {
         Surroundings {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
+            run: None,
             now: DateTime::UNIX_EPOCH,
             began: Instant::now(),
             zone: Zone::Utc,

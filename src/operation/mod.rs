@@ -18,6 +18,7 @@ mod identical;
 mod in_use;
 pub mod inspect;
 pub mod installation;
+pub mod installf;
 mod log;
 mod order;
 pub mod packages;
@@ -25,7 +26,9 @@ pub mod patches;
 pub mod query;
 mod reboot;
 pub mod recover;
+pub mod registry;
 pub mod remove_package;
+pub mod removef;
 pub mod select;
 pub mod session;
 

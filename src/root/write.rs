@@ -179,6 +179,23 @@ impl Dir {
         })
     }
 
+    /// Sets the permission bits of a live object, whatever it is; a symbolic link, which has none, is refused and
+    /// never followed, also when it comes in between.
+    pub fn set_mode_of_live(&self, name: &[u8], mode: Mode) -> Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, Bits::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error("look at", name, errno))?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink {
+            return Err(self.error("set the mode of", name, Errno::LOOP));
+        }
+        let object = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        self.change(Call::SetMode, "set the mode of", name, || {
+            rustix::fs::chmod(&object, Bits::from_raw_mode(mode.bits()))
+        })
+    }
+
     /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
         self.change(Call::SetMode, "set the mode of", b"", || {

@@ -20,6 +20,7 @@ mod hands;
 mod identity;
 mod journal_file;
 mod layout;
+mod queue;
 mod rebuild;
 mod records;
 mod recover;
@@ -36,6 +37,7 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
+pub use queue::{RunQueue, read_queue, undo_queue};
 pub use recover::{Recovered, recover};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
 

@@ -154,7 +154,7 @@ fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
     Ok(false)
 }
 
-/// Whether a target is what an op makes of it. A directory that only gets other attributes is the same object before
+/// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
 /// and after: its attributes tell, where they are not the same as before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Attr {
