@@ -37,6 +37,8 @@ mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
 mod installf;
+/// installf and removef as a script of a run calls them.
+mod installf_in_run;
 /// Runs that end by a signal.
 mod killed;
 /// Two writers at once.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::package::{Ftype, Mode, ObjectPath, PkgInst, escape, unescape};
+use crate::package::{Ftype, Inode, Mode, ObjectPath, PkgInst, Timestamp, escape, unescape};
 
 use super::FieldError;
 use super::fields::{self, Fields};
@@ -39,9 +39,18 @@ pub enum Entry {
         uid: u32,
         /// Its numeric group before.
         gid: u32,
+        /// Which object it is.
+        inode: Inode,
     },
-    /// `turned`: a symbolic link got another target; the one that it had.
-    Turned(ObjectPath, Vec<u8>),
+    /// `turned`: a symbolic link got another target.
+    Turned {
+        /// Where it is.
+        path: ObjectPath,
+        /// The target that it had.
+        old: Vec<u8>,
+        /// The one that it got.
+        new: Vec<u8>,
+    },
 }
 
 /// A queue, in the order in which its lines were added.
@@ -120,11 +129,13 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             let path = path(fields)?;
             let mode = std::str::from_utf8(fields.next()?).ok()?;
             let mode = u32::from_str_radix(mode, 8).ok().and_then(Mode::new)?;
-            Entry::Changed { path, mode, uid: number(fields)?, gid: number(fields)? }
+            let (uid, gid) = (number(fields)?, number(fields)?);
+            Entry::Changed { path, mode, uid, gid, inode: inode(fields)? }
         }
         b"turned" => {
-            let (path, target) = fields.path_and_target().ok()?;
-            Entry::Turned(ObjectPath::new(&path).ok()?, target?)
+            let (path, old) = fields.path_and_target().ok()?;
+            let new = unescape(fields.next()?);
+            Entry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new }
         }
         _ => return None,
     };
@@ -151,6 +162,19 @@ fn number(fields: &mut Fields<'_>) -> Option<u32> {
     fields::number(fields.next()?, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
 }
 
+/// The number of an inode, and when it was born: `seconds.nanoseconds`, or `?` where nobody knows.
+fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
+    let number = fields::number(fields.next()?, u64::MAX)?;
+    let born = match fields.next()? {
+        b"?" => None,
+        moment => {
+            let (seconds, nanoseconds) = std::str::from_utf8(moment).ok()?.split_once('.')?;
+            Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
+        }
+    };
+    Some(Inode { number, born })
+}
+
 fn write(entry: &Entry) -> Vec<u8> {
     let named = |class: &Option<String>| class.clone().unwrap_or_else(|| "?".to_owned());
     let with_path = |word: &str, path: &ObjectPath| {
@@ -168,11 +192,15 @@ fn write(entry: &Entry) -> Vec<u8> {
         Entry::FinishAdd(package, class) => format!("finish-add {package} {}", named(class)).into_bytes(),
         Entry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
         Entry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
-        Entry::Changed { path, mode, uid, gid } => {
-            let attributes = format!(" {:04o} {uid} {gid}", mode.bits());
+        Entry::Changed { path, mode, uid, gid, inode: Inode { number, born } } => {
+            let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
+            let born = born.as_deref().unwrap_or("?");
+            let attributes = format!(" {:04o} {uid} {gid} {number} {born}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
-        Entry::Turned(path, target) => [with_path("turned", path), b"=".to_vec(), escape(target)].concat(),
+        Entry::Turned { path, old, new } => {
+            [&with_path("turned", path)[..], b"=", &escape(old), b" ", &escape(new)].concat()
+        }
     }
 }
 
@@ -189,14 +217,15 @@ finish-add SUNWstuf ?
 finish-add SUNWstuf conf
 finish-remove SUNWstux.2
 made /opt/stuf d
-changed /opt/stuf/a 0600 0 3
-turned /opt/stuf/s=../old
+changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007
+changed /opt/stuf/b 4755 0 0 1235 ?
+turned /opt/stuf/s=../old ../new
 ";
 
     #[test]
     fn every_line_is_read_and_written() {
         let queue = Queue::parse(QUEUE.as_bytes()).unwrap();
-        assert_eq!(queue.0.len(), 9);
+        assert_eq!(queue.0.len(), 10);
         assert_eq!(String::from_utf8(Queue::lines(&queue.0)).unwrap(), QUEUE);
         let paths: Vec<String> = queue.paths().iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["/opt/stuf/a", "/opt/stuf/l", "/opt/stuf/with blank"]);
@@ -225,6 +254,11 @@ turned /opt/stuf/s=../old
         let package = || "[A-Z][a-z0-9]{0,8}".prop_map(|name| PkgInst::new(&name).unwrap());
         let class = || proptest::option::of("[a-z]{1,8}");
         let target = || proptest::collection::vec(1u8..=255, 1..9);
+        let inode = || {
+            let born = (any::<i64>(), 0u32..1_000_000_000);
+            let born = born.prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds });
+            (any::<u64>(), proptest::option::of(born)).prop_map(|(number, born)| Inode { number, born })
+        };
         let symlink = move |(path, class, target)| Registration {
             class,
             ftype: Some(Ftype::Symlink),
@@ -239,9 +273,13 @@ turned /opt/stuf/s=../old
             (package(), class()).prop_map(|(package, class)| Entry::FinishAdd(package, class)),
             package().prop_map(Entry::FinishRemove),
             any_path().prop_map(|path| Entry::Made(path, Ftype::Pipe)),
-            (any_path(), 0u32..=0o7777, any::<u32>(), any::<u32>())
-                .prop_map(|(path, mode, uid, gid)| Entry::Changed { path, mode: Mode::of(mode), uid, gid }),
-            (any_path(), target()).prop_map(|(path, target)| Entry::Turned(path, target)),
+            (any_path(), 0u32..=0o7777, any::<(u32, u32)>(), inode()).prop_map(
+                |(path, mode, (uid, gid), inode)| {
+                    let mode = Mode::of(mode);
+                    Entry::Changed { path, mode, uid, gid, inode }
+                }
+            ),
+            (any_path(), target(), target()).prop_map(|(path, old, new)| Entry::Turned { path, old, new }),
         ]
     }
 

@@ -69,7 +69,7 @@ impl Ledger<'_> {
             Entry::Remove(package, path) => self.remove(package, path),
             Entry::FinishAdd(package, class) => self.finish_add(package, class.as_deref()),
             Entry::FinishRemove(package) => self.finish_remove(package),
-            Entry::Made(..) | Entry::Changed { .. } | Entry::Turned(..) => {}
+            Entry::Made(..) | Entry::Changed { .. } | Entry::Turned { .. } => {}
         }
     }
 
@@ -256,3 +256,6 @@ pub(super) fn type_of(live: &Live) -> Ftype {
         LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
     }
 }
+
+#[cfg(test)]
+mod tests;

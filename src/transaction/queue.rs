@@ -71,11 +71,12 @@ fn note(change: &Change) -> Option<Entry> {
     let path = change.path.clone();
     match (&change.action, &change.old) {
         (Action::Add(new), _) => Some(Entry::Made(path, ftype(&new.body))),
-        (Action::Replace(_), Some(Live { kind: LiveKind::Symlink(target), .. })) => {
-            Some(Entry::Turned(path, target.clone()))
-        }
+        (
+            Action::Replace(NewObject { body: Body::Symlink(new), .. }),
+            Some(Live { kind: LiveKind::Symlink(old), .. }),
+        ) => Some(Entry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
-            Some(Entry::Changed { path, mode: old.mode, uid: old.uid, gid: old.gid })
+            Some(Entry::Changed { path, mode: old.mode, uid: old.uid, gid: old.gid, inode: old.inode })
         }
         _ => None,
     }
@@ -108,7 +109,7 @@ impl Hand<'_> {
         match &change.action {
             Action::Add(new) => self.add(&parent, name, new),
             Action::Replace(NewObject { body: Body::Symlink(target), uid, gid, .. }) => {
-                turn(&parent, name, target, Some((*uid, *gid)))
+                turn(&parent, name, target, (*uid, *gid))
             }
             Action::Attributes(new) => set_attributes(&parent, name, new.mode, new.uid, new.gid),
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
@@ -161,23 +162,26 @@ fn set_attributes(
 }
 
 /// Puts a symbolic link with another target in the place of one.
-fn turn(parent: &Dir, name: &[u8], target: &[u8], owners: Option<(u32, u32)>) -> Result<(), Cause> {
+fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Result<(), Cause> {
     let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
     parent.make_symlink(&beside, target)?;
-    if let Some((uid, gid)) = owners.filter(|_| parent.root().is_privileged()) {
+    if parent.root().is_privileged() {
         parent.set_owner(&beside, Some(uid), Some(gid))?;
     }
     Ok(parent.rename(&beside, name)?)
 }
 
-/// Takes back what the calls of a run made and changed at once, the latest first, for the rollback of the run: after its
-/// own ops have been undone, before its stage goes. What has become something else in the meantime, or is a directory that
-/// holds something, stays. May be cut off and done again. Gives what a person should know, in sentences.
+/// Takes back what the calls of a run made and changed at once, the latest first, for the rollback of the run.
+///
+/// The run's own ops may have come before, between and after them, so it is to be called twice: before the ops are undone,
+/// so that nothing lies in directories that go, and after, when what those hid is back. It does nothing twice, and may be
+/// cut off anywhere and done again. What has become something else in the meantime, or is a directory that holds
+/// something, stays; the answer says so, in sentences.
 pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let mut dirs = Dirs::new(root);
     for entry in queue.0.iter().rev() {
-        let (Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned(path, _)) = entry else {
+        let (Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned { path, .. }) = entry else {
             continue;
         };
         let physical = root.resolver().locate(path)?;
@@ -193,15 +197,18 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
                 }
                 dirs.forget();
             }
-            Entry::Changed { mode, uid, gid, .. } => {
+            Entry::Made(..) => {
+                notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path)));
+            }
+            Entry::Changed { mode, uid, gid, inode, .. } if *inode == seen.inode => {
                 set_attributes(&parent, name, Some(*mode), Some(*uid), Some(*gid))?;
             }
-            Entry::Turned(_, target) if seen.file_type == FileType::Symlink => {
-                if parent.read_link(name)? != *target {
-                    turn(&parent, name, target, None)?;
+            Entry::Turned { old, new, .. } if seen.file_type == FileType::Symlink => {
+                if parent.read_link(name)? == *new {
+                    turn(&parent, name, old, (seen.uid, seen.gid))?;
                 }
             }
-            _ => notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path))),
+            _ => {}
         }
     }
     Ok(notes)
@@ -220,3 +227,6 @@ fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
