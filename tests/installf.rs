@@ -180,6 +180,18 @@ fn lines_on_standard_input_and_paths_with_the_root_before_them_are_taken() {
 }
 
 #[test]
+fn a_root_from_the_environment_and_the_spellings_of_build_scripts_work() {
+    let mut stage = stage();
+    let root = stage.root();
+    stage.set("PKG_INSTALL_ROOT", root);
+    for words in ["ACMEa /opt/ACMEa/link=../x s", "ACMEa /opt/ACMEa/dir d 0755 root sys", "-f ACMEa"] {
+        stage.run(&format!("installf {words}")).ok();
+    }
+    assert_eq!(line(&stage, "/opt/ACMEa/link"), "/opt/ACMEa/link=../x s none ACMEa");
+    assert_eq!(line(&stage, "/opt/ACMEa/dir"), "/opt/ACMEa/dir d none 0755 root sys ACMEa");
+}
+
+#[test]
 fn what_cannot_be_registered_changes_nothing() {
     let stage = stage();
     let before = stage.everything();

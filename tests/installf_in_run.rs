@@ -55,10 +55,7 @@ impl InRun {
     fn lines(&self) -> Vec<String> {
         let queue = read_queue(&self.root, &self.stage()).unwrap();
         let view = View::live(&self.root);
-        let mut paths = queue.paths();
-        for package in queue.finishing() {
-            paths.extend(contents::lines_of_package(&view, &package).unwrap().into_keys());
-        }
+        let paths = contents::paths_of_queue(&view, &queue).unwrap();
         let host = Root::open(Path::new("/")).unwrap();
         let setting = Setting { host: &host, separator: "-", new_marker: "0", moved_to: None };
         let touched = Touched { paths, ..Touched::default() };

@@ -7,7 +7,7 @@
 //! one open. On the command line a word is a field, so that a path may have blanks in it; in a line blanks separate, and
 //! white space, `=` and backslashes in a path are `\ooo` escapes, as in contents(4).
 
-use crate::package::{Attributes, Ftype, ObjectPath, PathError};
+use crate::package::{Attributes, Ftype, Mode, ObjectPath, PathError};
 
 use super::FieldError;
 use super::fields::{self, Fields, write_attributes, write_device, write_path};
@@ -76,7 +76,7 @@ impl Registration {
     /// A directory with the attributes of one that nobody says anything about: 0755 root root, class none.
     pub fn directory(path: ObjectPath) -> Self {
         let attributes = Attributes {
-            mode: Some(crate::package::Mode::of(0o755)),
+            mode: Some(Mode::of(0o755)),
             owner: Some("root".to_owned()),
             group: Some("root".to_owned()),
         };

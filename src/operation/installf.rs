@@ -12,7 +12,7 @@ use crate::plan::settle::Discrepancy;
 use crate::root::Root;
 
 /// What installf(1M) was asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InstallfRequest {
     /// The package instance.
     pub package: String,
@@ -31,14 +31,8 @@ pub enum What {
     Final(Option<String>),
 }
 
-impl Default for What {
-    fn default() -> Self {
-        Self::Objects(Vec::new())
-    }
-}
-
 /// What became of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The paths whose lines changed, or that were asked for in a surrounding run.
     pub paths: Vec<ObjectPath>,

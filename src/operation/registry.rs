@@ -10,13 +10,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, Ground, Session, must_have_database};
-use crate::database::contents::lines_of_package;
+use crate::database::contents::{paths_marked, paths_of_queue};
 use crate::database::{View, installed, open_run};
 use crate::format::queue::Entry;
 use crate::format::registration::RegistrationError;
 use crate::package::{Inventory, ObjectPath, OwnerStatus, PkgInst, Touched};
 use crate::plan::Plan;
 use crate::plan::queue::overlaid;
+use crate::plan::refusal::Refusal;
 use crate::root::Root;
 use crate::transaction::{Cause, Left, Phase, RunQueue, TransactionError};
 
@@ -37,8 +38,8 @@ pub enum RegistryError {
     Failure(#[from] Failure),
 }
 
-impl From<crate::plan::refusal::Refusal> for RegistryError {
-    fn from(refusal: crate::plan::refusal::Refusal) -> Self {
+impl From<Refusal> for RegistryError {
+    fn from(refusal: Refusal) -> Self {
         Self::Failure(refusal.into())
     }
 }
@@ -97,11 +98,8 @@ impl<'a> Registry<'a> {
 
     /// What is known of some paths, with what is queued already.
     pub(super) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
-        if let Self::Surrounding(_, queue) = self {
-            paths.extend(queue.queue.paths());
-            for package in queue.queue.finishing() {
-                paths.extend(self.recorded(&package, &[OwnerStatus::Pending, OwnerStatus::Removing])?);
-            }
+        if let Self::Surrounding(ground, queue) = self {
+            paths.extend(paths_of_queue(&View::live(&ground.root), &queue.queue)?);
         }
         let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, None)?;
         Ok(match self {
@@ -116,12 +114,7 @@ impl<'a> Registry<'a> {
         package: &PkgInst,
         marks: &[OwnerStatus],
     ) -> Result<BTreeSet<ObjectPath>, Failure> {
-        let lines = lines_of_package(&View::live(&self.ground().root), package)?;
-        let marked = lines.into_values().filter(|line| {
-            let own = line.owners.iter().find(|owner| owner.package == *package);
-            own.and_then(|owner| owner.status).is_some_and(|status| marks.contains(&status))
-        });
-        Ok(marked.map(|line| line.path).collect())
+        Ok(paths_marked(&View::live(&self.ground().root), package, marks)?)
     }
 
     /// Carries a plan out, or asks the surrounding run for it.

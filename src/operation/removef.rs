@@ -9,7 +9,7 @@ use crate::plan::removef::{GivingUp, finish, give_up};
 use crate::root::Root;
 
 /// What removef(1M) was asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RemovefRequest {
     /// The package instance.
     pub package: String,

@@ -25,9 +25,9 @@ const NO_CLASS: &str = "none";
 
 /// The lines of `contents` that what is queued changes (`None`: the line goes).
 ///
-/// `lines` and `live` must have, where they are there, [`Queue::paths`], all lines of the packages of
-/// [`Queue::finishing`] with the objects at their paths, and the sources of the hard links among them. `live` is what
-/// stands there when everything that was queued has been made.
+/// `lines` and `live` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
+/// [`Queue::finishing`] have marked, and the sources of the hard links among them: what a survey of
+/// `database::contents::paths_of_queue` brings. `live` is what stands there when everything that was queued has been made.
 pub fn merged(
     lines: &BTreeMap<ObjectPath, Line>,
     live: &BTreeMap<ObjectPath, Live>,
@@ -206,14 +206,9 @@ pub(super) fn object(registration: &Registration, known: Option<&Object>, live: 
         (None, Some(class)) => class,
         (None, None) => NO_CLASS,
     };
-    let mut object = match known {
-        Some(known) => known.clone(),
-        None => Object::new(ftype, class),
-    };
-    let is_other = object.ftype.is_link() || ftype.is_link();
-    if is_other && object.ftype != ftype {
-        object = Object::new(ftype, class);
-    }
+    // A link has nothing in common with anything else.
+    let is_alike = |known: &&Object| known.ftype == ftype || !known.ftype.is_link() && !ftype.is_link();
+    let mut object = known.filter(is_alike).cloned().unwrap_or_else(|| Object::new(ftype, class));
     object.ftype = ftype;
     object.target = match (&registration.target, live.map(|live| &live.kind)) {
         (Some(target), _) => Some(target.clone()),

@@ -67,6 +67,9 @@ pub(super) fn settled<'l>(
     };
     if discrepancy.is_none() && !object.ftype.is_link() {
         object.attributes = known(&object, there, accounts);
+        if let Some((major, minor)) = there.and_then(numbers) {
+            object.device = Some((Some(major), Some(minor)));
+        }
         object.content = there.and_then(content).filter(|_| object.ftype.is_regular()).unwrap_or_default();
     }
     Settled { object, discrepancy }
@@ -86,12 +89,10 @@ fn known(object: &Object, there: Option<&Live>, accounts: &Accounts) -> Attribut
 
 /// What is wrong with an object that is no hard link, and cannot be put right.
 fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
-    let (device, numbers) = match object.device {
-        Some((Some(major), Some(minor))) => (true, (major, minor)),
-        _ => (false, (0, 0)),
-    };
+    let (major, minor) = object.device.unwrap_or_default();
     let Some(live) = there else {
-        let can_be_made = !object.ftype.is_regular() && (device || !object.ftype.is_device());
+        let is_complete = !object.ftype.is_device() || major.is_some() && minor.is_some();
+        let can_be_made = !object.ftype.is_regular() && is_complete;
         return (!can_be_made).then_some(Discrepancy::Missing);
     };
     let fits = match (&live.kind, object.ftype) {
@@ -103,10 +104,15 @@ fn differs(object: &Object, there: Option<&Live>) -> Option<Discrepancy> {
     if !fits {
         return Some(Discrepancy::Type { expected: object.ftype, actual: type_of(live) });
     }
+    let actual = numbers(live)?;
+    let expected = (major.unwrap_or(actual.0), minor.unwrap_or(actual.1));
+    (expected != actual).then_some(Discrepancy::Device { expected, actual })
+}
+
+/// Major and minor number of a device.
+fn numbers(live: &Live) -> Option<(u32, u32)> {
     match live.kind {
-        LiveKind::Device { major, minor, .. } if device && numbers != (major, minor) => {
-            Some(Discrepancy::Device { expected: numbers, actual: (major, minor) })
-        }
+        LiveKind::Device { major, minor, .. } => Some((major, minor)),
         _ => None,
     }
 }

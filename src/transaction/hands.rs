@@ -402,9 +402,11 @@ fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> 
     if uid.is_some() || gid.is_some() {
         parent.set_owner(name, uid, gid)?;
     }
-    // After chown(2), which may drop setuid and setgid: where it was cut off behind that, they are missing.
+    // After chown(2), which may drop setuid and setgid: a run that ends right behind it leaves either mode without them.
     let mode = parent.look(name)?.map(|seen| seen.mode.bits());
-    let is_ours = [from.mode, from.mode & 0o1777].contains(&seen.mode.bits());
+    let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
+    let chowns = (from.uid, from.gid) != (to.uid, to.gid);
+    let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
     if is_ours && mode != Some(to.mode) {
         parent.set_mode_of_live(name, Mode::of(to.mode))?;
     }

@@ -203,10 +203,10 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
             Entry::Changed { mode, uid, gid, inode, .. } if *inode == seen.inode => {
                 set_attributes(&parent, name, Some(*mode), Some(*uid), Some(*gid))?;
             }
-            Entry::Turned { old, new, .. } if seen.file_type == FileType::Symlink => {
-                if parent.read_link(name)? == *new {
-                    turn(&parent, name, old, (seen.uid, seen.gid))?;
-                }
+            Entry::Turned { old, new, .. }
+                if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
+            {
+                turn(&parent, name, old, (seen.uid, seen.gid))?;
             }
             _ => {}
         }

@@ -80,7 +80,7 @@ fn what_is_open_is_filled_in_when_it_is_final() {
     );
     assert_eq!(
         after("", &format!("{requests}finish-add A ?\n")),
-        "/c c none ? ? 0666 root root A\n/d d none 0640 root bin A\n/f f none 0640 adm bin 5 417 981173106 A\n"
+        "/c c none 1 3 0666 root root A\n/d d none 0640 root bin A\n/f f none 0640 adm bin 5 417 981173106 A\n"
     );
 }
 
