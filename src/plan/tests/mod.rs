@@ -4,6 +4,7 @@
 mod apply;
 mod back_out;
 mod install;
+mod installf;
 mod links;
 mod parcel;
 mod random;
