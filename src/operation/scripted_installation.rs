@@ -254,7 +254,8 @@ impl Performance<'_, '_> {
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
         let last = self.course.close(&self.outcomes, is_there);
-        self.carry_out(run, &last.plan)
+        let plan = self.cast.with_queue(last.plan)?;
+        self.carry_out(run, &plan)
     }
 
     fn log_end(&self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {

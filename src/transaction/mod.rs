@@ -23,6 +23,7 @@ mod journal_file;
 mod layout;
 mod notes;
 mod put_back;
+mod queue;
 mod rebuild;
 mod records;
 mod recover;
@@ -41,6 +42,7 @@ use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
 pub use held::{Held, HeldObject};
+pub use queue::{RunQueue, read_queue, undo_queue};
 pub use recover::{Recovered, recover, unfinished_script};
 pub use scripted::{ScriptedRun, Settled};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
