@@ -80,6 +80,21 @@ impl Package {
         self.line(path, &format!("{ftype} none {path} {mode:04o} {owners} {size} {sum} {mtime}"))
     }
 
+    /// A file of root of another class than none; `ftype` is `f`, `e` or `v`.
+    pub(crate) fn of_class(
+        mut self,
+        class: &str,
+        ftype: char,
+        path: &str,
+        mode: u32,
+        content: impl AsRef<[u8]>,
+    ) -> Self {
+        let content = content.as_ref();
+        let (size, sum) = (content.len(), checksum::sum(content));
+        self.content.insert(path.to_owned(), content.to_vec());
+        self.line(path, &format!("{ftype} {class} {path} {mode:04o} root root {size} {sum} {DELIVERED}"))
+    }
+
     /// A directory (`d`) of root, 0755.
     pub(crate) fn directory(self, path: &str) -> Self {
         self.line(path, &format!("d none {path} 0755 root root"))

@@ -11,6 +11,8 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Class action scripts.
+mod class_scripts;
 /// Programs that call these commands, and what they rely on.
 mod clients;
 /// The program as a whole: names, command lines, output streams.
@@ -42,6 +44,8 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// What the classic tools made of packages with scripts.
+mod goldens_of_scripts;
 /// Datastreams of the classic tools and of real vendors.
 mod goldens_of_streams;
 /// The help of the classic commands.
@@ -49,6 +53,8 @@ mod help;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
+/// Scripts that ask, and who answers.
+mod interviews;
 /// Runs that end by a signal.
 mod killed;
 mod links;
@@ -78,6 +84,8 @@ mod pkgrm;
 mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
+/// Packages whose procedure scripts run.
+mod procedure_scripts;
 /// Where packages are made.
 mod producer;
 /// Prototypes that others wrote.
@@ -98,6 +106,8 @@ mod scenario;
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;
+/// Scripts that fail, and what is left.
+mod scripts_that_fail;
 mod showrev;
 /// Directories where packages wait.
 mod spool;

@@ -105,7 +105,8 @@ impl Story<'_> {
         })??;
         for added in report.packages {
             let receipt = added.result?;
-            let objects = added.installation.map_or(0, |installation| installation.plan.changes.len());
+            let objects =
+                added.installation.map_or(0, |installation| installation.intended.plan.changes.len());
             self.say(&format!("   {}: installed, {objects} objects", added.name))?;
             self.notes(&receipt.notes)?;
         }

@@ -10,6 +10,7 @@ use crate::database::{DatabaseError, ViewError};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::root::LockError;
+use crate::script::ScriptError;
 use crate::source::{Problem, SourceError};
 use crate::transaction::{Cause, Left, Phase, TransactionError};
 
@@ -41,6 +42,9 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
+        Failure::Script(failure) => by(5, 7, failure.code()),
+        Failure::Scripts(ScriptError::Locked { .. }) => Exit::LOCKED,
+        Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => Exit::new(3),
     }
 }
@@ -271,6 +275,7 @@ mod tests {
             (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
             (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
             (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),
+            (Failure::Scripts(ScriptError::NoUser), [5, 7, 1, 1, 1]),
             (Failure::Declined, [3, 3, 3, 3, 3]),
         ];
         let commands =

@@ -24,6 +24,7 @@ mod packages;
 mod patchadd;
 mod patchrm;
 mod pkgadd;
+mod pkgask;
 mod pkgchk;
 mod pkginfo;
 mod pkgmk;
@@ -120,6 +121,7 @@ const APPLETS: &[Applet] = &[
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
     classic("pkgadd", "install packages", pkgadd::run),
+    classic("pkgask", "answer the questions of a package in advance", pkgask::run),
     classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),

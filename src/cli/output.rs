@@ -41,8 +41,17 @@ impl Output {
 
     /// Writes `PROGRAM: ERROR: TEXT` to standard error; further lines of the text are indented by four blanks.
     pub fn error(&mut self, text: &str) -> io::Result<()> {
+        self.diagnostic("ERROR", text)
+    }
+
+    /// Writes `PROGRAM: WARNING: TEXT` in the same way.
+    pub fn warning(&mut self, text: &str) -> io::Result<()> {
+        self.diagnostic("WARNING", text)
+    }
+
+    fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
         let text = text.trim_end().replace('\n', "\n    ");
-        self.complain(format!("{}: ERROR: {text}\n", self.program))
+        self.complain(format!("{}: {gravity}: {text}\n", self.program))
     }
 
     /// Hands everything over to the system.

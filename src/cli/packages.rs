@@ -9,8 +9,9 @@ use super::output::Output;
 use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
 use crate::operation::packages::PackagesReport;
+use crate::operation::scripts::{Ending, Reboot};
 use crate::plan::Plan;
-use crate::plan::refusal::Command;
+use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
 use crate::transaction::{Left, Receipt};
@@ -20,6 +21,24 @@ pub(super) struct Package<'a> {
     pub(super) name: &'a str,
     pub(super) plan: Option<&'a Plan>,
     pub(super) result: &'a Result<Receipt, Failure>,
+    /// What its scripts have to say.
+    pub(super) ending: Ending,
+}
+
+impl Package<'_> {
+    /// The code that it alone would have, without the tens that stand for a reboot.
+    fn exit(&self, command: Command) -> Exit {
+        match self.result {
+            Ok(_) if self.ending.warned => Exit::new(2),
+            Ok(_) => Exit::OK,
+            Err(failed) => failure::code(command, failed),
+        }
+    }
+
+    /// Whether the machine should be started again because of it; for what was undone it need not.
+    fn reboot(&self) -> Reboot {
+        if self.result.is_ok() { self.ending.reboot } else { Reboot::None }
+    }
 }
 
 /// A command about packages that has ended.
@@ -55,6 +74,9 @@ impl<T> Ended<'_, T> {
                 for name in &report.missing {
                     call.output.error(&format!("no package associated with <{name}>"))?;
                 }
+                if self.wants_reboot() {
+                    call.output.complain(REBOOT)?;
+                }
             }
         }
         Ok(exit)
@@ -65,9 +87,17 @@ impl<T> Ended<'_, T> {
             Err(failed) => failure::code(self.command, failed),
             Ok(report) if !report.missing.is_empty() => Exit::FAILED,
             Ok(report) => {
-                together(report.packages.iter().map(|one| exit_of(self.command, (self.package)(one).result)))
+                let packages = || report.packages.iter().map(self.package);
+                let exit = together(packages().map(|package| package.exit(self.command)));
+                after_reboot(exit, packages().map(|package| package.reboot()).max().unwrap_or_default())
             }
         }
+    }
+
+    /// Whether the machine should be started again after all.
+    fn wants_reboot(&self) -> bool {
+        let packages = self.outcome.iter().flat_map(|report| &report.packages);
+        packages.map(self.package).any(|package| package.reboot() != Reboot::None)
     }
 
     fn body(&self) -> Body {
@@ -86,9 +116,22 @@ impl<T> Ended<'_, T> {
     }
 }
 
-/// The code that one package alone would have.
-fn exit_of(command: Command, result: &Result<Receipt, Failure>) -> Exit {
-    result.as_ref().err().map_or(Exit::OK, |failed| failure::code(command, failed))
+/// Scripts look for the first line.
+const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
+    \tStart this machine again now: what was installed or removed\n\
+    \tis not completely in effect before that.\n";
+
+/// The code of a command after which the machine should be started again: ten more for later, twenty more for now.
+fn after_reboot(exit: Exit, reboot: Reboot) -> Exit {
+    let tens = match reboot {
+        Reboot::None => 0,
+        Reboot::AfterAll => 10,
+        Reboot::Immediate => 20,
+    };
+    match exit.code() {
+        code @ 0..=5 => Exit::new(code + tens),
+        _ => exit,
+    }
 }
 
 /// Says how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
@@ -101,10 +144,11 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
             text.extend(notes.map(|note| format!("NOTE: {note}\n")));
         }
         Err(Failure::Declined) => {}
+        Err(Failure::Script(failure)) if !failure.is_told => {}
         // Where standard error cannot be written to, nobody can be told.
         Err(failed) => drop(output.error(&words(command, failed))),
     }
-    let ending = ending(exit_of(command, package.result));
+    let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
     let unchanged = |failed: &Failure| matches!(failed.left(), Left::Unchanged | Left::RolledBack);
     if package.result.as_ref().err().is_some_and(unchanged) {
@@ -114,8 +158,9 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
 }
 
 /// Why something failed, with what to do about it on a line of its own.
-fn words(command: Command, failed: &Failure) -> String {
+pub(super) fn words(command: Command, failed: &Failure) -> String {
     let why = match failed {
+        Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
         Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
             (package, why) if why.starts_with(&package) => why,
             (package, why) => format!("{package}: {why}"),
@@ -133,7 +178,7 @@ fn words(command: Command, failed: &Failure) -> String {
 }
 
 /// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).
-fn ending(exit: Exit) -> &'static str {
+pub(super) fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",
         2 => "partially failed.",
@@ -178,7 +223,7 @@ impl Entry {
         let done = package.plan.filter(|_| package.result.is_ok());
         Self {
             instance: package.name.to_owned(),
-            code: exit_of(command, package.result).code(),
+            code: after_reboot(package.exit(command), package.reboot()).code(),
             reason: package.result.as_ref().err().map(ToString::to_string).unwrap_or_default(),
             changed: done.map_or(0, |plan| plan.changes.len()),
             notes: package.plan.map(|plan| plan.notes.clone()).unwrap_or_default(),
@@ -198,6 +243,14 @@ mod tests {
         assert_eq!(code(&[4, 1, 2]), 1);
         assert_eq!(code(&[1, 65, 3]), 65);
         assert_eq!(code(&[99, 65]), 99);
+    }
+
+    #[test]
+    fn a_reboot_is_told_in_the_tens() {
+        let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
+        assert_eq!([0, 2].map(|of| code(of, Reboot::AfterAll)), [10, 12]);
+        assert_eq!([0, 1].map(|of| code(of, Reboot::Immediate)), [20, 21]);
+        assert_eq!((code(4, Reboot::None), code(65, Reboot::Immediate)), (4, 65));
     }
 
     #[test]

@@ -2,29 +2,30 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{CategoryOption, Extensions, RootOption, listed, parse, refuse_unsupported};
+use super::options::{CategoryOption, Extensions, RootOption, listed, parse};
 use super::output::Output;
-use super::packages::{self, Ended, Package};
-use super::{Invocation, menu, questions};
+use super::packages::{Ended, Package};
+use super::{Invocation, menu};
 use crate::operation::add_package::{AddRequest, Added, add_packages};
-use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
-use crate::operation::installation::Installation;
+use crate::operation::scripts::ScriptSettings;
 use crate::package::Params;
 use crate::plan::refusal::Command;
-use crate::root::Root;
-use crate::source::PackageImage;
 use spool::Spooling;
 
 mod layout;
+mod screen;
 mod spool;
 
+pub(super) use screen::Screen;
+
 const USAGE: &str = "\
-pkgadd [-nSAGM] [-a admin] [-d device] [-R root] [-r response] [pkginst...|-Y category,...]
+pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
+    [-x proxy] [--script-timeout seconds] [pkginst...|-Y category,...]
 pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
@@ -60,13 +61,29 @@ struct Args {
     /// Print no copyright texts
     #[arg(short = 'S')]
     silent: bool,
+    /// Show every command of the packages' scripts, as sh -x does
+    #[arg(short = 'v')]
+    trace: bool,
+    /// Accepted for compatibility: file systems of clients are never mounted
+    #[arg(short = 'V', value_name = "VFSTAB")]
+    _vfstab: Option<PathBuf>,
+    /// Accepted for compatibility: signatures are not looked at
+    #[arg(short = 'k', value_name = "KEYSTORE")]
+    _keystore: Option<OsString>,
+    /// Accepted for compatibility: signatures are not looked at
+    #[arg(short = 'P', value_name = "PASSPHRASE")]
+    _passphrase: Option<OsString>,
+    /// Accepted for compatibility: nothing is fetched from a network
+    #[arg(short = 'x', value_name = "PROXY")]
+    _proxy: Option<OsString>,
+    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
+    #[arg(long, value_name = "SECONDS")]
+    script_timeout: Option<u64>,
     /// Put the packages into this directory instead of installing them
     #[arg(short, value_name = "SPOOL", conflicts_with = "non_interactive")]
     spool: Option<PathBuf>,
     #[command(flatten)]
     category: CategoryOption,
-    #[command(flatten)]
-    unsupported: Unsupported,
     /// The packages: an instance, PKG.* for all its instances, or all
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
@@ -74,38 +91,9 @@ struct Args {
     extensions: Extensions,
 }
 
-/// Options of the classic command that are known and do nothing yet.
-#[derive(clap::Args)]
-struct Unsupported {
-    #[arg(short, hide = true)]
-    verbose: bool,
-    #[arg(short = 'V', hide = true)]
-    vfstab: Option<OsString>,
-    #[arg(short = 'k', hide = true)]
-    keystore: Option<OsString>,
-    #[arg(short = 'P', hide = true)]
-    passphrase: Option<OsString>,
-    #[arg(short = 'x', hide = true)]
-    proxy: Option<OsString>,
-}
-
-impl Unsupported {
-    fn refuse(&self) -> Result<(), Stop> {
-        let options = [
-            ("-v", self.verbose),
-            ("-V", self.vfstab.is_some()),
-            ("-k", self.keystore.is_some()),
-            ("-P", self.passphrase.is_some()),
-            ("-x", self.proxy.is_some()),
-        ];
-        refuse_unsupported(options, USAGE)
-    }
-}
-
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    args.unsupported.refuse()?;
     let in_json = args.extensions.json;
     let conversation = !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal;
     let device = args.device.unwrap_or_else(|| PathBuf::from(SPOOL));
@@ -128,6 +116,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         response: args.response,
         environment: environment(call),
         conversation,
+        silent: args.non_interactive || in_json,
+        scripts: script_settings(call, args.trace, args.script_timeout),
+        locale: call.surroundings.locale.clone(),
     };
     let mut screen = Screen {
         output: Output::new(call.program),
@@ -136,6 +127,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
         copyright: !args.silent && !in_json,
+        vendor: true,
     };
     let wait = patience(&root, None);
     let report =
@@ -144,8 +136,14 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     Ended { command: Command::Pkgadd, outcome: &report, package }.report(call, &root, in_json)
 }
 
+/// How scripts are run.
+pub(super) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
+    let temporary = call.surroundings.temporary.clone();
+    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit }
+}
+
 /// What is recorded of the environment with a package.
-fn environment(call: &Invocation) -> Params {
+pub(super) fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
     let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
@@ -153,72 +151,6 @@ fn environment(call: &Invocation) -> Params {
 }
 
 fn package(added: &Added) -> Package<'_> {
-    let plan = added.installation.as_ref().map(|installation| &installation.plan);
-    Package { name: &added.name, plan, result: &added.result }
-}
-
-/// Somebody before a terminal, or a script that reads what is printed.
-struct Screen<'a> {
-    output: Output,
-    root: &'a Root,
-    device: &'a Path,
-    /// Whether the steps are told.
-    progress: bool,
-    /// Whether the outcome is told.
-    outcome: bool,
-    /// Whether copyright texts are printed.
-    copyright: bool,
-}
-
-impl Screen<'_> {
-    /// Prints where standard error can be written to; nothing depends on it.
-    fn say(&mut self, text: &str) {
-        drop(self.output.complain(text));
-    }
-}
-
-impl Attendant for Screen<'_> {
-    fn adding(&mut self, name: &str, package: &PackageImage) {
-        if self.progress {
-            let text = layout::heading(name, &self.device.display().to_string(), package);
-            self.say(&text);
-        }
-        let copyright = package.install.get("copyright").filter(|_| self.copyright);
-        if let Some(text) = copyright {
-            let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
-            drop(self.output.print([text, newline].concat()));
-        } else if self.progress {
-            let vendor = package.params.text("VENDOR").into_owned();
-            if !vendor.is_empty() {
-                self.say(&format!("{vendor}\n"));
-            }
-        }
-    }
-
-    fn installing(&mut self, installation: &Installation, package: &PackageImage) {
-        if installation.is_update && self.outcome {
-            self.say(&layout::update_notice(&installation.instance));
-        }
-        if self.progress {
-            let text = layout::steps(installation, package, self.root);
-            self.say(&text);
-        }
-    }
-
-    fn added(&mut self, added: &Added) {
-        if !self.outcome {
-            return;
-        }
-        if let (true, Some(installation), Ok(_)) = (self.progress, &added.installation, &added.result) {
-            let text = layout::paths(installation, self.root);
-            self.say(&text);
-        }
-        packages::close(&mut self.output, Command::Pkgadd, "Installation of", &package(added));
-    }
-
-    fn agrees(&mut self, name: &str, questions: &[String]) -> bool {
-        let prompt = format!("\nDo you want to continue with the installation of <{name}> [y,n,?] ");
-        let help = "Answer y to install the package although this was found, n to leave the system as it is.";
-        questions::agreed(&mut self.output, questions, &prompt, help)
-    }
+    let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
+    Package { name: &added.name, plan, result: &added.result, ending: added.ending }
 }

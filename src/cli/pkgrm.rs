@@ -13,6 +13,7 @@ use super::{Invocation, questions};
 use crate::operation::attendant::Attendant;
 use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{Removal, RemoveRequest, Removed, remove_packages};
+use crate::operation::scripts::{Ending, Voice};
 use crate::operation::select::Selection;
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
@@ -110,7 +111,7 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
 
 fn package(removed: &Removed) -> Package<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.plan);
-    Package { name: &removed.name, plan, result: &removed.result }
+    Package { name: &removed.name, plan, result: &removed.result, ending: Ending::default() }
 }
 
 /// Somebody before a terminal, or a script that reads what is printed.
@@ -146,6 +147,8 @@ impl Screen<'_> {
         text
     }
 }
+
+impl Voice for Screen<'_> {}
 
 impl Attendant for Screen<'_> {
     fn removing(&mut self, name: &str, params: &Params) {

@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub zone: Zone,
     /// What uname(2) says of this machine.
     pub machine: Machine,
+    /// Where private directories are made: `TMPDIR`, else `/var/tmp`.
+    pub temporary: PathBuf,
     /// Whether standard output is a terminal.
     pub stdout_is_terminal: bool,
     /// Whether standard input is a terminal, so that somebody can be asked.
@@ -92,6 +94,7 @@ impl Surroundings {
             began: Instant::now(),
             zone: Zone::Local,
             machine: Machine::this(),
+            temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
@@ -181,6 +184,7 @@ mod tests {
             began: Instant::now(),
             zone: Zone::Utc,
             machine: Machine::default(),
+            temporary: PathBuf::from("/var/tmp"),
             stdout_is_terminal: false,
             stdin_is_terminal: false,
             stderr_is_terminal: false,

@@ -57,6 +57,11 @@ pub fn save(package: &PkgInst) -> ObjectPath {
     fixed(&format!("/var/sadm/pkg/{package}/save"))
 }
 
+/// The directory of the class action scripts that the system delivers.
+pub fn class_scripts() -> ObjectPath {
+    fixed("/usr/sadm/install/scripts")
+}
+
 /// The policy of the root.
 pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")

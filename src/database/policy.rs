@@ -10,12 +10,12 @@ use regex::Regex;
 
 use super::places;
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
-use crate::package::{Edited, Policy, UndoFormat};
+use crate::package::{Edited, Policy, ScriptPolicy, UndoFormat};
 use crate::patch::PatchId;
 use crate::root::{Root, RootError};
 
 /// Names that belong to the file and that this version does not carry out.
-const NOT_YET: [&str; 4] = ["signature", "keys", "scripts", "script_timeout"];
+const NOT_YET: [&str; 2] = ["signature", "keys"];
 
 /// Why a policy does not count.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,13 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             let words = [("stop", Edited::Stop), ("replace", Edited::Replace), ("keep", Edited::Keep)];
             policy.edited = word(value, &words)?;
         }
-        "wait" => policy.wait = value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))?,
+        "wait" => policy.wait = seconds(value)?,
+        "scripts" => {
+            let words =
+                [("run", ScriptPolicy::Run), ("known", ScriptPolicy::Known), ("none", ScriptPolicy::None)];
+            policy.scripts = word(value, &words)?;
+        }
+        "script_timeout" => policy.script_timeout = seconds(value)?,
         "exclude" => {
             let ids = value.split([',', ' ', '\t', '\n']).filter(|id| !id.is_empty());
             policy.exclude = ids.map(str::to_owned).collect();
@@ -101,6 +107,10 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         _ => return Err("no such setting".to_owned()),
     }
     Ok(())
+}
+
+fn seconds(value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("<{value}> is not a number of seconds"))
 }
 
 /// The meaning of a word, or an error that names all words.
@@ -151,13 +161,14 @@ mod tests {
     #[test]
     fn a_full_policy_sets_everything() {
         let text = "# ours\nrestricted=^R\nseparator=_\nundo_format=Z\nundo_dir=/net/undo\nedited=keep\n\
-            wait=30\nexclude=100_01,101_02 IDR3_1\n";
+            wait=30\nexclude=100_01,101_02 IDR3_1\nscripts=known\nscript_timeout=0\n";
         let policy = read(text).unwrap();
         assert!(policy.is_restricted("R100") && !policy.is_restricted("IDR148363"));
         assert_eq!(policy.separator, "_");
         assert_eq!(policy.undo_format, UndoFormat::Compress);
         assert_eq!(policy.undo_dir, Some(PathBuf::from("/net/undo")));
         assert_eq!((policy.edited, policy.wait), (Edited::Keep, 30));
+        assert_eq!((policy.scripts, policy.script_timeout), (ScriptPolicy::Known, 0));
         assert_eq!(policy.exclude, ["100_01", "101_02", "IDR3_1"]);
     }
 
@@ -166,6 +177,7 @@ mod tests {
         let policy = read("restricted=\nundo_dir=\nwait=\n").unwrap();
         assert!(policy.is_restricted("IDR148363"));
         assert_eq!((policy.undo_dir, policy.wait, policy.separator.as_str()), (None, 0, "-"));
+        assert_eq!((policy.scripts, policy.script_timeout), (ScriptPolicy::Run, 3600));
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(of_root(&root).unwrap().edited, Edited::Stop);
@@ -188,6 +200,7 @@ mod tests {
             ("\n\nundo_dir=undo\n", "line 3: undo_dir: <undo> is not an absolute path"),
             ("undo_format=zst\n", "line 1: undo_format: <zst> is none of gz, Z, none"),
             ("wait=soon\n", "line 1: wait: <soon> is not a number of seconds"),
+            ("scripts=some\n", "line 1: scripts: <some> is none of run, known, none"),
             ("signature=require\n", "line 1: signature: this setting is not supported yet"),
             (
                 "separator=/\n",

@@ -3,28 +3,35 @@
 //! Everything that can be read in advance is read first: what is wrong with a package of the selection ends the
 //! command before the first one is installed. Packages that were installed stay when a later one fails.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::answers::{self, AdminFile};
+use super::answers::{self, AdminFile, Answered};
 use super::attendant::Attendant;
 use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
-use super::identical::mark_identical;
-use super::installation::{Installation, described, instances};
+use super::installation::Installation;
 use super::packages::{PackagesReport, leaves_root_usable};
 use super::query::spooled_name;
+use super::scripts::briefing::Briefing;
+use super::scripts::interview::Answers;
+use super::scripts::medium::Medium;
+use super::scripts::procedures::Procedures;
+use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
-use crate::plan::concern::{Delivered, delivered_files};
-use crate::plan::install::{InstallOptions, install};
-use crate::plan::refusal::{Reason, Refusal};
+use crate::package::Params;
+use crate::plan::refusal::Command;
+use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
 use crate::source::PackageImage;
 use crate::transaction::{Receipt, Recovered};
+
+pub mod asking;
+mod preparation;
+mod staging;
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +50,12 @@ pub struct AddRequest {
     pub environment: Params,
     /// Whether somebody can be asked.
     pub conversation: bool,
+    /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
+    pub silent: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+    /// Language and time zone, for scripts.
+    pub locale: Vec<(String, OsString)>,
 }
 
 /// What became of one package.
@@ -54,6 +67,8 @@ pub struct Added {
     pub installation: Option<Installation>,
     /// What was done, or why not.
     pub result: Result<Receipt, Failure>,
+    /// What its scripts have to say for the command as a whole.
+    pub ending: Ending,
 }
 
 /// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
@@ -78,8 +93,9 @@ pub fn add_packages(
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
     let ground = Ground::of(root)?;
+    let system = system_scripts(&ground)?;
     if !installed::has_database(&View::live(root))? {
-        let place = Place { ground: &ground, admin: &admin, request, caller };
+        let place = Place { ground: &ground, admin: &admin, system: &system, request, caller };
         report.packages = place.refused(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
@@ -88,7 +104,7 @@ pub fn add_packages(
         Session::make_database(root)?;
     }
     let session = Session::begin(ground, caller)?;
-    let place = Place { ground: &session.ground, admin: &admin, request, caller };
+    let place = Place { ground: &session.ground, admin: &admin, system: &system, request, caller };
     for &index in &device.selected {
         let added = place.add(&session, &device, index, attendant);
         attendant.added(&added);
@@ -105,23 +121,48 @@ pub fn add_packages(
 struct Place<'a> {
     ground: &'a Ground,
     admin: &'a Admin,
+    /// The class action scripts that are there for all packages.
+    system: &'a SystemScripts,
     request: &'a AddRequest,
     caller: &'a Caller<'a>,
 }
 
+/// A package whose scripts may run.
+struct Stage<'p> {
+    procedures: Procedures<'p>,
+    medium: Medium,
+    briefing: Briefing,
+}
+
 impl Place<'_> {
-    /// The packages that are refused on a root that has no database yet: where all are, none is made.
+    /// The packages that are refused on a root that has no database yet: where all are, none is made. What a package
+    /// would answer itself is not known here, so one that asks is not refused.
     fn refused(&self, device: &Device, attendant: &mut dyn Attendant) -> Vec<Added> {
         let mut refused = Vec::new();
         for &index in &device.selected {
-            let Err(failure) = self.prepare(device, index, None) else { return Vec::new() };
+            let Err(failure) = self.planned(device, index) else { return Vec::new() };
             let name = device.package(index).map(spooled_name).unwrap_or_default();
-            refused.push(Added { name, installation: None, result: Err(failure) });
+            refused.push(Added::refused(name, failure));
         }
         for added in &refused {
             attendant.added(added);
         }
         refused
+    }
+
+    fn planned(&self, device: &Device, index: usize) -> Result<(), Failure> {
+        let package = device.package(index)?;
+        let answered = self.answered(package)?.unwrap_or_default();
+        let placed = self.place(device, index, &answered.params)?;
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        if scripts.request || scripts.checkinstall {
+            return Ok(());
+        }
+        self.prepare(device, index, &placed, &answered.params, None).map(drop)
+    }
+
+    fn answered(&self, package: &PackageImage) -> Result<Option<Answered>, Failure> {
+        answers::response(self.request.response.as_deref(), &spooled_name(package))
     }
 
     fn add(
@@ -133,96 +174,61 @@ impl Place<'_> {
     ) -> Added {
         let package = match device.package(index) {
             Ok(package) => package,
-            Err(failure) => {
-                return Added { name: device.image.name.clone(), installation: None, result: Err(failure) };
-            }
+            Err(failure) => return Added::refused(device.image.name.clone(), failure),
         };
         let name = spooled_name(package);
         attendant.adding(&name, package);
-        let installation = match self.prepare(device, index, Some(&mut *attendant)) {
-            Ok(installation) => installation,
-            Err(failure) => return Added { name, installation: None, result: Err(failure) },
-        };
-        attendant.installing(&installation, package);
+        let mut added =
+            Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
+        added.result = self.install(session, device, index, attendant, &mut added);
+        added
+    }
+
+    /// Installs a package; what becomes known of it on the way is noted in `added`.
+    fn install(
+        &self,
+        session: &Session<'_>,
+        device: &Device,
+        index: usize,
+        attendant: &mut dyn Attendant,
+        added: &mut Added,
+    ) -> Result<Receipt, Failure> {
+        let package = device.package(index)?;
+        let answered = self.answered(package)?;
+        let given = answered.clone().unwrap_or_default();
+        let placed = self.place(device, index, &given.params)?;
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        scripts
+            .check(package, placed.instance.as_str(), self.ground.policy.scripts)
+            .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
+        attendant.placed(placed.instance.as_str(), placed.is_update(package));
+        let mut stage = None;
+        if scripts.request || scripts.checkinstall || scripts.take_part() {
+            stage = Some(self.stage(device, package, &placed)?);
+        }
+        let mut answers = Answers { params: given.params, ..Answers::default() };
+        if let Some(stage) = stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
+            answers = self.ask(stage, &scripts, answered, attendant)?;
+        }
+        added.ending.warned |= answers.warned;
+        // the answers may have changed where it goes
+        let placed = self.place(device, index, &answers.params)?;
+        let prepared = self.prepare(device, index, &placed, &answers.params, Some(&mut *attendant))?;
+        let installation = &prepared.installation;
+        attendant.installing(installation, package);
+        added.name.clone_from(&installation.instance);
+        added.installation = Some(installation.clone());
+        if let Some(stage) = stage.filter(|_| installation.has_scripts) {
+            return self.perform_scripted(session, device, index, &prepared, stage, attendant, added);
+        }
+        let plan = &installation.intended.plan;
         let mut content = OneSource { source: &device.source, image: &device.image };
-        let text = super::log::of_installation(&installation.plan);
-        let result = session.perform(installation.plan.clone(), &mut content, None, text);
-        Added { name: installation.instance.clone(), installation: Some(installation), result }
-    }
-
-    /// Plans a package, and asks what is open.
-    fn prepare(
-        &self,
-        device: &Device,
-        index: usize,
-        attendant: Option<&mut (dyn Attendant + '_)>,
-    ) -> Result<Installation, Failure> {
-        let package = device.package(index)?;
-        let name = spooled_name(package);
-        let response = answers::response(self.request.response.as_deref(), &name)?;
-        let present = self.packages(package)?;
-        let instances = instances(package, &present, self.admin, &response);
-        let inventory = self.survey(device, index, &instances)?;
-        let options = InstallOptions {
-            admin: self.admin.clone(),
-            conversation: false,
-            environment: self.request.environment.clone(),
-            response,
-        };
-        let plan = |admin: &Admin, conversation: bool| {
-            let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
-            install(&device.image, index, &inventory, &options, &self.caller.occasion)
-        };
-        let planned = match (plan(self.admin, false), attendant) {
-            (Err(refusal), Some(attendant)) if self.request.conversation && is_question(&refusal) => {
-                let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
-                // a refusal is no question, and has to be told before any is asked
-                let planned = plan(self.admin, true)?;
-                if !attendant.agrees(&name, &questions) {
-                    return Err(Failure::Declined);
-                }
-                planned
-            }
-            (planned, _) => planned?,
-        };
-        Ok(described(planned, package, &instances, &present, self.admin))
-    }
-
-    /// The installed instances of a package.
-    fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let view = View::live(&self.ground.root);
-        let abbreviation = package.params.text("PKG");
-        let mut found = BTreeMap::new();
-        for instance in installed::packages(&view)? {
-            if instance.abbreviation() == abbreviation.trim()
-                && let Some(installed) = installed::installed(&view, &instance)?
-            {
-                found.insert(instance, installed);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Surveys what the package touches, whichever instance the planner chooses.
-    fn survey(
-        &self,
-        device: &Device,
-        index: usize,
-        instances: &BTreeMap<PkgInst, Installed>,
-    ) -> Result<Inventory, Failure> {
-        let mut touched = Touched::default();
-        let package = device.package(index)?;
-        for (instance, as_installed) in instances {
-            touched.add(instance, index, package, &as_installed.params);
-        }
-        let mut inventory = self.ground.survey(&touched, None)?;
-        let files = delivered_files(&device.image, instances);
-        let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
-        mark_identical(&device.source, &device.image, files, &mut inventory)?;
-        Ok(inventory)
+        session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
     }
 }
 
-fn is_question(refusal: &Refusal) -> bool {
-    matches!(*refusal.reason, Reason::Interaction(_))
+impl Added {
+    fn refused(name: String, failure: Failure) -> Self {
+        Self { name, installation: None, result: Err(failure), ending: Ending::default() }
+    }
 }

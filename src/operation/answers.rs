@@ -24,6 +24,15 @@ pub(super) struct AdminFile {
     pub(super) unknown: Vec<String>,
 }
 
+/// A response file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// Its text.
+    pub(super) text: Vec<u8>,
+    /// The variables that count.
+    pub(super) params: Params,
+}
+
 /// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
 /// the answers that systems deliver where there is no such file.
 pub(super) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
@@ -54,9 +63,10 @@ pub(super) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
     Ok(AdminFile { admin, unknown })
 }
 
-/// The answers for a package from a response file, or from the file with its name in a directory of them.
-pub(super) fn response(named: Option<&Path>, package: &str) -> Result<Params, Failure> {
-    let Some(path) = named else { return Ok(Params::new()) };
+/// The answers for a package from a response file, or from the file with its name in a directory of them; none where
+/// no file is named.
+pub(super) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answered>, Failure> {
+    let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
         Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
     };
@@ -65,7 +75,8 @@ pub(super) fn response(named: Option<&Path>, package: &str) -> Result<Params, Fa
     }
     let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
     let text = read_file(&path).map_err(|error| bad(&path, &words_of(&error)))?;
-    Ok(Response::parse(&text).map_err(|error| bad(&path, &error))?.params)
+    let params = Response::parse(&text).map_err(|error| bad(&path, &error))?.params;
+    Ok(Some(Answered { text, params }))
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -84,7 +95,7 @@ fn words_of(error: &io::Error) -> String {
 type Agreement = fn(&mut Admin);
 
 /// Every question that an admin file can leave open, in the order in which pkgadd(1M) asks.
-const AGREEMENTS: [Agreement; 8] = [
+const AGREEMENTS: [Agreement; 9] = [
     |admin| agree(&mut admin.instance, &Instance::Ask, Instance::Unique),
     |admin| agree(&mut admin.partial, &Check::Ask, Check::NoCheck),
     |admin| agree(&mut admin.basedir, &Basedir::Ask, Basedir::Default),
@@ -93,6 +104,7 @@ const AGREEMENTS: [Agreement; 8] = [
     |admin| agree(&mut admin.setuid, &Alteration::Ask, Alteration::NoCheck),
     |admin| agree(&mut admin.conflict, &Alteration::Ask, Alteration::NoCheck),
     |admin| agree(&mut admin.space, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.action, &Check::Ask, Check::NoCheck),
 ];
 
 fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
@@ -167,8 +179,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ACMEfoo"), "COLOUR=\"light blue\"\nPKG=other\n").unwrap();
         for path in [dir.path().to_owned(), dir.path().join("ACMEfoo")] {
-            let params = response(Some(&path), "ACMEfoo").unwrap();
-            assert_eq!(params, [("COLOUR", "light blue")].into_iter().collect());
+            let answered = response(Some(&path), "ACMEfoo").unwrap().unwrap();
+            assert_eq!(answered.params, [("COLOUR", "light blue")].into_iter().collect());
         }
         let error = response(Some(Path::new("answers")), "X").unwrap_err().to_string();
         assert_eq!(error, "response file <answers>: it must be named by an absolute path");

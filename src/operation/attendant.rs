@@ -4,15 +4,31 @@ use super::add_package::Added;
 use super::installation::Installation;
 use super::remove_package::Removed;
 use crate::package::Params;
+use crate::plan::Plan;
+use crate::plan::course::Portion;
 use crate::source::PackageImage;
 
+use super::scripts::Voice;
+
 /// Somebody who watches. Every method has a default that says nothing and agrees to nothing.
-pub trait Attendant {
+pub trait Attendant: Voice {
     /// The installation of a package begins; the name is that on the device.
     fn adding(&mut self, _name: &str, _package: &PackageImage) {}
 
+    /// It is known where the package goes; `is_update` says that this architecture and version is there already.
+    fn placed(&mut self, _instance: &str, _is_update: bool) {}
+
     /// It is known what will be done; nothing has been changed yet.
     fn installing(&mut self, _installation: &Installation, _package: &PackageImage) {}
+
+    /// In a run with scripts: the objects of the package come now.
+    fn objects_begin(&mut self) {}
+
+    /// In a run with scripts: these portions of the package are in place, as `batch` says.
+    fn switched(&mut self, _installation: &Installation, _portions: &[Portion], _batch: &Plan) {}
+
+    /// In a run with scripts: the script of this class has done its work.
+    fn class_done(&mut self, _class: &str) {}
 
     /// The installation of a package has ended, well or not.
     fn added(&mut self, _added: &Added) {}
@@ -33,5 +49,7 @@ pub trait Attendant {
 /// Nobody.
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
+
+impl Voice for Nobody {}
 
 impl Attendant for Nobody {}

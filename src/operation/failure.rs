@@ -5,11 +5,14 @@
 
 use std::path::PathBuf;
 
+use super::scripts::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, ViewError};
 use crate::plan::refusal::Refusal;
 use crate::root::{LockError, RootError};
+use crate::script::ScriptError;
+use crate::script::response::ResponseError;
 use crate::source::SourceError;
 use crate::transaction::{Left, TransactionError};
 
@@ -69,6 +72,15 @@ pub enum Failure {
     /// A file that was named (admin file, response file) is not there or makes no sense.
     #[error("{0}")]
     BadFile(String),
+    /// A procedure script says no.
+    #[error("{0}")]
+    Script(ScriptFailure),
+    /// Procedure scripts cannot be run.
+    #[error(transparent)]
+    Scripts(#[from] ScriptError),
+    /// The answers of a script cannot be read.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
     /// The user was asked, and does not want it.
     #[error("not agreed to")]
     Declined,
@@ -97,6 +109,7 @@ impl Failure {
     pub fn left(&self) -> Left {
         match self {
             Self::Transaction(error) | Self::Unrecovered { error } => error.left.clone(),
+            Self::Script(failure) => failure.left.clone(),
             _ => Left::Unchanged,
         }
     }

@@ -33,6 +33,8 @@ pub mod recover;
 pub mod registry;
 pub mod remove_package;
 pub mod removef;
+mod scripted_installation;
+pub mod scripts;
 pub mod select;
 pub mod session;
 pub mod translate;

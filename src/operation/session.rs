@@ -6,13 +6,15 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::database::survey::{Setting, survey};
 use crate::database::{View, installed, places, policy, read_consistently};
-use crate::format::journal::Story;
+use crate::format::journal::{ScriptProcess, Story};
 use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, Root, random};
+use crate::script::{Process, end_leftovers};
 use crate::transaction::{
     Content, Event, Held, Planned, Receipt, Recovered, ScriptedRun, Settings, Watch, recover,
+    unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -95,7 +97,16 @@ impl<'a> Session<'a> {
         let root = &ground.root;
         may_change(root)?;
         let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
-        let recovered = recover(root, &lock).map_err(|error| Failure::Unrecovered { error })?;
+        let unrecovered = |error| Failure::Unrecovered { error };
+        let recovered = match unfinished_script(root).map_err(unrecovered)? {
+            None => recover(root, &lock),
+            Some(ScriptProcess { group, boot_id, start_time, .. }) => {
+                // No script may go on while its work is undone.
+                let _quiet = end_leftovers(root, Some(&Process { group, boot_id, start_time }))?;
+                recover(root, &lock)
+            }
+        };
+        let recovered = recovered.map_err(unrecovered)?;
         Ok(Self { ground, caller, recovered, lock })
     }
 

@@ -24,5 +24,5 @@ pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
-pub use policy::{Edited, Policy, UndoFormat};
+pub use policy::{Edited, Policy, ScriptPolicy, UndoFormat};
 pub use sums::{Hashing, Summing, Sums};

@@ -21,6 +21,23 @@ pub struct Policy {
     pub wait: u64,
     /// Patches that are never applied to this root.
     pub exclude: Vec<String>,
+    /// Which scripts of packages and patches may run.
+    pub scripts: ScriptPolicy,
+    /// Seconds that one script may take; 0 is no limit.
+    pub script_timeout: u64,
+}
+
+/// Which procedure scripts may run in a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ScriptPolicy {
+    /// All that a package has.
+    #[default]
+    Run,
+    /// Those that come with this program or the system, scripts of standard classes, and the stock scripts of
+    /// patches. A package that brings other scripts is refused.
+    Known,
+    /// None: a package that needs a script is refused.
+    None,
 }
 
 /// How an undo archive is compressed.
@@ -80,6 +97,8 @@ impl Default for Policy {
             edited: Edited::default(),
             wait: 0,
             exclude: Vec::new(),
+            scripts: ScriptPolicy::default(),
+            script_timeout: 3600,
         }
     }
 }

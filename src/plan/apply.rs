@@ -22,7 +22,7 @@ use super::occasion::Occasion;
 use super::parameters::{merged, set_by, speak_for_last_patch};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
-use super::scripts::refuse_scripts;
+use super::scripts::{is_kept, refuse_scripts};
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
@@ -133,7 +133,7 @@ impl Application<'_> {
         }
         for found in &self.validated.matches {
             if let Some(package) = self.image.packages.get(found.index) {
-                refuse_scripts(package, true)?;
+                refuse_scripts(package)?;
             }
         }
         Ok(())
@@ -278,7 +278,7 @@ impl Application<'_> {
                         .map_err(|problem| target.refuse(path, problem))?;
                 }
             }
-            Handling::Ordinary => {}
+            Handling::Ordinary | Handling::ByScript => {}
         }
         draft.delete(&target.package, path)
     }
@@ -293,7 +293,7 @@ impl Application<'_> {
         let mut undo = Vec::new();
         for package in patched {
             let target = &package.target;
-            let files = records::files(&target.package, target.image, &target.params);
+            let files = records::files(&target.package, target.image, &target.params, is_kept);
             let records = RecordChanges::of(&target.package, package.installed, files)?;
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);

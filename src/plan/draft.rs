@@ -11,6 +11,9 @@ use crate::package::{Attributes, Ftype, Inventory, Line, Live, Mode, Object, Obj
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, Change, NewObject, NewXattrs};
 
+/// The number of an account that is not there yet; no account has it.
+pub(super) const UNKNOWN: u32 = u32::MAX;
+
 /// What a planner has decided so far.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
@@ -24,6 +27,9 @@ pub(super) struct Draft<'a> {
     pub(super) kept: BTreeSet<ObjectPath>,
     /// Sentences for a person.
     pub(super) notes: Vec<String>,
+    /// Whether names that nobody has yet may be those of accounts that a script makes; their objects get numbers when
+    /// it has run (see `refresh`).
+    pub(super) accounts_may_come: bool,
     /// Owners and groups that cannot be set.
     recorded_only: BTreeSet<String>,
     /// Which path claims a place on the disk, and for which package.
@@ -52,6 +58,7 @@ impl<'a> Draft<'a> {
             lines: BTreeMap::new(),
             kept: BTreeSet::new(),
             notes: Vec::new(),
+            accounts_may_come: false,
             recorded_only: BTreeSet::new(),
             claims: BTreeMap::new(),
         }
@@ -167,8 +174,9 @@ impl<'a> Draft<'a> {
         let recorded =
             Attributes { mode: Some(mode), owner: Some(owner.clone()), group: Some(group.clone()) };
         if self.inventory.privileged {
-            let uid = uid.ok_or(Problem::UnknownUser(owner))?;
-            let gid = gid.ok_or(Problem::UnknownGroup(group))?;
+            let later = self.accounts_may_come.then_some(UNKNOWN);
+            let uid = uid.or(later).ok_or(Problem::UnknownUser(owner))?;
+            let gid = gid.or(later).ok_or(Problem::UnknownGroup(group))?;
             return Ok(Resolved { mode, uid, gid, recorded });
         }
         let caller = self.inventory.caller;

@@ -1,23 +1,24 @@
 //! `pkgadd`: what installing one package does to a root, as a new instance or over an installed one.
 //!
 //! The admin file decides where the package goes and what stops it (admin(4)); a question that it leaves open is a
-//! refusal where nobody can be asked. Files that no package recorded, and edited ones, are kept beside the new ones.
+//! refusal where nobody can be asked. Files that no package recorded, and edited ones, are kept beside the new ones;
+//! what becomes of an edited file whose class has a script is that script's matter.
 
-use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
-use crate::package::{Edited, Ftype, Installed, Inventory, Mode, ObjectPath, Params, PkgInst};
+use crate::format::admin::{Admin, Alteration, Check};
+use crate::package::{Edited, Ftype, Installed, Inventory, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
+use super::course::Mapped;
 use super::depend::unmet_at_installation;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::links::sources_first;
+use super::objects::Handling;
 use super::occasion::Occasion;
-use super::parameters::{self, merged};
 use super::records::{self, RecordChanges, package_path};
 use super::refusal::{Command, Reason, Refusal};
-use super::scripts::refuse_scripts;
+use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
 use super::target::{Target, Wanted};
-use super::validate::{refuse_other_zones, same_version};
 use super::{Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
@@ -30,15 +31,38 @@ pub struct InstallOptions {
     pub conversation: bool,
     /// The environment that is recorded: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
-    /// The answers of a request script.
+    /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
+    /// The class action scripts that are there beside the package's own.
+    pub system: SystemScripts,
+    /// Which scripts may run.
+    pub scripts: ScriptPolicy,
 }
 
 impl Default for InstallOptions {
     fn default() -> Self {
-        let (environment, response) = (Params::new(), Params::new());
-        Self { admin: Admin::delivered(), conversation: false, environment, response }
+        Self {
+            admin: Admin::delivered(),
+            conversation: false,
+            environment: Params::new(),
+            response: Params::new(),
+            system: SystemScripts::default(),
+            scripts: ScriptPolicy::default(),
+        }
     }
+}
+
+/// An installation that is planned.
+#[derive(Clone, Debug)]
+pub struct Intended {
+    /// Everything that changes, as if no script took part.
+    pub plan: Plan,
+    /// The parameters of the package afterwards.
+    pub params: Params,
+    /// The scripts that take part; the course of the run is made of them and the plan.
+    pub scripts: InstallScripts,
+    /// Every object of the package, whether it changes or not.
+    pub mapped: Vec<Mapped>,
 }
 
 /// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among
@@ -63,7 +87,7 @@ pub fn install(
     inventory: &Inventory,
     options: &InstallOptions,
     occasion: &Occasion,
-) -> Result<Plan, Refusal> {
+) -> Result<Intended, Refusal> {
     let refuse = |reason: Reason| refusal(image, index, reason.shown(inventory));
     let delivered = image.packages.get(index).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
     let installation = Installation { delivered, index, inventory, options, occasion };
@@ -75,36 +99,33 @@ fn refusal(image: &Image, index: usize, reason: Reason) -> Refusal {
     reason.of(Command::Pkgadd, &name.unwrap_or_else(|| image.name.clone()))
 }
 
-struct Installation<'a> {
-    delivered: &'a PackageImage,
-    index: usize,
-    inventory: &'a Inventory,
-    options: &'a InstallOptions,
-    occasion: &'a Occasion,
+/// One package, one root, one set of answers.
+pub(super) struct Installation<'a> {
+    pub(super) delivered: &'a PackageImage,
+    pub(super) index: usize,
+    pub(super) inventory: &'a Inventory,
+    pub(super) options: &'a InstallOptions,
+    pub(super) occasion: &'a Occasion,
 }
 
 impl Installation<'_> {
-    fn placement(&self) -> Result<(PkgInst, Params), Reason> {
-        let package = self.instance()?;
-        let old = self.inventory.packages.get(&package);
-        self.check_installed(&package, old)?;
-        refuse_scripts(self.delivered, false)?;
-        self.check_depend()?;
-        let params = self.params(&package, old)?;
-        Ok((package, params))
-    }
-
-    fn plan(&self) -> Result<Plan, Reason> {
+    fn plan(&self) -> Result<Intended, Reason> {
         let (package, params) = self.placement()?;
+        let scripts = InstallScripts::of(self.delivered, &params, &self.options.system);
+        scripts.check(self.delivered, package.as_str(), self.options.scripts)?;
+        self.check_depend()?;
+        self.check_privilege(&scripts)?;
         let old = self.inventory.packages.get(&package);
         let target = Target::new(package.clone(), self.index, self.delivered, params)?;
         let mut wanted = target.wanted()?;
         self.settle_set_id(&mut wanted)?;
-        let draft = self.draft(&target, &wanted)?;
+        let draft = self.draft(&target, &wanted, &scripts)?;
+        let mapped: Vec<Mapped> = wanted.iter().map(Mapped::of).collect();
         let records = package_records(&target, old)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let space = self.space(&target, &changes, &records)?;
-        Ok(Plan {
+        let held: &[Mapped] = if scripts.take_part() { &mapped } else { &[] };
+        let space = self.space(&target, &changes, &records, held)?;
+        let plan = Plan {
             command: Command::Pkgadd.name(),
             patches: Vec::new(),
             changes,
@@ -116,64 +137,8 @@ impl Installation<'_> {
             space,
             discard: Vec::new(),
             notes: draft.notes,
-        })
-    }
-
-    /// The instance that the package goes into: one of the same version, one that is overwritten, or a new one.
-    fn instance(&self) -> Result<PkgInst, Reason> {
-        let name = self.delivered.params.text("PKG").trim().to_owned();
-        let bad = |reason: String| Reason::BadPkginfo { package: name.clone(), reason };
-        let base = PkgInst::new(&name).map_err(|error| bad(error.to_string()))?;
-        let installed = self.inventory.packages.iter();
-        let instances: Vec<(&PkgInst, &Installed)> =
-            installed.filter(|(instance, _)| instance.abbreviation() == base.abbreviation()).collect();
-        if instances.is_empty() {
-            return Ok(base);
-        }
-        let same = instances.iter().find(|(_, old)| same_version(&old.params, &self.delivered.params));
-        match (self.options.admin.instance, same) {
-            (Instance::Quit, _) => {
-                Err(Reason::Administration(format!("package {name} is installed already")))
-            }
-            (Instance::Ask, _) if !self.options.conversation => Err(Reason::Interaction(format!(
-                "package {name} is installed already, and the admin file does not say what is to be done"
-            ))),
-            (_, Some((instance, _))) => Ok((*instance).clone()),
-            (Instance::Overwrite, None) => match instances.as_slice() {
-                [(instance, _)] => Ok((*instance).clone()),
-                _ => Err(Reason::Administration(format!("several instances of {name} are installed"))),
-            },
-            (_, None) => self.new_instance(&base, instances.len()),
-        }
-    }
-
-    fn new_instance(&self, base: &PkgInst, count: usize) -> Result<PkgInst, Reason> {
-        let most = self.delivered.params.text("MAXINST").trim().parse().unwrap_or(1);
-        if count >= most {
-            let reason = format!("{count} instances of {base} are installed, and MAXINST is {most}");
-            return Err(Reason::Administration(reason));
-        }
-        let free = (2..=count + 2)
-            .filter_map(|number| PkgInst::new(&format!("{base}.{number}")).ok())
-            .find(|instance| !self.inventory.packages.contains_key(instance));
-        free.ok_or_else(|| Reason::Administration(format!("there is no free instance name for {base}")))
-    }
-
-    /// An installed instance must be whole and unpatched: a base package over a patched one would leave records that
-    /// speak of files that are gone.
-    fn check_installed(&self, package: &PkgInst, old: Option<&Installed>) -> Result<(), Reason> {
-        let Some(old) = old else { return Ok(()) };
-        if old.partial {
-            self.check(self.options.admin.partial, || {
-                format!("package {package} is only partially installed")
-            })?;
-        }
-        let patches = old.params.text("PATCHLIST");
-        if !patches.trim().is_empty() {
-            let reason = format!("patches are applied to package {package}: {}", patches.trim());
-            return Err(Reason::Administration(reason));
-        }
-        refuse_other_zones(package, &old.params, &self.delivered.params)
+        };
+        Ok(Intended { plan, params: target.params, scripts, mapped })
     }
 
     fn check_depend(&self) -> Result<(), Reason> {
@@ -185,56 +150,14 @@ impl Installation<'_> {
         self.check(self.options.admin.idepend, || unmet.join("; "))
     }
 
-    fn params(&self, package: &PkgInst, old: Option<&Installed>) -> Result<Params, Reason> {
-        let none = Params::new();
-        let old = old.map_or(&none, |old| &old.params);
-        let mut delivered = self.delivered.params.clone();
-        self.settle_basedir(package, old, &mut delivered)?;
-        let mut new = merged(package, old, &delivered, &self.options.environment, self.occasion);
-        if old.is_empty() {
-            // a package that was patched before it was made carries its records with it
-            for (name, value) in delivered.iter().filter(|(name, _)| parameters::is_patch_record(name)) {
-                new.set(name, value);
-            }
+    /// Scripts that run as the superuser, by the admin file.
+    fn check_privilege(&self, scripts: &InstallScripts) -> Result<(), Reason> {
+        if !scripts.take_part() {
+            return Ok(());
         }
-        for (name, value) in self.options.response.iter().filter(|(name, _)| parameters::is_stored(name)) {
-            new.set(name, value);
-        }
-        new.remove("INSTDATE");
-        new.set("INSTDATE", self.occasion.instdate());
-        Ok(new)
-    }
-
-    /// BASEDIR by the admin file; an installed one stays.
-    fn settle_basedir(&self, package: &PkgInst, old: &Params, delivered: &mut Params) -> Result<(), Reason> {
-        let entries = &self.delivered.pkgmap.entries;
-        let relocatable = entries.iter().any(|entry| !entry.is_information() && !entry.path.is_absolute());
-        let wanted = match &self.options.admin.basedir {
-            Basedir::Path(path) => {
-                let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
-                if !text.starts_with('/') {
-                    let reason = format!("basedir={text} of the admin file has a variable without value");
-                    return Err(Reason::Administration(reason));
-                }
-                text
-            }
-            Basedir::Ask if relocatable && old.get("BASEDIR").is_none() && !self.options.conversation => {
-                return Err(Reason::Interaction(
-                    "the admin file does not say where the package goes".to_owned(),
-                ));
-            }
-            Basedir::Ask | Basedir::Default => return Ok(()),
-        };
-        match old.get("BASEDIR") {
-            Some(there) if there != wanted.as_bytes() => Err(Reason::Administration(format!(
-                "it is installed in {}, and the admin file demands {wanted}",
-                String::from_utf8_lossy(there)
-            ))),
-            _ => {
-                delivered.set("BASEDIR", wanted);
-                Ok(())
-            }
-        }
+        self.check(self.options.admin.action, || {
+            "the package has scripts that run with the permissions of whoever installs it".to_owned()
+        })
     }
 
     /// Set-id programs, by the admin file.
@@ -262,11 +185,21 @@ impl Installation<'_> {
         Ok(())
     }
 
-    fn draft(&self, target: &Target<'_>, wanted: &[Wanted<'_>]) -> Result<Draft<'_>, Reason> {
+    fn draft(
+        &self,
+        target: &Target<'_>,
+        wanted: &[Wanted<'_>],
+        scripts: &InstallScripts,
+    ) -> Result<Draft<'_>, Reason> {
         let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
         let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
+        let by_script = |each: &Wanted<'_>| {
+            each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
+        };
         for each in wanted {
-            edits.consider(&each.path, Some(&each.object))?;
+            if !by_script(each) {
+                edits.consider(&each.path, Some(&each.object))?;
+            }
             if self.is_conflict(&target.package, each) {
                 let path = &each.path;
                 match self.options.admin.conflict {
@@ -282,8 +215,13 @@ impl Installation<'_> {
             }
         }
         let mut draft = Draft::new(self.inventory);
+        draft.accounts_may_come = scripts.preinstall;
         for each in wanted.iter().filter(|each| each.object.ftype != Ftype::Link) {
-            draft.place(target, each, &edits.handling(&each.path))?;
+            let handling = match edits.handling(&each.path) {
+                Handling::Ordinary if by_script(each) => Handling::ByScript,
+                decided => decided,
+            };
+            draft.place(target, each, &handling)?;
         }
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
@@ -311,8 +249,13 @@ impl Installation<'_> {
         target: &Target<'_>,
         changes: &[super::Change],
         records: &[RecordChange],
+        held: &[Mapped],
     ) -> Result<Vec<SpaceNeed>, Reason> {
-        let mut extra = Vec::new();
+        let copy = |mapped: &Mapped| {
+            let size = self.inventory.live.get(&mapped.path)?.size()?;
+            Some((mapped.path.clone(), size, 1))
+        };
+        let mut extra: Vec<_> = held.iter().filter_map(copy).collect();
         let text = self.delivered.install.get("space").map(Vec::as_slice).unwrap_or_default();
         for line in String::from_utf8_lossy(text).lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
@@ -334,7 +277,7 @@ impl Installation<'_> {
     }
 
     /// What a check of the admin file makes of something that was found.
-    fn check(&self, check: Check, found: impl FnOnce() -> String) -> Result<(), Reason> {
+    pub(super) fn check(&self, check: Check, found: impl FnOnce() -> String) -> Result<(), Reason> {
         match check {
             Check::NoCheck => Ok(()),
             Check::Ask if self.options.conversation => Ok(()),
@@ -348,9 +291,11 @@ fn conflict(path: &ObjectPath) -> String {
     format!("{path} is already installed and is being used by another package")
 }
 
-/// The directory of a new instance as one tree, or the changed files of an installed one.
+/// The directory of a new instance as one tree, or the changed files of an installed one. Scripts that only an
+/// installation has a use for are not among them.
 fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
-    let files = records::files(&target.package, target.image, &target.params);
+    let stays = |name: &str| is_recorded(name) && !is_passing(name);
+    let files = records::files(&target.package, target.image, &target.params, stays);
     if let Some(old) = old {
         return Ok(RecordChanges::of(&target.package, old, files)?.changes);
     }

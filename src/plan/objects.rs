@@ -18,6 +18,8 @@ pub(super) enum Handling {
     Ordinary,
     /// What is there is kept under another name, `PATH.` and this suffix, and then replaced.
     CopyFirst(String),
+    /// A script installs it; an editable file is its matter even if nothing seems to change.
+    ByScript,
     /// What is there stays; the new object is put beside it as `PATH.` and this suffix.
     Beside(String),
     /// Nothing is done.
@@ -93,7 +95,8 @@ impl Draft<'_> {
             return Ok(());
         }
         let same_bytes = self.inventory.identical.contains(path);
-        if is_installed(old, &new, object, same_bytes) {
+        let is_edited = *handling == Handling::ByScript && object.ftype == Ftype::Editable;
+        if !is_edited && is_installed(old, &new, object, same_bytes) {
             return Ok(());
         }
         self.check_obstacle(path)?;

@@ -10,7 +10,6 @@ use crate::patch::{PatchId, PatchList};
 
 use super::RecordChange;
 use super::refusal::Reason;
-use super::scripts::is_kept;
 use crate::source::PackageImage;
 
 /// The changes of a package's record files, and what an undo archive has to keep of them.
@@ -44,11 +43,16 @@ fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {
 }
 
 /// The record files of a package with these parameters as it was delivered: name in the package's directory, bytes.
-/// Nothing is spooled of the objects themselves.
-pub(super) fn files(package: &PkgInst, image: &PackageImage, new: &Params) -> Vec<(String, Vec<u8>)> {
+/// `stays` says which files of `install` stay there. Nothing is spooled of the objects themselves.
+pub(super) fn files(
+    package: &PkgInst,
+    image: &PackageImage,
+    new: &Params,
+    stays: impl Fn(&str) -> bool,
+) -> Vec<(String, Vec<u8>)> {
     let spool = format!("save/pspool/{package}");
     let mut files = vec![("pkginfo".to_owned(), params::write(new))];
-    for (name, bytes) in image.install.iter().filter(|(name, _)| is_kept(name)) {
+    for (name, bytes) in image.install.iter().filter(|(name, _)| stays(name)) {
         files.push((format!("install/{name}"), bytes.clone()));
     }
     files.push((format!("{spool}/pkginfo"), image.pkginfo_bytes.clone()));

@@ -1,11 +1,14 @@
-//! Which files of a package's `install` directory are procedure scripts, and which are kept after installation.
+//! Which procedure scripts a package brings into a run, who delivers the script of a class, and which files of
+//! `install` stay in the package's directory of the database.
 //!
-//! Stock patch scripts are no obstacle: their work is done natively. Any other procedure script cannot be run yet
-//! and refuses the package.
+//! Whether a script may run at all is the policy's word (patchadm-policy(5)). Stock patch scripts are no obstacle
+//! where a patch is applied natively: their work is done by the program itself.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Reason;
 use super::target::classes;
-use crate::package::Params;
+use crate::package::{Params, ScriptPolicy};
 use crate::source::PackageImage;
 use crate::source::stock;
 
@@ -15,28 +18,145 @@ const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall
 /// Classes whose scripts the system delivers: without a script of the package's own these would be run.
 const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
 
+/// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deliverer {
+    /// The package: `install/i.<class>`, run from its directory in the database.
+    Package,
+    /// The root: `usr/sadm/install/scripts/i.<class>` below it.
+    Root,
+    /// The running system: `/usr/sadm/install/scripts/i.<class>`.
+    Host,
+    /// This program: a script of a standard class.
+    Standard,
+}
+
+/// The class action scripts that are there beside those of packages: file names such as `i.build`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemScripts {
+    /// Of the root.
+    pub root: BTreeSet<String>,
+    /// Of the running system.
+    pub host: BTreeSet<String>,
+    /// Of this program.
+    pub standard: BTreeSet<String>,
+}
+
+/// The scripts that take part in the installation of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallScripts {
+    /// Whether it has a `request`.
+    pub request: bool,
+    /// Whether it has a `checkinstall`.
+    pub checkinstall: bool,
+    /// Whether it has a `preinstall`.
+    pub preinstall: bool,
+    /// Whether it has a `postinstall`.
+    pub postinstall: bool,
+    /// The classes whose files a script installs, and who delivers it.
+    pub classes: BTreeMap<String, Deliverer>,
+}
+
+impl SystemScripts {
+    /// Who delivers a script of this name, where the package does not.
+    pub fn deliverer(&self, name: &str) -> Option<Deliverer> {
+        let places = [
+            (&self.root, Deliverer::Root),
+            (&self.host, Deliverer::Host),
+            (&self.standard, Deliverer::Standard),
+        ];
+        places.into_iter().find(|(names, _)| names.contains(name)).map(|(_, deliverer)| deliverer)
+    }
+}
+
+impl InstallScripts {
+    /// The scripts of a package that is installed with these parameters (CLASSES among them). A class script of the
+    /// package's own runs even if there is nothing for it to install; one of the system only where the package
+    /// delivers files of its class. A file that the pkgmap does not name is no script of the package: nobody vouches
+    /// for its bytes.
+    pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
+        let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
+        let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
+        let has = |name: &str| image.install.contains_key(name) && listed.contains(name.as_bytes());
+        let scripted = classes(params).into_iter().filter_map(|class| {
+            let name = format!("i.{class}");
+            let deliverer = if has(&name) {
+                Some(Deliverer::Package)
+            } else if image.files().any(|entry| entry.object.class == class) {
+                system.deliverer(&name)
+            } else {
+                None
+            };
+            deliverer.map(|deliverer| (class, deliverer))
+        });
+        Self {
+            classes: scripted.collect(),
+            request: has("request"),
+            checkinstall: has("checkinstall"),
+            preinstall: has("preinstall"),
+            postinstall: has("postinstall"),
+        }
+    }
+
+    /// Whether any of them runs while the root is changed: such an installation is a run with scripts.
+    pub fn take_part(&self) -> bool {
+        self.preinstall || self.postinstall || !self.classes.is_empty()
+    }
+
+    /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
+    pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
+        let fixed = [
+            ("request", self.request),
+            ("checkinstall", self.checkinstall),
+            ("preinstall", self.preinstall),
+            ("postinstall", self.postinstall),
+        ];
+        let fixed = fixed.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned());
+        let own = |deliverer: Deliverer| deliverer == Deliverer::Package;
+        let forbidden = |deliverer: Deliverer| policy == ScriptPolicy::None || own(deliverer);
+        let of_classes = self.classes.iter().filter(|(_, deliverer)| forbidden(**deliverer));
+        let is_known = |name: &str| {
+            let text = image.install.get(name).filter(|_| policy == ScriptPolicy::Known);
+            text.is_some_and(|text| stock::role(name, text).is_some())
+        };
+        let mut all = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}")));
+        match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
+            Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Whether a file of `install` is a procedure or class action script.
 pub(super) fn is_script(name: &str) -> bool {
     SCRIPTS.contains(&name) || name.starts_with("i.") || name.starts_with("r.")
 }
 
-/// Whether a file of `install` stays in the package's directory of the database: an information file such as
-/// `copyright`, `depend`, `space`, `compver`.
+/// Whether a file of `install` stays in the package's directory of the database where a patch is applied natively:
+/// an information file such as `copyright`, `depend`, `space`, `compver`.
 pub(super) fn is_kept(name: &str) -> bool {
-    let patch_only = name.starts_with("patch_") || name.starts_with("u.") || name.starts_with("patchadm.");
-    !is_script(name) && !patch_only && !matches!(name, "deletes" | "pkginfo" | "pkgmap")
+    let patch_only = name.starts_with("patch_") || name.starts_with("u.");
+    !is_script(name) && !patch_only && name != "deletes" && is_recorded(name)
 }
 
-/// Refuses a package with scripts that would have to be run. The work of stock patch scripts is done natively where a
-/// patch is applied; pkgadd(1M) runs whatever a package has.
-pub(super) fn refuse_scripts(image: &PackageImage, native: bool) -> Result<(), Reason> {
+/// Whether a file of `install` is recorded when pkgadd(1M) installs the package.
+pub(super) fn is_recorded(name: &str) -> bool {
+    !matches!(name, "pkginfo" | "pkgmap") && !name.starts_with("patchadm.")
+}
+
+/// Whether a recorded file of `install` goes when the installation is complete: a script that only an installation
+/// has a use for.
+pub(super) fn is_passing(name: &str) -> bool {
+    matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
+}
+
+/// Refuses a patch whose packages have scripts that would have to be run; stock patch scripts need not be.
+pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
     let refuse = |script: String| {
         Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
     };
-    if let Some((name, _)) = image
-        .install
-        .iter()
-        .find(|(name, text)| is_script(name) && !(native && stock::role(name, text).is_some()))
+    if let Some((name, _)) =
+        image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none())
     {
         return refuse(format!("the script {name}"));
     }

@@ -96,6 +96,12 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Whether a package is a patch, or takes one back: it goes over a package that is installed.
+pub(super) fn is_patch(delivered: &Params) -> bool {
+    let says = |name: &&str| !delivered.text(name).trim().is_empty();
+    ["SUNW_PATCHID", "Patch_label", "ACTIVE_PATCH"].iter().any(says)
+}
+
 /// The words of CLASSES; `none` where the package names no class.
 pub(super) fn classes(params: &Params) -> Vec<String> {
     let text = params.text("CLASSES");

@@ -81,6 +81,13 @@ impl PackageImage {
         }
     }
 
+    /// Where the package directory is, in a source that is the directory `source`.
+    pub fn directory_in(&self, source: &std::path::Path) -> std::path::PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
+        if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
+    }
+
     /// What the source says of `pkginfo`, `pkgmap` or a file `install/…`.
     pub fn stamp(&self, name: &str) -> Stamp {
         self.stamps.get(name).copied().unwrap_or(Stamp::UNKNOWN)

@@ -140,6 +140,9 @@ pub enum Cause {
         /// What is wrong.
         reason: JournalError,
     },
+    /// A procedure script did not do what it should, or could not be run.
+    #[error("{0}")]
+    Script(String),
     /// A signal asked for an end.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),

@@ -1,11 +1,13 @@
 //! The texts of pkgadd(1M) about one package, as values: what scripts and people are used to read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::format::admin::{Alteration, Check};
 use crate::operation::installation::Installation;
 use crate::package::ObjectPath;
-use crate::plan::{Action, Body, Change};
+use crate::plan::course::Portion;
+use crate::plan::{Action, Body, Change, Plan};
 use crate::root::Root;
 use crate::source::PackageImage;
 
@@ -55,7 +57,41 @@ pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &
         let _ = writeln!(text, "## {step}");
     }
     let _ = writeln!(text, "\nInstalling {} as <{}>\n", installation.name, installation.instance);
-    text.push_str("## Installing part 1 of 1.\n");
+    text
+}
+
+/// What stands before the first object.
+pub(super) const PART: &str = "## Installing part 1 of 1.\n";
+
+/// That a class is complete.
+pub(super) fn verified(class: &str) -> String {
+    format!("[ verifying class <{class}> ]\n")
+}
+
+/// The objects of a batch, class by class, in a run with scripts.
+pub(super) fn portions(
+    installation: &Installation,
+    portions: &[Portion],
+    batch: &Plan,
+    root: &Root,
+) -> String {
+    let changes: BTreeMap<&ObjectPath, &Change> =
+        batch.changes.iter().map(|change| (&change.path, change)).collect();
+    let list = |text: &mut String, paths: &[ObjectPath]| {
+        for change in paths.iter().filter_map(|path| changes.get(path)) {
+            if let Some(marker) = marker(change, installation.implied.contains(&change.path)) {
+                let _ = writeln!(text, "{}{marker}", root.show(&change.path));
+            }
+        }
+    };
+    let mut text = String::new();
+    for portion in portions {
+        list(&mut text, &portion.paths);
+        if portion.is_complete {
+            text.push_str(&verified(&portion.class));
+        }
+        list(&mut text, &portion.links);
+    }
     text
 }
 
@@ -64,6 +100,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
     let mut text = String::new();
     let mut classes: Vec<&str> = Vec::new();
     let listed: Vec<(&str, &Change, &'static str)> = installation
+        .intended
         .plan
         .changes
         .iter()
@@ -87,7 +124,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
         for (_, change, marker) in of_class(false) {
             let _ = writeln!(text, "{}{marker}", root.show(&change.path));
         }
-        let _ = writeln!(text, "[ verifying class <{class}> ]");
+        text.push_str(&verified(class));
         for (_, change, marker) in of_class(true) {
             let _ = writeln!(text, "{}{marker}", root.show(&change.path));
         }
@@ -96,7 +133,7 @@ pub(super) fn paths(installation: &Installation, root: &Root) -> String {
 }
 
 fn class<'a>(installation: &'a Installation, path: &ObjectPath) -> &'a str {
-    let line = installation.plan.contents.get(path).and_then(Option::as_ref);
+    let line = installation.intended.plan.contents.get(path).and_then(Option::as_ref);
     line.map_or("none", |line| line.object.class.as_str())
 }
 

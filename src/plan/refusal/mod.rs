@@ -132,6 +132,24 @@ pub enum Reason {
         /// The script, or the class that needs one.
         script: String,
     },
+    /// A script that the policy of the root does not allow.
+    ScriptForbidden {
+        /// The package.
+        package: String,
+        /// The script.
+        script: String,
+    },
+    /// A response gives an installed package another base directory.
+    BasedirAnswered {
+        /// Where it is.
+        installed: String,
+        /// What the response says.
+        answered: String,
+    },
+    /// A package without request script was to be asked.
+    NothingToAsk,
+    /// Scripts cannot be run for this root: what they would be told to use is not there, or somewhere else.
+    ScriptsUnsafe(String),
     /// Files that the administrator edited would be replaced.
     Edited(Vec<ObjectPath>),
     /// An edited file would be kept, but without undo data nobody could say so later.
@@ -252,6 +270,7 @@ impl Refusal {
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
                 Reason::Administration(_) => 4,
                 Reason::Interaction(_) => 5,
+                Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },
             Command::Installf | Command::Removef => 1,
@@ -261,7 +280,7 @@ impl Refusal {
 
 impl Reason {
     /// Makes it the refusal of a command about a patch or package.
-    pub(super) fn of(self, command: Command, subject: &impl ToString) -> Refusal {
+    pub fn of(self, command: Command, subject: &impl ToString) -> Refusal {
         Refusal { command, subject: subject.to_string(), reason: Box::new(self) }
     }
 

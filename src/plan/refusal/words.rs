@@ -146,6 +146,14 @@ impl Reason {
             Self::ScriptNotSupported { package: None, script } => {
                 format!("it has {script}, and scripts of patches cannot be run yet")
             }
+            Self::ScriptForbidden { package, script } => {
+                format!(
+                    "package {package} has the script {script}, which the policy of this root does not allow"
+                )
+            }
+            Self::BasedirAnswered { installed, answered } => {
+                format!("it is installed in {installed}, and the response demands {answered}")
+            }
             Self::Edited(paths) => {
                 format!("edited since installation: {}", join(paths.iter().map(ToString::to_string)))
             }
@@ -162,8 +170,10 @@ impl Reason {
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::NoSuchPackage => "there is no such package".to_owned(),
+            Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
             Self::BadId(reason)
             | Self::BadPatch(reason)
+            | Self::ScriptsUnsafe(reason)
             | Self::Administration(reason)
             | Self::Interaction(reason) => reason.clone(),
             _ => String::new(),
@@ -190,6 +200,7 @@ impl Reason {
             }
             Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
             Self::Needed { by, .. } => format!("patchrm {by} first"),
+            Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
             Self::NoSpace { file_system, .. } => format!("make room in {file_system} and try again"),
             Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),
             Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),

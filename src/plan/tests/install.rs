@@ -4,7 +4,7 @@ use super::apply::{acme_web, actions};
 use super::world::{occasion, regular};
 use super::*;
 use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
-use crate::package::{Params, RecordFile};
+use crate::package::{Params, RecordFile, ScriptPolicy};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::plan::remove::remove;
@@ -13,7 +13,7 @@ use crate::plan::{Plan, RecordChange};
 fn installed(world: &World, parcel: &Parcel, admin: Admin) -> Result<Plan, Refusal> {
     let environment = Params::from_iter([("LANG", "C"), ("PATH", "/bin"), ("OAMBASE", "/usr/sadm/sysadm")]);
     let options = InstallOptions { admin, environment, ..InstallOptions::default() };
-    install(&parcel.image, 0, &world.inventory, &options, &occasion())
+    install(&parcel.image, 0, &world.inventory, &options, &occasion()).map(|intended| intended.plan)
 }
 
 fn code(world: &World, parcel: &Parcel, admin: Admin) -> u8 {
@@ -150,13 +150,58 @@ fn conflicts_and_set_id_programs_are_settled_by_the_admin_file() {
 }
 
 #[test]
-fn a_package_with_a_script_is_refused_by_name() {
-    let refusal =
-        installed(&World::new(), &base().install("preinstall", "exit 0"), Admin::delivered()).unwrap_err();
-    assert_eq!(refusal.code(), 1);
+fn scripts_are_refused_where_the_policy_does_not_allow_them() {
+    let options = |scripts| InstallOptions { scripts, ..InstallOptions::default() };
+    let plan = |parcel: &Parcel, scripts| {
+        install(&parcel.image, 0, &World::new().inventory, &options(scripts), &occasion())
+    };
+    let own = base().install("preinstall", "exit 0");
+    for policy in [ScriptPolicy::Known, ScriptPolicy::None] {
+        let refusal = plan(&own, policy).unwrap_err();
+        assert_eq!(refusal.code(), 1);
+        assert_eq!(
+            refusal.why(),
+            "package ACMEweb has the script preinstall, which the policy of this root does not allow"
+        );
+    }
+    assert!(plan(&base(), ScriptPolicy::None).is_ok());
+    let asked = plan(&own, ScriptPolicy::Run).unwrap_err();
+    assert_eq!(asked.code(), 5, "the delivered admin file asks: {}", asked.why());
+}
+
+#[test]
+fn a_patch_goes_over_a_patched_package_and_its_scripts_keep_the_lists() {
+    let mut world = acme_web();
+    assert_eq!(world.patchadd(&patch("900-01", "BASEDIR=/opt/web").file("bin/httpd", "new")), 0);
+    let again = base().says("Patch_label", "900-02");
+    let response = Params::from_iter([
+        ("PATCHLIST", "900-01 900-02"),
+        ("PATCH_INFO_900-02", "Installed: today"),
+        ("UPDATE", "yes"),
+        ("OLDLIST", "900-01"),
+        ("CLASSES", "none extra"),
+    ]);
+    let options = InstallOptions { response, ..InstallOptions::default() };
+    let params = install(&again.image, 0, &world.inventory, &options, &occasion()).unwrap().params;
+    assert_eq!(params.text("PATCHLIST"), "900-01 900-02");
+    assert_eq!(params.text("PATCH_INFO_900-02"), "Installed: today");
+    assert_eq!(params.text("CLASSES"), "none extra");
+    assert_eq!((params.get("UPDATE"), params.get("OLDLIST")), (None, None));
+}
+
+#[test]
+fn a_response_places_a_new_package_and_moves_no_installed_one() {
+    let options = || {
+        let response = Params::from_iter([("BASEDIR", "/srv/web")]);
+        InstallOptions { response, ..InstallOptions::default() }
+    };
+    let plan = |world: &World| install(&base().image, 0, &world.inventory, &options(), &occasion());
+    let intended = plan(&World::new()).unwrap();
+    assert!(actions(&intended.plan).contains(&"add /srv/web/bin/httpd".to_owned()));
+    let refusal = plan(&acme_web()).unwrap_err();
     assert_eq!(
-        refusal.why(),
-        "package ACMEweb has the script preinstall, and scripts of packages cannot be run yet"
+        (refusal.code(), refusal.why().as_str()),
+        (99, "it is installed in /opt/web, and the response demands /srv/web")
     );
 }
 

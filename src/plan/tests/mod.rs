@@ -3,6 +3,7 @@
 
 mod apply;
 mod back_out;
+mod course;
 mod install;
 mod installf;
 mod links;

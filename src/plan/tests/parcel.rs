@@ -79,6 +79,16 @@ impl Parcel {
         self
     }
 
+    /// Gives the last object a class.
+    pub(super) fn of_class(mut self, class: &str) -> Self {
+        let last = self.last();
+        if let Some(entry) = last.pkgmap.entries.last_mut() {
+            class.clone_into(&mut entry.object.class);
+        }
+        last.pkgmap_bytes = last.pkgmap.write();
+        self
+    }
+
     pub(super) fn file(self, path: &str, bytes: &str) -> Self {
         self.object(path, "f 0755 root bin", Some(bytes), None)
     }
@@ -106,7 +116,17 @@ impl Parcel {
 
     /// Adds a file of the package's `install` directory.
     pub(super) fn install(mut self, name: &str, text: &str) -> Self {
-        self.last().install.insert(name.to_owned(), text.as_bytes().to_vec());
+        let mut object = Object::new(Ftype::Information, "");
+        object.content = Content {
+            size: Some(text.len() as u64),
+            cksum: Some(sum(text.as_bytes())),
+            mtime: Some(DELIVERED),
+        };
+        let path = PackagePath::new(name.as_bytes()).unwrap();
+        let last = self.last();
+        last.install.insert(name.to_owned(), text.as_bytes().to_vec());
+        last.pkgmap.entries.push(Entry { part: 1, path, object });
+        last.pkgmap_bytes = last.pkgmap.write();
         self
     }
 

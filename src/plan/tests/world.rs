@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parcel::Parcel;
 use super::{package, path};
-use crate::format::admin::{Admin, Alteration};
+use crate::format::admin::{Admin, Alteration, Check};
 use crate::format::manifest::{Kind, Manifest, State, decode};
 use crate::format::params::ParamFile;
 use crate::format::pkgmap::Pkgmap;
@@ -87,12 +87,12 @@ impl World {
             0,
             &self.inventory,
             &InstallOptions {
-                admin: Admin { conflict: Alteration::NoCheck, ..Admin::delivered() },
+                admin: Admin { conflict: Alteration::NoCheck, action: Check::NoCheck, ..Admin::delivered() },
                 ..InstallOptions::default()
             },
             &occasion(),
         );
-        self.carry_out(&plan.unwrap(), parcel);
+        self.carry_out(&plan.unwrap().plan, parcel);
         self
     }
 

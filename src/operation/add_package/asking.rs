@@ -1,0 +1,123 @@
+//! pkgask(1M): runs the request scripts of packages, and keeps the answers for later installations.
+//!
+//! Nothing of the root is changed. A package that asks nothing is an error, as is a response file that is there.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{AddRequest, Place};
+use crate::format::admin::Admin;
+use crate::operation::attendant::Attendant;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::query::spooled_name;
+use crate::operation::scripts::{ScriptSettings, system_scripts};
+use crate::operation::session::{Caller, Ground};
+use crate::package::Params;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::scripts::InstallScripts;
+use crate::root::Root;
+
+/// What pkgask(1M) was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AskRequest {
+    /// Where the packages are.
+    pub device: PathBuf,
+    /// Which of them.
+    pub packages: Vec<String>,
+    /// The file that gets the answers, or a directory that gets one for each package.
+    pub response: PathBuf,
+    /// Whether somebody sits at a terminal.
+    pub conversation: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+    /// Language and time zone, for scripts.
+    pub locale: Vec<(String, OsString)>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The response files that were made, package by package.
+    pub made: Vec<PathBuf>,
+    /// Words that no package fits; nothing is asked where there is one.
+    pub missing: Vec<String>,
+}
+
+/// Runs the request scripts. `done` is told of each response file as it is made.
+pub fn ask_packages(
+    root: &Root,
+    request: &AskRequest,
+    caller: &Caller<'_>,
+    attendant: &mut dyn Attendant,
+    done: &mut dyn FnMut(&mut dyn Attendant, &Path),
+) -> Result<Asked, Failure> {
+    let device = match Device::open(&request.device, &request.packages)? {
+        Ok(device) => device,
+        Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
+    };
+    let ground = Ground::of(root)?;
+    let system = system_scripts(&ground)?;
+    let add = AddRequest {
+        device: request.device.clone(),
+        conversation: request.conversation,
+        scripts: request.scripts.clone(),
+        locale: request.locale.clone(),
+        ..AddRequest::default()
+    };
+    let admin = Admin::delivered();
+    let place = Place { ground: &ground, admin: &admin, system: &system, request: &add, caller };
+    let mut asked = Asked::default();
+    for &index in &device.selected {
+        let name = spooled_name(device.package(index)?);
+        let file = response_file(&request.response, &name)?;
+        attendant.adding(&name, device.package(index)?);
+        let text = place.answers(&device, index, attendant)?;
+        write(&file, &text).map_err(|error| bad(&file, &error))?;
+        done(attendant, &file);
+        asked.made.push(file);
+    }
+    Ok(asked)
+}
+
+impl Place<'_> {
+    /// The text of the response file that the request script of a package leaves.
+    fn answers(
+        &self,
+        device: &Device,
+        index: usize,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Vec<u8>, Failure> {
+        let package = device.package(index)?;
+        let refuse = |reason: Reason| reason.of(Command::Pkgadd, &spooled_name(package));
+        let placed = self.place(device, index, &Params::new())?;
+        let request = package.install.contains_key("request");
+        if !request {
+            return Err(refuse(Reason::NothingToAsk).into());
+        }
+        let scripts = InstallScripts { request, ..InstallScripts::default() };
+        scripts.check(package, placed.instance.as_str(), self.ground.policy.scripts).map_err(refuse)?;
+        let mut stage = self.stage(device, package, &placed)?;
+        Ok(self.ask(&mut stage, &scripts, None, attendant)?.text)
+    }
+}
+
+/// The file for the answers of a package, which must not be there yet.
+fn response_file(named: &Path, package: &str) -> Result<PathBuf, Failure> {
+    let file = if named.is_dir() { named.join(package) } else { named.to_owned() };
+    match file.symlink_metadata() {
+        Ok(_) => Err(Failure::BadFile(format!("response file <{}> must not exist", file.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(file),
+        Err(error) => Err(bad(&file, &error)),
+    }
+}
+
+fn bad(file: &Path, error: &io::Error) -> Failure {
+    Failure::BadFile(format!("response file <{}>: {error}", file.display()))
+}
+
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(file)?.write_all(text)
+}

@@ -1,0 +1,140 @@
+//! The part of an installation in which scripts of the package run.
+
+use super::preparation::{Placed, Prepared};
+use super::{Added, Place, Stage};
+use crate::format::admin::RequestUser;
+use crate::operation::answers::Answered;
+use crate::operation::attendant::Attendant;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::scripted_installation::{Performance, delivered_as_placed};
+use crate::operation::scripts::ScriptFailure;
+use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::interview::{Answers, Questions, interview};
+use crate::operation::scripts::medium::Medium;
+use crate::operation::scripts::procedures::Procedures;
+use crate::operation::scripts::run::Cast;
+use crate::operation::scripts::safety::{check_places, check_tools, needs_absolute_tools};
+use crate::operation::session::Session;
+use crate::package::ObjectPath;
+use crate::plan::course::Course;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::scripts::InstallScripts;
+use crate::script::As;
+use crate::source::PackageImage;
+use crate::transaction::Receipt;
+
+impl<'a> Place<'a> {
+    /// Gets ready for the scripts of a package; refused where they would not be safe.
+    pub(super) fn stage(
+        &self,
+        device: &Device,
+        package: &PackageImage,
+        placed: &Placed,
+    ) -> Result<Stage<'a>, Failure> {
+        let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgadd, &placed.instance));
+        let base = base(placed);
+        check_places(self.ground, &placed.instance, base.as_ref()).map_err(refuse)?;
+        let absolute = needs_absolute_tools(package);
+        let procedures =
+            Procedures::open(self.ground, self.caller.interrupt, &self.request.scripts, absolute)?;
+        if absolute {
+            check_tools(&procedures.shop).map_err(refuse)?;
+        }
+        let shop = &procedures.shop;
+        let medium = Medium::of(device, package, shop.unprivileged(), shop.directory())?;
+        let briefing = Briefing {
+            package: delivered_as_placed(&package.params, &placed.params),
+            installed: placed.present.get(&placed.instance).map(|installed| installed.params.clone()),
+            response: crate::package::Params::new(),
+            instance: placed.instance.clone(),
+            root: self.ground.root.prefix().to_owned(),
+            base,
+            data_directory: Some(medium.data_directory().to_owned()),
+            install_date: None,
+            has_begun: false,
+            locale: self.request.locale.clone(),
+            run: None,
+        };
+        Ok(Stage { procedures, medium, briefing })
+    }
+
+    /// Runs request and checkinstall. A response file stands for the request script.
+    pub(super) fn ask(
+        &self,
+        stage: &mut Stage<'_>,
+        scripts: &InstallScripts,
+        answered: Option<Answered>,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Answers, Failure> {
+        let request = scripts.request && answered.is_none();
+        if request && self.request.silent {
+            attendant.says("Interactive request script supplied by package\n");
+            return Err(Failure::Script(ScriptFailure::nobody_to_ask()));
+        }
+        let as_root = self.admin.request_user == RequestUser::Root;
+        let questions = Questions {
+            request,
+            checkinstall: scripts.checkinstall,
+            given: answered.unwrap_or_default().text,
+            terminal: self.request.conversation,
+            request_user: if as_root { As::Caller } else { As::Unprivileged },
+        };
+        interview(&mut stage.procedures, &stage.medium, &mut stage.briefing, &questions, attendant)
+    }
+
+    /// Carries out an installation in which scripts take part.
+    #[allow(clippy::too_many_arguments)] // all that is known by then
+    pub(super) fn perform_scripted(
+        &self,
+        session: &Session<'_>,
+        device: &Device,
+        index: usize,
+        prepared: &Prepared,
+        mut stage: Stage<'_>,
+        attendant: &mut dyn Attendant,
+        added: &mut Added,
+    ) -> Result<Receipt, Failure> {
+        let package = device.package(index)?;
+        let installation = &prepared.installation;
+        let intended = &installation.intended;
+        let course = Course::of_installation(intended, package, &prepared.inventory)
+            .map_err(|reason| reason.of(Command::Pkgadd, &installation.instance))?;
+        let mut briefing = stage.briefing;
+        briefing.package = delivered_as_placed(&package.params, &intended.params);
+        briefing.base = base_of(&intended.params);
+        briefing.install_date = Some(intended.params.text("INSTDATE").into_owned());
+        // they may have changed since the scripts were asked
+        if let Some(instance) = intended.plan.packages.first() {
+            check_places(self.ground, instance, briefing.base.as_ref())
+                .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
+        }
+        let performance = Performance {
+            session,
+            device,
+            index,
+            installation,
+            course: &course,
+            medium: &stage.medium,
+            cast: Cast {
+                ground: self.ground,
+                procedures: &mut stage.procedures,
+                briefing,
+                ending: added.ending,
+            },
+            attendant,
+            outcomes: std::collections::BTreeMap::new(),
+        };
+        let (receipt, ending) = performance.perform()?;
+        added.ending = ending;
+        Ok(receipt)
+    }
+}
+
+fn base(placed: &Placed) -> Option<ObjectPath> {
+    base_of(&placed.params)
+}
+
+fn base_of(params: &crate::package::Params) -> Option<ObjectPath> {
+    params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
+}

@@ -1,0 +1,127 @@
+//! A script that says no, in the words and codes of pkgadd(1M).
+
+use std::fmt;
+
+use crate::script::Ended;
+use crate::script::environment::Script;
+use crate::script::protocol::{Meaning, Outcome, Reboot};
+use crate::transaction::Left;
+
+use super::procedures::words;
+
+/// A script that did not do what it should, and what became of the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFailure {
+    /// What messages call it: `preinstall script`, `class action script`.
+    what: String,
+    /// What its exit code means.
+    pub meaning: Meaning,
+    /// How it ended, where that is not plain from the meaning.
+    detail: Option<String>,
+    /// Whether a message says so, or the closing line is enough.
+    pub is_told: bool,
+    /// What the root is like now.
+    pub left: Left,
+}
+
+/// What scripts left behind them in a run that was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Whether a script warned, or did not do all of its work.
+    pub warned: bool,
+    /// Whether one of them wants a reboot.
+    pub reboot: Reboot,
+}
+
+impl ScriptFailure {
+    /// How `script` ended, before anything has been changed.
+    pub(in crate::operation) fn new(script: &Script, ended: Ended, outcome: Outcome) -> Self {
+        let what = match script {
+            Script::InstallClass(_) | Script::RemoveClass(_) => "class action script".to_owned(),
+            script => format!("{} script", script.name()),
+        };
+        let is_plain = matches!(ended, Ended::Exited(code) if (0..=5).contains(&(code % 10)) && code < 30);
+        let suspends = matches!((script, ended), (Script::Checkinstall, Ended::Exited(3)));
+        Self {
+            what,
+            meaning: outcome.meaning,
+            detail: (!is_plain).then(|| words(ended)),
+            is_told: outcome.meaning != Meaning::Interrupted && !suspends,
+            left: Left::Unchanged,
+        }
+    }
+
+    /// A package that wants to ask, where nobody can be asked.
+    pub(in crate::operation) fn nobody_to_ask() -> Self {
+        let outcome = Outcome { meaning: Meaning::Interaction, reboot: Reboot::None };
+        Self::new(&Script::Request, Ended::Exited(5), outcome)
+    }
+
+    /// Whether the installation goes on nevertheless.
+    pub(in crate::operation) fn is_warning(&self) -> bool {
+        self.meaning == Meaning::Warning
+    }
+
+    /// The exit code of pkgadd(1M) and pkgrm(1M).
+    pub fn code(&self) -> u8 {
+        match self.meaning {
+            Meaning::Ok => 0,
+            Meaning::Fatal => 1,
+            Meaning::Warning => 2,
+            Meaning::Interrupted => 3,
+            Meaning::Administration => 4,
+            Meaning::Interaction => 5,
+        }
+    }
+}
+
+impl fmt::Display for ScriptFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not complete successfully", self.what)?;
+        match &self.detail {
+            Some(detail) => write!(f, "\n{detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ScriptFailure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(script: &Script, ended: Ended) -> ScriptFailure {
+        let outcome = Outcome::of(ended, *script == Script::Checkinstall);
+        ScriptFailure::new(script, ended, outcome)
+    }
+
+    #[test]
+    fn the_words_are_the_classic_ones_and_say_more_where_the_code_does_not() {
+        let told = |script: &Script, ended| failure(script, ended).to_string();
+        assert_eq!(
+            told(&Script::Preinstall, Ended::Exited(1)),
+            "preinstall script did not complete successfully"
+        );
+        let class = Script::InstallClass("none".to_owned());
+        assert_eq!(
+            told(&class, Ended::Exited(77)),
+            "class action script did not complete successfully\nexit code 77"
+        );
+        assert!(told(&Script::Postinstall, Ended::Signalled(9)).ends_with("\nended by signal 9"));
+        assert!(told(&Script::Postinstall, Ended::TimedOut).ends_with("\nended because it took too long"));
+    }
+
+    #[test]
+    fn who_suspends_is_not_blamed() {
+        let of = |script: Script, code| {
+            let failure = failure(&script, Ended::Exited(code));
+            (failure.code(), failure.is_told)
+        };
+        assert_eq!(of(Script::Checkinstall, 3), (4, false));
+        assert_eq!(of(Script::Checkinstall, 4), (4, true));
+        assert_eq!(of(Script::Preinstall, 3), (3, false));
+        assert_eq!(of(Script::Preinstall, 5), (5, true));
+        assert_eq!(of(Script::Preinstall, 6), (1, true));
+    }
+}

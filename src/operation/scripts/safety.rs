@@ -1,0 +1,164 @@
+//! What has to be true of a root before any script runs in it.
+//!
+//! A script works with paths of the host. Where the root has a symbolic link that leads somewhere else for the host
+//! than for us (`var -> /etc`), a script's own `rm -r` would follow it out of the root; such a root is refused. So is
+//! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::operation::session::Ground;
+use crate::package::{ObjectPath, PkgInst};
+use crate::plan::refusal::Reason;
+use crate::root::{Root, RootError};
+use crate::script::Workshop;
+use crate::source::PackageImage;
+
+/// Commands of ours that scripts know by these absolute paths.
+const ABSOLUTE: [&str; 10] = [
+    "/usr/bin/pkgproto",
+    "/usr/bin/pkgparam",
+    "/usr/bin/pkgmk",
+    "/usr/bin/pkgtrans",
+    "/usr/bin/pkginfo",
+    "/usr/sbin/removef",
+    "/usr/sbin/installf",
+    "/usr/sbin/pkgadd",
+    "/usr/sbin/pkgrm",
+    "/usr/sadm/bin/",
+];
+
+/// Whether scripts of a package name commands by absolute paths that are not there.
+pub(in crate::operation) fn needs_absolute_tools(package: &PackageImage) -> bool {
+    let missing = ABSOLUTE.iter().filter(|path| !std::path::Path::new(path).exists());
+    let missing: Vec<&[u8]> = missing.map(|path| path.as_bytes()).collect();
+    let names = |text: &[u8]| missing.iter().any(|path| text.windows(path.len()).any(|part| part == *path));
+    package.install.iter().any(|(name, text)| runs_at_installation(name) && names(text))
+}
+
+fn runs_at_installation(name: &str) -> bool {
+    matches!(name, "request" | "checkinstall" | "preinstall" | "postinstall") || name.starts_with("i.")
+}
+
+/// Refuses scripts whose commands cannot be put where they look for them.
+pub(in crate::operation) fn check_tools(shop: &Workshop) -> Result<(), Reason> {
+    shop.absolute_tools().map_err(|reason| {
+        Reason::ScriptsUnsafe(format!(
+            "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
+        ))
+    })
+}
+
+/// Refuses a root in which one of the places that scripts work in is somewhere else for the host than for us.
+pub(in crate::operation) fn check_places(
+    ground: &Ground,
+    instance: &PkgInst,
+    base: Option<&ObjectPath>,
+) -> Result<(), Reason> {
+    let known = [format!("/var/sadm/pkg/{instance}/save"), "/var/tmp".to_owned()];
+    let known = known.iter().filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
+    for place in known.chain(base.cloned()) {
+        let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
+        match is_same(&ground.root, &ground.host, &place) {
+            Ok(true) => {}
+            Ok(false) => {
+                let shown = ground.root.show(&place);
+                return Err(unsafe_because(format!("{shown} leads out of the root")));
+            }
+            Err(error) => return Err(unsafe_because(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory of the root is the same for a process that knows nothing of roots.
+fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootError> {
+    if root.is_system() {
+        return Ok(true);
+    }
+    let inside = root.resolver().locate_dir(place)?;
+    let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return Ok(false) };
+    let resolver = host.resolver();
+    let (Ok(expected), Ok(outside)) =
+        (resolver.locate_dir(&prefix)?.join(inside.relative()), prefix.join(place.relative()))
+    else {
+        return Ok(false);
+    };
+    Ok(resolver.locate_dir(&outside)? == expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+    use crate::package::{Params, Policy};
+
+    fn refused(prepare: impl Fn(&Path)) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("opt/web")).unwrap();
+        prepare(&top);
+        let root = Root::open(&top).unwrap();
+        let host = root.elsewhere(Path::new("/")).unwrap();
+        let ground = Ground { root, host, policy: Policy::default() };
+        let base = ObjectPath::new(b"/opt/web").unwrap();
+        let instance = PkgInst::new("ACMEweb").unwrap();
+        match check_places(&ground, &instance, Some(&base)) {
+            Ok(()) => None,
+            Err(Reason::ScriptsUnsafe(why)) => Some(why.replace(&*top.to_string_lossy(), "@ROOT@")),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_root_whose_links_stay_inside_is_fit_for_scripts() {
+        assert_eq!(refused(|_| {}), None);
+        assert_eq!(refused(|top| symlink("opt", top.join("usr")).unwrap()), None);
+        let moved = |top: &Path| {
+            std::fs::create_dir_all(top.join("export/tmp")).unwrap();
+            std::fs::create_dir_all(top.join("var")).unwrap();
+            symlink("../export/tmp", top.join("var/tmp")).unwrap();
+        };
+        assert_eq!(refused(moved), None);
+    }
+
+    #[test]
+    fn a_root_with_a_link_that_the_host_follows_elsewhere_is_refused() {
+        let words = |place: &str| Some(format!("scripts cannot be run: @ROOT@{place} leads out of the root"));
+        assert_eq!(
+            refused(|top| symlink("/etc", top.join("var")).unwrap()),
+            words("/var/sadm/pkg/ACMEweb/save")
+        );
+        let tmp = |top: &Path| {
+            std::fs::create_dir_all(top.join("var/sadm")).unwrap();
+            symlink("/tmp", top.join("var/tmp")).unwrap();
+        };
+        assert_eq!(refused(tmp), words("/var/tmp"));
+        let base = |top: &Path| {
+            std::fs::remove_dir(top.join("opt/web")).unwrap();
+            symlink("../../../../../../../etc", top.join("opt/web")).unwrap();
+        };
+        assert_eq!(refused(base), words("/opt/web"));
+    }
+
+    #[test]
+    fn only_scripts_that_are_run_count_and_only_commands_that_are_not_there() {
+        let map = crate::format::pkgmap::Pkgmap {
+            parts: 1,
+            max_blocks: 1,
+            compressed_blocks: None,
+            entries: Vec::new(),
+        };
+        let mut package = PackageImage::made_up(Params::from_iter([("PKG", "ACMEweb")]), map);
+        let text = b"PKGPROTO=/usr/sadm/bin/nothing-of-that-name\n".to_vec();
+        package.install.insert("patch_checkinstall".to_owned(), text.clone());
+        assert!(!needs_absolute_tools(&package));
+        package
+            .install
+            .insert("postinstall".to_owned(), b"PATH=/usr/sadm/bin:$PATH /usr/bin/sed x\n".to_vec());
+        assert!(!needs_absolute_tools(&package));
+        package.install.insert("preinstall".to_owned(), text);
+        assert_eq!(needs_absolute_tools(&package), !Path::new("/usr/sadm/bin/").exists());
+    }
+}
