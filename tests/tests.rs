@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 
+/// The procedure scripts of our backout packages.
+mod backout_scripts;
 /// Packages that are damaged: refused by one line, and nothing is changed.
 /// Damaged and hostile patches.
 mod bad_input;

@@ -87,8 +87,9 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
     let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
-    let members = (archive.saved.len() + archive.records.len() + archive.manifest.objects.len() + 8) as u64;
-    let plain = objects.saturating_add(records).saturating_add(members.saturating_mul(MEMBER));
+    let scripts: u64 = archive.scripts.values().map(|script| script.len() as u64).sum();
+    let members = (archive.saved.len() + archive.records.len() + archive.manifest.objects.len() + archive.scripts.len() + 8) as u64;
+    let plain = objects.saturating_add(records).saturating_add(scripts).saturating_add(members.saturating_mul(MEMBER));
     // a compressor may enlarge what it cannot compress, compress(1) by up to an eighth
     plain.saturating_add(plain / 8)
 }

@@ -1,8 +1,10 @@
 //! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
 //! tree after apply and backout is the tree before, to the last attribute.
 //!
-//! The SVR4 part (saved objects, `deletes`, old parameters) is what any pkgadd can install; the manifest says the
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the manifest says the
 //! rest. Digests of what is delivered are filled in when it has been staged.
+
+mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -81,20 +83,21 @@ impl Undoing<'_> {
                         saved.push((entry, path.clone()));
                     }
                 }
-                None if record.became.as_ref().is_some_and(|now| now.kind != Kind::Directory) && changes => {
-                    deletes.push(target.write(path)?);
-                }
+                None if record.became.is_some() && changes => deletes.push(target.write(path)?),
                 None => {}
             }
             objects.push(record);
         }
         objects.sort_by(|a, b| a.path.cmp(&b.path));
+        // what is in a directory goes before it
+        deletes.reverse();
         Ok(UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
             pkginfo: self.parameters(),
             saved,
             deletes,
+            scripts: scripts::taking_back(&target.image.install),
             records: records.old.clone(),
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,

@@ -75,7 +75,7 @@ fn information(
     archive: &UndoArchive,
     digests: &BTreeMap<ObjectPath, Digest>,
 ) -> Result<Information, cpio::CpioError> {
-    let mut files = Information::new();
+    let mut files = archive.scripts.clone();
     if !archive.deletes.is_empty() {
         files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
     }
