@@ -99,11 +99,7 @@ impl Bench {
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// Runs checkinstall with this response; what it said, and what it added to the response.
@@ -292,7 +288,8 @@ fn postinstall(bench: &Bench, environment: &BTreeMap<&str, String>) -> Run {
 #[test]
 fn what_the_patch_added_and_its_undo_data_are_deleted() {
     for bench in benches() {
-        let deletes = "opt\\040files/a\\040b\n /etc/it's \"$HOME\" *\\134\t\nbin/new\nlink\nnew/dir/x\nnew/dir\nnew\n";
+        let deletes =
+            "opt\\040files/a\\040b\n /etc/it's \"$HOME\" *\\134\t\nbin/new\nlink\nnew/dir/x\nnew/dir\nnew\n";
         let bench = patched(bench, deletes);
         let added = ["opt files/a b", "../../etc/it's \"$HOME\" *\\", "bin/new", "new/dir/x"];
         let kept = ["opt files/a", "b", "bin/old", "new/theirs", "../../etc/it's", "elsewhere/file"];

@@ -36,6 +36,8 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// Undo archives that the classic tools made.
+mod goldens_of_undo;
 /// Runs that end by a signal.
 mod killed;
 /// Two writers at once.
@@ -73,6 +75,8 @@ mod tree;
 mod type_changes;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo archives as streams, beside the classic ones.
+mod undo_streams;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.

@@ -18,15 +18,15 @@ use crate::package::{
 use crate::patch::{PatchId, PatchList};
 
 use super::draft::Draft;
+use super::parameters::is_patch_record;
 use super::records::RecordChanges;
 use super::refusal::Reason;
 use super::target::Target;
 use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
-/// Parameters that a backout package must not bring back (the classic scripts leave them out as well).
+/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
+/// records of patches: what those said when the patch was applied is out of date by then.
 const NOT_RESTORED: &[&str] = &[
-    "PATCHLIST",
-    "PATCH_OBSOLETES",
     "ACTIVE_OBSOLETES",
     "Obsoletes_label",
     "ACTIVE_PATCH",
@@ -121,7 +121,8 @@ impl Undoing<'_> {
     }
 
     fn parameters(&self) -> Params {
-        let mut params: Params = self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
+        let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
+        let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         params
