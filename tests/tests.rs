@@ -18,6 +18,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// What differs from the classic tools, and why.
+mod differences;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -75,6 +77,8 @@ mod tree;
 mod type_changes;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo archives as packages, for other programs.
+mod undo_packages;
 /// Undo archives as streams, beside the classic ones.
 mod undo_streams;
 /// Journals that cannot be read.
