@@ -41,6 +41,9 @@ fn patch(id: &str) -> Patch {
 
 const SAVE: &str = "/var/sadm/pkg/ACMEweb/save/100-02";
 
+/// What only our archives have.
+const OURS: [&str; 2] = ["patchadm.manifest", "patchadm.records"];
+
 /// The members of an archive by name.
 type Members = BTreeMap<String, Vec<u8>>;
 
@@ -62,10 +65,10 @@ fn read(archive: &Path) -> (Streamed, Members) {
     (package, members)
 }
 
-/// Writes the archive of `stage` again without these files of `install`, as another program would: nothing binds it to
-/// a run of ours.
-fn rewrite_without(stage: &Scenario, names: &[&str]) {
-    let place = stage.at(&format!("{SAVE}/undo.gz"));
+/// Writes the archive of a save directory again without these files of `install`, as another program would: nothing
+/// binds it to a run of ours.
+fn rewrite_without(stage: &Scenario, save: &str, names: &[&str]) {
+    let place = stage.at(&format!("{save}/undo.gz"));
     let (mut package, mut members) = read(&place);
     let pkgmap = String::from_utf8(package.pkgmap).unwrap();
     let is_kept = |line: &&str| !names.iter().any(|name| line.starts_with(&format!("1 i {name} ")));
@@ -82,22 +85,39 @@ fn rewrite_without(stage: &Scenario, names: &[&str]) {
         part.member(&header, &data[..]).unwrap();
     }
     fs::write(place, gzip(&part.finish().unwrap().finish().unwrap())).unwrap();
-    fs::remove_file(stage.at(&format!("{SAVE}/undo.sha256"))).unwrap();
+    fs::remove_file(stage.at(&format!("{save}/undo.sha256"))).unwrap();
 }
 
 #[test]
 fn archives_without_our_scripts_or_without_our_manifest_are_restored() {
-    let (scripts, ours) = (["checkinstall", "postinstall"], ["patchadm.manifest", "patchadm.records"]);
-    for without in [&scripts[..], &ours] {
+    for without in [["checkinstall", "postinstall"], OURS] {
         let stage = stage();
         let before = stage.tree();
         stage.patchadd("", &patch("100-02")).ok();
-        rewrite_without(&stage, without);
+        rewrite_without(&stage, SAVE, &without);
         stage.run("patchrm -R @ROOT@ 100-02").ok();
         assert_same(&stage.tree(), &before);
         assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok().trim(), "");
         assert!(!stage.at(SAVE).exists(), "{without:?}");
     }
+}
+
+#[test]
+fn a_chain_of_foreign_archives_is_taken_back_from_its_end() {
+    let stage = stage();
+    let before = stage.tree();
+    stage.patchadd("", &patch("100-02")).ok();
+    stage.patchadd("", &Patch::of("90-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "90\n"))).ok();
+    for save in [SAVE, "/var/sadm/pkg/ACMEweb/save/90-01"] {
+        rewrite_without(&stage, save, &OURS);
+    }
+    let between = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-02").fails(6);
+    assert!(said.contains("patch 90-01") && said.contains("/opt/ACMEweb/bin/hard"), "{said}");
+    assert_same(&stage.everything(), &between);
+    stage.run("patchrm -R @ROOT@ 90-01").ok();
+    stage.run("patchrm -R @ROOT@ 100-02").ok();
+    assert_same(&stage.tree(), &before);
 }
 
 #[test]
