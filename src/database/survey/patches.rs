@@ -33,8 +33,9 @@ pub(super) fn read(
             let Ok(manifest) = found.manifest() else { continue };
             inventory.archives.insert((package.clone(), patch.clone()), found.size());
             if manifest.is_none() {
-                let saved = saved_by_foreign(&found, inventory, &package);
-                saved.into_iter().for_each(|path| changed_by(inventory, path, &patch));
+                for path in saved_by_foreign(&found, inventory, &package) {
+                    changed_by(inventory, path, &patch);
+                }
                 continue;
             }
             let own = manifest.filter(|manifest| manifest.header.root == inventory.marker);
