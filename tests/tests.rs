@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 
+/// The procedure scripts of our backout packages.
+mod backout_scripts;
 /// Packages that are damaged: refused by one line, and nothing is changed.
 /// Damaged and hostile patches.
 mod bad_input;
@@ -22,6 +24,8 @@ mod delivery;
 mod demo;
 /// Where packages may come from.
 mod devices;
+/// What differs from the classic tools, and why.
+mod differences;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -48,6 +52,8 @@ mod goldens_of_queries;
 mod goldens_of_scripts;
 /// Datastreams of the classic tools and of real vendors.
 mod goldens_of_streams;
+/// Undo archives that the classic tools made.
+mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
 mod installf;
@@ -124,6 +130,10 @@ mod tree;
 mod type_changes;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo archives as packages, for other programs.
+mod undo_packages;
+/// Undo archives as streams, beside the classic ones.
+mod undo_streams;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.
