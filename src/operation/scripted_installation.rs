@@ -49,6 +49,7 @@ pub(super) struct Performance<'a, 'p> {
 impl Performance<'_, '_> {
     /// Carries it out. An error leaves the root as it was before, or says what is left.
     pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
+        self.check_names().map_err(|reason| reason.of(Command::Pkgadd, &self.installation.instance))?;
         self.medium.take(self.device, self.index, &self.listed())?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
@@ -69,6 +70,25 @@ impl Performance<'_, '_> {
             }
         })?;
         Ok((receipt, ending))
+    }
+
+    /// The list of a class script has a line for each file and a blank between two paths, and no way to write a name
+    /// that has either in it.
+    fn check_names(&self) -> Result<(), Reason> {
+        let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
+        let root = &self.session.ground.root;
+        for file in self.listed() {
+            let shown = root.show(&file.path);
+            for path in [self.source(file), PathBuf::from(&shown)] {
+                if !is_plain(&path) {
+                    let path = path.display().to_string().escape_debug().to_string();
+                    return Err(Reason::ScriptsUnsafe(format!(
+                        "a class action script cannot be told of <{path}>, which has white space in it"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn listed(&self) -> Vec<&ListedFile> {
@@ -254,7 +274,8 @@ impl Performance<'_, '_> {
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
         let last = self.course.close(&self.outcomes, is_there);
-        self.carry_out(run, &last.plan)
+        let plan = self.cast.with_queue(last.plan)?;
+        self.carry_out(run, &plan)
     }
 
     fn log_end(&self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
