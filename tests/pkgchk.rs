@@ -220,16 +220,66 @@ Current status: installed
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
+fn a_listing_of_what_is_checked_is_wrong_usage() {
     let stage = stage();
-    for option in ["-f", "-x", "-m x", "-d x"] {
-        let text = stage.run(&format!("pkgchk -R @ROOT@ {option} SUNWstuf")).fails(1);
-        let letter = option.split(' ').next().unwrap();
-        assert!(
-            text.starts_with(&format!("pkgchk: ERROR: option {letter} is not supported yet\nusage: ")),
-            "{text}"
-        );
+    for letter in ["-a", "-c", "-f", "-n", "-q", "-v", "-x"] {
+        let text = stage.run(&format!("pkgchk -R @ROOT@ -l {letter} SUNWstuf")).fails(1);
+        assert!(text.contains("cannot be used with"), "{letter}: {text}");
     }
+    for line in ["-e x SUNWstuf", "-p /a -P b", "-Y system SUNWstuf", "-m x -d y", "-d x -n", "-m x A B"] {
+        let text = stage.run(&format!("pkgchk -R @ROOT@ {line}")).fails(1);
+        assert!(text.contains("\nusage: pkgchk "), "{line}: {text}");
+    }
+}
+
+#[test]
+fn attributes_and_contents_can_be_checked_alone() {
+    let stage = stage();
+    fs::write(stage.at("/opt/stuf/etc/conf"), "b\n").unwrap();
+    stage.mtime("/opt/stuf/etc/conf", 981_173_106);
+    stage.mode("/opt/stuf/etc/conf", 0o600);
+    let error = |detail: &str| format!("ERROR: @ROOT@/opt/stuf/etc/conf\n    {detail}\n");
+    let mode = error("permissions <0644> expected <0600> actual");
+    let content = error("file cksum <107> expected <108> actual");
+    assert_eq!(stage.run("pkgchk -a -R @ROOT@").fails(1), mode);
+    assert_eq!(stage.run("pkgchk -c -R @ROOT@").fails(1), content);
+    assert_eq!(stage.run("pkgchk -n -R @ROOT@").fails(1), mode);
+    assert_eq!(stage.run("pkgchk -c -n -R @ROOT@").ok(), "");
+    let text = stage.run("pkgchk -v -R @ROOT@ -p /opt/stuf/etc*").fails(1);
+    assert_eq!(text.lines().last(), Some("@ROOT@/opt/stuf/etc/conf"));
+}
+
+#[test]
+fn the_records_can_be_had_as_they_are() {
+    assert_eq!(
+        stage().run("pkgchk -L -R @ROOT@ -p /opt/stuf/bin,/opt/stuf/bin/tool-soft").ok(),
+        "/opt/stuf/bin d none 0755 root bin SUNWstuf\n/opt/stuf/bin/tool-soft=./tool s none SUNWstuf\n"
+    );
+}
+
+#[test]
+fn a_database_that_makes_no_sense_has_a_code_of_its_own() {
+    let stage = stage();
+    stage.contents(&["/opt/stuf f none what"]);
+    let text = stage.run("pkgchk -R @ROOT@").fails(99);
+    assert!(text.starts_with("pkgchk: ERROR: @ROOT@/var/sadm/install/contents: line 1: "), "{text}");
+}
+
+#[test]
+fn the_packages_of_a_category_are_checked() {
+    let stage = stage();
+    stage.package("SUNWstuf", "NAME=Stuff\nCATEGORY=application,utils\n");
+    stage.package("SUNWmore", "NAME=More\nCATEGORY=system\n");
+    stage.mode("/opt/stuf/bin/tool", 0o700);
+    assert!(stage.run("pkgchk -R @ROOT@ -Y UTILS").fails(1).contains("permissions <0755>"));
+    assert_eq!(
+        stage.run("pkgchk -R @ROOT@ -Y system").fails(0),
+        "WARNING: Package <SUNWmore> is installed but empty\n"
+    );
+    assert_eq!(
+        stage.run("pkgchk -R @ROOT@ -Y games").fails(1),
+        "pkgchk: ERROR: no package of category <games> is installed\n"
+    );
 }
 
 #[test]

@@ -92,12 +92,58 @@ fn packages_are_selected_by_instance_category_architecture_and_version() {
         ("-c games,System", "ACMEbar\n"),
         ("-a sun4u", "ACMEbar\n"),
         ("-v 2.0", "ACMEfoo.2\n"),
+        ("-c games -c UTILS -c System", "ACMEbar\nACMEfoo\nACMEfoo.2\n"),
+        ("-c utils -a i386 -v 2.0 -N", "ACMEfoo.2\n"),
+        ("-c utils all", "ACMEfoo\nACMEfoo.2\n"),
     ] {
         assert_eq!(stage().run(&format!("pkginfo -L -R @ROOT@ {options}")).ok(), found, "{options}");
     }
     let stage = stage();
     stage.file("/var/sadm/pkg/ACMEbar/install/compver", "0.9\n");
     assert_eq!(stage.run("pkginfo -L -R @ROOT@ -v ~0.9").ok(), "ACMEbar\n");
+}
+
+#[test]
+fn a_run_of_blanks_in_a_version_equals_one() {
+    let stage = stage();
+    for (version, code) in [("1.0 beta", 0), ("1.0   beta", 0), ("~1.0 beta", 0), ("1.0", 1), ("~1.0", 1)] {
+        let status = stage.command("pkginfo -q -R @ROOT@ ACMEbar -v").arg(version).status().unwrap();
+        assert_eq!(status.code(), Some(code), "<{version}>");
+    }
+}
+
+#[test]
+fn options_that_exclude_each_other_are_wrong_usage() {
+    let stage = stage();
+    for options in ["-q -x", "-q -l", "-x -l", "-r -l", "-r -x", "-p -i", "-L -l", "-d x -p", "-a"] {
+        let run = stage.run(&format!("pkginfo -R @ROOT@ {options}"));
+        assert_eq!(run.stdout, "", "{options}");
+        assert!(run.fails(1).contains("\nusage: pkginfo [-q|-x|-l] "), "{options}");
+    }
+}
+
+#[test]
+fn what_is_compatible_with_a_version_is_asked_of_packages_on_a_device_too() {
+    let stage = Scenario::new();
+    stage.spooled("/spool/ACMEfoo", FOO, &["1 i compver 4 161 1577836800"]);
+    stage.file("/spool/ACMEfoo/install/compver", "0.9\n");
+    assert_eq!(stage.run("pkginfo -L -d @ROOT@/spool -v ~0.9").ok(), "ACMEfoo\n");
+    stage.run("pkginfo -L -d @ROOT@/spool -v 0.9").fails(1);
+    assert_eq!(stage.run("pkginfo -r -d @ROOT@/spool").ok(), "/opt/foo\n");
+    assert_eq!(
+        stage.run("pkginfo -x -d @ROOT@/spool -c utils").ok(),
+        "ACMEfoo  Foo tools\n         (i386) 1.0,REV=2\n"
+    );
+}
+
+#[test]
+fn a_package_that_the_classic_tools_are_updating_is_listed_as_before() {
+    let stage = stage();
+    stage.package(".save.ACMEbar", &BAR.replace("1.0 beta", "0.9"));
+    assert_eq!(
+        stage.run("pkginfo -x -R @ROOT@ all").ok().lines().take(2).last(),
+        Some("           (sparc,sun4u) 0.9")
+    );
 }
 
 #[test]

@@ -75,6 +75,22 @@ fn a_package_in_a_directory_is_asked_there() {
 }
 
 #[test]
+fn a_file_and_a_root_or_a_device_exclude_each_other() {
+    for options in ["-f x -R /", "-f x -d y"] {
+        let text = Scenario::new().run(&format!("pkgparam {options}")).fails(1);
+        assert!(text.contains("\nusage: pkgparam [-v]"), "{options}: {text}");
+    }
+}
+
+#[test]
+fn a_file_is_printed_so_that_a_shell_reads_it_back() {
+    let stage = Scenario::new();
+    stage.file("/x", "A=1\n# nothing\nB=\"two words\"\nCATEGORY=a, b\n");
+    assert_eq!(stage.run("pkgparam -v -f @ROOT@/x").ok(), "A='1'\nB='two words'\nCATEGORY='a,b'\n");
+    assert_eq!(stage.run("pkgparam -f @ROOT@/x -v B").ok(), "B='two words'\n");
+}
+
+#[test]
 fn json_has_the_parameters_by_name() {
     let text = stage().run("pkgparam --json -R @ROOT@ SUNWstuf PATCHLIST").ok();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -42,6 +42,21 @@ fn the_revision_of_a_command_is_wrong_usage() {
 }
 
 #[test]
+fn the_system_and_the_patches_alone_exclude_each_other() {
+    let text = Scenario::new().run("showrev -a -p").fails(1);
+    assert!(text.contains("\nusage: showrev [-a|-p] [-R root]\n"), "{text}");
+}
+
+#[test]
+fn a_patch_that_a_package_only_names_is_listed_with_what_it_obsoletes() {
+    let stage = Scenario::new();
+    stage.package("SUNWcsr.2", "SUNW_PATCHID=100444-35\nSUNW_OBSOLETES=100400-01\n");
+    let line = "Patch: 100444-35 Obsoletes: 100400-01 Requires:  Incompatibles:  Packages: SUNWcsr.2\n";
+    assert_eq!(stage.run("showrev -p -R @ROOT@").ok(), line);
+    assert_eq!(stage.run("patchadd -p -R @ROOT@").ok(), line);
+}
+
+#[test]
 fn a_policy_that_makes_no_sense_is_an_error() {
     let stage = Scenario::new();
     stage.file("/etc/patchadm/policy", "separator=/\n");

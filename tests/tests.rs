@@ -11,6 +11,8 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Programs that call these commands, and what they rely on.
+mod clients;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
@@ -34,8 +36,11 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// The help of the classic commands.
+mod help;
 /// Runs that end by a signal.
 mod killed;
+mod links;
 /// Two writers at once.
 mod locked;
 /// The manual pages against the program.
@@ -46,6 +51,10 @@ mod mounts;
 mod packages;
 mod pkgadd;
 mod pkgchk;
+/// Pkgmaps and packages on devices, checked.
+mod pkgchk_packages;
+/// What `pkgchk -f` puts right and what it leaves.
+mod pkgchk_repair;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
@@ -53,6 +62,7 @@ mod pkgrm;
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+mod puttext;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
@@ -81,8 +91,11 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
+mod valpath;
 /// The ways to objects and roots.
 mod ways;
+/// Commands that a script of a run starts.
+mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
 

@@ -43,7 +43,7 @@ const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "every command", text, advice }
 }
 
-/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8) and pkgrm(8) list them.
+/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8) and pkgchk(8) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
     every(
@@ -168,6 +168,12 @@ const MEANINGS: &[Meaning] = &[
         "The device, the admin file or the response file cannot be used.",
         "Look at the path that the message names.",
     ),
+    Meaning {
+        code: 99,
+        command: "pkgchk",
+        text: "The package database makes no sense, or the device cannot be read as packages.",
+        advice: "Look at the path and the line that the message names.",
+    },
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,

@@ -14,6 +14,7 @@ pub mod exit;
 mod explain;
 mod failure;
 pub mod json;
+mod links;
 mod list;
 pub mod options;
 pub mod output;
@@ -26,6 +27,7 @@ mod pkgchk;
 mod pkginfo;
 mod pkgparam;
 mod pkgrm;
+mod puttext;
 mod questions;
 mod recover;
 mod remove;
@@ -34,6 +36,7 @@ mod scripts;
 mod showrev;
 pub mod surroundings;
 pub mod text;
+mod valpath;
 mod verb;
 mod words;
 
@@ -107,6 +110,7 @@ const APPLETS: &[Applet] = &[
     verb("show", "show everything about one patch", list::run_show),
     verb("recover", "finish or roll back an interrupted run", recover::run),
     verb("explain", "explain an exit code", explain::run),
+    verb("links", "make links named after the classic commands", links::run),
     verb("demo", "build a small root and show all of this on it", demo::run),
     classic("patchadd", "apply patches", patchadd::run),
     classic("patchrm", "back patches out", patchrm::run),
@@ -117,6 +121,8 @@ const APPLETS: &[Applet] = &[
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
+    classic("valpath", "say whether a path is what it should be", valpath::run),
+    classic("puttext", "print a message in lines that fit on a screen", puttext::run),
     hidden("compress", Kind::ForScripts, compress::run),
     hidden(SUPERVISOR, Kind::Internal, scripts::run),
 ];
@@ -126,6 +132,11 @@ impl Applet {
     fn has_own_name(&self) -> bool {
         matches!(self.kind, Kind::Classic | Kind::ForScripts)
     }
+}
+
+/// The names of the commands that have one of their own, in the order of the list.
+fn classic_names() -> impl Iterator<Item = &'static str> {
+    APPLETS.iter().filter(|applet| applet.kind == Kind::Classic).map(|applet| applet.name)
 }
 
 /// What the program calls itself where no classic name counts.

@@ -89,7 +89,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 }
 
 fn print(call: &mut Invocation, root: &Root, json: bool) -> anyhow::Result<Exit> {
-    let patches = applied_patches(root)?;
+    let patches = applied_patches(call.surroundings.reader(root))?;
     if json {
         let entries: Vec<super::showrev::PatchEntry> = patches.iter().map(Into::into).collect();
         let body = serde_json::json!({ "patches": entries });

@@ -1,35 +1,40 @@
-//! pkgchk(1M): checks installed objects against their records.
-//!
-//! Not built yet, and refused by name: repair (`-f`), exclusive directories (`-x`), pkgmaps (`-m`, `-e`), packages on a
-//! device (`-d`), categories (`-Y`).
+//! pkgchk(1M): checks objects against the package database, a pkgmap, or the pkgmap of a package on a device.
 
-use std::fs::File;
-use std::io::{self, Read};
+mod device;
+mod document;
+mod lists;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use serde::Serialize;
-
+use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse, refuse_unsupported};
+use super::options::{Extensions, RootOption, parse};
 use super::text::{finding, object};
-use super::{Invocation, json};
-use crate::operation::check::{Aspects, CheckError, Checked, PathPattern, Scope, Unknown, check, recorded};
+use super::{Invocation, failure, json};
+use crate::database::{DatabaseError, ViewError};
+use crate::operation::check::{
+    Aspects, CheckError, Checked, MapFiles, PathPattern, Report, Request, Scope, Unknown, check,
+    check_and_fix, recorded,
+};
 use crate::operation::select::Pattern;
+use crate::plan::refusal::Command;
 use crate::root::Root;
 
 const USAGE: &str = "\
-pkgchk [-l|-acnqv] [-i file] [-p path,...|-P partial-path,...] [-R root] [pkginst...]";
+pkgchk [-l|-acfnqvx] [-i file] [-p path,...|-P partial-path,...] [-R root] [-m pkgmap [-e envfile]] \
+[-Y category,...|pkginst...]
+pkgchk -d device [-l|-fv] [-i file] [-p path,...|-P partial-path,...] [-Y category,...|pkginst...]";
 
-/// The longest list of paths that is read with -i, in bytes.
-const LONGEST_LIST: u64 = 256 << 20;
+/// The code of a package database that makes no sense.
+const DATABASE: Exit = Exit::new(99);
 
 /// Check installed objects against their records
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
 struct Args {
     /// Print what is recorded of each object instead of checking it
-    #[arg(short, conflicts_with_all = ["attributes", "contents", "no_volatile", "quiet", "verbose"])]
+    #[arg(short, conflicts_with_all = ["attributes", "contents", "fix", "no_volatile", "quiet", "verbose", "exclusive"])]
     long: bool,
     /// Check attributes only
     #[arg(short)]
@@ -37,6 +42,9 @@ struct Args {
     /// Check contents only
     #[arg(short)]
     contents: bool,
+    /// Put attributes, modification times and links right; contents stay as they are
+    #[arg(short)]
+    fix: bool,
     /// Do not check the contents of volatile and editable files
     #[arg(short)]
     no_volatile: bool,
@@ -46,6 +54,12 @@ struct Args {
     /// Name every object on standard error
     #[arg(short)]
     verbose: bool,
+    /// Also look for what is in exclusive directories and is nobody's; with -f it is removed
+    #[arg(short = 'x')]
+    exclusive: bool,
+    /// Print what is recorded as the lines of the database
+    #[arg(short = 'L', hide = true, conflicts_with_all = ["long", "device"])]
+    lines: bool,
     /// Only the paths in this file, one in a line; - is standard input
     #[arg(short, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -53,20 +67,20 @@ struct Args {
     #[arg(short, value_name = "PATH,...")]
     path: Vec<String>,
     /// Only paths that one of these is part of
-    #[arg(short = 'P', value_name = "PARTIAL,...")]
+    #[arg(short = 'P', value_name = "PARTIAL,...", conflicts_with = "path")]
     partial: Vec<String>,
-    #[arg(short, hide = true)]
-    fix: bool,
-    #[arg(short = 'x', hide = true)]
-    exclusive: bool,
-    #[arg(short, hide = true, value_name = "PKGMAP")]
-    map: Option<String>,
-    #[arg(short, hide = true, value_name = "ENVFILE")]
-    environment: Option<String>,
-    #[arg(short, hide = true, value_name = "DEVICE")]
-    device: Option<String>,
-    #[arg(short = 'Y', hide = true, value_name = "CATEGORY")]
-    category: Option<String>,
+    /// Check against this pkgmap instead of the database
+    #[arg(short, value_name = "PKGMAP", conflicts_with_all = ["device", "category"])]
+    map: Option<PathBuf>,
+    /// Take the variables of the pkgmap from this file
+    #[arg(short, value_name = "ENVFILE", requires = "map")]
+    environment: Option<PathBuf>,
+    /// Check the packages in this directory, datastream or archive
+    #[arg(short, value_name = "DEVICE", conflicts_with_all = ["attributes", "contents", "no_volatile", "quiet", "exclusive"])]
+    device: Option<PathBuf>,
+    /// Only packages of these categories, separated by commas
+    #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
+    category: Vec<String>,
     #[command(flatten)]
     root: RootOption,
     /// Packages: an instance, PKG.* for all its instances, or all
@@ -76,45 +90,50 @@ struct Args {
     extensions: Extensions,
 }
 
-/// Runs it. Exit 0 if everything is as it is recorded, 1 if not, 65 while a change is unfinished.
+/// Runs it. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
+/// change is unfinished, 99 where the database makes no sense.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    args.refuse_unsupported()?;
-    let root = args.root.open(call)?;
     let scope = args.scope()?;
-    if args.long {
-        return list(call, &args, &root, &scope);
+    if let Some(path) = &args.device {
+        return device::run(call, &args, path, &scope);
     }
-    let host = Root::open(Path::new("/"))?;
-    let report = check(&root, &host, &scope, args.aspects()).map_err(unfinished)?;
-    let exit = if report.checked.iter().all(|checked| checked.findings.is_empty()) {
-        Exit::OK
+    let root = args.root.open(call)?;
+    let request = args.request(scope)?;
+    if args.long || args.lines {
+        return list(call, &args, &root, &request);
+    }
+    let report = if args.fix {
+        let wait = patience(&root, None);
+        with_caller(call, "pkgchk", wait, |caller| check_and_fix(&root, &request, caller))?
     } else {
-        Exit::FAILED
+        check(call.surroundings.reader(&root), &Root::open(Path::new("/"))?, &request)
     };
+    let report = report.map_err(refused)?;
+    let is_clean = report.checked.iter().all(|checked| checked.findings.is_empty());
+    let exit = if is_clean { Exit::OK } else { Exit::FAILED };
     if args.extensions.json {
-        let objects = report.checked.iter().filter(|checked| !checked.findings.is_empty());
-        let zone = call.surroundings.zone;
-        let body = Body {
-            checked: report.checked.len(),
-            discrepancies: objects.map(|checked| Discrepancy::of(checked, &root, zone)).collect(),
-            unknown_packages: report.unknown.packages,
-        };
+        let body = document::Body::of(&report, &root, call.surroundings.zone);
         call.output.print(json::document("pkgchk", Some(&root), exit, body)?)?;
         return Ok(exit);
     }
+    tell(call, &args, &root, &report)?;
+    Ok(exit)
+}
+
+fn tell(call: &mut Invocation, args: &Args, root: &Root, report: &Report) -> io::Result<()> {
     warn(call, &report.unknown, args.quiet)?;
     for checked in &report.checked {
-        say(call, &args, &root, checked)?;
+        say(call, args, root, checked)?;
     }
-    Ok(exit)
+    Ok(())
 }
 
 /// Prints an object with its errors. With -v every object that is there is named, after its errors.
 fn say(call: &mut Invocation, args: &Args, root: &Root, checked: &Checked) -> io::Result<()> {
     let path = root.show(&checked.path);
     if !(args.quiet && checked.is_missing()) {
-        call.output.complain(finding::error(checked, &path, call.surroundings.zone))?;
+        call.output.complain(finding::error(&checked.findings, &path, call.surroundings.zone))?;
     }
     if args.verbose && !checked.is_missing() {
         call.output.complain(format!("{path}\n"))?;
@@ -122,22 +141,21 @@ fn say(call: &mut Invocation, args: &Args, root: &Root, checked: &Checked) -> io
     Ok(())
 }
 
-/// The long listing.
-fn list(call: &mut Invocation, args: &Args, root: &Root, scope: &Scope) -> anyhow::Result<Exit> {
-    let (lines, unknown) = recorded(root, scope)?;
+/// What is recorded: the long listing, or the lines of the database.
+fn list(call: &mut Invocation, args: &Args, root: &Root, request: &Request) -> anyhow::Result<Exit> {
+    let (lines, unknown) = recorded(call.surroundings.reader(root), request).map_err(refused)?;
     if args.extensions.json {
-        let objects = lines.values().map(|line| Recorded {
-            path: root.show(&line.path),
-            r#type: object::type_name(line.object.ftype),
-            packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
-        });
-        let body = List { objects: objects.collect() };
+        let body = document::List::of(&lines, root);
         call.output.print(json::document("pkgchk", Some(root), Exit::OK, body)?)?;
         return Ok(Exit::OK);
     }
     warn(call, &unknown, true)?;
-    for line in lines.values() {
-        call.output.print(object::long(line, &root.show(&line.path), call.surroundings.zone))?;
+    for line in &lines {
+        if args.lines {
+            call.output.line(line.write())?;
+        } else {
+            call.output.print(object::long(line, &root.show(&line.path), call.surroundings.zone))?;
+        }
     }
     Ok(Exit::OK)
 }
@@ -156,109 +174,59 @@ fn warn(call: &mut Invocation, unknown: &Unknown, no_paths: bool) -> io::Result<
     Ok(())
 }
 
-fn unfinished(error: CheckError) -> anyhow::Error {
-    match error {
-        CheckError::Unfinished(_) => {
-            Stop::Refused { exit: Exit::UNFINISHED, message: error.to_string() }.into()
+/// The code of a check that was not made.
+fn refused(error: CheckError) -> anyhow::Error {
+    let exit = match &error {
+        CheckError::Unfinished(_) => Exit::UNFINISHED,
+        CheckError::Operation(failed) => {
+            let message = format!("{failed}\n{}", failure::state(failed));
+            return Stop::Refused { exit: failure::code(Command::Pkgadd, failed), message }.into();
         }
-        CheckError::Database(error) => error.into(),
-    }
+        CheckError::Database(DatabaseError::View(
+            ViewError::Journal { .. } | ViewError::Lost { .. } | ViewError::Busy(_),
+        ))
+        | CheckError::Parameters(_) => return error.into(),
+        CheckError::Database(_) => DATABASE,
+        CheckError::Map { .. } | CheckError::NoCategory(_) => Exit::FAILED,
+    };
+    Stop::Refused { exit, message: error.to_string() }.into()
 }
 
 impl Args {
-    fn refuse_unsupported(&self) -> Result<(), Stop> {
-        let options = [
-            ("-f", self.fix),
-            ("-x", self.exclusive),
-            ("-m", self.map.is_some()),
-            ("-e", self.environment.is_some()),
-            ("-d", self.device.is_some()),
-            ("-Y", self.category.is_some()),
-        ];
-        refuse_unsupported(options, USAGE)
-    }
-
     /// -a and -c leave the other aspect out; both together leave nothing out.
     fn aspects(&self) -> Aspects {
         Aspects {
             attributes: self.attributes || !self.contents,
             contents: self.contents || !self.attributes,
             changing_contents: !self.no_volatile,
+            exclusive: self.exclusive,
         }
+    }
+
+    fn request(&self, scope: Scope) -> anyhow::Result<Request> {
+        if self.map.is_some() && (scope.packages.len() > 1 || scope.packages.first() == Some(&Pattern::All)) {
+            let message = "a pkgmap is that of one package".to_owned();
+            return Err(Stop::Usage { message, usage: USAGE }.into());
+        }
+        let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
+        Ok(Request { scope, aspects: self.aspects(), map })
     }
 
     fn scope(&self) -> anyhow::Result<Scope> {
         let packages = self.packages.iter().map(|word| Pattern::parse(word)).collect();
+        let categories = self.category.iter().map(|category| category.trim().to_owned()).collect();
         let mut paths = Vec::new();
-        for word in words(&self.path) {
+        for word in lists::words(&self.path) {
             paths.push(PathPattern::parse(word.as_bytes())?);
         }
-        paths.extend(words(&self.partial).map(|word| PathPattern::Part(word.as_bytes().to_vec())));
+        paths.extend(lists::words(&self.partial).map(|word| PathPattern::Part(word.as_bytes().to_vec())));
         if let Some(file) = &self.input {
-            let text = read_list(file)?;
-            for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
-                if !line.is_empty() {
-                    paths.push(PathPattern::parse(line)?);
-                }
+            for line in lists::lines(&lists::read(file)?) {
+                paths.push(PathPattern::parse(line)?);
             }
         }
-        let is_empty_list =
-            paths.is_empty() && (self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty());
-        if is_empty_list {
-            anyhow::bail!("the list of paths is empty");
-        }
-        Ok(Scope { packages, paths })
+        let has_list = self.input.is_some() || !self.path.is_empty() || !self.partial.is_empty();
+        anyhow::ensure!(!paths.is_empty() || !has_list, "the list of paths is empty");
+        Ok(Scope { packages, categories, paths })
     }
-}
-
-/// The words of lists that are separated by commas or blanks.
-fn words(lists: &[String]) -> impl Iterator<Item = &str> {
-    lists.iter().flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|word| !word.is_empty())
-}
-
-fn read_list(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let source: Box<dyn Read> = if file == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
-    };
-    let mut text = Vec::new();
-    let length = source
-        .take(LONGEST_LIST + 1)
-        .read_to_end(&mut text)
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    anyhow::ensure!(length as u64 <= LONGEST_LIST, "{} is longer than {LONGEST_LIST} bytes", file.display());
-    Ok(text)
-}
-
-#[derive(Serialize)]
-struct Body {
-    checked: usize,
-    discrepancies: Vec<Discrepancy>,
-    unknown_packages: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Discrepancy {
-    path: String,
-    errors: Vec<String>,
-}
-
-impl Discrepancy {
-    fn of(checked: &Checked, root: &Root, zone: super::surroundings::Zone) -> Self {
-        let errors = checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect();
-        Self { path: root.show(&checked.path), errors }
-    }
-}
-
-#[derive(Serialize)]
-struct List {
-    objects: Vec<Recorded>,
-}
-
-#[derive(Serialize)]
-struct Recorded {
-    path: String,
-    r#type: &'static str,
-    packages: Vec<String>,
 }

@@ -74,7 +74,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     } else {
         let root = args.root.open(call)?;
         let count = args.long || args.extensions.json;
-        (installed_packages(&root, &selection, count)?, Some(root))
+        (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };

@@ -61,9 +61,11 @@ impl Args {
         let Some((instance, names)) = self.words.split_first() else {
             return Err(Stop::Usage { message: "no package is named".to_owned(), usage: USAGE }.into());
         };
-        let params = match &self.device {
-            Some(device) => spooled_parameters(device, instance)?,
-            None => parameters(&self.root.open(call)?, instance)?,
+        let params = if let Some(device) = &self.device {
+            spooled_parameters(device, instance)?
+        } else {
+            let root = self.root.open(call)?;
+            parameters(call.surroundings.reader(&root), instance)?
         };
         let unknown = || Stop::Refused {
             exit: Exit::FAILED,

@@ -45,7 +45,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let (mut root, mut patches) = (None, None);
     if args.patches || args.all {
         let opened = args.root.open(call)?;
-        patches = Some(applied_patches(&opened)?);
+        patches = Some(applied_patches(call.surroundings.reader(&opened))?);
         root = Some(opened);
     }
     if args.extensions.json {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
+use crate::database::Reader;
 use crate::root::{Root, accounts_of};
 
 /// What a command sees of the world when it begins.
@@ -19,6 +20,10 @@ pub struct Surroundings {
     pub called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub install_root: Option<PathBuf>,
+    /// `PATCHADM_RUN`: the run whose script started this command, where one did.
+    pub run: Option<String>,
+    /// The file of the running program, where the system tells.
+    pub binary: Option<PathBuf>,
     /// The moment that counts as now.
     pub now: DateTime<Utc>,
     /// When the command began, by a clock that nobody sets: for durations.
@@ -83,6 +88,8 @@ impl Surroundings {
         Ok(Self {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
+            run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
+            binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),
             zone: Zone::Local,
@@ -105,6 +112,11 @@ impl Surroundings {
             (None, Some(root)) => Ok(root.clone()),
             (None, None) => Ok(PathBuf::from("/")),
         }
+    }
+
+    /// Who reads the records of `root`: a command that a script of a run started has a part in that run.
+    pub fn reader<'a>(&'a self, root: &'a Root) -> Reader<'a> {
+        Reader::within(root, self.run.as_deref())
     }
 
     /// The name of the caller by the accounts of this machine; the number where it has none there.
@@ -166,6 +178,8 @@ mod tests {
         Surroundings {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
+            run: None,
+            binary: None,
             now: DateTime::UNIX_EPOCH,
             began: Instant::now(),
             zone: Zone::Utc,

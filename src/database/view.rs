@@ -7,6 +7,10 @@
 //! Nothing waits for a writer, no writer waits for a reader, and it works as well while a dead run waits for its
 //! recovery.
 //!
+//! A script of a run, which the run waits for, is part of it: commands that it starts see the live files, as it does
+//! itself. Only the parameters of the packages that the run replaces or takes away are those of before, until it has
+//! committed: that is what pkgparam(1) shows during an update ([`Reader::within`]).
+//!
 //! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
 //! and the live files are shown); recovery, which compares digests, comes first in such a root.
 
@@ -62,6 +66,32 @@ pub enum ViewError {
     },
 }
 
+/// Who reads the records of a root: somebody beside the runs, or a command that a script of a run started.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    root: &'a Root,
+    run: Option<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader that `run`, if it is named and still open, waits for. Any other run is one beside it.
+    pub fn within(root: &'a Root, run: Option<&'a str>) -> Self {
+        Self { root, run }
+    }
+
+    /// The root whose records are read.
+    pub fn root(&self) -> &'a Root {
+        self.root
+    }
+}
+
+impl<'a> From<&'a Root> for Reader<'a> {
+    /// Somebody beside the runs.
+    fn from(root: &'a Root) -> Self {
+        Self { root, run: None }
+    }
+}
+
 /// The records of a root at one moment. It remembers where directories are: make a new one after a change.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -69,16 +99,19 @@ pub struct View<'a> {
     resolver: Resolver<'a>,
     /// The run in progress, with its records; none when the live files count.
     open: Option<Journal>,
+    /// For a reader that the run waits for: the directory of the packages, whose parameters alone are those of before.
+    within: Option<ObjectPath>,
 }
 
 /// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
-pub fn read_consistently<T, E: From<ViewError>>(
-    root: &Root,
+pub fn read_consistently<'a, T, E: From<ViewError>>(
+    reader: impl Into<Reader<'a>>,
     mut read: impl FnMut(&View<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
+    let reader = reader.into();
     let mut damage = None;
     for _ in 0..TRIES {
-        match attempt(root, &mut read) {
+        match attempt(reader, &mut read) {
             Ok(Some(answer)) => return answer,
             Ok(None) => {}
             // A sector that is being written at this moment looks like a damaged one; it does not for long.
@@ -87,17 +120,18 @@ pub fn read_consistently<T, E: From<ViewError>>(
         }
         thread::sleep(PAUSE);
     }
-    let busy = || ViewError::Busy(root.prefix().display().to_string());
+    let busy = || ViewError::Busy(reader.root.prefix().display().to_string());
     Err(damage.unwrap_or_else(busy).into())
 }
 
 /// One answer; none if the state changed while it was made.
 fn attempt<T, E: From<ViewError>>(
-    root: &Root,
+    reader: Reader<'_>,
     read: &mut impl FnMut(&View<'_>) -> Result<T, E>,
 ) -> Result<Option<Result<T, E>>, ViewError> {
+    let root = reader.root;
     let before = head(root)?;
-    let view = match View::at(root, before.as_ref()) {
+    let view = match View::at(reader, before.as_ref()) {
         Err(ViewError::Raced) => return Ok(None),
         other => other?,
     };
@@ -146,7 +180,8 @@ fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewErr
 
 impl<'a> View<'a> {
     /// The view that `head` calls for: live, or as before the run in progress.
-    fn at(root: &'a Root, head: Option<&Head>) -> Result<Self, ViewError> {
+    fn at(reader: Reader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
+        let root = reader.root;
         if !head.is_some_and(Head::is_open) {
             return Ok(Self::live(root));
         }
@@ -157,12 +192,15 @@ impl<'a> View<'a> {
         let length = journal::parse_head(&bytes).map_err(bad)?.header.db;
         read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
         let journal = Journal::parse_leading(&bytes).map_err(bad)?;
-        Ok(Self { root, resolver: root.resolver(), open: Some(journal) })
+        let resolver = root.resolver();
+        let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
+        let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
+        Ok(Self { root, resolver, open: Some(journal), within })
     }
 
     /// The live files as they are: for whoever holds the lock and has recovered, and for scripts of a run.
     pub fn live(root: &'a Root) -> Self {
-        Self { root, resolver: root.resolver(), open: None }
+        Self { root, resolver: root.resolver(), open: None, within: None }
     }
 
     /// The root it is of.
@@ -170,9 +208,9 @@ impl<'a> View<'a> {
         self.root
     }
 
-    /// Whether a run is in progress, or dead and not yet recovered.
+    /// Whether a run is in progress, or dead and not yet recovered, that this reader has no part in.
     pub fn is_during_run(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() && self.within.is_none()
     }
 
     /// Opens a record for reading; none if it is not there, or is no regular file.
@@ -223,7 +261,8 @@ impl<'a> View<'a> {
         })?;
         let Some(mut names) = listed else { return Ok(None) };
         names.retain(|name| !self.is_hidden(&physical, name));
-        for op in self.ops().filter(|op| op.path.parent().as_ref() == Some(&physical)) {
+        let of_before = |op: &&Op| self.is_of_before(op, &op.path);
+        for op in self.ops().filter(of_before).filter(|op| op.path.parent().as_ref() == Some(&physical)) {
             let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
                 || (op.kind == OpKind::Held && op.old.is_some());
             if was_there && !names.iter().any(|name| name == op.path.name()) {
@@ -234,8 +273,11 @@ impl<'a> View<'a> {
         Ok(Some(names))
     }
 
-    /// Whether the run brought this name into the directory.
+    /// Whether the run brought this name into the directory, which only those beside it do not see.
     fn is_hidden(&self, directory: &ObjectPath, name: &[u8]) -> bool {
+        if self.within.is_some() {
+            return false;
+        }
         let is = |path: &ObjectPath| path.parent().as_ref() == Some(directory) && path.name() == name;
         self.ops().any(|op| match op.kind {
             OpKind::Add => is(&op.path),
@@ -243,6 +285,20 @@ impl<'a> View<'a> {
             OpKind::Held => op.old.is_none() && is(&op.path),
             _ => false,
         })
+    }
+
+    /// Whether what `op` does to the record at a physical path is not to be seen. Within the run that is so for what it
+    /// replaces or takes away of a package's directory and its parameters, and for nothing else.
+    fn is_of_before(&self, op: &Op, physical: &ObjectPath) -> bool {
+        let Some(packages) = &self.within else { return true };
+        let is_package = |path: &ObjectPath| path.parent().as_ref() == Some(packages);
+        let is_params = physical.name() == b"pkginfo" && physical.parent().as_ref().is_some_and(is_package);
+        let had_one = match op.kind {
+            OpKind::Replace | OpKind::Delete => true,
+            OpKind::Held => op.old.is_some(),
+            _ => false,
+        };
+        had_one && (is_package(physical) || is_params)
     }
 
     fn ops(&self) -> impl Iterator<Item = &Op> {
@@ -260,7 +316,7 @@ impl<'a> View<'a> {
         let Some(journal) = &self.open else { return live() };
         // Attributes of a directory, and a removal that waits for the commit, leave every record where it is.
         let moves = |op: &&Op| !matches!(op.kind, OpKind::Attr | OpKind::Rmdir);
-        for op in journal.ops.iter().filter(moves) {
+        for op in journal.ops.iter().filter(moves).filter(|op| self.is_of_before(op, physical)) {
             if op.to.as_ref().is_some_and(|to| to == physical || physical.is_below(to)) {
                 return Ok(None);
             }

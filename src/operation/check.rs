@@ -1,48 +1,50 @@
-//! Comparing installed objects with their records: pkgchk(1M).
+//! Comparing objects with their records, and repairing what differs: pkgchk(1M).
 //!
 //! The whole comparison is one question to the records: if a run begins or ends meanwhile, it is made anew, so that
 //! objects of after a patch are never held against records of before it. While a run is unfinished there is no
-//! answer. Objects are looked at themselves, inside the root; nothing is repaired.
+//! answer. Objects are looked at themselves, inside the root. A repair holds the lock of the root instead.
+//!
+//! ```text
+//! scope     which records                   map   a pkgmap in the place of the database
+//! compare   one object and its record       fix   the same, and what differs is repaired
+//! exclusive what is nobody's                device   packages that are not installed yet
+//! ```
 
 mod compare;
+pub mod device;
+mod exclusive;
+mod fix;
+mod map;
+mod scope;
 
-use std::collections::HashSet;
 use std::num::NonZero;
 use std::thread;
 
-use super::select::Pattern;
-use crate::database::contents::{self, Lines};
-use crate::database::{DatabaseError, View, ViewError, installed, own_directory, read_consistently};
-use crate::format::contents::key_of;
+use super::failure::Failure;
+use super::query::QueryError;
+use super::session::{Caller, Ground, Session, must_have_database};
+use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
 use crate::package::{Line, Mode, ObjectPath};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
+use map::Map;
 
-/// The name of the file in our own directory that says: owners in this root are recorded, not set.
-const UNPRIVILEGED: &[u8] = b"unprivileged";
+pub use map::MapFiles;
+pub use scope::{PathPattern, Scope};
 
-/// Which objects are compared.
+/// What pkgchk(1M) was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// Those of any of these packages; of all where there is none.
-    pub packages: Vec<Pattern>,
-    /// Of these, those at any of these paths; all where there is none.
-    pub paths: Vec<PathPattern>,
-}
-
-/// What was typed for a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathPattern {
-    /// This path.
-    Exactly(ObjectPath),
-    /// Every path that begins with these bytes (a word that ends in `*`).
-    Prefix(Vec<u8>),
-    /// Every path that has these bytes in it.
-    Part(Vec<u8>),
+pub struct Request {
+    /// Which objects.
+    pub scope: Scope,
+    /// What is compared.
+    pub aspects: Aspects,
+    /// The records are those of a pkgmap instead of the database.
+    pub map: Option<MapFiles>,
 }
 
 /// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aspects {
     /// Type, permissions, owner, group, device numbers, where links lead.
     pub attributes: bool,
@@ -50,6 +52,8 @@ pub struct Aspects {
     pub contents: bool,
     /// Also the contents of files that are expected to change (`e`, `v`).
     pub changing_contents: bool,
+    /// Also what is in exclusive directories and is nobody's.
+    pub exclusive: bool,
 }
 
 /// One way in which an object is not as it is recorded.
@@ -83,6 +87,25 @@ pub enum Finding {
     Cksum(Differs<u16>),
     /// It cannot be looked at or read; why.
     Unreadable(String),
+    /// It is in an exclusive directory, and no package owns it.
+    Hidden,
+    /// A repair was tried and failed.
+    Unfixed(Unfixed),
+}
+
+/// A repair that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfixed {
+    /// Mode, owner or group are still others.
+    Attributes,
+    /// The modification time is still another.
+    Mtime,
+    /// The directory is still not there.
+    Directory,
+    /// It is still no link to this.
+    Link(Vec<u8>),
+    /// What is nobody's is still there.
+    Hidden,
 }
 
 /// What is recorded, and what is there instead.
@@ -113,7 +136,7 @@ impl Checked {
 /// The answer to a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Every object compared, in the order of their paths.
+    /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
     pub checked: Vec<Checked>,
     /// What the scope names and the records do not have.
     pub unknown: Unknown,
@@ -141,6 +164,23 @@ pub enum CheckError {
         "a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run"
     )]
     Unfinished(String),
+    /// A pkgmap cannot be read, or cannot be understood without more parameters.
+    #[error("{path}: {reason}")]
+    Map {
+        /// The pkgmap.
+        path: String,
+        /// What is wrong, with the line.
+        reason: String,
+    },
+    /// No installed package is of these categories.
+    #[error("no package of category <{0}> is installed")]
+    NoCategory(String),
+    /// A file with parameters cannot be read.
+    #[error(transparent)]
+    Parameters(#[from] QueryError),
+    /// The root cannot be locked or recovered for a repair, or a package that is not installed cannot be read.
+    #[error(transparent)]
+    Operation(#[from] Failure),
 }
 
 impl From<ViewError> for CheckError {
@@ -155,26 +195,75 @@ impl From<RootError> for CheckError {
     }
 }
 
-/// The records of the objects in scope, without looking at the objects: the list of `pkgchk -l`.
-pub fn recorded(root: &Root, scope: &Scope) -> Result<(Lines, Unknown), CheckError> {
-    read_consistently(root, |view| Ok(scope.lines(view)?))
+/// The records of the objects that are asked about, without looking at the objects: the list of `pkgchk -l`.
+pub fn recorded<'a>(
+    reader: impl Into<Reader<'a>>,
+    request: &Request,
+) -> Result<(Vec<Line>, Unknown), CheckError> {
+    let records = Records::of(request)?;
+    read_consistently(reader, |view| records.lines(view))
 }
 
-/// Compares the objects in scope with their records. `host` is the root of the running system, whose accounts count
-/// where `root` has none.
-pub fn check(root: &Root, host: &Root, scope: &Scope, aspects: Aspects) -> Result<Report, CheckError> {
-    read_consistently(root, |view| {
+/// Compares objects with their records. `host` is the root of the running system, whose accounts count where the root
+/// has none.
+pub fn check<'a>(
+    reader: impl Into<Reader<'a>>,
+    host: &Root,
+    request: &Request,
+) -> Result<Report, CheckError> {
+    let records = Records::of(request)?;
+    read_consistently(reader, |view| {
         if view.is_during_run() {
-            return Err(CheckError::Unfinished(root.prefix().display().to_string()));
+            return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
+        }
+        records.compare(view, host, false)
+    })
+}
+
+/// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
+/// the root. The report says what is left.
+pub fn check_and_fix(root: &Root, request: &Request, caller: &Caller<'_>) -> Result<Report, CheckError> {
+    let records = Records::of(request)?;
+    must_have_database(root)?;
+    let session = Session::begin(Ground::of(root)?, caller)?;
+    records.compare(&View::live(root), &session.ground.host, true)
+}
+
+/// What objects are held against.
+struct Records<'a> {
+    request: &'a Request,
+    /// None for the database.
+    map: Option<Map>,
+}
+
+impl<'a> Records<'a> {
+    fn of(request: &'a Request) -> Result<Self, CheckError> {
+        Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
+    }
+
+    fn lines(&self, view: &View<'_>) -> Result<(Vec<Line>, Unknown), CheckError> {
+        let scope = &self.request.scope;
+        if let Some(map) = &self.map {
+            return map.lines(view, scope);
         }
         let (lines, unknown) = scope.lines(view)?;
-        let marker = own_directory().join(UNPRIVILEGED).ok();
-        let is_unprivileged = marker.map(|path| view.look(&path)).transpose()?.flatten().is_some();
+        Ok((lines.into_values().collect(), unknown))
+    }
+
+    fn compare(&self, view: &View<'_>, host: &Root, fixes: bool) -> Result<Report, CheckError> {
+        let (lines, unknown) = self.lines(view)?;
+        let root = view.root();
+        let is_unprivileged = view.look(&places::unprivileged())?.is_some();
         let accounts = (!is_unprivileged).then(|| accounts_of(root, host)).transpose()?;
+        let aspects = self.request.aspects;
         let comparison = Comparison { root, accounts: accounts.as_ref(), aspects };
-        let lines: Vec<Line> = lines.into_values().collect();
-        Ok(Report { checked: in_parallel(&comparison, &lines), unknown })
-    })
+        let mut checked =
+            if fixes { fix::fix_all(&comparison, &lines) } else { in_parallel(&comparison, &lines) };
+        if aspects.exclusive {
+            checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
+        }
+        Ok(Report { checked, unknown })
+    }
 }
 
 /// Compares all objects, on every processor.
@@ -190,85 +279,4 @@ fn in_parallel(comparison: &Comparison<'_>, lines: &[Line]) -> Vec<Checked> {
         });
         joined.flatten().collect()
     })
-}
-
-impl PathPattern {
-    /// Reads a word of a path list: a path, or with `*` at its end the beginning of one.
-    pub fn parse(word: &[u8]) -> Result<Self, crate::package::PathError> {
-        match word.strip_suffix(b"*") {
-            Some(prefix) => Ok(Self::Prefix(prefix.to_vec())),
-            None => ObjectPath::new(word).map(Self::Exactly),
-        }
-    }
-
-    fn fits(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exactly(exact) => exact.as_bytes() == path,
-            Self::Prefix(prefix) => path.starts_with(prefix),
-            Self::Part(part) => part.is_empty() || path.windows(part.len()).any(|window| window == part),
-        }
-    }
-}
-
-impl Scope {
-    /// The lines in scope, and what finds none.
-    fn lines(&self, view: &View<'_>) -> Result<(Lines, Unknown), DatabaseError> {
-        let exact: HashSet<&[u8]> = self.exact().map(ObjectPath::as_bytes).collect();
-        let others: Vec<&PathPattern> =
-            self.paths.iter().filter(|path| !matches!(path, PathPattern::Exactly(_))).collect();
-        let mut owned: Vec<bool> = vec![false; self.packages.len()];
-        let mut lines = contents::scan(view, |raw| {
-            let path = key_of(raw);
-            self.paths.is_empty()
-                || exact.contains(path.as_ref())
-                || others.iter().any(|pattern| pattern.fits(&path))
-        })?;
-        let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
-        let mut unknown = Unknown { paths, ..Unknown::default() };
-        if !self.packages.is_empty() {
-            lines.retain(|_, line| self.is_owned(line, &mut owned));
-            let unowned =
-                self.packages.iter().zip(owned).filter(|(_, owned)| !owned).map(|(pattern, _)| pattern);
-            self.sort_out(view, unowned, &mut unknown)?;
-        }
-        Ok((lines, unknown))
-    }
-
-    fn exact(&self) -> impl Iterator<Item = &ObjectPath> {
-        self.paths.iter().filter_map(|path| match path {
-            PathPattern::Exactly(path) => Some(path),
-            _ => None,
-        })
-    }
-
-    /// Whether any package in scope owns the line; notes which words it fits.
-    fn is_owned(&self, line: &Line, owned: &mut [bool]) -> bool {
-        let mut is_owned = false;
-        for (pattern, owned) in self.packages.iter().zip(owned) {
-            if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {
-                (*owned, is_owned) = (true, true);
-            }
-        }
-        is_owned
-    }
-
-    /// Tells packages that are not installed from those that own nothing. With a list of paths, owning none of them
-    /// is no news.
-    fn sort_out<'a>(
-        &self,
-        view: &View<'_>,
-        unowned: impl Iterator<Item = &'a Pattern>,
-        unknown: &mut Unknown,
-    ) -> Result<(), DatabaseError> {
-        let packages = installed::packages(view)?;
-        for pattern in unowned {
-            let is_installed = packages.iter().any(|package| pattern.fits(package.as_str()));
-            if !is_installed {
-                unknown.packages.push(pattern.to_string());
-            } else if self.paths.is_empty() {
-                unknown.empty.push(pattern.to_string());
-            }
-        }
-        Ok(())
-    }
 }

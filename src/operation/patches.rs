@@ -1,10 +1,9 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use crate::database::policy::{self, PolicyError};
-use crate::database::{DatabaseError, installed, read_consistently};
+use crate::database::{DatabaseError, Reader, installed, read_consistently};
 use crate::package::{Params, PkgInst};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
-use crate::root::Root;
 
 /// Why patches cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +21,10 @@ pub enum PatchesError {
 /// Beside those of PATCHLIST these are the old *progressive* patches: a package instance that names itself a patch
 /// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
 /// was recorded of them, and they cannot be backed out.
-pub fn applied_patches(root: &Root) -> Result<Vec<AppliedPatch>, PatchesError> {
-    let separator = &policy::of_root(root)?.separator;
-    let patches = read_consistently(root, |view| {
+pub fn applied_patches<'a>(reader: impl Into<Reader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
+    let reader = reader.into();
+    let separator = &policy::of_root(reader.root())?.separator;
+    let patches = read_consistently(reader, |view| {
         let (mut applied, mut progressive) = (Vec::new(), Vec::new());
         for package in installed::packages(view)? {
             let Some(params) = installed::params(view, &package)? else { continue };
@@ -74,6 +74,7 @@ fn merge(patches: &mut Vec<AppliedPatch>, patch: AppliedPatch) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::Root;
 
     fn listed(packages: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();

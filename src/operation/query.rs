@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::counts::Counts;
 use super::select::Selection;
-use crate::database::{DatabaseError, View, contents, installed, places, read_consistently};
+use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::package::{Line, Params, PkgInst};
-use crate::root::Root;
 use crate::source::{PackageImage, Source, SourceError};
 
 /// The largest `compver` file that is read, in bytes.
@@ -90,9 +89,13 @@ impl From<crate::database::ViewError> for QueryError {
     }
 }
 
-/// The packages installed in `root`. With `count`, `contents` is read as well.
-pub fn installed_packages(root: &Root, selection: &Selection, count: bool) -> Result<Listing, QueryError> {
-    read_consistently(root, |view| {
+/// The packages installed in a root. With `count`, `contents` is read as well.
+pub fn installed_packages<'a>(
+    reader: impl Into<Reader<'a>>,
+    selection: &Selection,
+    count: bool,
+) -> Result<Listing, QueryError> {
+    read_consistently(reader, |view| {
         let mut listing = Listing::default();
         for inst in installed::packages(view)?.iter().filter(|inst| selection.fits_name(inst.as_str())) {
             match params_of(view, inst) {
@@ -154,9 +157,9 @@ fn count_objects(view: &View<'_>, packages: &mut [ListedPackage]) -> Result<(), 
 }
 
 /// The parameters of an installed package; none where there is no such package.
-pub fn parameters(root: &Root, instance: &str) -> Result<Option<Params>, QueryError> {
+pub fn parameters<'a>(reader: impl Into<Reader<'a>>, instance: &str) -> Result<Option<Params>, QueryError> {
     let Ok(inst) = PkgInst::new(instance) else { return Ok(None) };
-    read_consistently(root, |view| Ok(params_of(view, &inst)?))
+    read_consistently(reader, |view| Ok(params_of(view, &inst)?))
 }
 
 /// The old parameters of a package that the classic tools are updating, else those that it has.

@@ -14,6 +14,7 @@ mod params;
 mod path;
 mod policy;
 mod sums;
+pub mod variables;
 
 pub use accounts::Accounts;
 pub use inst::{PkgInst, PkgInstError};

@@ -1,7 +1,7 @@
 //! One package of a run: where its relative paths lie, what its variables mean, which of its objects are installed.
 
 use crate::format::pkgmap::Entry;
-use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst};
+use crate::package::{Object, ObjectPath, PackagePath, Params, PkgInst, variables};
 
 use super::refusal::{Problem, Reason};
 use crate::source::PackageImage;
@@ -86,42 +86,13 @@ impl<'a> Target<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// Only names with an upper-case initial are variables at installation (pkgmap(4)).
     fn variable(&self, name: &str) -> Option<Vec<u8>> {
-        let upper = name.starts_with(|c: char| c.is_ascii_uppercase());
-        self.params.get(name).filter(|_| upper).map(<[u8]>::to_vec)
+        variables::value(&self.params, name)
     }
 
     fn expand(&self, entry: &Entry, path: &ObjectPath) -> Result<Object, Reason> {
-        let mut object = entry.object.clone();
-        for name in [&mut object.attributes.owner, &mut object.attributes.group] {
-            if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
-                let value = self.variable(variable).and_then(|value| String::from_utf8(value).ok());
-                *name = Some(value.ok_or_else(|| {
-                    let reason = format!("${variable} has no value");
-                    self.refuse(path, Problem::BadPath(reason))
-                })?);
-            }
-        }
-        if let Some(target) = &mut object.target {
-            *target = self.expand_target(target).map_err(|problem| self.refuse(path, problem))?;
-        }
-        Ok(object)
-    }
-
-    /// Replaces each component of a link target that is a variable.
-    fn expand_target(&self, target: &[u8]) -> Result<Vec<u8>, Problem> {
-        let mut parts = Vec::new();
-        for part in target.split(|&byte| byte == b'/') {
-            let name = part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok());
-            match name.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
-                Some(name) => parts.push(self.variable(name).ok_or_else(|| {
-                    Problem::BadPath(format!("its target uses ${name}, which has no value"))
-                })?),
-                None => parts.push(part.to_vec()),
-            }
-        }
-        Ok(parts.join(&b'/'))
+        variables::expand(&entry.object, &self.params)
+            .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
     }
 }
 

@@ -122,6 +122,11 @@ impl Dir {
         }
     }
 
+    /// The error of a change of `name` that is not made, because something is there that must stay (EEXIST).
+    pub fn refused(&self, name: &[u8]) -> RootError {
+        self.error("replace", name, Errno::EXIST)
+    }
+
     pub(in crate::root) fn fd(&self) -> &OwnedFd {
         &self.fd
     }

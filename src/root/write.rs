@@ -179,6 +179,23 @@ impl Dir {
         })
     }
 
+    /// Sets the permission bits of `name` itself; of a symbolic link, which has none that count, it fails with ELOOP,
+    /// whatever `name` was when it was looked at.
+    pub fn set_mode_of_itself(&self, name: &[u8], mode: Mode) -> Result<()> {
+        use std::os::fd::AsRawFd as _;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.change(Call::SetMode, "set the mode of", name, || {
+            let fd = rustix::fs::openat(self.fd(), name, flags, Bits::empty())?;
+            let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+            if kind == rustix::fs::FileType::Symlink {
+                return Err(Errno::LOOP);
+            }
+            // fchmod(2) takes no such descriptor, but its path leads to the object itself.
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            rustix::fs::chmod(path, Bits::from_raw_mode(mode.bits()))
+        })
+    }
+
     /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
         self.change(Call::SetMode, "set the mode of", b"", || {
@@ -234,4 +251,33 @@ impl Dir {
 pub(in crate::root) fn timestamps(time: Timestamp) -> Timestamps {
     let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: spec, last_modification: spec }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::package::ObjectPath;
+    use crate::root::Root;
+
+    #[test]
+    fn the_mode_of_a_name_itself_is_set_and_never_that_of_what_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o7777;
+        fs::write(at("file"), "").unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        symlink("file", at("link")).unwrap();
+        let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        for name in ["file", "directory"] {
+            root.set_mode_of_itself(name.as_bytes(), Mode::of(0)).unwrap();
+            root.set_mode_of_itself(name.as_bytes(), Mode::of(0o4711)).unwrap();
+            assert_eq!(mode(name), 0o4711, "{name}, although nobody may open it");
+        }
+        let error = root.set_mode_of_itself(b"link", Mode::of(0o600)).unwrap_err();
+        assert_eq!((error.errno(), mode("file")), (Some(Errno::LOOP), 0o4711));
+        assert!(root.set_mode_of_itself(b"nothing", Mode::of(0o600)).unwrap_err().is_not_found());
+    }
 }

@@ -1,16 +1,16 @@
 //! The lines of pkgchk(1M) about an object that is not as it is recorded.
 
 use crate::cli::surroundings::Zone;
-use crate::operation::check::{Checked, Differs, Finding};
+use crate::operation::check::{Differs, Finding, Unfixed};
 use crate::package::Mode;
 
 /// `ERROR: PATH` and one indented line for each finding; nothing where there is none. `path` has the prefix of the
 /// root.
-pub fn error(checked: &Checked, path: &str, zone: Zone) -> String {
-    if checked.findings.is_empty() {
+pub fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
+    if findings.is_empty() {
         return String::new();
     }
-    let details = checked.findings.iter().map(|finding| format!("    {}\n", detail(finding, zone)));
+    let details = findings.iter().map(|finding| format!("    {}\n", detail(finding, zone)));
     format!("ERROR: {path}\n{}", details.collect::<String>())
 }
 
@@ -46,6 +46,19 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
             format!("file cksum <{expected}> expected <{actual}> actual")
         }
         Finding::Unreadable(reason) => reason.clone(),
+        Finding::Hidden => "hidden file in exclusive directory".to_owned(),
+        Finding::Unfixed(unfixed) => unable(unfixed),
+    }
+}
+
+/// What a repair that failed says.
+fn unable(unfixed: &Unfixed) -> String {
+    match unfixed {
+        Unfixed::Attributes => "unable to fix attributes".to_owned(),
+        Unfixed::Mtime => "unable to fix modification time".to_owned(),
+        Unfixed::Directory => "unable to create directory".to_owned(),
+        Unfixed::Link(target) => format!("unable to create link to <{}>", lossy(target)),
+        Unfixed::Hidden => "unable to remove hidden file".to_owned(),
     }
 }
 
@@ -60,20 +73,18 @@ fn lossy(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::ObjectPath;
 
     fn differs<T>(expected: T, actual: T) -> Differs<T> {
         Differs { expected, actual }
     }
 
-    fn shown(findings: Vec<Finding>) -> String {
-        let path = ObjectPath::new(b"/x").unwrap();
-        error(&Checked { path, findings }, "/r/x", Zone::Utc)
+    fn shown(findings: &[Finding]) -> String {
+        error(findings, "/r/x", Zone::Utc)
     }
 
     #[test]
     fn an_object_without_findings_is_not_mentioned() {
-        assert_eq!(shown(Vec::new()), "");
+        assert_eq!(shown(&[]), "");
     }
 
     #[test]
@@ -84,7 +95,7 @@ mod tests {
             Finding::Cksum(differs(57985, 58115)),
         ];
         assert_eq!(
-            shown(findings),
+            shown(&findings),
             "ERROR: /r/x
     modtime <02/03/01 04:05:06 AM> expected <11/20/26 07:04:12 AM> actual
     file size <600> expected <602> actual
@@ -108,6 +119,12 @@ mod tests {
             (Finding::UnknownOwner(name("u")), "owner name <u> not found in passwd table(s)"),
             (Finding::NotLinked(b"./stuf".to_vec()), "pathname not properly linked to <./stuf>"),
             (Finding::NotSymlinked(b"a".to_vec()), "pathname not symbolically linked to <a>"),
+            (Finding::Hidden, "hidden file in exclusive directory"),
+            (Finding::Unfixed(Unfixed::Attributes), "unable to fix attributes"),
+            (Finding::Unfixed(Unfixed::Mtime), "unable to fix modification time"),
+            (Finding::Unfixed(Unfixed::Directory), "unable to create directory"),
+            (Finding::Unfixed(Unfixed::Link(b"./a".to_vec())), "unable to create link to <./a>"),
+            (Finding::Unfixed(Unfixed::Hidden), "unable to remove hidden file"),
         ] {
             assert_eq!(detail(&finding, Zone::Utc), text);
         }

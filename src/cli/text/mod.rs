@@ -3,6 +3,7 @@
 //! Values keep their bytes (real pkginfo files are not all UTF-8), so the text is bytes as well.
 
 pub mod finding;
+pub mod fold;
 pub mod object;
 pub mod package;
 pub mod patch;

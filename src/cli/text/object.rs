@@ -10,16 +10,31 @@ const PACKAGES_IN_LINE: usize = 5;
 
 /// What is recorded of an object, and a blank line. `path` is its path with the prefix of the root.
 pub fn long(line: &Line, path: &str, zone: Zone) -> String {
-    let mut text = format!("Pathname: {path}\n");
-    describe(&mut text, &line.object, zone);
-    text.push_str("Referenced by the following packages:\n\t");
-    for (place, owner) in line.owners.iter().enumerate() {
-        let gap = if place > 0 && place % PACKAGES_IN_LINE == 0 { "\n\t" } else { "" };
-        put(&mut text, format_args!("{gap}{:<15}", owner.package.as_str()));
-    }
+    let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());
     let status = if is_partial { "partially installed" } else { "installed" };
-    put(&mut text, format_args!("\nCurrent status: {status}\n\n"));
+    listed(&line.object, path, &owners, status, zone)
+}
+
+/// The same of an object of a package that is not installed. `path` is as the pkgmap writes it.
+pub fn spooled(object: &Object, path: &str, package: &str, zone: Zone) -> String {
+    listed(object, path, &[package], "spooled", zone)
+}
+
+fn listed(object: &Object, path: &str, packages: &[&str], status: &str, zone: Zone) -> String {
+    let mut text = format!("Pathname: {path}\n");
+    describe(&mut text, object, zone);
+    if !packages.is_empty() {
+        text.push_str("Referenced by the following packages:\n");
+        for packages in packages.chunks(PACKAGES_IN_LINE) {
+            text.push('\t');
+            for package in packages {
+                put(&mut text, format_args!("{package:<15}"));
+            }
+            text.push('\n');
+        }
+    }
+    put(&mut text, format_args!("Current status: {status}\n\n"));
     text
 }
 
@@ -62,7 +77,7 @@ fn describe(text: &mut String, object: &Object, zone: Zone) {
             put(text, format_args!("Expected {what}: {name}\n"));
         }
     }
-    if matches!(object.ftype, Ftype::File | Ftype::Volatile) {
+    if matches!(object.ftype, Ftype::File | Ftype::Volatile | Ftype::Information) {
         describe_content(text, object, zone);
     }
 }
@@ -127,6 +142,23 @@ Expected group: sys
 Referenced by the following packages:
 	SUNWstuf       
 Current status: installed
+
+"
+        );
+    }
+
+    #[test]
+    fn an_object_of_a_package_that_is_not_installed_is_spooled() {
+        let mut script = Object::new(Ftype::Information, "");
+        script.content.size = Some(12);
+        assert_eq!(
+            spooled(&script, "preinstall", "SUNWa", Zone::Utc),
+            "Pathname: preinstall
+Type: installation file
+Expected file size (bytes): 12
+Referenced by the following packages:
+\tSUNWa          
+Current status: spooled
 
 "
         );

@@ -111,6 +111,13 @@ impl Scene {
         read.map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
+    /// What a command sees that a script of `run` started.
+    fn seen_within(&self, run: &str, path: &str) -> Option<String> {
+        let reader = Reader::within(&self.root, Some(run));
+        let read = read_consistently(reader, |view| view.read(&at(path), 100)).unwrap();
+        read.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
     fn listed(&self, path: &str) -> Vec<String> {
         let names = read_consistently(&self.root, |view| view.list(&at(path))).unwrap().unwrap_or_default();
         names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect()
@@ -220,6 +227,72 @@ fn a_moved_record_has_its_old_name_until_the_commit() {
     }
     scene.put(outcome_sector(Outcome::Commit));
     assert_eq!((scene.seen(old), scene.seen(new).as_deref()), (None, Some("archive")));
+}
+
+#[test]
+fn a_script_of_the_run_sees_live_records_and_the_old_parameters() {
+    const RUN: &str = "7-00000000000000aa";
+    let contents = "/var/sadm/install/contents";
+    let gone = "/var/sadm/pkg/ACMEgone";
+    let mut scene = Scene::new();
+    scene.write(contents, "old\n");
+    scene.write(&format!("{gone}/pkginfo"), "PKG=ACMEgone\n");
+    scene.write(&format!("{STAGE}/db/0"), "PATCHLIST=100-01\n");
+    scene.op(OpKind::Replace, PKGINFO, "db/0");
+    scene.write(&format!("{STAGE}/db/1"), "new\n");
+    scene.op(OpKind::Replace, contents, "db/1");
+    scene.write(&format!("{STAGE}/db/2/pkginfo"), "PKG=ACMEnew\n");
+    scene.op(OpKind::Add, "/var/sadm/pkg/ACMEnew", "db/2");
+    scene.op(OpKind::Delete, gone, "db/3");
+    scene.publish(RUN);
+    scene.exchange(PKGINFO, "db/0");
+    scene.exchange(contents, "db/1");
+    scene.rename(&format!("{STAGE}/db/2"), "/var/sadm/pkg/ACMEnew");
+    scene.rename(gone, &format!("{STAGE}/db/3"));
+
+    let within = |path: &str| scene.seen_within(RUN, path);
+    assert_eq!(within(PKGINFO).as_deref(), Some("PATCHLIST=\n"), "what the run updates is shown as before");
+    assert_eq!(within(contents).as_deref(), Some("new\n"), "any other record as it is");
+    assert_eq!(within("/var/sadm/pkg/ACMEnew/pkginfo").as_deref(), Some("PKG=ACMEnew\n"));
+    assert_eq!(within(&format!("{gone}/pkginfo")).as_deref(), Some("PKG=ACMEgone\n"));
+    let packages =
+        |view: &View<'_>| Ok::<_, ViewError>((view.list(&places::packages())?, view.is_during_run()));
+    let seen = read_consistently(Reader::within(&scene.root, Some(RUN)), packages).unwrap();
+    let names = [b"ACMEgone".to_vec(), b"ACMEnew".to_vec(), b"ACMEweb".to_vec()];
+    assert_eq!(seen, (Some(names.to_vec()), false));
+
+    assert_eq!(scene.seen(contents).as_deref(), Some("old\n"), "beside the run everything is as before");
+    let other = scene.seen_within("6-00000000000000aa", contents);
+    assert_eq!(other.as_deref(), Some("old\n"), "and so it is for what another run started");
+    scene.put(outcome_sector(Outcome::Commit));
+    assert_eq!(scene.seen_within(RUN, PKGINFO).as_deref(), Some("PATCHLIST=100-01\n"));
+}
+
+#[test]
+fn a_script_sees_the_held_parameters_of_its_package_and_everything_else_as_it_is() {
+    const RUN: &str = "7-00000000000000aa";
+    let package = "/var/sadm/pkg/ACMEweb";
+    let mut scene = Scene::new();
+    scene.write(&format!("{STAGE}/db/held.0/pkginfo"), "PATCHLIST=\n");
+    let copy = Some(scene.identity(&format!("{STAGE}/db/held.0")));
+    let old = Some(scene.identity(package));
+    for (path, stage, old, new) in
+        [(package, "db/held.0", old, copy), ("/var/sadm/pkg/ACMEnew", "db/held.1", None, None)]
+    {
+        let line = json!({"kind": OpKind::Held, "path": path, "domain": 0, "stage": stage, "db": true});
+        let op = Op { old, new, ..serde_json::from_value(line).unwrap() };
+        scene.ops.push(Entry::Op(Box::new(op)));
+    }
+    scene.publish(RUN);
+    scene.write(PKGINFO, "PATCHLIST=100-01\n");
+    scene.write(&format!("{package}/install/depend"), "P ACMElib\n");
+    scene.write("/var/sadm/pkg/ACMEnew/pkginfo", "PKG=ACMEnew\n");
+    let within = |path: &str| scene.seen_within(RUN, path);
+    assert_eq!(within(PKGINFO).as_deref(), Some("PATCHLIST=\n"));
+    assert_eq!(within(&format!("{package}/install/depend")).as_deref(), Some("P ACMElib\n"));
+    assert_eq!(within("/var/sadm/pkg/ACMEnew/pkginfo").as_deref(), Some("PKG=ACMEnew\n"));
+    assert_eq!(scene.seen(&format!("{package}/install/depend")), None, "beside the run the copy counts");
+    assert_eq!(scene.listed("/var/sadm/pkg"), ["ACMEweb"]);
 }
 
 #[test]

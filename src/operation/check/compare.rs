@@ -19,17 +19,34 @@ impl Comparison<'_> {
     /// Compares each; what cannot be read is a finding of that object.
     pub(super) fn compare_all(&self, lines: &[Line]) -> Vec<Checked> {
         let resolver = self.root.resolver();
-        let compared = lines.iter().map(|line| {
-            let findings = self
-                .compare(&resolver, line)
-                .unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
-            Checked { path: line.path.clone(), findings }
-        });
-        compared.collect()
+        lines.iter().map(|line| self.checked(&resolver, line)).collect()
+    }
+
+    /// Compares one, whatever was known of the way to it.
+    pub(super) fn compare_one(&self, line: &Line) -> Checked {
+        self.checked(&self.root.resolver(), line)
+    }
+
+    fn checked(&self, resolver: &Resolver<'_>, line: &Line) -> Checked {
+        let findings =
+            self.compare(resolver, line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
+        Checked { path: line.path.clone(), findings }
+    }
+
+    /// The directory that an object is or should be in, and its name there; the root has no name.
+    pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
+        let physical = self.root.resolver().locate(path)?;
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+        Ok((self.root.dir(&parent)?, physical.name().to_vec()))
+    }
+
+    /// The object at a path: the directory that it is in, its name there, and what it looks like.
+    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<(Dir, Vec<u8>, Seen)>, RootError> {
+        self.look_up(&self.root.resolver(), path)
     }
 
     fn compare(&self, resolver: &Resolver<'_>, line: &Line) -> Result<Vec<Finding>, RootError> {
-        let found = self.find(resolver, &line.path)?;
+        let found = self.look_up(resolver, &line.path)?;
         let mut findings = Vec::new();
         let Some((dir, name, seen)) = found else {
             findings.push(Finding::Missing);
@@ -51,8 +68,7 @@ impl Comparison<'_> {
         Ok(findings)
     }
 
-    /// The object at a path: the directory that it is in, its name there, and what it looks like.
-    fn find(
+    fn look_up(
         &self,
         resolver: &Resolver<'_>,
         path: &ObjectPath,
@@ -82,7 +98,7 @@ impl Comparison<'_> {
     ) -> Result<Option<Finding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
-            Ok(path) => self.find(resolver, &path)?.map(|(_, _, seen)| seen),
+            Ok(path) => self.look_up(resolver, &path)?.map(|(_, _, seen)| seen),
             Err(_) => None,
         };
         let is_linked = match (seen, source) {
@@ -160,7 +176,7 @@ fn content(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Vec<F
     Ok(findings)
 }
 
-fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Differs<T>> {
+pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Differs<T>> {
     (expected != actual).then_some(Differs { expected, actual })
 }
 

@@ -1,0 +1,36 @@
+//! The lists of paths that pkgchk(1M) is given: words of options, lines of a file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// The longest list of paths that is read, in bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// The words of lists that are separated by commas or blanks.
+pub(super) fn words(lists: &[String]) -> impl Iterator<Item = &str> {
+    lists.iter().flat_map(|list| list.split([',', ' ', '\t', '\n'])).filter(|word| !word.is_empty())
+}
+
+/// The lines of a list that say something, without blanks around them.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
+}
+
+/// Reads a list; `-` is standard input.
+pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
+    };
+    let mut text = Vec::new();
+    let length = source
+        .take(LONGEST + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(length as u64 <= LONGEST, "{} is longer than {LONGEST} bytes", file.display());
+    Ok(text)
+}

@@ -1,0 +1,127 @@
+//! Checking packages that are not installed yet: pkgchk(1M) `-d`.
+//!
+//! Parameters, pkgmap and information files are held against the pkgmap when the device is read, and what is wrong
+//! with them is an error; size and sum of every object are compared here. The modification time of a delivered object
+//! says nothing: an archive need not keep it.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::compare::differ;
+use super::{Aspects, Finding, Scope};
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::query::spooled_name;
+use crate::operation::select::Selection;
+use crate::package::checksum::Sum;
+use crate::package::{Content, Object, ObjectPath, PackagePath, variables};
+use crate::source::{Form, PackageImage, SourceError};
+
+/// A package on a device.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Its name.
+    pub package: String,
+    /// Whether it comes in a datastream rather than as a directory.
+    pub is_stream: bool,
+    /// Its objects in scope, information files among them, in the order of the pkgmap.
+    pub objects: Vec<DeliveredObject>,
+}
+
+/// An object of a package on a device.
+#[derive(Debug)]
+pub struct DeliveredObject {
+    /// Its path, as the pkgmap writes it.
+    pub path: PackagePath,
+    /// What the pkgmap says of it.
+    pub object: Object,
+    /// What is wrong with its content.
+    pub findings: Vec<Finding>,
+}
+
+/// The packages of a device that are asked for.
+#[derive(Debug)]
+pub struct DeviceReport {
+    /// What is there.
+    pub packages: Vec<Delivered>,
+    /// The words that no package fits.
+    pub missing: Vec<String>,
+}
+
+/// Reads the packages in scope; with `aspects` their objects are compared with the pkgmap, too.
+pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> Result<DeviceReport, Failure> {
+    let words: Vec<String> = scope.packages.iter().map(ToString::to_string).collect();
+    let device = match Device::open(device, &words)? {
+        Ok(device) => device,
+        Err(missing) => return Ok(DeviceReport { packages: Vec::new(), missing }),
+    };
+    let selection = Selection { categories: scope.categories.clone(), ..Selection::default() };
+    let mut found: HashMap<(usize, PackagePath), Vec<Finding>> = HashMap::new();
+    if aspects.is_some_and(|aspects| aspects.contents) {
+        compare(&device, &mut found)?;
+    }
+    let is_stream = matches!(device.source.form(), Form::Datastream(_));
+    let mut packages = Vec::new();
+    for &index in &device.selected {
+        let image = device.package(index)?;
+        if !selection.fits_params(&image.params, b"") {
+            continue;
+        }
+        let mut objects = Vec::new();
+        for entry in image.pkgmap.entries.iter().filter(|entry| is_in_scope(scope, image, &entry.path)) {
+            let of_object = (!entry.is_information()).then(|| found.remove(&(index, entry.path.clone())));
+            let findings = of_object.flatten().unwrap_or_default();
+            objects.push(DeliveredObject {
+                path: entry.path.clone(),
+                object: entry.object.clone(),
+                findings,
+            });
+        }
+        packages.push(Delivered { package: spooled_name(image), is_stream, objects });
+    }
+    Ok(DeviceReport { packages, missing: Vec::new() })
+}
+
+/// Whether a path is in scope: as the pkgmap writes it, or as it is installed where nobody decides otherwise.
+fn is_in_scope(scope: &Scope, image: &PackageImage, path: &PackagePath) -> bool {
+    let base = ObjectPath::new(image.params.get("BASEDIR").unwrap_or_default());
+    let base = base.unwrap_or_else(|_| ObjectPath::root());
+    let installed = path.resolve(&base, |name| variables::value(&image.params, name));
+    scope.has_path(path.as_bytes()) || installed.is_ok_and(|path| scope.has_path(path.as_bytes()))
+}
+
+/// Reads all objects of the packages that are selected, and notes what differs.
+fn compare(
+    device: &Device,
+    found: &mut HashMap<(usize, PackagePath), Vec<Finding>>,
+) -> Result<(), SourceError> {
+    let mut expected: HashMap<(usize, &PackagePath), Content> = HashMap::new();
+    for &index in &device.selected {
+        let image = device.image.packages.get(index);
+        for entry in image.into_iter().flat_map(PackageImage::files) {
+            expected.insert((index, &entry.path), entry.object.content);
+        }
+    }
+    let mut wanted = |package: usize, path: &PackagePath| expected.contains_key(&(package, path));
+    device.source.stream(
+        &device.image,
+        &mut wanted,
+        &mut |package, path: &PackagePath, _, data: &mut dyn Read| {
+            let mut sum = Sum::new();
+            let mut findings = Vec::new();
+            match io::copy(data, &mut sum) {
+                Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
+                Ok(size) => {
+                    let content = expected.get(&(package, path)).copied().unwrap_or_default();
+                    findings
+                        .extend(content.size.and_then(|expected| differ(expected, size)).map(Finding::Size));
+                    let cksum = content.cksum.and_then(|expected| differ(expected, sum.finish()));
+                    findings.extend(cksum.map(Finding::Cksum));
+                }
+            }
+            found.insert((package, path.clone()), findings);
+            Ok::<_, SourceError>(())
+        },
+    )
+}

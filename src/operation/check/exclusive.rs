@@ -1,0 +1,95 @@
+//! Hidden files: what is in an exclusive directory (type `x`) and is nobody's.
+//!
+//! A name is known if an object is recorded there or anywhere below it, also by another way through a symbolic link. A
+//! directory is looked at once; what is in a hidden directory is not looked at, it is hidden with it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::compare::Comparison;
+use super::{CheckError, Checked, Finding, Unfixed};
+use crate::database::{View, contents};
+use crate::format::contents::key_of;
+use crate::package::{Ftype, Line, ObjectPath};
+use crate::root::{FileType, RootError};
+
+/// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
+/// is a directory that is not empty.
+pub(super) fn hidden(
+    view: &View<'_>,
+    comparison: &Comparison<'_>,
+    lines: &[Line],
+    removes: bool,
+) -> Result<Vec<Checked>, CheckError> {
+    let exclusive = lines.iter().filter(|line| line.object.ftype == Ftype::Exclusive);
+    let directories: Vec<ObjectPath> = exclusive.map(|line| line.path.clone()).collect();
+    let below = contents::lines_below(view, &directories)?;
+    let known = with_ancestors(below.into_keys().chain(lines.iter().map(|line| line.path.clone())));
+    let (mut found, mut unknown) = (Vec::new(), Vec::new());
+    for path in &directories {
+        match names_in(comparison, path) {
+            Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
+            Err(error) => {
+                let findings = vec![Finding::Unreadable(error.to_string())];
+                found.push(Checked { path: path.clone(), findings });
+            }
+        }
+    }
+    let elsewhere = known_by_another_way(view, comparison, &unknown)?;
+    let resolver = comparison.root.resolver();
+    for path in unknown {
+        if !elsewhere.contains(&resolver.locate(&path)?) {
+            let findings = if removes { remove(comparison, &path) } else { vec![Finding::Hidden] };
+            found.push(Checked { path, findings });
+        }
+    }
+    Ok(found)
+}
+
+/// The paths in a directory; none where there is no directory.
+fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
+    let Some((parent, name, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
+    if seen.file_type != FileType::Directory {
+        return Ok(Vec::new());
+    }
+    let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
+    Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
+}
+
+/// Where recorded objects really are whose path has one of these names in it, with the directories above them.
+fn known_by_another_way(
+    view: &View<'_>,
+    comparison: &Comparison<'_>,
+    unknown: &[ObjectPath],
+) -> Result<BTreeSet<ObjectPath>, CheckError> {
+    let names: HashSet<&[u8]> = unknown.iter().map(ObjectPath::name).collect();
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let lines =
+        contents::scan(view, |raw| key_of(raw).split(|&byte| byte == b'/').any(|part| names.contains(part)))?;
+    let resolver = comparison.root.resolver();
+    let physical: Vec<ObjectPath> =
+        lines.keys().map(|path| resolver.locate(path)).collect::<Result<_, _>>()?;
+    Ok(with_ancestors(physical.into_iter()))
+}
+
+fn with_ancestors(paths: impl Iterator<Item = ObjectPath>) -> BTreeSet<ObjectPath> {
+    let mut all = BTreeSet::new();
+    for path in paths {
+        all.extend(path.ancestors());
+        all.insert(path);
+    }
+    all
+}
+
+/// What is left to be said after a hidden name was removed: nothing, or why it is still there.
+fn remove(comparison: &Comparison<'_>, path: &ObjectPath) -> Vec<Finding> {
+    let removed = comparison.place(path).and_then(|(dir, name)| match dir.look(&name)? {
+        Some(seen) if seen.file_type == FileType::Directory => dir.remove_dir(&name),
+        _ => dir.remove(&name).map(|()| true),
+    });
+    match removed {
+        Ok(true) => Vec::new(),
+        _ => vec![Finding::Hidden, Finding::Unfixed(Unfixed::Hidden)],
+    }
+}

@@ -1,0 +1,142 @@
+//! Repairing what a record says and a file system can be told: attributes, modification times, directories, links.
+//!
+//! Every repair is one change of one name through the door of the root, and is worth having on its own; this is no
+//! transaction, and a run that is killed leaves some repaired and some not. Content is never changed, and nothing that
+//! holds bytes is thrown away: a file where a link should be is taken for that link only where its bytes are those of
+//! the link's source, and an object of another type stays.
+
+use super::compare::Comparison;
+use super::{Checked, Finding, Unfixed};
+use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
+use crate::root::{Dir, FileType, Result, Seen, random};
+
+/// The mode of a directory that is made and of which no mode is recorded.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// Compares each, repairs what differs, and says what still does.
+pub(super) fn fix_all(comparison: &Comparison<'_>, lines: &[Line]) -> Vec<Checked> {
+    lines.iter().map(|line| fix(comparison, line)).collect()
+}
+
+fn fix(comparison: &Comparison<'_>, line: &Line) -> Checked {
+    let before = comparison.compare_one(line);
+    let failed = repair(comparison, line, &before.findings);
+    if before.findings.is_empty() {
+        return before;
+    }
+    let mut after = comparison.compare_one(line);
+    // A failure whose difference has gone nevertheless, because of another repair, is no news.
+    if !after.findings.is_empty() {
+        after.findings.extend(failed.into_iter().map(Finding::Unfixed));
+    }
+    after
+}
+
+/// Makes the changes that the findings ask for; what could not be done.
+fn repair(comparison: &Comparison<'_>, line: &Line, findings: &[Finding]) -> Vec<Unfixed> {
+    let mut failed = Vec::new();
+    let object = &line.object;
+    let mut note = |result: Result<()>, unfixed: Unfixed| {
+        if result.is_err() && !failed.contains(&unfixed) {
+            failed.push(unfixed);
+        }
+    };
+    for finding in findings {
+        match finding {
+            Finding::Missing if object.ftype.is_directory() => {
+                note(make_directory(comparison, line), Unfixed::Directory);
+            }
+            Finding::Missing if object.ftype == Ftype::Symlink => {
+                note(link_anew(comparison, line), unlinked(object));
+            }
+            Finding::NotSymlinked(_) | Finding::NotLinked(_) => {
+                note(link_anew(comparison, line), unlinked(object));
+            }
+            Finding::Mode(_) | Finding::Owner(_) | Finding::Group(_) => {
+                note(set_attributes(comparison, line), Unfixed::Attributes);
+            }
+            Finding::Mtime(mtime) => note(set_mtime(comparison, line, mtime.expected), Unfixed::Mtime),
+            _ => {}
+        }
+    }
+    failed
+}
+
+fn unlinked(object: &Object) -> Unfixed {
+    Unfixed::Link(object.target.clone().unwrap_or_default())
+}
+
+fn make_directory(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+    let (parent, name) = comparison.place(&line.path)?;
+    parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
+    set_attributes(comparison, line)
+}
+
+/// Owner and group first: a change of them takes the bits of setuid and setgid away.
+fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+    let (parent, name) = comparison.place(&line.path)?;
+    let wanted = &line.object.attributes;
+    if let Some(accounts) = comparison.accounts {
+        let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));
+        let gid = wanted.group.as_deref().and_then(|group| accounts.gid(group));
+        if let Some(seen) = look(&parent, &name)? {
+            let differs = (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid));
+            match differs {
+                (None, None) => {}
+                (uid, gid) if name.is_empty() => parent.set_own_owner(uid, gid)?,
+                (uid, gid) => parent.set_owner(&name, uid, gid)?,
+            }
+        }
+    }
+    match wanted.mode {
+        None => Ok(()),
+        Some(mode) if name.is_empty() => parent.set_own_mode(mode),
+        Some(mode) => parent.set_mode_of_itself(&name, mode),
+    }
+}
+
+fn look(parent: &Dir, name: &[u8]) -> Result<Option<Seen>> {
+    if name.is_empty() { parent.itself().map(Some) } else { parent.look(name) }
+}
+
+fn set_mtime(comparison: &Comparison<'_>, line: &Line, seconds: i64) -> Result<()> {
+    let (parent, name) = comparison.place(&line.path)?;
+    parent.set_mtime(&name, Timestamp::whole(seconds))
+}
+
+/// Puts the link in its place in one step: made under a name that nobody can guess, then renamed.
+fn link_anew(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+    let (parent, name) = comparison.place(&line.path)?;
+    let target = line.object.target.as_deref().unwrap_or_default();
+    let seen = parent.look(&name)?;
+    let new = format!(".pkgchk-{:016x}", random()?).into_bytes();
+    if line.object.ftype == Ftype::Symlink {
+        if seen.is_some_and(|seen| seen.file_type != FileType::Symlink) {
+            return Err(parent.refused(&name));
+        }
+        parent.make_symlink(&new, target)?;
+    } else {
+        let source = line.path.link_source(target).map_err(|_| parent.refused(&name))?;
+        let (source_dir, source_name) = comparison.place(&source)?;
+        if seen.is_some() && !has_same_bytes(&parent, &name, &source_dir, &source_name)? {
+            return Err(parent.refused(&name));
+        }
+        parent.make_link(&new, &source_dir, &source_name)?;
+    }
+    let renamed = parent.rename(&new, &name);
+    if renamed.is_err() {
+        // What failed is what is told; a name of ours that stays is harmless.
+        let _ = parent.remove(&new);
+    }
+    renamed
+}
+
+/// Whether two names hold the same: regular files with the same bytes, or symbolic links with the same target.
+fn has_same_bytes(dir: &Dir, name: &[u8], other_dir: &Dir, other: &[u8]) -> Result<bool> {
+    let (Some(a), Some(b)) = (dir.live(name)?, other_dir.live(other)?) else { return Ok(false) };
+    Ok(match (&a.kind, &b.kind) {
+        (LiveKind::Regular { sha256: a, .. }, LiveKind::Regular { sha256: b, .. }) => a == b,
+        (LiveKind::Symlink(a), LiveKind::Symlink(b)) => a == b,
+        _ => false,
+    })
+}

@@ -1,0 +1,101 @@
+//! A pkgmap as the records of a check, instead of the database: pkgchk(1M) `-m`.
+//!
+//! Paths and variables of the map get their values from the installed parameters of the package that is named, if one
+//! is, and before these from the environment file (`-e`). Without a BASEDIR relative paths lie in `/`.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::{CheckError, Scope, Unknown};
+use crate::database::{View, installed};
+use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::operation::query::parameter_file;
+use crate::operation::select::Pattern;
+use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
+
+/// The largest pkgmap that is read, in bytes: 1 GiB.
+const LARGEST: u64 = 1 << 30;
+
+/// The files that `-m` and `-e` name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFiles {
+    /// The pkgmap.
+    pub pkgmap: PathBuf,
+    /// Parameters, in the syntax of pkginfo(4).
+    pub environment: Option<PathBuf>,
+}
+
+/// A pkgmap that has been read.
+#[derive(Debug)]
+pub(super) struct Map {
+    path: PathBuf,
+    pkgmap: Pkgmap,
+    environment: Params,
+}
+
+impl Map {
+    pub(super) fn read(files: &MapFiles) -> Result<Self, CheckError> {
+        let bad = |reason: String| CheckError::Map { path: files.pkgmap.display().to_string(), reason };
+        let text = read(&files.pkgmap).map_err(|error| bad(error.to_string()))?;
+        let pkgmap = Pkgmap::parse(&text).map_err(|error| bad(error.to_string()))?;
+        let environment = match &files.environment {
+            Some(path) => parameter_file(path)?,
+            None => Params::new(),
+        };
+        Ok(Self { path: files.pkgmap.clone(), pkgmap, environment })
+    }
+
+    /// The objects of the map in scope, in its order. A package that is named and not installed is unknown, and gives
+    /// no variable a value.
+    pub(super) fn lines(&self, view: &View<'_>, scope: &Scope) -> Result<(Vec<Line>, Unknown), CheckError> {
+        let mut unknown = Unknown::default();
+        let mut params = self.environment.clone();
+        let mut owners = Vec::new();
+        if let [Pattern::One(name)] = scope.packages.as_slice() {
+            let package = PkgInst::new(name).ok();
+            match package.as_ref().map(|package| installed::params(view, package)).transpose()?.flatten() {
+                Some(of_package) => of_package.iter().for_each(|(name, value)| params.push(name, value)),
+                None => unknown.packages.push(name.clone()),
+            }
+            owners.extend(package.map(Owner::new));
+        }
+        let base = match params.get("BASEDIR").map(<[u8]>::trim_ascii) {
+            None | Some(b"") => ObjectPath::root(),
+            Some(path) => ObjectPath::new(path).map_err(|error| self.bad(&format!("BASEDIR: {error}")))?,
+        };
+        let mut lines = Vec::new();
+        for entry in self.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
+            let line = Line { owners: owners.clone(), ..self.line(entry, &base, &params)? };
+            if scope.has_path(line.path.as_bytes()) {
+                lines.push(line);
+            }
+        }
+        let is_there = |path: &&ObjectPath| lines.iter().any(|line| line.path == **path);
+        unknown.paths = scope.exact().filter(|path| !is_there(path)).cloned().collect();
+        Ok((lines, unknown))
+    }
+
+    fn line(&self, entry: &Entry, base: &ObjectPath, params: &Params) -> Result<Line, CheckError> {
+        let path = entry
+            .path
+            .resolve(base, |name| variables::value(params, name))
+            .map_err(|error| self.bad(&error.to_string()))?;
+        let object = variables::expand(&entry.object, params)
+            .map_err(|error| self.bad(&format!("{}: {error}", entry.path)))?;
+        Ok(Line { path, volume: None, object, owners: Vec::new() })
+    }
+
+    fn bad(&self, reason: &str) -> CheckError {
+        CheckError::Map { path: self.path.display().to_string(), reason: reason.to_owned() }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let length = File::open(path)?.take(LARGEST + 1).read_to_end(&mut text)?;
+    if length as u64 > LARGEST {
+        return Err(std::io::Error::other("it is larger than 1 GiB"));
+    }
+    Ok(text)
+}

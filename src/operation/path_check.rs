@@ -1,0 +1,125 @@
+//! Properties of a path of this machine: what valpath(1) answers.
+//!
+//! Nothing is made or opened to find out. Links are followed, except where the question is whether a name is taken.
+//! Whether a path is absolute is decided by its first character alone; the classic tool takes a relative name with a
+//! blank or a character of the shell for an absolute one.
+
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD};
+
+/// Something that a path can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// It begins with a slash.
+    Absolute,
+    /// It does not.
+    Relative,
+    /// The caller may read what is there.
+    Readable,
+    /// The caller may write to it.
+    Writable,
+    /// The caller may execute it, or search it if it is a directory.
+    Executable,
+    /// It is a block device.
+    Block,
+    /// It is a character device.
+    Character,
+    /// It is a regular file.
+    Regular,
+    /// It is a directory.
+    Directory,
+    /// The name is not taken, not even by a link that leads nowhere.
+    New,
+    /// It is there, or the caller may make it.
+    Creatable,
+    /// What is there has a size.
+    NonEmpty,
+    /// It is there.
+    Old,
+}
+
+/// Whether a path has all of these properties. An empty path has none.
+pub fn has_all(path: &Path, properties: &[Property]) -> bool {
+    !path.as_os_str().is_empty() && properties.iter().all(|property| has(path, *property))
+}
+
+fn has(path: &Path, property: Property) -> bool {
+    let is_absolute = path.as_os_str().as_bytes().first() == Some(&b'/');
+    let is = |test: fn(&Metadata) -> bool| fs::metadata(path).is_ok_and(|metadata| test(&metadata));
+    match property {
+        Property::Absolute => is_absolute,
+        Property::Relative => !is_absolute,
+        Property::Readable => may(path, Access::READ_OK),
+        Property::Writable => may(path, Access::WRITE_OK),
+        Property::Executable => may(path, Access::EXEC_OK),
+        Property::Block => is(|metadata| metadata.file_type().is_block_device()),
+        Property::Character => is(|metadata| metadata.file_type().is_char_device()),
+        Property::Regular => is(Metadata::is_file),
+        Property::Directory => is(Metadata::is_dir),
+        Property::New => fs::symlink_metadata(path).is_err(),
+        Property::Creatable => is(|_| true) || is_creatable(path),
+        Property::NonEmpty => is(|metadata| metadata.len() > 0),
+        Property::Old => is(|_| true),
+    }
+}
+
+fn may(path: &Path, access: Access) -> bool {
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).is_ok()
+}
+
+/// Whether the name is free in a directory that the caller may change.
+fn is_creatable(path: &Path) -> bool {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return false,
+    };
+    has(path, Property::New) && parent.is_dir() && may(parent, Access::WRITE_OK | Access::EXEC_OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_first_character_says_whether_a_path_is_absolute() {
+        for relative in ["a", "a b", "x*", "'", "./a", "~"] {
+            assert!(has(Path::new(relative), Property::Relative), "{relative}");
+        }
+        assert!(has(Path::new("/a b"), Property::Absolute));
+        assert!(!has_all(Path::new(""), &[]), "an empty path has no property");
+    }
+
+    #[test]
+    fn what_is_there_is_told_apart_from_what_could_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("empty"), "").unwrap();
+        fs::write(at("full"), "x").unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        for (name, properties, expected) in [
+            ("full", &[Property::Old, Property::Regular, Property::NonEmpty, Property::Readable][..], true),
+            ("empty", &[Property::NonEmpty], false),
+            ("empty", &[Property::Creatable, Property::Writable], true),
+            ("empty", &[Property::Executable], false),
+            ("empty", &[Property::New], false),
+            ("other", &[Property::New, Property::Creatable], true),
+            ("other", &[Property::Old], false),
+            ("dangling", &[Property::New], false),
+            ("dangling", &[Property::Old], false),
+            ("dangling", &[Property::Creatable], false),
+            ("no/such/directory", &[Property::Creatable], false),
+            (".", &[Property::Directory, Property::Executable], true),
+        ] {
+            assert_eq!(has_all(&at(name), properties), expected, "{name} {properties:?}");
+        }
+        assert!(has_all(Path::new("/dev/null"), &[Property::Character]));
+        assert!(!has_all(Path::new("/dev/null"), &[Property::Block]));
+    }
+}

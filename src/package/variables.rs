@@ -1,0 +1,73 @@
+//! Variables in what a package says of its objects: owners, groups and link targets that are parameters.
+//!
+//! Only names with an upper-case initial are variables when a package is installed (pkgmap(4)); the others were those
+//! of its maker. Variables in paths are the matter of [`PackagePath::resolve`](super::PackagePath::resolve), which
+//! asks [`value`].
+
+use super::{Object, Params};
+
+/// A variable that an object uses and that no parameter gives a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VariableError {
+    /// As its owner or group.
+    #[error("${0} has no value")]
+    Account(String),
+    /// In the target of a link.
+    #[error("its target uses ${0}, which has no value")]
+    Target(String),
+}
+
+/// The value of a variable; none where it is no variable of an installation, or there is no such parameter.
+pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
+    let is_variable = name.starts_with(|c: char| c.is_ascii_uppercase());
+    params.get(name).filter(|_| is_variable).map(<[u8]>::to_vec)
+}
+
+/// The object with the values of its variables.
+pub fn expand(object: &Object, params: &Params) -> Result<Object, VariableError> {
+    let mut object = object.clone();
+    for name in [&mut object.attributes.owner, &mut object.attributes.group] {
+        if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
+            let value = value(params, variable).and_then(|value| String::from_utf8(value).ok());
+            *name = Some(value.ok_or_else(|| VariableError::Account(variable.to_owned()))?);
+        }
+    }
+    if let Some(target) = &mut object.target {
+        *target = expand_target(target, params)?;
+    }
+    Ok(object)
+}
+
+/// Replaces each component of a link target that is a variable.
+fn expand_target(target: &[u8], params: &Params) -> Result<Vec<u8>, VariableError> {
+    let mut parts = Vec::new();
+    for part in target.split(|&byte| byte == b'/') {
+        let name = part.strip_prefix(b"$").and_then(|name| std::str::from_utf8(name).ok());
+        match name.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())) {
+            Some(name) => {
+                parts.push(value(params, name).ok_or_else(|| VariableError::Target(name.to_owned()))?);
+            }
+            None => parts.push(part.to_vec()),
+        }
+    }
+    Ok(parts.join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::Ftype;
+
+    #[test]
+    fn owners_and_targets_get_the_values_of_parameters_and_lower_case_names_stay() {
+        let params: Params = [("WEBUSER", "www"), ("LIB", "/usr/lib"), ("made", "x")].into_iter().collect();
+        let mut object = Object::new(Ftype::Symlink, "none");
+        object.attributes.owner = Some("$WEBUSER".to_owned());
+        object.target = Some(b"$LIB/$made/a".to_vec());
+        let expanded = expand(&object, &params).unwrap();
+        assert_eq!(expanded.attributes.owner.as_deref(), Some("www"));
+        assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
+        object.attributes.group = Some("$NOBODY".to_owned());
+        assert_eq!(expand(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
+    }
+}

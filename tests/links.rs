@@ -1,0 +1,53 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::scenario::Scenario;
+
+/// Every classic command, as the overview names them.
+pub(crate) fn classic_commands() -> Vec<String> {
+    let overview = Scenario::new().run("--help").ok();
+    let (_, list) = overview.split_once("Classic commands:\n").unwrap();
+    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_classic_command_can_be_called_by_its_link() {
+    let stage = Scenario::new();
+    stage.directory("/bin");
+    let commands = classic_commands();
+    assert_eq!(stage.run("links @ROOT@/bin").ok(), format!("made: {}\n", commands.join(" ")));
+    for command in &commands {
+        let output = Command::new(stage.at("/bin").join(command)).arg("--version").output().unwrap();
+        let version = format!("{command} {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
+    }
+    assert_eq!(stage.run("links @ROOT@/bin").ok(), format!("kept: {}\n", commands.join(" ")));
+}
+
+#[test]
+fn names_that_something_else_has_are_listed_and_nothing_is_made() {
+    let stage = Scenario::new();
+    stage.directory("/bin");
+    symlink("/usr/sbin/pkgadd", stage.at("/bin/pkgadd")).unwrap();
+    let refused = |next: &str, names: &str| {
+        format!(
+            "patchadm: ERROR: no link was made\n    @ROOT@/bin has something else by these names: {names}\n    {next}\n"
+        )
+    };
+    assert_eq!(
+        stage.run("links @ROOT@/bin").fails(1),
+        refused("Replace these links with --force, or choose another directory.", "pkgadd")
+    );
+    stage.file("/bin/pkgrm", "#!/bin/sh\n");
+    assert_eq!(
+        stage.run("links --force @ROOT@/bin").fails(1),
+        refused("Choose another directory; only symbolic links can be replaced, with --force.", "pkgrm")
+    );
+    assert_eq!(fs::read_dir(stage.at("/bin")).unwrap().count(), 2);
+    fs::remove_file(stage.at("/bin/pkgrm")).unwrap();
+    let text = stage.run("links --force --json @ROOT@/bin").ok();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["replaced"], serde_json::json!(["pkgadd"]));
+    assert!(stage.run("links @ROOT@/nosuch").fails(1).contains("cannot open @ROOT@/nosuch"));
+}
