@@ -69,10 +69,14 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// Commands that can change nothing but their scenario.
+mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
 /// Procedure scripts and the process that runs them.
 mod scripts;
+/// How they end, and that they end.
+mod scripts_ended;
 mod showrev;
 /// The arrows between the modules of the library.
 mod structure;
@@ -98,6 +102,8 @@ mod ways;
 mod within_run;
 /// The examples of the rules, line by line.
 mod worked_examples;
+/// The stage on which scripts are run.
+mod workshop;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 fn skipped(what: &str) {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::exit::Exit;
+use super::output::Output;
 use super::{Invocation, options};
 use crate::format::compress::Encoder;
 
@@ -43,9 +44,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     for file in &arguments.files {
         let named = || file.display().to_string();
         if arguments.console {
-            let mut packed = Vec::new();
-            pack(file, &mut packed).with_context(named)?;
-            call.output.print(&packed)?;
+            pack(file, Printed(&mut call.output)).with_context(named)?;
             continue;
         }
         match replace(file, arguments.force).with_context(named)? {
@@ -104,6 +103,19 @@ fn fill(file: &Path, before: &std::fs::Metadata, packed: &mut File) -> io::Resul
     packed.set_modified(before.modified()?)?;
     packed.sync_all()?;
     Ok(packed.metadata()?.len())
+}
+
+/// Standard output as something to write to.
+struct Printed<'a>(&'a mut Output);
+
+impl Write for Printed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.print(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn pack(file: &Path, out: impl Write) -> io::Result<()> {

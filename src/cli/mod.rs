@@ -315,6 +315,14 @@ mod tests {
     }
 
     #[test]
+    fn commands_for_scripts_are_found_and_in_no_list() {
+        assert_eq!(chosen("/private/tools/compress undo").1, "compress");
+        assert_eq!(chosen("patchadm __scripts").0, SUPERVISOR);
+        let overview = overview();
+        assert!(overview.contains("pkgadd") && !overview.contains("__") && !overview.contains("compress"));
+    }
+
+    #[test]
     fn options_before_the_name_belong_to_the_command() {
         let (name, _, arguments) = chosen("patchadm -R /a --json pkginfo -l");
         assert_eq!((name.as_str(), arguments.join(" ").as_str()), ("pkginfo", "-R /a --json -l"));

@@ -20,8 +20,9 @@ use super::{Ended, Process};
 const SHELL: &str = "/bin/sh";
 
 /// The shell stops itself, and becomes the script when it is told to go on: whoever must know the process before it
-/// does anything has the time to.
-const WAIT_THEN_RUN: &str = r#"kill -STOP $$; exec /bin/sh "$@""#;
+/// does anything has the time to. Some shells end with 2 where they cannot read a script, which would pass for a
+/// warning of the script itself; 7 is the code for it (see [`super::protocol`]).
+const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
 /// How long a script has to end after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -29,19 +30,22 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long processes that were killed may take to be gone.
 const DYING: Duration = Duration::from_secs(5);
 
-/// A script's process. The number stays its own until it is waited for, which happens once, at its end.
+/// A script's process. The number stays its own until it is waited for, which happens once, at its end. A script that
+/// has not ended by itself when this value goes is ended, and everything that is still in its group: asked, given a
+/// little time, killed.
 #[derive(Debug)]
 pub(super) struct Script {
     pid: Pid,
     handle: OwnedFd,
     has_group: bool,
+    has_ended: bool,
 }
 
 impl Script {
     /// Makes the process; it waits for [`Script::begin`].
     pub(super) fn make(running: &Running, input: OwnedFd) -> io::Result<Self> {
         let mut command = Command::new(SHELL);
-        command.args(["-c", WAIT_THEN_RUN, "sh"]);
+        command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
         if running.trace {
             command.arg("-x");
         }
@@ -55,10 +59,11 @@ impl Script {
         command.process_group(running.foreground.unwrap_or(0));
         let pid = Pid::from_child(&command.spawn()?);
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
+        let script = Self { pid, handle, has_group: running.foreground.is_none(), has_ended: false };
         // Until the shell has stopped itself, or somebody has ended it, which the wait at its end finds.
         let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(pid), stopped_or_ended))?;
-        Ok(Self { pid, handle, has_group: running.foreground.is_none() })
+        Ok(script)
     }
 
     /// What it takes to find it again.
@@ -78,21 +83,10 @@ impl Script {
     }
 
     /// How it ended by itself; waits for it.
-    pub(super) fn ended(self) -> io::Result<Ended> {
-        self.reap()
-    }
-
-    /// Ends it, and everything that is still in its group: asks, waits a little, kills.
-    pub(super) fn end(self) {
-        self.signal(Signal::TERM);
-        self.signal(Signal::CONT);
-        wait_for(&self.handle, GRACE);
-        // The process has not been waited for, so the number of the group is nobody else's.
-        self.signal(Signal::KILL);
-        let _ = self.reap();
-        if self.has_group {
-            wait_for_group(self.pid);
-        }
+    pub(super) fn ended(mut self) -> io::Result<Ended> {
+        let ended = self.reap()?;
+        self.has_ended = true;
+        Ok(ended)
     }
 
     fn signal(&self, signal: Signal) {
@@ -114,6 +108,24 @@ impl Script {
             if let Some(signal) = status.terminating_signal() {
                 return Ok(Ended::Signalled(signal));
             }
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+        wait_for(&self.handle, GRACE);
+        // The process has not been waited for, so the number of the group is nobody else's.
+        self.signal(Signal::KILL);
+        // How it ended is known: by us.
+        let _ = self.reap();
+        if self.has_group {
+            wait_for_group(self.pid);
         }
     }
 }

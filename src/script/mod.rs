@@ -12,6 +12,7 @@
 //! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows
 //! from their results, and it undoes nothing. Processes that a script leaves behind on purpose (a daemon that a
 //! postinstall starts) live on when the script ends by itself; their later output is heard with that of the next script.
+//! Where both processes are killed, the private directory stays, under a name that nothing uses again.
 
 mod channel;
 mod child;
@@ -79,8 +80,9 @@ pub enum As {
 pub enum Input {
     /// `/dev/null`.
     Nothing,
-    /// The terminal, or where there is none the standard input of the program. The script stays in the foreground, so
-    /// the keys that end the program end it as well.
+    /// The terminal, or where there is none the standard input of the program. The script stays in the foreground group
+    /// of the terminal, so the keys that end the program end it as well; when it is ended otherwise, that is the shell
+    /// alone, because the group is not its own.
     Terminal,
     /// A file with these bytes.
     Bytes(Vec<u8>),
@@ -164,6 +166,16 @@ pub enum ScriptError {
         name: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The user who is to run the script cannot read it.
+    #[error("script {name} cannot be read by user {uid}: {} is closed to it", .path.display())]
+    Unreadable {
+        /// The script.
+        name: String,
+        /// Who should run it.
+        uid: u32,
+        /// The first directory on the way that is closed, or the script.
+        path: PathBuf,
     },
     /// The script could not be started.
     #[error("cannot start script {name}: {reason}")]

@@ -55,6 +55,9 @@ pub(super) fn provide(bench: &Bench, root: &Path, commands: &[&str]) -> Result<(
         let (name, place) = missing.first().map_or(("", "sadm/bin"), |(name, place)| (name.as_str(), *place));
         return Err(format!("{USR}/{place}/{name} is not installed on this system"));
     }
+    if bench.path().starts_with(USR) {
+        return Err(format!("the private directory {} is below {USR} itself", bench.path().display()));
+    }
     let layer = lay_out(bench, &missing).map_err(|error| error.to_string())?;
     overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
 }

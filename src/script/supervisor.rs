@@ -110,15 +110,15 @@ fn run(channel: &mut Channel, running: &Running) -> io::Result<bool> {
     let ended = match follow(channel, &script, running.limit_ms) {
         Event::Ended => script.ended()?,
         Event::Ordered => {
-            script.end();
+            drop(script);
             Ended::Interrupted
         }
         Event::TimeIsUp => {
-            script.end();
+            drop(script);
             Ended::TimedOut
         }
         Event::Alone => {
-            script.end();
+            drop(script);
             return Ok(false);
         }
     };

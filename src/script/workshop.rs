@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -13,8 +14,9 @@ use rustix::io::Errno;
 
 use super::channel::{Answer, Channel, Opening, Order, Running};
 use super::tools::tools_of;
-use super::trust::User;
+use super::trust::{User, unreadable_by};
 use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream};
+use crate::package::ObjectPath;
 use crate::root::Root;
 
 /// How often [`Ears::interrupted`] is asked.
@@ -33,7 +35,9 @@ pub struct Setting<'a> {
     /// The directory of the host in which the private one is made, such as `/var/tmp`. Where the user of unprivileged
     /// scripts cannot reach it, `/var/tmp` takes its place.
     pub temporary: PathBuf,
-    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]).
+    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]). Where the host lacks them,
+    /// this has a price: `/usr` is read-only for all scripts of the workshop, and where the caller is not root, objects
+    /// of all other owners look to them as if they belonged to `nobody`.
     pub absolute_tools: bool,
 }
 
@@ -67,8 +71,8 @@ impl Workshop {
             absolute_tools: setting.absolute_tools,
         };
         let mut workshop = Self::start(&setting.executable, unprivileged)?;
-        workshop.ask(&Order::Open(opening), None)?;
-        match workshop.answer()? {
+        let answer = workshop.ask(&Order::Open(opening), None).and_then(|()| workshop.answer());
+        match answer.map_err(|error| workshop.last_words(error))? {
             Answer::Ready { directory, absolute_tools } => {
                 workshop.directory = PathBuf::from(directory);
                 workshop.tools = tools_of(&workshop.directory);
@@ -128,6 +132,7 @@ impl Workshop {
 
     /// Runs a script to its end. What it says is heard while it runs, and before this returns.
     pub fn run(&mut self, call: &Call, ears: &mut dyn Ears) -> Result<Ended, ScriptError> {
+        self.check(call)?;
         let input = open_input(&call.input)
             .map_err(|source| ScriptError::Input { name: call.name.clone(), source })?;
         self.ask(&Order::Run(self.running(call)), Some(&input))?;
@@ -144,16 +149,37 @@ impl Workshop {
         result
     }
 
-    fn running(&self, call: &Call) -> Running {
-        let user = match call.user {
-            As::Caller => None,
-            As::Unprivileged => self.unprivileged.map(|user| (user.uid, user.gid)),
+    /// Whoever is to run the script must be able to read it.
+    fn check(&self, call: &Call) -> Result<(), ScriptError> {
+        let name = || call.name.clone();
+        if let Some(user) = self.user_of(call)
+            && let Some(path) = unreadable_by(user, &call.file)
+        {
+            return Err(ScriptError::Unreadable { name: name(), uid: user.uid, path });
+        }
+        let opened = std::fs::File::open(&call.file).and_then(|file| file.metadata());
+        let reason = match opened {
+            Ok(metadata) if metadata.is_file() => return Ok(()),
+            Ok(_) => "not a regular file".to_owned(),
+            Err(error) => error.to_string(),
         };
+        Err(ScriptError::Start { name: name(), reason: format!("{}: {reason}", call.file.display()) })
+    }
+
+    /// The user that a script changes to.
+    fn user_of(&self, call: &Call) -> Option<User> {
+        match call.user {
+            As::Caller => None,
+            As::Unprivileged => self.unprivileged,
+        }
+    }
+
+    fn running(&self, call: &Call) -> Running {
         Running {
             file: call.file.clone().into(),
             arguments: call.arguments.clone(),
             environment: call.environment.clone(),
-            user,
+            user: self.user_of(call).map(|user| (user.uid, user.gid)),
             directory: call.directory.clone().into(),
             trace: call.trace,
             limit_ms: call.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
@@ -243,6 +269,17 @@ impl Workshop {
         channel.send(order, input.map(AsFd::as_fd)).map_err(ScriptError::Lost)
     }
 
+    /// An error with what the second process said before it ended, if it said anything.
+    fn last_words(&mut self, error: ScriptError) -> ScriptError {
+        let [_, err] = &mut self.pipes;
+        let mut said = vec![0; 4096];
+        let length = err.read(&mut said).unwrap_or(0);
+        match String::from_utf8_lossy(said.get(..length).unwrap_or_default()).trim() {
+            "" => error,
+            words => ScriptError::Lost(io::Error::other(words.to_owned())),
+        }
+    }
+
     fn answer(&mut self) -> Result<Answer, ScriptError> {
         let answer = self.channel.as_mut().map_or(Ok(None), Channel::receive).map_err(ScriptError::Lost)?;
         answer.ok_or_else(|| ScriptError::Lost(io::ErrorKind::UnexpectedEof.into()))
@@ -254,7 +291,17 @@ impl Drop for Workshop {
         // The end of the line is the sign to clean up; it takes a moment, after which the lock is free.
         self.channel = None;
         let _ = self.second.wait();
+        // A second process that was killed did not clean up.
+        remove(&self.directory);
     }
+}
+
+/// Removes the private directory, if it is there.
+fn remove(directory: &Path) {
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+    let parent = Root::open(parent).and_then(|place| place.dir(&ObjectPath::root()));
+    // It is private, and its name is never used again: where it cannot be removed it harms nobody.
+    let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }
 
 /// What is known of the script that runs.

@@ -1,0 +1,186 @@
+//! Commands in a box of their own: they see this machine as it is, and can change nothing of it but the directory of
+//! the scenario. For tests that run the scripts of packages.
+//!
+//! A box is a set of Linux namespaces made by unshare(1). In it everything is mounted read-only except the scenario's
+//! directory and empty file systems in memory on `/tmp` and `/var/tmp`; there is no network; when the command ends,
+//! so does every process that it left behind. A test that is not root gets the same through a user namespace, in which
+//! it stays who it is. The box guards against mistakes; it is no prison for a root process that wants out.
+//!
+//! The process that a test starts is unshare(1), which passes the exit code on (128+N where a signal ended the command);
+//! to kill it ends everything in the box at once.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::scenario::{Scenario, is_root};
+
+/// What happens in the box before the command: `$1` is the directory that stays writable, `$2` and `$3` are the user and
+/// group to become again where a user namespace made them root, else empty.
+const SETUP: &str = r#"
+set -e
+mount() { PATH=/usr/sbin:/usr/bin:/sbin:/bin command mount "$@"; }
+started=$(pwd) scene=$1 uid=$2 gid=$3
+shift 3
+mount -t proc proc /proc
+cd "$scene"
+for place in /tmp /var/tmp; do
+	mount -t tmpfs -o mode=1777 box "$place"
+done
+mkdir -p "$scene"
+mount -c --bind . "$scene"
+cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
+	place=$(printf '%b' "$place")
+	case $place in
+	/tmp | /var/tmp | "$scene" | "$scene"/*) continue ;;
+	# Whoever makes a user namespace writes there.
+	/proc | /proc/*) [ "$uid" ] && continue ;;
+	esac
+	# A mount that another one hides cannot be named, and not be reached either.
+	mount -o "remount,bind,ro,${options#r[wo],}" "$place" || ! findmnt -n -M "$place" >/dev/null
+done
+cd "$started" 2>/dev/null || cd "$scene"
+set +e
+if [ "$uid" ]; then
+	unshare --user --map-user="$uid" --map-group="$gid" -- "$@"
+else
+	"$@"
+fi
+exit $?
+"#;
+
+/// A box whose one writable directory is that of a scenario.
+pub(crate) struct Sandbox {
+    directory: PathBuf,
+}
+
+impl Sandbox {
+    /// A box around `directory`, which must exist. None where this machine makes none; it says so, with the name of
+    /// the test, which is the name of its thread.
+    pub(crate) fn new(directory: &Path) -> Option<Self> {
+        let sandbox = Self { directory: directory.canonicalize().unwrap() };
+        let tried = sandbox.command("true").stdin(Stdio::null()).output();
+        let reason = match tried {
+            Ok(output) if output.status.success() => return Some(sandbox),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => format!("unshare: {error}"),
+        };
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        crate::skipped(&format!("{test}: no sandbox here: {reason}"));
+        None
+    }
+
+    /// The command `program` in the box; arguments, environment, directory and streams are set as always.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--net",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]);
+        let (mut uid, mut gid) = (String::new(), String::new());
+        if !is_root() {
+            command.args(["--user", "--map-root-user"]);
+            uid = rustix::process::geteuid().as_raw().to_string();
+            gid = rustix::process::getegid().as_raw().to_string();
+        }
+        command.args(["--", "sh", "-c", SETUP, "sandbox"]).arg(&self.directory).args([uid, gid]).arg(program);
+        command
+    }
+}
+
+/// What a shell in a box says about some commands, each with whether it succeeded.
+fn asked(sandbox: &Sandbox, text: &str) -> String {
+    let output = sandbox.command("sh").args(["-c", text]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[test]
+fn nothing_of_the_machine_can_be_changed_from_inside() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    let mark = format!("patchadm-sandbox-{}", std::process::id());
+    let places = "/etc /usr /usr/bin /var /var/lib /dev/shm /root /home /opt /sys/kernel /";
+    let text = format!(
+        "for place in {places}; do (: > $place/{mark}) 2>/dev/null && echo $place; done; \
+         (echo x > /proc/sys/kernel/domainname) 2>/dev/null && echo proc; exit 0"
+    );
+    assert_eq!(asked(&sandbox, &text), "");
+    // The checks above can fail: what may be written is.
+    assert_eq!(
+        asked(&sandbox, &format!("for place in /tmp; do (: > $place/{mark}) && echo $place; done")),
+        "/tmp\n"
+    );
+    assert!(!Path::new("/tmp").join(&mark).exists(), "its /tmp is its own");
+}
+
+#[test]
+fn the_scenario_is_the_same_inside_and_outside() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    stage.file("/etc/motd", "hello\n");
+    let root = stage.root();
+    let text =
+        format!("cat {0}/etc/motd; echo bye > {0}/etc/motd; ls /tmp /var/tmp | wc -l; id -u", root.display());
+    let said = asked(&sandbox, &text);
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!((said[0], said.last().copied()), ("hello", Some(uid.as_str())));
+    assert_eq!(std::fs::read_to_string(stage.at("/etc/motd")).unwrap(), "bye\n");
+    let version = sandbox.command(env!("CARGO_BIN_EXE_patchadm")).arg("--version").output().unwrap();
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        concat!("patchadm ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn there_is_no_network_inside() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    let interfaces = asked(&sandbox, "sed -n 's/^ *\\([^ ]*\\):.*/\\1/p' /proc/net/dev");
+    assert_eq!(interfaces, "lo\n");
+    assert_eq!(asked(&sandbox, "sed 1d /proc/net/route"), "", "no route leads anywhere");
+}
+
+#[test]
+fn nothing_runs_on_when_the_command_has_ended() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    let pulse = stage.beside("pulse");
+    let beat =
+        format!("(while :; do echo x >> {}; sleep 0.05; done) > /dev/null 2>&1 & sleep 0.3", pulse.display());
+    asked(&sandbox, &beat);
+    let size = || std::fs::metadata(&pulse).unwrap().len();
+    let at_the_end = size();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(at_the_end > 0 && size() == at_the_end);
+}
+
+#[test]
+fn the_exit_code_comes_through() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    let code = |text: &str| sandbox.command("sh").args(["-c", text]).output().unwrap().status.code();
+    assert_eq!((code("exit 5"), code("kill -9 $$")), (Some(5), Some(137)));
+}
+
+#[test]
+fn scripts_run_inside_with_their_tools() {
+    let stage = Scenario::new();
+    let Some(sandbox) = Sandbox::new(&stage.beside("")) else { return };
+    let test = "scripts::absolute_tools_are_there_for_scripts_and_for_nobody_else";
+    let mut command = sandbox.command(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", test]).env("TMPDIR", "/tmp").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if said.contains("skipped") {
+        crate::skipped("scripts_run_inside_with_their_tools: no overlay in a sandbox here");
+    }
+}

@@ -1,0 +1,155 @@
+//! How procedure scripts end: by themselves, too late, interrupted, or with the program; and that nothing runs on.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use patchadm::script::{Ears, Ended, Process, ScriptError, Stream, end_leftovers};
+
+use crate::workshop::{Listener, STAGE, Stage, eventually, runs};
+
+#[test]
+fn a_script_that_takes_too_long_is_ended_with_its_grandchildren() {
+    let stage = Stage::new();
+    let mut call =
+        stage.call("script", "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait; sleep 100");
+    call.limit = Some(Duration::from_secs(2));
+    let mut ears = Listener::default();
+    let ended = stage.workshop().run(&call, &mut ears).unwrap();
+    assert_eq!(ended, Ended::TimedOut);
+    assert!(!ears.out.is_empty() && !runs(&ears.out), "grandchild {}", ears.out);
+}
+
+#[test]
+fn an_interrupted_script_may_clean_up() {
+    let stage = Stage::new();
+    let mark = stage.scenario.beside("cleaned");
+    let text =
+        format!("trap 'echo yes > {}; exit 0' TERM; echo ready; while :; do sleep 1; done", mark.display());
+    let mut ears = Listener { last_word: Some("ready"), ..Listener::default() };
+    let ended = stage.workshop().run(&stage.call("script", &text), &mut ears).unwrap();
+    assert_eq!(ended, Ended::Interrupted);
+    assert_eq!(fs::read_to_string(mark).unwrap(), "yes\n");
+}
+
+#[test]
+fn nothing_happens_before_the_listener_agrees() {
+    let stage = Stage::new();
+    let mark = stage.scenario.beside("mark");
+    let call = stage.call("script", &format!("touch {}", mark.display()));
+    let mut workshop = stage.workshop();
+    let mut ears = Listener { refuses: true, ..Listener::default() };
+    let error = workshop.run(&call, &mut ears).unwrap_err();
+    assert_eq!(error.to_string(), "script script was not begun: the journal is full");
+    assert!(!mark.exists());
+    let mut ears = Listener::default();
+    assert_eq!(workshop.run(&call, &mut ears).unwrap(), Ended::Exited(0));
+    assert!(mark.exists());
+    assert!(ears.began[0].group > 1 && ears.began[0].start_time > 0 && ears.began[0].boot_id.len() == 36);
+}
+
+#[test]
+fn a_daemon_that_keeps_the_pipe_is_not_waited_for_and_lives() {
+    let stage = Stage::new();
+    let before = Instant::now();
+    let (ended, ears) = stage.run("sleep 60 & echo $!; exit 0");
+    assert_eq!(ended, Ended::Exited(0));
+    assert!(before.elapsed() < Duration::from_secs(20));
+    assert!(runs(&ears.out));
+    Command::new("kill").arg(ears.out.trim()).status().unwrap();
+}
+
+#[test]
+fn only_one_run_has_scripts_at_work() {
+    let stage = Stage::new();
+    let workshop = stage.workshop();
+    assert!(matches!(stage.open(false), Err(ScriptError::Locked { .. })));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(1500));
+            drop(workshop);
+        });
+        // Recovery waits for the second process of the run before.
+        let lock = end_leftovers(&stage.root, None).unwrap();
+        assert!(matches!(stage.open(false), Err(ScriptError::Locked { .. })));
+        drop(lock);
+    });
+    drop(stage.workshop());
+}
+
+#[test]
+fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
+    let stage = Stage::new();
+    let mut sleeper = Command::new("setsid").args(["sleep", "60"]).spawn().unwrap();
+    let pid = sleeper.id().to_string();
+    eventually("it leads a group", || {
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| stat.contains("(sleep)") && stat.contains(&format!(" {pid} ")))
+    });
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start_time = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let process = Process { group: sleeper.id().try_into().unwrap(), boot_id, start_time };
+    let another_boot = Process { boot_id: "another".into(), ..process.clone() };
+    let another_process = Process { start_time: start_time + 1, ..process.clone() };
+    for other in [another_boot, another_process] {
+        drop(end_leftovers(&stage.root, Some(&other)).unwrap());
+        assert!(runs(&pid));
+    }
+    let waiting = std::thread::spawn(move || sleeper.wait().unwrap());
+    drop(end_leftovers(&stage.root, Some(&process)).unwrap());
+    assert!(!runs(&pid));
+    waiting.join().unwrap();
+    drop(end_leftovers(&stage.root, Some(&process)).unwrap());
+}
+
+#[test]
+fn a_killed_program_takes_its_script_along() {
+    let stage = Stage::new();
+    let pids = stage.scenario.beside("pids");
+    let text = format!("sleep 100 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
+    stage.call("script", &text);
+    let mut engine = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "workshop::engine"])
+        .env(STAGE, stage.scenario.beside(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the script runs", || pids.exists());
+    let pids = fs::read_to_string(pids).unwrap();
+    let [script, grandchild] = pids.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{pids}") };
+    assert!(runs(script) && runs(grandchild) && !stage.left_over().is_empty());
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    // The lock is free when everything has been cleaned up.
+    drop(end_leftovers(&stage.root, None).unwrap());
+    assert!(!runs(script) && !runs(grandchild));
+    assert!(stage.left_over().is_empty(), "{:?}", stage.left_over());
+}
+
+#[test]
+fn a_killed_second_process_is_an_error_and_its_script_is_ended() {
+    struct Killer(String);
+    impl Ears for Killer {
+        fn began(&mut self, _: &Process) -> io::Result<()> {
+            Ok(())
+        }
+        fn heard(&mut self, _: Stream, bytes: &[u8]) {
+            self.0.push_str(&String::from_utf8_lossy(bytes));
+        }
+        fn interrupted(&mut self) -> bool {
+            false
+        }
+    }
+    let stage = Stage::new();
+    let mut killer = Killer(String::new());
+    let error = stage
+        .workshop()
+        .run(&stage.call("script", "echo $$; kill -9 $PPID; while :; do sleep 1; done"), &mut killer)
+        .unwrap_err();
+    assert!(matches!(error, ScriptError::Lost(_)), "{error}");
+    assert!(!runs(&killer.0), "script {}", killer.0);
+    assert!(stage.left_over().is_empty());
+}

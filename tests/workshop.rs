@@ -1,0 +1,156 @@
+//! The stage of tests about procedure scripts: a root, workshops for it, and somebody who listens.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use patchadm::root::Root;
+use patchadm::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+
+use crate::scenario::Scenario;
+
+/// A root, and a directory for workshops beside it.
+pub(crate) struct Stage {
+    pub(crate) scenario: Scenario,
+    pub(crate) root: Root,
+}
+
+/// What a test hears and wants.
+#[derive(Default)]
+pub(crate) struct Listener {
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) began: Vec<Process>,
+    pub(crate) refuses: bool,
+    /// When this has been heard, the script is to be ended.
+    pub(crate) last_word: Option<&'static str>,
+}
+
+impl Ears for Listener {
+    fn began(&mut self, process: &Process) -> io::Result<()> {
+        self.began.push(process.clone());
+        if self.refuses { Err(io::Error::other("the journal is full")) } else { Ok(()) }
+    }
+
+    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        match stream {
+            Stream::Out => self.out.push_str(&text),
+            Stream::Err => self.err.push_str(&text),
+        }
+    }
+
+    fn interrupted(&mut self) -> bool {
+        self.last_word.is_some_and(|word| self.out.contains(word))
+    }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let scenario = Scenario::new();
+        fs::create_dir(scenario.beside("temporary")).unwrap();
+        // A directory of a test is private; scripts of other users must get through it.
+        for open in ["", "temporary"] {
+            fs::set_permissions(scenario.beside(open), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let root = Root::open(&scenario.root()).unwrap();
+        Self { scenario, root }
+    }
+
+    pub(crate) fn workshop(&self) -> Workshop {
+        self.open(false).unwrap()
+    }
+
+    pub(crate) fn open(&self, absolute_tools: bool) -> Result<Workshop, ScriptError> {
+        Workshop::open(&Setting {
+            root: &self.root,
+            executable: PathBuf::from(env!("CARGO_BIN_EXE_patchadm")),
+            temporary: self.scenario.beside("temporary"),
+            absolute_tools,
+        })
+    }
+
+    /// A call of a script with this text.
+    pub(crate) fn call(&self, name: &str, text: &str) -> Call {
+        let file = self.scenario.beside(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        Call {
+            name: name.to_owned(),
+            file,
+            arguments: vec![],
+            environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            user: As::Caller,
+            directory: PathBuf::from("/"),
+            input: Input::Nothing,
+            trace: false,
+            limit: Some(Duration::from_secs(30)),
+        }
+    }
+
+    /// Runs a script with this text in a workshop of its own.
+    pub(crate) fn run(&self, text: &str) -> (Ended, Listener) {
+        let mut ears = Listener::default();
+        let ended = self.workshop().run(&self.call("script", text), &mut ears).unwrap();
+        (ended, ears)
+    }
+
+    /// What is left where private directories are made.
+    pub(crate) fn left_over(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.scenario.beside("temporary")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}: not after 20 seconds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process runs; one that only waits to be waited for does not.
+pub(crate) fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Where the process that [`engine`] is finds its stage and its script.
+pub(crate) const STAGE: &str = "PATCHADM_TEST_STAGE";
+/// Set where that script is to read the terminal.
+pub(crate) const AT_TERMINAL: &str = "PATCHADM_TEST_TERMINAL";
+
+/// Not a test of its own: a program with a workshop, in a process that other tests can treat as they like. It runs the
+/// script of the stage and writes what it heard to `heard`.
+#[test]
+fn engine() {
+    let Some(stage) = std::env::var_os(STAGE).map(PathBuf::from) else { return };
+    let root = Root::open(&stage.join("root")).unwrap();
+    let mut workshop = Workshop::open(&Setting {
+        root: &root,
+        executable: PathBuf::from(env!("CARGO_BIN_EXE_patchadm")),
+        temporary: stage.join("temporary"),
+        absolute_tools: false,
+    })
+    .unwrap();
+    let at_terminal = std::env::var_os(AT_TERMINAL).is_some();
+    let call = Call {
+        name: "script".into(),
+        file: stage.join("script"),
+        arguments: vec![],
+        environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        user: As::Caller,
+        directory: "/".into(),
+        input: if at_terminal { Input::Terminal } else { Input::Nothing },
+        trace: false,
+        limit: None,
+    };
+    let mut ears = Listener::default();
+    workshop.run(&call, &mut ears).unwrap();
+    fs::write(stage.join("heard"), ears.out).unwrap();
+}
