@@ -14,13 +14,14 @@ use super::device::Device;
 use super::failure::Failure;
 use super::installation::Installation;
 use super::scripts::briefing::Briefing;
+use super::scripts::halt::Halt;
 use super::scripts::medium::{Medium, member};
 use super::scripts::procedures::{Procedure, Procedures};
 use super::scripts::{Ending, ScriptFailure};
 use super::session::Session;
 use crate::database::places;
-use crate::package::{ObjectPath, Params, Touched};
-use crate::plan::course::{Batch, ClassStep, Course, ListedFile, Outcome, Step};
+use crate::package::{Live, ObjectPath, Params, Touched};
+use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::{number_object, refreshed};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
@@ -28,8 +29,8 @@ use crate::plan::{Action, Body, Plan};
 use crate::root::accounts_of;
 use crate::script::environment::Script;
 use crate::script::protocol;
-use crate::script::{As, Ended, Input, ScriptError, standard};
-use crate::transaction::{Cause, Held, HeldObject, Left, Phase, Receipt, ScriptedRun, Settled};
+use crate::script::{As, Ended, Input, standard};
+use crate::transaction::{Cause, Held, HeldObject, Receipt, ScriptedRun, Settled};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
@@ -48,70 +49,44 @@ pub(super) struct Performance<'a, 'p> {
     pub(super) attendant: &'a mut dyn Attendant,
     /// What the scripts left so far.
     pub(super) outcomes: BTreeMap<ObjectPath, Outcome>,
+    /// The objects that class scripts have put there.
+    pub(super) left: BTreeMap<ObjectPath, Live>,
     /// What they mean for the command so far.
     pub(super) ending: Ending,
 }
 
-/// Why a run is given up.
-enum Halt {
-    /// The transaction cannot go on.
-    Cause(Cause),
-    /// A script says no.
-    Script(ScriptFailure),
-    /// What was planned does not fit any more.
-    Refused(Reason),
-    /// Something else failed.
-    Failure(Box<Failure>),
-}
-
-impl From<Cause> for Halt {
-    fn from(cause: Cause) -> Self {
-        Self::Cause(cause)
-    }
-}
-
-impl From<Reason> for Halt {
-    fn from(reason: Reason) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-impl From<Failure> for Halt {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(Box::new(failure))
-    }
-}
-
-impl From<ScriptError> for Halt {
-    fn from(error: ScriptError) -> Self {
-        Self::Cause(Cause::Script(error.to_string()))
-    }
-}
-
-impl From<crate::root::RootError> for Halt {
-    fn from(error: crate::root::RootError) -> Self {
-        Self::Cause(error.into())
-    }
-}
-
 impl Performance<'_, '_> {
-    /// Carries it out. An error leaves the root as it was before, or says what is left.
+    /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
     pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
-        self.medium.take(self.device, self.index, &self.listed())?;
+        self.unpack()?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
-        let held = self.held();
+        let held = held([&self.course.concerned]);
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
-            let done = self.steps(&mut run).and_then(|()| self.log_end(&mut run));
+            let done = self.within(&mut run);
             ending = self.ending;
             match done {
                 Ok(()) => Ok(run.commit()?),
-                Err(halt) => Err(self.give_up(run, halt)),
+                Err(halt) => {
+                    self.log_failure(&mut run);
+                    Err(halt.give_up(run, Command::Pkgadd, &self.installation.instance))
+                }
             }
         })?;
         Ok((receipt, ending))
+    }
+
+    /// Checks the content of what scripts install, before anything is changed.
+    pub(super) fn unpack(&self) -> Result<(), Failure> {
+        self.medium.take(self.device, self.index, &self.listed())
+    }
+
+    /// Does everything for the package within a run, which may be one of several packages.
+    pub(super) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+        self.steps(run)?;
+        self.log_end(run)
     }
 
     fn listed(&self) -> Vec<&ListedFile> {
@@ -120,15 +95,6 @@ impl Performance<'_, '_> {
             Step::Switch(_) | Step::Procedure(_) => None,
         });
         files.flatten().collect()
-    }
-
-    fn held(&self) -> Held {
-        let concerned = &self.course.concerned;
-        let objects = concerned.objects.iter();
-        let objects = objects.map(|(path, editable)| HeldObject { path: path.clone(), editable: *editable });
-        let mut files = concerned.files.clone();
-        files.push(places::unprivileged());
-        Held { objects: objects.collect(), trees: concerned.trees.clone(), files }
     }
 
     fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
@@ -338,6 +304,7 @@ impl Performance<'_, '_> {
                 };
                 run.settle(&file.path, &to)?;
             }
+            self.left.extend(now.live.get(&file.path).map(|live| (file.path.clone(), live.clone())));
             self.outcomes.insert(file.path.clone(), outcome);
         }
         Ok(())
@@ -353,8 +320,15 @@ impl Performance<'_, '_> {
             let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
-        let last = self.course.close(&self.outcomes, is_there);
-        self.carry_out(run, &last.plan)
+        let last = self.course.close(&self.outcomes, &self.left, is_there);
+        let saves = !last.plan.undo.is_empty();
+        self.carry_out(run, &last.plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
+    }
+
+    /// The log of a run that is undone is worth nothing in itself, so an error stops nothing.
+    pub(super) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
+        let text = format!("\nInstallation of <{}> failed.\n", self.installation.instance);
+        let _ = run.log(text.as_bytes());
     }
 
     fn log_end(&self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
@@ -362,33 +336,22 @@ impl Performance<'_, '_> {
         let text = format!("\nInstallation of <{}> {how}.\n", self.installation.instance);
         Ok(run.log(text.as_bytes())?)
     }
+}
 
-    /// Puts everything back.
-    fn give_up(&self, mut run: ScriptedRun<'_>, halt: Halt) -> Failure {
-        let text = format!("\nInstallation of <{}> failed.\n", self.installation.instance);
-        // The log of a run that is undone is worth nothing in itself.
-        let _ = run.log(text.as_bytes());
-        let (cause, failure) = match halt {
-            Halt::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
-            Halt::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
-            Halt::Refused(reason) => {
-                let refusal = reason.of(Command::Pkgadd, &self.installation.instance);
-                (Cause::Script(refusal.to_string()), refusal.into())
-            }
-            Halt::Failure(failure) => (Cause::Script(failure.to_string()), *failure),
-        };
-        match (run.roll_back(Phase::Switch, cause), failure) {
-            (undone, failure) if undone.left != Left::RolledBack => {
-                drop(failure);
-                undone.into()
-            }
-            (_, Failure::Script(mut failure)) => {
-                failure.left = Left::RolledBack;
-                Failure::Script(failure)
-            }
-            (_, failure) => failure,
+/// Everything that scripts of some packages may touch.
+pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
+    let mut all = Concerned::default();
+    for one in concerned {
+        for (path, editable) in &one.objects {
+            *all.objects.entry(path.clone()).or_default() |= editable;
         }
+        all.trees.extend(one.trees.iter().cloned());
+        all.files
+            .extend(one.files.iter().filter(|path| !all.files.contains(path)).cloned().collect::<Vec<_>>());
     }
+    let objects = all.objects.into_iter().map(|(path, editable)| HeldObject { path, editable });
+    all.files.push(places::unprivileged());
+    Held { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
 /// What the answers of a package say that its scripts are told as if it were delivered.

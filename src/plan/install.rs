@@ -63,6 +63,8 @@ pub struct Intended {
     pub scripts: InstallScripts,
     /// Every object of the package, whether it changes or not.
     pub mapped: Vec<Mapped>,
+    /// The files of `install` that go when everything is done: scripts that only this run has a use for.
+    pub passing: Vec<String>,
 }
 
 /// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among
@@ -138,7 +140,9 @@ impl Installation<'_> {
             discard: Vec::new(),
             notes: draft.notes,
         };
-        Ok(Intended { plan, params: target.params, scripts, mapped })
+        let names = self.delivered.install.keys();
+        let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
+        Ok(Intended { plan, params: target.params, scripts, mapped, passing })
     }
 
     fn check_depend(&self) -> Result<(), Reason> {

@@ -228,6 +228,16 @@ pub enum RecordChange {
     },
 }
 
+impl RecordChange {
+    /// The record; of a move the name that it gets.
+    pub fn path(&self) -> &ObjectPath {
+        match self {
+            Self::Write { path, .. } | Self::AddTree { path, .. } | Self::Move { to: path, .. } => path,
+            Self::RemoveFile(path) | Self::RemoveTree(path) => path,
+        }
+    }
+}
+
 /// A file of a new record directory.
 #[derive(Clone, Debug)]
 pub struct TreeFile {

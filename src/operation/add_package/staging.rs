@@ -119,6 +119,7 @@ impl<'a> Place<'a> {
             briefing,
             attendant,
             outcomes: std::collections::BTreeMap::new(),
+            left: std::collections::BTreeMap::new(),
             ending: added.ending,
         };
         let (receipt, ending) = performance.perform()?;

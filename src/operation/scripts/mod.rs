@@ -6,6 +6,7 @@
 
 pub(super) mod briefing;
 pub(super) mod failure;
+pub(super) mod halt;
 pub(super) mod interview;
 pub(super) mod medium;
 pub(super) mod procedures;
