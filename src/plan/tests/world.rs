@@ -126,7 +126,7 @@ impl World {
 
     pub(super) fn plan(&mut self, parcel: &Parcel) -> Result<Plan, Refusal> {
         self.survey(parcel);
-        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion())
+        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion()).map(|all| all.plan)
     }
 
     /// Plans a patch and carries it out; the exit code.
