@@ -41,7 +41,7 @@ impl Before {
 /// emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close `contents`. The times of the two files
 /// that every run writes anew say nothing; those of the others come back in whole seconds, as archives of records have
 /// them.
-fn records(root: &Path) -> BTreeMap<String, String> {
+pub(crate) fn records(root: &Path) -> BTreeMap<String, String> {
     let tree = Tree::of(root, &OWN);
     let paths = tree.paths();
     let paths = paths.split(' ').filter(|path| path.starts_with("var/sadm/"));

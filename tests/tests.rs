@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 
+/// The procedure scripts of our backout packages.
+mod backout_scripts;
 /// Packages that are damaged: refused by one line, and nothing is changed.
 /// Damaged and hostile patches.
 mod bad_input;
@@ -38,6 +40,8 @@ mod goldens_of_patches;
 mod goldens_of_queries;
 /// The help of the classic commands.
 mod help;
+/// Undo archives that the classic tools made.
+mod goldens_of_undo;
 /// Runs that end by a signal.
 mod killed;
 mod links;
@@ -89,6 +93,8 @@ mod tree;
 mod type_changes;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo archives as streams, beside the classic ones.
+mod undo_streams;
 /// Journals that cannot be read.
 mod unfinished;
 /// Packages in the trees of people who are not root.

@@ -152,7 +152,9 @@ impl Place<'_> {
             let one = self.undo(package, &name, &rules.marker)?;
             match (&one.manifest, rules.packages.get(package), one.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
-                (None, Some(installed), Some(image)) => touched.add(package, 0, image, &installed.params),
+                (None, Some(installed), Some(image)) => {
+                    touched.by_foreign_backout(package, &name, image, &installed.params);
+                }
                 _ => {}
             }
             undo.push(one);

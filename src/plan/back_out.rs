@@ -144,7 +144,7 @@ impl Backout<'_> {
                     let saved = files.map(|entry| (&entry.path, entry.object.content)).collect();
                     restorings.push(Restoring { id: self.id, package, index, saved, manifest, later });
                 }
-                None => foreign::restore(&mut draft, self.id, package, index, archive.image)?,
+                None => foreign::restore(&mut draft, self.id, package, index, archive.image, &later)?,
             }
         }
         restore(&mut draft, &restorings)?;
@@ -221,14 +221,12 @@ impl Backout<'_> {
     ) -> Result<Vec<RecordChange>, Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
         let old = old_params(package, archive)?;
+        let set_later = |name: &str| set_later(name, later, &installed.params, self.id);
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let names = &manifest.header.parameters;
-                parameters::taken_back(&installed.params, &old, names, |name| {
-                    set_later(name, later, &installed.params, self.id)
-                })
+                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, set_later)
             }
-            None => parameters::taken_back_from_foreign(&installed.params, &old),
+            None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
         let mut applied = self.applied(package)?;
         applied.back_out(self.id);

@@ -51,6 +51,12 @@ impl Touched {
         }
     }
 
+    /// What taking a patch back touches, where its archive has no manifest: what the backout package delivers.
+    pub fn by_foreign_backout(&mut self, package: &PkgInst, id: &str, image: &PackageImage, params: &Params) {
+        self.paths.extend(patch_path(id).ok());
+        self.add(package, 0, image, params);
+    }
+
     /// What taking a patch back touches: everything that its manifest names, and what was put beside it.
     pub fn by_backout(&mut self, package: &PkgInst, manifest: &Manifest) {
         self.packages.insert(package.clone());

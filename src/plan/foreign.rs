@@ -3,23 +3,26 @@
 //!
 //! Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
 
-use crate::package::{Edited, Ftype, PkgInst};
+use crate::package::{Edited, Ftype, ObjectPath, PkgInst};
 use crate::patch::PatchId;
 use crate::source::{PackageImage, stock};
 
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::refusal::Reason;
+use super::restore::Later;
 use super::scripts::is_script;
 use super::target::Target;
 
-/// Plans the objects of a classic backout package.
+/// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
+/// one of them changed again is refused.
 pub(super) fn restore(
     draft: &mut Draft<'_>,
     id: &PatchId,
     package: &PkgInst,
     index: usize,
     image: &PackageImage,
+    later: &Later<'_>,
 ) -> Result<(), Reason> {
     refuse_scripts(package, image)?;
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
@@ -31,6 +34,7 @@ pub(super) fn restore(
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
+        refuse_changed_later(draft, &each.path, later)?;
         edits.consider(&each.path, Some(&each.object))?;
     }
     for links in [false, true] {
@@ -44,9 +48,21 @@ pub(super) fn restore(
         }
     }
     for path in &image.deletes {
-        draft.delete(package, &target.resolve(path)?)?;
+        let path = target.resolve(path)?;
+        refuse_changed_later(draft, &path, later)?;
+        draft.delete(package, &path)?;
     }
     Ok(())
+}
+
+/// What is saved here is older than what a later patch has put there.
+fn refuse_changed_later(draft: &Draft<'_>, path: &ObjectPath, later: &Later<'_>) -> Result<(), Reason> {
+    let Some(patches) = draft.inventory.patched_by.get(path) else { return Ok(()) };
+    let mut later = later.iter().map(|(id, _)| id.to_string());
+    match later.find(|id| patches.contains(id)) {
+        Some(by) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by) }),
+        None => Ok(()),
+    }
 }
 
 /// In a backout package the stock scripts have the roles of checkinstall and postinstall.

@@ -276,8 +276,10 @@ pub struct UndoArchive {
     /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
     /// (a link, a device, a directory) is only written down.
     pub saved: Vec<(Entry, ObjectPath)>,
-    /// What the patch adds, for tools that know no manifest.
+    /// What the patch adds, for tools that know no manifest; what is below a directory comes before it.
     pub deletes: Vec<PackagePath>,
+    /// The procedure scripts of the backout package, for the same tools, by their names in `install`.
+    pub scripts: BTreeMap<String, Vec<u8>>,
     /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their
     /// name in that directory.
     pub records: BTreeMap<Vec<u8>, RecordFile>,

@@ -166,15 +166,23 @@ pub(super) fn taken_back(
     ordered
 }
 
-/// The same for the backout package of the classic tools: what it delivers is as before, and the words of the patch
-/// are empty.
-pub(super) fn taken_back_from_foreign(current: &Params, delivered: &Params) -> Params {
+/// The same for the backout package of the classic tools: what it delivers is as before, unless it was set again
+/// later. The names that it never has, whether they were there or not, are emptied.
+pub(super) fn taken_back_from_foreign(
+    current: &Params,
+    delivered: &Params,
+    set_later: impl Fn(&str) -> bool,
+) -> Params {
     let mut values = current.clone();
-    for (name, value) in delivered.iter().filter(|(name, _)| is_stored(name) && *name != "ACTIVE_PATCH") {
+    let old = |name: &str| is_stored(name) && name != "ACTIVE_PATCH" && !set_later(name);
+    for (name, value) in delivered.iter().filter(|(name, _)| old(name)) {
         values.set(name, value);
     }
-    for name in LAST_PATCH.iter().chain(&["ACTIVE_OBSOLETES", "Patch_label", "Obsoletes_label"]) {
-        if values.get(name).is_some() && (delivered.get(name).is_none() || *name == "ACTIVE_OBSOLETES") {
+    for name in LAST_PATCH.iter().filter(|name| delivered.get(name).is_none() && !set_later(name)) {
+        values.remove(name);
+    }
+    for name in ["ACTIVE_OBSOLETES", "Patch_label", "Obsoletes_label"] {
+        if values.get(name).is_some() && !set_later(name) {
             values.set(name, "");
         }
     }

@@ -87,10 +87,26 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum();
     let records: u64 = archive.records.values().map(|record| record.bytes.len() as u64).sum();
-    let members = (archive.saved.len() + archive.records.len() + archive.manifest.objects.len() + 8) as u64;
-    let plain = objects.saturating_add(records).saturating_add(members.saturating_mul(MEMBER));
+    let scripts: u64 = archive.scripts.values().map(|script| script.len() as u64).sum();
+    let members = (archive.saved.len()
+        + archive.records.len()
+        + archive.manifest.objects.len()
+        + archive.scripts.len()
+        + 8) as u64;
+    let directories: u64 = archive.saved.iter().map(|(entry, _)| above(entry.path.as_bytes())).sum();
+    let plain = objects
+        .saturating_add(records)
+        .saturating_add(directories)
+        .saturating_add(scripts)
+        .saturating_add(members.saturating_mul(MEMBER));
     // a compressor may enlarge what it cannot compress, compress(1) by up to an eighth
     plain.saturating_add(plain / 8)
+}
+
+/// The headers of the directories above a member, at most.
+fn above(path: &[u8]) -> u64 {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end as u64);
+    256 + ends.map(|length| 128 + length).sum::<u64>()
 }
 
 fn record_size(record: &RecordChange) -> (u64, u64) {

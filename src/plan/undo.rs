@@ -1,8 +1,10 @@
 //! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
 //! tree after apply and backout is the tree before, to the last attribute.
 //!
-//! The SVR4 part (saved objects, `deletes`, old parameters) is what any pkgadd can install; the manifest says the
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the manifest says the
 //! rest. Digests of what is delivered are filled in when it has been staged.
+
+mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,15 +18,15 @@ use crate::package::{
 use crate::patch::{PatchId, PatchList};
 
 use super::draft::Draft;
+use super::parameters::is_patch_record;
 use super::records::RecordChanges;
 use super::refusal::Reason;
 use super::target::Target;
 use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
-/// Parameters that a backout package must not bring back (the classic scripts leave them out as well).
+/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
+/// records of patches: what those said when the patch was applied is out of date by then.
 const NOT_RESTORED: &[&str] = &[
-    "PATCHLIST",
-    "PATCH_OBSOLETES",
     "ACTIVE_OBSOLETES",
     "Obsoletes_label",
     "ACTIVE_PATCH",
@@ -81,20 +83,21 @@ impl Undoing<'_> {
                         saved.push((entry, path.clone()));
                     }
                 }
-                None if record.became.as_ref().is_some_and(|now| now.kind != Kind::Directory) && changes => {
-                    deletes.push(target.write(path)?);
-                }
+                None if record.became.is_some() && changes => deletes.push(target.write(path)?),
                 None => {}
             }
             objects.push(record);
         }
         objects.sort_by(|a, b| a.path.cmp(&b.path));
+        // what is in a directory goes before it
+        deletes.reverse();
         Ok(UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
             pkginfo: self.parameters(),
             saved,
             deletes,
+            scripts: scripts::taking_back(&target.image.install),
             records: records.old.clone(),
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,
@@ -118,7 +121,8 @@ impl Undoing<'_> {
     }
 
     fn parameters(&self) -> Params {
-        let mut params: Params = self.old.iter().filter(|(name, _)| !NOT_RESTORED.contains(name)).collect();
+        let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
+        let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         params

@@ -2,7 +2,7 @@
 //!
 //! Its bytes depend on the objects and the patch alone: no run, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use super::error::Cause;
 use super::held::HeldCopies;
 use super::verified::{self, Encoder, Failure, Written};
 use crate::format::cpio::{self, BLOCK, Form};
-use crate::format::datastream::{DatastreamError, Package, Writer};
+use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
 use crate::format::{deletes, params};
@@ -86,7 +86,7 @@ fn information(
     archive: &UndoArchive,
     digests: &BTreeMap<ObjectPath, Digest>,
 ) -> Result<Information, cpio::CpioError> {
-    let mut files = Information::new();
+    let mut files = archive.scripts.clone();
     if !archive.deletes.is_empty() {
         files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
     }
@@ -160,19 +160,23 @@ impl Objects<'_> {
         let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
         let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
+        let mut directories = Directories::default();
         let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
         for (name, bytes) in
             own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
         {
             let header = cpio::Header::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
+            directories.above(name.as_bytes(), &mut part).map_err(failed)?;
             part.member(&header, bytes).map_err(failed)?;
         }
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
             self.watch.check()?;
             let mut old = self.open(path, entry)?;
+            let name = member_name(&entry.path);
+            directories.above(&name, &mut part).map_err(failed)?;
             let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
             let mtime = entry.object.content.mtime.unwrap_or_default();
-            let header = cpio::Header::file(&member_name(&entry.path), mode, mtime, old.size);
+            let header = cpio::Header::file(&name, mode, mtime, old.size);
             part.member(&header, &mut old).map_err(|error| self.read_error(path, &error, archive))?;
             self.is_as_surveyed(path, &old, entry)?;
             self.watch.advances(old.size);
@@ -217,6 +221,28 @@ impl Objects<'_> {
             }
             other => self_error(archive, self.place, other),
         }
+    }
+}
+
+/// The directories that a part has so far. Without them a pkgadd(1M) makes its own as its umask says, and the user
+/// who runs checkinstall may not get in.
+#[derive(Default)]
+struct Directories(BTreeSet<Vec<u8>>);
+
+impl Directories {
+    /// Writes those above a member that are not there yet, outermost first.
+    fn above<W: io::Write>(
+        &mut self,
+        member: &[u8],
+        part: &mut PartWriter<W>,
+    ) -> Result<(), DatastreamError> {
+        let ends = member.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for directory in ends.filter_map(|end| member.get(..end)) {
+            if self.0.insert(directory.to_vec()) {
+                part.member(&cpio::Header::directory(directory, 0o755, 0), io::empty())?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -271,6 +271,30 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
 }
 
 #[test]
+fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_changed() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").file("bin/httpd", "new").file("bin/tool", "tool"));
+    world.patchadd(&patch("800-01", "SUNW_WORD=1").file("bin/tool", "newer"));
+    world.remember();
+    let name = package("ACMEweb");
+    let records = BTreeMap::new();
+    let refused = |classic: &Parcel| {
+        let image = &classic.image.packages[0];
+        let archive = Archive { package: &name, image, manifest: None, records: &records, outside: None };
+        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
+            .err()
+            .map(|refusal| (refusal.code(), refusal.why()))
+    };
+    let classic = || patch("900-01", "ACTIVE_PATCH=900-01").file("bin/httpd", "old httpd");
+    for over in [classic().deletes("bin/tool"), classic().file("bin/tool", "old")] {
+        let (code, why) = refused(&over).unwrap();
+        assert_eq!(code, 6);
+        assert!(why.contains("bin/tool") && why.contains("800-01"), "{why}");
+    }
+    assert_eq!(refused(&classic()), None);
+}
+
+#[test]
 fn the_backout_scripts_of_the_archive_must_be_the_stock_ones() {
     let mut world = acme_web();
     world.patchadd(&patch("900-01", "").file("bin/httpd", "new"));

@@ -231,7 +231,7 @@ impl World {
     }
 
     /// What the undo manifests of the applied patches say of each path.
-    fn remember(&mut self) {
+    pub(super) fn remember(&mut self) {
         self.inventory.delivered.clear();
         self.inventory.patched_by.clear();
         for (name, installed) in &self.inventory.packages {

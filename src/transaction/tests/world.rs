@@ -247,6 +247,7 @@ impl World {
             pkginfo: Params::from_iter([("PKG", "ACMEweb"), ("ACTIVE_PATCH", "100-01")]),
             saved,
             deletes: vec![PackagePath::new(b"new/tool").unwrap()],
+            scripts: BTreeMap::new(),
             records: BTreeMap::new(),
             manifest: Manifest { header, objects },
             format: UndoFormat::Gzip,
