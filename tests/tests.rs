@@ -38,10 +38,10 @@ mod goldens_of_packages;
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
-/// The help of the classic commands.
-mod help;
 /// Undo archives that the classic tools made.
 mod goldens_of_undo;
+/// The help of the classic commands.
+mod help;
 /// Runs that end by a signal.
 mod killed;
 mod links;

@@ -32,6 +32,7 @@ mod questions;
 mod recover;
 mod remove;
 mod report;
+mod script_options;
 mod scripts;
 mod showrev;
 pub mod surroundings;

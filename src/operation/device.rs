@@ -49,6 +49,12 @@ impl Device {
         Ok(Ok(Self { source, image, selected }))
     }
 
+    /// A source of which everything is meant.
+    pub(super) fn whole(source: Source, image: Image) -> Self {
+        let selected = (0..image.packages.len()).collect();
+        Self { source, image, selected }
+    }
+
     /// A package by its place in the image.
     pub(super) fn package(&self, index: usize) -> Result<&PackageImage, Failure> {
         let missing = || {

@@ -22,6 +22,7 @@ pub mod links;
 mod log;
 mod order;
 pub mod packages;
+pub mod patch_scripts;
 pub mod patches;
 pub mod path_check;
 pub mod query;

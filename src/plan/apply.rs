@@ -113,7 +113,8 @@ impl Application<'_> {
         };
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
-        let held = if parts.iter().any(|part| part.chosen.has_scripts()) { self.held(&parts) } else { Vec::new() };
+        let held =
+            if parts.iter().any(|part| part.chosen.has_scripts()) { self.held(&parts) } else { Vec::new() };
         let space = space::needs(self.inventory, &changes, &records, &undo, &held);
         space::enough(&space)?;
         let last = self.validated.matches.last().map(|found| &found.package);
@@ -131,7 +132,7 @@ impl Application<'_> {
             discard: Vec::new(),
             notes: draft.notes,
         };
-        Ok(Scripted { plan, parts, hooks })
+        Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
     }
 
     fn id(&self) -> &PatchId {
@@ -410,7 +411,12 @@ impl Patched<'_> {
             params: target.params.clone(),
             chosen: self.chosen.clone(),
             mapped: self.wanted.iter().map(Mapped::of).collect(),
-            deletes: target.image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<_, _>>()?,
+            deletes: target
+                .image
+                .deletes
+                .iter()
+                .map(|path| target.resolve(path))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -135,9 +135,9 @@ impl ScriptChoice {
             scripts.preinstall &= own("preinstall");
             scripts.postinstall &= own("postinstall");
             // a stock script under the name of a class copies as the program does
-            scripts.classes.retain(|class, deliverer| {
-                *deliverer != Deliverer::Package || own(&format!("i.{class}"))
-            });
+            scripts
+                .classes
+                .retain(|class, deliverer| *deliverer != Deliverer::Package || own(&format!("i.{class}")));
         }
         let why = |name: &str| match name.strip_prefix("i.").and_then(|class| scripts.classes.get(class)) {
             Some(deliverer) if *deliverer != Deliverer::Package => Why::System,

@@ -19,7 +19,7 @@ use super::records::{self, RecordChanges, package_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
 use super::target::{Target, Wanted};
-use super::{Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
+use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
 #[derive(Clone, Debug)]
@@ -65,6 +65,39 @@ pub struct Intended {
     pub mapped: Vec<Mapped>,
     /// The files of `install` that go when everything is done: scripts that only this run has a use for.
     pub passing: Vec<String>,
+}
+
+impl Intended {
+    /// Makes the package the one at this place of its source.
+    pub fn read_from(&mut self, index: usize) {
+        for change in &mut self.plan.changes {
+            if let Action::Add(new) | Action::Replace(new) = &mut change.action
+                && let Body::Member(member) = &mut new.body
+            {
+                member.package = index;
+            }
+        }
+    }
+
+    /// Gives the package other parameters, in its record as well.
+    pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
+        let Some(package) = self.plan.packages.first() else { return Ok(()) };
+        let path = package_path(package, b"pkginfo")?;
+        let text = crate::format::params::write(&params);
+        self.params = params;
+        for record in &mut self.plan.records {
+            match record {
+                RecordChange::Write { path: at, bytes, .. } if *at == path => {
+                    *bytes = text;
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        let mode = Mode::of(0o644);
+        self.plan.records.push(RecordChange::Write { path, bytes: text, mode, mtime: None });
+        Ok(())
+    }
 }
 
 /// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among

@@ -26,6 +26,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod remove;
 mod restore;
+pub mod scripted_records;
 pub mod scripts;
 mod space;
 mod target;

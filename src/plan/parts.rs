@@ -23,6 +23,10 @@ pub struct Scripted {
     pub parts: Vec<Part>,
     /// The scripts of the patch itself.
     pub hooks: Vec<PlannedScript>,
+    /// Whether no undo data is kept.
+    pub no_undo: bool,
+    /// Whether it is applied already, and only its files are installed again.
+    pub again: bool,
 }
 
 /// One package of a patch.
@@ -62,7 +66,8 @@ impl Scripted {
         let mine: Vec<_> =
             plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
         let place = plan.undo.iter().position(|undo| undo.package == part.package);
-        let undo: Vec<UndoArchive> = place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
+        let undo: Vec<UndoArchive> =
+            place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
         let records = plan.records.iter().filter(|record| is_of(record, &part.package));
         let contents: BTreeMap<ObjectPath, Option<Line>> = plan
             .contents
@@ -96,8 +101,7 @@ impl Scripted {
 
     /// What is done for the patch as a whole, after all packages.
     pub fn remainder(&self) -> Plan {
-        let of_package =
-            |record: &&RecordChange| !self.parts.iter().any(|part| is_of(record, &part.package));
+        let of_package = |record: &&RecordChange| !self.parts.iter().any(|part| is_of(record, &part.package));
         Plan {
             changes: Vec::new(),
             records: self.plan.records.iter().filter(of_package).cloned().collect(),

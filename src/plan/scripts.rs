@@ -14,9 +14,6 @@ use crate::source::PackageImage;
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Classes whose scripts the system delivers: without a script of the package's own these would be run.
-const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
-
 /// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deliverer {

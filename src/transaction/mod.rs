@@ -40,6 +40,7 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
+pub use finish::note_without_run;
 pub use held::{Held, HeldObject};
 pub use recover::{Recovered, recover, unfinished_script};
 pub use scripted::{ScriptedRun, Settled};
