@@ -52,7 +52,7 @@
 //! | module | is about | uses |
 //! | --- | --- | --- |
 //! | [`cli`] | the classic commands and the verbs of `patchadm`: arguments, reports, exit codes | everything |
-//! | [`operation`] | applying, backing out, checking, listing, recovering, each from its beginning to its end | source, plan, transaction, script, database, root, format, patch, package |
+//! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | source, plan, transaction, script, database, root, format, patch, package |
 //! | [`transaction`] | carrying a plan out, all of it or nothing; rolling back and recovering | plan, database, root, format, package |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | root, format, package |
 //! | [`plan`] | deciding everything before anything is touched | source, format, patch, package |

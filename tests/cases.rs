@@ -76,11 +76,13 @@ fn datastreams_of_other_people_are_installed_and_removed_or_refused_for_their_sc
         let accounts = fs::read_to_string(stage.at("/etc/passwd")).unwrap();
         stage.file("/etc/passwd", accounts.replace("root:", "bin:") + &accounts);
         stage.file("/var/sadm/install/admin/default", "idepend=nocheck\nbasedir=default\n");
+        // no test runs a script of somebody else
+        stage.file("/etc/patchadm/policy", "scripts=none\n");
         let before = stage.everything();
         let run = stage.run(&format!("pkgadd -n -S -R @ROOT@ -d {} all", streams.join(name).display()));
         if !installs {
             let text = run.fails(1);
-            assert!(text.contains("scripts of packages cannot be run yet"), "{text}");
+            assert!(text.contains("which the policy of this root does not allow"), "{text}");
             assert_same(&stage.everything(), &before);
             continue;
         }
@@ -88,6 +90,10 @@ fn datastreams_of_other_people_are_installed_and_removed_or_refused_for_their_sc
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{name}");
         let package = stage.run("pkginfo -L -R @ROOT@").ok();
         assert_eq!(stage.run(&format!("pkgrm -n -R @ROOT@ {package}")).code, 0, "{name}");
-        assert_eq!(stage.tree().paths(), "etc etc/group etc/passwd", "{name}");
+        assert_eq!(
+            stage.tree().paths(),
+            "etc etc/group etc/passwd etc/patchadm etc/patchadm/policy",
+            "{name}"
+        );
     }
 }

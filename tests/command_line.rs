@@ -40,7 +40,7 @@ fn help_and_version_are_no_errors() {
     let stage = Scenario::new();
     assert!(stage.run("--help").ok().contains("  pkginfo    list installed or spooled packages\n"));
     assert_eq!(stage.run("--version").ok(), format!("patchadm {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["pkginfo", "pkgparam", "pkgchk", "showrev"] {
+    for command in ["pkginfo", "pkgparam", "pkgchk", "pkgproto", "pkgmk", "showrev"] {
         let help = stage.run(&format!("{command} --help")).ok();
         assert!(help.contains("--json"), "{help}");
         let version = format!("{command} {}\n", env!("CARGO_PKG_VERSION"));

@@ -205,8 +205,9 @@ fn a_root_without_a_database_gets_one_with_its_first_package() {
 #[test]
 fn a_refusal_leaves_a_root_without_a_database_as_empty_as_it_was() {
     let stage = Scenario::bare();
-    let scripted = Package::new("ACMEone").information("postinstall", "exit 0\n").file("one", 0o644, "1\n");
-    add(&stage, "-n ACMEone", &[scripted]).fails(1);
+    let damaged = Package::new("ACMEone").content('f', "one", 0o644, "nobody-here bin", DELIVERED, "1\n");
+    let needy = damaged.information("depend", "P ACMEnone\n");
+    add(&stage, "-n ACMEone", &[needy]).fails(5);
     assert_eq!(fs::read_dir(stage.root()).unwrap().count(), 0);
 }
 
@@ -259,8 +260,9 @@ fn a_device_is_a_package_a_spool_or_a_datastream_named_by_any_path() {
 fn packages_before_one_that_fails_stay_and_the_gravest_code_counts() {
     let stage = Scenario::new();
     let needy = Package::new("ACMEb").information("depend", "P ACMEnone\n").file("b", 0o644, "b\n");
-    let scripted = Package::new("ACMEc").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
-    let packages = [Package::new("ACMEa").file("a", 0o644, "a\n"), needy, scripted];
+    let damaged =
+        Package::new("ACMEc").file("c", 0o644, "c\n").param("CLASSES", "none").line("d", "l none d=nowhere");
+    let packages = [Package::new("ACMEa").file("a", 0o644, "a\n"), needy, damaged];
     let run = add(&stage, "-n all", &packages);
     assert_eq!(
         run.fails(1),
@@ -270,7 +272,7 @@ pkgadd: ERROR: package ACMEb: it needs package ACMEnone, which is not completely
 
 Installation of <ACMEb> was suspended (interaction required).
 No changes were made to the system.
-pkgadd: ERROR: package ACMEc has the script preinstall, and scripts of packages cannot be run yet
+pkgadd: ERROR: package ACMEc, path @ROOT@/opt/ACMEc/d: @ROOT@/opt/ACMEc/nowhere, which it is to be another name of, is not a file
 
 Installation of <ACMEc> failed.
 No changes were made to the system.
@@ -377,10 +379,9 @@ fn an_admin_or_response_file_that_cannot_be_read_is_the_end_before_anything() {
 }
 
 #[test]
-fn options_that_are_not_supported_yet_are_told_as_such() {
-    let run = add(&Scenario::new(), "-Y system", &[]);
-    let error = run.fails(1);
-    assert!(error.starts_with("pkgadd: ERROR: option -Y is not supported yet\nusage: pkgadd "), "{error}");
+fn options_that_mean_nothing_here_are_accepted() {
+    let package = [Package::new("ACMEa").file("a", 0o644, "a\n")];
+    added(&Scenario::new(), "-n -A -G -M -V vfstab -k keys -P pass:x -x proxy:80 ACMEa", &package);
 }
 
 #[test]
@@ -450,10 +451,10 @@ fn a_document_in_json_says_the_same() {
     let stage = Scenario::new();
     let scripted = Package::new("ACMEb").information("preinstall", "exit 0\n").file("c", 0o644, "c\n");
     let run = add(&stage, "-n --json all", &[Package::new("ACMEa").file("a", 0o644, "a\n"), scripted]);
-    assert_eq!((run.code, run.stderr.as_str()), (1, ""));
+    assert_eq!((run.code, run.stderr.as_str()), (5, ""));
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(document["exit"]["code"], 1);
+    assert_eq!(document["exit"]["code"], 5);
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
-    assert!(packages[1]["reason"].as_str().unwrap().contains("preinstall"), "{}", run.stdout);
+    assert!(packages[1]["reason"].as_str().unwrap().contains("has scripts that run"), "{}", run.stdout);
 }

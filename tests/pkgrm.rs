@@ -174,5 +174,10 @@ fn a_root_without_packages_and_a_line_without_names_are_told() {
     let text = Scenario::bare().run("pkgrm -n -R @ROOT@ ACMEa").fails(1);
     assert!(text.starts_with("pkgrm: ERROR: @ROOT@/var/sadm/pkg does not exist"), "{text}");
     let text = Scenario::new().run("pkgrm -n -R @ROOT@").fails(1);
-    assert!(text.starts_with("pkgrm: ERROR: no package is named\nusage: pkgrm "), "{text}");
+    assert!(
+        text.starts_with(
+            "pkgrm: ERROR: you must specify a category (-Y) or list of packages to remove\nusage: pkgrm "
+        ),
+        "{text}"
+    );
 }

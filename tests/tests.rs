@@ -13,6 +13,8 @@ mod bad_packages;
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
+/// Class action scripts.
+mod class_scripts;
 /// Programs that call these commands, and what they rely on.
 mod clients;
 /// The program as a whole: names, command lines, output streams.
@@ -20,6 +22,8 @@ mod command_line;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
+/// Where packages may come from.
+mod devices;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -32,16 +36,24 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// The packages that the classic tools made, made once more.
+mod goldens_of_making;
 /// What the classic tools made of packages without scripts.
 mod goldens_of_packages;
 /// What the classic tools made of patches, step by step.
 mod goldens_of_patches;
 /// What the classic tools printed for roots that they made.
 mod goldens_of_queries;
+/// What the classic tools made of packages with scripts.
+mod goldens_of_scripts;
+/// Datastreams of the classic tools and of real vendors.
+mod goldens_of_streams;
 /// Undo archives that the classic tools made.
 mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
+/// Scripts that ask, and who answers.
+mod interviews;
 /// Runs that end by a signal.
 mod killed;
 mod links;
@@ -60,12 +72,23 @@ mod pkgchk_packages;
 /// What `pkgchk -f` puts right and what it leaves.
 mod pkgchk_repair;
 mod pkginfo;
+mod pkgmk;
+/// The calls of pkgmk and pkgproto by patch scripts and build tools.
+mod pkgmk_calls;
+/// Packages that cannot be made.
+mod pkgmk_refusals;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
+mod pkgtrans;
 /// What a root decides for itself.
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+/// Where packages are made.
+mod producer;
+/// Prototypes that others wrote.
+mod prototypes;
 mod puttext;
 /// The tour of the README.
 mod readme;
@@ -81,7 +104,13 @@ mod scenario;
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;
+/// Scripts that fail, and what is left.
+mod scripts_that_fail;
 mod showrev;
+/// Directories where packages wait.
+mod spool;
+/// Class action scripts for systems that bring none.
+mod standard_classes;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.

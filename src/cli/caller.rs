@@ -48,28 +48,34 @@ pub(super) fn with_caller<T>(
     wait: u64,
     work: impl FnOnce(&Caller<'_>) -> T,
 ) -> anyhow::Result<T> {
+    let began = Instant::now();
+    let patience = Patience { until: began + Duration::from_secs(wait), told: Cell::new(false), program };
+    let surroundings = &call.surroundings;
+    let bar = Bar::new(began, call.program == super::PROGRAM && surroundings.stderr_is_terminal);
+    with_signals(|interrupt| {
+        work(&Caller {
+            program,
+            occasion: occasion(surroundings),
+            time: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            user: surroundings.user(),
+            wait: &|holder| interrupt().is_none() && patience.goes_on(holder),
+            interrupt,
+            progress: &|event| bar.show(event),
+            elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    })
+}
+
+/// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
+pub(super) fn with_signals<T>(work: impl FnOnce(&dyn Fn() -> Option<i32>) -> T) -> anyhow::Result<T> {
     let caught = Arc::new(AtomicUsize::new(0));
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
     }
-    let began = Instant::now();
-    let patience = Patience { until: began + Duration::from_secs(wait), told: Cell::new(false), program };
-    let interrupt = || match caught.load(Ordering::Relaxed) {
+    Ok(work(&|| match caught.load(Ordering::Relaxed) {
         0 => None,
         signal => i32::try_from(signal).ok(),
-    };
-    let surroundings = &call.surroundings;
-    let bar = Bar::new(began, call.program == super::PROGRAM && surroundings.stderr_is_terminal);
-    Ok(work(&Caller {
-        program,
-        occasion: occasion(surroundings),
-        time: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
-        user: surroundings.user(),
-        wait: &|holder| interrupt().is_none() && patience.goes_on(holder),
-        interrupt: &interrupt,
-        progress: &|event| bar.show(event),
-        elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     }))
 }
 

@@ -39,11 +39,19 @@ const fn packaging(code: u8, text: &'static str, advice: &'static str) -> Meanin
     Meaning { code, command: "pkgadd and pkgrm", text, advice }
 }
 
+const fn installing(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "pkgadd", text, advice }
+}
+
+const fn moving(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "pkgtrans", text, advice }
+}
+
 const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "every command", text, advice }
 }
 
-/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8) and pkgchk(8) list them.
+/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8), pkgchk(8) and pkgtrans(1) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
     every(
@@ -147,6 +155,31 @@ const MEANINGS: &[Meaning] = &[
         "A file system has too little space.",
         "Make room; the message says how much is needed where.",
     ),
+    installing(
+        2,
+        "The package is installed, and one of its scripts warned or left something undone.",
+        "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing.",
+    ),
+    installing(
+        10,
+        "The package is installed, and wants the machine to be started again.",
+        "Start it again later.",
+    ),
+    installing(
+        12,
+        "A script warned, and the machine is to be started again.",
+        "Do what 2 says, and start it again later.",
+    ),
+    installing(
+        20,
+        "The package is installed, and wants the machine to be started again.",
+        "Start it again now.",
+    ),
+    installing(
+        22,
+        "A script warned, and the machine is to be started again.",
+        "Do what 2 says, and start it again now.",
+    ),
     packaging(
         1,
         "A package could not be installed or removed, or is not there; nothing of it was changed.",
@@ -174,6 +207,13 @@ const MEANINGS: &[Meaning] = &[
         text: "The package database makes no sense, or the device cannot be read as packages.",
         advice: "Look at the path and the line that the message names.",
     },
+    moving(
+        2,
+        "A package of that name is in the directory already; nothing was copied.",
+        "Replace it with -o, or keep both with -n.",
+    ),
+    moving(3, "You, or a signal, ended the command.", "Run it again."),
+    moving(99, "The packages cannot be read.", "Look at the path that the message names."),
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,
@@ -226,7 +266,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());

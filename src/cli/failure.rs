@@ -56,7 +56,8 @@ pub(super) fn verb_code(command: Command, failure: &Failure) -> Exit {
     }
 }
 
-fn source_code(command: Command, error: &SourceError) -> Exit {
+/// The exit code of a command for a source that cannot be used.
+pub(super) fn source_code(command: Command, error: &SourceError) -> Exit {
     if matches!(command, Command::Pkgadd | Command::Pkgrm) {
         let unusable =
             matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));

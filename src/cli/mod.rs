@@ -16,6 +16,7 @@ mod failure;
 pub mod json;
 mod links;
 mod list;
+mod menu;
 pub mod options;
 pub mod output;
 mod packages;
@@ -25,8 +26,11 @@ mod pkgadd;
 mod pkgask;
 mod pkgchk;
 mod pkginfo;
+mod pkgmk;
 mod pkgparam;
+mod pkgproto;
 mod pkgrm;
+mod pkgtrans;
 mod puttext;
 mod questions;
 mod recover;
@@ -120,7 +124,10 @@ const APPLETS: &[Applet] = &[
     classic("pkgrm", "remove packages", pkgrm::run),
     classic("pkginfo", "list installed or spooled packages", pkginfo::run),
     classic("pkgparam", "print parameters of a package", pkgparam::run),
+    classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
+    classic("pkgmk", "make a package from a prototype", pkgmk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),
     classic("valpath", "say whether a path is what it should be", valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", puttext::run),

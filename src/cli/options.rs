@@ -36,6 +36,20 @@ pub struct RootOption {
     pub root: Option<PathBuf>,
 }
 
+/// Packages by what they are for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CategoryOption {
+    /// All packages of these categories, separated by commas, instead of named ones
+    #[arg(short = 'Y', value_name = "CATEGORY", value_delimiter = ',', conflicts_with = "packages")]
+    pub categories: Vec<String>,
+}
+
+/// Operands that may be lists of names, separated by commas: `pkgadd -d stream A,B`.
+pub fn listed(words: &[String]) -> Vec<String> {
+    let names = words.iter().flat_map(|word| word.split(','));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 impl RootOption {
     /// Opens it. Messages name its paths from `/` on, so that they can be typed anywhere.
     pub fn open(&self, call: &Invocation) -> anyhow::Result<Root> {

@@ -1,33 +1,32 @@
 //! pkgadd(1M): installs packages, in the words of the classic command. Its own messages go to standard error.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse, refuse_unsupported};
+use super::options::{CategoryOption, Extensions, RootOption, listed, parse};
 use super::output::Output;
 use super::packages::{Ended, Package};
-use super::{Invocation, questions};
+use super::{Invocation, menu};
 use crate::operation::add_package::{AddRequest, Added, add_packages};
-use crate::operation::query::spooled_packages;
+use crate::operation::device::SPOOL;
 use crate::operation::scripts::ScriptSettings;
-use crate::operation::select::Selection;
 use crate::package::Params;
 use crate::plan::refusal::Command;
+use spool::Spooling;
 
 mod layout;
 mod screen;
+mod spool;
 
 pub(super) use screen::Screen;
 
-const USAGE: &str = "pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore]\n\
-                     [-P passphrase] [-x proxy] [--script-timeout seconds] [pkginst...]";
-
-/// Where packages are when no device is named.
-pub(super) const SPOOL: &str = "/var/spool/pkg";
+const USAGE: &str = "\
+pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
+    [-x proxy] [--script-timeout seconds] [pkginst...|-Y category,...]
+pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
 const RECORDED: [(&str, &str); 2] =
@@ -80,8 +79,11 @@ struct Args {
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
     script_timeout: Option<u64>,
+    /// Put the packages into this directory instead of installing them
+    #[arg(short, value_name = "SPOOL", conflicts_with = "non_interactive")]
+    spool: Option<PathBuf>,
     #[command(flatten)]
-    unsupported: Unsupported,
+    category: CategoryOption,
     /// The packages: an instance, PKG.* for all its instances, or all
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
@@ -89,38 +91,27 @@ struct Args {
     extensions: Extensions,
 }
 
-/// Options of the classic command that are known and do nothing yet.
-#[derive(clap::Args)]
-struct Unsupported {
-    #[arg(short, hide = true)]
-    spool: Option<OsString>,
-    #[arg(short = 'Y', hide = true)]
-    category: Option<OsString>,
-}
-
-impl Unsupported {
-    fn refuse(&self) -> Result<(), Stop> {
-        refuse_unsupported([("-s", self.spool.is_some()), ("-Y", self.category.is_some())], USAGE)
-    }
-}
-
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    args.unsupported.refuse()?;
-    let root = args.root.open(call)?;
     let in_json = args.extensions.json;
     let conversation = !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal;
     let device = args.device.unwrap_or_else(|| PathBuf::from(SPOOL));
-    let mut packages = args.packages;
-    if packages.is_empty() {
-        let chosen = if conversation { menu(&mut call.output, &device)? } else { None };
+    let mut packages = listed(&args.packages);
+    let categories = args.category.categories;
+    if packages.is_empty() && categories.is_empty() {
+        let chosen = if conversation { menu::choose(&mut call.output, &device)? } else { None };
         let message = "no package is named; `all` means every package of the device".to_owned();
         packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
     }
+    if let Some(spool) = args.spool {
+        return spool::run(call, Spooling { device, spool, packages, categories }, in_json);
+    }
+    let root = args.root.open(call)?;
     let request = AddRequest {
         device,
         packages,
+        categories,
         admin: args.admin,
         response: args.response,
         environment: environment(call),
@@ -136,6 +127,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
         copyright: !args.silent && !in_json,
+        vendor: true,
     };
     let wait = patience(&root, None);
     let report =
@@ -161,26 +153,4 @@ pub(super) fn environment(call: &Invocation) -> Params {
 fn package(added: &Added) -> Package<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     Package { name: &added.name, plan, result: &added.result, ending: added.ending }
-}
-
-/// Lets the user choose packages; none where they want none.
-fn menu(output: &mut Output, device: &Path) -> anyhow::Result<Option<Vec<String>>> {
-    let listing = spooled_packages(device, &Selection::default())?;
-    let names: Vec<String> = listing.packages.iter().map(|package| package.instance.clone()).collect();
-    let mut text = "\nThe following packages are available:\n".to_owned();
-    for (number, package) in (1..).zip(&listing.packages) {
-        let param = |name| package.params.text(name);
-        let _ = writeln!(text, "{number:3}  {:<14}  {}", package.instance, param("NAME"));
-        let _ = writeln!(text, "{:21}({}) {}", "", param("ARCH"), param("VERSION"));
-    }
-    output.complain(text)?;
-    let question = "\nSelect package(s) you wish to process (or 'all' to process\n\
-                    all packages). (default: all) [?,??,q]: ";
-    let is_no = |word: &String| matches!(word.as_str(), "q" | "?" | "??");
-    let chosen = questions::words(output, question, "all").filter(|words| !words.iter().any(is_no));
-    let by_number = |word: String| {
-        let place = word.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        place.and_then(|place| names.get(place).cloned()).unwrap_or(word)
-    };
-    Ok(chosen.map(|words| words.into_iter().map(by_number).collect()))
 }

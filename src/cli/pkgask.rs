@@ -6,10 +6,11 @@ use super::caller::with_caller;
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::output::Output;
-use super::pkgadd::{SPOOL, Screen, script_settings};
+use super::pkgadd::{Screen, script_settings};
 use super::{Invocation, failure, json, packages};
 use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
 use crate::operation::attendant::Attendant;
+use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::root::Root;
@@ -66,6 +67,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         progress: !in_json,
         outcome: !in_json,
         copyright: false,
+        vendor: false,
     };
     let outcome = with_caller(call, "pkgask", 0, |caller| {
         ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
@@ -85,8 +87,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 fn exit(outcome: &Result<Asked, Failure>) -> Exit {
     match outcome {
         Ok(asked) if asked.missing.is_empty() => Exit::OK,
-        Ok(_) => Exit::FAILED,
-        Err(Failure::BadFile(_)) => Exit::FAILED,
+        Ok(_) | Err(Failure::BadFile(_)) => Exit::FAILED,
         Err(failed) => failure::code(Command::Pkgadd, failed),
     }
 }

@@ -6,18 +6,24 @@ use std::path::PathBuf;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{Extensions, RootOption, parse, refuse_unsupported};
+use super::options::{CategoryOption, Extensions, RootOption, parse, refuse_unsupported};
 use super::output::Output;
 use super::packages::{self, Ended, Package};
 use super::{Invocation, questions};
 use crate::operation::attendant::Attendant;
+use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{Removal, RemoveRequest, Removed, remove_packages};
 use crate::operation::scripts::{Ending, Voice};
+use crate::operation::select::Selection;
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "pkgrm [-nAM] [-a admin] [-R root] pkginst...";
+mod spool;
+
+const USAGE: &str = "\
+pkgrm [-nAM] [-a admin] [-R root] pkginst...|-Y category,...
+pkgrm [-n] -s spool pkginst...";
 
 /// Remove installed packages
 #[derive(clap::Parser)]
@@ -36,15 +42,16 @@ struct Args {
     non_interactive: bool,
     #[command(flatten)]
     root: RootOption,
-    #[arg(short, hide = true)]
-    spool: Option<OsString>,
+    /// Remove the packages from this directory of packages; nothing that is installed is touched
+    #[arg(short, value_name = "SPOOL", conflicts_with = "categories")]
+    spool: Option<PathBuf>,
+    #[command(flatten)]
+    category: CategoryOption,
     #[arg(short, hide = true)]
     verbose: bool,
     #[arg(short = 'V', hide = true)]
     vfstab: Option<OsString>,
-    #[arg(short = 'Y', hide = true)]
-    category: Option<OsString>,
-    /// The packages: an instance, or PKG.* for all its instances
+    /// The packages: an instance, or PKG.* for all its instances; with -s all as well
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]
@@ -54,24 +61,27 @@ struct Args {
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    let unsupported = [
-        ("-s", args.spool.is_some()),
-        ("-v", args.verbose),
-        ("-V", args.vfstab.is_some()),
-        ("-Y", args.category.is_some()),
-    ];
+    let unsupported = [("-v", args.verbose), ("-V", args.vfstab.is_some())];
     refuse_unsupported(unsupported, USAGE)?;
-    if args.packages.is_empty() {
-        return Err(Stop::Usage { message: "no package is named".to_owned(), usage: USAGE }.into());
+    if args.packages.is_empty() && args.category.categories.is_empty() {
+        let message = "you must specify a category (-Y) or list of packages to remove".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
     }
-    let root = args.root.open(call)?;
     let in_json = args.extensions.json;
     let conversation = !args.non_interactive && !in_json;
     if conversation && !call.surroundings.stdin_is_terminal {
         let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
         return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
     }
-    let request = RemoveRequest { packages: args.packages, admin: args.admin, conversation };
+    if let Some(spool) = &args.spool {
+        return spool::run(call, spool, &args.packages, conversation, in_json);
+    }
+    let root = args.root.open(call)?;
+    let packages = match args.category.categories {
+        categories if categories.is_empty() => args.packages,
+        categories => of_categories(&root, categories)?,
+    };
+    let request = RemoveRequest { packages, admin: args.admin, conversation };
     let mut screen = Screen {
         output: Output::new(call.program),
         root: &root,
@@ -82,6 +92,21 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
     Ended { command: Command::Pkgrm, outcome: &report, package }.report(call, &root, in_json)
+}
+
+/// The installed packages of any of these categories.
+fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let refused = |message: &str| Stop::Refused { exit: Exit::FAILED, message: message.to_owned() };
+    if categories.iter().any(|category| category.eq_ignore_ascii_case("system")) {
+        let message = "Unable to remove packages that are part of the SYSTEM category with the -Y option.";
+        return Err(refused(message).into());
+    }
+    let names = categories.join(",");
+    let listing = installed_packages(root, &Selection { categories, ..Selection::default() }, false)?;
+    if listing.packages.is_empty() {
+        return Err(refused(&format!("Category argument <{names}> cannot be found.")).into());
+    }
+    Ok(listing.packages.into_iter().map(|package| package.instance).collect())
 }
 
 fn package(removed: &Removed) -> Package<'_> {

@@ -140,11 +140,11 @@ impl<'a> Fields<'a> {
         if self.next().is_none() { Ok(()) } else { Err(FieldError::Extra) }
     }
 
-    fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
+    pub(super) fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
         known(self.next(), |digits| u32::try_from(number(digits, u64::MAX)?).ok(), FieldError::Device)
     }
 
-    fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
+    pub(super) fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
         match self.next() {
             Some(b"?") => Ok(None),
             Some(digits) if !digits.is_empty() && digits.iter().all(|d| (b'0'..=b'7').contains(d)) => {
@@ -217,7 +217,11 @@ fn known<T>(
 }
 
 /// An owner or group: `?`, or a name (a `$VARIABLE` of the installation is kept as it is).
-fn name(field: Option<&[u8]>, error: FieldError, too_long: FieldError) -> Result<Option<String>, FieldError> {
+pub(super) fn name(
+    field: Option<&[u8]>,
+    error: FieldError,
+    too_long: FieldError,
+) -> Result<Option<String>, FieldError> {
     let field = field.ok_or_else(|| error.clone())?;
     if field == b"?" {
         return Ok(None);
@@ -266,7 +270,7 @@ pub(super) fn write_content(out: &mut Vec<u8>, content: Content) {
     write_known(out, content.mtime);
 }
 
-fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
+pub(super) fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
     out.push(b' ');
     out.extend_from_slice(value.map_or_else(|| "?".to_owned(), |value| value.to_string()).as_bytes());
 }

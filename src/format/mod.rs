@@ -19,6 +19,7 @@ pub mod obsoleted_by;
 pub mod params;
 pub mod patchinfo;
 pub mod pkgmap;
+pub mod prototype;
 pub mod readme;
 #[cfg(test)]
 mod realdata_binary_tests;

@@ -9,7 +9,7 @@ use super::contents::{Reader, Record, is_comment};
 use super::contents_merge::{Edits, Trailer, merge};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;
-use super::{deletes, obsoleted_by, readme, remote, response};
+use super::{deletes, obsoleted_by, prototype, readme, remote, response};
 use crate::package::Line;
 use crate::package::PkgInst;
 
@@ -172,4 +172,26 @@ fn the_small_files_of_a_patch_are_understood() {
             }
         }
     }
+}
+
+#[test]
+fn every_prototype_is_understood_and_says_the_same_when_written() {
+    let wanted = |below: &str, name: &str| {
+        below.starts_with("realdata/prototype/") && name != "SOURCES.md" || name == "prototype"
+    };
+    let mut entries = 0;
+    for (below, text) in files("prototype", &["realdata/prototype", "goldens"], wanted) {
+        for line in prototype::lines(&text) {
+            let line = line.unwrap_or_else(|error| panic!("{below}: {error}"));
+            entries += 1;
+            let written = line.item.write();
+            let mut item = line.item;
+            if let prototype::Item::Entry(entry) = &mut item {
+                entry.has_more = false;
+            }
+            let again = prototype::lines(&written).next().unwrap().unwrap();
+            assert_eq!(again.item, item, "{below}: line {}", line.number);
+        }
+    }
+    assert!(entries == 0 || entries > 100_000, "{entries}");
 }

@@ -40,6 +40,8 @@ pub struct AddRequest {
     pub device: PathBuf,
     /// Which of them: names, `PKG.*`, `all`; all of them where nothing is named.
     pub packages: Vec<String>,
+    /// Only those of any of these categories, where there is one.
+    pub categories: Vec<String>,
     /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// The response file, or a directory with one for each package; absolute.
@@ -85,7 +87,8 @@ pub fn add_packages(
         missing: Vec::new(),
         packages: Vec::new(),
     };
-    let device = match Device::open(&request.device, &request.packages)? {
+    let opened = Device::open(&request.device, &request.packages)?;
+    let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
@@ -201,7 +204,7 @@ impl Place<'_> {
         let placed = self.place(device, index, &given.params)?;
         let scripts = InstallScripts::of(package, &placed.params, self.system);
         scripts
-            .check(placed.instance.as_str(), self.policy)
+            .check(package, placed.instance.as_str(), self.policy)
             .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;
@@ -220,14 +223,12 @@ impl Place<'_> {
         attendant.installing(installation, package);
         added.name.clone_from(&installation.instance);
         added.installation = Some(installation.clone());
-        match stage.filter(|_| installation.has_scripts) {
-            Some(stage) => self.perform_scripted(session, device, index, &prepared, stage, attendant, added),
-            None => {
-                let plan = &installation.intended.plan;
-                let mut content = OneSource { source: &device.source, image: &device.image };
-                session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
-            }
+        if let Some(stage) = stage.filter(|_| installation.has_scripts) {
+            return self.perform_scripted(session, device, index, &prepared, stage, attendant, added);
         }
+        let plan = &installation.intended.plan;
+        let mut content = OneSource { source: &device.source, image: &device.image };
+        session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
     }
 }
 

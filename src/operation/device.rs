@@ -1,27 +1,35 @@
-//! The device of pkgadd(1M): what `-d` names, and which of its packages are meant.
+//! The device of pkgadd(1M) and pkgtrans(1): what `-d` names, and which of its packages are meant.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::query::spooled_name;
 use super::select::{Pattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
-use crate::source::{Form, Image, PackageImage, Source};
+use crate::source::{Form, Image, PackageImage, Source, SourceError};
 
-/// The packages to be installed, read but for the content of their objects.
+/// The directory where packages wait for their installation.
+pub const SPOOL: &str = "/var/spool/pkg";
+
+/// What a device is called on a command line: a path, or `spool` for [`SPOOL`] where nothing of that name is there.
+pub fn named(word: &Path) -> PathBuf {
+    if word == Path::new("spool") && !word.exists() { PathBuf::from(SPOOL) } else { word.to_owned() }
+}
+
+/// The packages that are meant, read but for the content of their objects.
 pub(super) struct Device {
     pub(super) source: Source,
     pub(super) image: Image,
-    /// Places in the image: datastreams in their own order, others as they were named.
+    /// Places in the image: datastreams in their own order, others as they were named, those of one word by name.
     pub(super) selected: Vec<usize>,
 }
 
 impl Device {
     /// Reads what is selected; the words that nothing fits where there are some.
-    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, Failure> {
+    pub(super) fn open(path: &Path, words: &[String]) -> Result<Result<Self, Vec<String>>, SourceError> {
         let selection = Selection::of(words);
-        let source = Source::open(path)?;
+        let source = Source::open(&named(path))?;
         let (asked, fits) = (Cell::new(false), Cell::new(false));
         let wanted = |directory: &str| {
             asked.set(true);
@@ -32,7 +40,7 @@ impl Device {
         let image = match source.scan_only(&wanted) {
             Ok(image) => image,
             Err(_) if asked.get() && !fits.get() => return Ok(Err(words.to_vec())),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let names: Vec<String> = image.packages.iter().map(spooled_name).collect();
         let missing = |pattern: &&Pattern| !names.iter().any(|name| pattern.fits(name));
@@ -44,7 +52,7 @@ impl Device {
         let fitting = |name: &str| selection.patterns.iter().position(|pattern| pattern.fits(name));
         let mut selected: Vec<usize> = (0..names.len()).collect();
         if !matches!(source.form(), Form::Datastream(_)) {
-            selected.sort_by_key(|&index| names.get(index).and_then(|name| fitting(name)));
+            selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
         Ok(Ok(Self { source, image, selected }))
     }
@@ -53,6 +61,15 @@ impl Device {
     pub(super) fn whole(source: Source, image: Image) -> Self {
         let selected = (0..image.packages.len()).collect();
         Self { source, image, selected }
+    }
+
+    /// Of these only the packages of any of the categories, where there is one; the categories where nothing is left.
+    pub(super) fn of_categories(mut self, categories: &[String]) -> Result<Self, Vec<String>> {
+        let selection = Selection { categories: categories.to_vec(), ..Selection::default() };
+        let packages = &self.image.packages;
+        let fits = |package: &PackageImage| selection.fits_params(&package.params, b"");
+        self.selected.retain(|&index| packages.get(index).is_some_and(fits));
+        if self.selected.is_empty() { Err(vec![categories.join(",")]) } else { Ok(self) }
     }
 
     /// A package by its place in the image.

@@ -1,6 +1,7 @@
 //! What pkgadd and pkgrm have in common: one package after another, each a run of its own.
 
 use super::failure::Failure;
+use crate::script::protocol::Meaning;
 use crate::transaction::{Left, Recovered};
 
 /// What became of all packages of a command; `T` is what became of one.
@@ -19,5 +20,10 @@ pub struct PackagesReport<T> {
 /// Whether the next package may be tried after a failure.
 pub(super) fn leaves_root_usable(failure: &Failure) -> bool {
     let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
-    usable && failure.signal().is_none() && !matches!(failure, Failure::Declined)
+    let enough = match failure {
+        Failure::Declined => true,
+        Failure::Script(failure) => failure.meaning == Meaning::Interrupted,
+        _ => false,
+    };
+    usable && failure.signal().is_none() && !enough
 }

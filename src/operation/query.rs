@@ -9,6 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::counts::Counts;
+use super::device::named;
 use super::select::Selection;
 use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
@@ -191,7 +192,7 @@ pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
 
 /// The packages in a source: a directory of them, a datastream, an archive.
 pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
-    let image = Source::open(device)?.scan()?;
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
     let mut listing = Listing::default();
     for package in image.packages {
         let instance = spooled_name(&package);
@@ -208,7 +209,7 @@ pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing,
 
 /// The parameters of a package in a source; none where it is not there.
 pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
-    let image = Source::open(device)?.scan()?;
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
     let found = image.packages.into_iter().find(|package| spooled_name(package) == instance);
     Ok(found.map(|package| package.params))
 }

@@ -4,7 +4,6 @@
 //! given the attributes of the pkgmap, and recorded with the size and sum that it has then.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,23 +12,20 @@ use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
 use super::installation::Installation;
-use super::scripts::briefing::Briefing;
-use super::scripts::halt::Halt;
+use super::scripts::Ending;
 use super::scripts::medium::{Medium, member};
-use super::scripts::procedures::{Procedure, Procedures};
-use super::scripts::{Ending, ScriptFailure};
+use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
 use crate::package::{Live, ObjectPath, Params, Touched};
+use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
-use crate::plan::refresh::{number_object, refreshed};
+use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
-use crate::plan::{Action, Body, Plan};
 use crate::root::accounts_of;
 use crate::script::environment::Script;
-use crate::script::protocol;
-use crate::script::{As, Ended, Input, standard};
+use crate::script::{Input, standard};
 use crate::transaction::{Cause, Held, HeldObject, Receipt, ScriptedRun, Settled};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
@@ -44,15 +40,12 @@ pub(super) struct Performance<'a, 'p> {
     pub(super) installation: &'a Installation,
     pub(super) course: &'a Course,
     pub(super) medium: &'a Medium,
-    pub(super) procedures: &'a mut Procedures<'p>,
-    pub(super) briefing: Briefing,
+    pub(super) cast: Cast<'a, 'p>,
     pub(super) attendant: &'a mut dyn Attendant,
     /// What the scripts left so far.
     pub(super) outcomes: BTreeMap<ObjectPath, Outcome>,
     /// The objects that class scripts have put there.
     pub(super) left: BTreeMap<ObjectPath, Live>,
-    /// What they mean for the command so far.
-    pub(super) ending: Ending,
 }
 
 impl Performance<'_, '_> {
@@ -66,7 +59,7 @@ impl Performance<'_, '_> {
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
             let done = self.within(&mut run);
-            ending = self.ending;
+            ending = self.cast.ending;
             match done {
                 Ok(()) => Ok(run.commit()?),
                 Err(halt) => {
@@ -98,8 +91,8 @@ impl Performance<'_, '_> {
     }
 
     fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
-        run.log(&self.procedures.take_log())?;
-        self.briefing.run = Some(run.name());
+        run.log(&self.cast.procedures.take_log())?;
+        self.cast.briefing.run = Some(run.name());
         let mut begun = false;
         for step in &self.course.steps {
             let is_of_objects = match step {
@@ -128,7 +121,7 @@ impl Performance<'_, '_> {
     }
 
     fn switch(&mut self, run: &mut ScriptedRun<'_>, batch: &Batch) -> Result<(), Halt> {
-        let plan = self.fresh(batch.plan.clone())?;
+        let plan = self.cast.fresh(batch.plan.clone(), |path| self.course.line(path).cloned())?;
         self.carry_out(run, &plan)?;
         for change in &plan.changes {
             run.log(format!("{}\n", change.path).as_bytes())?;
@@ -142,69 +135,11 @@ impl Performance<'_, '_> {
         Ok(run.switch(plan, &mut content)?)
     }
 
-    /// The changes of a batch as they have to be made now.
-    fn fresh(&self, plan: Plan) -> Result<Plan, Halt> {
-        let mut touched = Touched::default();
-        for change in &plan.changes {
-            touched.paths.insert(change.path.clone());
-            if let Action::Add(new) | Action::Replace(new) = &change.action
-                && let Body::Link(of) | Body::CopyOf(of) = &new.body
-            {
-                touched.paths.insert(of.clone());
-            }
-        }
-        let now = self.session.ground.survey(&touched, None)?;
-        Ok(refreshed(plan, &now, |path| self.course.line(path).cloned())?)
-    }
-
     fn procedure(&mut self, run: &mut ScriptedRun<'_>, name: &str) -> Result<(), Halt> {
         let script = if name == "preinstall" { Script::Preinstall } else { Script::Postinstall };
         self.attendant.executing(name);
-        let file = self.scripts_directory().join(name);
-        self.run_script(run, &script, file, Vec::new(), Input::Nothing)?;
-        self.briefing.has_begun = true;
-        Ok(())
-    }
-
-    /// Runs a script, and gives up where it says no.
-    fn run_script(
-        &mut self,
-        run: &mut ScriptedRun<'_>,
-        script: &Script,
-        file: PathBuf,
-        arguments: Vec<OsString>,
-        input: Input,
-    ) -> Result<(), Halt> {
-        let procedure = Procedure {
-            name: script.name(),
-            file,
-            arguments,
-            environment: self.briefing.environment(&self.procedures.shop, script),
-            user: As::Caller,
-            directory: self.briefing.working_directory(&self.session.ground.root),
-            input,
-        };
-        let voice: &mut dyn Attendant = &mut *self.attendant;
-        let ended = self.procedures.run(procedure, Some(&mut *run), voice)?;
-        run.script_ended()?;
-        if let (Ended::Interrupted, Some(signal)) = (ended, self.procedures.interrupted()) {
-            return Err(Cause::Interrupted(signal).into());
-        }
-        let outcome = protocol::Outcome::of(ended, false);
-        let failure = ScriptFailure::new(script, ended, outcome);
-        if !outcome.commits() {
-            return Err(Halt::Script(failure));
-        }
-        self.ending.reboot = self.ending.reboot.max(outcome.reboot);
-        if failure.is_warning() {
-            self.ending.warned = true;
-            self.attendant.complains(&failure.to_string());
-        }
-        Ok(())
-    }
-
-    fn scripts_directory(&self) -> PathBuf {
-        self.briefing.installed_scripts(&self.session.ground.root)
+        let file = self.cast.directory().join(name);
+        self.cast.run(run, &script, file, Vec::new(), Input::Nothing, self.attendant)
     }
 
     fn class(&mut self, run: &mut ScriptedRun<'_>, step: &ClassStep) -> Result<(), Halt> {
@@ -213,7 +148,7 @@ impl Performance<'_, '_> {
         let accounts = accounts_of(&ground.root, &ground.host)?;
         for file in &mut files {
             number_object(&mut file.new, Some(&file.line), &accounts).map_err(|problem| Reason::Object {
-                package: self.briefing.instance.clone(),
+                package: self.cast.briefing.instance.clone(),
                 path: ground.root.show(&file.path),
                 problem,
             })?;
@@ -222,7 +157,8 @@ impl Performance<'_, '_> {
         let file = self.class_script(step)?;
         let list = self.list(&step.class, &files);
         let input = if list.is_empty() { Input::Nothing } else { Input::Bytes(list) };
-        self.run_script(run, &script, file, vec!["ENDOFCLASS".into()], input)?;
+        let arguments = vec!["ENDOFCLASS".into()];
+        self.cast.run(run, &script, file, arguments, input, self.attendant)?;
         self.settle(run, &files)?;
         self.attendant.class_done(&step.class);
         Ok(())
@@ -234,13 +170,13 @@ impl Performance<'_, '_> {
         let delivered = places::class_scripts();
         let ground = &self.session.ground;
         match step.deliverer {
-            Deliverer::Package => Ok(self.scripts_directory().join(name)),
+            Deliverer::Package => Ok(self.cast.directory().join(name)),
             Deliverer::Root => Ok(PathBuf::from(ground.root.show(&delivered)).join(name)),
             Deliverer::Host => Ok(PathBuf::from(ground.host.show(&delivered)).join(name)),
             Deliverer::Standard => {
                 let text = standard::standard(&name)
                     .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
-                let file = self.procedures.shop.directory().join(&name);
+                let file = self.cast.procedures.shop.directory().join(&name);
                 std::fs::write(&file, text)
                     .map_err(|error| Cause::Script(format!("{}: {error}", file.display())))?;
                 Ok(file)
@@ -254,7 +190,7 @@ impl Performance<'_, '_> {
         if files.is_empty() {
             return Vec::new();
         }
-        let relative = self.briefing.package.text(RELATIVE);
+        let relative = self.cast.briefing.package.text(RELATIVE);
         let is_relative = relative.split_whitespace().any(|word| word == class);
         let mut list = Vec::new();
         let mut line = |words: &[&Path]| {
@@ -290,7 +226,7 @@ impl Performance<'_, '_> {
         for file in files {
             let outcome = ListedFile::outcome(now.live.get(&file.path));
             if outcome == Outcome::Missing {
-                self.ending.warned = true;
+                self.cast.ending.warned = true;
                 let shown = self.session.ground.root.show(&file.path);
                 self.attendant.complains(&format!("{shown}\npathname does not exist"));
             } else {
@@ -332,7 +268,7 @@ impl Performance<'_, '_> {
     }
 
     fn log_end(&self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
-        let how = if self.ending.warned { "partially failed" } else { "was successful" };
+        let how = if self.cast.ending.warned { "partially failed" } else { "was successful" };
         let text = format!("\nInstallation of <{}> {how}.\n", self.installation.instance);
         Ok(run.log(text.as_bytes())?)
     }
@@ -354,7 +290,7 @@ pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> He
     Held { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
-/// What the answers of a package say that its scripts are told as if it were delivered.
+/// The delivered parameters as scripts are told them: with CLASSES and BASEDIR as they will be.
 pub(super) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
     for name in ["CLASSES", "BASEDIR"] {

@@ -33,8 +33,8 @@ pub enum ScriptPolicy {
     /// All that a package has.
     #[default]
     Run,
-    /// Those that come with this program or the system: scripts of standard classes. A package that brings scripts
-    /// of its own is refused.
+    /// Those that come with this program or the system, scripts of standard classes, and the stock scripts of
+    /// patches. A package that brings other scripts is refused.
     Known,
     /// None: a package that needs a script is refused.
     None,

@@ -10,19 +10,21 @@
 //! without a script are one batch. A course says nothing about how a script is run, and a batch is planned against
 //! the root as it was before the run: [`refresh`](super::refresh) brings it up to date before it is carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::package::{Ftype, Inventory, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
-use super::draft::below;
 use super::install::Intended;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{Deliverer, InstallScripts, is_passing};
 use super::target::{Wanted, classes};
 use super::undo::as_left;
-use super::{Action, Body, Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
+use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
+use order::Order;
+
+mod order;
 
 /// The file in a package's directory that says that its installation is not complete.
 pub const INSTALL_LOCK: &str = "!I-Lock!";
@@ -75,7 +77,7 @@ pub struct Concerned {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The engine carries changes out.
-    Switch(Batch),
+    Switch(Box<Batch>),
     /// A procedure script runs: `preinstall`, `postinstall`.
     Procedure(&'static str),
     /// The script of a class runs.
@@ -237,7 +239,7 @@ impl Course {
         }
         let contents = self.marked();
         let plan = Plan { records, contents, ..self.frame.clone() };
-        self.steps.push(Step::Switch(Batch { plan, portions: Vec::new() }));
+        self.steps.push(Step::Switch(Box::new(Batch { plan, portions: Vec::new() })));
         Ok(())
     }
 
@@ -284,7 +286,7 @@ impl Course {
         let mut batch = std::mem::replace(open, empty);
         batch.plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
         if !batch.portions.is_empty() {
-            self.steps.push(Step::Switch(batch));
+            self.steps.push(Step::Switch(Box::new(batch)));
         }
     }
 
@@ -368,107 +370,4 @@ fn records(intended: &Intended) -> (Vec<RecordChange>, Vec<RecordChange>) {
 fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
     let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
-}
-
-/// Which change belongs to which place of the course: two for each class, before its script and after it.
-struct Order<'a> {
-    classes: Vec<String>,
-    scripted: BTreeSet<&'a str>,
-    mapped: BTreeMap<&'a ObjectPath, &'a Mapped>,
-    /// The changes by path.
-    changes: BTreeMap<ObjectPath, &'a Change>,
-}
-
-impl<'a> Order<'a> {
-    fn new(classes: &[String], scripts: &'a InstallScripts, mapped: &'a [Mapped], plan: &'a Plan) -> Self {
-        Self {
-            classes: classes.to_vec(),
-            scripted: scripts.classes.keys().map(String::as_str).collect(),
-            mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
-            changes: plan.changes.iter().map(|change| (change.path.clone(), change)).collect(),
-        }
-    }
-
-    fn has_objects(&self, class: &str) -> bool {
-        self.mapped.values().any(|each| each.class == class)
-    }
-
-    fn class(&self, path: &ObjectPath) -> Option<usize> {
-        let class = &self.mapped.get(path)?.class;
-        self.classes.iter().position(|known| known == class)
-    }
-
-    /// Whether a script brings the object.
-    fn is_listed(&self, change: &Change) -> bool {
-        let delivered = matches!(
-            &change.action,
-            Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Member(_))
-        );
-        let scripted = |each: &&Mapped| self.scripted.contains(each.class.as_str());
-        delivered && self.mapped.get(&change.path).is_some_and(scripted)
-    }
-
-    /// What the scripts are to install, by class.
-    fn listed(&self, plan: &Plan, inventory: &Inventory) -> BTreeMap<String, Vec<ListedFile>> {
-        let mut listed: BTreeMap<String, Vec<ListedFile>> = BTreeMap::new();
-        for change in plan.changes.iter().filter(|change| self.is_listed(change)) {
-            let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
-            let planned = plan.contents.get(&change.path).cloned().flatten();
-            let Some(line) = planned.or_else(|| inventory.lines.get(&change.path).cloned()) else { continue };
-            let class = line.object.class.clone();
-            let file = ListedFile { path: change.path.clone(), new: new.clone(), line };
-            listed.entry(class).or_default().push(file);
-        }
-        listed
-    }
-
-    /// The place of a change.
-    fn slot(&self, change: &Change) -> usize {
-        let own = self.class(&change.path).map(|class| 2 * class);
-        let (Action::Add(new) | Action::Replace(new)) = &change.action else {
-            return own.unwrap_or_default();
-        };
-        match &new.body {
-            Body::Directory => {
-                // a directory comes with the first object in it
-                let inner = below(&self.changes, &change.path).filter_map(|path| self.changes.get(path));
-                let inner = inner.filter_map(|inner| match is_directory(inner) {
-                    true => self.class(&inner.path).map(|class| 2 * class),
-                    false => Some(self.slot(inner)),
-                });
-                own.into_iter().chain(inner).min().unwrap_or_default()
-            }
-            Body::Link(source) => {
-                let made =
-                    self.changes.get(source).map(|made| self.slot(made) + usize::from(self.is_listed(made)));
-                own.into_iter().chain(made).max().unwrap_or_default()
-            }
-            // the copy of an edited file is made with the file that comes in its place
-            Body::CopyOf(path) => self.class(path).map(|class| 2 * class).or(own).unwrap_or_default(),
-            _ => own.unwrap_or_default(),
-        }
-    }
-
-    /// The changes that the engine carries out, by place.
-    fn slots(&self, plan: &Plan) -> BTreeMap<usize, (Vec<Change>, Portion)> {
-        let mut slots: BTreeMap<usize, (Vec<Change>, Portion)> = BTreeMap::new();
-        for change in plan.changes.iter().filter(|change| !self.is_listed(change)) {
-            let (changes, portion) = slots.entry(self.slot(change)).or_default();
-            let is_link = matches!(
-                &change.action,
-                Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_))
-            );
-            let paths = if is_link { &mut portion.links } else { &mut portion.paths };
-            paths.push(change.path.clone());
-            changes.push(change.clone());
-        }
-        slots
-    }
-}
-
-fn is_directory(change: &Change) -> bool {
-    matches!(
-        &change.action,
-        Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Directory)
-    )
 }

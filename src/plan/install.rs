@@ -147,7 +147,7 @@ impl Installation<'_> {
     fn plan(&self) -> Result<Intended, Reason> {
         let (package, params) = self.placement()?;
         let scripts = InstallScripts::of(self.delivered, &params, &self.options.system);
-        scripts.check(package.as_str(), self.options.scripts)?;
+        scripts.check(self.delivered, package.as_str(), self.options.scripts)?;
         self.check_depend()?;
         self.check_privilege(&scripts)?;
         let old = self.inventory.packages.get(&package);

@@ -10,6 +10,7 @@ use super::refusal::Reason;
 use super::target::classes;
 use crate::package::{Params, ScriptPolicy};
 use crate::source::PackageImage;
+use crate::source::stock;
 
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
@@ -68,9 +69,12 @@ impl SystemScripts {
 impl InstallScripts {
     /// The scripts of a package that is installed with these parameters (CLASSES among them). A class script of the
     /// package's own runs even if there is nothing for it to install; one of the system only where the package
-    /// delivers files of its class.
+    /// delivers files of its class. A file that the pkgmap does not name is no script of the package: nobody vouches
+    /// for its bytes.
     pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
-        let has = |name: &str| image.install.contains_key(name);
+        let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
+        let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
+        let has = |name: &str| image.install.contains_key(name) && listed.contains(name.as_bytes());
         let scripted = classes(params).into_iter().filter_map(|class| {
             let name = format!("i.{class}");
             let deliverer = if has(&name) {
@@ -96,8 +100,8 @@ impl InstallScripts {
         self.preinstall || self.postinstall || !self.classes.is_empty()
     }
 
-    /// Refuses scripts that the policy of the root does not allow.
-    pub fn check(&self, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
+    /// Refuses scripts that the policy of the root does not allow. Stock patch scripts are known.
+    pub fn check(&self, image: &PackageImage, package: &str, policy: ScriptPolicy) -> Result<(), Reason> {
         let fixed = [
             ("request", self.request),
             ("checkinstall", self.checkinstall),
@@ -108,8 +112,12 @@ impl InstallScripts {
         let own = |deliverer: Deliverer| deliverer == Deliverer::Package;
         let forbidden = |deliverer: Deliverer| policy == ScriptPolicy::None || own(deliverer);
         let of_classes = self.classes.iter().filter(|(_, deliverer)| forbidden(**deliverer));
-        let first = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}"))).next();
-        match first.filter(|_| policy != ScriptPolicy::Run) {
+        let is_known = |name: &str| {
+            let text = image.install.get(name).filter(|_| policy == ScriptPolicy::Known);
+            text.is_some_and(|text| stock::role(name, text).is_some())
+        };
+        let mut all = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}")));
+        match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
             Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
             None => Ok(()),
         }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::SourceError;
 use super::error::Problem;
-use super::member::{Kind, Member, Visit, checked_name};
+use super::member::{Kind, Member, Stamp, Visit, checked_name};
 use crate::package::PackagePath;
 
 /// Directories inside directories, at most.
@@ -36,9 +36,11 @@ impl Directory {
     }
 
     /// Gives the files beside the packages and everything inside them, sorted by name; other directories are
-    /// passed over.
+    /// passed over, and so are packages whose directory is not `wanted`. A name with a dot before it is no package's:
+    /// such a directory is one that pkgtrans(1) is just writing.
     pub(super) fn walk<E: From<SourceError>>(
         &self,
+        wanted: &dyn Fn(&[u8]) -> bool,
         visit: &mut Visit<'_, E>,
         fail: &dyn Fn(Problem) -> SourceError,
     ) -> Result<(), E> {
@@ -47,7 +49,11 @@ impl Directory {
         for entry in names {
             if entry.kind != Kind::Directory {
                 self.give(&entry.name, &entry, visit, fail)?;
-            } else if whole || has(&self.list(&entry.name).map_err(fail)?, b"pkginfo") {
+            } else if whole
+                || entry.name.first() != Some(&b'.')
+                    && wanted(&entry.name)
+                    && has(&self.list(&entry.name).map_err(fail)?, b"pkginfo")
+            {
                 self.walk_below(&entry.name, visit, fail)?;
             }
         }
@@ -87,7 +93,9 @@ impl Directory {
     ) -> Result<(), E> {
         let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
         let mut reader = Unopened { directory: self, path: &path, file: None };
-        let member = Member { path: path.clone(), kind: entry.kind.clone(), size: entry.size, group: None };
+        let Entry { kind, size, stamp, .. } = entry;
+        let member =
+            Member { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
         visit(&member, &mut reader)
     }
 
@@ -124,7 +132,8 @@ impl Directory {
                 if !matches!(name, b"." | b"..") {
                     let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     let (kind, size) = kind(&stat);
-                    found.push(Entry { name: name.to_vec(), kind, size });
+                    let stamp = Stamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
+                    found.push(Entry { name: name.to_vec(), kind, size, stamp });
                 }
             }
             found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -143,6 +152,7 @@ struct Entry {
     name: Vec<u8>,
     kind: Kind,
     size: u64,
+    stamp: Stamp,
 }
 
 fn has(entries: &[Entry], wanted: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Form;
-use super::member::Place;
+use super::member::{Place, Stamp};
 use crate::format::patchinfo::PatchinfoFile;
 use crate::format::pkgmap::{Entry, Pkgmap};
 use crate::package::{PackagePath, Params};
@@ -61,6 +61,7 @@ pub struct PackageImage {
     pub deletes: Vec<PackagePath>,
     /// The path of its directory in the source, ended by `/`; empty where the source is the package.
     pub(super) at: Vec<u8>,
+    pub(super) stamps: BTreeMap<String, Stamp>,
 }
 
 impl PackageImage {
@@ -76,6 +77,7 @@ impl PackageImage {
             install: BTreeMap::new(),
             deletes: Vec::new(),
             at: Vec::new(),
+            stamps: BTreeMap::new(),
         }
     }
 
@@ -84,6 +86,11 @@ impl PackageImage {
         use std::os::unix::ffi::OsStrExt;
         let inside = self.at.strip_suffix(b"/").unwrap_or(&self.at);
         if inside.is_empty() { source.to_owned() } else { source.join(std::ffi::OsStr::from_bytes(inside)) }
+    }
+
+    /// What the source says of `pkginfo`, `pkgmap` or a file `install/…`.
+    pub fn stamp(&self, name: &str) -> Stamp {
+        self.stamps.get(name).copied().unwrap_or(Stamp::UNKNOWN)
     }
 
     /// The entries of objects that have content of their own (`f`, `e`, `v`).

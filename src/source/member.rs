@@ -18,6 +18,21 @@ pub(super) struct Member {
     pub(super) size: u64,
     /// Members of one group are names of one file; only one of them need carry the data.
     pub(super) group: Option<Group>,
+    pub(super) stamp: Stamp,
+}
+
+/// What a source says of one of its files, beside the content: it may differ from what the pkgmap says of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Permission bits.
+    pub mode: u32,
+    /// When it was last modified, in seconds since 1970.
+    pub mtime: i64,
+}
+
+impl Stamp {
+    /// Of a file about which the source says nothing.
+    pub(super) const UNKNOWN: Self = Self { mode: 0o644, mtime: 0 };
 }
 
 /// What a member is.

@@ -5,17 +5,18 @@
 //!                           └──── stream ─► content of the objects, in the order of the archive
 //! ```
 //! The form is told by content, never by name. Nothing is unpacked to disk: every pass reads the source from its
-//! beginning, through the file that was opened first. Names and links that lead out of a package are refused
+//! beginning, through the file that was opened first; only a pipe, which can be read once, is copied before. Names and links that lead out of a package are refused
 //! whatever the form; information files and objects are compared with the pkgmap.
 //!
-//! Not done here: the verification of signatures, fetching from a network, sources that cannot be read twice (a
-//! pipe), per-class archives of old operating system media.
+//! Not done here: the verification of signatures, fetching from a network, per-class archives of old operating system
+//! media.
 
 mod directory;
 mod error;
 mod image;
 mod member;
 mod objects;
+mod pipe;
 mod scan;
 pub mod stock;
 mod stream;
@@ -30,7 +31,9 @@ use std::path::{Path, PathBuf};
 
 pub use error::{Problem, SourceError};
 pub use image::{Hooks, Image, PackageImage};
-pub use objects::Sink;
+pub use member::Stamp;
+pub use objects::{Delivered, Sink};
+pub use pipe::is_standard_input;
 
 use crate::format::envelope::{self, Compression};
 use crate::package::PackagePath;
@@ -79,7 +82,7 @@ impl Source {
             return Ok(Self { path: path.to_owned(), form: Form::Directory, input });
         }
         if !metadata.is_file() {
-            return Err(fail(Problem::BadForm("neither a file nor a directory".to_owned())));
+            return Self::from_file(pipe::spooled(path, &metadata).map_err(fail)?, path);
         }
         Self::from_file(File::open(path).map_err(unreadable)?, path)
     }
@@ -111,6 +114,15 @@ impl Source {
     /// The same of the packages whose directory is `wanted`; what is wrong with the others does not matter. A source
     /// that is itself the directory of a package is taken whatever it is called.
     pub fn scan_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
+        let image = self.describe(wanted)?;
+        let checked = image.packages.iter().try_for_each(scan::check_information);
+        checked.map_err(|problem| self.error(problem))?;
+        Ok(image)
+    }
+
+    /// The same without a look at the information files: what can be told of packages whose descriptions alone are
+    /// there, as `pkgtrans -i` leaves them.
+    pub fn describe(&self, wanted: &dyn Fn(&str) -> bool) -> Result<Image, SourceError> {
         let mut scan = Scan::new();
         let mut order = HashMap::new();
         self.walk::<SourceError>(&mut |member, data| {
@@ -129,7 +141,7 @@ impl Source {
     }
 
     /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the
-    /// package in `image`, path, size in bytes, content.
+    /// package in `image`, path, size and stamp, content.
     ///
     /// They come in the order of the source, a file with several names at one of them. A wanted object that is not
     /// there is an error that names package and file. Nothing is compared with the pkgmap here: the sink reads the
@@ -144,6 +156,17 @@ impl Source {
         objects::stream(self, image, wanted, sink)
     }
 
+    /// The same, and the content that the sink has read is compared with the pkgmap afterwards: another size or sum is
+    /// an error. The sink reads all of it.
+    pub fn stream_checked<E: From<SourceError>>(
+        &self,
+        image: &Image,
+        wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+        sink: &mut Sink<'_, E>,
+    ) -> Result<(), E> {
+        objects::stream_checked(self, image, wanted, sink)
+    }
+
     /// Reads all objects and compares size and sum with the pkgmap.
     pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
         objects::verify(self, image)
@@ -151,10 +174,20 @@ impl Source {
 
     /// Gives every member, from the first.
     fn walk<E: From<SourceError>>(&self, visit: &mut Visit<'_, E>) -> Result<(), E> {
+        self.walk_within(&|_| true, visit)
+    }
+
+    /// The same, but of a directory only the packages whose directory is `wanted`; what must be read from its
+    /// beginning gives everything nevertheless.
+    fn walk_within<E: From<SourceError>>(
+        &self,
+        wanted: &dyn Fn(&[u8]) -> bool,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
         let fail = |problem| self.error(problem);
         let visit: &mut Visit<'_, E> = &mut |member: &Member, data: &mut dyn Read| visit(member, data);
         let file = match &self.input {
-            Input::Directory(directory) => return directory.walk(visit, &fail),
+            Input::Directory(directory) => return directory.walk(wanted, visit, &fail),
             Input::File(file) => Rewound::new(file),
         };
         if self.form == Form::Zip {

@@ -4,18 +4,27 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
 use super::error::Problem;
-use super::image::Image;
-use super::member::{Group, Kind, Member, Place};
+use super::image::{Image, PackageImage};
+use super::member::{Group, Kind, Member, Place, Stamp};
 use super::scan::check_content;
 use super::{Source, SourceError};
-use crate::package::PackagePath;
 use crate::package::checksum::Sum;
+use crate::package::{Content, PackagePath};
 
 /// A file with several names is given to all of them from memory up to this size; a larger one costs a pass each.
 const HELD: u64 = 16 << 20;
 
-/// What is done with an object: number of its package, its path, its size, its content.
-pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, u64, &mut dyn Read) -> Result<(), E> + 'a;
+/// What is done with an object: number of its package, its path, what the source says of it, its content.
+pub type Sink<'a, E> = dyn FnMut(usize, &PackagePath, Delivered, &mut dyn Read) -> Result<(), E> + 'a;
+
+/// What a source says of an object that it delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Mode and time of the file that holds it.
+    pub stamp: Stamp,
+}
 
 /// An object that is waited for.
 struct Want<'a> {
@@ -23,6 +32,8 @@ struct Want<'a> {
     path: &'a PackagePath,
     part: u32,
     met: bool,
+    /// Of the last member met without data.
+    stamp: Stamp,
 }
 
 /// All that is waited for, and what is known about names that share a file.
@@ -46,12 +57,15 @@ pub(super) fn stream<E: From<SourceError>>(
     sink: &mut Sink<'_, E>,
 ) -> Result<(), E> {
     let mut round = Round::new(image, wanted);
+    let directories = round.directories();
     loop {
         let before = round.missing().count();
         if before == 0 {
             return Ok(());
         }
-        source.walk(&mut |member: &Member, data: &mut dyn Read| round.take(source, member, data, sink))?;
+        source.walk_within(&|directory| directories.contains(directory), &mut |member, data| {
+            round.take(source, member, data, sink)
+        })?;
         round.give_empty(sink)?;
         let after = round.missing().count();
         if after > 0 && (after == before || round.groups.is_empty() && round.links.is_empty()) {
@@ -67,12 +81,20 @@ impl<'a> Round<'a> {
         let mut wants = Vec::new();
         for (package, content) in image.packages.iter().enumerate() {
             for entry in content.files().filter(|entry| wanted(package, &entry.path)) {
-                wants.push(Want { package, path: &entry.path, part: entry.part, met: false });
+                let (path, part, stamp) = (&entry.path, entry.part, Stamp::UNKNOWN);
+                wants.push(Want { package, path, part, met: false, stamp });
             }
         }
         let index = wants.iter().enumerate().map(|(at, want)| ((want.package, want.path), at)).collect();
         let (groups, filled, links) = (HashMap::new(), HashSet::new(), HashMap::new());
         Self { image, wants, index, groups, filled, links }
+    }
+
+    /// The directories of the packages of which something is waited for.
+    fn directories(&self) -> HashSet<&'a [u8]> {
+        let packages: HashSet<usize> = self.wants.iter().map(|want| want.package).collect();
+        let packages = packages.into_iter().filter_map(|package| self.image.packages.get(package));
+        packages.map(|package| package.at.strip_suffix(b"/").unwrap_or(&package.at)).collect()
     }
 
     fn missing(&self) -> impl Iterator<Item = &Want<'a>> {
@@ -122,6 +144,9 @@ impl<'a> Round<'a> {
             if member.size == 0 {
                 let names = self.groups.entry(group).or_default();
                 names.extend(own.filter(|at| !names.contains(at)));
+                if let Some(want) = own.and_then(|at| self.wants.get_mut(at)) {
+                    want.stamp = member.stamp;
+                }
                 return Ok(());
             }
             self.filled.insert(group);
@@ -141,6 +166,7 @@ impl<'a> Round<'a> {
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
+        let delivered = Delivered { size: member.size, stamp: member.stamp };
         let mut watched = Watched { inner: data, member, left: member.size, failed: None };
         if names.len() > 1 && member.size <= HELD {
             let mut held = Vec::new();
@@ -150,10 +176,10 @@ impl<'a> Round<'a> {
             if let Some(problem) = failed {
                 return Err(source.error(problem).into());
             }
-            return names.iter().try_for_each(|&at| self.give_one(at, member.size, &mut &held[..], sink));
+            return names.iter().try_for_each(|&at| self.give_one(at, delivered, &mut &held[..], sink));
         }
         let Some(&first) = names.first() else { return Ok(()) };
-        let given = self.give_one(first, member.size, &mut watched, sink);
+        let given = self.give_one(first, delivered, &mut watched, sink);
         match watched.failed {
             Some(problem) => Err(source.error(problem).into()),
             None => given,
@@ -163,13 +189,13 @@ impl<'a> Round<'a> {
     fn give_one<E>(
         &mut self,
         at: usize,
-        size: u64,
+        delivered: Delivered,
         data: &mut dyn Read,
         sink: &mut Sink<'_, E>,
     ) -> Result<(), E> {
         let Some(want) = self.wants.get_mut(at) else { return Ok(()) };
         want.met = true;
-        sink(want.package, want.path, size, data)
+        sink(want.package, want.path, delivered, data)
     }
 
     /// The names of a group without data are empty files.
@@ -178,7 +204,10 @@ impl<'a> Round<'a> {
         let mut names: Vec<usize> = empty.flat_map(|(_, names)| names.iter().copied()).collect();
         names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
         names.sort_unstable();
-        names.into_iter().try_for_each(|at| self.give_one(at, 0, &mut io::empty(), sink))
+        names.into_iter().try_for_each(|at| {
+            let stamp = self.wants.get(at).map_or(Stamp::UNKNOWN, |want| want.stamp);
+            self.give_one(at, Delivered { size: 0, stamp }, &mut io::empty(), sink)
+        })
     }
 }
 
@@ -215,21 +244,51 @@ impl Read for Watched<'_> {
     }
 }
 
+/// See [`Source::stream_checked`].
+pub(super) fn stream_checked<E: From<SourceError>>(
+    source: &Source,
+    image: &Image,
+    wanted: &mut dyn FnMut(usize, &PackagePath) -> bool,
+    sink: &mut Sink<'_, E>,
+) -> Result<(), E> {
+    let mut contents: HashMap<usize, HashMap<&PackagePath, Content>> = HashMap::new();
+    stream(source, image, wanted, &mut |package: usize, path, delivered, data: &mut dyn Read| {
+        let of_package = contents.entry(package).or_insert_with(|| {
+            let files = image.packages.get(package).into_iter().flat_map(PackageImage::files);
+            files.map(|entry| (&entry.path, entry.object.content)).collect()
+        });
+        let expected = of_package.get(path).copied().unwrap_or_default();
+        let mut summed = Summed { inner: data, sum: Sum::new(), size: 0 };
+        sink(package, path, delivered, &mut summed)?;
+        check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| {
+            let name = image.packages.get(package).map_or("", |package| &package.directory);
+            source.error(Problem::corrupt(name, path.to_string(), reason)).into()
+        })
+    })
+}
+
 /// See [`Source::verify`].
 pub(super) fn verify(source: &Source, image: &Image) -> Result<(), SourceError> {
-    let contents: Vec<HashMap<&PackagePath, _>> = image
-        .packages
-        .iter()
-        .map(|package| package.files().map(|entry| (&entry.path, entry.object.content)).collect())
-        .collect();
-    let mut check = |package: usize, path: &PackagePath, _: u64, data: &mut dyn Read| {
+    let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
         let name = image.packages.get(package).map_or("", |package| &package.directory);
-        let mut sum = Sum::new();
-        let size = io::copy(data, &mut sum)
-            .map_err(|error| source.error(Problem::read(&format!("{name}: {path}"), error)))?;
-        let Some(expected) = contents.get(package).and_then(|files| files.get(path)) else { return Ok(()) };
-        check_content(*expected, size, sum.finish())
-            .map_err(|reason| source.error(Problem::corrupt(name, path.to_string(), reason)))
+        let read = io::copy(data, &mut io::sink()).map(drop);
+        read.map_err(|error| source.error(Problem::read(&format!("{name}: {path}"), error)))
     };
-    stream(source, image, &mut |_, _| true, &mut check)
+    stream_checked(source, image, &mut |_, _| true, &mut read)
+}
+
+/// Content that is summed while it passes.
+struct Summed<'a> {
+    inner: &'a mut dyn Read,
+    sum: Sum,
+    size: u64,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.sum.update(buffer.get(..count).unwrap_or_default());
+        self.size += count as u64;
+        Ok(count)
+    }
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use super::Form;
 use super::error::Problem;
 use super::image::{Hooks, Image, PackageImage, cut};
-use super::member::{Kind, Member, Place};
+use super::member::{Kind, Member, Place, Stamp};
 use crate::format::deletes;
 use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
@@ -33,12 +33,15 @@ pub(super) struct Scan {
     /// Symbolic links and what is neither file nor directory.
     special: Vec<(PackagePath, Kind)>,
     class_archives: Vec<PackagePath>,
+    /// Of the files that are held.
+    stamps: HashMap<PackagePath, Stamp>,
 }
 
 impl Scan {
     pub(super) fn new() -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
-        Self { room: ROOM, names, files, special: Vec::new(), class_archives: Vec::new() }
+        let (special, class_archives, stamps) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { room: ROOM, names, files, special, class_archives, stamps }
     }
 
     /// Takes a member in.
@@ -67,6 +70,7 @@ impl Scan {
             return Err(Problem::BadForm(format!("member <{}> has {reason}", member.path)));
         }
         self.spend(length.min(limit))?;
+        self.stamps.insert(member.path.clone(), member.stamp);
         self.files.insert(member.path.clone(), (length <= limit).then_some(bytes));
         Ok(())
     }
@@ -197,10 +201,26 @@ impl Scan {
         }
         let deletes = install.get("deletes").map(|bytes| deletes::parse(bytes)).transpose();
         let deletes = deletes.map_err(|error| corrupt("deletes", error.to_string()))?.unwrap_or_default();
-        let package =
-            PackageImage { directory, params, pkginfo_bytes, pkgmap, pkgmap_bytes, install, deletes, at };
-        check_information(&package)?;
+        let stamps = self.stamps_below(&at);
+        let package = PackageImage {
+            directory,
+            params,
+            pkginfo_bytes,
+            pkgmap,
+            pkgmap_bytes,
+            install,
+            deletes,
+            at,
+            stamps,
+        };
         Ok(package)
+    }
+
+    /// The stamps of the files held of a package, by their names in it.
+    fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, Stamp> {
+        let inside =
+            self.stamps.iter().filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
+        inside.map(|(name, stamp)| (String::from_utf8_lossy(name).into_owned(), *stamp)).collect()
     }
 
     /// Takes a file out of those held.
@@ -280,8 +300,8 @@ fn check_name(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// The information files must be what the pkgmap says they are.
-fn check_information(package: &PackageImage) -> Result<(), Problem> {
+/// The information files of a package must be what the pkgmap says they are.
+pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
     for entry in package.pkgmap.entries.iter().filter(|entry| entry.is_information()) {
         let name = String::from_utf8_lossy(entry.path.as_bytes());
         let (file, bytes) = match &*name {

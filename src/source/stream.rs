@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use super::SourceError;
 use super::error::Problem;
-use super::member::{Kind, Member, Visit, checked_name};
+use super::member::{Kind, Member, Stamp, Visit, checked_name};
 use crate::format::datastream::{self, Package, Part, Reader};
 use crate::package::PackagePath;
 
@@ -21,11 +21,14 @@ pub(super) fn walk<E: From<SourceError>>(
 ) -> Result<(), E> {
     let broken = |error| fail(Problem::of_datastream(error));
     let mut reader = Reader::open(BufReader::with_capacity(1 << 16, input)).map_err(broken)?;
-    for package in reader.packages() {
-        for (name, data) in [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)] {
+    for (package, times) in reader.packages().iter().zip(reader.times()) {
+        let [pkginfo, pkgmap] = *times;
+        for (name, data, mtime) in
+            [("pkginfo", &package.pkginfo, pkginfo), ("pkgmap", &package.pkgmap, pkgmap)]
+        {
             let path = inside(package, name.as_bytes()).map_err(fail)?;
-            let size = data.len() as u64;
-            visit(&Member { path, kind: Kind::File, size, group: None }, &mut &data[..])?;
+            let (size, stamp) = (data.len() as u64, Stamp { mtime, ..Stamp::UNKNOWN });
+            visit(&Member { path, kind: Kind::File, size, group: None, stamp }, &mut &data[..])?;
         }
     }
     let mut archive = 0;
@@ -48,7 +51,9 @@ pub(super) fn walk<E: From<SourceError>>(
             let several = header.nlink > 1 && kind == Kind::File;
             let device = u64::from(header.dev.0) << 32 | u64::from(header.dev.1);
             let group = several.then_some((archive, device, header.ino.into()));
-            visit(&Member { path, kind, size: header.size, group }, &mut reader)?;
+            let mtime = i64::try_from(header.mtime).unwrap_or(i64::MAX);
+            let stamp = Stamp { mode: header.mode & 0o7777, mtime };
+            visit(&Member { path, kind, size: header.size, group, stamp }, &mut reader)?;
         }
     }
     io::copy(&mut reader.into_inner().take(JUNK), &mut io::sink())

@@ -11,7 +11,7 @@ use tar::{Archive, EntryType, PaxExtensions};
 
 use super::SourceError;
 use super::error::Problem;
-use super::member::{Kind, Member, Visit, check_target, checked_name};
+use super::member::{Kind, Member, Stamp, Visit, check_target, checked_name};
 
 /// The longest record before a member: names, and whatever else pax headers carry.
 const LONGEST_RECORD: u64 = 1 << 20;
@@ -53,7 +53,8 @@ pub(super) fn walk<E: From<SourceError>>(
                 }
                 let name = announced.name.unwrap_or_else(|| entry.header().path_bytes().into_owned());
                 let link = announced.link.or_else(|| entry.header().link_name_bytes().map(Into::into));
-                if let Some(member) = member(&name, link, record, size).map_err(fail)? {
+                let stamp = stamp(entry.header());
+                if let Some(member) = member(&name, link, record, size, stamp).map_err(fail)? {
                     visit(&member, &mut entry)?;
                 }
             }
@@ -68,6 +69,7 @@ fn member(
     link: Option<Vec<u8>>,
     entry_type: EntryType,
     size: u64,
+    stamp: Stamp,
 ) -> Result<Option<Member>, Problem> {
     let Some(path) = checked_name(name)? else { return Ok(None) };
     let link = link.unwrap_or_default();
@@ -87,7 +89,15 @@ fn member(
         _ => Kind::Other,
     };
     let size = if kind == Kind::File { size } else { 0 };
-    Ok(Some(Member { path, kind, size, group: None }))
+    Ok(Some(Member { path, kind, size, group: None, stamp }))
+}
+
+fn stamp(header: &tar::Header) -> Stamp {
+    let mtime = header.mtime().ok().and_then(|mtime| i64::try_from(mtime).ok());
+    Stamp {
+        mode: header.mode().unwrap_or(Stamp::UNKNOWN.mode) & 0o7777,
+        mtime: mtime.unwrap_or(Stamp::UNKNOWN.mtime),
+    }
 }
 
 fn record(entry: &mut impl Read) -> Result<Vec<u8>, Problem> {

@@ -5,12 +5,13 @@
 
 use std::io::{BufReader, Read, Seek};
 
+use chrono::NaiveDate;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::SourceError;
 use super::error::Problem;
-use super::member::{Kind, Member, Visit, check_target, checked_name};
+use super::member::{Kind, Member, Stamp, Visit, check_target, checked_name};
 
 /// The longest target of a symbolic link.
 const LONGEST_TARGET: u64 = 4096;
@@ -50,9 +51,22 @@ pub(super) fn walk<E: From<SourceError>>(
             check_target(&path, &target).map_err(fail)?;
         }
         let size = if kind == Kind::File { entry.size() } else { 0 };
-        visit(&Member { path, kind, size, group: None }, &mut entry)?;
+        let stamp = stamp(entry.unix_mode(), entry.last_modified());
+        visit(&Member { path, kind, size, group: None, stamp }, &mut entry)?;
     }
     Ok(())
+}
+
+/// A zip archive has the time of a clock on the wall, without its zone: it counts as UTC.
+fn stamp(mode: Option<u32>, modified: Option<zip::DateTime>) -> Stamp {
+    let moment = modified.and_then(|at| {
+        let day = NaiveDate::from_ymd_opt(at.year().into(), at.month().into(), at.day().into())?;
+        day.and_hms_opt(at.hour().into(), at.minute().into(), at.second().into())
+    });
+    Stamp {
+        mode: mode.map_or(Stamp::UNKNOWN.mode, |mode| mode & 0o7777),
+        mtime: moment.map_or(Stamp::UNKNOWN.mtime, |moment| moment.and_utc().timestamp()),
+    }
 }
 
 fn problem(error: ZipError) -> Problem {

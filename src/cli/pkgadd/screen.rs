@@ -31,6 +31,8 @@ pub(in crate::cli) struct Screen<'a> {
     pub(in crate::cli) outcome: bool,
     /// Whether copyright texts are printed.
     pub(in crate::cli) copyright: bool,
+    /// Whether the vendor is named where no copyright text is printed.
+    pub(in crate::cli) vendor: bool,
 }
 
 impl Screen<'_> {
@@ -87,7 +89,7 @@ impl Attendant for Screen<'_> {
         if let Some(text) = copyright {
             let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
             drop(self.output.print([text, newline].concat()));
-        } else if self.progress {
+        } else if self.progress && self.vendor {
             let vendor = package.params.text("VENDOR").into_owned();
             if !vendor.is_empty() {
                 self.say(&format!("{vendor}\n"));

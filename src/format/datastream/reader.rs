@@ -20,6 +20,7 @@ const LONGEST_HEADER: usize = 1 << 20;
 pub struct Reader<R> {
     archive: cpio::Reader<R>,
     packages: Vec<Package>,
+    times: Vec<[i64; 2]>,
     signature: Option<Vec<u8>>,
     part: Option<Part>,
     last: Option<Vec<u8>>,
@@ -48,7 +49,8 @@ impl<R: Read> Reader<R> {
     pub fn open(mut input: R) -> Result<Self, DatastreamError> {
         let packages = header(&mut input)?;
         let archive = cpio::Reader::new(input);
-        let mut reader = Self { archive, packages, signature: None, part: None, last: None };
+        let times = vec![[0; 2]; packages.len()];
+        let mut reader = Self { archive, packages, times, signature: None, part: None, last: None };
         reader.read_package_files()?;
         Ok(reader)
     }
@@ -56,6 +58,11 @@ impl<R: Read> Reader<R> {
     /// The packages, in the order of the stream.
     pub fn packages(&self) -> &[Package] {
         &self.packages
+    }
+
+    /// When the pkginfo and the pkgmap of each package were last modified, in seconds since 1970.
+    pub fn times(&self) -> &[[i64; 2]] {
+        &self.times
     }
 
     /// The `signature` member of a signed stream: a PKCS7 structure in PEM, not verified here.
@@ -138,7 +145,8 @@ impl<R: Read> Reader<R> {
                 _ => continue,
             };
             let (Some(package), Some(met)) = (self.packages.get(at), found.get_mut(at)) else { continue };
-            let met = if file == "pkginfo" { &mut met[0] } else { &mut met[1] };
+            let which = usize::from(file == "pkgmap");
+            let met = &mut met[which];
             let refused =
                 |reason| Err(DatastreamError::PackageFile { package: package.inst.clone(), file, reason });
             if !header.is_file() {
@@ -151,6 +159,9 @@ impl<R: Read> Reader<R> {
                 return refused("is too large");
             }
             room -= header.size;
+            if let Some(times) = self.times.get_mut(at) {
+                times[which] = i64::try_from(header.mtime).unwrap_or(i64::MAX);
+            }
             let data = self.data()?;
             if let Some(package) = self.packages.get_mut(at) {
                 *(if file == "pkginfo" { &mut package.pkginfo } else { &mut package.pkgmap }) = data;

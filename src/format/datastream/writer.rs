@@ -25,7 +25,12 @@ pub struct PartWriter<W> {
 
 impl<W: Write> Writer<W> {
     /// Writes the header and the first archive; `mtime` (seconds since 1970) is the time of the files in it.
-    pub fn new(mut out: W, packages: &[Package], mtime: i64) -> Result<Self, DatastreamError> {
+    pub fn new(out: W, packages: &[Package], mtime: i64) -> Result<Self, DatastreamError> {
+        Self::with_times(out, packages, &vec![[mtime; 2]; packages.len()])
+    }
+
+    /// The same with the times of the pkginfo and the pkgmap of each package.
+    pub fn with_times(mut out: W, packages: &[Package], times: &[[i64; 2]]) -> Result<Self, DatastreamError> {
         let mut text = MAGIC.to_vec();
         for Package { inst, parts, max_blocks, .. } in packages {
             text.extend_from_slice(format!("\n{inst} {parts} {max_blocks}").as_bytes());
@@ -36,8 +41,10 @@ impl<W: Write> Writer<W> {
         out.write_all(&text)?;
 
         let mut archive = cpio::Writer::new(out, Form::Newc);
-        for package in packages {
-            for (file, data) in [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)] {
+        for (package, [pkginfo, pkgmap]) in packages.iter().zip(times) {
+            for (file, data, mtime) in
+                [("pkginfo", &package.pkginfo, *pkginfo), ("pkgmap", &package.pkgmap, *pkgmap)]
+            {
                 let name = format!("{}/{file}", package.inst);
                 let header = Header::file(name.as_bytes(), 0o644, mtime, data.len() as u64);
                 archive.member(&header, &data[..]).map_err(|source| contents_error(source, &name))?;

@@ -99,7 +99,7 @@ impl Place<'_> {
             return Err(refuse(Reason::NothingToAsk).into());
         }
         let scripts = InstallScripts { request, ..InstallScripts::default() };
-        scripts.check(placed.instance.as_str(), self.policy).map_err(refuse)?;
+        scripts.check(package, placed.instance.as_str(), self.policy).map_err(refuse)?;
         let mut stage = self.stage(device, package, &placed)?;
         Ok(self.ask(&mut stage, &scripts, None, attendant)?.text)
     }

@@ -57,7 +57,7 @@ impl Place<'_> {
         let package = device.package(index)?;
         let name = spooled_name(package);
         let inventory = self.survey(device, index, placed)?;
-        let options = self.options(response, false)?;
+        let options = self.options(response, false);
         let plan = |admin: &Admin, conversation: bool| {
             let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
             install(&device.image, index, &inventory, &options, &self.caller.occasion)
@@ -88,21 +88,21 @@ impl Place<'_> {
         let present = self.packages(device.package(index)?)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
-        let options = self.options(response, true)?;
+        let options = self.options(response, true);
         let (instance, params) =
             placement(&device.image, index, &inventory, &options, &self.caller.occasion)?;
         Ok(Placed { instance, params, present })
     }
 
-    fn options(&self, response: &Params, conversation: bool) -> Result<InstallOptions, Failure> {
-        Ok(InstallOptions {
+    fn options(&self, response: &Params, conversation: bool) -> InstallOptions {
+        InstallOptions {
             admin: self.admin.clone(),
             conversation,
             environment: self.request.environment.clone(),
             response: response.clone(),
             system: self.system.clone(),
             scripts: self.policy,
-        })
+        }
     }
 
     /// The installed instances of a package.

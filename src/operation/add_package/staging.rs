@@ -15,6 +15,7 @@ use crate::operation::scripts::briefing::Briefing;
 use crate::operation::scripts::interview::{Answers, Questions, interview};
 use crate::operation::scripts::medium::Medium;
 use crate::operation::scripts::procedures::Procedures;
+use crate::operation::scripts::run::Cast;
 use crate::operation::scripts::safety::{check_places, check_tools, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::ObjectPath;
@@ -129,12 +130,15 @@ impl<'a> Place<'a> {
             installation,
             course: &course,
             medium: &stage.medium,
-            procedures: &mut stage.procedures,
-            briefing,
+            cast: Cast {
+                ground: self.ground,
+                procedures: &mut stage.procedures,
+                briefing,
+                ending: added.ending,
+            },
             attendant,
             outcomes: std::collections::BTreeMap::new(),
             left: std::collections::BTreeMap::new(),
-            ending: added.ending,
         };
         let (receipt, ending) = performance.perform()?;
         added.ending = ending;

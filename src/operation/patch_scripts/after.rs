@@ -4,7 +4,7 @@ use super::{Member, PatchScripts, Way};
 use crate::database::View;
 use crate::database::archive::{self, ArchiveError};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::halt::Halt;
+use crate::operation::scripts::run::Halt;
 use crate::package::{Inventory, Touched};
 use crate::patch::{Delivered, PatchId};
 use crate::plan::RecordChange;

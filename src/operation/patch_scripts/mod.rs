@@ -26,10 +26,10 @@ use super::installation::{Installation, described};
 use super::log;
 use super::scripted_installation::{Performance, delivered_as_placed, held};
 use super::scripts::briefing::Briefing;
-use super::scripts::halt::Halt;
 use super::scripts::interview::{Answers, Questions, interview};
 use super::scripts::medium::Medium;
 use super::scripts::procedures::{Procedure, Procedures};
+use super::scripts::run::{Cast, Halt};
 use super::scripts::safety::{check_places, check_tools, needs_absolute_tools};
 use super::scripts::{Ending, Reboot, ScriptFailure, ScriptSettings, system_scripts};
 use super::session::{Ground, Session};
@@ -445,7 +445,7 @@ impl<'a> PatchScripts<'a> {
             run.log(format!("\nProcessing package instance <{}>\n\n", member.part.package).as_bytes())?;
             let mut performance = self.performance(member, &act);
             let done = performance.within(run);
-            let ending = performance.ending;
+            let ending = performance.cast.ending;
             if done.is_err() {
                 performance.log_failure(run);
             }
@@ -478,12 +478,15 @@ impl<'a> PatchScripts<'a> {
             installation: &act.installation,
             course: &act.course,
             medium: &member.medium,
-            procedures: &mut self.procedures,
-            briefing,
+            cast: Cast {
+                ground: &self.session.ground,
+                procedures: &mut self.procedures,
+                briefing,
+                ending: self.ending,
+            },
             attendant: &mut self.listener,
             outcomes: BTreeMap::new(),
             left: BTreeMap::new(),
-            ending: self.ending,
         }
     }
 

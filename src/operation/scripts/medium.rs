@@ -52,7 +52,7 @@ impl Medium {
         Ok(Self { package: place, is_copy: true })
     }
 
-    /// The directory that holds the package directory: INST_DATADIR.
+    /// The directory that holds the package directory: `INST_DATADIR`.
     pub(in crate::operation) fn data_directory(&self) -> &Path {
         self.package.parent().unwrap_or(&self.package)
     }

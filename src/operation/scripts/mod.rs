@@ -1,15 +1,15 @@
 //! Procedure scripts of packages: getting ready for them, asking through them, running one after another.
 //!
-//! [`Procedures`] runs one script at a time for any command; [`briefing`] is what it is told, [`medium`] where it finds
-//! its package, [`interview`] the part before anything is changed. Which scripts run when is in `plan::course` and in
-//! the operation that follows it.
+//! [`procedures`] runs one script at a time for any command; [`briefing`] is what it is told, [`medium`] where it finds
+//! its package, [`interview`] the part before anything is changed, [`run`] the part of a run. Which scripts run when is
+//! in `plan::course` and in the operation that follows it.
 
 pub(super) mod briefing;
 pub(super) mod failure;
-pub(super) mod halt;
 pub(super) mod interview;
 pub(super) mod medium;
 pub(super) mod procedures;
+pub(super) mod run;
 pub(super) mod safety;
 
 use std::collections::BTreeSet;

@@ -112,7 +112,7 @@ impl<'a> Procedures<'a> {
     pub(in crate::operation) fn run(
         &mut self,
         procedure: Procedure,
-        mut run: Option<&mut ScriptedRun<'_>>,
+        run: Option<&mut ScriptedRun<'_>>,
         voice: &mut dyn Voice,
     ) -> Result<Ended, ScriptError> {
         let Procedure { name, file, arguments, environment, user, directory, input } = procedure;
@@ -121,13 +121,8 @@ impl<'a> Procedures<'a> {
         let trace = self.trace;
         let call =
             Call { name: name.clone(), file, arguments, environment, user, directory, input, trace, limit };
-        let mut listener = Listener {
-            name: &name,
-            run: run.as_deref_mut(),
-            said: &mut self.said,
-            voice,
-            interrupt: self.interrupt,
-        };
+        let mut listener =
+            Listener { name: &name, run, said: &mut self.said, voice, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
         let ended = self.shop.run(&call, &mut listener);
         let words = match &ended {

@@ -156,8 +156,8 @@ fn everything_of_the_package_is_held_whether_it_changes_or_not() {
     let mut world = World::new();
     world.put("/opt", LiveKind::Directory, 0o755);
     let concerned = course(&world, &scripted()).concerned;
-    assert_eq!(concerned.objects[&path("/opt/web/etc/web.conf")], true);
-    assert_eq!(concerned.objects[&path("/opt/web/bin/httpd")], false);
+    assert!(concerned.objects[&path("/opt/web/etc/web.conf")]);
+    assert!(!concerned.objects[&path("/opt/web/bin/httpd")]);
     assert!(concerned.objects.contains_key(&path("/opt/web")), "directories that are made on the way");
     assert_eq!(concerned.trees, [path("/var/sadm/pkg/ACMEweb")]);
     assert_eq!(concerned.files, [path("/var/sadm/install/contents")]);
@@ -224,7 +224,7 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
 /// The first batch of objects.
 fn objects(course: &Course) -> Batch {
     let batches = course.steps.iter().filter_map(|step| match step {
-        Step::Switch(batch) if !batch.portions.is_empty() => Some(batch.clone()),
+        Step::Switch(batch) if !batch.portions.is_empty() => Some(Batch::clone(batch)),
         _ => None,
     });
     batches.into_iter().next().unwrap()

@@ -116,7 +116,17 @@ impl Parcel {
 
     /// Adds a file of the package's `install` directory.
     pub(super) fn install(mut self, name: &str, text: &str) -> Self {
-        self.last().install.insert(name.to_owned(), text.as_bytes().to_vec());
+        let mut object = Object::new(Ftype::Information, "");
+        object.content = Content {
+            size: Some(text.len() as u64),
+            cksum: Some(sum(text.as_bytes())),
+            mtime: Some(DELIVERED),
+        };
+        let path = PackagePath::new(name.as_bytes()).unwrap();
+        let last = self.last();
+        last.install.insert(name.to_owned(), text.as_bytes().to_vec());
+        last.pkgmap.entries.push(Entry { part: 1, path, object });
+        last.pkgmap_bytes = last.pkgmap.write();
         self
     }
 

@@ -21,6 +21,3 @@ pub fn standard(name: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-#[cfg(test)]
-mod tests;

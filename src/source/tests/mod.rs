@@ -1,6 +1,7 @@
 //! One patch in every form must be one image; `refusals` has what must not be accepted.
 
 mod refusals;
+mod stamps;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -136,7 +137,7 @@ fn contents(source: &Source, image: &Image) -> BTreeMap<(String, String), Vec<u8
         .stream::<SourceError>(image, &mut |_, _| true, &mut |package, path, size, data| {
             let mut bytes = Vec::new();
             data.read_to_end(&mut bytes).unwrap();
-            assert_eq!(bytes.len() as u64, size);
+            assert_eq!(bytes.len() as u64, size.size);
             found.insert((image.packages[package].directory.clone(), path.to_string()), bytes);
             Ok(())
         })

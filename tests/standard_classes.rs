@@ -1,11 +1,12 @@
-//! Each script under every shell of this machine that can be found: what it makes of files, what it prints.
+//! The class action scripts of the standard classes, each under every shell that this machine has: what they make of
+//! files, and what they print.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::standard;
+use patchadm::script::standard::standard;
 
 /// Shells, with their arguments; those that are not installed are passed over.
 const SHELLS: [&[&str]; 4] = [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];

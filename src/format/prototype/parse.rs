@@ -1,0 +1,170 @@
+//! Reads one line of a prototype.
+
+use super::{Attributes, Command, Entry, Item, LONGEST_NAME, LONGEST_PATH, LineError, Problem, Setting};
+use crate::format::FieldError;
+use crate::format::fields::{self, Fields};
+use crate::package::{Ftype, PackagePath, unescape};
+
+/// What is wrong, and the path that it is about.
+pub(super) struct Trouble {
+    pathname: Option<String>,
+    problem: Problem,
+}
+
+impl Trouble {
+    pub(super) fn on(self, line: u64) -> LineError {
+        LineError { line, pathname: self.pathname, problem: self.problem }
+    }
+}
+
+impl<P: Into<Problem>> From<P> for Trouble {
+    fn from(problem: P) -> Self {
+        Self { pathname: None, problem: problem.into() }
+    }
+}
+
+/// What a line says; nothing where it is blank or a comment.
+pub(super) fn line(line: &[u8]) -> Result<Option<Item>, Trouble> {
+    let text = line.trim_ascii();
+    match text.first() {
+        None | Some(b'#' | b':') => Ok(None),
+        Some(b'!') => command(text.get(1..).unwrap_or_default().trim_ascii_start())
+            .map(|command| Some(Item::Command(command)))
+            .map_err(Trouble::from),
+        Some(_) => entry(text).map(|entry| Some(Item::Entry(entry))),
+    }
+}
+
+fn entry(text: &[u8]) -> Result<Entry, Trouble> {
+    let mut fields = Fields::of(text);
+    let part = match fields.take_number() {
+        Some(digits) => {
+            let part = fields::number(digits, u64::from(u32::MAX)).and_then(|part| u32::try_from(part).ok());
+            Some(part.ok_or(FieldError::Volume)?)
+        }
+        None => None,
+    };
+    let ftype = fields.ftype()?;
+    let class = if ftype == Ftype::Information { String::new() } else { fields.class()? };
+    let (path, right) = fields.path_and_target()?;
+    let about = |problem| Trouble { pathname: Some(shown(&path)), problem };
+    let name = PackagePath::new(&path).map_err(|error| about(FieldError::from(error).into()))?;
+    let mut entry = Entry { part, ..Entry::new(ftype, &class, name) };
+    rest(&mut entry, &mut fields, right).map_err(about)?;
+    entry.has_more = fields.peek().is_some();
+    Ok(entry)
+}
+
+/// What stands behind the path.
+fn rest(entry: &mut Entry, fields: &mut Fields<'_>, right: Option<Vec<u8>>) -> Result<(), Problem> {
+    let ftype = entry.ftype;
+    if ftype == Ftype::Information && entry.path.as_bytes().contains(&b'/') {
+        return Err(FieldError::InformationName.into());
+    }
+    entry.right = if ftype.is_link() {
+        fields::target(ftype, right)?
+    } else {
+        right.map(|source| usable(source).ok_or(Problem::Source)).transpose()?
+    };
+    if ftype.is_link() || ftype == Ftype::Information {
+        return Ok(());
+    }
+    if ftype.is_device() {
+        entry.device = Some((fields.device_number()?, fields.device_number()?));
+    }
+    entry.attributes = attributes(fields)?;
+    Ok(())
+}
+
+fn attributes(fields: &mut Fields<'_>) -> Result<Attributes, Problem> {
+    let mode = match fields.peek() {
+        None => Setting::Missing,
+        Some(field) if field.starts_with(b"$") => {
+            fields.next();
+            Setting::Variable(build_variable(field)?)
+        }
+        Some(_) => fields.mode()?.map_or(Setting::Kept, Setting::Value),
+    };
+    Ok(Attributes {
+        mode,
+        owner: account(fields.next(), FieldError::Owner, FieldError::OwnerLength)?,
+        group: account(fields.next(), FieldError::Group, FieldError::GroupLength)?,
+    })
+}
+
+/// An owner or group. A variable with a small first letter is one of the making, with a capital one of the
+/// installation (prototype(4)).
+fn account(
+    field: Option<&[u8]>,
+    error: FieldError,
+    too_long: FieldError,
+) -> Result<Setting<String>, Problem> {
+    let Some(field) = field else { return Ok(Setting::Missing) };
+    if field.first() == Some(&b'$') && field.get(1).is_some_and(u8::is_ascii_lowercase) {
+        return Ok(Setting::Variable(build_variable(field)?));
+    }
+    Ok(fields::name(Some(field), error, too_long)?.map_or(Setting::Kept, Setting::Value))
+}
+
+/// The name of a `$variable` whose value must be known when the package is made.
+fn build_variable(field: &[u8]) -> Result<String, Problem> {
+    let name = field.strip_prefix(b"$").and_then(variable_name);
+    let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    name.ok_or_else(|| Problem::Variable(shown(field)))
+}
+
+/// The name of a variable: a letter, then letters, digits and `_ - .`.
+fn variable_name(bytes: &[u8]) -> Option<String> {
+    let fits = bytes.len() <= LONGEST_NAME
+        && bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
+    std::str::from_utf8(bytes).ok().filter(|_| fits).map(str::to_owned)
+}
+
+fn command(text: &[u8]) -> Result<Command, Problem> {
+    let mut words = Fields::of(text);
+    let word = words.next().unwrap_or_default();
+    match word {
+        b"include" => {
+            let path = words.next().and_then(|path| usable(unescape(path)));
+            words.end()?;
+            path.map(Command::Include).ok_or(Problem::Argument("include"))
+        }
+        b"search" => directories(words).map(Command::Search).ok_or(Problem::Argument("search")),
+        b"rsearch" => directories(words).map(Command::SearchWhole).ok_or(Problem::Argument("rsearch")),
+        b"default" => match attributes(&mut words) {
+            Ok(attributes) if !attributes.lack() && words.next().is_none() => {
+                Ok(Command::Default(attributes))
+            }
+            _ => Err(Problem::Default),
+        },
+        _ => assignment(text, word),
+    }
+}
+
+fn assignment(text: &[u8], word: &[u8]) -> Result<Command, Problem> {
+    let Some(equals) = text.iter().position(|&byte| byte == b'=') else {
+        return Err(Problem::Command(shown(word)));
+    };
+    let (name, value) = text.split_at(equals);
+    let name = name.trim_ascii();
+    let name = variable_name(name).ok_or_else(|| Problem::Name(shown(name)))?;
+    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    let unquoted = [b"\"", b"'"].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    Ok(Command::Set { name, value: unquoted.unwrap_or(value).to_vec() })
+}
+
+fn directories(words: Fields<'_>) -> Option<Vec<Vec<u8>>> {
+    let directories: Option<Vec<_>> = words.map(|word| usable(unescape(word))).collect();
+    directories.filter(|directories| !directories.is_empty())
+}
+
+/// A path of this machine that a system call would take.
+fn usable(path: Vec<u8>) -> Option<Vec<u8>> {
+    ((1..=LONGEST_PATH).contains(&path.len()) && !path.contains(&0)).then_some(path)
+}
+
+/// Bytes for a person, cut to a readable length.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).escape_debug().to_string()
+}

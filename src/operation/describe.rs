@@ -1,0 +1,383 @@
+//! pkgproto(1): objects of this machine as the lines of a prototype.
+//!
+//! Directories are gone through in the order of their names, so that two runs write the same lines. Of a file with
+//! several names the first one that is met is the file (`f`), the others are hard links to it (`l`). Nothing is
+//! changed, and only what `-x` wants the sums of is opened.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::format::prototype::{Attributes, Entry, Setting};
+use crate::package::{Accounts, Content, Ftype, Mode, PackagePath, PathError, Sums};
+use crate::root::{Root, RootError, accounts_of};
+
+/// What is to be described.
+#[derive(Clone, Debug)]
+pub struct DescribeRequest {
+    /// Objects, in the order in which their lines are wanted.
+    pub operands: Vec<Operand>,
+    /// The class of all of them.
+    pub class: String,
+    /// Whether symbolic links are followed instead of described (`-i`).
+    pub follow_links: bool,
+    /// Whether size, sum and modification time of files are wanted (`-x`).
+    pub with_content: bool,
+}
+
+/// An object, or a directory with everything below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where it is to be in the package, if not there; its lines then say where the content comes from. Empty: what is
+    /// below it stands at the top.
+    pub renamed: Option<PathBuf>,
+    /// Whether what is below a directory is wanted, too.
+    pub descend: bool,
+}
+
+impl Operand {
+    /// A word of the command line: `path` or `path=renamed`.
+    pub fn of(word: &OsStr) -> Self {
+        let mut parts = word.as_bytes().splitn(2, |&byte| byte == b'=');
+        let path = parts.next().unwrap_or_default();
+        let own = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        Self { path: own(path), renamed: parts.next().map(own), descend: true }
+    }
+}
+
+/// A line of the prototype.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The line.
+    pub entry: Entry,
+    /// What is behind it, where that was asked for.
+    pub content: Option<Content>,
+}
+
+/// Lines and what is to be said about them.
+#[derive(Debug, Default)]
+pub struct Description {
+    /// The lines, in order.
+    pub lines: Vec<Described>,
+    /// What could not be described.
+    pub failures: Vec<Undescribed>,
+    /// Symbolic links that lead to nothing; they have lines nevertheless.
+    pub dangling: Vec<PathBuf>,
+}
+
+/// Why an object has no line.
+#[derive(Debug, thiserror::Error)]
+pub enum Undescribed {
+    /// It cannot be looked at.
+    #[error("unable to stat <{}>\n{error}", path.display())]
+    Stat {
+        /// The object.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It cannot be read.
+    #[error("unable to read <{}>\n{error}", path.display())]
+    Read {
+        /// The directory, file or link.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A socket.
+    #[error("{}: no package can deliver a socket", .0.display())]
+    Socket(PathBuf),
+    /// With links followed, a directory is inside itself.
+    #[error("{}: symbolic links lead in a circle", .0.display())]
+    Circle(PathBuf),
+    /// The path in the package is none.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// Describes objects. An error is returned only where nothing can be described at all.
+pub fn describe(request: &DescribeRequest) -> Result<Description, RootError> {
+    let host = Root::open(Path::new("/"))?;
+    let accounts = accounts_of(&host, &host)?;
+    let mut walk =
+        Walk { request, accounts, names: HashMap::new(), above: Vec::new(), found: Description::default() };
+    for operand in &request.operands {
+        let place = operand.renamed.as_deref().unwrap_or(&operand.path).as_os_str().as_bytes().to_vec();
+        let local = operand.renamed.is_some().then(|| operand.path.as_os_str().as_bytes());
+        let local = local.map(|path| if path == b"/" { b"" } else { trimmed(path) }.to_vec());
+        walk.object(&operand.path, &place, local.as_deref(), operand.descend);
+    }
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    request: &'a DescribeRequest,
+    accounts: Accounts,
+    /// Where the first name of each file with several names is in the package.
+    names: HashMap<(u64, u64), PackagePath>,
+    /// Device and number of the directories above the present object.
+    above: Vec<(u64, u64)>,
+    found: Description,
+}
+
+impl Walk<'_> {
+    /// Describes what is at `path`, called `place` in the package; `local` is how a line says where it comes from.
+    fn object(&mut self, path: &Path, place: &[u8], local: Option<&[u8]>, descend: bool) {
+        let seen = match self.look(path) {
+            Ok(seen) => seen,
+            Err(error) => {
+                return self.found.failures.push(Undescribed::Stat { path: path.to_owned(), error });
+            }
+        };
+        if let Err(failure) = self.line(path, place, local, &seen) {
+            self.found.failures.push(failure);
+        }
+        let inode = (seen.dev(), seen.ino());
+        if !descend || !seen.is_dir() {
+            return;
+        }
+        if self.above.contains(&inode) {
+            return self.found.failures.push(Undescribed::Circle(path.to_owned()));
+        }
+        self.above.push(inode);
+        self.below(path, place, local);
+        self.above.pop();
+    }
+
+    fn below(&mut self, path: &Path, place: &[u8], local: Option<&[u8]>) {
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut names: Vec<_> = match entries {
+            Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect(),
+            Err(error) => {
+                return self.found.failures.push(Undescribed::Read { path: path.to_owned(), error });
+            }
+        };
+        names.sort();
+        for name in names {
+            let inner = |above: &[u8]| [above, b"/", name.as_bytes()].concat();
+            let at = if place.is_empty() { name.as_bytes().to_vec() } else { inner(place) };
+            self.object(&path.join(&name), &at, local.map(inner).as_deref(), true);
+        }
+    }
+
+    /// The object itself, or with `-i` what it leads to; a link to nothing stays a link.
+    fn look(&self, path: &Path) -> io::Result<Metadata> {
+        let followed = if self.request.follow_links { fs::metadata(path).ok() } else { None };
+        followed.map_or_else(|| fs::symlink_metadata(path), Ok)
+    }
+
+    fn line(
+        &mut self,
+        path: &Path,
+        place: &[u8],
+        local: Option<&[u8]>,
+        seen: &Metadata,
+    ) -> Result<(), Undescribed> {
+        // `pkgproto .` and `pkgproto DIR/=` describe what is below a directory that has no name in the package.
+        if seen.is_dir() && place.split(|&byte| byte == b'/').all(|part| part.is_empty() || part == b".") {
+            return Ok(());
+        }
+        let kind = seen.file_type();
+        let ftype = match () {
+            () if kind.is_symlink() => Ftype::Symlink,
+            () if kind.is_dir() => Ftype::Directory,
+            () if kind.is_file() => Ftype::File,
+            () if kind.is_fifo() => Ftype::Pipe,
+            () if kind.is_block_device() => Ftype::Block,
+            () if kind.is_char_device() => Ftype::Character,
+            () => return Err(Undescribed::Socket(path.to_owned())),
+        };
+        let mut entry = Entry::new(ftype, &self.request.class, PackagePath::new(place)?);
+        let mut content = None;
+        if ftype == Ftype::Symlink {
+            entry.right = Some(self.target(path)?);
+        } else if let Some(first) = self.first_name(seen, &entry.path) {
+            entry.ftype = Ftype::Link;
+            entry.right = Some(link_target(&entry.path, &first));
+        } else {
+            entry.attributes = self.attributes(seen);
+            if ftype.is_device() {
+                let device = seen.rdev();
+                entry.device = Some((Some(rustix::fs::major(device)), Some(rustix::fs::minor(device))));
+            }
+            if ftype == Ftype::File {
+                entry.right = local.map(<[u8]>::to_vec);
+                content = self.content(path, seen)?;
+            }
+        }
+        self.found.lines.push(Described { entry, content });
+        Ok(())
+    }
+
+    /// The target of a symbolic link; one that leads to nothing is noted.
+    fn target(&mut self, path: &Path) -> Result<Vec<u8>, Undescribed> {
+        let unreadable = |error| Undescribed::Read { path: path.to_owned(), error };
+        let target = fs::read_link(path).map_err(unreadable)?;
+        if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            self.found.dangling.push(path.to_owned());
+        }
+        Ok(target.into_os_string().into_vec())
+    }
+
+    /// Where the first name of a file with several names is; none if this is it.
+    fn first_name(&mut self, seen: &Metadata, path: &PackagePath) -> Option<PackagePath> {
+        if !seen.is_file() || seen.nlink() < 2 {
+            return None;
+        }
+        let known = self.names.insert((seen.dev(), seen.ino()), path.clone())?;
+        self.names.insert((seen.dev(), seen.ino()), known.clone());
+        // A name that is given twice, or a link to it that was followed, is that file again.
+        (known != *path).then_some(known)
+    }
+
+    fn attributes(&self, seen: &Metadata) -> Attributes {
+        Attributes {
+            mode: Setting::Value(Mode::of(seen.mode())),
+            owner: Setting::Value(self.accounts.user(seen.uid())),
+            group: Setting::Value(self.accounts.group(seen.gid())),
+        }
+    }
+
+    fn content(&self, path: &Path, seen: &Metadata) -> Result<Option<Content>, Undescribed> {
+        if !self.request.with_content {
+            return Ok(None);
+        }
+        let sums = File::open(path).and_then(|mut file| Sums::of(&mut file));
+        let sums = sums.map_err(|error| Undescribed::Read { path: path.to_owned(), error })?;
+        Ok(Some(Content { size: Some(sums.size), cksum: Some(sums.cksum), mtime: Some(seen.mtime()) }))
+    }
+}
+
+/// A path without the slashes at its end.
+fn trimmed(mut path: &[u8]) -> &[u8] {
+    while let Some(shorter) = path.strip_suffix(b"/").filter(|shorter| !shorter.is_empty()) {
+        path = shorter;
+    }
+    path
+}
+
+/// The target of a hard link at `link` to `first`: relative to the directory of the link (pkgmap(4)) where both are
+/// below the same top.
+fn link_target(link: &PackagePath, first: &PackagePath) -> Vec<u8> {
+    if link.is_absolute() != first.is_absolute() {
+        return first.as_bytes().to_vec();
+    }
+    let parts = |path: &PackagePath| -> Vec<Vec<u8>> {
+        path.as_bytes().split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect()
+    };
+    let (link, first) = (parts(link), parts(first));
+    let directories = link.len().saturating_sub(1).min(first.len().saturating_sub(1));
+    let shared = link.iter().zip(&first).take(directories).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(b"..".to_vec(), link.len().saturating_sub(shared + 1));
+    up.chain(first.into_iter().skip(shared)).collect::<Vec<_>>().join(&b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn lines(request: &DescribeRequest) -> Vec<String> {
+        let description = describe(request).unwrap();
+        assert!(description.failures.is_empty(), "{:?}", description.failures);
+        let without_accounts = |line: &Described| {
+            let mut entry = line.entry.clone();
+            entry.attributes.owner = Setting::Missing;
+            entry.attributes.group = Setting::Missing;
+            String::from_utf8(entry.write(None)).unwrap()
+        };
+        description.lines.iter().map(without_accounts).collect()
+    }
+
+    fn request(words: &[&str]) -> DescribeRequest {
+        DescribeRequest {
+            operands: words.iter().map(|word| Operand::of(OsStr::new(word))).collect(),
+            class: "none".to_owned(),
+            follow_links: false,
+            with_content: false,
+        }
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b/inner", "a"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::set_permissions(dir.path().join("b"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.path().join("b/inner/file"), "text").unwrap();
+        fs::set_permissions(dir.path().join("b/inner/file"), fs::Permissions::from_mode(0o4755)).unwrap();
+        fs::hard_link(dir.path().join("b/inner/file"), dir.path().join("b/link")).unwrap();
+        symlink("inner/file", dir.path().join("b/sym")).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_tree_is_described_in_the_order_of_names() {
+        let dir = tree();
+        let top = dir.path().to_str().unwrap();
+        assert_eq!(
+            lines(&request(&[&format!("{top}/=")])),
+            [
+                "d none a 0755".to_owned(),
+                "d none b 0755".to_owned(),
+                "d none b/inner 0755".to_owned(),
+                format!("f none b/inner/file={top}/b/inner/file 4755"),
+                "l none b/link=inner/file".to_owned(),
+                "s none b/sym=inner/file".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lone_name_of_a_file_is_the_file() {
+        let dir = tree();
+        let link = dir.path().join("b/link");
+        let expected = format!("f none etc/x={} 4755", link.display());
+        assert_eq!(lines(&request(&[&format!("{}=etc/x", link.display())])), [expected]);
+    }
+
+    #[test]
+    fn links_are_followed_where_that_is_asked_for_and_circles_are_told() {
+        let dir = tree();
+        symlink(".", dir.path().join("b/circle")).unwrap();
+        let followed =
+            DescribeRequest { follow_links: true, ..request(&[&format!("{}=", dir.path().display())]) };
+        let description = describe(&followed).unwrap();
+        assert!(matches!(description.failures[..], [Undescribed::Circle(_)]), "{:?}", description.failures);
+        let sym = description.lines.iter().find(|line| line.entry.path.as_bytes() == b"b/sym").unwrap();
+        assert_eq!((sym.entry.ftype, sym.entry.right.as_deref()), (Ftype::Link, Some(&b"inner/file"[..])));
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_and_the_rest_described() {
+        let dir = tree();
+        symlink("nowhere", dir.path().join("a/dangling")).unwrap();
+        let words = ["/no/such/file".to_owned(), format!("{}/a=x", dir.path().display())];
+        let description = describe(&request(&[&words[0], &words[1]])).unwrap();
+        assert_eq!(description.lines.len(), 2);
+        assert_eq!(description.dangling, [dir.path().join("a/dangling")]);
+        assert!(description.failures[0].to_string().starts_with("unable to stat </no/such/file>"));
+    }
+
+    #[test]
+    fn the_target_of_a_hard_link_is_relative_to_its_directory() {
+        let path = |text: &str| PackagePath::new(text.as_bytes()).unwrap();
+        for (link, first, target) in [
+            ("bin/b", "bin/a", "a"),
+            ("b/hl", "hl2", "../hl2"),
+            ("f", "a/b/c", "a/b/c"),
+            ("/usr/bin/b", "/usr/lib/a", "../lib/a"),
+            ("rel", "/etc/x", "/etc/x"),
+        ] {
+            assert_eq!(link_target(&path(link), &path(first)), target.as_bytes(), "{link}");
+        }
+    }
+}

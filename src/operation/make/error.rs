@@ -1,0 +1,205 @@
+//! Why no package is made.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::params::ParamsError;
+use crate::format::pkgmap::MOST_ENTRIES;
+use crate::format::prototype;
+use crate::package::{PathError, PkgInst};
+use crate::root::RootError;
+
+/// A failed making. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// No prototype was named, and none is in the working directory.
+    #[error("no prototype file is named, and there is neither prototype nor Prototype here")]
+    NoPrototype,
+    /// Lines of prototypes that cannot be used, in their order.
+    #[error("unable to build pkgmap from prototype file")]
+    Prototype(Vec<Trouble>),
+    /// No line for the pkginfo.
+    #[error("required pkginfo file is not specified in prototype file")]
+    NoPkginfo,
+    /// The pkginfo is no parameter file.
+    #[error("{}: {error}", path.display())]
+    Pkginfo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: ParamsError,
+    },
+    /// A parameter that a package must have.
+    #[error("parameter <{name}> is not defined in <{}>", path.display())]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// The pkginfo.
+        path: PathBuf,
+    },
+    /// A parameter whose value a package cannot have.
+    #[error("parameter <{name}> {reason}")]
+    Value {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// PKG is no abbreviation.
+    #[error("invalid package abbreviation <{0}>")]
+    Abbreviation(String),
+    /// Another instance was asked for than PKG says.
+    #[error("PKG parameter <{parameter}> does not match instance <{instance}>")]
+    Instance {
+        /// PKG.
+        parameter: String,
+        /// What was asked for.
+        instance: PkgInst,
+    },
+    /// The package takes more than `-l` allows.
+    #[error(
+        "the package takes {blocks} blocks, which is more than the limit of {limit}; it is not made in parts"
+    )]
+    Limit {
+        /// Blocks of 512 bytes that it takes.
+        blocks: u64,
+        /// Blocks that it may take.
+        limit: u64,
+    },
+    /// The package is there already.
+    #[error("must use -o option to overwrite <{}>", .0.display())]
+    Exists(PathBuf),
+    /// What is there under the name of the package is no package.
+    #[error("<{}> is not a package, and is not overwritten", .0.display())]
+    Foreign(PathBuf),
+    /// A file cannot be read.
+    #[error("unable to read <{}>: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A path is none.
+    #[error(transparent)]
+    Path(PathError),
+    /// Something cannot be written.
+    #[error(transparent)]
+    Write(#[from] RootError),
+    /// A signal came.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+/// A line of a prototype that cannot be used.
+#[derive(Debug)]
+pub struct Trouble {
+    /// The prototype.
+    pub file: PathBuf,
+    /// The line; 0 where it is about the file as a whole.
+    pub line: u64,
+    /// What is wrong.
+    pub kind: TroubleKind,
+}
+
+/// What is wrong with a line of a prototype.
+#[derive(Debug, thiserror::Error)]
+pub enum TroubleKind {
+    /// It cannot be read.
+    #[error("garbled entry\n- pathname: {}\n- problem: {problem}", pathname.as_deref().unwrap_or("Unknown"))]
+    Garbled {
+        /// The path that it is about.
+        pathname: Option<String>,
+        /// What is wrong.
+        problem: prototype::Problem,
+    },
+    /// The prototype, or one that it includes, cannot be read.
+    #[error("unable to open prototype <{}>: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Prototypes include each other too deeply, or too many.
+    #[error("too many levels or files of !include")]
+    Include,
+    /// More entries than a pkgmap can have.
+    #[error("more than {MOST_ENTRIES} entries")]
+    TooMany,
+    /// A variable that must have a value has none.
+    #[error("no value for the variable in <{0}>")]
+    Variable(String),
+    /// A variable has a value that cannot stand there.
+    #[error("<{value}>, the value of ${name}, {reason}")]
+    Value {
+        /// The variable.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The path is none when the variables in it have their values.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// No file where the content should come from.
+    #[error(transparent)]
+    Object(#[from] NoObject),
+    /// Another line is about the path already.
+    #[error("duplicate pathname <{path}>, first in {} on line {line}", file.display())]
+    Duplicate {
+        /// The path.
+        path: String,
+        /// The other prototype.
+        file: PathBuf,
+        /// The other line.
+        line: u64,
+    },
+}
+
+/// No regular file was found for an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no object for <{name}> found in {place}")]
+pub struct NoObject {
+    /// What was looked for.
+    pub name: String,
+    /// Where.
+    pub place: Place,
+}
+
+/// Where objects are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below the directories of `-r` and `-b`.
+    Root,
+    /// Where the entry itself says.
+    Local,
+    /// In the directories of `!search` and `!rsearch`, and beside the prototype.
+    Search,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root directory",
+            Self::Local => "local path",
+            Self::Search => "search path",
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    /// As pkgmk prints it: the file, then what is wrong, indented, and the line at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ERROR in {}:", self.file.display())?;
+        for line in self.kind.to_string().lines() {
+            write!(f, "\n    {line}")?;
+        }
+        if self.line > 0 {
+            write!(f, "\n    - line: {}", self.line)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! Where the content of an entry comes from.
+//!
+//! In this order (prototype(4), pkgmk(1)): the directories of `-r`, below them `-b` for relative paths (not for
+//! information files); what stands behind the `=`, relative to the directory of the prototype; `!rsearch` with the
+//! whole path; `!search` with its last component; the directory of the prototype with the last component, then with
+//! the whole path. `/dev/null` is an empty file. Only regular files count.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::error::{NoObject, Place};
+use super::reading::Scope;
+use super::variables::Variables;
+use crate::format::prototype::Entry;
+use crate::package::Ftype;
+
+/// The file that stands for no content.
+const NOTHING: &[u8] = b"/dev/null";
+
+/// The directories that the command line names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lookup<'a> {
+    pub(super) roots: &'a [PathBuf],
+    pub(super) basedir: Option<&'a Path>,
+}
+
+/// What an entry is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A regular file.
+    File(PathBuf),
+    /// No bytes.
+    Empty,
+}
+
+impl Lookup<'_> {
+    /// Finds the source of a file or information file that is called `path` in the package.
+    pub(super) fn find(
+        &self,
+        entry: &Entry,
+        path: &[u8],
+        scope: &Scope,
+        variables: &Variables,
+    ) -> Result<Source, NoObject> {
+        let own = entry.right.as_ref().map(|right| variables.local_path(&scope.variables, right));
+        if own.as_deref() == Some(NOTHING) {
+            return Ok(Source::Empty);
+        }
+        let name = own.as_deref().unwrap_or(path);
+        let mut place = if own.is_some() { Place::Local } else { Place::Search };
+        let mut candidates = Vec::new();
+        if entry.ftype != Ftype::Information && self.applies_to(name) {
+            candidates = self.below_roots(name);
+            place = Place::Root;
+        }
+        match &own {
+            Some(own) => candidates.push(scope.directory.join(OsStr::from_bytes(own))),
+            None if place == Place::Root => {}
+            None => candidates.extend(searched(path, scope)),
+        }
+        let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file());
+        candidates
+            .into_iter()
+            .find(is_file)
+            .map(Source::File)
+            .ok_or_else(|| NoObject { name: String::from_utf8_lossy(name).escape_debug().to_string(), place })
+    }
+
+    /// `-b` alone says nothing of absolute paths.
+    fn applies_to(&self, name: &[u8]) -> bool {
+        !self.roots.is_empty() || self.basedir.is_some() && name.first() != Some(&b'/')
+    }
+
+    fn below_roots(&self, name: &[u8]) -> Vec<PathBuf> {
+        let is_absolute = name.first() == Some(&b'/');
+        let name = relative(name);
+        let below = |root: &Path| match self.basedir {
+            Some(basedir) if !is_absolute && self.roots.is_empty() => basedir.join(name),
+            Some(basedir) if !is_absolute => root.join(relative(basedir.as_os_str().as_bytes())).join(name),
+            _ => root.join(name),
+        };
+        if self.roots.is_empty() {
+            return vec![below(Path::new(""))];
+        }
+        self.roots.iter().map(|root| below(root)).collect()
+    }
+}
+
+/// The places of `!rsearch`, `!search` and the prototype itself.
+fn searched(path: &[u8], scope: &Scope) -> Vec<PathBuf> {
+    let whole = relative(path);
+    let last = OsStr::from_bytes(path.rsplit(|&byte| byte == b'/').next().unwrap_or_default());
+    let mut places: Vec<PathBuf> = scope.search_whole.iter().map(|at| at.join(whole)).collect();
+    places.extend(scope.search.iter().map(|at| at.join(last)));
+    places.extend([scope.directory.join(last), scope.directory.join(whole)]);
+    places
+}
+
+/// A path without the slashes at its beginning.
+fn relative(path: &[u8]) -> &OsStr {
+    let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    OsStr::from_bytes(path.get(start..).unwrap_or_default())
+}
+
+/// Opens a file for reading; a pipe that nobody writes to is refused without waiting.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::PackagePath;
+
+    #[test]
+    fn an_absolute_path_is_below_the_roots_and_never_below_the_base_directory_alone() {
+        let roots = [PathBuf::from("r1"), PathBuf::from("r2")];
+        let basedir = Some(Path::new("/base"));
+        let both = Lookup { roots: &roots, basedir };
+        assert_eq!(both.below_roots(b"/etc/x"), [Path::new("r1/etc/x"), Path::new("r2/etc/x")]);
+        assert_eq!(both.below_roots(b"bin/x"), [Path::new("r1/base/bin/x"), Path::new("r2/base/bin/x")]);
+        let alone = Lookup { roots: &[], basedir };
+        assert_eq!(alone.below_roots(b"bin/x"), [Path::new("/base/bin/x")]);
+        assert!(alone.applies_to(b"bin/x") && !alone.applies_to(b"/etc/x"));
+    }
+
+    #[test]
+    fn what_is_not_found_is_told_with_the_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let scope = Scope { directory: dir.path().to_owned(), ..Scope::default() };
+        let nowhere = Lookup { roots: &[], basedir: None };
+        let mut entry = Entry::new(Ftype::File, "none", PackagePath::new(b"bin/x").unwrap());
+        let find = |entry: &Entry, lookup: Lookup<'_>| {
+            lookup.find(entry, b"bin/x", &scope, &Variables::default()).map_err(|error| error.to_string())
+        };
+        let said = |place: &str| format!("no object for <bin/x> found in {place}");
+        assert_eq!(find(&entry, nowhere), Err(said("search path")));
+        let roots = [dir.path().join("root")];
+        assert_eq!(find(&entry, Lookup { roots: &roots, basedir: None }), Err(said("root directory")));
+        entry.right = Some(b"bin/x".to_vec());
+        assert_eq!(find(&entry, nowhere), Err(said("local path")));
+        entry.right = Some(NOTHING.to_vec());
+        assert_eq!(find(&entry, nowhere), Ok(Source::Empty));
+        entry.right = None;
+        fs::write(dir.path().join("x"), "").unwrap();
+        assert_eq!(find(&entry, nowhere), Ok(Source::File(dir.path().join("x"))));
+    }
+}

@@ -1,0 +1,264 @@
+//! Entries of prototypes become entries of a pkgmap, each with the source of its content.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::error::{MakeError, TroubleKind};
+use super::lookup::{Lookup, Source};
+use super::reading::{Placed, Read};
+use super::variables::Variables;
+use super::{Warning, Watch};
+use crate::format::pkgmap::{Entry, member_name};
+use crate::format::prototype::{self, Setting};
+use crate::package::{Attributes, Ftype, Mode, Object, PackagePath, Params, escape};
+
+/// What file systems hand out at once, in bytes, and in blocks of 512.
+const UNIT: u64 = 4096;
+const UNIT_BLOCKS: u64 = UNIT / 512;
+/// The longest line of a pkgmap without its path, in bytes: two words of 64, five numbers, blanks.
+const LONGEST_REST: u64 = 256;
+/// The longest owner or group, in bytes.
+const LONGEST_ACCOUNT: usize = 64;
+
+/// An object or information file of the package.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// Its line in the pkgmap; of the content nothing is known yet.
+    pub(super) entry: Entry,
+    /// Where its content comes from, if it has any.
+    pub(super) source: Option<Source>,
+}
+
+impl Item {
+    /// Where it stands in the directory of the package; nothing where it has no content.
+    pub(super) fn member(&self) -> Option<Vec<u8>> {
+        self.source.as_ref()?;
+        Some(match self.entry.object.ftype {
+            Ftype::Information => [b"install/", self.entry.path.as_bytes()].concat(),
+            _ => member_name(&self.entry.path),
+        })
+    }
+}
+
+/// Finds the pkginfo that a prototype names. None: it is named and not there, which [`map`] will tell.
+pub(super) fn pkginfo(
+    read: &Read,
+    lookup: &Lookup<'_>,
+    variables: &Variables,
+) -> Result<Option<Source>, MakeError> {
+    let Some(placed) = read.entries.iter().find(|placed| is_pkginfo(&placed.entry)) else {
+        return Err(MakeError::NoPkginfo);
+    };
+    Ok(lookup.find(&placed.entry, placed.entry.path.as_bytes(), &placed.scope, variables).ok())
+}
+
+fn is_pkginfo(entry: &prototype::Entry) -> bool {
+    entry.ftype == Ftype::Information && entry.path.as_bytes() == b"pkginfo"
+}
+
+/// What the entries of a prototype come to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mapped {
+    /// All objects and information files but the pkginfo, in the order of the pkgmap.
+    pub(super) items: Vec<Item>,
+    /// The classes of the objects, in the order in which the prototype has them.
+    pub(super) classes: Vec<String>,
+}
+
+/// Maps all entries.
+pub(super) fn map(
+    read: Read,
+    lookup: &Lookup<'_>,
+    variables: &Variables,
+    watch: &mut Watch<'_>,
+) -> Result<Mapped, MakeError> {
+    let mut mapping = Mapping { lookup, variables, met: HashMap::new(), is_parametric: false };
+    let (mut mapped, mut troubles) = (Mapped::default(), read.troubles);
+    for placed in read.entries {
+        match mapping.item(&placed, watch) {
+            Ok(_) if is_pkginfo(&placed.entry) => {}
+            Ok(item) => {
+                let class = &item.entry.object.class;
+                if !class.is_empty() && !mapped.classes.contains(class) {
+                    mapped.classes.push(class.clone());
+                }
+                mapped.items.push(item);
+            }
+            Err(kind) => troubles.push(placed.trouble(kind)),
+        }
+    }
+    if !troubles.is_empty() {
+        return Err(MakeError::Prototype(troubles));
+    }
+    mapped.items.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+    Ok(mapped)
+}
+
+/// Where a path was met first.
+type Met = HashMap<(bool, PackagePath), (Rc<Path>, u64)>;
+
+struct Mapping<'a> {
+    lookup: &'a Lookup<'a>,
+    variables: &'a Variables,
+    met: Met,
+    /// Whether a path that begins with a variable was met.
+    is_parametric: bool,
+}
+
+impl Mapping<'_> {
+    fn item(&mut self, placed: &Placed, watch: &mut Watch<'_>) -> Result<Item, TroubleKind> {
+        let (entry, scope) = (&placed.entry, &placed.scope);
+        let path = self.variables.package_path(&scope.variables, entry.path.as_bytes());
+        let path = PackagePath::new(&path.map_err(|no_value| TroubleKind::Variable(no_value.0))?)?;
+        let information = entry.ftype == Ftype::Information;
+        let here = (placed.file.clone(), placed.line);
+        if let Some((file, line)) = self.met.insert((information, path.clone()), here) {
+            return Err(TroubleKind::Duplicate { path: path.to_string(), file: file.to_path_buf(), line });
+        }
+        self.warn(placed, &path, watch);
+        let mut object = Object::new(entry.ftype, &entry.class);
+        object.device = entry.device;
+        object.target = entry.right.clone().filter(|_| entry.ftype.is_link());
+        if !information && !entry.ftype.is_link() {
+            object.attributes = self.attributes(placed, &path, watch)?;
+        }
+        let source = if information || entry.ftype.is_regular() {
+            Some(self.lookup.find(entry, path.as_bytes(), scope, self.variables)?)
+        } else {
+            None
+        };
+        Ok(Item { entry: Entry { part: 1, path, object }, source })
+    }
+
+    fn warn(&mut self, placed: &Placed, path: &PackagePath, watch: &mut Watch<'_>) {
+        let (entry, line) = (&placed.entry, placed.line);
+        let is_odd = |bytes: &[u8]| escape(bytes) != bytes;
+        let target = entry.right.as_deref().filter(|_| entry.ftype.is_link());
+        if is_odd(path.as_bytes()) || target.is_some_and(is_odd) {
+            watch.warn(Warning::Escaped { line, path: path.to_string() });
+        }
+        if entry.has_more {
+            watch.warn(Warning::Extra { line, path: path.to_string() });
+        }
+        if let Some(part) = entry.part.filter(|part| *part > 1) {
+            watch.warn(Warning::Part { line, part });
+        }
+        let variable = path.as_bytes().strip_prefix(b"$").and_then(<[u8]>::first);
+        if !self.is_parametric && variable.is_some_and(u8::is_ascii_uppercase) {
+            self.is_parametric = true;
+            watch.warn(Warning::Parametric);
+        }
+    }
+
+    fn attributes(
+        &self,
+        placed: &Placed,
+        path: &PackagePath,
+        watch: &mut Watch<'_>,
+    ) -> Result<Attributes, TroubleKind> {
+        let (own, usual) = (&placed.entry.attributes, &placed.scope.defaults);
+        let given = prototype::Attributes {
+            mode: own.mode.or(&usual.mode),
+            owner: own.owner.or(&usual.owner),
+            group: own.group.or(&usual.group),
+        };
+        let local = &placed.scope.variables;
+        let attributes = Attributes {
+            mode: self.settled(local, &given.mode, mode)?,
+            owner: self.settled(local, &given.owner, account)?,
+            group: self.settled(local, &given.group, account)?,
+        };
+        if given.lack() {
+            let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
+            let words = [mode, attributes.owner.clone(), attributes.group.clone()];
+            let words = words.map(|word| word.unwrap_or_else(|| "?".to_owned())).join(" ");
+            watch.warn(Warning::Attributes { attributes: words, path: path.to_string() });
+        }
+        Ok(attributes)
+    }
+
+    /// The value of an attribute; none where it stays open.
+    fn settled<T: Clone>(
+        &self,
+        local: &Params,
+        setting: &Setting<T>,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, TroubleKind> {
+        match setting {
+            Setting::Missing | Setting::Kept => Ok(None),
+            Setting::Value(value) => Ok(Some(value.clone())),
+            Setting::Variable(name) => {
+                let value = self.variables.value(local, name);
+                let value = value.ok_or_else(|| TroubleKind::Variable(format!("${name}")))?;
+                let value = String::from_utf8_lossy(value);
+                let wrong = |reason: &str| TroubleKind::Value {
+                    name: name.clone(),
+                    value: value.escape_debug().to_string(),
+                    reason: reason.to_owned(),
+                };
+                read(&value).map(Some).map_err(wrong)
+            }
+        }
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, &'static str> {
+    let bits = u32::from_str_radix(text, 8).map_err(|_| "is not an octal mode")?;
+    Mode::new(bits).ok_or("has bits that no mode has")
+}
+
+fn account(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=LONGEST_ACCOUNT).contains(&text.len())
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if fits { Ok(text.to_owned()) } else { Err("is not the name of an account") }
+}
+
+/// Tells of each directory that holds an object and has no entry, once.
+pub(super) fn missing_directories(items: &[Item], watch: &mut Watch<'_>) {
+    let objects = || items.iter().map(|item| &item.entry).filter(|entry| !entry.is_information());
+    let known: BTreeSet<&[u8]> = objects().map(|entry| entry.path.as_bytes()).collect();
+    let mut missing = BTreeSet::new();
+    for entry in objects() {
+        let path = entry.path.as_bytes();
+        let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else { continue };
+        let Some(above) = path.get(..slash).filter(|above| !above.is_empty()) else { continue };
+        if !known.contains(above) && missing.insert(above) {
+            watch.warn(Warning::Directory(String::from_utf8_lossy(above).escape_debug().to_string()));
+        }
+    }
+}
+
+/// What a package takes on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Blocks of 512 bytes.
+    pub(super) blocks: u64,
+    /// Files and directories.
+    pub(super) entries: usize,
+}
+
+/// Counts what the items and a pkginfo of `pkginfo` bytes take, and a pkgmap of all that. The same on every machine:
+/// files and directories are counted in units of 4,096 bytes, whatever the file system has.
+pub(super) fn space(items: &[Item], pkginfo: u64) -> Space {
+    let units = |size: u64| size.div_ceil(UNIT);
+    let size = |source: &Source| match source {
+        Source::File(path) => std::fs::metadata(path).map_or(0, |found| found.len()),
+        Source::Empty => 0,
+    };
+    let line = |item: &Item| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
+    let pkgmap = items.iter().map(line).fold(LONGEST_REST, u64::saturating_add);
+    let mut total = units(pkginfo).saturating_add(units(pkgmap));
+    let mut directories = BTreeSet::from([PathBuf::new()]);
+    let mut files = 2;
+    for item in items {
+        let (Some(source), Some(member)) = (&item.source, item.member()) else { continue };
+        total = total.saturating_add(units(size(source)));
+        files += 1;
+        let member = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&member));
+        directories.extend(member.ancestors().skip(1).map(Path::to_owned));
+    }
+    let directories = directories.len();
+    let blocks = total.saturating_add(directories as u64).saturating_mul(UNIT_BLOCKS);
+    Space { blocks, entries: files + directories }
+}

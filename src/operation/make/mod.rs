@@ -1,0 +1,269 @@
+//! pkgmk(1): makes a package in directory form from a prototype.
+//!
+//! ```text
+//! prototype files ─ reading ─► entries with their surroundings ─ mapping ─► pkgmap entries with their sources
+//! pkginfo, command line ─ parameters ─► parameters                             │
+//!                                          └──────────── writing ◄─────────────┘
+//! ```
+//! The package is written beside its place under a name that nobody else has, and is moved there as a whole: whoever
+//! looks sees the old package, no package or the new one, and a run that is interrupted leaves nothing. Nothing is
+//! synced: a package can be made again. Each source is read once; its size and sum are taken from what was written.
+//!
+//! Packages have one part. Parts that a prototype asks for are told of and passed over.
+
+mod error;
+mod lookup;
+mod mapping;
+mod parameters;
+mod reading;
+mod variables;
+mod writing;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{MakeError, NoObject, Trouble, TroubleKind};
+pub use parameters::Defaults;
+
+use crate::format::params;
+use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::package::{Content, Ftype, Object, PackagePath, Params, PkgInst};
+use lookup::{Lookup, Source};
+use mapping::{Item, Mapped};
+use variables::Variables;
+
+/// What is to be made of what.
+#[derive(Clone, Debug)]
+pub struct MakeRequest {
+    /// The prototype; none: `prototype`, else `Prototype`, in the working directory.
+    pub prototype: Option<PathBuf>,
+    /// The directory that the package is put into.
+    pub device: PathBuf,
+    /// Whether a package of that name may be replaced (`-o`).
+    pub overwrite: bool,
+    /// Directories below which objects are looked for (`-r`).
+    pub roots: Vec<PathBuf>,
+    /// Where relative objects are below those (`-b`).
+    pub basedir: Option<PathBuf>,
+    /// Parameters of the command line, in the order in which the pkginfo gets them.
+    pub assignments: Params,
+    /// The most blocks of 512 bytes that the package may take (`-l`).
+    pub limit: Option<u64>,
+    /// The instance to be made; the abbreviation where none is named.
+    pub instance: Option<PkgInst>,
+    /// What parameters are that nobody gave.
+    pub defaults: Defaults,
+    /// The modification time of what the making itself writes, in seconds since 1970.
+    pub now: i64,
+}
+
+/// A package that was made, or would be.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The instance.
+    pub package: PkgInst,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its parameters.
+    pub parameters: Params,
+    /// Its pkgmap.
+    pub pkgmap: Pkgmap,
+}
+
+/// What is told while a package is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The prototype is read.
+    Building,
+    /// The parameters are put together.
+    Processing,
+    /// So many entries are to be packaged, the pkginfo not counted.
+    Volumizing(usize),
+    /// What the part takes.
+    Part {
+        /// Blocks of 512 bytes.
+        blocks: u64,
+        /// Files and directories.
+        entries: usize,
+    },
+    /// Writing begins.
+    Packaging,
+    /// This file is being written.
+    Writing(PathBuf),
+    /// The scripts are looked at.
+    Validating,
+    /// The package is in its place.
+    Complete,
+    /// Something that is no error.
+    Warning(Warning),
+}
+
+/// Something that the producer of a package should know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// A parameter that nobody gave.
+    #[error("parameter <{name}> set to \"{value}\"")]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A path begins with a variable of the installation.
+    #[error("parametric paths may ignore BASEDIR")]
+    Parametric,
+    /// No entry for the directory of an object.
+    #[error("missing directory entry for <{0}>")]
+    Directory(String),
+    /// A class that CLASSES lacks.
+    #[error("unreferenced class <{0}> in prototype file")]
+    Class(String),
+    /// A class action script of a class that CLASSES lacks.
+    #[error("script <{script}> is of class <{class}>, which CLASSES does not name")]
+    Script {
+        /// The script.
+        script: String,
+        /// Its class.
+        class: String,
+    },
+    /// Attributes that an entry lacks and no default gives.
+    #[error("attributes set to {attributes} for <{path}>")]
+    Attributes {
+        /// Mode, owner and group as the pkgmap has them.
+        attributes: String,
+        /// The entry.
+        path: String,
+    },
+    /// A path that the classic format cannot carry.
+    #[error("line {line}: <{path}> is written with escapes, which classic tools cannot install")]
+    Escaped {
+        /// The line of the prototype.
+        line: u64,
+        /// The path.
+        path: String,
+    },
+    /// Fields behind the last one of an entry.
+    #[error("line {line}: extra fields behind <{path}> are passed over")]
+    Extra {
+        /// The line of the prototype.
+        line: u64,
+        /// The path.
+        path: String,
+    },
+    /// A part other than the first.
+    #[error("line {line}: part {part} is passed over: a package is made in one part")]
+    Part {
+        /// The line of the prototype.
+        line: u64,
+        /// The part.
+        part: u32,
+    },
+}
+
+/// Who watches the making: told of each step, asked whether it shall end.
+pub struct Watch<'a> {
+    /// Told of each step.
+    pub tell: &'a mut dyn FnMut(Step),
+    /// The signal that wants the run to end, if one came.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+}
+
+impl Watch<'_> {
+    fn warn(&mut self, warning: Warning) {
+        (self.tell)(Step::Warning(warning));
+    }
+
+    fn check(&self) -> Result<(), MakeError> {
+        (self.interrupt)().map_or(Ok(()), |signal| Err(MakeError::Interrupted(signal)))
+    }
+}
+
+/// Makes a package.
+pub fn make_package(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Made, MakeError> {
+    let draft = Draft::of(request, watch)?;
+    let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
+    let directory = request.device.join(package.as_str());
+    let pkgmap = writing::write(draft, request, watch)?;
+    (watch.tell)(Step::Complete);
+    Ok(Made { package, directory, parameters, pkgmap })
+}
+
+/// Reads everything that making a package would read, and writes nothing.
+pub fn map_package(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Made, MakeError> {
+    let draft = Draft::of(request, watch)?;
+    let (package, parameters) = (draft.package.clone(), draft.parameters.clone());
+    let directory = request.device.join(package.as_str());
+    let pkgmap = writing::read(draft, watch)?;
+    Ok(Made { package, directory, parameters, pkgmap })
+}
+
+/// Everything that is known of a package before its sources are read.
+struct Draft {
+    package: PkgInst,
+    parameters: Params,
+    /// The bytes of its pkginfo.
+    pkginfo: Vec<u8>,
+    /// Objects and information files but for the pkginfo, in the order of the pkgmap.
+    items: Vec<Item>,
+    blocks: u64,
+    now: i64,
+}
+
+impl Draft {
+    fn of(request: &MakeRequest, watch: &mut Watch<'_>) -> Result<Self, MakeError> {
+        (watch.tell)(Step::Building);
+        let prototype = prototype(request.prototype.as_deref())?;
+        let mut variables = Variables::of(&request.assignments);
+        let mut read = reading::read(&prototype, &variables);
+        let lookup = Lookup { roots: &request.roots, basedir: request.basedir.as_deref() };
+        let pkginfo = mapping::pkginfo(&read, &lookup, &variables);
+        let pkginfo = match pkginfo {
+            // Lines that cannot be read may hold it, and so may a prototype that is not there.
+            Err(_) if !read.troubles.is_empty() => return Err(MakeError::Prototype(read.troubles)),
+            found => found?,
+        };
+        variables.prototype = std::mem::take(&mut read.variables);
+        variables.pkginfo = pkginfo.as_ref().map(parameters::read).transpose()?.unwrap_or_default();
+        let Mapped { items, classes } = mapping::map(read, &lookup, &variables, watch)?;
+        watch.check()?;
+        (watch.tell)(Step::Processing);
+        mapping::missing_directories(&items, watch);
+        let from = match &pkginfo {
+            Some(Source::File(path)) => path,
+            _ => &prototype,
+        };
+        let parameters = parameters::compose(request, &variables, from, &classes, watch)?;
+        let package = parameters::instance(&parameters, request.instance.as_ref())?;
+        let pkginfo = params::write(&parameters);
+        let space = mapping::space(&items, pkginfo.len() as u64);
+        (watch.tell)(Step::Volumizing(items.len()));
+        (watch.tell)(Step::Part { blocks: space.blocks, entries: space.entries });
+        if let Some(limit) = request.limit.filter(|limit| *limit < space.blocks) {
+            return Err(MakeError::Limit { blocks: space.blocks, limit });
+        }
+        Ok(Self { package, parameters, pkginfo, items, blocks: space.blocks, now: request.now })
+    }
+
+    /// The pkgmap, when the content of every item is known.
+    fn pkgmap(self) -> Result<Pkgmap, MakeError> {
+        let mut object = Object::new(Ftype::Information, "");
+        object.content = Content {
+            size: Some(self.pkginfo.len() as u64),
+            cksum: Some(crate::package::checksum::sum(&self.pkginfo)),
+            mtime: Some(self.now),
+        };
+        let path = PackagePath::new(b"pkginfo").map_err(MakeError::Path)?;
+        let own = Entry { part: 1, path, object };
+        let mut entries: Vec<Entry> = self.items.into_iter().map(|item| item.entry).chain([own]).collect();
+        entries.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        Ok(Pkgmap { parts: 1, max_blocks: self.blocks, compressed_blocks: None, entries })
+    }
+}
+
+/// The prototype that is meant.
+fn prototype(named: Option<&Path>) -> Result<PathBuf, MakeError> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let usual = ["prototype", "Prototype"].map(PathBuf::from);
+    usual.into_iter().find(|path| path.exists()).ok_or(MakeError::NoPrototype)
+}

@@ -1,0 +1,184 @@
+//! The parameters of a package that is made: its pkginfo.
+//!
+//! First those of the command line, then those of the pkginfo that the prototype names, in its order, then those that
+//! the prototype sets; a name that begins with a small letter is a variable of the making and does not go in. What a
+//! package must have and nobody gave is put at the end.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::error::MakeError;
+use super::lookup::{Source, open};
+use super::mapping::Item;
+use super::variables::Variables;
+use super::{MakeRequest, Warning, Watch};
+use crate::format::params::{LARGEST_FILE, ParamFile, compact};
+use crate::package::{Ftype, Params, PkgInst};
+
+/// The longest abbreviation, NAME and VERSION, and word of ARCH and CATEGORY, in bytes (pkginfo(4)).
+const LONGEST_ABBREVIATION: usize = 32;
+const LONGEST_VALUE: usize = 256;
+const LONGEST_WORD: usize = 16;
+
+/// Values of parameters that neither the pkginfo nor the command line gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// ARCH.
+    pub arch: String,
+    /// VERSION.
+    pub version: String,
+    /// PSTAMP.
+    pub pstamp: String,
+}
+
+/// Reads a pkginfo.
+pub(super) fn read(source: &Source) -> Result<Params, MakeError> {
+    let Source::File(path) = source else { return Ok(Params::new()) };
+    let mut text = Vec::new();
+    let limit = LARGEST_FILE as u64;
+    open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut text))
+        .map_err(|error| MakeError::Read { path: path.clone(), error })?;
+    let file = ParamFile::parse(&text).map_err(|error| MakeError::Pkginfo { path: path.clone(), error })?;
+    Ok(file.params())
+}
+
+/// Puts the parameters together; `path` is the pkginfo that was read.
+pub(super) fn compose(
+    request: &MakeRequest,
+    variables: &Variables,
+    path: &Path,
+    classes: &[String],
+    watch: &mut Watch<'_>,
+) -> Result<Params, MakeError> {
+    let mut params = Params::new();
+    let layers = [variables.command(), &variables.pkginfo, &variables.prototype];
+    for (name, value) in layers.into_iter().flat_map(Params::iter) {
+        if name.starts_with(|c: char| c.is_ascii_uppercase()) && params.get(name).is_none() {
+            params.push(name, value);
+        }
+    }
+    for name in ["PKG", "NAME", "CATEGORY"] {
+        if params.get(name).is_none() {
+            return Err(MakeError::Parameter { name, path: path.to_owned() });
+        }
+    }
+    let defaults = &request.defaults;
+    let usual = [
+        ("ARCH", defaults.arch.clone()),
+        ("VERSION", defaults.version.clone()),
+        ("PSTAMP", defaults.pstamp.clone()),
+        ("CLASSES", classes.join(" ")),
+    ];
+    for (name, value) in usual {
+        if params.get(name).is_none() {
+            params.push(name, value.clone());
+            watch.warn(Warning::Parameter { name, value });
+        }
+    }
+    check(&params)?;
+    compare_classes(&params, classes, watch);
+    Ok(params)
+}
+
+/// What pkginfo(4) says of values.
+fn check(params: &Params) -> Result<(), MakeError> {
+    let wrong = |name, reason| Err(MakeError::Value { name, reason });
+    for name in ["NAME", "ARCH", "VERSION", "CATEGORY"] {
+        let value = params.get(name).unwrap_or_default();
+        let words = matches!(name, "ARCH" | "CATEGORY");
+        let value = if words { compact(value) } else { value.to_vec() };
+        if value.is_empty() {
+            return wrong(name, "may not be empty");
+        }
+        if !words && value.len() > LONGEST_VALUE {
+            return wrong(name, "is longer than 256 bytes");
+        }
+        if words && value.split(|&byte| byte == b',').any(|word| word.len() > LONGEST_WORD) {
+            return wrong(name, "has a word of more than 16 bytes");
+        }
+    }
+    if params.get("VERSION").is_some_and(|version| version.starts_with(b"(")) {
+        return wrong("VERSION", "may not begin with a parenthesis");
+    }
+    Ok(())
+}
+
+/// Tells of classes that CLASSES does not name: their objects would not be installed.
+fn compare_classes(params: &Params, classes: &[String], watch: &mut Watch<'_>) {
+    let text = params.text("CLASSES").into_owned();
+    let named: BTreeSet<&str> = text.split_whitespace().collect();
+    for class in classes.iter().filter(|class| !named.contains(class.as_str())) {
+        watch.warn(Warning::Class(class.clone()));
+    }
+}
+
+/// Tells of class action scripts whose class CLASSES does not name: they would not be run.
+pub(super) fn check_scripts(params: &Params, items: &[Item], watch: &mut Watch<'_>) {
+    let text = params.text("CLASSES").into_owned();
+    for item in items.iter().filter(|item| item.entry.object.ftype == Ftype::Information) {
+        let script = item.entry.path.to_string();
+        let class = script.strip_prefix("i.").or_else(|| script.strip_prefix("r."));
+        if let Some(class) = class.filter(|class| !text.split_whitespace().any(|word| word == *class)) {
+            watch.warn(Warning::Script { class: class.to_owned(), script });
+        }
+    }
+}
+
+/// The instance: as asked for, else PKG.
+pub(super) fn instance(params: &Params, wanted: Option<&PkgInst>) -> Result<PkgInst, MakeError> {
+    let name = params.text("PKG").into_owned();
+    let fits = (1..=LONGEST_ABBREVIATION).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-+_".contains(c));
+    let own = PkgInst::new(&name).ok().filter(|_| fits);
+    let own = own.ok_or_else(|| MakeError::Abbreviation(name.escape_debug().to_string()))?;
+    match wanted {
+        None => Ok(own),
+        Some(instance) if instance.abbreviation() == name => Ok(instance.clone()),
+        Some(instance) => Err(MakeError::Instance { parameter: name, instance: instance.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(changes: &[(&str, &str)]) -> Params {
+        let usual =
+            [("PKG", "ACMEfoo"), ("NAME", "Foo"), ("ARCH", "all"), ("VERSION", "1"), ("CATEGORY", "system")];
+        let mut params: Params = usual.into_iter().collect();
+        for (name, value) in changes {
+            params.set(name, *value);
+        }
+        params
+    }
+
+    #[test]
+    fn values_are_those_that_a_package_can_have() {
+        assert!(check(&params(&[("ARCH", "sparc.sun4u, i386"), ("CATEGORY", "system,x")])).is_ok());
+        let long = "x".repeat(257);
+        for (name, value) in [
+            ("NAME", ""),
+            ("NAME", &long),
+            ("VERSION", "(1)"),
+            ("ARCH", "seventeen-letters"),
+            ("CATEGORY", " "),
+        ] {
+            assert!(check(&params(&[(name, value)])).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_pkg_with_or_without_a_suffix() {
+        let named = |name| Some(PkgInst::new(name).unwrap());
+        let params = params(&[]);
+        assert_eq!(instance(&params, None).unwrap().as_str(), "ACMEfoo");
+        assert_eq!(instance(&params, named("ACMEfoo.2").as_ref()).unwrap().as_str(), "ACMEfoo.2");
+        assert!(instance(&params, named("ACMEbar").as_ref()).is_err());
+        for bad in ["", "a.b", "all", "../x", &"x".repeat(33)] {
+            let params = self::params(&[("PKG", bad)]);
+            assert!(matches!(instance(&params, None), Err(MakeError::Abbreviation(_))), "{bad}");
+        }
+    }
+}

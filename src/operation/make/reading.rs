@@ -1,0 +1,207 @@
+//! The prototype with all that it includes, as one list of entries, each with what holds at its place.
+//!
+//! Nothing ends the reading but a limit: every line that is wrong is noted, so that all can be told at once.
+
+use std::ffi::OsStr;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::error::{Trouble, TroubleKind};
+use super::variables::Variables;
+use crate::format::pkgmap::MOST_ENTRIES;
+use crate::format::prototype::{self, Attributes, Command, Item};
+use crate::package::Params;
+
+/// How deep prototypes may include each other (prototype(4)).
+const DEEPEST: usize = 20;
+/// How many may be included at all: two that include each other twice at every level would be a million.
+const MOST_FILES: usize = 10_000;
+/// The largest prototype, in bytes.
+const LARGEST: u64 = 1 << 30;
+/// So many wrong lines are told of.
+const MOST_TROUBLES: usize = 100;
+
+/// An entry of a prototype, where it stands, and what holds there.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) entry: prototype::Entry,
+    pub(super) file: Rc<Path>,
+    pub(super) line: u64,
+    pub(super) scope: Rc<Scope>,
+}
+
+/// What the commands of a prototype have set so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope {
+    /// The directory of the prototype.
+    pub(super) directory: PathBuf,
+    pub(super) variables: Params,
+    /// Directories to be searched for the last component of a path.
+    pub(super) search: Vec<PathBuf>,
+    /// Directories to be searched for the whole path.
+    pub(super) search_whole: Vec<PathBuf>,
+    /// What attributes are that entries lack.
+    pub(super) defaults: Attributes,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) entries: Vec<Placed>,
+    /// The variables of the prototype at its end.
+    pub(super) variables: Params,
+    pub(super) troubles: Vec<Trouble>,
+}
+
+impl Placed {
+    pub(super) fn trouble(&self, kind: TroubleKind) -> Trouble {
+        Trouble { file: self.file.to_path_buf(), line: self.line, kind }
+    }
+}
+
+/// Reads a prototype and what it includes.
+pub(super) fn read(path: &Path, variables: &Variables) -> Read {
+    let mut reading = Reading { variables, files: 0, read: Read::default() };
+    reading.read.variables = reading.file(path, Params::new(), &mut Vec::new());
+    reading.read
+}
+
+struct Reading<'a> {
+    variables: &'a Variables,
+    files: usize,
+    read: Read,
+}
+
+impl Reading<'_> {
+    /// Reads one file; `from` are the places of the `!include` lines that lead to it. Gives its variables at its end.
+    fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) -> Params {
+        self.files += 1;
+        if from.len() > DEEPEST || self.files > MOST_FILES {
+            self.note(from.last(), path, TroubleKind::Include);
+            return variables;
+        }
+        let (text, directory) = match read_text(path, from.is_empty()) {
+            Ok(read) => read,
+            Err(error) => {
+                let kind = TroubleKind::File { path: path.to_owned(), reason: error.to_string() };
+                self.note(from.last(), path, kind);
+                return variables;
+            }
+        };
+        let mut scope = Rc::new(Scope { directory, variables, ..Scope::default() });
+        let file: Rc<Path> = Rc::from(path);
+        for line in prototype::lines(&text) {
+            if self.read.troubles.len() >= MOST_TROUBLES {
+                break;
+            }
+            if self.read.entries.len() >= MOST_ENTRIES {
+                self.note(from.last(), path, TroubleKind::TooMany);
+                break;
+            }
+            match line {
+                Ok(prototype::Line { number, item: Item::Entry(entry) }) => {
+                    let (file, scope) = (file.clone(), scope.clone());
+                    self.read.entries.push(Placed { entry, file, line: number, scope });
+                }
+                Ok(prototype::Line { number, item: Item::Command(command) }) => {
+                    from.push((file.clone(), number));
+                    self.command(command, Rc::make_mut(&mut scope), from);
+                    from.pop();
+                }
+                Err(error) => {
+                    let kind = TroubleKind::Garbled { pathname: error.pathname, problem: error.problem };
+                    self.read.troubles.push(Trouble { file: path.to_owned(), line: error.line, kind });
+                }
+            }
+        }
+        Rc::unwrap_or_clone(scope).variables
+    }
+
+    fn command(&mut self, command: Command, scope: &mut Scope, from: &mut Vec<(Rc<Path>, u64)>) {
+        let path = |scope: &Scope, path: &[u8]| {
+            let path = self.variables.local_path(&scope.variables, path);
+            scope.directory.join(OsStr::from_bytes(&path))
+        };
+        let paths = |scope: &Scope, paths: &[Vec<u8>]| paths.iter().map(|at| path(scope, at)).collect();
+        match command {
+            Command::Include(at) => {
+                let at = path(scope, &at);
+                // What the other file sets ends with it.
+                self.file(&at, scope.variables.clone(), from);
+            }
+            Command::Search(at) => scope.search = paths(scope, &at),
+            Command::SearchWhole(at) => scope.search_whole = paths(scope, &at),
+            Command::Default(defaults) => scope.defaults = defaults,
+            Command::Set { name, value } => scope.variables.set(&name, value),
+        }
+    }
+
+    /// Notes what is wrong with a file: at the line that includes it, where one does.
+    fn note(&mut self, from: Option<&(Rc<Path>, u64)>, path: &Path, kind: TroubleKind) {
+        let (file, line) =
+            from.map_or_else(|| (path.to_owned(), 0), |(file, line)| (file.to_path_buf(), *line));
+        self.read.troubles.push(Trouble { file, line, kind });
+    }
+}
+
+/// Reads a prototype, and tells what paths in it are relative to: its directory, for a pipe the working directory. Only
+/// one that the user named may be a pipe.
+fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
+    let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
+    let file = if is_file { super::lookup::open(path)? } else { std::fs::File::open(path)? };
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!("larger than {LARGEST} bytes")));
+    }
+    let directory = path.parent().filter(|_| is_file).unwrap_or(Path::new("")).to_owned();
+    Ok((text, directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(files: &[(&str, &str)]) -> (tempfile::TempDir, Read) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let read = read(&dir.path().join("prototype"), &Variables::default());
+        (dir, read)
+    }
+
+    #[test]
+    fn what_a_file_sets_holds_from_there_on_and_ends_with_it() {
+        let (dir, read) = read_all(&[
+            ("prototype", "d none a\n!X=1\n!search s\n!include in/other\nd none b\n"),
+            ("in/other", "d none c\n!X=2\n!rsearch r\nd none d\n"),
+        ]);
+        assert!(read.troubles.is_empty(), "{:?}", read.troubles);
+        let shown = |placed: &Placed| {
+            let scope = &placed.scope;
+            let x = scope.variables.text("X").into_owned();
+            (placed.entry.path.to_string(), x, scope.search.len(), scope.search_whole.len(), placed.line)
+        };
+        let expected = [
+            ("a".to_owned(), String::new(), 0, 0, 1),
+            ("c".to_owned(), "1".to_owned(), 0, 0, 1),
+            ("d".to_owned(), "2".to_owned(), 0, 1, 4),
+            ("b".to_owned(), "1".to_owned(), 1, 0, 5),
+        ];
+        assert_eq!(read.entries.iter().map(shown).collect::<Vec<_>>(), expected);
+        let inner = read.entries.iter().find(|placed| placed.entry.path.as_bytes() == b"d").unwrap();
+        assert_eq!(inner.scope.search_whole, [dir.path().join("in/r")]);
+    }
+
+    #[test]
+    fn files_that_include_each_other_for_ever_end_soon() {
+        let (_dir, read) = read_all(&[("prototype", "!include prototype\n!include prototype\nd none a\n")]);
+        assert_eq!(read.troubles.len(), MOST_TROUBLES);
+        assert!(read.entries.len() < 1000, "{}", read.entries.len());
+        assert!(matches!(read.troubles[0].kind, TroubleKind::Include));
+    }
+}

@@ -1,0 +1,179 @@
+//! Scripts as a part of a run that changes the root: what follows from how each one ends, and giving the run up.
+//!
+//! The same for installation, removal and patches.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::briefing::Briefing;
+use super::failure::{Ending, ScriptFailure};
+use super::procedures::{Procedure, Procedures, Voice};
+use crate::operation::failure::Failure;
+use crate::operation::session::Ground;
+use crate::package::{Line, ObjectPath, Touched};
+use crate::plan::refresh::refreshed;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Body, Plan};
+use crate::root::RootError;
+use crate::script::environment::Script;
+use crate::script::protocol::Outcome;
+use crate::script::{As, Ended, Input, ScriptError};
+use crate::transaction::{Cause, Left, Phase, ScriptedRun};
+
+/// Why a run is given up.
+#[derive(Debug)]
+pub(in crate::operation) enum Halt {
+    /// The transaction cannot go on.
+    Cause(Cause),
+    /// The undo data cannot be written.
+    Saving(Cause),
+    /// A script says no.
+    Script(ScriptFailure),
+    /// What was planned does not fit any more.
+    Refused(Reason),
+    /// Something else failed.
+    Failure(Box<Failure>),
+}
+
+impl From<Cause> for Halt {
+    fn from(cause: Cause) -> Self {
+        Self::Cause(cause)
+    }
+}
+
+impl From<Reason> for Halt {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(Box::new(failure))
+    }
+}
+
+impl From<ScriptError> for Halt {
+    fn from(error: ScriptError) -> Self {
+        Self::Cause(Cause::Script(error.to_string()))
+    }
+}
+
+impl From<RootError> for Halt {
+    fn from(error: RootError) -> Self {
+        Self::Cause(error.into())
+    }
+}
+
+impl Halt {
+    /// The same, met while undo data was written.
+    pub(in crate::operation) fn while_saving(self) -> Self {
+        match self {
+            Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
+            other => other,
+        }
+    }
+
+    /// Puts everything back. `subject` is the package or patch of `command`.
+    pub(in crate::operation) fn give_up(
+        self,
+        run: ScriptedRun<'_>,
+        command: Command,
+        subject: &str,
+    ) -> Failure {
+        let (cause, failure) = match self {
+            Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
+            Self::Saving(cause) => return run.roll_back(Phase::Snapshot, cause).into(),
+            Self::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
+            Self::Refused(reason) => {
+                let refusal = reason.of(command, &subject);
+                (Cause::Script(refusal.to_string()), refusal.into())
+            }
+            Self::Failure(failure) => (Cause::Script(failure.to_string()), *failure),
+        };
+        let undone = run.roll_back(Phase::Switch, cause);
+        match failure {
+            _ if undone.left != Left::RolledBack => undone.into(),
+            Failure::Script(mut failure) => {
+                failure.left = Left::RolledBack;
+                Failure::Script(failure)
+            }
+            failure => failure,
+        }
+    }
+}
+
+/// The scripts of one package in a run.
+pub(in crate::operation) struct Cast<'a, 'p> {
+    pub(in crate::operation) ground: &'a Ground,
+    pub(in crate::operation) procedures: &'a mut Procedures<'p>,
+    pub(in crate::operation) briefing: Briefing,
+    /// What they have to say for the command as a whole, so far.
+    pub(in crate::operation) ending: Ending,
+}
+
+impl Cast<'_, '_> {
+    /// Runs a script, and gives up where it says no.
+    pub(in crate::operation) fn run(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        script: &Script,
+        file: PathBuf,
+        arguments: Vec<OsString>,
+        input: Input,
+        voice: &mut dyn Voice,
+    ) -> Result<(), Halt> {
+        let procedure = Procedure {
+            name: script.name(),
+            file,
+            arguments,
+            environment: self.briefing.environment(&self.procedures.shop, script),
+            user: As::Caller,
+            directory: self.briefing.working_directory(&self.ground.root),
+            input,
+        };
+        let ended = self.procedures.run(procedure, Some(&mut *run), voice)?;
+        run.script_ended()?;
+        if let (Ended::Interrupted, Some(signal)) = (ended, self.procedures.interrupted()) {
+            return Err(Cause::Interrupted(signal).into());
+        }
+        let outcome = Outcome::of(ended, false);
+        let failure = ScriptFailure::new(script, ended, outcome);
+        if !outcome.commits() {
+            return Err(Halt::Script(failure));
+        }
+        self.ending.reboot = self.ending.reboot.max(outcome.reboot);
+        if failure.is_warning() {
+            self.ending.warned = true;
+            voice.complains(&failure.to_string());
+        }
+        if matches!(script, Script::Preinstall | Script::Preremove) {
+            self.briefing.has_begun = true;
+        }
+        Ok(())
+    }
+
+    /// Where the scripts of the package are.
+    pub(in crate::operation) fn directory(&self) -> PathBuf {
+        self.briefing.installed_scripts(&self.ground.root)
+    }
+
+    /// The changes of a batch as they have to be made now. `line` gives the final line of a path.
+    pub(in crate::operation) fn fresh(
+        &self,
+        plan: Plan,
+        line: impl Fn(&ObjectPath) -> Option<Line>,
+    ) -> Result<Plan, Halt> {
+        let mut touched = Touched::default();
+        for change in &plan.changes {
+            touched.paths.insert(change.path.clone());
+            if let Action::Add(new) | Action::Replace(new) = &change.action
+                && let Body::Link(of) | Body::CopyOf(of) = &new.body
+            {
+                touched.paths.insert(of.clone());
+            }
+        }
+        let now = self.ground.survey(&touched, None)?;
+        Ok(refreshed(plan, &now, line)?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Why packages were not moved.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::cpio::CpioError;
+use crate::format::datastream::DatastreamError;
+use crate::package::{PathError, PkgInst, PkgInstError};
+use crate::root::RootError;
+use crate::source::SourceError;
+
+/// What is wrong. The words are those that follow `unable to complete package transfer`.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslateError {
+    /// The source cannot be read, or is not what its pkgmaps say.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Words that no package of the source fits.
+    #[error("no package associated with {}", listed(.0))]
+    NoPackage(Vec<String>),
+    /// A stream was to become a stream; mostly because a directory that was named is not there.
+    #[error("both source and destination devices cannot be a datastream\n- <{}> is not a directory", .0.display())]
+    TwoStreams(PathBuf),
+    /// Packages were to become directories in what is none.
+    #[error("<{}> is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// Both words name one thing.
+    #[error("source and destination represent the same device")]
+    SameDevice,
+    /// A stream was asked for under the name of a directory.
+    #[error("<{}> is a directory, and a datastream is a file", .0.display())]
+    IsDirectory(PathBuf),
+    /// The name of a stream has no last component.
+    #[error("<{}> is not the name of a file", .0.display())]
+    NoFileName(PathBuf),
+    /// The package is there, in the same architecture and version.
+    #[error("identical version of <{0}> already exists on destination device")]
+    Identical(PkgInst),
+    /// A package of that name is there, and is another one.
+    #[error("<{0}> already exists on destination device, in another version or architecture")]
+    NameTaken(PkgInst),
+    /// What has the name of a package is none, and may be somebody's: it is not replaced.
+    #[error("<{0}> on destination device is not a package, and is not overwritten")]
+    NoPackageThere(PkgInst),
+    /// Two of the packages would have one name.
+    #[error("<{0}> is to be transferred twice")]
+    Twice(PkgInst),
+    /// The directory of a package has a name that no package has.
+    #[error(transparent)]
+    Name(#[from] PkgInstError),
+    /// A path that no file system holds.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A file that no cpio archive can hold.
+    #[error("package {0}: a file is larger than 8 GiB, which a datastream cannot hold")]
+    TooLarge(PkgInst),
+    /// The stream could not be written.
+    #[error("cannot write <{}>: {error}", .path.display())]
+    Write {
+        /// Its name.
+        path: PathBuf,
+        /// The reason.
+        error: DatastreamError,
+    },
+    /// A file or directory could not be made, or the directory of packages not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A signal ended it.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+fn listed(words: &[String]) -> String {
+    words.iter().map(|word| format!("<{word}>")).collect::<Vec<_>>().join(", ")
+}
+
+impl TranslateError {
+    /// Whether nobody reads what is written: the pipe behind the stream is closed.
+    pub fn is_broken_pipe(&self) -> bool {
+        let Self::Write { error, .. } = self else { return false };
+        let (DatastreamError::Io(error) | DatastreamError::Archive { source: CpioError::Io(error), .. }) =
+            error
+        else {
+            return false;
+        };
+        error.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// Whether a package stands where another one was to go.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Identical(_) | Self::NameTaken(_) | Self::Twice(_))
+    }
+}

@@ -1,0 +1,231 @@
+//! Packages into a datastream, reproducibly: owner, group and device are 0, directories are 0755 and as old as the
+//! pkgmap, and everything else is as the packages are.
+//!
+//! A file is written under a private name beside its place and renamed; a pipe or a device is written to as it is.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::{Attended, Observer, Transferred, TranslateError, Translation, member_name};
+use crate::format::cpio::{Form, Header};
+use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
+use crate::operation::query::spooled_name;
+use crate::package::{Mode, ObjectPath, PackagePath, PkgInst};
+use crate::root::{Dir, Root, WritableFile, random};
+use crate::source::{PackageImage, Stamp};
+
+/// What is written at once.
+const BUFFER: usize = 1 << 18;
+
+/// The mode of directories in a stream.
+const DIRECTORY: u32 = 0o755;
+
+/// Writes the packages to `to`.
+pub(super) fn write(
+    translation: &Translation,
+    to: &Path,
+    observer: &mut Observer<'_>,
+) -> Result<Vec<Transferred>, TranslateError> {
+    if to.is_dir() {
+        return Err(TranslateError::IsDirectory(to.to_owned()));
+    }
+    let stream = Stream { translation, to, observer };
+    if let Some(device) = special(to).map_err(|error| failed(to, error.into()))? {
+        return Ok(stream.write(BufWriter::with_capacity(BUFFER, device))?.1);
+    }
+    let place = NewFile::beside(to)?;
+    let written = stream.write(BufWriter::with_capacity(BUFFER, place.file()?));
+    place.settle(written)
+}
+
+/// What is no file, open for writing: the output of a shell's pipe, a named pipe, a tape.
+fn special(to: &Path) -> io::Result<Option<File>> {
+    let standard = [Path::new("/dev/stdout"), Path::new("/dev/fd/1"), Path::new("/proc/self/fd/1")];
+    if standard.contains(&to) {
+        return Ok(Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
+    }
+    let Ok(metadata) = to.metadata() else { return Ok(None) };
+    let kind = metadata.file_type();
+    let is_special = kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket();
+    if is_special { OpenOptions::new().write(true).open(to).map(Some) } else { Ok(None) }
+}
+
+fn failed(to: &Path, error: DatastreamError) -> TranslateError {
+    TranslateError::Write { path: to.to_owned(), error }
+}
+
+/// A file that does not have its name yet.
+struct NewFile {
+    dir: Dir,
+    temporary: Vec<u8>,
+    name: Vec<u8>,
+}
+
+impl NewFile {
+    /// Where `to` is, through a symbolic link if it is one.
+    fn beside(to: &Path) -> Result<Self, TranslateError> {
+        let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
+        let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
+        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let dir = Root::open(parent.unwrap_or(Path::new(".")))?.dir(&ObjectPath::root())?;
+        let temporary = format!(".pkgtrans.{:016x}", random()?).into_bytes();
+        Ok(Self { dir, temporary, name: name.as_bytes().to_vec() })
+    }
+
+    fn file(&self) -> Result<WritableFile, TranslateError> {
+        Ok(self.dir.create(&self.temporary)?)
+    }
+
+    /// Gives the file its name, or takes it away again.
+    fn settle<T>(
+        self,
+        written: Result<(BufWriter<WritableFile>, T), TranslateError>,
+    ) -> Result<T, TranslateError> {
+        let settled = written.and_then(|(file, result)| {
+            let path = PathBuf::from(OsStr::from_bytes(&self.name));
+            let file = file.into_inner().map_err(|error| failed(&path, error.into_error().into()))?;
+            file.set_mode(Mode::of(0o644))?;
+            file.sync()?;
+            self.dir.rename(&self.temporary, &self.name)?;
+            self.dir.sync()?;
+            Ok(result)
+        });
+        if settled.is_err() {
+            // The first error is the one to be told.
+            let _ = self.dir.remove(&self.temporary);
+        }
+        settled
+    }
+}
+
+/// A stream that is being written.
+struct Stream<'a, 'o> {
+    translation: &'a Translation,
+    to: &'a Path,
+    observer: &'a mut Observer<'o>,
+}
+
+impl Stream<'_, '_> {
+    fn write<W: Write>(self, out: W) -> Result<(W, Vec<Transferred>), TranslateError> {
+        let Self { translation, to, observer } = self;
+        let failed = |error| failed(to, error);
+        let (mut announced, mut times) = (Vec::new(), Vec::new());
+        for (_, package) in translation.packages() {
+            announced.push(announcement(package)?);
+            times.push(["pkginfo", "pkgmap"].map(|file| package.stamp(file).mtime));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = announced.iter().find(|package| !names.insert(&package.inst)) {
+            return Err(TranslateError::Twice(twice.inst.clone()));
+        }
+        let mut stream = Writer::with_times(out, &announced, &times).map_err(failed)?;
+        let mut done = Vec::new();
+        for ((index, package), Package { inst, parts, .. }) in translation.packages().zip(&announced) {
+            let transferred = Transferred { name: inst.to_string(), instance: inst.to_string() };
+            (observer.transferring)(&transferred);
+            done.push(transferred);
+            for number in 1..=*parts {
+                let form = form(package, number).ok_or_else(|| TranslateError::TooLarge(inst.clone()))?;
+                let archive = stream.begin_part(form).map_err(failed)?;
+                let mut part =
+                    Part { translation, to, package, number, archive, directories: HashSet::new() };
+                part.write(index, observer)?;
+                stream = part.archive.finish().map_err(failed)?;
+            }
+        }
+        let mut out = stream.finish().map_err(failed)?;
+        out.flush().map_err(|error| failed(error.into()))?;
+        Ok((out, done))
+    }
+}
+
+/// What the header of the stream says of a package.
+fn announcement(package: &PackageImage) -> Result<Package, TranslateError> {
+    Ok(Package {
+        inst: PkgInst::new(&spooled_name(package))?,
+        parts: package.pkgmap.parts,
+        max_blocks: package.pkgmap.max_blocks,
+        pkginfo: package.pkginfo_bytes.clone(),
+        pkgmap: package.pkgmap_bytes.clone(),
+    })
+}
+
+/// The form of cpio that holds the largest object of a part.
+fn form(package: &PackageImage, part: u32) -> Option<Form> {
+    let of_part = package.files().filter(|entry| entry.part == part);
+    Form::for_size(of_part.filter_map(|entry| entry.object.content.size).max().unwrap_or_default())
+}
+
+/// The archive of one part of a package.
+struct Part<'a, W> {
+    translation: &'a Translation,
+    to: &'a Path,
+    package: &'a PackageImage,
+    number: u32,
+    archive: PartWriter<W>,
+    /// Those that are members already.
+    directories: HashSet<Vec<u8>>,
+}
+
+impl<W: Write> Part<'_, W> {
+    fn write(&mut self, index: usize, observer: &Observer<'_>) -> Result<(), TranslateError> {
+        let package = self.package;
+        self.file(b"pkginfo", package.stamp("pkginfo"), &package.pkginfo_bytes)?;
+        if self.number == 1 {
+            self.file(b"pkgmap", package.stamp("pkgmap"), &package.pkgmap_bytes)?;
+            for (name, bytes, stamp) in self.translation.information(package) {
+                self.file(name.as_bytes(), stamp, bytes)?;
+            }
+        }
+        if self.translation.description_only {
+            return Ok(());
+        }
+        let parts: HashMap<&PackagePath, u32> =
+            package.files().map(|entry| (&entry.path, entry.part)).collect();
+        let number = self.number;
+        let mut wanted =
+            |which: usize, path: &PackagePath| which == index && parts.get(path) == Some(&number);
+        let device = &self.translation.device;
+        device.source.stream_checked(
+            &device.image,
+            &mut wanted,
+            &mut |_, path, delivered, data: &mut dyn Read| {
+                observer.check()?;
+                let name = member_name(path, number);
+                let data = &mut Attended { data, interrupt: observer.interrupt };
+                self.member(&name, delivered.stamp, delivered.size, data)
+            },
+        )
+    }
+
+    fn file(&mut self, name: &[u8], stamp: Stamp, mut bytes: &[u8]) -> Result<(), TranslateError> {
+        self.member(name, stamp, bytes.len() as u64, &mut bytes)
+    }
+
+    /// Writes a file, after the directories above it that are no members yet.
+    fn member(
+        &mut self,
+        name: &[u8],
+        stamp: Stamp,
+        size: u64,
+        data: &mut dyn Read,
+    ) -> Result<(), TranslateError> {
+        let failed = |error| failed(self.to, error);
+        let mtime = self.package.stamp("pkgmap").mtime;
+        for (slash, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let directory = name.get(..slash).unwrap_or_default();
+            if self.directories.insert(directory.to_vec()) {
+                let header = Header::directory(directory, DIRECTORY, mtime);
+                self.archive.member(&header, io::empty()).map_err(failed)?;
+            }
+        }
+        let header = Header::file(name, stamp.mode, stamp.mtime, size);
+        self.archive.member(&header, data).map_err(failed)
+    }
+}

@@ -1,0 +1,105 @@
+//! A source that can be read once only: a pipe, a socket, a device, such as `/dev/stdin` and `/dev/fd/3` often are.
+//!
+//! Its bytes go into a file without a name, which nobody else can open and which is gone with the program, however
+//! that ends. What cannot be a source by its first bytes is refused before the rest is read.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+
+use super::error::Problem;
+use crate::format::envelope::{self, Form};
+
+/// Where the file without a name may be, the roomiest place first.
+const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
+
+/// What standard input is called.
+const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
+
+/// As many bytes as tell what a source is.
+const START: u64 = 512;
+
+/// Whether a path is a name of the standard input of this process.
+pub fn is_standard_input(path: &Path) -> bool {
+    STANDARD_INPUT.iter().any(|name| path == Path::new(name))
+}
+
+/// Reads all of it; the file that holds it now.
+pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
+    let unreadable = |error| Problem::Io { file: None, error };
+    let mut input = open(path, metadata).map_err(unreadable)?;
+    let mut start = Vec::new();
+    (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
+    if envelope::detect(&start) == Form::Unknown {
+        return Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned()));
+    }
+    let copied = unnamed().and_then(|mut file| {
+        file.write_all(&start)?;
+        io::copy(&mut input, &mut file)?;
+        Ok(file)
+    });
+    copied.map_err(unreadable)
+}
+
+/// Opens it. A socket has a name and cannot be opened by it, but standard input is open already.
+fn open(path: &Path, metadata: &Metadata) -> io::Result<File> {
+    if metadata.file_type().is_socket() && is_standard_input(path) {
+        return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
+    }
+    File::open(path)
+}
+
+/// A file without a name; in memory where no file system can have one.
+fn unnamed() -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    for place in PLACES {
+        if let Ok(file) = rustix::fs::open(place, flags, Mode::RUSR | Mode::WUSR) {
+            return Ok(File::from(file));
+        }
+    }
+    Ok(File::from(rustix::fs::memfd_create("source", MemfdFlags::CLOEXEC)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that holds these bytes, and a name for it.
+    fn pipe(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf, std::thread::JoinHandle<()>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let (to, bytes) = (path.clone(), bytes.to_vec());
+        // Whoever does not read to the end closes the pipe under the writer.
+        let writer = std::thread::spawn(move || drop(std::fs::write(to, bytes)));
+        (dir, path, writer)
+    }
+
+    #[test]
+    fn a_pipe_is_read_once_and_can_be_read_again() {
+        let bytes = [b"# PaCkAgE DaTaStReAm\n".to_vec(), vec![7; 100_000]].concat();
+        let (_dir, path, writer) = pipe(&bytes);
+        let mut file = spooled(&path, &path.metadata().unwrap()).unwrap();
+        writer.join().unwrap();
+        for _ in 0..2 {
+            let mut read = Vec::new();
+            io::Seek::rewind(&mut file).unwrap();
+            file.read_to_end(&mut read).unwrap();
+            assert_eq!(read, bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_is_not_read_to_an_end_that_may_never_come() {
+        let (_dir, path, writer) = pipe(b"neither this nor that");
+        let problem = spooled(&path, &path.metadata().unwrap()).unwrap_err();
+        writer.join().unwrap();
+        assert!(matches!(problem, Problem::BadForm(_)), "{problem}");
+        let zeros = Path::new("/dev/zero");
+        assert!(matches!(spooled(zeros, &zeros.metadata().unwrap()), Err(Problem::BadForm(_))));
+    }
+}
