@@ -17,6 +17,7 @@ use patchadm::format::params::ParamFile;
 use patchadm::patch::PatchInfo;
 use sha2::{Digest, Sha256};
 
+use crate::differences::{Difference, Explained, assert_explained};
 use crate::goldens_of_packages::{Stage, comparable};
 
 /// The steps of a scenario: the name of the classic step, our command line, its exit code. `@P@` is where patches are.
@@ -127,7 +128,7 @@ const OTHER_NAME: &str = "the classic tools leave the other names of a replaced 
                           do not link them again (observed defect 3)";
 
 /// What is different on purpose: scenario and step (`*` is any), what, and why it is better so.
-const IMPROVEMENTS: &[(&str, &str, &str, &str)] = &[
+const IMPROVEMENTS: &[Explained] = &[
     ("*", "*", "/opt/SUNWstuf/bin/stuf: links", OTHER_NAME),
     ("*", "*", "/opt/SUNWstuf/bin/stuf-hard: links", OTHER_NAME),
     ("*", "*", "/opt/SUNWstuf/bin/stuf-hard: size", OTHER_NAME),
@@ -288,7 +289,7 @@ struct Play {
     ours: State,
     /// Paths of the patch that is only there because it is required, and its id.
     left_out: BTreeSet<String>,
-    differences: Vec<(String, String, String, String)>,
+    differences: Vec<Difference>,
 }
 
 impl Play {
@@ -363,11 +364,7 @@ impl Play {
 }
 
 /// Plays a scenario; gives what was different.
-fn play(
-    scenario: &'static str,
-    is_required: bool,
-    steps: Steps,
-) -> Option<Vec<(String, String, String, String)>> {
+fn play(scenario: &'static str, is_required: bool, steps: Steps) -> Option<Vec<Difference>> {
     let stage = Stage::new(scenario)?;
     stage.scenario.directory("/undo-archive");
     stage.scenario.file("/etc/patchadm/policy", "restricted=^R\n");
@@ -415,20 +412,5 @@ fn the_end_states_are_those_of_the_classic_tools_but_for_deliberate_improvements
         let Some(differences) = play(scenario, is_required, steps) else { return };
         found.extend(differences);
     }
-    let is = |one: &(&str, &str, &str, &str), other: &(String, String, String, String)| {
-        let like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
-            Some(start) => text.starts_with(start),
-            None => text == pattern,
-        };
-        like(one.0, &other.0) && like(one.1, &other.1) && like(one.2, &other.2)
-    };
-    let unexplained: Vec<String> = found
-        .iter()
-        .filter(|difference| !IMPROVEMENTS.iter().any(|one| is(one, difference)))
-        .map(|(scenario, step, what, both)| format!("{scenario} {step} {what}\n  {both}"))
-        .collect();
-    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
-    for one in IMPROVEMENTS {
-        assert!(found.iter().any(|difference| is(one, difference)), "no longer different: {one:?}");
-    }
+    assert_explained(&found, IMPROVEMENTS);
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::differences::{Explained, assert_explained};
 use crate::goldens_of_packages::Stage;
 use crate::packages::{Package, without_scripts};
 use crate::records::records;
@@ -205,7 +206,7 @@ fn state(stage: &Stage) -> BTreeMap<String, String> {
 }
 
 /// What comes back otherwise: scenario, patch and what (`*` at the end is anything), and why.
-const LOST: &[(&str, &str, &str, &str)] = &[
+const LOST: &[Explained] = &[
     ("*", "*", "var/sadm/pkg/SUNWstuf/save/pspool/*", PSPOOL),
     ("*", "*", "var/sadm/pkg/SUNWstuf/pkginfo: ACTIVE_OBSOLETES", EMPTIED),
     ("*", "*", "var/sadm/pkg/SUNWstuf/pkginfo: Obsoletes_label", EMPTIED),
@@ -291,20 +292,5 @@ fn undo_archives_of_the_classic_tools_bring_back_what_was_there() {
         }
     }
     assert!(restored > 20, "{restored} archives");
-    let is = |one: &(&str, &str, &str, &str), other: &(String, String, String, String)| {
-        let like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
-            Some(start) => text.starts_with(start),
-            None => text == pattern,
-        };
-        like(one.0, &other.0) && like(one.1, &other.1) && like(one.2, &other.2)
-    };
-    let unexplained: Vec<String> = found
-        .iter()
-        .filter(|difference| !LOST.iter().any(|one| is(one, difference)))
-        .map(|(scenario, patch, what, both)| format!("{scenario} {patch} {what}\n  {both}"))
-        .collect();
-    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
-    for one in LOST {
-        assert!(found.iter().any(|difference| is(one, difference)), "comes back now: {one:?}");
-    }
+    assert_explained(&found, LOST);
 }

@@ -38,9 +38,9 @@ impl Before {
 }
 
 /// The records of a root by path, each as what must be the same again. Left out is what a backout may leave behind: an
-/// emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close `contents`. The times of the two files
-/// that every run writes anew say nothing; those of the others come back in whole seconds, as archives of records have
-/// them.
+/// emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close `contents`. The times of the files that
+/// a run writes anew, the first two and `obsoleted_by`, say nothing; those of the others come back in whole seconds,
+/// as archives of records have them.
 pub(crate) fn records(root: &Path) -> BTreeMap<String, String> {
     let tree = Tree::of(root, &OWN);
     let paths = tree.paths();
@@ -54,7 +54,7 @@ pub(crate) fn records(root: &Path) -> BTreeMap<String, String> {
             text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
         } else {
             let mut columns: Vec<String> = tree.line(path).split('\t').map(str::to_owned).collect();
-            columns[6].truncate(10);
+            columns[6].truncate(if path.ends_with("/obsoleted_by") { 0 } else { 10 });
             columns.join("\t")
         }
     };

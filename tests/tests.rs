@@ -24,6 +24,8 @@ mod delivery;
 mod demo;
 /// Where packages may come from.
 mod devices;
+/// What differs from the classic tools, and why.
+mod differences;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -122,6 +124,8 @@ mod tree;
 mod type_changes;
 /// Undo data: places, states, other tools.
 mod undo_data;
+/// Undo archives as packages, for other programs.
+mod undo_packages;
 /// Undo archives as streams, beside the classic ones.
 mod undo_streams;
 /// Journals that cannot be read.

@@ -12,6 +12,7 @@ use std::path::Path;
 use patchadm::format::{compress, cpio};
 use patchadm::package::checksum;
 
+use crate::differences::{Explained, assert_explained};
 use crate::goldens_of_undo::{Kept, apply, archive, before, kept};
 use crate::scenario::shared;
 
@@ -83,13 +84,11 @@ fn take_member(pieces: &mut Pieces, member: &cpio::Header, bytes: &[u8]) {
 fn entry(line: &str) -> (String, String) {
     let words: Vec<&str> = line.split(' ').collect();
     assert_eq!(words[0], "1", "the part: {line}");
-    match words[1] {
-        "i" => (format!("pkgmap i {}", words[2]), String::new()),
-        _ => {
-            let path = words[3].split('=').next().unwrap();
-            (format!("pkgmap {path}"), words[1..].join(" "))
-        }
+    if words[1] == "i" {
+        return (format!("pkgmap i {}", words[2]), String::new());
     }
+    let path = words[3].split('=').next().unwrap();
+    (format!("pkgmap {path}"), words[1..].join(" "))
 }
 
 /// The stream of our own archive for the patch of `kept`, and of theirs, for one package.
@@ -111,7 +110,7 @@ fn both(kept: &Kept, goldens: &Path, package: &str, save: &Path) -> Option<(Vec<
 }
 
 /// What is different: scenario and patch (`*` is any), what, and why.
-const DIFFERENT: &[(&str, &str, &str, &str)] = &[
+const DIFFERENT: &[Explained] = &[
     ("*", "*", "pkgmap i patchadm.*", OURS),
     ("*", "*", "member install/patchadm.*", OURS),
     ("*", "*", "pkgmap bin/stuf-hard", HARD_LINK),
@@ -171,20 +170,5 @@ fn our_archives_are_made_like_those_of_the_classic_tools() {
         }
     }
     assert!(compared > 15, "{compared} archives");
-    let is = |one: &(&str, &str, &str, &str), other: &(String, String, String, String)| {
-        let like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
-            Some(start) => text.starts_with(start),
-            None => text == pattern,
-        };
-        like(one.0, &other.0) && like(one.1, &other.1) && like(one.2, &other.2)
-    };
-    let unexplained: Vec<String> = found
-        .iter()
-        .filter(|difference| !DIFFERENT.iter().any(|one| is(one, difference)))
-        .map(|(scenario, patch, what, both)| format!("{scenario} {patch} {what}\n  {both}"))
-        .collect();
-    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
-    for one in DIFFERENT {
-        assert!(found.iter().any(|difference| is(one, difference)), "no longer different: {one:?}");
-    }
+    assert_explained(&found, DIFFERENT);
 }

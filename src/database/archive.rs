@@ -18,6 +18,7 @@ use super::{View, ViewError, places};
 use crate::format::datastream::{DatastreamError, Reader};
 use crate::format::envelope;
 use crate::format::manifest::Manifest;
+use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
 use crate::package::{Digest, ObjectPath, PkgInst};
 use crate::root::{Root, RootError};
@@ -262,6 +263,15 @@ impl Archive {
             }
         }
         Ok(None)
+    }
+
+    /// What its pkgmap lists: all that an archive of another program says of what it saves.
+    pub fn pkgmap(&self) -> Result<Pkgmap, ArchiveError> {
+        let stream = self.open()?;
+        let [package] = stream.packages() else {
+            return Err(self.damaged(&"it holds more than one package"));
+        };
+        Pkgmap::parse(&package.pkgmap).map_err(|error| self.damaged(&error))
     }
 
     fn damaged(&self, reason: &dyn ToString) -> ArchiveError {

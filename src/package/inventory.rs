@@ -26,7 +26,7 @@ pub struct Inventory {
     /// Paths whose live bytes are exactly those that are delivered now; compared only where size, sum, time and
     /// attributes agree.
     pub identical: BTreeSet<ObjectPath>,
-    /// Which applied patches have a path in their undo manifests, in order of application, for the paths concerned.
+    /// Which applied patches have a path in their undo archives, in order of application, for the paths concerned.
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
     /// Names of `save` directories whose archive is readable, and how large each is: package, id, bytes.
     pub archives: BTreeMap<(PkgInst, String), u64>,

@@ -17,7 +17,7 @@ use crate::source::Image;
 use super::course::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
-use super::engine::{Bookkeeping, Chosen, ScriptChoice, applying, is_stock};
+use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
@@ -96,7 +96,7 @@ struct Patched<'a> {
 impl Application<'_> {
     fn plan(&self) -> Result<Scripted, Reason> {
         let choice = &self.options.scripts;
-        let hooks = choice.hooks(self.id().as_str(), &applying(&self.image.hooks))?;
+        let hooks = choice.hooks(self.id().as_str(), applying(&self.image.hooks))?;
         let patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
         let edits = self.edits(&patched)?;
@@ -154,7 +154,7 @@ impl Application<'_> {
         }
         let set = set_by(old, &new, &image.params);
         self.record_patch(&found.package, old, delivered, &mut new)?;
-        let chosen = self.options.scripts.about(&found.package, image, &new, is_stock)?;
+        let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
         Ok(Patched { target, installed, delivered, wanted, set, chosen })

@@ -104,24 +104,22 @@ impl Why {
 }
 
 impl ScriptChoice {
-    /// Decides about a package of a patch that is installed with these parameters. `is_stock` tells whether a file of
-    /// `install` is one of the scripts whose work the program does.
+    /// Decides about a package of a patch that is installed with these parameters, or about the package that takes
+    /// one back.
     pub(super) fn about(
         &self,
         package: &PkgInst,
         image: &PackageImage,
         params: &Params,
-        is_stock: impl Fn(&str, &[u8]) -> bool,
+        role: Role,
     ) -> Result<Chosen, Reason> {
         let mut scripts = InstallScripts::of(image, params, &self.system);
         // nobody can be asked: what a request script would answer is in the response that a patch is given
         scripts.request = false;
-        let own = |name: &str| image.install.get(name).is_some_and(|text| !is_stock(name, text));
+        let own = |name: &str| image.install.get(name).is_some_and(|text| !role.does(name, text));
         let keeps_records = |name: &String| {
-            let has = |word: &&[u8]| {
-                image.install.get(name).is_some_and(|text| text.windows(word.len()).any(|part| part == *word))
-            };
-            own(name) && BOOKKEEPING.iter().any(has)
+            let text = image.install.get(name).filter(|_| own(name));
+            text.is_some_and(|text| role.leaves_records_to(text))
         };
         let by_scripts = names(&scripts).iter().any(keeps_records);
         let bookkeeping = match self.engine {
@@ -154,15 +152,15 @@ impl ScriptChoice {
         Ok(Chosen { bookkeeping, scripts, planned, passing })
     }
 
-    /// The scripts of the patch itself that run now: these names of `hooks`.
-    pub(super) fn hooks(
+    /// The scripts of the patch itself that run now.
+    pub(super) fn hooks<'h>(
         &self,
         patch: &str,
-        hooks: &[(&str, &Option<Vec<u8>>)],
+        hooks: impl IntoIterator<Item = &'h str>,
     ) -> Result<Vec<PlannedScript>, Reason> {
-        let there = hooks.iter().filter(|(_, text)| text.is_some());
-        let planned: Vec<PlannedScript> = there
-            .map(|(name, _)| PlannedScript { package: None, name: (*name).to_owned(), why: Why::Own })
+        let planned: Vec<PlannedScript> = hooks
+            .into_iter()
+            .map(|name| PlannedScript { package: None, name: name.to_owned(), why: Why::Own })
             .collect();
         self.check(patch, &planned)?;
         Ok(planned)
@@ -185,13 +183,43 @@ impl ScriptChoice {
 }
 
 /// The scripts that patchadd(1M) itself runs, by name.
-pub(super) fn applying(hooks: &Hooks) -> [(&'static str, &Option<Vec<u8>>); 2] {
-    [("prepatch", &hooks.prepatch), ("postpatch", &hooks.postpatch)]
+pub(super) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
+    let there = [("prepatch", hooks.prepatch.is_some()), ("postpatch", hooks.postpatch.is_some())];
+    there.into_iter().filter(|(_, there)| *there).map(|(name, _)| name)
 }
 
-/// Whether a file of a patch package is a stock patch script.
-pub(super) fn is_stock(name: &str, text: &[u8]) -> bool {
-    stock::role(name, text).is_some()
+/// The scripts that patchrm(1M) itself runs, where they are among the files of the patch's directory.
+pub(super) const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
+
+/// What a package is in a command about patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A package of a patch.
+    Patch,
+    /// A backout package that the classic tools or a patch's own scripts have made.
+    Foreign,
+    /// A backout package of ours, which has a manifest.
+    Ours,
+}
+
+impl Role {
+    /// Whether the program does the work of a file of `install`. In a backout package the stock scripts stand under
+    /// the names of other scripts.
+    fn does(self, name: &str, text: &[u8]) -> bool {
+        match self {
+            Self::Patch => stock::role(name, text).is_some(),
+            Self::Foreign => {
+                stock::role(name, text).is_some() || stock::role(&format!("patch_{name}"), text).is_some()
+            }
+            Self::Ours => true,
+        }
+    }
+
+    /// Whether a package with a script of its own with this text keeps its records itself.
+    fn leaves_records_to(self, text: &[u8]) -> bool {
+        let has = |word: &&[u8]| text.windows(word.len()).any(|part| part == *word);
+        self == Self::Foreign || BOOKKEEPING.iter().any(has)
+    }
 }
 
 /// The scripts in the order in which they run.

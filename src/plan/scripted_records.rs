@@ -37,12 +37,28 @@ pub fn reconciled(
             None => params.remove(&name),
         }
     }
-    for (name, value) in ours.iter().filter(|(name, _)| is_word_of_last_patch(name) && *name != "INSTDATE") {
-        if !name.ends_with("_label") {
-            params.set(name, value);
+    speak_alike(&mut params, ours);
+    (params, notes)
+}
+
+/// The parameters after a backout: those of the scripts, without the word that names the patch.
+pub fn taken_back(theirs: &Params, ours: &Params) -> Params {
+    let mut params = theirs.clone();
+    params.remove("ACTIVE_PATCH");
+    speak_alike(&mut params, ours);
+    params
+}
+
+/// What only the last patch says of itself is as the program keeps it.
+fn speak_alike(params: &mut Params, ours: &Params) {
+    let names: BTreeSet<String> = params.iter().chain(ours.iter()).map(|(name, _)| name.to_owned()).collect();
+    for name in names.iter().filter(|name| is_word_of_last_patch(name) && *name != "INSTDATE") {
+        match ours.get(name) {
+            Some(value) => params.set(name, value),
+            None if name.ends_with("_label") => {}
+            None => params.remove(name),
         }
     }
-    (params, notes)
 }
 
 /// The lists in which the records differ in meaning.

@@ -1,9 +1,11 @@
-//! What the undo manifests of applied patches say of the paths of a survey: who changed each, and what is there since.
+//! What the undo archives of applied patches say of the paths of a survey: who changed each, and what is there since.
+//!
+//! An archive of another program says only what it saves: neither what the patch added nor what it delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Setting, Touched};
-use crate::database::archive::{self, ArchiveError};
+use crate::database::archive::{self, Archive, ArchiveError};
 use crate::database::{DatabaseError, View};
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
@@ -30,6 +32,12 @@ pub(super) fn read(
             };
             let Ok(manifest) = found.manifest() else { continue };
             inventory.archives.insert((package.clone(), patch.clone()), found.size());
+            if manifest.is_none() {
+                for path in saved_by_foreign(&found, inventory, &package) {
+                    changed_by(inventory, path, &patch);
+                }
+                continue;
+            }
             let own = manifest.filter(|manifest| manifest.header.root == inventory.marker);
             for (path, record) in own.iter().flat_map(records) {
                 if !inventory.physical.contains_key(&path) {
@@ -39,15 +47,33 @@ pub(super) fn read(
                 if let Some(digest) = digest.filter(|_| is_of_line(inventory, &path, record)) {
                     delivered.insert((path.clone(), package.clone()), digest);
                 }
-                let patches = inventory.patched_by.entry(path).or_default();
-                if !patches.contains(&patch) {
-                    patches.push(patch.clone());
-                }
+                changed_by(inventory, path, &patch);
             }
         }
     }
     inventory.delivered = doubtful(inventory, &delivered);
     Ok(())
+}
+
+fn changed_by(inventory: &mut Inventory, path: ObjectPath, patch: &str) {
+    let patches = inventory.patched_by.entry(path).or_default();
+    if !patches.iter().any(|known| known == patch) {
+        patches.push(patch.to_owned());
+    }
+}
+
+/// The paths of the survey that an archive of another program saves. One whose pkgmap makes no sense saves nothing.
+fn saved_by_foreign(found: &Archive, inventory: &Inventory, package: &PkgInst) -> Vec<ObjectPath> {
+    let Some(params) = inventory.packages.get(package).map(|installed| &installed.params) else {
+        return Vec::new();
+    };
+    let basedir =
+        ObjectPath::new(params.text("BASEDIR").trim().as_bytes()).unwrap_or_else(|_| ObjectPath::root());
+    let variable = |name: &str| params.get(name).map(<[u8]>::to_vec);
+    let entries = found.pkgmap().map(|pkgmap| pkgmap.entries).unwrap_or_default();
+    let objects = entries.iter().filter(|entry| !entry.is_information());
+    let paths = objects.filter_map(|entry| entry.path.resolve(&basedir, variable).ok());
+    paths.filter(|path| inventory.physical.contains_key(path)).collect()
 }
 
 /// The packages concerned and all owners of paths concerned.

@@ -12,7 +12,7 @@ use crate::plan::install::Intended;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
-    differing, marks_after_application, marks_after_backout, reconciled, unsaved,
+    differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
 use crate::source::{PackageImage, Source};
 use crate::transaction::Cause;
@@ -38,7 +38,7 @@ impl PatchScripts<'_> {
                     let reason = format!("its checkinstall says {name}={said}, it has to be <{right}>");
                     return Err(refuse(Reason::BadUndoData { package: package.clone(), reason }).into());
                 }
-                intended.params.clone()
+                taken_back(&intended.params, &member.part.params)
             }
         };
         intended.set_params(params).map_err(refuse)?;

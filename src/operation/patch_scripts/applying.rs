@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::response::Applying;
-use super::{Installing, PatchScripts, Way};
-use crate::format::response::UnwritableValue;
-use crate::operation::content::OneSource;
+use super::{Installing, PatchScripts, Way, untold};
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
@@ -81,7 +79,7 @@ fn carry_out(
             member.part = part.clone();
         }
     }
-    let mut content = OneSource { source: &device.source, image: &device.image };
+    let mut content = device.content();
     let log = application.log.clone();
     scripts.perform(scripted, members, inventory, &mut content, log)
 }
@@ -112,8 +110,6 @@ impl Application<'_> {
             delivered,
             installed,
         };
-        applying.text().map_err(|UnwritableValue { name, reason }| {
-            Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
-        })
+        applying.text().map_err(|value| untold(&value))
     }
 }

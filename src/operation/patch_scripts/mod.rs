@@ -9,9 +9,10 @@
 
 mod after;
 pub(super) mod applying;
+pub(super) mod backing_out;
 mod hooks;
 mod listener;
-pub(super) mod response;
+mod response;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ use super::scripts::{Ending, Reboot, ScriptFailure, ScriptSettings, system_scrip
 use super::session::{Ground, Session};
 use crate::database::places;
 use crate::format::admin::{Admin, Alteration, Check, Instance, RequestUser};
+use crate::format::response::UnwritableValue;
 use crate::package::{Inventory, ObjectPath, Params, ScriptPolicy};
 use crate::plan::course::Course;
 use crate::plan::engine::{Bookkeeping, Engine, ScriptChoice};
@@ -531,6 +533,12 @@ fn words(ending: Ending) -> Vec<String> {
         Reboot::Immediate => Some("a script asks for a reboot at once".to_owned()),
     };
     warned.into_iter().chain(reboot).collect()
+}
+
+/// A value that cannot be said in a response file.
+fn untold(value: &UnwritableValue) -> Failure {
+    let UnwritableValue { name, reason } = value;
+    Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
 }
 
 fn unprepared(error: &std::io::Error) -> Failure {

@@ -159,6 +159,7 @@ impl World {
             })
             .collect();
         back_out(&super::id(id), &archives, &self.inventory, &self.policy, &self.removal, &occasion())
+            .map(|all| all.plan)
     }
 
     pub(super) fn patchrm(&mut self, id: &str) -> u8 {
