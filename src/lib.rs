@@ -26,7 +26,8 @@
 //!                        ▼
 //!                 report, exit code
 //! ```
-//! The same pipe serves four commands: `patchadd`, `patchrm` (its source is an undo archive), `pkgadd` and `pkgrm`.
+//! The same pipe serves `patchadd`, `patchrm` (its source is an undo archive), `pkgadd` and `pkgrm`, and without a source
+//! `installf` and `removef`.
 //! The records (`contents`, every `pkginfo`, undo archives) are staged and renamed like any other file, so one sector of
 //! the journal commits all of it.
 //!

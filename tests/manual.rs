@@ -47,7 +47,7 @@ fn a_verb_has_the_options_of_the_sections_about_it() {
 #[test]
 fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
     let known = explained();
-    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm"] {
+    for command in ["patchadd", "patchrm", "pkgadd", "pkgrm", "installf", "removef"] {
         let page = Page::called(command);
         let documented: BTreeSet<u8> =
             page.items("EXIT STATUS").iter().filter_map(|item| item.parse().ok()).collect();
@@ -57,7 +57,7 @@ fn the_exit_codes_of_the_pages_are_those_that_explain_knows() {
             .map(|(code, _)| *code)
             .collect();
         assert_eq!(documented, known, "{command}");
-        let by_signal = if command.starts_with("patch") { "128+N" } else { "3" };
+        let by_signal = if command.starts_with("pkg") { "3" } else { "128+N" };
         assert!(page.items("EXIT STATUS").iter().any(|item| item == by_signal));
     }
 }

@@ -38,6 +38,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// What the classic tools registered and gave up, step by step.
+mod goldens_of_installf;
 /// The packages that the classic tools made, made once more.
 mod goldens_of_making;
 /// What the classic tools made of packages without scripts.
@@ -54,6 +56,9 @@ mod goldens_of_streams;
 mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
+mod installf;
+/// installf and removef as a script of a run calls them.
+mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Runs that end by a signal.
@@ -98,6 +103,7 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+mod removef;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
 /// The stage on which every test plays.

@@ -47,11 +47,16 @@ const fn moving(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "pkgtrans", text, advice }
 }
 
+const fn registering(code: u8, text: &'static str, advice: &'static str) -> Meaning {
+    Meaning { code, command: "installf and removef", text, advice }
+}
+
 const fn every(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "every command", text, advice }
 }
 
-/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8), pkgchk(8) and pkgtrans(1) list them.
+/// The codes that can occur, as patchadd(8), patchrm(8), pkgadd(8), pkgrm(8), pkgchk(8), pkgtrans(1), installf(8) and
+/// removef(8) list them.
 const MEANINGS: &[Meaning] = &[
     every(0, "It is done, or there was nothing to do.", "Nothing."),
     every(
@@ -214,6 +219,22 @@ const MEANINGS: &[Meaning] = &[
     ),
     moving(3, "You, or a signal, ended the command.", "Run it again."),
     moving(99, "The packages cannot be read.", "Look at the path that the message names."),
+    registering(
+        1,
+        "Nothing was registered or given up; with -f: an object is not what it was declared to be.",
+        "Read the message: it names the package or the object.",
+    ),
+    Meaning {
+        code: 2,
+        command: "removef",
+        text: "A relative path was passed over; the others are given up.",
+        advice: "Name it from / on.",
+    },
+    registering(
+        99,
+        "The package database could not be changed.",
+        "Read the message: it names the file and what the system said.",
+    ),
     every(64, "Another command is changing the root.", "Try again later, or use --wait SECONDS."),
     every(
         65,
@@ -266,7 +287,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans", "removef"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());

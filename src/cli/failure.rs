@@ -1,6 +1,6 @@
 //! A failed operation as an exit code and as words: the one place that knows both.
 //!
-//! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M) and pkgrm(1M); above 63 are ours, the same for every
+//! The codes are those of patchadd(1M), patchrm(1M), pkgadd(1M), pkgrm(1M), installf(1M) and removef(1M); above 63 are ours, the same for every
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
 //! package commands.
 
@@ -21,7 +21,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Exit::new(match command {
             Patchadd => patchadd,
             Patchrm => patchrm,
-            Command::Pkgadd | Command::Pkgrm => package,
+            Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
         })
     };
     match failure {
@@ -37,6 +37,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) => by(26, 12, 1),
         Failure::Archive(_) => by(26, 4, 1),
         Failure::Policy(_) => Exit::FAILED,
+        Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
@@ -46,6 +47,13 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => Exit::new(3),
     }
+}
+
+/// What installf(1M) and removef(1M) end with when the database could not be changed.
+const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
+
+fn is_about_objects(command: Command) -> bool {
+    matches!(command, Command::Installf | Command::Removef)
 }
 
 /// The exit code of a verb of `patchadm` for it: that of the classic command, but a held lock is the same for all.
@@ -58,7 +66,7 @@ pub(super) fn verb_code(command: Command, failure: &Failure) -> Exit {
 
 /// The exit code of a command for a source that cannot be used.
 pub(super) fn source_code(command: Command, error: &SourceError) -> Exit {
-    if matches!(command, Command::Pkgadd | Command::Pkgrm) {
+    if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable =
             matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));
         return Exit::new(if unusable { 99 } else { 1 });
@@ -88,6 +96,7 @@ fn database_code(command: Command, error: &DatabaseError) -> Exit {
             Exit::new(28)
         }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),
+        _ if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         _ => Exit::FAILED,
     }
 }
@@ -97,7 +106,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
     match (&error.left, &error.cause) {
         (Left::InDoubt | Left::Unfinished(_), _) => return Exit::UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL,
-        (_, Cause::Interrupted(signal)) if matches!(command, Patchadd | Patchrm) => {
+        (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
             return Exit::new(u8::try_from(128 + signal).unwrap_or(u8::MAX));
         }
         (_, Cause::Interrupted(_)) => return Exit::new(3),
@@ -120,6 +129,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         Patchadd => patchadd,
         Patchrm => patchrm,
         Command::Pkgadd | Command::Pkgrm => 1,
+        Command::Installf | Command::Removef => INTERNAL_OF_OBJECTS.code(),
     })
 }
 
@@ -166,6 +176,8 @@ pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
         Command::Patchrm => "backed out",
         Command::Pkgadd => "installed",
         Command::Pkgrm => "removed",
+        Command::Installf => "registered",
+        Command::Removef => "given up",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
     [what, failure.to_string(), hint(command, failure)]
@@ -242,34 +254,35 @@ mod tests {
         Failure::Source(SourceError { path: PathBuf::from(path), problem })
     }
 
-    /// Code of patchadd, patchrm, pkgadd and pkgrm for each failure.
+    /// Code of patchadd, patchrm, pkgadd, pkgrm and installf for each failure.
     #[test]
     fn every_failure_has_its_code_for_every_command() {
         let held = || LockError::Held { path: "/.lockfile".to_owned(), holder: Holder::default() };
         let doubt = TransactionError { phase: Phase::Commit, cause: no_space(), left: Left::InDoubt };
-        let table: Vec<(Failure, [u8; 4])> = vec![
-            (source(Problem::NotFound, "/x"), [33, 4, 99, 99]),
-            (source(Problem::NotFound, "x"), [27, 4, 99, 99]),
-            (source(Problem::BadForm(String::new()), "/x"), [33, 4, 99, 99]),
-            (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1]),
-            (Failure::NotPrivileged(String::new()), [3, 3, 1, 1]),
-            (Failure::NoDatabase(String::new()), [7, 2, 1, 1]),
-            (Failure::DuringRun(String::new()), [65, 65, 65, 65]),
-            (Failure::Lock(held()), [64, 19, 64, 64]),
-            (Failure::Transaction(doubt), [65, 65, 65, 65]),
-            (failed(Phase::Stage, no_space()), [18, 20, 1, 1]),
-            (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1]),
-            (failed(Phase::Records, no_space()), [5, 5, 1, 1]),
-            (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1]),
-            (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3]),
-            (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70]),
-            (Failure::BadId(String::new()), [29, 8, 1, 1]),
-            (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1]),
-            (Failure::BadFile(String::new()), [1, 1, 99, 99]),
-            (Failure::Scripts(ScriptError::NoUser), [5, 7, 1, 1]),
-            (Failure::Declined, [3, 3, 3, 3]),
+        let table: Vec<(Failure, [u8; 5])> = vec![
+            (source(Problem::NotFound, "/x"), [33, 4, 99, 99, 99]),
+            (source(Problem::NotFound, "x"), [27, 4, 99, 99, 99]),
+            (source(Problem::BadForm(String::new()), "/x"), [33, 4, 99, 99, 99]),
+            (source(Problem::NotDecompressed(String::new()), "/x"), [39, 4, 1, 1, 1]),
+            (Failure::NotPrivileged(String::new()), [3, 3, 1, 1, 1]),
+            (Failure::NoDatabase(String::new()), [7, 2, 1, 1, 1]),
+            (Failure::DuringRun(String::new()), [65, 65, 65, 65, 65]),
+            (Failure::Lock(held()), [64, 19, 64, 64, 64]),
+            (Failure::Transaction(doubt), [65, 65, 65, 65, 65]),
+            (failed(Phase::Stage, no_space()), [18, 20, 1, 1, 99]),
+            (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1, 99]),
+            (failed(Phase::Records, no_space()), [5, 5, 1, 1, 99]),
+            (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1, 99]),
+            (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3, 143]),
+            (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70, 70]),
+            (Failure::BadId(String::new()), [29, 8, 1, 1, 1]),
+            (Failure::BackoutDirectory { path: PathBuf::new(), reason: "" }, [37, 12, 1, 1, 1]),
+            (Failure::BadFile(String::new()), [1, 1, 99, 99, 99]),
+            (Failure::Scripts(ScriptError::NoUser), [5, 7, 1, 1, 1]),
+            (Failure::Declined, [3, 3, 3, 3, 3]),
         ];
-        let commands = [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm];
+        let commands =
+            [Command::Patchadd, Command::Patchrm, Command::Pkgadd, Command::Pkgrm, Command::Installf];
         for (failure, expected) in table {
             let codes = commands.map(|command| code(command, &failure).code());
             assert_eq!(codes, expected, "{failure:?}");

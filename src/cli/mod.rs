@@ -13,6 +13,7 @@ mod demo;
 pub mod exit;
 mod explain;
 mod failure;
+mod installf;
 pub mod json;
 mod links;
 mod list;
@@ -35,6 +36,7 @@ mod puttext;
 mod questions;
 mod recover;
 mod remove;
+mod removef;
 mod report;
 mod script_options;
 mod scripts;
@@ -126,6 +128,8 @@ const APPLETS: &[Applet] = &[
     classic("pkgparam", "print parameters of a package", pkgparam::run),
     classic("pkgtrans", "move packages between directories and datastreams", pkgtrans::run),
     classic("pkgchk", "check installed objects against their records", pkgchk::run),
+    classic("installf", "register objects as those of a package", installf::run),
+    classic("removef", "give objects of a package up", removef::run),
     classic("pkgproto", "print prototype entries for objects of this machine", pkgproto::run),
     classic("pkgmk", "make a package from a prototype", pkgmk::run),
     classic("showrev", "print the revision of the system and its patches", showrev::run),

@@ -9,7 +9,8 @@ use std::io::{BufReader, Read};
 
 use super::{DatabaseError, View, places};
 use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
-use crate::package::{Ftype, Line, ObjectPath, PkgInst, unescape};
+use crate::format::queue::Queue;
+use crate::package::{Ftype, Line, ObjectPath, OwnerStatus, PkgInst, unescape};
 
 /// Lines by path.
 pub type Lines = BTreeMap<ObjectPath, Line>;
@@ -47,6 +48,29 @@ pub fn lines_of_package(view: &View<'_>, package: &PkgInst) -> Result<Lines, Dat
         scan(view, |raw| raw.split(|&b| b == b' ' || b == b'\t').any(|field| names(field, name)))?;
     lines.retain(|_, line| line.is_owned_by(package));
     Ok(lines)
+}
+
+/// The paths that a package has recorded with one of these marks.
+pub fn paths_marked(
+    view: &View<'_>,
+    package: &PkgInst,
+    marks: &[OwnerStatus],
+) -> Result<BTreeSet<ObjectPath>, DatabaseError> {
+    let marked = lines_of_package(view, package)?.into_values().filter(|line| {
+        let own = line.owners.iter().find(|owner| owner.package == *package);
+        own.and_then(|owner| owner.status).is_some_and(|status| marks.contains(&status))
+    });
+    Ok(marked.map(|line| line.path).collect())
+}
+
+/// The paths that the queue of a run is about: those that it names, and those that its packages have pending when it
+/// declares that final.
+pub fn paths_of_queue(view: &View<'_>, queue: &Queue) -> Result<BTreeSet<ObjectPath>, DatabaseError> {
+    let mut paths = queue.paths();
+    for package in queue.finishing() {
+        paths.extend(paths_marked(view, &package, &[OwnerStatus::Pending, OwnerStatus::Removing])?);
+    }
+    Ok(paths)
 }
 
 /// Whether a field may be the owner `name`: `[status]name[\][:class]`.
@@ -193,6 +217,20 @@ mod tests {
         assert_eq!(of("X"), ["/opt", "/opt/a", "/opt/b", "/opt/d"]);
         assert_eq!(of("Y"), ["/opt", "/opt/b", "/opt/c", "/opt/with blank"]);
         assert_eq!(of("root"), [""; 0], "a user is no owner");
+    }
+
+    #[test]
+    fn a_queue_is_about_what_it_names_and_what_it_makes_final() {
+        let contents = "/a f none ? ? ? ? ? ? +X\n/b f none ? ? ? ? ? ? -X\n/c f none ? ? ? ? ? ? X +Y\n";
+        let (_dir, root) = root(Some(contents));
+        let of = |queue: &str| {
+            let queue = Queue::parse(queue.as_bytes()).unwrap();
+            let paths = paths_of_queue(&View::live(&root), &queue).unwrap();
+            paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("add X ? /n=m l\nremove X /o\n"), "/m /n /o");
+        assert_eq!(of("finish-add X ?\n"), "/a /b");
+        assert_eq!(of("finish-add Y ?\nremove X /a\n"), "/a /c");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::patch::AppliedError;
 use crate::root::RootError;
 
 pub use places::own_directory;
-pub use view::{Reader, View, ViewError, marker, read_consistently};
+pub use view::{OpenRun, Reader, View, ViewError, marker, open_run, read_consistently};
 
 /// Why the records of a root cannot be read or make no sense.
 #[derive(Debug, thiserror::Error)]

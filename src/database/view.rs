@@ -103,6 +103,26 @@ pub struct View<'a> {
     within: Option<ObjectPath>,
 }
 
+/// A run in progress, as its scripts know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its name, `<number>-<16 hexadecimal digits>`.
+    pub name: String,
+    /// Its stage on the file system of the records: a physical path.
+    pub stage: ObjectPath,
+}
+
+/// The run in progress, if there is one (or a dead one that nobody has recovered).
+pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
+    read_consistently(root, |view| {
+        let open = view.open.as_ref().and_then(|journal| {
+            let stage = journal.domains.first()?.stage.clone();
+            Some(OpenRun { name: journal.head.header.run.clone(), stage })
+        });
+        Ok(open)
+    })
+}
+
 /// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
 pub fn read_consistently<'a, T, E: From<ViewError>>(
     reader: impl Into<Reader<'a>>,

@@ -114,17 +114,27 @@ impl<'a> Fields<'a> {
             return Ok(());
         }
         if object.ftype.is_device() {
-            object.device = Some((self.device_number()?, self.device_number()?));
+            object.device = Some(self.device()?);
         }
-        object.attributes = Attributes {
-            mode: self.mode()?,
-            owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
-            group: name(self.next(), FieldError::Group, FieldError::GroupLength)?,
-        };
+        object.attributes = self.attributes()?;
         if object.ftype.is_regular() {
             object.content = self.content()?;
         }
         Ok(())
+    }
+
+    /// Major and minor number.
+    pub(super) fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
+        Ok((self.device_number()?, self.device_number()?))
+    }
+
+    /// Mode, owner and group.
+    pub(super) fn attributes(&mut self) -> Result<Attributes, FieldError> {
+        Ok(Attributes {
+            mode: self.mode()?,
+            owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
+            group: name(self.next(), FieldError::Group, FieldError::GroupLength)?,
+        })
     }
 
     pub(super) fn content(&mut self) -> Result<Content, FieldError> {
@@ -250,17 +260,26 @@ pub(super) fn write_details(out: &mut Vec<u8>, object: &Object) {
         return;
     }
     if ftype.is_device() {
-        let (major, minor) = object.device.unwrap_or_default();
-        write_known(out, major);
-        write_known(out, minor);
+        write_device(out, object.device.unwrap_or_default());
     }
-    let Attributes { mode, owner, group } = &object.attributes;
-    write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
-    write_known(out, owner.as_ref());
-    write_known(out, group.as_ref());
+    write_attributes(out, &object.attributes);
     if ftype.is_regular() {
         write_content(out, object.content);
     }
+}
+
+/// Writes major and minor number, each behind a blank.
+pub(super) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
+    write_known(out, major);
+    write_known(out, minor);
+}
+
+/// Writes mode, owner and group, each behind a blank.
+pub(super) fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+    let Attributes { mode, owner, group } = attributes;
+    write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
+    write_known(out, owner.as_ref());
+    write_known(out, group.as_ref());
 }
 
 /// Writes size, checksum and modification time, each behind a blank.

@@ -254,7 +254,7 @@ pub enum OpKind {
     Delete,
     /// A live name becomes another one.
     Move,
-    /// An existing directory gets other attributes.
+    /// An existing directory, or another object that stays, gets other attributes.
     Attr,
     /// A directory is removed after the commit, if it is empty.
     Rmdir,

@@ -20,11 +20,13 @@ pub mod params;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod prototype;
+pub mod queue;
 pub mod readme;
 #[cfg(test)]
 mod realdata_binary_tests;
 #[cfg(test)]
 mod realdata_tests;
+pub mod registration;
 pub mod remote;
 pub mod response;
 

@@ -61,3 +61,13 @@ pub(super) fn of_removal(plan: &Plan) -> String {
     }
     text
 }
+
+/// The log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are then.
+pub(super) fn of_registration(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (path, line) in &plan.contents {
+        let line = line.as_ref().map(|line| String::from_utf8_lossy(&line.write()).into_owned());
+        let _ = writeln!(text, "{}", line.unwrap_or_else(|| format!("{path} <removed>")));
+    }
+    text
+}

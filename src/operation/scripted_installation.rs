@@ -258,7 +258,8 @@ impl Performance<'_, '_> {
         };
         let last = self.course.close(&self.outcomes, &self.left, is_there);
         let saves = !last.plan.undo.is_empty();
-        self.carry_out(run, &last.plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
+        let plan = self.cast.with_queue(last.plan)?;
+        self.carry_out(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
     }
 
     /// The log of a run that is undone is worth nothing in itself, so an error stops nothing.

@@ -132,7 +132,7 @@ impl Draft<'_> {
     }
 
     /// Another name of the file at `source`: the new one where the run changes it, else the one that is there.
-    fn other_name(&self, path: &ObjectPath, source: &ObjectPath) -> Result<NewObject, Problem> {
+    pub(super) fn other_name(&self, path: &ObjectPath, source: &ObjectPath) -> Result<NewObject, Problem> {
         let wrong = || Problem::LinkSource(source.clone());
         if source == path {
             return Err(wrong());
@@ -142,8 +142,8 @@ impl Draft<'_> {
                 Body::Directory | Body::Symlink(_) => Err(wrong()),
                 _ => Ok(NewObject { body: another_name(source, &new.body), ..new.clone() }),
             },
-            Some(_) => Err(wrong()),
-            None => {
+            Some(Action::Delete | Action::RemoveDirectory) => Err(wrong()),
+            Some(Action::Attributes(_)) | None => {
                 let live = self.old(source).filter(|live| is_file(&live.kind)).ok_or_else(wrong)?;
                 let xattrs = NewXattrs::Inherited;
                 Ok(NewObject { mtime: None, xattrs, ..as_it_is(live, Body::Link(source.clone())) })

@@ -1,8 +1,8 @@
 //! What will be done to a root, decided before anything is touched.
 //!
 //! A [`Plan`] is a value: `--dry-run` prints it, `transaction` carries exactly it out. The planners beside it
-//! (`apply`, `back_out`, `install`, `remove`) are pure functions from what is delivered and what the root holds
-//! to a plan or a refusal; they open nothing, and read neither clock nor environment.
+//! (`apply`, `back_out`, `install`, `remove`, `installf`, `removef`) are pure functions from what is delivered or asked
+//! for and what the root holds to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
 pub mod apply;
 pub mod back_out;
@@ -15,19 +15,23 @@ pub mod edits;
 pub mod engine;
 mod foreign;
 pub mod install;
+pub mod installf;
 mod links;
 mod objects;
 pub mod occasion;
 mod parameters;
 pub mod parts;
 mod placement;
+pub mod queue;
 mod records;
 pub mod refresh;
 pub mod refusal;
 pub mod remove;
+pub mod removef;
 mod restore;
 pub mod scripted_records;
 pub mod scripts;
+pub mod settle;
 mod space;
 mod target;
 #[cfg(test)]
@@ -49,7 +53,7 @@ use crate::package::{
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The command this is the plan of, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, `pkgrm`).
+    /// The command this is the plan of, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, …).
     pub command: &'static str,
     /// The patches it is about; none for a package.
     pub patches: Vec<String>,
@@ -110,13 +114,13 @@ pub enum Action {
     Replace(NewObject),
     /// The object (not a directory) is taken away.
     Delete,
-    /// A directory that stays gets other attributes.
+    /// An object that stays gets other attributes: a directory, or anything else but a symbolic link.
     Attributes(DirectoryAttributes),
     /// A directory is removed after the commit if it is empty then; else it stays, with a note.
     RemoveDirectory,
 }
 
-/// The attributes that an existing directory gets; `None` keeps what is there.
+/// The attributes that a directory, or another object that stays, gets; `None` keeps what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryAttributes {
     /// Permission bits.
@@ -125,7 +129,7 @@ pub struct DirectoryAttributes {
     pub uid: Option<u32>,
     /// Numeric group.
     pub gid: Option<u32>,
-    /// All extended attributes (those not named are removed); only a backout sets them.
+    /// All extended attributes of a directory (those not named are removed); only a backout sets them.
     pub xattrs: Option<Xattrs>,
 }
 

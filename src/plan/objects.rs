@@ -89,7 +89,7 @@ impl Draft<'_> {
             return Ok(());
         };
         if object.ftype.is_directory() && old.is_directory() {
-            if let Some(attributes) = self.directory_attributes(old, object, resolved) {
+            if let Some(attributes) = self.different_attributes(old, object, resolved) {
                 self.change(package, path, Action::Attributes(attributes));
             }
             return Ok(());
@@ -145,15 +145,16 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn check_privilege(&self, object: &Object) -> Result<(), Problem> {
+    /// Refuses what only the superuser can make.
+    pub(super) fn check_privilege(&self, object: &Object) -> Result<(), Problem> {
         if object.ftype.is_device() && !self.inventory.privileged {
             return Err(Problem::NotPermitted("a device"));
         }
         Ok(())
     }
 
-    /// What of a directory that stays becomes different; owners only where they can be set.
-    fn directory_attributes(
+    /// What of an object that stays becomes different; owners only where they can be set.
+    pub(super) fn different_attributes(
         &self,
         old: &Live,
         object: &Object,
@@ -185,6 +186,20 @@ pub(super) fn as_it_is(old: &Live, body: Body) -> NewObject {
 
 fn body(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<Body, Problem> {
     let object = &wanted.object;
+    if !object.ftype.is_regular() {
+        return body_of(object);
+    }
+    Ok(Body::Member(Member {
+        package: target.index,
+        path: wanted.entry.path.clone(),
+        size: object.content.size.ok_or(Problem::Unknown("size"))?,
+        cksum: object.content.cksum.ok_or(Problem::Unknown("checksum"))?,
+        sha256: None,
+    }))
+}
+
+/// The body of an object that its line alone describes: no regular file, no hard link.
+pub(super) fn body_of(object: &Object) -> Result<Body, Problem> {
     Ok(match object.ftype {
         Ftype::Directory | Ftype::Exclusive => Body::Directory,
         Ftype::Pipe => Body::Pipe,
@@ -197,13 +212,7 @@ fn body(target: &Target<'_>, wanted: &Wanted<'_>) -> Result<Body, Problem> {
                 minor: minor.ok_or(Problem::Unknown("minor number"))?,
             }
         }
-        _ => Body::Member(Member {
-            package: target.index,
-            path: wanted.entry.path.clone(),
-            size: object.content.size.ok_or(Problem::Unknown("size"))?,
-            cksum: object.content.cksum.ok_or(Problem::Unknown("checksum"))?,
-            sha256: None,
-        }),
+        _ => return Err(Problem::Unknown("content")),
     })
 }
 

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::fs::{FallocateFlags, Mode as Bits, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
@@ -149,6 +151,23 @@ impl WritableFile {
     pub fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
         self.change(Call::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
+    }
+
+    /// Waits until no other process has this file locked, and locks it: an open-file-description lock (fcntl(2)) that
+    /// ends with this value.
+    pub fn lock(&self) -> Result<()> {
+        let lock = libc::flock {
+            l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
+            l_whence: 0,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        again(|| {
+            let locked = fcntl(&self.file, FcntlArg::F_OFD_SETLKW(&lock)).map(drop);
+            locked.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+        })
+        .map_err(|errno| self.error("lock", errno))
     }
 
     /// Makes content and size durable. After it a power cut keeps the bytes; the name is made durable by

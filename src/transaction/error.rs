@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
+use crate::format::queue::QueueError;
 use crate::root::RootError;
 
 /// The steps of a transaction, as far as exit codes tell them apart.
@@ -72,6 +73,14 @@ pub enum Cause {
     /// A system call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// The queue of a run is damaged.
+    #[error("{path}: {reason}")]
+    Queue {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        reason: QueueError,
+    },
     /// The source could not be read.
     #[error("{0}")]
     Source(Box<dyn std::error::Error + Send + Sync>),

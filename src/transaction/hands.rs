@@ -1,4 +1,4 @@
-//! Doing and undoing one op: each is one atomic rename (or one change of a directory's attributes).
+//! Doing and undoing one op: each is one atomic rename (or one change of the attributes of an object that stays).
 //!
 //! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
@@ -16,7 +16,7 @@ use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::format::manifest::{decode, encode};
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root};
+use crate::root::{Dir, Root, Seen};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,9 +146,8 @@ impl<'a> Hands<'a> {
                 parent.move_to(name, &to, &to_name).map_err(|error| self.in_the_way(op, error))?;
             }
             OpKind::Attr => {
-                let dir = parent.dir(name)?;
                 if let (Some(old), Some(new)) = (&op.old, &op.new) {
-                    set_attributes(&dir, old, new)?;
+                    set_attributes(&parent, name, old, new)?;
                 }
             }
             OpKind::Rmdir | OpKind::Held => {}
@@ -335,7 +334,7 @@ impl<'a> Hands<'a> {
         if state(&parent, op.path.name(), Some(old), None)? != State::Old {
             return Ok(());
         }
-        set_attributes(&parent.dir(op.path.name())?, new, old)
+        set_attributes(&parent, op.path.name(), new, old)
     }
 
     /// Does again what a committed run must have done and the disk lost; true if there was something.
@@ -394,15 +393,39 @@ fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     }
 }
 
-/// Sets those attributes of a directory that are as `from` says and not as `to` says.
-pub(super) fn set_attributes(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+/// Sets those attributes of an object that are as `from` says and not as `to` says; extended ones of directories only.
+pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
+    if from.file_type == 'd' {
+        return set_attributes_of_directory(&parent.dir(name)?, from, to);
+    }
+    let Some(seen) = parent.look(name)? else { return Ok(()) };
+    let (uid, gid) = other_owners(parent.root(), &seen, from, to);
+    if uid.is_some() || gid.is_some() {
+        parent.set_owner(name, uid, gid)?;
+    }
+    // After chown(2), which may drop setuid and setgid: a run that ends right behind it leaves either mode without them.
+    let mode = parent.look(name)?.map(|seen| seen.mode.bits());
+    let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
+    let chowns = (from.uid, from.gid) != (to.uid, to.gid);
+    let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
+    if is_ours && mode != Some(to.mode) {
+        parent.set_mode_of_itself(name, Mode::of(to.mode))?;
+    }
+    Ok(())
+}
+
+/// Owner and group that an object gets: those that are as `from` says and not as `to` says.
+fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Option<u32>, Option<u32>) {
+    let pick =
+        |now: u32, from: u32, to: u32| (root.is_privileged() && now == from && from != to).then_some(to);
+    (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
+}
+
+fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
     let seen = dir.itself()?;
-    let pick = |now: u32, from: u32, to: u32| (now == from && from != to).then_some(to);
-    if dir.root().is_privileged() {
-        let (uid, gid) = (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid));
-        if uid.is_some() || gid.is_some() {
-            dir.set_own_owner(uid, gid)?;
-        }
+    let (uid, gid) = other_owners(dir.root(), &seen, from, to);
+    if uid.is_some() || gid.is_some() {
+        dir.set_own_owner(uid, gid)?;
     }
     // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
     let mode = dir.itself()?.mode.bits();

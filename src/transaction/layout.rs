@@ -39,7 +39,7 @@ pub(super) enum New<'p> {
     Directory,
     /// The merged `contents`.
     Contents,
-    /// New attributes of a directory.
+    /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),
 }
 

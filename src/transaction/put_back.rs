@@ -129,7 +129,7 @@ impl Hands<'_> {
             Some(seen) => {
                 let mut now = identity(seen, None, None);
                 now.xattrs = Some(super::identity::encoded(&parent.xattrs(name)?));
-                set_attributes(&parent.dir(name)?, &now, old)
+                set_attributes(parent, name, &now, old)
             }
         }
     }

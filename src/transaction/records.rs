@@ -215,7 +215,7 @@ fn restart(out: BufWriter<Hashing<WritableFile>>) -> Result<WritableFile, Conten
     Ok(file)
 }
 
-/// The identity that a directory has with its new attributes.
+/// The identity that an object has with its new attributes.
 fn attributes(item: &mut Item<'_>) {
     let Some(New::Attributes(new)) = item.new else { return };
     let Some(mut after) = item.op.old.clone() else { return };

@@ -5,10 +5,12 @@ use super::finish::finish;
 use super::hands::Hands;
 use super::identity::{State, state};
 use super::journal_file;
+use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
 use super::sites::{HOLDER, drop_holder, drop_stage, run_of};
 use crate::database::own_directory;
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
+use crate::format::queue::Queue;
 use crate::package::ObjectPath;
 use crate::root::{Dir, Lock, Root};
 
@@ -70,6 +72,9 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
     };
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut hands = Hands::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    // What installf made may stand in a directory that has to go; what it changed may only then be there again.
+    undo_queue(root, &queue).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut failed = Vec::new();
     let mut first = None;
     // Records first, so that no record claims more than the tree; each part in the reverse of its order.
@@ -84,6 +89,13 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
         failed.push(format!("{shown}: {cause}"));
         first.get_or_insert(cause);
     }
+    match undo_queue(root, &queue) {
+        Ok(mut notes) => hands.notes.append(&mut notes),
+        Err(cause) => {
+            failed.push(cause.to_string());
+            first.get_or_insert(cause);
+        }
+    }
     if let Some(cause) = first {
         return Err(unfinished(cause, failed));
     }
@@ -91,6 +103,14 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
     let closed = hands.sync().and_then(|()| journal_file::close(root, Outcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, Vec::new()))?;
     Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None))
+}
+
+/// What the scripts of a run asked installf and removef for.
+fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
+    match journal.domains.first() {
+        Some(domain) => read_queue(root, &domain.stage),
+        None => Ok(Queue::default()),
+    }
 }
 
 /// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
@@ -167,7 +187,7 @@ fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
     Ok(false)
 }
 
-/// Whether a target is what an op makes of it. A directory that only gets other attributes is the same object before
+/// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
 /// and after: its attributes tell, where they are not the same as before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
     if op.kind == OpKind::Held {

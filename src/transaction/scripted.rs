@@ -11,7 +11,7 @@
 //! Batches need no way back of their own: whatever they and the scripts did, a rollback puts the held copies back
 //! (`put_back`). Not undone: what scripts do to anything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use super::error::{Cause, In, Left, Phase, TransactionError};
@@ -46,6 +46,8 @@ pub struct ScriptedRun<'s> {
     run: Run,
     sites: Sites,
     journal: Journal,
+    /// The physical paths that are held.
+    held: HashSet<ObjectPath>,
     batches: usize,
     bytes: u64,
     digests: BTreeMap<ObjectPath, Digest>,
@@ -100,6 +102,7 @@ impl<'s> ScriptedRun<'s> {
                 settings,
                 run,
                 sites,
+                held: journal.ops.iter().map(|op| op.path.clone()).collect(),
                 journal,
                 batches: 0,
                 bytes: 0,
@@ -137,6 +140,9 @@ impl<'s> ScriptedRun<'s> {
         if self.sites.iter().count() != domains {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
+        for item in &layout.items {
+            self.must_hold(&item.op)?;
+        }
         let stager = Stager::new(&self.root, &self.sites, &mut layout, self.settings.watch);
         let staged = stager.objects(content)?;
         self.digests.extend(staged.digests);
@@ -172,6 +178,18 @@ impl<'s> ScriptedRun<'s> {
         self.note(ops.iter())?;
         self.sites.sync()?;
         self.forward(ops)
+    }
+
+    /// A change of what is not held could not be undone.
+    fn must_hold(&self, op: &Op) -> Result<(), Cause> {
+        let is_held = |path: &ObjectPath| self.held.contains(path);
+        if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
+            return Ok(());
+        }
+        Err(Cause::Internal(format!(
+            "{} is not held, so a batch may not change it",
+            self.root.show(&op.path)
+        )))
     }
 
     /// Notes what the batch puts in place.

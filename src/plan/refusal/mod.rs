@@ -8,7 +8,7 @@ mod words;
 
 use std::path::PathBuf;
 
-use crate::package::{ObjectPath, PkgInst};
+use crate::package::{Ftype, ObjectPath, PkgInst};
 use crate::patch::{PatchId, Requirement};
 
 /// Which command refuses.
@@ -22,6 +22,10 @@ pub enum Command {
     Pkgadd,
     /// pkgrm(1M).
     Pkgrm,
+    /// installf(1M).
+    Installf,
+    /// removef(1M).
+    Removef,
 }
 
 impl Command {
@@ -32,6 +36,8 @@ impl Command {
             Self::Patchrm => "patchrm",
             Self::Pkgadd => "pkgadd",
             Self::Pkgrm => "pkgrm",
+            Self::Installf => "installf",
+            Self::Removef => "removef",
         }
     }
 }
@@ -246,6 +252,9 @@ pub enum Problem {
     /// A directory that belongs to another user than the caller.
     #[error("the directory {0} belongs to another user")]
     ForeignDirectory(ObjectPath),
+    /// Other packages own it as something else.
+    #[error("other packages own it with ftype <{}>", char::from(.0.letter()))]
+    OtherType(Ftype),
     /// An attribute is `?` where nothing is there to take it from.
     #[error("its {0} is not known")]
     Unknown(&'static str),
@@ -266,6 +275,7 @@ impl Refusal {
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },
+            Command::Installf | Command::Removef => 1,
         }
     }
 }

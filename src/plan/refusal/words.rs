@@ -13,6 +13,8 @@ impl Refusal {
             Command::Patchrm => format!("patch {subject} is not backed out"),
             Command::Pkgadd => format!("package {subject} is not installed"),
             Command::Pkgrm => format!("package {subject} is not removed"),
+            Command::Installf => format!("nothing of package {subject} is registered"),
+            Command::Removef => format!("nothing of package {subject} is given up"),
         }
     }
 

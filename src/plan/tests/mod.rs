@@ -5,6 +5,7 @@ mod apply;
 mod back_out;
 mod course;
 mod install;
+mod installf;
 mod links;
 mod parcel;
 mod random;

@@ -40,6 +40,7 @@ fn held(edited: &str) -> Held {
         "/opt/web/libw.so",
         "/opt/web/new",
         "/opt/web/new/tool",
+        "/opt/web/staying",
         "/opt/web/tree",
         "/opt/web/tree/sub",
         "/opt/web/tree/sub/leaf",
@@ -321,4 +322,31 @@ fn a_file_that_administrators_edit_is_kept_when_a_run_dies_while_a_script_runs()
     assert_eq!(fs::read_to_string(world.path("opt/web/gone")).unwrap(), "gone\n");
     assert_eq!(fs::read_to_string(world.path("opt/web/flat")).unwrap(), "a file\n");
     assert!(world.path("opt/web/gone.edited-1-00000000000000aa").exists());
+}
+
+#[test]
+fn a_batch_that_touches_what_is_not_held_is_refused_before_it_changes_anything() {
+    let world = World::new();
+    let before = world.picture();
+    begun(&world, Door::default(), "", |mut run| {
+        let [_, mut objects] = batches(world.plan());
+        let mut other = objects.changes.remove(0);
+        other.path = at("/opt/web/elsewhere");
+        other.old = None;
+        other.action = crate::plan::Action::Add(crate::plan::NewObject {
+            body: crate::plan::Body::Directory,
+            mode: Mode::of(0o755),
+            uid: 0,
+            gid: 0,
+            mtime: None,
+            xattrs: crate::plan::NewXattrs::Inherited,
+        });
+        objects.changes = vec![other];
+        let cause = run.switch(&objects, &mut Files).unwrap_err();
+        assert!(cause.to_string().contains("elsewhere is not held"), "{cause}");
+        assert_eq!(run.roll_back(Phase::Switch, cause).left, Left::RolledBack);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(world.picture(), before);
 }

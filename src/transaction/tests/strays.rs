@@ -61,12 +61,12 @@ fn a_stage_of_a_later_run_that_switched_nothing_is_removed() {
 }
 
 #[test]
-fn a_directory_that_gets_other_attributes_tells_by_them() {
-    let mut before = None;
+fn an_object_that_gets_other_attributes_tells_by_them() {
+    let mut before = Vec::new();
     let (world, _) = with_stray_of(9, true, |op| op.kind == OpKind::Attr);
     let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
     for op in journal.ops.iter().filter(|op| op.kind == OpKind::Attr) {
-        before = Some((world.path(&op.path.to_string()[1..]), op.old.as_ref().unwrap().mode));
+        before.push((world.path(&op.path.to_string()[1..]), op.old.as_ref().unwrap().mode));
     }
     let root = world.root(Door::default());
     let lock = Lock::take(&root, "recover", |_| false).unwrap();
@@ -74,8 +74,10 @@ fn a_directory_that_gets_other_attributes_tells_by_them() {
     assert!(matches!(error.cause, Cause::LaterStage { .. }), "{error}");
     drop(lock);
 
-    let (path, mode) = before.unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(before.len(), 2, "a directory and a file");
+    for (path, mode) in before {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
     world.recover();
     assert!(!world.path(".patchadm").exists());
 }

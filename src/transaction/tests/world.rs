@@ -62,6 +62,8 @@ impl World {
         world.file("var/sadm/pkg/ACMEweb/pkginfo", "PKG=ACMEweb\nVERSION=1\n");
         world.file("opt/web/bin/httpd", "old httpd");
         world.file("opt/web/gone", "gone\n");
+        world.file("opt/web/staying", "setuid\n");
+        fs::set_permissions(world.path("opt/web/staying"), fs::Permissions::from_mode(0o4755)).unwrap();
         world.file("opt/web/flat", "a file\n");
         world.file("opt/web/tree/sub/leaf", "leaf\n");
         symlink("libw.so.1", world.path("opt/web/libw.so")).unwrap();
@@ -175,6 +177,11 @@ impl World {
             xattrs: NewXattrs::Inherited,
         };
         let directory = DirectoryAttributes { mode: Some(Mode::of(0o700)), ..DirectoryAttributes::default() };
+        let staying = DirectoryAttributes {
+            mode: Some(Mode::of(0o4750)),
+            gid: rustix::process::geteuid().is_root().then_some(54321),
+            ..DirectoryAttributes::default()
+        };
         let changes = [
             ("/opt/web/bin", Action::Attributes(directory)),
             ("/opt/web/bin/httpd", Action::Replace(new(member("bin/httpd"), 0o755))),
@@ -186,6 +193,7 @@ impl World {
             ("/opt/web/libw.so", Action::Replace(new(Body::Symlink(b"libw.so.2".to_vec()), 0o777))),
             ("/opt/web/new", Action::Add(new(Body::Directory, 0o755))),
             ("/opt/web/new/tool", Action::Add(new(member("new/tool"), 0o755))),
+            ("/opt/web/staying", Action::Attributes(staying)),
             ("/opt/web/tree", Action::Replace(new(member("tree"), 0o644))),
         ];
         let changes: Vec<Change> = changes

@@ -1,0 +1,154 @@
+//! installf(1M): makes objects those of a package, in the words of the classic command.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+
+use serde::Serialize;
+
+use super::caller::{patience, with_caller};
+use super::exit::{Exit, Stop};
+use super::options::{Extensions, RootOption, parse};
+use super::{Invocation, failure, json};
+use crate::format::registration::{Registration, class};
+use crate::operation::failure::Failure;
+use crate::operation::installf::{InstallfRequest, Registered, What, installf};
+use crate::operation::registry::RegistryError;
+use crate::plan::refusal::Command;
+use crate::root::Root;
+
+const USAGE: &str = "installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
+installf [-c class] [-R root] pkginst path1=path2 [l|s]
+installf [-c class] [-R root] pkginst -
+installf -f [-c class] [-R root] pkginst";
+
+/// The most that is read from standard input, in bytes.
+const LARGEST_INPUT: u64 = 256 << 20;
+
+/// Register objects as those of a package
+#[derive(clap::Parser)]
+struct Args {
+    /// The class of the objects; with -f only what was registered in it is final
+    #[arg(short, value_name = "CLASS")]
+    class: Option<String>,
+    /// What the package has registered is final: make links, set attributes, take down content
+    #[arg(short = 'f')]
+    is_final: bool,
+    #[command(flatten)]
+    root: RootOption,
+    /// The package, and what is to be registered: a path with its fields, or - for lines on standard input
+    #[arg(value_name = "OPERAND")]
+    operands: Vec<OsString>,
+    #[command(flatten)]
+    extensions: Extensions,
+}
+
+/// Runs it.
+pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
+    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    let named = args.class.as_deref().map(class).transpose().map_err(RegistryError::from)?;
+    let what = match (args.is_final, rest) {
+        (true, []) => What::Final(named),
+        (true, _) => return Err(wrong("-f takes no path").into()),
+        (false, []) => return Err(wrong("no path is named").into()),
+        (false, [only]) if only == "-" => What::Objects(from_input(named.as_deref())?),
+        (false, words) => {
+            let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();
+            let registration = Registration::from_words(&words, named.as_deref());
+            What::Objects(vec![registration.map_err(RegistryError::from)?])
+        }
+    };
+    let root = args.root.open(call)?;
+    let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
+    let request = InstallfRequest { package, what, run };
+    let wait = patience(&root, None);
+    let outcome = with_caller(call, "installf", wait, |caller| installf(&root, &request, caller))?;
+    report(call, &root, &request, outcome, args.extensions.json)
+}
+
+/// The registrations on standard input, one on a line; blank lines are passed over.
+fn from_input(class: Option<&str>) -> anyhow::Result<Vec<Registration>> {
+    let registrations = input_lines()?
+        .iter()
+        .map(|line| Registration::parse(line, class))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(RegistryError::from)?;
+    Ok(registrations)
+}
+
+/// The lines of standard input that are not blank.
+pub(super) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(LARGEST_INPUT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_INPUT {
+        let message = format!("standard input is larger than {LARGEST_INPUT} bytes");
+        return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
+    }
+    let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    Ok(lines.map(<[u8]>::to_vec).collect())
+}
+
+fn report(
+    call: &mut Invocation,
+    root: &Root,
+    request: &InstallfRequest,
+    outcome: Result<Registered, RegistryError>,
+    in_json: bool,
+) -> anyhow::Result<Exit> {
+    let registered = match outcome {
+        Err(error) => return Err(refused(Command::Installf, &error).into()),
+        Ok(registered) => registered,
+    };
+    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
+    if in_json {
+        let package = &request.package;
+        let paths = registered.paths.iter().map(ToString::to_string).collect();
+        let wrong = registered.discrepancies.iter();
+        let discrepancies = wrong
+            .map(|(path, reason)| Entry { path: path.to_string(), reason: reason.to_string() })
+            .collect();
+        let body = Body { package, paths, discrepancies };
+        call.output.print(json::document("installf", Some(root), exit, body)?)?;
+        return Ok(exit);
+    }
+    for (path, reason) in &registered.discrepancies {
+        let path = root.show(path);
+        call.output.complain(format!("ERROR: attribute verification of <{path}> failed\n    {reason}\n"))?;
+    }
+    Ok(exit)
+}
+
+/// The end of a call that registered or gave up nothing.
+pub(super) fn refused(command: Command, error: &RegistryError) -> Stop {
+    let exit = match error {
+        RegistryError::Failure(failed) => failure::code(command, failed),
+        _ => Exit::FAILED,
+    };
+    let mut message = match error {
+        RegistryError::Failure(Failure::Refused(refusal)) => refusal.why(),
+        RegistryError::Failure(failed) => match failure::hint(command, failed) {
+            hint if hint.is_empty() => error.to_string(),
+            hint => format!("{error}\n{hint}"),
+        },
+        _ => error.to_string(),
+    };
+    if command == Command::Removef {
+        message.push_str("\nremovef did not complete successfully");
+    }
+    Stop::Refused { exit, message }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    package: &'a str,
+    paths: Vec<String>,
+    discrepancies: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    path: String,
+    reason: String,
+}

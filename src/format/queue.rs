@@ -1,0 +1,297 @@
+//! The queue of a run (patchadm-journal(5)): what installf(1M) and removef(1M) were asked for by its scripts.
+//!
+//! Text, one line for each request and for each object that was made or changed at once, in the order in which they came;
+//! lines are only ever added. Requests become lines of `contents` with the last batch of the run; what was made or
+//! changed is undone when the run is rolled back. A last line without its newline was never acknowledged and does not
+//! count.
+
+use std::collections::BTreeSet;
+
+use crate::package::{Ftype, Inode, Mode, ObjectPath, PkgInst, Timestamp, escape, unescape};
+
+use super::FieldError;
+use super::fields::{self, Fields};
+use super::registration::Registration;
+
+/// The longest queue that is read, in bytes.
+pub const LARGEST: u64 = 256 << 20;
+
+/// A line of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// `add`: a package registers an object.
+    Add(PkgInst, Registration),
+    /// `remove`: a package gives an object up.
+    Remove(PkgInst, ObjectPath),
+    /// `finish-add`: what a package has registered is final, or what it has registered in one class.
+    FinishAdd(PkgInst, Option<String>),
+    /// `finish-remove`: what a package has given up is no longer its own.
+    FinishRemove(PkgInst),
+    /// `made`: an object of this type was made where nothing was.
+    Made(ObjectPath, Ftype),
+    /// `changed`: an object got other attributes; those that it had.
+    Changed {
+        /// Where it is.
+        path: ObjectPath,
+        /// Its permission bits before.
+        mode: Mode,
+        /// Its numeric owner before.
+        uid: u32,
+        /// Its numeric group before.
+        gid: u32,
+        /// Which object it is.
+        inode: Inode,
+    },
+    /// `turned`: a symbolic link got another target.
+    Turned {
+        /// Where it is.
+        path: ObjectPath,
+        /// The target that it had.
+        old: Vec<u8>,
+        /// The one that it got.
+        new: Vec<u8>,
+    },
+}
+
+/// A queue, in the order in which its lines were added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queue(pub Vec<Entry>);
+
+/// Why bytes are no queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is not what this program writes")]
+pub struct QueueError {
+    /// Its number; the first is 1.
+    pub line: usize,
+}
+
+impl Queue {
+    /// Reads a queue.
+    pub fn parse(bytes: &[u8]) -> Result<Self, QueueError> {
+        let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+        // what follows the last newline: nothing, or a line that was cut short
+        lines.pop();
+        let entries = lines
+            .iter()
+            .enumerate()
+            .map(|(index, line)| entry(&mut Fields::of(line)).ok_or(QueueError { line: index + 1 }));
+        entries.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The bytes of some entries, to be added to a queue.
+    pub fn lines(entries: &[Entry]) -> Vec<u8> {
+        let lines = entries.iter().map(|entry| [&write(entry)[..], b"\n"].concat());
+        lines.collect::<Vec<_>>().concat()
+    }
+
+    /// The paths that its requests name, and the sources of the hard links among them.
+    pub fn paths(&self) -> BTreeSet<ObjectPath> {
+        let mut paths = BTreeSet::new();
+        for entry in &self.0 {
+            match entry {
+                Entry::Add(_, registration) => {
+                    if let (Some(Ftype::Link), Some(target)) = (registration.ftype, &registration.target) {
+                        paths.extend(registration.path.link_source(target));
+                    }
+                    paths.insert(registration.path.clone());
+                }
+                Entry::Remove(_, path) => drop(paths.insert(path.clone())),
+                _ => {}
+            }
+        }
+        paths
+    }
+
+    /// The packages that declare something final: all that they have pending is concerned, queued or recorded.
+    pub fn finishing(&self) -> BTreeSet<PkgInst> {
+        let finishing = self.0.iter().filter_map(|entry| match entry {
+            Entry::FinishAdd(package, _) | Entry::FinishRemove(package) => Some(package.clone()),
+            _ => None,
+        });
+        finishing.collect()
+    }
+}
+
+fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
+    let word = fields.next()?;
+    let entry = match word {
+        b"add" => {
+            let package = package(fields)?;
+            let class = class(fields).ok()?;
+            let rest: Vec<&[u8]> = fields.by_ref().collect();
+            Entry::Add(package, Registration::parse(&rest.join(&b' '), class.as_deref()).ok()?)
+        }
+        b"remove" => Entry::Remove(package(fields)?, path(fields)?),
+        b"finish-add" => Entry::FinishAdd(package(fields)?, class(fields).ok()?),
+        b"finish-remove" => Entry::FinishRemove(package(fields)?),
+        b"made" => Entry::Made(path(fields)?, fields.ftype().ok()?),
+        b"changed" => {
+            let path = path(fields)?;
+            let mode = std::str::from_utf8(fields.next()?).ok()?;
+            let mode = u32::from_str_radix(mode, 8).ok().and_then(Mode::new)?;
+            let (uid, gid) = (number(fields)?, number(fields)?);
+            Entry::Changed { path, mode, uid, gid, inode: inode(fields)? }
+        }
+        b"turned" => {
+            let (path, old) = fields.path_and_target().ok()?;
+            let new = unescape(fields.next()?);
+            Entry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new }
+        }
+        _ => return None,
+    };
+    fields.end().ok().map(|()| entry)
+}
+
+fn package(fields: &mut Fields<'_>) -> Option<PkgInst> {
+    PkgInst::new(std::str::from_utf8(fields.next()?).ok()?).ok()
+}
+
+fn path(fields: &mut Fields<'_>) -> Option<ObjectPath> {
+    ObjectPath::new(&unescape(fields.next()?)).ok()
+}
+
+/// A class, or `?` for none.
+fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
+    match fields.next() {
+        Some(b"?") => Ok(None),
+        word => fields::class(word.unwrap_or_default()).map(Some),
+    }
+}
+
+fn number(fields: &mut Fields<'_>) -> Option<u32> {
+    fields::number(fields.next()?, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
+}
+
+/// The number of an inode, and when it was born: `seconds.nanoseconds`, or `?` where nobody knows.
+fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
+    let number = fields::number(fields.next()?, u64::MAX)?;
+    let born = match fields.next()? {
+        b"?" => None,
+        moment => {
+            let (seconds, nanoseconds) = std::str::from_utf8(moment).ok()?.split_once('.')?;
+            Some(Timestamp { seconds: seconds.parse().ok()?, nanoseconds: nanoseconds.parse().ok()? })
+        }
+    };
+    Some(Inode { number, born })
+}
+
+fn write(entry: &Entry) -> Vec<u8> {
+    let named = |class: &Option<String>| class.clone().unwrap_or_else(|| "?".to_owned());
+    let with_path = |word: &str, path: &ObjectPath| {
+        let mut line = format!("{word} ").into_bytes();
+        line.extend_from_slice(&escape(path.as_bytes()));
+        line
+    };
+    match entry {
+        Entry::Add(package, registration) => {
+            let mut line = format!("add {package} {} ", named(&registration.class)).into_bytes();
+            line.extend_from_slice(&registration.write());
+            line
+        }
+        Entry::Remove(package, path) => with_path(&format!("remove {package}"), path),
+        Entry::FinishAdd(package, class) => format!("finish-add {package} {}", named(class)).into_bytes(),
+        Entry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
+        Entry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
+        Entry::Changed { path, mode, uid, gid, inode: Inode { number, born } } => {
+            let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
+            let born = born.as_deref().unwrap_or("?");
+            let attributes = format!(" {:04o} {uid} {gid} {number} {born}", mode.bits());
+            [with_path("changed", path), attributes.into_bytes()].concat()
+        }
+        Entry::Turned { path, old, new } => {
+            [&with_path("turned", path)[..], b"=", &escape(old), b" ", &escape(new)].concat()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const QUEUE: &str = "\
+add SUNWstuf conf /opt/stuf/a f 0644 root sys
+add SUNWstuf ? /opt/stuf/l=a l
+remove SUNWstuf /opt/stuf/with\\040blank
+finish-add SUNWstuf ?
+finish-add SUNWstuf conf
+finish-remove SUNWstux.2
+made /opt/stuf d
+changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007
+changed /opt/stuf/b 4755 0 0 1235 ?
+turned /opt/stuf/s=../old ../new
+";
+
+    #[test]
+    fn every_line_is_read_and_written() {
+        let queue = Queue::parse(QUEUE.as_bytes()).unwrap();
+        assert_eq!(queue.0.len(), 10);
+        assert_eq!(String::from_utf8(Queue::lines(&queue.0)).unwrap(), QUEUE);
+        let paths: Vec<String> = queue.paths().iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["/opt/stuf/a", "/opt/stuf/l", "/opt/stuf/with blank"]);
+        let packages: Vec<String> = queue.finishing().iter().map(ToString::to_string).collect();
+        assert_eq!(packages, ["SUNWstuf", "SUNWstux.2"]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_count_and_a_bad_one_is_named() {
+        assert_eq!(Queue::parse(b"finish-remove A\nremove A /op").unwrap().0.len(), 1);
+        for bad in ["add A ? opt f ? ? ?\n", "made /a\n", "frob A\n", "\n", "finish-remove A B\n"] {
+            let text = format!("finish-remove A\n{bad}");
+            assert_eq!(Queue::parse(text.as_bytes()), Err(QueueError { line: 2 }), "{bad}");
+        }
+    }
+
+    fn any_path() -> impl Strategy<Value = ObjectPath> {
+        let name = proptest::collection::vec(1u8..=255, 1..6);
+        proptest::collection::vec(name, 1..4).prop_filter_map("no path", |names| {
+            let path = names.iter().fold(Vec::new(), |path, name| [&path[..], b"/", name].concat());
+            ObjectPath::new(&path).ok()
+        })
+    }
+
+    fn any_entry() -> impl Strategy<Value = Entry> {
+        let package = || "[A-Z][a-z0-9]{0,8}".prop_map(|name| PkgInst::new(&name).unwrap());
+        let class = || proptest::option::of("[a-z]{1,8}");
+        let target = || proptest::collection::vec(1u8..=255, 1..9);
+        let inode = || {
+            let born = (any::<i64>(), 0u32..1_000_000_000);
+            let born = born.prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds });
+            (any::<u64>(), proptest::option::of(born)).prop_map(|(number, born)| Inode { number, born })
+        };
+        let symlink = move |(path, class, target)| Registration {
+            class,
+            ftype: Some(Ftype::Symlink),
+            target: Some(target),
+            attributes: crate::package::Attributes::default(),
+            ..Registration::directory(path)
+        };
+        prop_oneof![
+            (package(), (any_path(), class(), target()).prop_map(symlink))
+                .prop_map(|(package, registration)| Entry::Add(package, registration)),
+            (package(), any_path()).prop_map(|(package, path)| Entry::Remove(package, path)),
+            (package(), class()).prop_map(|(package, class)| Entry::FinishAdd(package, class)),
+            package().prop_map(Entry::FinishRemove),
+            any_path().prop_map(|path| Entry::Made(path, Ftype::Pipe)),
+            (any_path(), 0u32..=0o7777, any::<(u32, u32)>(), inode()).prop_map(
+                |(path, mode, (uid, gid), inode)| {
+                    let mode = Mode::of(mode);
+                    Entry::Changed { path, mode, uid, gid, inode }
+                }
+            ),
+            (any_path(), target(), target()).prop_map(|(path, old, new)| Entry::Turned { path, old, new }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_queue_comes_back(entries in proptest::collection::vec(any_entry(), 0..8)) {
+            prop_assert_eq!(Queue::parse(&Queue::lines(&entries)), Ok(Queue(entries)));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Queue::parse(&bytes);
+        }
+    }
+}

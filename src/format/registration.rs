@@ -1,0 +1,237 @@
+//! What installf(1M) is told of an object: its operands, or a line of its standard input.
+//!
+//! ```text
+//! path [ftype [major minor] [mode owner group]]          path1=path2 [l|s]
+//! ```
+//! A path alone says nothing but that the package owns it; a type brings all fields that it has, of which `?` leaves
+//! one open. On the command line a word is a field, so that a path may have blanks in it; in a line blanks separate, and
+//! white space, `=` and backslashes in a path are `\ooo` escapes, as in contents(4).
+
+use crate::package::{Attributes, Ftype, Mode, ObjectPath, PathError};
+
+use super::FieldError;
+use super::fields::{self, Fields, write_attributes, write_device, write_path};
+
+/// An object that a package registers, as far as its caller says what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Where it is.
+    pub path: ObjectPath,
+    /// Its class; none where the caller names none.
+    pub class: Option<String>,
+    /// Its type; none where only the path is given: then the record or the object decides.
+    pub ftype: Option<Ftype>,
+    /// Where a link points, as written.
+    pub target: Option<Vec<u8>>,
+    /// Major and minor number of a device.
+    pub device: Option<(Option<u32>, Option<u32>)>,
+    /// Mode, owner and group; what is not known stays open.
+    pub attributes: Attributes,
+}
+
+/// Why words are no registration. The texts are those of installf(1M) where it has one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationError {
+    /// The path does not begin with `/`.
+    #[error("relative pathname <{0}> not permitted")]
+    Relative(String),
+    /// The type is none, or not one of a path with (or without) a target.
+    #[error("invalid ftype <{letter}> for <{path}>")]
+    Ftype {
+        /// What was given.
+        letter: char,
+        /// For which path.
+        path: String,
+    },
+    /// Fields are missing.
+    #[error("ftype <{0}> requires all fields to be specified")]
+    Incomplete(char),
+    /// The class is no word that is safe in the name of a script.
+    #[error("bad character in classname <{0}>")]
+    Class(String),
+    /// A path that cannot be one of an object.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A field is not what it should be.
+    #[error("<{path}>: {error}")]
+    Field {
+        /// Of which path.
+        path: String,
+        /// What is wrong.
+        error: FieldError,
+    },
+}
+
+/// Bytes for a message.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().to_string()
+}
+
+/// Checks a class name.
+pub fn class(name: &str) -> Result<String, RegistrationError> {
+    fields::class(name.as_bytes()).map_err(|_| RegistrationError::Class(shown(name.as_bytes())))
+}
+
+impl Registration {
+    /// A directory with the attributes of one that nobody says anything about: 0755 root root, class none.
+    pub fn directory(path: ObjectPath) -> Self {
+        let attributes = Attributes {
+            mode: Some(Mode::of(0o755)),
+            owner: Some("root".to_owned()),
+            group: Some("root".to_owned()),
+        };
+        Self { path, class: None, ftype: Some(Ftype::Directory), target: None, device: None, attributes }
+    }
+
+    /// Reads operands: each word is a field, the first of them `path` or `path1=path2`.
+    pub fn from_words(words: &[Vec<u8>], class: Option<&str>) -> Result<Self, RegistrationError> {
+        let (first, rest) = words.split_first().map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
+        let (path, target) = match first.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&first[..at], Some(first[at + 1..].to_vec())),
+            None => (first, None),
+        };
+        let line = rest.join(&b' ');
+        Self::read(path, target, Fields::of(&line), class)
+    }
+
+    /// Reads a line, without its newline.
+    pub fn parse(line: &[u8], class: Option<&str>) -> Result<Self, RegistrationError> {
+        let mut fields = Fields::of(line);
+        let bad = |error| RegistrationError::Field { path: String::new(), error };
+        let (path, target) = fields.path_and_target().map_err(bad)?;
+        Self::read(&path, target, fields, class)
+    }
+
+    fn read(
+        path: &[u8],
+        target: Option<Vec<u8>>,
+        mut rest: Fields<'_>,
+        class: Option<&str>,
+    ) -> Result<Self, RegistrationError> {
+        if path.first() != Some(&b'/') {
+            return Err(RegistrationError::Relative(shown(path)));
+        }
+        let class = class.map(str::to_owned);
+        let path = ObjectPath::new(path)?;
+        let ftype = match rest.next() {
+            None | Some(b"?") => target.as_ref().map(|_| Ftype::Link),
+            Some(word) => Some(ftype(word, &path, target.is_some())?),
+        };
+        let field = |error| RegistrationError::Field { path: path.to_string(), error };
+        let target = match ftype {
+            Some(ftype) => fields::target(ftype, target).map_err(field)?,
+            None => None,
+        };
+        let fields_of_type = match ftype {
+            None | Some(Ftype::Symlink | Ftype::Link) => 0,
+            Some(Ftype::Block | Ftype::Character) => 5,
+            Some(_) => 3,
+        };
+        if let (true, Some(ftype)) = (rest.clone().count() < fields_of_type, ftype) {
+            return Err(RegistrationError::Incomplete(ftype.letter().into()));
+        }
+        let device = ftype.filter(|ftype| ftype.is_device()).map(|_| rest.device());
+        let device = device.transpose().map_err(field)?;
+        let attributes = if fields_of_type == 0 { Ok(Attributes::default()) } else { rest.attributes() };
+        let attributes = attributes.map_err(field)?;
+        rest.end().map_err(field)?;
+        Ok(Self { path, class, ftype, target, device, attributes })
+    }
+
+    /// The line, without its newline. The class is not in it.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        write_path(&mut out, self.path.as_bytes(), self.target.as_ref());
+        let Some(ftype) = self.ftype else { return out };
+        out.extend_from_slice(&[b' ', ftype.letter()]);
+        if ftype.is_link() {
+            return out;
+        }
+        if let Some(device) = self.device {
+            write_device(&mut out, device);
+        }
+        write_attributes(&mut out, &self.attributes);
+        out
+    }
+}
+
+/// A type that fits a path with or without a target.
+fn ftype(word: &[u8], path: &ObjectPath, has_target: bool) -> Result<Ftype, RegistrationError> {
+    let known = match word {
+        &[letter] => Ftype::from_letter(letter),
+        _ => None,
+    };
+    let fits = |ftype: &Ftype| *ftype != Ftype::Information && ftype.is_link() == has_target;
+    known.filter(fits).ok_or_else(|| RegistrationError::Ftype {
+        letter: word.first().map_or('?', |&letter| letter.into()),
+        path: path.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(line: &str) -> Result<Registration, RegistrationError> {
+        let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        Registration::from_words(&words, None)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        for line in [
+            "/opt/a",
+            "/opt/a f 0644 root sys",
+            "/opt/a e ? ? ?",
+            "/opt/a d 0755 root root",
+            "/opt/a x ? root root",
+            "/opt/a p 0600 root root",
+            "/opt/a c 1 3 0666 root sys",
+            "/opt/a b ? ? 0666 root sys",
+            "/opt/a=../b s",
+            "/opt/a=b l",
+        ] {
+            let read = words(line).unwrap();
+            assert_eq!(String::from_utf8(read.write()).unwrap(), line);
+            assert_eq!(Registration::parse(line.as_bytes(), None).unwrap(), read);
+        }
+        assert_eq!(words("/opt/a=b").unwrap(), words("/opt/a=b l").unwrap(), "a link is a hard one");
+    }
+
+    #[test]
+    fn what_cannot_be_registered_is_refused_in_the_words_of_the_classic_tool() {
+        for (line, text) in [
+            ("opt/a f 0644 root sys", "relative pathname <opt/a> not permitted"),
+            ("/opt/a q 0644 root sys", "invalid ftype <q> for </opt/a>"),
+            ("/opt/a i", "invalid ftype <i> for </opt/a>"),
+            ("/opt/a s", "invalid ftype <s> for </opt/a>"),
+            ("/opt/a=b f 0644 root sys", "invalid ftype <f> for </opt/a>"),
+            ("/opt/a f 0644", "ftype <f> requires all fields to be specified"),
+            ("/opt/a c 0644 root sys", "ftype <c> requires all fields to be specified"),
+            ("/opt/a f 0648 root sys", "</opt/a>: mode is not numeric."),
+            ("/opt/a d 0755 root sys more", "</opt/a>: extra tokens on input line"),
+            ("/opt/a= s", "</opt/a>: missing or invalid link specification"),
+            ("/opt/../a f ? ? ?", "path </opt/../a> has a `..` component"),
+        ] {
+            assert_eq!(words(line).unwrap_err().to_string(), text);
+        }
+        assert_eq!(class("a/b").unwrap_err().to_string(), "bad character in classname <a/b>");
+    }
+
+    #[test]
+    fn a_word_may_have_blanks_in_it_and_a_line_escapes_them() {
+        let read = Registration::from_words(&[b"/opt/a b".to_vec()], Some("conf")).unwrap();
+        assert_eq!(read.path.as_bytes(), b"/opt/a b");
+        assert_eq!(read.class.as_deref(), Some("conf"));
+        assert_eq!(read.write(), b"/opt/a\\040b");
+        assert_eq!(Registration::parse(b"/opt/a\\040b", Some("conf")).unwrap(), read);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Registration::parse(&line, None);
+        }
+    }
+}
