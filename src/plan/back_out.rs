@@ -137,7 +137,7 @@ impl Backout<'_> {
     fn plan(&self, packages: Vec<PkgInst>) -> Result<Scripted, Reason> {
         let choice = &self.options.scripts;
         let here = BACKING_OUT.into_iter().filter(|name| self.options.hooks.contains(*name));
-        let hooks = choice.hooks(self.id.as_str(), here)?;
+        let hooks = choice.hooks(here)?;
         let mut parts = Vec::new();
         let mut draft = Draft::new(self.inventory);
         let mut records = Vec::new();

@@ -118,7 +118,7 @@ impl InstallScripts {
         };
         let mut all = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}")));
         match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-            Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
+            Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
             None => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ pub(super) fn refuse_removal_scripts<'a>(
     records: impl Iterator<Item = &'a [u8]>,
     params: &Params,
 ) -> Result<(), Reason> {
-    let refuse = |script| Err(Reason::ScriptNotSupported { package: Some(package.to_owned()), script });
+    let refuse = |script| Err(Reason::ScriptNotSupported { package: package.to_owned(), script });
     let scripts = records.filter_map(|name| std::str::from_utf8(name.strip_prefix(b"install/")?).ok());
     for name in scripts {
         if matches!(name, "preremove" | "postremove") || name.starts_with("r.") {

@@ -127,8 +127,8 @@ pub enum Reason {
     },
     /// A procedure script of its own, which cannot be run.
     ScriptNotSupported {
-        /// The package; none for a script of the patch itself.
-        package: Option<String>,
+        /// The package.
+        package: String,
         /// The script, or the class that needs one.
         script: String,
     },
@@ -136,8 +136,8 @@ pub enum Reason {
     RecordsByScripts(String),
     /// A script that the policy of the root does not allow.
     ScriptForbidden {
-        /// The package.
-        package: String,
+        /// The package; none for a script of the patch itself.
+        package: Option<String>,
         /// The script.
         script: String,
     },
