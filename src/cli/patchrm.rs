@@ -134,10 +134,10 @@ fn tell_one(
         call.output.line("Executing prebackout script...")?;
     }
     call.output.line(format!("Backing out patch {}...\n", one.id))?;
+    words::notes(&mut call.output, plan, &one.result)?;
     if has("postbackout") {
         call.output.line("Executing postbackout script...")?;
     }
-    words::notes(&mut call.output, plan, &one.result)?;
     call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
     Ok(())
 }
