@@ -70,6 +70,8 @@ mod locked;
 mod manual;
 /// Mounts of a test.
 mod mounts;
+/// The same patches by the program and by their scripts.
+mod native_and_script;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;
@@ -109,6 +111,8 @@ mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
 /// Procedure scripts and the process that runs them.
+/// Patches whose own scripts run.
+mod scripted_patches;
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;

@@ -7,6 +7,7 @@ use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
+use super::script_options::ScriptOptions;
 use super::text::patch;
 use super::words;
 use super::{Invocation, json};
@@ -15,7 +16,7 @@ use crate::operation::patches::applied_patches;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] patch...\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
@@ -45,6 +46,8 @@ struct Args {
     #[arg(short = 'u')]
     unconditional: bool,
     #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     extensions: Extensions,
@@ -69,6 +72,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         undo_dir: args.backout_dir,
         unconditional: args.unconditional,
         dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
     };
     let wait = patience(&root, None);
@@ -142,9 +146,13 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
         return Ok(());
     }
     let Some(plan) = &one.plan else { return Ok(()) };
+    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
+    if has("prepatch") && !request.dry_run {
+        call.output.line("Executing prepatch script...")?;
+    }
     call.output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
     if request.dry_run {
-        call.output.print(words::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan, &one.scripts))?;
         return call
             .output
             .line(format!("Patch {} can be installed; nothing was changed.", one.id))
@@ -153,7 +161,11 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
     let log = crate::package::ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
     call.output.line("Installing patch packages...\n")?;
     call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
-    call.output.line(format!("See {} for details\n", root.show(&log)))?;
+    call.output.line(format!("See {} for details", root.show(&log)))?;
+    if has("postpatch") {
+        call.output.line("Executing postpatch script...")?;
+    }
+    call.output.line("")?;
     words::notes(&mut call.output, plan, &one.result)?;
     if let Some(reboot) = words::reboot_sentence(one.reboot) {
         call.output.line(reboot)?;

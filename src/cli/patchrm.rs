@@ -8,13 +8,15 @@ use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
+use super::script_options::ScriptOptions;
 use super::words;
 use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchrm [-aftG] [-B backout_dir] [-R root] patch_id...";
+const USAGE: &str =
+    "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";
 
 /// Back patches out of the packages of a root
 #[derive(clap::Parser)]
@@ -34,6 +36,8 @@ struct Args {
     /// Keep the exit codes of releases before Solaris 10, as is always done
     #[arg(short = 't')]
     traditional: bool,
+    #[command(flatten)]
+    scripts: ScriptOptions,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
@@ -55,6 +59,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         force: args.force,
         moved_to: args.backout_dir,
         dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
     };
     let wait = patience(&root, None);
     let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
@@ -118,14 +123,21 @@ fn tell_one(
     }
     let Some(plan) = &one.plan else { return Ok(()) };
     if request.dry_run {
-        call.output.print(words::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan, &one.scripts))?;
         return call
             .output
             .line(format!("Patch {} can be backed out; nothing was changed.", one.id))
             .map_err(Into::into);
     }
+    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
+    if has("prebackout") {
+        call.output.line("Executing prebackout script...")?;
+    }
     call.output.line(format!("Backing out patch {}...\n", one.id))?;
     words::notes(&mut call.output, plan, &one.result)?;
+    if has("postbackout") {
+        call.output.line("Executing postbackout script...")?;
+    }
     call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
     Ok(())
 }

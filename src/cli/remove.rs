@@ -49,7 +49,8 @@ pub(super) fn remove(
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
     let root = common.root.open(call)?;
-    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run };
+    let scripts = changing.scripts.request(call, changing.no_scripts);
+    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run, scripts };
     let wait = patience(&root, changing.wait);
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if common.extensions.json {
@@ -62,7 +63,8 @@ pub(super) fn remove(
     words::recovered(&mut call.output, &report.recovered)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
-        tell(call, &root, Command::Patchrm, entry, one.plan.as_ref(), one.result.as_ref().err())?;
+        let plan = one.plan.as_ref().map(|plan| (plan, one.scripts.as_slice()));
+        tell(call, &root, Command::Patchrm, entry, plan, one.result.as_ref().err())?;
     }
     Ok(report::exit(&entries))
 }

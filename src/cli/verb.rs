@@ -10,9 +10,11 @@ use super::exit::Exit;
 use super::failure;
 use super::options::{Extensions, RootOption};
 use super::report::PatchEntry;
+use super::script_options::ScriptOptions;
 use super::words;
 use crate::operation::failure::Failure;
 use crate::package::{Edited, ObjectPath, UndoFormat};
+use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -34,6 +36,11 @@ pub(super) struct Changing {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     pub(super) wait: Option<u64>,
+    #[command(flatten)]
+    pub(super) scripts: ScriptOptions,
+    /// Refuse what needs a procedure script to be run
+    #[arg(long)]
+    pub(super) no_scripts: bool,
 }
 
 /// Options that say where undo data goes and what happens to edited files.
@@ -112,7 +119,7 @@ pub(super) fn tell(
     root: &Root,
     command: Command,
     entry: &PatchEntry,
-    plan: Option<&crate::plan::Plan>,
+    plan: Option<(&crate::plan::Plan, &[PlannedScript])>,
     failed: Option<&Failure>,
 ) -> anyhow::Result<()> {
     if let Some(failed) = failed {
@@ -120,8 +127,8 @@ pub(super) fn tell(
         return Ok(());
     }
     call.output.print(line(entry))?;
-    if let Some(plan) = plan.filter(|_| entry.verdict == "planned") {
-        call.output.print(words::plan_text(root, plan))?;
+    if let Some((plan, scripts)) = plan.filter(|_| entry.verdict == "planned") {
+        call.output.print(words::plan_text(root, plan, scripts))?;
     } else {
         for note in &entry.notes {
             call.output.line(format!("  note: {note}"))?;

@@ -15,9 +15,6 @@ use crate::source::stock;
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Classes whose scripts the system delivers: without a script of the package's own these would be run.
-const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
-
 /// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deliverer {
@@ -121,7 +118,7 @@ impl InstallScripts {
         };
         let mut all = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}")));
         match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-            Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
+            Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
             None => Ok(()),
         }
     }
@@ -150,37 +147,13 @@ pub(super) fn is_passing(name: &str) -> bool {
     matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
 }
 
-/// Refuses a patch whose packages have scripts that would have to be run; stock patch scripts need not be.
-pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
-    let refuse = |script: String| {
-        Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
-    };
-    if let Some((name, _)) =
-        image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none())
-    {
-        return refuse(format!("the script {name}"));
-    }
-    let of_class = |class: &String| {
-        // a stock script under the name of the class copies as we do
-        !image.install.contains_key(&format!("i.{class}"))
-            && image.files().any(|entry| entry.object.class == *class)
-    };
-    let scripted = classes(&image.params)
-        .into_iter()
-        .find(|class| STANDARD_CLASSES.contains(&class.as_str()) && of_class(class));
-    match scripted {
-        Some(class) => refuse(format!("files of class {class}, which has a script of the system")),
-        None => Ok(()),
-    }
-}
-
 /// Refuses to remove a package that has scripts for its removal among its records.
 pub(super) fn refuse_removal_scripts<'a>(
     package: &str,
     records: impl Iterator<Item = &'a [u8]>,
     params: &Params,
 ) -> Result<(), Reason> {
-    let refuse = |script| Err(Reason::ScriptNotSupported { package: Some(package.to_owned()), script });
+    let refuse = |script| Err(Reason::ScriptNotSupported { package: package.to_owned(), script });
     let scripts = records.filter_map(|name| std::str::from_utf8(name.strip_prefix(b"install/")?).ok());
     for name in scripts {
         if matches!(name, "preremove" | "postremove") || name.starts_with("r.") {

@@ -28,6 +28,8 @@ use crate::transaction::{Cause, Left, Phase, ScriptedRun, read_queue};
 pub(in crate::operation) enum Halt {
     /// The transaction cannot go on.
     Cause(Cause),
+    /// The undo data cannot be written.
+    Saving(Cause),
     /// A script says no.
     Script(ScriptFailure),
     /// What was planned does not fit any more.
@@ -67,6 +69,14 @@ impl From<RootError> for Halt {
 }
 
 impl Halt {
+    /// The same, met while undo data was written.
+    pub(in crate::operation) fn while_saving(self) -> Self {
+        match self {
+            Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
+            other => other,
+        }
+    }
+
     /// Puts everything back. `subject` is the package or patch of `command`.
     pub(in crate::operation) fn give_up(
         self,
@@ -76,6 +86,7 @@ impl Halt {
     ) -> Failure {
         let (cause, failure) = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
+            Self::Saving(cause) => return run.roll_back(Phase::Snapshot, cause).into(),
             Self::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
             Self::Refused(reason) => {
                 let refusal = reason.of(command, &subject);
