@@ -343,3 +343,37 @@ fn a_script_that_the_pkgmap_does_not_name_is_not_run() {
     assert_eq!(stage.run(&line).code, 0);
     assert_eq!(noted(&stage), "");
 }
+
+#[test]
+fn what_scripts_register_comes_and_goes_with_the_run() {
+    let register = "log=$BASEDIR/log; echo born > $log\n\
+                    installf $PKGINST $CLIENT_BASEDIR/log v 0640 root root || exit 1\n\
+                    installf $PKGINST $CLIENT_BASEDIR/spool d 0711 root root || exit 1\n\
+                    installf -f $PKGINST || exit 1\n\
+                    rm `removef $PKGINST $CLIENT_BASEDIR/gone` || exit 1\n\
+                    removef -f $PKGINST || exit 1\n";
+    let package = |ending: &str| {
+        Package::new("ACMEall")
+            .file("a", 0o644, "a\n")
+            .file("gone", 0o644, "gone\n")
+            .information("postinstall", format!("{register}{ending}\n"))
+    };
+    let stage = stage();
+    let before = stage.everything();
+    let run = add(&stage, "-n", &package("rm $log; exit 1"));
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_same(&stage.everything(), &before);
+    let run = added(&stage, &package("exit 0"));
+    assert_eq!(run.stdout, "", "{}", run.stderr);
+    let lines = stage.lines();
+    let of = |path: &str| lines.iter().find(|line| line.split(' ').next() == Some(path));
+    let log = of("/opt/ACMEall/log").unwrap();
+    assert!(
+        log.starts_with("/opt/ACMEall/log v none 0640 root root 5 ") && log.ends_with(" ACMEall"),
+        "{log}"
+    );
+    assert_eq!(of("/opt/ACMEall/spool").unwrap(), "/opt/ACMEall/spool d none 0711 root root ACMEall");
+    assert_eq!(of("/opt/ACMEall/gone"), None);
+    assert!(!stage.at("/opt/ACMEall/gone").exists());
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}

@@ -8,6 +8,7 @@ use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::parse;
 use super::report::{self, PatchEntry};
+use super::script_options::ScriptOptions;
 use super::verb::{Changing, Choices, Common, refuse, tell};
 use super::words;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
@@ -42,6 +43,11 @@ struct PlanArgs {
     #[command(flatten)]
     choices: Choices,
     #[command(flatten)]
+    scripts: ScriptOptions,
+    /// Refuse what needs a procedure script to be run
+    #[arg(long)]
+    no_scripts: bool,
+    #[command(flatten)]
     common: Common,
     /// The patches to apply, or the ids of those to remove
     #[arg(value_name = "PATCH")]
@@ -57,7 +63,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 /// Runs `plan`.
 pub(super) fn run_plan(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: PlanArgs = parse(call, PLAN_USAGE)?;
-    let changing = Changing { dry_run: true, wait: None };
+    let changing = Changing { dry_run: true, wait: None, scripts: args.scripts, no_scripts: args.no_scripts };
     if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
         return super::remove::remove(call, "plan", &args.common, &changing, None, ids, PLAN_USAGE);
@@ -92,6 +98,7 @@ fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> an
         overridden: inside(&root, args.choices.overridden),
         preserved: inside(&root, args.choices.preserved),
         dry_run: args.changing.dry_run,
+        scripts: args.changing.scripts.request(call, args.changing.no_scripts),
         ..ApplyRequest::default()
     };
     let wait = patience(&root, args.changing.wait);

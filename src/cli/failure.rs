@@ -42,7 +42,7 @@ pub(super) fn code(command: Command, failure: &Failure) -> Exit {
         Failure::BadId(_) => by(29, 8, 1),
         Failure::BackoutDirectory { .. } => by(37, 12, 1),
         Failure::BadFile(_) => by(1, 1, 99),
-        Failure::Script(failure) => by(5, 7, failure.code()),
+        Failure::Script(failure) => by(failure.patchadd_code(), failure.patchrm_code(), failure.code()),
         Failure::Scripts(ScriptError::Locked { .. }) => Exit::LOCKED,
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => Exit::new(3),
@@ -189,6 +189,9 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
         Failure::Refused(refusal) => refusal.hint(),
         Failure::Lock(LockError::Held { .. }) => {
             "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
+        }
+        Failure::Script(failure) => {
+            failure.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),

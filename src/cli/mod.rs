@@ -38,6 +38,7 @@ mod recover;
 mod remove;
 mod removef;
 mod report;
+mod script_options;
 mod scripts;
 mod showrev;
 pub mod surroundings;

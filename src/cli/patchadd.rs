@@ -7,6 +7,7 @@ use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
+use super::script_options::ScriptOptions;
 use super::text::patch;
 use super::words;
 use super::{Invocation, json};
@@ -15,7 +16,7 @@ use crate::operation::patches::applied_patches;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] patch...\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
@@ -45,6 +46,8 @@ struct Args {
     #[arg(short = 'u')]
     unconditional: bool,
     #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
     extensions: Extensions,
@@ -69,6 +72,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         undo_dir: args.backout_dir,
         unconditional: args.unconditional,
         dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
     };
     let wait = patience(&root, None);

@@ -8,13 +8,15 @@ use super::exit::{Exit, Stop};
 use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
+use super::script_options::ScriptOptions;
 use super::words;
 use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchrm [-aftG] [-B backout_dir] [-R root] patch_id...";
+const USAGE: &str =
+    "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";
 
 /// Back patches out of the packages of a root
 #[derive(clap::Parser)]
@@ -34,6 +36,8 @@ struct Args {
     /// Keep the exit codes of releases before Solaris 10, as is always done
     #[arg(short = 't')]
     traditional: bool,
+    #[command(flatten)]
+    scripts: ScriptOptions,
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
@@ -55,6 +59,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         force: args.force,
         moved_to: args.backout_dir,
         dry_run: args.validate,
+        scripts: args.scripts.request(call, false),
     };
     let wait = patience(&root, None);
     let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;

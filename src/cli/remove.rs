@@ -49,7 +49,8 @@ pub(super) fn remove(
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
     let root = common.root.open(call)?;
-    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run };
+    let scripts = changing.scripts.request(call, changing.no_scripts);
+    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run, scripts };
     let wait = patience(&root, changing.wait);
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if common.extensions.json {

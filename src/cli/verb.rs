@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::failure;
 use super::options::{Extensions, RootOption};
 use super::report::PatchEntry;
+use super::script_options::ScriptOptions;
 use super::words;
 use crate::operation::failure::Failure;
 use crate::package::{Edited, ObjectPath, UndoFormat};
@@ -34,6 +35,11 @@ pub(super) struct Changing {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     pub(super) wait: Option<u64>,
+    #[command(flatten)]
+    pub(super) scripts: ScriptOptions,
+    /// Refuse what needs a procedure script to be run
+    #[arg(long)]
+    pub(super) no_scripts: bool,
 }
 
 /// Options that say where undo data goes and what happens to edited files.

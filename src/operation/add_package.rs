@@ -22,7 +22,7 @@ use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::Params;
+use crate::package::{Params, ScriptPolicy};
 use crate::plan::refusal::Command;
 use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
@@ -30,8 +30,8 @@ use crate::source::PackageImage;
 use crate::transaction::{Receipt, Recovered};
 
 pub mod asking;
-mod preparation;
-mod staging;
+pub(super) mod preparation;
+pub(super) mod staging;
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +95,8 @@ pub fn add_packages(
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
     if !installed::has_database(&View::live(root))? {
-        let place = Place { ground: &ground, admin: &admin, system: &system, request, caller };
+        let policy = ground.policy.scripts;
+        let place = Place { ground: &ground, admin: &admin, system: &system, policy, request, caller };
         report.packages = place.refused(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
@@ -104,7 +105,8 @@ pub fn add_packages(
         Session::make_database(root)?;
     }
     let session = Session::begin(ground, caller)?;
-    let place = Place { ground: &session.ground, admin: &admin, system: &system, request, caller };
+    let policy = session.ground.policy.scripts;
+    let place = Place { ground: &session.ground, admin: &admin, system: &system, policy, request, caller };
     for &index in &device.selected {
         let added = place.add(&session, &device, index, attendant);
         attendant.added(&added);
@@ -118,13 +120,16 @@ pub fn add_packages(
 }
 
 /// A root that packages are planned for.
-struct Place<'a> {
-    ground: &'a Ground,
-    admin: &'a Admin,
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) admin: &'a Admin,
     /// The class action scripts that are there for all packages.
-    system: &'a SystemScripts,
-    request: &'a AddRequest,
-    caller: &'a Caller<'a>,
+    pub(super) system: &'a SystemScripts,
+    /// Which scripts may run.
+    pub(super) policy: ScriptPolicy,
+    pub(super) request: &'a AddRequest,
+    pub(super) caller: &'a Caller<'a>,
 }
 
 /// A package whose scripts may run.
@@ -199,7 +204,7 @@ impl Place<'_> {
         let placed = self.place(device, index, &given.params)?;
         let scripts = InstallScripts::of(package, &placed.params, self.system);
         scripts
-            .check(package, placed.instance.as_str(), self.ground.policy.scripts)
+            .check(package, placed.instance.as_str(), self.policy)
             .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;

@@ -1,22 +1,28 @@
 //! `patchadd`: one patch after another, each a run of its own, planned against what the one before left.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
+use super::device::Device;
 use super::failure::Failure;
 use super::identical::mark_identical;
 use super::in_use::{InUse, in_use};
 use super::order::in_order;
+use super::patch_scripts::applying::{self, Application};
+use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::{View, installed};
-use crate::package::{Edited, ObjectPath, Policy, Touched, UndoFormat};
+use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
 use crate::plan::concern::delivered_files;
 use crate::plan::edits::EditChoice;
+use crate::plan::engine::{PlannedScript, ScriptChoice};
+use crate::plan::parts::Scripted;
 use crate::root::Root;
-use crate::source::{Image, Source};
+use crate::source::Source;
 use crate::transaction::{Receipt, Recovered};
 
 /// What patchadd(1M) was asked for; unset choices are those of the root's policy.
@@ -42,6 +48,8 @@ pub struct ApplyRequest {
     pub dry_run: bool,
     /// Whether the caller can be asked something.
     pub conversation: bool,
+    /// Which scripts run, and how.
+    pub scripts: PatchScriptRequest,
 }
 
 /// What became of one patch.
@@ -51,6 +59,8 @@ pub struct Applied {
     pub id: String,
     /// The plan; none where it was refused.
     pub plan: Option<Plan>,
+    /// The scripts that run.
+    pub scripts: Vec<PlannedScript>,
     /// What it asks for after installation, from patchinfo or README.
     pub reboot: Option<&'static str>,
     /// Programs that run from, or have mapped, what it replaces: they run the old version until they are restarted.
@@ -70,9 +80,16 @@ pub struct ApplyReport {
 
 /// A patch that was read.
 struct Operand {
-    source: Source,
-    image: Image,
+    device: Device,
     id: Option<PatchId>,
+}
+
+/// What all patches of a command are planned with.
+struct Circumstances<'a> {
+    request: &'a ApplyRequest,
+    caller: &'a Caller<'a>,
+    not_applicable: PatchList,
+    choice: ScriptChoice,
 }
 
 /// Applies patches. An error is one of the root as a whole; what is wrong with one patch is in its part of the report.
@@ -95,6 +112,7 @@ pub fn apply_patches(
                 report.push(Applied {
                     id: name(&path),
                     plan: None,
+                    scripts: Vec::new(),
                     reboot: None,
                     in_use: Vec::new(),
                     result: Err(failure),
@@ -108,13 +126,14 @@ pub fn apply_patches(
     must_have_database(root)?;
     let operands = in_order(operands, |operand| needs(operand, separator));
     if request.dry_run {
-        report.extend(without_lock(root, || plan_all(&ground, request, caller, &operands))?);
+        let circumstances = Circumstances::of(&ground, request, caller, &operands)?;
+        report.extend(without_lock(root, || plan_all(&ground, &circumstances, &operands))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
     let session = Session::begin(ground, caller)?;
-    let not_applicable = not_applicable(root, &operands)?;
+    let circumstances = Circumstances::of(&session.ground, request, caller, &operands)?;
     for operand in &operands {
-        let applied = apply_one(&session, request, operand, &not_applicable);
+        let applied = apply_one(&session, &circumstances, operand);
         let goes_on = !matches!(&applied.result, Err(Failure::Transaction(_)));
         report.push(applied);
         if !goes_on {
@@ -132,7 +151,7 @@ fn read(path: &Path, separator: &str) -> Result<Operand, Failure> {
         .iter()
         .filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
     let id = ids.map(|delivered| delivered.id).next();
-    Ok(Operand { source, image, id })
+    Ok(Operand { device: Device::whole(source, image), id })
 }
 
 fn name(path: &Path) -> String {
@@ -141,7 +160,7 @@ fn name(path: &Path) -> String {
 
 /// The id of an operand and what it requires: for their order.
 fn needs(operand: &Operand, separator: &str) -> (Option<PatchId>, Vec<PatchId>) {
-    let delivered = operand.image.packages.iter();
+    let delivered = operand.device.image.packages.iter();
     let delivered =
         delivered.filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
     let requirements: Vec<_> = delivered.map(|one| one.requires).collect();
@@ -154,7 +173,7 @@ fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failur
     let installed = installed::all_params(&View::live(root))?;
     let mut list = PatchList::new();
     for operand in operands {
-        let touched = Touched::by_patch(&operand.image, "none", &installed);
+        let touched = Touched::by_patch(&operand.device.image, "none", &installed);
         if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
             list.push(id);
         }
@@ -165,19 +184,19 @@ fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failur
 /// Plans without a lock and without changing anything; the sums of all files are compared as a real run would.
 fn plan_all(
     ground: &Ground,
-    request: &ApplyRequest,
-    caller: &Caller<'_>,
+    circumstances: &Circumstances<'_>,
     operands: &[Operand],
 ) -> Result<Vec<Applied>, Failure> {
-    let not_applicable = not_applicable(&ground.root, operands)?;
     let mut planned = Vec::new();
     for operand in operands {
-        let result = plan(ground, request, caller, operand, &not_applicable)
-            .and_then(|plan| operand.source.verify(&operand.image).map(|()| plan).map_err(Failure::from));
+        let device = &operand.device;
+        let result = circumstances
+            .plan(ground, operand, &BTreeMap::new())
+            .and_then(|(plan, _)| device.source.verify(&device.image).map(|()| plan).map_err(Failure::from));
         planned.push(match result {
-            Ok(plan) => {
-                let in_use = in_use(&ground.root, &plan);
-                report_on(operand, Some(plan), in_use, Ok(None))
+            Ok(scripted) => {
+                let in_use = in_use(&ground.root, &scripted.plan);
+                report_on(operand, Some(scripted), in_use, Ok(None))
             }
             Err(failure) => report_on(operand, None, Vec::new(), Err(failure)),
         });
@@ -187,52 +206,92 @@ fn plan_all(
 
 fn report_on(
     operand: &Operand,
-    plan: Option<Plan>,
+    scripted: Option<Scripted>,
     in_use: Vec<InUse>,
     result: Result<Option<Receipt>, Failure>,
 ) -> Applied {
-    let id = operand.id.as_ref().map_or_else(|| operand.image.name.clone(), ToString::to_string);
-    Applied { id, plan, reboot: super::reboot::advice(&operand.image), in_use, result }
+    let image = &operand.device.image;
+    let id = operand.id.as_ref().map_or_else(|| image.name.clone(), ToString::to_string);
+    let scripts = scripted.as_ref().map(Scripted::scripts).unwrap_or_default();
+    let plan = scripted.map(|scripted| scripted.plan);
+    Applied { id, plan, scripts, reboot: super::reboot::advice(image), in_use, result }
 }
 
-fn apply_one(
-    session: &Session<'_>,
-    request: &ApplyRequest,
-    operand: &Operand,
-    not_applicable: &PatchList,
-) -> Applied {
-    let plan = match plan(&session.ground, request, session.caller, operand, not_applicable) {
-        Ok(plan) => plan,
+fn apply_one(session: &Session<'_>, circumstances: &Circumstances<'_>, operand: &Operand) -> Applied {
+    let (scripted, inventory) = match circumstances.plan(&session.ground, operand, &BTreeMap::new()) {
+        Ok(planned) => planned,
         Err(failure) => return report_on(operand, None, Vec::new(), Err(failure)),
     };
+    let plan = &scripted.plan;
     let id = plan.patches.first().cloned().unwrap_or_default();
     let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
-    let text = super::log::of_installation(&plan);
     // Before the switch: afterwards the old files have no path any more.
-    let in_use = in_use(&session.ground.root, &plan);
-    let mut content = OneSource { source: &operand.source, image: &operand.image };
+    let in_use = in_use(&session.ground.root, plan);
+    if scripted.has_scripts() {
+        let (scripted, result) = circumstances.apply_with_scripts(session, operand, log, scripted, inventory);
+        return report_on(operand, Some(scripted), in_use, result.map(Some));
+    }
+    let text = super::log::of_installation(plan);
+    let mut content = OneSource { source: &operand.device.source, image: &operand.device.image };
     let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
-    report_on(operand, Some(plan), in_use, result)
+    report_on(operand, Some(scripted), in_use, result)
 }
 
-fn plan(
-    ground: &Ground,
-    request: &ApplyRequest,
-    caller: &Caller<'_>,
-    operand: &Operand,
-    not_applicable: &PatchList,
-) -> Result<Plan, Failure> {
-    let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    let installed = installed::all_params(&View::live(&ground.root))?;
-    let touched = Touched::by_patch(&operand.image, &id, &installed);
-    let mut inventory = ground.survey(&touched, None)?;
-    let files = delivered_files(&operand.image, &inventory.packages);
-    mark_identical(&operand.source, &operand.image, files, &mut inventory)?;
-    let options = options(request, &ground.policy, not_applicable);
-    if let Some(directory) = &options.undo_dir {
-        usable_directory(&ground.host, directory)?;
+impl<'a> Circumstances<'a> {
+    fn of(
+        ground: &Ground,
+        request: &'a ApplyRequest,
+        caller: &'a Caller<'a>,
+        operands: &[Operand],
+    ) -> Result<Self, Failure> {
+        let not_applicable = not_applicable(&ground.root, operands)?;
+        Ok(Self { request, caller, not_applicable, choice: request.scripts.choice(ground)? })
     }
-    Ok(apply(&operand.image, &inventory, &ground.policy, &options, &caller.occasion)?)
+
+    fn plan(
+        &self,
+        ground: &Ground,
+        operand: &Operand,
+        answers: &BTreeMap<usize, Params>,
+    ) -> Result<(Scripted, Inventory), Failure> {
+        let Device { source, image, .. } = &operand.device;
+        let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let installed = installed::all_params(&View::live(&ground.root))?;
+        let touched = Touched::by_patch(image, &id, &installed);
+        let mut inventory = ground.survey(&touched, None)?;
+        let files = delivered_files(image, &inventory.packages);
+        mark_identical(source, image, files, &mut inventory)?;
+        let options = ApplyOptions {
+            scripts: self.choice.clone(),
+            answers: answers.clone(),
+            ..options(self.request, &ground.policy, &self.not_applicable)
+        };
+        if let Some(directory) = &options.undo_dir {
+            usable_directory(&ground.host, directory)?;
+        }
+        let scripted = apply(image, &inventory, &ground.policy, &options, &self.caller.occasion)?;
+        Ok((scripted, inventory))
+    }
+
+    fn apply_with_scripts(
+        &self,
+        session: &Session<'_>,
+        operand: &Operand,
+        log: Option<ObjectPath>,
+        scripted: Scripted,
+        inventory: Inventory,
+    ) -> (Scripted, Result<Receipt, Failure>) {
+        let undo_dir = self.request.undo_dir.clone().or_else(|| session.ground.policy.undo_dir.clone());
+        let installing = Installing::new(&self.request.scripts, self.choice.clone());
+        let application = Application {
+            device: &operand.device,
+            unconditional: self.request.unconditional,
+            undo_dir: undo_dir.as_deref().filter(|_| !self.request.no_undo),
+            plan: &|answers| self.plan(&session.ground, operand, answers),
+            log,
+        };
+        applying::apply(session, &installing, &application, scripted, inventory)
+    }
 }
 
 /// What was asked for, and the policy where nothing was.
@@ -251,6 +310,7 @@ fn options(request: &ApplyRequest, policy: &Policy, not_applicable: &PatchList) 
         unconditional: request.unconditional,
         conversation: request.conversation,
         not_applicable: not_applicable.clone(),
+        ..ApplyOptions::default()
     }
 }
 

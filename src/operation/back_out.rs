@@ -1,21 +1,26 @@
 //! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::content::{Archives, OneSource};
+use super::content::Archives;
+use super::device::Device;
 use super::failure::Failure;
+use super::patch_scripts::backing_out::{self, Backout};
+use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, installed};
+use crate::database::{View, installed, places};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
 use crate::package::{Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
 use crate::patch::{AppliedPatches, PatchId};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
+use crate::plan::engine::{PlannedScript, ScriptChoice};
+use crate::plan::parts::Scripted;
 use crate::root::Root;
-use crate::source::{Image, Source};
+use crate::source::Source;
 use crate::transaction::{Receipt, Recovered};
 
 /// What patchrm(1M) was asked for.
@@ -29,6 +34,8 @@ pub struct BackOutRequest {
     pub moved_to: Option<PathBuf>,
     /// Plan only; nothing is changed.
     pub dry_run: bool,
+    /// Which scripts run, and how.
+    pub scripts: PatchScriptRequest,
 }
 
 /// What became of one patch.
@@ -38,6 +45,8 @@ pub struct BackedOut {
     pub id: String,
     /// The plan; none where it was refused.
     pub plan: Option<Plan>,
+    /// The scripts that run.
+    pub scripts: Vec<PlannedScript>,
     /// What was done, or why not. With `dry_run` a plan without a receipt is a success.
     pub result: Result<Option<Receipt>, Failure>,
 }
@@ -68,10 +77,10 @@ pub fn back_out_patches(
     let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
     must_have_database(root)?;
     if request.dry_run {
-        let at = Place { ground: &ground, request, caller };
+        let at = Place::of(&ground, request, caller)?;
         let planned = |id| match at.plan(id) {
-            Ok((plan, _)) => BackedOut { id: id.to_string(), plan: Some(plan), result: Ok(None) },
-            Err(failure) => BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
+            Ok((scripted, ..)) => BackedOut::of(id, Some(scripted), Ok(None)),
+            Err(failure) => BackedOut::of(id, None, Err(failure)),
         };
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
@@ -80,7 +89,8 @@ pub fn back_out_patches(
     let ids = dependents_first(&session, ids)?;
     let mut patches = Vec::new();
     for id in &ids {
-        let backed_out = one(&session, request, id);
+        let at = Place::of(&session.ground, request, caller)?;
+        let backed_out = one(&session, &at, id);
         let failed = backed_out.result.is_err();
         patches.push(backed_out);
         if failed {
@@ -109,24 +119,39 @@ fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
     applied.dependents_after_removal(id).into_iter().map(|unmet| unmet.patch).collect()
 }
 
-fn one(session: &Session<'_>, request: &BackOutRequest, id: &PatchId) -> BackedOut {
-    let at = Place { ground: &session.ground, request, caller: session.caller };
-    let (plan, undo) = match at.plan(id) {
+fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
+    let (scripted, undo, inventory) = match at.plan(id) {
         Ok(planned) => planned,
-        Err(failure) => return BackedOut { id: id.to_string(), plan: None, result: Err(failure) },
+        Err(failure) => return BackedOut::of(id, None, Err(failure)),
     };
-    let sources = undo.iter().map(|one| OneSource { source: &one.source, image: &one.image });
-    let mut content = Archives(sources.collect());
-    let text = super::log::of_backout(&plan);
+    if scripted.has_scripts() {
+        let backout = Backout {
+            archives: undo.iter().map(|one| &one.device).collect(),
+            plan: &|| at.plan(id).map(|(scripted, _, inventory)| (scripted, inventory)),
+            directory: at.directory(id),
+        };
+        let installing = Installing::new(&at.request.scripts, at.choice.clone());
+        let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
+        return BackedOut::of(id, Some(scripted), result.map(Some));
+    }
+    let mut content = Archives(undo.iter().map(|one| one.device.content()).collect());
+    let plan = &scripted.plan;
+    let text = super::log::of_backout(plan);
     let result = session.perform(plan.clone(), &mut content, None, text).map(Some);
-    BackedOut { id: id.to_string(), plan: Some(plan), result }
+    BackedOut::of(id, Some(scripted), result)
+}
+
+impl BackedOut {
+    fn of(id: &PatchId, scripted: Option<Scripted>, result: Result<Option<Receipt>, Failure>) -> Self {
+        let scripts = scripted.as_ref().map(Scripted::scripts).unwrap_or_default();
+        Self { id: id.to_string(), plan: scripted.map(|scripted| scripted.plan), scripts, result }
+    }
 }
 
 /// An undo archive that was verified and read.
 struct Undo {
     package: PkgInst,
-    source: Source,
-    image: Image,
+    device: Device,
     manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
     /// Its path on the host, where it is kept outside the root.
@@ -138,11 +163,34 @@ struct Place<'a> {
     ground: &'a Ground,
     request: &'a BackOutRequest,
     caller: &'a Caller<'a>,
+    choice: ScriptChoice,
 }
 
-impl Place<'_> {
-    fn plan(&self, id: &PatchId) -> Result<(Plan, Vec<Undo>), Failure> {
-        let mut options = BackOutOptions { force: self.request.force, ..BackOutOptions::default() };
+impl<'a> Place<'a> {
+    fn of(ground: &'a Ground, request: &'a BackOutRequest, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        Ok(Self { ground, request, caller, choice: request.scripts.choice(ground)? })
+    }
+
+    /// The directory of a patch in the database, as the host has it.
+    fn directory(&self, id: &PatchId) -> PathBuf {
+        let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
+        PathBuf::from(self.ground.root.show(&path))
+    }
+
+    /// The scripts of the patch itself that were copied there.
+    fn hooks(&self, id: &PatchId) -> Result<BTreeSet<String>, Failure> {
+        let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { return Ok(BTreeSet::new()) };
+        let names = self.ground.root.list(&path)?.unwrap_or_default();
+        Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
+    }
+
+    fn plan(&self, id: &PatchId) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
+        let mut options = BackOutOptions {
+            force: self.request.force,
+            scripts: self.choice.clone(),
+            hooks: self.hooks(id)?,
+            ..BackOutOptions::default()
+        };
         let rules = self.survey(&Touched::default())?;
         let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
@@ -150,7 +198,7 @@ impl Place<'_> {
         for package in &packages {
             let name = saved_as(&rules, package, id);
             let one = self.undo(package, &name, &rules.marker)?;
-            match (&one.manifest, rules.packages.get(package), one.image.packages.first()) {
+            match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
                 (None, Some(installed), Some(image)) => {
                     touched.by_foreign_backout(package, &name, image, &installed.params);
@@ -163,7 +211,7 @@ impl Place<'_> {
         options.later = self.later(id, &packages)?;
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, &self.caller.occasion)?;
-        Ok((plan, undo))
+        Ok((plan, undo, inventory))
     }
 
     fn survey(&self, touched: &Touched) -> Result<Inventory, Failure> {
@@ -183,7 +231,8 @@ impl Place<'_> {
             Some(bytes) => records(bytes).map_err(|reason| damaged(&path, &reason))?,
             None => BTreeMap::new(),
         };
-        Ok(Undo { package: package.clone(), source, image, manifest, records, outside })
+        let device = Device::whole(source, image);
+        Ok(Undo { package: package.clone(), device, manifest, records, outside })
     }
 
     /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
@@ -214,7 +263,7 @@ impl Undo {
     fn as_archive(&self) -> Option<Archive<'_>> {
         Some(Archive {
             package: &self.package,
-            image: self.image.packages.first()?,
+            image: self.device.image.packages.first()?,
             manifest: self.manifest.as_ref(),
             records: &self.records,
             outside: self.outside.as_deref(),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
+use super::content::OneSource;
 use super::failure::Failure;
 use super::query::spooled_name;
 use super::select::{Pattern, Selection};
@@ -55,6 +56,17 @@ impl Device {
             selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
         Ok(Ok(Self { source, image, selected }))
+    }
+
+    /// It as the content of a run.
+    pub(super) fn content(&self) -> OneSource<'_> {
+        OneSource { source: &self.source, image: &self.image }
+    }
+
+    /// A source of which everything is meant.
+    pub(super) fn whole(source: Source, image: Image) -> Self {
+        let selected = (0..image.packages.len()).collect();
+        Self { source, image, selected }
     }
 
     /// Of these only the packages of any of the categories, where there is one; the categories where nothing is left.

@@ -38,7 +38,7 @@ pub(super) fn described(
     present: &BTreeMap<PkgInst, Installed>,
     admin: &Admin,
 ) -> Installation {
-    let Intended { plan, params, scripts, mapped } = &intended;
+    let Intended { plan, params, scripts, mapped, .. } = &intended;
     let chosen = plan.packages.first();
     let own: BTreeSet<&ObjectPath> = mapped.iter().map(|each| &each.path).collect();
     let path = params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok());

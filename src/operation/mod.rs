@@ -25,6 +25,7 @@ mod log;
 pub mod make;
 mod order;
 pub mod packages;
+pub mod patch_scripts;
 pub mod patches;
 pub mod path_check;
 pub mod query;

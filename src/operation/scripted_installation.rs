@@ -17,9 +17,9 @@ use super::scripts::medium::{Medium, member};
 use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
-use crate::package::{ObjectPath, Params, Touched};
+use crate::package::{Live, ObjectPath, Params, Touched};
 use crate::plan::Plan;
-use crate::plan::course::{Batch, ClassStep, Course, ListedFile, Outcome, Step};
+use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
@@ -44,31 +44,42 @@ pub(super) struct Performance<'a, 'p> {
     pub(super) attendant: &'a mut dyn Attendant,
     /// What the scripts left so far.
     pub(super) outcomes: BTreeMap<ObjectPath, Outcome>,
+    /// The objects that class scripts have put there.
+    pub(super) left: BTreeMap<ObjectPath, Live>,
 }
 
 impl Performance<'_, '_> {
-    /// Carries it out. An error leaves the root as it was before, or says what is left.
+    /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
     pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
-        self.medium.take(self.device, self.index, &self.listed())?;
+        self.unpack()?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
-        let held = self.held();
+        let held = held([&self.course.concerned]);
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
-            let done = self.steps(&mut run).and_then(|()| self.log_end(&mut run));
+            let done = self.within(&mut run);
             ending = self.cast.ending;
             match done {
                 Ok(()) => Ok(run.commit()?),
                 Err(halt) => {
-                    let instance = &self.installation.instance;
-                    // The log of a run that is undone is worth nothing in itself.
-                    let _ = run.log(format!("\nInstallation of <{instance}> failed.\n").as_bytes());
-                    Err(halt.give_up(run, Command::Pkgadd, instance))
+                    self.log_failure(&mut run);
+                    Err(halt.give_up(run, Command::Pkgadd, &self.installation.instance))
                 }
             }
         })?;
         Ok((receipt, ending))
+    }
+
+    /// Checks the content of what scripts install, before anything is changed.
+    pub(super) fn unpack(&self) -> Result<(), Failure> {
+        self.medium.take(self.device, self.index, &self.listed())
+    }
+
+    /// Does everything for the package within a run, which may be one of several packages.
+    pub(super) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+        self.steps(run)?;
+        self.log_end(run)
     }
 
     fn listed(&self) -> Vec<&ListedFile> {
@@ -77,15 +88,6 @@ impl Performance<'_, '_> {
             Step::Switch(_) | Step::Procedure(_) => None,
         });
         files.flatten().collect()
-    }
-
-    fn held(&self) -> Held {
-        let concerned = &self.course.concerned;
-        let objects = concerned.objects.iter();
-        let objects = objects.map(|(path, editable)| HeldObject { path: path.clone(), editable: *editable });
-        let mut files = concerned.files.clone();
-        files.push(places::unprivileged());
-        Held { objects: objects.collect(), trees: concerned.trees.clone(), files }
     }
 
     fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
@@ -238,6 +240,7 @@ impl Performance<'_, '_> {
                 };
                 run.settle(&file.path, &to)?;
             }
+            self.left.extend(now.live.get(&file.path).map(|live| (file.path.clone(), live.clone())));
             self.outcomes.insert(file.path.clone(), outcome);
         }
         Ok(())
@@ -253,8 +256,16 @@ impl Performance<'_, '_> {
             let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
-        let last = self.course.close(&self.outcomes, is_there);
-        self.carry_out(run, &last.plan)
+        let last = self.course.close(&self.outcomes, &self.left, is_there);
+        let saves = !last.plan.undo.is_empty();
+        let plan = self.cast.with_queue(last.plan)?;
+        self.carry_out(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
+    }
+
+    /// The log of a run that is undone is worth nothing in itself, so an error stops nothing.
+    pub(super) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
+        let text = format!("\nInstallation of <{}> failed.\n", self.installation.instance);
+        let _ = run.log(text.as_bytes());
     }
 
     fn log_end(&self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
@@ -262,6 +273,22 @@ impl Performance<'_, '_> {
         let text = format!("\nInstallation of <{}> {how}.\n", self.installation.instance);
         Ok(run.log(text.as_bytes())?)
     }
+}
+
+/// Everything that scripts of some packages may touch.
+pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
+    let mut all = Concerned::default();
+    for one in concerned {
+        for (path, editable) in &one.objects {
+            *all.objects.entry(path.clone()).or_default() |= editable;
+        }
+        all.trees.extend(one.trees.iter().cloned());
+        all.files
+            .extend(one.files.iter().filter(|path| !all.files.contains(path)).cloned().collect::<Vec<_>>());
+    }
+    let objects = all.objects.into_iter().map(|(path, editable)| HeldObject { path, editable });
+    all.files.push(places::unprivileged());
+    Held { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
 /// The delivered parameters as scripts are told them: with CLASSES and BASEDIR as they will be.

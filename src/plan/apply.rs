@@ -14,15 +14,18 @@ use crate::package::{
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
+use super::course::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
-use super::parameters::{merged, set_by, speak_for_last_patch};
+use super::parameters::{is_stored, merged, set_by, speak_for_last_patch};
+use super::parts::{Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
-use super::scripts::{is_kept, refuse_scripts};
+use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
@@ -45,6 +48,10 @@ pub struct ApplyOptions {
     pub conversation: bool,
     /// Other operands of the same command that touch no installed package: what they provide counts as there.
     pub not_applicable: PatchList,
+    /// Which scripts run.
+    pub scripts: ScriptChoice,
+    /// What the packages' own checkinstall scripts answered, by their place in the image.
+    pub answers: BTreeMap<usize, Params>,
 }
 
 /// Plans the application of a patch.
@@ -54,7 +61,7 @@ pub fn apply(
     policy: &Policy,
     options: &ApplyOptions,
     occasion: &Occasion,
-) -> Result<Plan, Refusal> {
+) -> Result<Scripted, Refusal> {
     let facts =
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
@@ -82,15 +89,19 @@ struct Patched<'a> {
     wanted: Vec<Wanted<'a>>,
     /// The names that the patch sets.
     set: Vec<String>,
+    /// Its scripts.
+    chosen: Chosen,
 }
 
 impl Application<'_> {
-    fn plan(&self) -> Result<Plan, Reason> {
-        self.refuse_scripts()?;
+    fn plan(&self) -> Result<Scripted, Reason> {
+        let choice = &self.options.scripts;
+        let hooks = choice.hooks(self.id().as_str(), applying(&self.image.hooks))?;
         let patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
         let edits = self.edits(&patched)?;
         let mut draft = Draft::new(self.inventory);
+        draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
@@ -101,11 +112,14 @@ impl Application<'_> {
             self.records(&draft, &patched)?
         };
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let space = space::needs(self.inventory, &changes, &records, &undo, &[]);
+        let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
+        let held =
+            if parts.iter().any(|part| part.chosen.has_scripts()) { self.held(&parts) } else { Vec::new() };
+        let space = space::needs(self.inventory, &changes, &records, &undo, &held);
         space::enough(&space)?;
         let last = self.validated.matches.last().map(|found| &found.package);
         let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;
-        Ok(Plan {
+        let plan = Plan {
             command: Command::Patchadd.name(),
             patches: vec![self.id().to_string()],
             packages: self.validated.matches.iter().map(|found| found.package.clone()).collect(),
@@ -117,26 +131,12 @@ impl Application<'_> {
             space,
             discard: Vec::new(),
             notes: draft.notes,
-        })
+        };
+        Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
     }
 
     fn id(&self) -> &PatchId {
         &self.validated.facts.id
-    }
-
-    fn refuse_scripts(&self) -> Result<(), Reason> {
-        let hooks = &self.image.hooks;
-        let hook = [("prepatch", &hooks.prepatch), ("postpatch", &hooks.postpatch)];
-        let backout = [("prebackout", &hooks.prebackout), ("postbackout", &hooks.postbackout)];
-        if let Some((name, _)) = hook.into_iter().chain(backout).find(|(_, text)| text.is_some()) {
-            return Err(Reason::ScriptNotSupported { package: None, script: format!("the script {name}") });
-        }
-        for found in &self.validated.matches {
-            if let Some(package) = self.image.packages.get(found.index) {
-                refuse_scripts(package)?;
-            }
-        }
-        Ok(())
     }
 
     fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
@@ -147,11 +147,27 @@ impl Application<'_> {
         let old = &installed.params;
         let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
         speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
+        for (name, value) in self.options.answers.get(&found.index).into_iter().flat_map(Params::iter) {
+            if is_stored(name) {
+                new.set(name, value);
+            }
+        }
         let set = set_by(old, &new, &image.params);
         self.record_patch(&found.package, old, delivered, &mut new)?;
+        let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
-        Ok(Patched { target, installed, delivered, wanted, set })
+        Ok(Patched { target, installed, delivered, wanted, set, chosen })
+    }
+
+    /// What the held copies need on the file systems, where scripts run.
+    fn held(&self, parts: &[Part]) -> Vec<(ObjectPath, u64, u64)> {
+        let mapped = parts.iter().flat_map(|part| &part.mapped);
+        let copy = |mapped: &Mapped| {
+            let size = self.inventory.live.get(&mapped.path)?.size()?;
+            Some((mapped.path.clone(), size, 1))
+        };
+        mapped.filter_map(copy).collect()
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
@@ -188,7 +204,10 @@ impl Application<'_> {
             self.options.edits.clone()
         };
         let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
-        for (_, wanted) in by_path(patched) {
+        for (package, wanted) in by_path(patched) {
+            if package.is_by_script(wanted) {
+                continue;
+            }
             if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
@@ -242,7 +261,11 @@ impl Application<'_> {
     fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         let all = by_path(patched);
         for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
-            draft.place(&package.target, wanted, &edits.handling(&wanted.path))?;
+            let handling = match edits.handling(&wanted.path) {
+                Handling::Ordinary if package.is_by_script(wanted) => Handling::ByScript,
+                decided => decided,
+            };
+            draft.place(&package.target, wanted, &handling)?;
         }
         for (package, wanted) in sources_first(all) {
             draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
@@ -347,18 +370,54 @@ impl Application<'_> {
         Ok(RecordChange::AddTree { path, files })
     }
 
-    /// `var/sadm/patch/<id>` with the README.
+    /// `var/sadm/patch/<id>` with the README and the scripts that patchrm(1M) runs.
     fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
         let path = patch_path(self.id().as_str())?;
-        let name = format!("README.{}", self.id());
-        let readme = self.image.readme.as_ref().map(|(_, text)| text.clone());
+        let readme = self.image.readme.as_ref();
+        let hooks = &self.image.hooks;
+        let files = [
+            (format!("README.{}", self.id()), readme.map(|(_, text)| text), 0o644),
+            ("prebackout".to_owned(), hooks.prebackout.as_ref(), 0o755),
+            ("postbackout".to_owned(), hooks.postbackout.as_ref(), 0o755),
+        ];
+        let files = files.into_iter().filter_map(|(name, text, mode)| Some((name, text?.clone(), mode)));
         if !self.inventory.live.contains_key(&path) {
-            let files = readme.map(|text| tree_file(&name, TreeContent::Bytes(text), 0o644));
-            return Ok(vec![RecordChange::AddTree { path, files: files.into_iter().collect() }]);
+            let files =
+                files.map(|(name, text, mode)| tree_file(&name, TreeContent::Bytes(text), mode)).collect();
+            return Ok(vec![RecordChange::AddTree { path, files }]);
         }
-        let Some(bytes) = readme else { return Ok(Vec::new()) };
-        let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
-        Ok(vec![RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }])
+        let write = |(name, bytes, mode): (String, Vec<u8>, u32)| {
+            let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
+            Ok(RecordChange::Write { path, bytes, mode: Mode::of(mode), mtime: None })
+        };
+        files.map(write).collect()
+    }
+}
+
+impl Patched<'_> {
+    /// Whether a script of the package's own puts the object there, so that an edited one is that script's matter.
+    fn is_by_script(&self, wanted: &Wanted<'_>) -> bool {
+        let chosen = &self.chosen;
+        chosen.bookkeeping == Bookkeeping::Program
+            && wanted.object.ftype.is_regular()
+            && chosen.scripts.classes.contains_key(&wanted.object.class)
+    }
+
+    fn part(&self) -> Result<Part, Reason> {
+        let target = &self.target;
+        Ok(Part {
+            package: target.package.clone(),
+            index: target.index,
+            params: target.params.clone(),
+            chosen: self.chosen.clone(),
+            mapped: self.wanted.iter().map(Mapped::of).collect(),
+            deletes: target
+                .image
+                .deletes
+                .iter()
+                .map(|path| target.resolve(path))
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 

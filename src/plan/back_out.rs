@@ -13,12 +13,16 @@ use crate::package::{Inventory, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{Applied, PatchId, Superseded};
 use crate::source::PackageImage;
 
+use super::course::Mapped;
 use super::draft::Draft;
+use super::engine::{BACKING_OUT, Role, ScriptChoice};
 use super::occasion::Occasion;
 use super::parameters;
+use super::parts::{Part, Scripted};
 use super::records::{package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
+use super::target::Target;
 use super::validate::applied;
 use super::{Plan, RecordChange, foreign, space};
 
@@ -45,6 +49,10 @@ pub struct BackOutOptions {
     pub force: bool,
     /// Manifests of patches that were applied later, as far as they can be read.
     pub later: BTreeMap<(PkgInst, String), Manifest>,
+    /// Which scripts run.
+    pub scripts: ScriptChoice,
+    /// The names of the files in the directory of the patch in the database.
+    pub hooks: BTreeSet<String>,
 }
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
@@ -110,7 +118,7 @@ pub fn back_out(
     policy: &Policy,
     options: &BackOutOptions,
     occasion: &Occasion,
-) -> Result<Plan, Refusal> {
+) -> Result<Scripted, Refusal> {
     let packages = may_back_out(id, inventory, policy, options)?;
     let backout = Backout { id, archives, inventory, policy, options, occasion };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
@@ -126,7 +134,11 @@ struct Backout<'a> {
 }
 
 impl Backout<'_> {
-    fn plan(&self, packages: Vec<PkgInst>) -> Result<Plan, Reason> {
+    fn plan(&self, packages: Vec<PkgInst>) -> Result<Scripted, Reason> {
+        let choice = &self.options.scripts;
+        let here = BACKING_OUT.into_iter().filter(|name| self.options.hooks.contains(*name));
+        let hooks = choice.hooks(self.id.as_str(), here)?;
+        let mut parts = Vec::new();
         let mut draft = Draft::new(self.inventory);
         let mut records = Vec::new();
         let mut restorings = Vec::new();
@@ -136,7 +148,9 @@ impl Backout<'_> {
                 .find(|(_, archive)| archive.package == package)
                 .ok_or_else(|| Reason::NoUndoData(package.clone()))?;
             let later = self.later(package)?;
-            records.extend(self.records(package, archive, &later)?);
+            let (params, changes) = self.records(package, archive, &later)?;
+            records.extend(changes);
+            parts.push(self.part(package, index, archive, params)?);
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
@@ -155,7 +169,7 @@ impl Backout<'_> {
         let space = space::needs(self.inventory, &changes, &records, &[], &[]);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
-        Ok(Plan {
+        let plan = Plan {
             command: Command::Patchrm.name(),
             patches: vec![self.id.to_string()],
             changes,
@@ -167,7 +181,26 @@ impl Backout<'_> {
             space,
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,
-        })
+        };
+        Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
+    }
+
+    /// A package with its scripts.
+    fn part(
+        &self,
+        package: &PkgInst,
+        index: usize,
+        archive: &Archive<'_>,
+        params: Params,
+    ) -> Result<Part, Reason> {
+        let role = if archive.manifest.is_some() { Role::Ours } else { Role::Foreign };
+        let chosen = self.options.scripts.about(package, archive.image, &params, role)?;
+        let target = Target::new(package.clone(), index, archive.image, params)?;
+        let mapped = target.wanted()?.iter().map(Mapped::of).collect();
+        let deletes = archive.image.deletes.iter().map(|path| target.resolve(path));
+        let deletes = deletes.collect::<Result<_, _>>()?;
+        let package = package.clone();
+        Ok(Part { package, index, params: target.params, chosen, mapped, deletes })
     }
 
     /// The directory of the patch, under each spelling of its id.
@@ -218,7 +251,7 @@ impl Backout<'_> {
         package: &PkgInst,
         archive: &Archive<'_>,
         later: &Later<'_>,
-    ) -> Result<Vec<RecordChange>, Reason> {
+    ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
         let old = old_params(package, archive)?;
         let set_later = |name: &str| set_later(name, later, &installed.params, self.id);
@@ -246,7 +279,7 @@ impl Backout<'_> {
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
-        Ok(changes)
+        Ok((new, changes))
     }
 }
 

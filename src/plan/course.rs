@@ -18,9 +18,10 @@ use crate::source::PackageImage;
 use super::install::Intended;
 use super::records::package_path;
 use super::refusal::Reason;
-use super::scripts::{Deliverer, InstallScripts, is_passing, is_recorded};
+use super::scripts::{Deliverer, InstallScripts, is_passing};
 use super::target::{Wanted, classes};
-use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile};
+use super::undo::as_left;
+use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 use order::Order;
 
 mod order;
@@ -55,6 +56,10 @@ pub struct Course {
     lines: BTreeMap<ObjectPath, Option<Line>>,
     /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
+    /// The undo archives, which are written in the end: only then it is known what the scripts left.
+    undo: Vec<UndoArchive>,
+    /// The records that come in the end, together with the archives.
+    closing: Vec<RecordChange>,
 }
 
 /// What scripts may touch: everything of the packages.
@@ -161,7 +166,7 @@ impl Course {
         image: &PackageImage,
         inventory: &Inventory,
     ) -> Result<Self, Reason> {
-        let Intended { plan, scripts, mapped, params } = intended;
+        let Intended { plan, scripts, mapped, params, passing: _ } = intended;
         let package = plan.packages.first().cloned().ok_or(Reason::NoSuchPackage)?;
         let order = Order::new(&classes(params), scripts, mapped, plan);
         let listed = order.listed(plan, inventory);
@@ -173,18 +178,24 @@ impl Course {
             changes: Vec::new(),
             records: Vec::new(),
             contents: BTreeMap::new(),
+            undo: Vec::new(),
             space: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
             ..plan.clone()
         };
+        let (opening, closing) = records(intended);
         let mut course = Self {
             concerned: concerned(&package, mapped, plan)?,
             steps: Vec::new(),
-            passing: passing(&package, image)?,
+            passing: passing(&package, &intended.passing)?,
+            undo: plan.undo.clone(),
+            closing,
             frame,
             package,
             lines,
         };
-        course.opening(plan, image)?;
+        course.opening(opening, intended, image)?;
         if scripts.preinstall {
             course.steps.push(Step::Procedure("preinstall"));
         }
@@ -196,17 +207,20 @@ impl Course {
     }
 
     /// What scripts may look at: the records, with the lines of the package marked, and the scripts themselves.
-    fn opening(&mut self, plan: &Plan, image: &PackageImage) -> Result<(), Reason> {
-        let mut files: Vec<(String, Vec<u8>)> = image
-            .install
-            .iter()
-            .filter(|(name, _)| is_recorded(name) && is_passing(name))
-            .map(|(name, bytes)| (format!("install/{name}"), bytes.clone()))
+    fn opening(
+        &mut self,
+        mut records: Vec<RecordChange>,
+        intended: &Intended,
+        image: &PackageImage,
+    ) -> Result<(), Reason> {
+        let passing = intended.passing.iter().filter(|name| is_passing(name));
+        let mut files: Vec<(String, Vec<u8>)> = passing
+            .filter_map(|name| Some((format!("install/{name}"), image.install.get(name)?.clone())))
             .collect();
         files.push((INSTALL_LOCK.to_owned(), Vec::new()));
-        let mut records = plan.records.clone();
+        let own = package_path(&self.package, b"")?;
         let whole = records.iter_mut().find_map(|record| match record {
-            RecordChange::AddTree { files, .. } => Some(files),
+            RecordChange::AddTree { path, files } if *path == own => Some(files),
             _ => None,
         });
         let mode = Mode::of(0o644);
@@ -276,11 +290,13 @@ impl Course {
         }
     }
 
-    /// The closing step: `contents` without marks, as the scripts left the files (`outcomes`), and the records that
-    /// only an installation has gone. `is_there` says which records are still there.
+    /// The closing step: `contents` without marks, as the scripts left the files (`outcomes`, and what is there now in
+    /// `live`), the records that only an installation has gone, undo data come. `is_there` says which records are
+    /// still there.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
+        live: &BTreeMap<ObjectPath, Live>,
         is_there: impl Fn(&ObjectPath) -> bool,
     ) -> Batch {
         let mut contents = self.lines.clone();
@@ -295,8 +311,10 @@ impl Course {
             }
         }
         let gone = self.passing.iter().filter(|path| is_there(path));
-        let records = gone.cloned().map(RecordChange::RemoveFile).collect();
-        Batch { plan: Plan { records, contents, ..self.frame.clone() }, portions: Vec::new() }
+        let mut records: Vec<RecordChange> = gone.cloned().map(RecordChange::RemoveFile).collect();
+        records.extend(self.closing.iter().cloned());
+        let undo = self.undo.iter().map(|archive| as_left(archive, &contents, live)).collect();
+        Batch { plan: Plan { records, contents, undo, ..self.frame.clone() }, portions: Vec::new() }
     }
 
     /// The final line of a path, where the run changes it.
@@ -331,8 +349,25 @@ fn concerned(package: &PkgInst, mapped: &[Mapped], plan: &Plan) -> Result<Concer
     Ok(Concerned { objects, trees: vec![package_path(package, b"")?], files: contents.into_iter().collect() })
 }
 
+/// The records that come before the scripts, and the undo data, which come after them.
+fn records(intended: &Intended) -> (Vec<RecordChange>, Vec<RecordChange>) {
+    let saved: Vec<Vec<u8>> = intended
+        .plan
+        .packages
+        .iter()
+        .map(|package| format!("/var/sadm/pkg/{package}/save/").into())
+        .collect();
+    let comes_last = |record: &RecordChange| {
+        let path = record.path().as_bytes();
+        let below = saved.iter().find_map(|save| path.strip_prefix(save.as_slice()));
+        below.is_some_and(|name| !name.starts_with(b"pspool/"))
+    };
+    let (closing, opening) = intended.plan.records.iter().cloned().partition(comes_last);
+    (opening, closing)
+}
+
 /// The records that go in the end: the lock, and the scripts that only an installation has a use for.
-fn passing(package: &PkgInst, image: &PackageImage) -> Result<Vec<ObjectPath>, Reason> {
-    let scripts = image.install.keys().filter(|name| is_passing(name)).map(|name| format!("install/{name}"));
+fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Reason> {
+    let scripts = scripts.iter().map(|name| format!("install/{name}"));
     scripts.chain([INSTALL_LOCK.to_owned()]).map(|name| package_path(package, name.as_bytes())).collect()
 }

@@ -5,13 +5,12 @@
 
 use crate::package::{Edited, Ftype, ObjectPath, PkgInst};
 use crate::patch::PatchId;
-use crate::source::{PackageImage, stock};
+use crate::source::PackageImage;
 
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::refusal::Reason;
 use super::restore::Later;
-use super::scripts::is_script;
 use super::target::Target;
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
@@ -24,7 +23,6 @@ pub(super) fn restore(
     image: &PackageImage,
     later: &Later<'_>,
 ) -> Result<(), Reason> {
-    refuse_scripts(package, image)?;
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
     let target = Target::new(package.clone(), index, image, installed.params.clone())?;
     draft
@@ -61,22 +59,6 @@ fn refuse_changed_later(draft: &Draft<'_>, path: &ObjectPath, later: &Later<'_>)
     let mut later = later.iter().map(|(id, _)| id.to_string());
     match later.find(|id| patches.contains(id)) {
         Some(by) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by) }),
-        None => Ok(()),
-    }
-}
-
-/// In a backout package the stock scripts have the roles of checkinstall and postinstall.
-fn refuse_scripts(package: &PkgInst, image: &PackageImage) -> Result<(), Reason> {
-    let own = image.install.iter().find(|(name, text)| {
-        is_script(name)
-            && stock::role(&format!("patch_{name}"), text).is_none()
-            && stock::role(name, text).is_none()
-    });
-    match own {
-        Some((name, _)) => Err(Reason::ScriptNotSupported {
-            package: Some(package.to_string()),
-            script: format!("the backout script {name}"),
-        }),
         None => Ok(()),
     }
 }

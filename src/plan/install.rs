@@ -19,7 +19,7 @@ use super::records::{self, RecordChanges, package_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
 use super::target::{Target, Wanted};
-use super::{Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
+use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
 
 /// What decides about an installation beside the package.
 #[derive(Clone, Debug)]
@@ -63,6 +63,41 @@ pub struct Intended {
     pub scripts: InstallScripts,
     /// Every object of the package, whether it changes or not.
     pub mapped: Vec<Mapped>,
+    /// The files of `install` that go when everything is done: scripts that only this run has a use for.
+    pub passing: Vec<String>,
+}
+
+impl Intended {
+    /// Makes the package the one at this place of its source.
+    pub fn read_from(&mut self, index: usize) {
+        for change in &mut self.plan.changes {
+            if let Action::Add(new) | Action::Replace(new) = &mut change.action
+                && let Body::Member(member) = &mut new.body
+            {
+                member.package = index;
+            }
+        }
+    }
+
+    /// Gives the package other parameters, in its record as well.
+    pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
+        let Some(package) = self.plan.packages.first() else { return Ok(()) };
+        let path = package_path(package, b"pkginfo")?;
+        let text = crate::format::params::write(&params);
+        self.params = params;
+        for record in &mut self.plan.records {
+            match record {
+                RecordChange::Write { path: at, bytes, .. } if *at == path => {
+                    *bytes = text;
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        let mode = Mode::of(0o644);
+        self.plan.records.push(RecordChange::Write { path, bytes: text, mode, mtime: None });
+        Ok(())
+    }
 }
 
 /// Where the package at a place of the image would go: the instance, and its parameters (BASEDIR and CLASSES among
@@ -138,7 +173,9 @@ impl Installation<'_> {
             discard: Vec::new(),
             notes: draft.notes,
         };
-        Ok(Intended { plan, params: target.params, scripts, mapped })
+        let names = self.delivered.install.keys();
+        let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
+        Ok(Intended { plan, params: target.params, scripts, mapped, passing })
     }
 
     fn check_depend(&self) -> Result<(), Reason> {

@@ -12,6 +12,7 @@ mod deletes;
 mod depend;
 mod draft;
 pub mod edits;
+pub mod engine;
 mod foreign;
 pub mod install;
 pub mod installf;
@@ -19,6 +20,7 @@ mod links;
 mod objects;
 pub mod occasion;
 mod parameters;
+pub mod parts;
 mod placement;
 pub mod queue;
 mod records;
@@ -27,6 +29,7 @@ pub mod refusal;
 pub mod remove;
 pub mod removef;
 mod restore;
+pub mod scripted_records;
 pub mod scripts;
 pub mod settle;
 mod space;
@@ -230,6 +233,16 @@ pub enum RecordChange {
         /// The name it gets.
         to: ObjectPath,
     },
+}
+
+impl RecordChange {
+    /// The record; of a move the name that it gets.
+    pub fn path(&self) -> &ObjectPath {
+        match self {
+            Self::Write { path, .. } | Self::AddTree { path, .. } | Self::Move { to: path, .. } => path,
+            Self::RemoveFile(path) | Self::RemoveTree(path) => path,
+        }
+    }
 }
 
 /// A file of a new record directory.

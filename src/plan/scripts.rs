@@ -15,9 +15,6 @@ use crate::source::stock;
 /// Scripts with a fixed name (pkginfo(4), pkgadd(1M)).
 const SCRIPTS: &[&str] = &["request", "checkinstall", "preinstall", "postinstall", "preremove", "postremove"];
 
-/// Classes whose scripts the system delivers: without a script of the package's own these would be run.
-const STANDARD_CLASSES: &[&str] = &["sed", "awk", "build", "preserve", "manifest"];
-
 /// Who delivers the script of a class: the first of these that has one (pkgadd(1M)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deliverer {
@@ -148,30 +145,6 @@ pub(super) fn is_recorded(name: &str) -> bool {
 /// has a use for.
 pub(super) fn is_passing(name: &str) -> bool {
     matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
-}
-
-/// Refuses a patch whose packages have scripts that would have to be run; stock patch scripts need not be.
-pub(super) fn refuse_scripts(image: &PackageImage) -> Result<(), Reason> {
-    let refuse = |script: String| {
-        Err(Reason::ScriptNotSupported { package: Some(image.params.text("PKG").into_owned()), script })
-    };
-    if let Some((name, _)) =
-        image.install.iter().find(|(name, text)| is_script(name) && stock::role(name, text).is_none())
-    {
-        return refuse(format!("the script {name}"));
-    }
-    let of_class = |class: &String| {
-        // a stock script under the name of the class copies as we do
-        !image.install.contains_key(&format!("i.{class}"))
-            && image.files().any(|entry| entry.object.class == *class)
-    };
-    let scripted = classes(&image.params)
-        .into_iter()
-        .find(|class| STANDARD_CLASSES.contains(&class.as_str()) && of_class(class));
-    match scripted {
-        Some(class) => refuse(format!("files of class {class}, which has a script of the system")),
-        None => Ok(()),
-    }
 }
 
 /// Refuses to remove a package that has scripts for its removal among its records.

@@ -9,7 +9,7 @@ mod scripts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, decode, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
     Attributes, Content, Ftype, Inode, Inventory, Line, Live, LiveKind, Mode, Object, ObjectPath, Params,
@@ -139,6 +139,26 @@ impl Undoing<'_> {
             made_records: records.made.clone(),
         }
     }
+}
+
+/// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
+/// the package, `live` the objects that scripts have put there.
+pub(super) fn as_left(
+    archive: &UndoArchive,
+    lines: &BTreeMap<ObjectPath, Option<Line>>,
+    live: &BTreeMap<ObjectPath, Live>,
+) -> UndoArchive {
+    let mut archive = archive.clone();
+    for record in &mut archive.manifest.objects {
+        let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
+        if let Some(line) = lines.get(&path) {
+            record.new_line = line.as_ref().map(|line| encode(&line.write()));
+        }
+        if let (Some(live), Some(became)) = (live.get(&path), &mut record.became) {
+            *became = State { group: became.group, ..State::of(live) };
+        }
+    }
+    archive
 }
 
 /// The paths that change because of a package, in object, line or both.

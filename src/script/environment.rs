@@ -122,6 +122,34 @@ pub fn environment(basis: &Basis<'_>, script: &Script) -> Vec<(OsString, OsStrin
     variables.finish()
 }
 
+/// The environment of the scripts of a patch itself (prepatch, postpatch, prebackout, postbackout): language and time
+/// zone, the search path, the patch and its root.
+pub fn of_patch(
+    patch: &str,
+    root: &Path,
+    locale: &[(String, OsString)],
+    path: &OsStr,
+    temporary: &Path,
+    run: Option<&str>,
+) -> Vec<(OsString, OsString)> {
+    let mut variables = Variables(Vec::new());
+    let set = &mut variables;
+    for (name, value) in locale {
+        set.put(name, value);
+    }
+    set.put("PATH", path);
+    set.put("PATCHID", patch);
+    set.put("ROOTDIR", root);
+    if !is_system(root) {
+        set.put("PKG_INSTALL_ROOT", root);
+    }
+    set.put("TMPDIR", temporary);
+    if let Some(run) = run {
+        set.put(RUN, run);
+    }
+    variables.finish()
+}
+
 /// The parameters: those of the package, of the installed instance where the package has none, the answers over all.
 /// Answers count where their name begins with a capital letter: the others are the scripts' own affair (request(4)).
 fn parameters(basis: &Basis<'_>) -> Vec<(OsString, OsString)> {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::Watch;
 use super::dirs::Dirs;
 use super::error::Cause;
+use super::held::HeldCopies;
 use super::verified::{self, Encoder, Failure, Written};
 use crate::format::cpio::{self, BLOCK, Form};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
@@ -23,16 +24,26 @@ use crate::root::{Dir, Root, WritableFile};
 /// The files of the backout package that are not objects.
 type Information = BTreeMap<String, Vec<u8>>;
 
-/// Writes `archive` to `file` and reads it back. `digests` are those of the new objects, for the manifest; `place` is
-/// what messages call the file.
+/// What an archive is made from, beside what the plan says.
+#[derive(Clone, Copy)]
+pub(super) struct Material<'a> {
+    /// The root.
+    pub(super) root: &'a Root,
+    /// The digests of the new objects, for the manifest.
+    pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
+    /// In a run with scripts: the held copies, which are what was there before any script ran.
+    pub(super) held: Option<&'a HeldCopies<'a>>,
+}
+
+/// Writes `archive` to `file` and reads it back. `place` is what messages call the file.
 pub(super) fn write(
-    root: &Root,
+    material: Material<'_>,
     archive: &UndoArchive,
-    digests: &BTreeMap<ObjectPath, Digest>,
     file: &mut WritableFile,
     place: &str,
     watch: Watch<'_>,
 ) -> Result<Written, Cause> {
+    let Material { root, digests, held } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
     let pkgmap = pkgmap(archive, &information, &pkginfo)?;
@@ -50,7 +61,7 @@ pub(super) fn write(
         pkginfo: pkginfo.clone(),
         pkgmap: pkgmap.write(),
     };
-    let mut objects = Objects { root, dirs: Dirs::new(root), place, watch };
+    let mut objects = Objects { root, dirs: Dirs::new(root), held, place, watch };
     let written = verified::write(file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
@@ -130,6 +141,7 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
 struct Objects<'a> {
     root: &'a Root,
     dirs: Dirs,
+    held: Option<&'a HeldCopies<'a>>,
     place: &'a str,
     watch: Watch<'a>,
 }
@@ -176,13 +188,16 @@ impl Objects<'_> {
     fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.root.resolver().locate(path)?;
-        let dir = self.dirs.parent(&physical)?.ok_or_else(changed)?;
-        let size = dir.look(physical.name())?.ok_or_else(changed)?.size;
+        let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
+        let (dir, name) = match held {
+            Some((dir, name)) => (Rc::new(dir), name),
+            None => (self.dirs.parent(&physical)?.ok_or_else(changed)?, physical.name().to_vec()),
+        };
+        let size = dir.look(&name)?.ok_or_else(changed)?.size;
         if Some(size) != entry.object.content.size {
             return Err(changed());
         }
-        let file = dir.open_regular(physical.name())?;
-        let name = physical.name().to_vec();
+        let file = dir.open_regular(&name)?;
         let before = dir.look(&name)?.ok_or_else(changed)?;
         Ok(OldFile { file, size, sum: checksum::Sum::new(), dir, name, before })
     }

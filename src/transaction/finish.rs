@@ -134,6 +134,15 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     }
 }
 
+/// Adds a text to the log of runs that changed nothing, without a run: what scripts said before there was one.
+pub fn note_without_run(root: &Root, text: &[u8]) -> Result<(), Cause> {
+    let own = make_own_directory(root)?;
+    let mut file = own.open_or_create(b"log", Mode::of(0o644))?;
+    let size = file.size()?;
+    file.set_size(size)?;
+    Ok(file.put(text)?)
+}
+
 /// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;

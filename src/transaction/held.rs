@@ -37,6 +37,27 @@ pub struct HeldObject {
     pub editable: bool,
 }
 
+/// The held copies of objects, by where the objects are.
+pub(super) struct HeldCopies<'a> {
+    sites: &'a Sites,
+    ops: HashMap<&'a ObjectPath, &'a Op>,
+}
+
+impl<'a> HeldCopies<'a> {
+    /// Those that the ops of a run name.
+    pub(super) fn of(sites: &'a Sites, ops: &'a [Op]) -> Self {
+        let held = ops.iter().filter(|op| op.kind == OpKind::Held && !op.db && op.old.is_some());
+        Self { sites, ops: held.map(|op| (&op.path, op)).collect() }
+    }
+
+    /// The directory and name of the copy of what was at a physical path, where something was.
+    pub(super) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+        let Some(op) = self.ops.get(physical) else { return Ok(None) };
+        let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
+        Ok(Some((self.sites.get(op.domain)?.objects.again()?, name)))
+    }
+}
+
 /// Stages the held copies; the ops of the journal that put them back.
 pub(super) fn hold(root: &Root, sites: &mut Sites, held: &Held, watch: Watch<'_>) -> Result<Vec<Op>, Cause> {
     let mut holder = Holder {

@@ -6,14 +6,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Settings;
-use super::archive;
+use super::archive::{self, Material};
 use super::error::Cause;
 use super::finish::unpublished_name;
 use super::hands::host_path;
+use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::sites::Sites;
-use super::stage::{StagedContent, note_identity, record_file, record_tree};
+use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
 use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, Edits, MergeReport, Trailer};
@@ -31,7 +32,10 @@ pub(super) struct Recorder<'a, 'p> {
     pub(super) run: &'a Run,
     pub(super) sites: &'a Sites,
     pub(super) plan: &'p Plan,
-    pub(super) staged: &'a StagedContent,
+    /// The digests of everything that the run has staged so far.
+    pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
+    /// In a run with scripts: the held copies.
+    pub(super) held: Option<&'a HeldCopies<'a>>,
     pub(super) settings: Settings<'a>,
     /// The archives that are written, by their place in the plan.
     pub(super) written: BTreeMap<usize, Written>,
@@ -49,9 +53,8 @@ impl<'p> Recorder<'_, 'p> {
             let name = unpublished_name(&self.run.to_string());
             let mut file = dir.create(&name)?;
             file.set_mode(Mode::of(0o600))?;
-            let digests = &self.staged.digests;
             let place = path.display().to_string();
-            let written = archive::write(self.root, undo, digests, &mut file, &place, self.settings.watch)?;
+            let written = archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
@@ -63,6 +66,10 @@ impl<'p> Recorder<'_, 'p> {
             self.archives.push(Archive { discard, ..Archive::default() });
         }
         Ok(())
+    }
+
+    fn material(&self) -> Material<'_> {
+        Material { root: self.root, digests: self.digests, held: self.held }
     }
 
     /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
@@ -105,9 +112,8 @@ impl<'p> Recorder<'_, 'p> {
         let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
         let mut file = dir.create(name)?;
         file.set_mode(Mode::of(0o600))?;
-        let digests = &self.staged.digests;
         let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
-        let written = archive::write(self.root, undo, digests, &mut file, &place, self.settings.watch)?;
+        let written = archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
         self.digest_named(index, dir, b"undo.sha256", name)

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
-use super::held::{Held, hold};
+use super::held::{Held, HeldCopies, hold};
 use super::identity::identity;
 use super::journal_file;
 use super::layout::lay_out;
@@ -31,7 +31,7 @@ use super::{Content, Receipt, Settings};
 use crate::format::journal::{
     Entry, Header, Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story, VERSION,
 };
-use crate::package::{Mode, ObjectPath, Timestamp};
+use crate::package::{Digest, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
 
@@ -50,6 +50,7 @@ pub struct ScriptedRun<'s> {
     held: HashSet<ObjectPath>,
     batches: usize,
     bytes: u64,
+    digests: BTreeMap<ObjectPath, Digest>,
     undo: BTreeMap<usize, u64>,
     remote: Vec<PathBuf>,
     notes: Vec<String>,
@@ -105,6 +106,7 @@ impl<'s> ScriptedRun<'s> {
                 journal,
                 batches: 0,
                 bytes: 0,
+                digests: BTreeMap::new(),
                 undo: BTreeMap::new(),
                 remote: Vec::new(),
                 notes: Vec::new(),
@@ -143,12 +145,15 @@ impl<'s> ScriptedRun<'s> {
         }
         let stager = Stager::new(&self.root, &self.sites, &mut layout, self.settings.watch);
         let staged = stager.objects(content)?;
+        self.digests.extend(staged.digests);
+        let held = HeldCopies::of(&self.sites, &self.journal.ops);
         let mut recorder = Recorder {
             root: &self.root,
             run: &self.run,
             sites: &self.sites,
             plan: batch,
-            staged: &staged,
+            digests: &self.digests,
+            held: Some(&held),
             settings: self.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
@@ -157,13 +162,17 @@ impl<'s> ScriptedRun<'s> {
         recorder.remote_archives()?;
         recorder.trees(&mut layout)?;
         recorder.files(&mut layout)?;
-        self.undo.extend(recorder.written.iter().map(|(index, written)| (*index, written.size)));
+        let sizes = recorder.written.values().map(|written| written.size);
+        let next = self.undo.len();
+        let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;
         let elsewhere = |archive: &crate::format::journal::Archive| {
             archive.outside.is_some() || archive.discard.is_some()
         };
         let archives = recorder.archives.into_iter().filter(elsewhere).map(Note::Archive);
-        notes::add(&self.sites.get(0)?.dir, &archives.collect::<Vec<_>>(), true)?;
+        let archives: Vec<Note> = archives.collect();
+        self.undo.extend(numbered);
+        notes::add(&self.sites.get(0)?.dir, &archives, true)?;
         let ops: Vec<Op> =
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
         self.note(ops.iter())?;

@@ -68,7 +68,8 @@ pub fn ask_packages(
         ..AddRequest::default()
     };
     let admin = Admin::delivered();
-    let place = Place { ground: &ground, admin: &admin, system: &system, request: &add, caller };
+    let policy = ground.policy.scripts;
+    let place = Place { ground: &ground, admin: &admin, system: &system, policy, request: &add, caller };
     let mut asked = Asked::default();
     for &index in &device.selected {
         let name = spooled_name(device.package(index)?);
@@ -98,7 +99,7 @@ impl Place<'_> {
             return Err(refuse(Reason::NothingToAsk).into());
         }
         let scripts = InstallScripts { request, ..InstallScripts::default() };
-        scripts.check(package, placed.instance.as_str(), self.ground.policy.scripts).map_err(refuse)?;
+        scripts.check(package, placed.instance.as_str(), self.policy).map_err(refuse)?;
         let mut stage = self.stage(device, package, &placed)?;
         Ok(self.ask(&mut stage, &scripts, None, attendant)?.text)
     }

@@ -19,18 +19,18 @@ use crate::plan::refusal::{Reason, Refusal};
 use crate::source::PackageImage;
 
 /// Where a package goes.
-pub(super) struct Placed {
+pub(in crate::operation) struct Placed {
     /// The instance.
-    pub(super) instance: PkgInst,
+    pub(in crate::operation) instance: PkgInst,
     /// Its parameters after the installation.
-    pub(super) params: Params,
+    pub(in crate::operation) params: Params,
     /// The installed instances of the package.
-    pub(super) present: BTreeMap<PkgInst, Installed>,
+    pub(in crate::operation) present: BTreeMap<PkgInst, Installed>,
 }
 
 impl Placed {
     /// Whether the architecture and version that `package` has is installed there already.
-    pub(super) fn is_update(&self, package: &PackageImage) -> bool {
+    pub(in crate::operation) fn is_update(&self, package: &PackageImage) -> bool {
         let version = |params: &Params| params.text("VERSION").into_owned();
         let old = self.present.get(&self.instance);
         old.is_some_and(|old| version(&old.params) == version(&package.params))
@@ -38,15 +38,15 @@ impl Placed {
 }
 
 /// A package that is planned.
-pub(super) struct Prepared {
-    pub(super) installation: Installation,
+pub(in crate::operation) struct Prepared {
+    pub(in crate::operation) installation: Installation,
     /// What it was planned with.
-    pub(super) inventory: Inventory,
+    pub(in crate::operation) inventory: Inventory,
 }
 
 impl Place<'_> {
     /// Plans a package, and asks what is open.
-    pub(super) fn prepare(
+    pub(in crate::operation) fn prepare(
         &self,
         device: &Device,
         index: usize,
@@ -79,7 +79,12 @@ impl Place<'_> {
     }
 
     /// Where a package goes, before its paths are looked at.
-    pub(super) fn place(&self, device: &Device, index: usize, response: &Params) -> Result<Placed, Failure> {
+    pub(in crate::operation) fn place(
+        &self,
+        device: &Device,
+        index: usize,
+        response: &Params,
+    ) -> Result<Placed, Failure> {
         let present = self.packages(device.package(index)?)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
@@ -96,7 +101,7 @@ impl Place<'_> {
             environment: self.request.environment.clone(),
             response: response.clone(),
             system: self.system.clone(),
-            scripts: self.ground.policy.scripts,
+            scripts: self.policy,
         }
     }
 

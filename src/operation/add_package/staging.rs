@@ -1,5 +1,7 @@
 //! The part of an installation in which scripts of the package run.
 
+use std::path::Path;
+
 use super::preparation::{Placed, Prepared};
 use super::{Added, Place, Stage};
 use crate::format::admin::RequestUser;
@@ -20,7 +22,7 @@ use crate::package::ObjectPath;
 use crate::plan::course::Course;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
-use crate::script::As;
+use crate::script::{As, Workshop};
 use crate::source::PackageImage;
 use crate::transaction::Receipt;
 
@@ -33,30 +35,42 @@ impl<'a> Place<'a> {
         placed: &Placed,
     ) -> Result<Stage<'a>, Failure> {
         let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgadd, &placed.instance));
-        let base = base(placed);
-        check_places(self.ground, &placed.instance, base.as_ref()).map_err(refuse)?;
+        check_places(self.ground, &placed.instance, base_of(&placed.params).as_ref()).map_err(refuse)?;
         let absolute = needs_absolute_tools(package);
         let procedures =
             Procedures::open(self.ground, self.caller.interrupt, &self.request.scripts, absolute)?;
         if absolute {
             check_tools(&procedures.shop).map_err(refuse)?;
         }
-        let shop = &procedures.shop;
-        let medium = Medium::of(device, package, shop.unprivileged(), shop.directory())?;
+        let private = procedures.shop.directory().to_owned();
+        let (medium, briefing) = self.brief(&procedures.shop, device, package, placed, &private)?;
+        Ok(Stage { procedures, medium, briefing })
+    }
+
+    /// Where scripts of a package find it, and what they are told. A copy of it is made below `private`.
+    pub(in crate::operation) fn brief(
+        &self,
+        shop: &Workshop,
+        device: &Device,
+        package: &PackageImage,
+        placed: &Placed,
+        private: &Path,
+    ) -> Result<(Medium, Briefing), Failure> {
+        let medium = Medium::of(device, package, shop.unprivileged(), private)?;
         let briefing = Briefing {
             package: delivered_as_placed(&package.params, &placed.params),
             installed: placed.present.get(&placed.instance).map(|installed| installed.params.clone()),
             response: crate::package::Params::new(),
             instance: placed.instance.clone(),
             root: self.ground.root.prefix().to_owned(),
-            base,
+            base: base_of(&placed.params),
             data_directory: Some(medium.data_directory().to_owned()),
             install_date: None,
             has_begun: false,
             locale: self.request.locale.clone(),
             run: None,
         };
-        Ok(Stage { procedures, medium, briefing })
+        Ok((medium, briefing))
     }
 
     /// Runs request and checkinstall. A response file stands for the request script.
@@ -124,6 +138,7 @@ impl<'a> Place<'a> {
             },
             attendant,
             outcomes: std::collections::BTreeMap::new(),
+            left: std::collections::BTreeMap::new(),
         };
         let (receipt, ending) = performance.perform()?;
         added.ending = ending;
@@ -131,10 +146,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn base(placed: &Placed) -> Option<ObjectPath> {
-    base_of(&placed.params)
-}
-
-fn base_of(params: &crate::package::Params) -> Option<ObjectPath> {
+/// Where relative paths lie, by the parameters of a package.
+pub(in crate::operation) fn base_of(params: &crate::package::Params) -> Option<ObjectPath> {
     params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
 }

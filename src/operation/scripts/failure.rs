@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::script::Ended;
 use crate::script::environment::Script;
-use crate::script::protocol::{Meaning, Outcome, Reboot};
+use crate::script::protocol::{Meaning, Outcome, PatchMessage, Reboot};
 use crate::transaction::Left;
 
 use super::procedures::words;
@@ -22,6 +22,29 @@ pub struct ScriptFailure {
     pub is_told: bool,
     /// What the root is like now.
     pub left: Left,
+    /// Which part of a patch it belongs to.
+    pub part: Part,
+    /// Whether a signal ended it, which came from elsewhere.
+    pub is_signalled: bool,
+    /// What the script says to patchadd(1M), where it does.
+    pub message: Option<PatchMessage>,
+    /// Where the output of the scripts is, where a command keeps it.
+    pub log: Option<String>,
+}
+
+/// The parts of a patch that have scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A package, before anything is changed: its checkinstall.
+    Question,
+    /// A package.
+    Package,
+    /// The patch itself, before its packages: prepatch, prebackout.
+    Before,
+    /// The patch itself, after its packages: postpatch, postbackout.
+    After,
+    /// A script of the patch itself that cannot be executed.
+    NotExecutable,
 }
 
 /// What scripts left behind them in a run that was committed.
@@ -48,7 +71,35 @@ impl ScriptFailure {
             detail: (!is_plain).then(|| words(ended)),
             is_told: outcome.meaning != Meaning::Interrupted && !suspends,
             left: Left::Unchanged,
+            part: match script {
+                Script::Request | Script::Checkinstall => Part::Question,
+                _ => Part::Package,
+            },
+            is_signalled: matches!(ended, Ended::Signalled(_)),
+            message: None,
+            log: None,
         }
+    }
+
+    /// How the script `name` of a patch itself ended.
+    pub(in crate::operation) fn of_patch(name: &str, ended: Ended) -> Self {
+        let part = if name.starts_with("pre") { Part::Before } else { Part::After };
+        Self {
+            what: format!("the {name} script"),
+            part,
+            detail: Some(words(ended)),
+            ..Self::new(
+                &Script::Postinstall,
+                ended,
+                Outcome { meaning: Meaning::Fatal, reboot: Reboot::None },
+            )
+        }
+    }
+
+    /// A script of a patch itself that cannot be executed.
+    pub(in crate::operation) fn not_executable(name: &str, reason: String) -> Self {
+        let failure = Self::of_patch(name, Ended::Exited(126));
+        Self { part: Part::NotExecutable, detail: Some(reason), ..failure }
     }
 
     /// A package that wants to ask, where nobody can be asked.
@@ -60,6 +111,30 @@ impl ScriptFailure {
     /// Whether the installation goes on nevertheless.
     pub(in crate::operation) fn is_warning(&self) -> bool {
         self.meaning == Meaning::Warning
+    }
+
+    /// The exit code of patchadd(1M).
+    pub fn patchadd_code(&self) -> u8 {
+        match (&self.message, self.part) {
+            (Some(message), Part::Question | Part::Package) => message.number,
+            (_, Part::NotExecutable) => 38,
+            _ if self.is_signalled => 12,
+            (_, Part::Before) => 15,
+            (_, Part::After) => 16,
+            _ => 5,
+        }
+    }
+
+    /// The exit code of patchrm(1M).
+    pub fn patchrm_code(&self) -> u8 {
+        let suspends = matches!(self.meaning, Meaning::Administration | Meaning::Interaction);
+        match (&self.message, self.part) {
+            (Some(message), Part::Question | Part::Package) => message.number,
+            (_, Part::Before) => 9,
+            (_, Part::After | Part::NotExecutable) => 10,
+            (_, Part::Question) if suspends => 11,
+            _ => 5,
+        }
     }
 
     /// The exit code of pkgadd(1M) and pkgrm(1M).
@@ -77,6 +152,9 @@ impl ScriptFailure {
 
 impl fmt::Display for ScriptFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(message) = &self.message {
+            return f.write_str(&message.text);
+        }
         write!(f, "{} did not complete successfully", self.what)?;
         match &self.detail {
             Some(detail) => write!(f, "\n{detail}"),

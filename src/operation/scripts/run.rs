@@ -8,9 +8,12 @@ use std::path::PathBuf;
 use super::briefing::Briefing;
 use super::failure::{Ending, ScriptFailure};
 use super::procedures::{Procedure, Procedures, Voice};
+use crate::database::contents::paths_of_queue;
+use crate::database::{View, open_run};
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
 use crate::package::{Line, ObjectPath, Touched};
+use crate::plan::queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Plan};
@@ -18,13 +21,15 @@ use crate::root::RootError;
 use crate::script::environment::Script;
 use crate::script::protocol::Outcome;
 use crate::script::{As, Ended, Input, ScriptError};
-use crate::transaction::{Cause, Left, Phase, ScriptedRun};
+use crate::transaction::{Cause, Left, Phase, ScriptedRun, read_queue};
 
 /// Why a run is given up.
 #[derive(Debug)]
 pub(in crate::operation) enum Halt {
     /// The transaction cannot go on.
     Cause(Cause),
+    /// The undo data cannot be written.
+    Saving(Cause),
     /// A script says no.
     Script(ScriptFailure),
     /// What was planned does not fit any more.
@@ -64,6 +69,14 @@ impl From<RootError> for Halt {
 }
 
 impl Halt {
+    /// The same, met while undo data was written.
+    pub(in crate::operation) fn while_saving(self) -> Self {
+        match self {
+            Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
+            other => other,
+        }
+    }
+
     /// Puts everything back. `subject` is the package or patch of `command`.
     pub(in crate::operation) fn give_up(
         self,
@@ -73,6 +86,7 @@ impl Halt {
     ) -> Failure {
         let (cause, failure) = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
+            Self::Saving(cause) => return run.roll_back(Phase::Snapshot, cause).into(),
             Self::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
             Self::Refused(reason) => {
                 let refusal = reason.of(command, &subject);
@@ -164,5 +178,26 @@ impl Cast<'_, '_> {
         }
         let now = self.ground.survey(&touched, None)?;
         Ok(refreshed(plan, &now, line)?)
+    }
+
+    /// The last batch of a run with what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
+    /// come on top of those that the batch has.
+    pub(in crate::operation) fn with_queue(&self, mut last: Plan) -> Result<Plan, Halt> {
+        let root = &self.ground.root;
+        let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };
+        let queue = read_queue(root, &open.stage)?;
+        if queue.0.is_empty() {
+            return Ok(last);
+        }
+        let paths = paths_of_queue(&View::live(root), &queue).map_err(Failure::from)?;
+        let mut now = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+        for (path, line) in &last.contents {
+            match line {
+                Some(line) => drop(now.lines.insert(path.clone(), line.clone())),
+                None => drop(now.lines.remove(path)),
+            }
+        }
+        last.contents.extend(merged(&now.lines, &now.live, &now.accounts, &queue));
+        Ok(last)
     }
 }

@@ -132,6 +132,8 @@ pub enum Reason {
         /// The script, or the class that needs one.
         script: String,
     },
+    /// A package whose own scripts keep the records of the patch, where the program is to do that.
+    RecordsByScripts(String),
     /// A script that the policy of the root does not allow.
     ScriptForbidden {
         /// The package.

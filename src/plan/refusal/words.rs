@@ -146,6 +146,9 @@ impl Reason {
             Self::ScriptNotSupported { package: None, script } => {
                 format!("it has {script}, and scripts of patches cannot be run yet")
             }
+            Self::RecordsByScripts(package) => {
+                format!("the scripts of package {package} keep the records of the patch themselves")
+            }
             Self::ScriptForbidden { package, script } => {
                 format!(
                     "package {package} has the script {script}, which the policy of this root does not allow"
@@ -200,6 +203,7 @@ impl Reason {
             }
             Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
             Self::Needed { by, .. } => format!("patchrm {by} first"),
+            Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
             Self::NoSpace { file_system, .. } => format!("make room in {file_system} and try again"),
             Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),

@@ -126,7 +126,7 @@ impl World {
 
     pub(super) fn plan(&mut self, parcel: &Parcel) -> Result<Plan, Refusal> {
         self.survey(parcel);
-        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion())
+        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion()).map(|all| all.plan)
     }
 
     /// Plans a patch and carries it out; the exit code.
@@ -159,6 +159,7 @@ impl World {
             })
             .collect();
         back_out(&super::id(id), &archives, &self.inventory, &self.policy, &self.removal, &occasion())
+            .map(|all| all.plan)
     }
 
     pub(super) fn patchrm(&mut self, id: &str) -> u8 {

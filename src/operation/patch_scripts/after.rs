@@ -1,0 +1,125 @@
+//! What is checked and completed after the scripts of a package that keep the records themselves.
+
+use super::{Member, PatchScripts, Way};
+use crate::database::View;
+use crate::database::archive::{self, ArchiveError};
+use crate::operation::failure::Failure;
+use crate::operation::scripts::run::Halt;
+use crate::package::{Inventory, Touched};
+use crate::patch::{Delivered, PatchId};
+use crate::plan::RecordChange;
+use crate::plan::install::Intended;
+use crate::plan::parts::Scripted;
+use crate::plan::refusal::Reason;
+use crate::plan::scripted_records::{
+    differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
+};
+use crate::source::{PackageImage, Source};
+use crate::transaction::Cause;
+
+impl PatchScripts<'_> {
+    /// Brings what the scripts of a package answered together with what the program knows.
+    pub(super) fn reconcile(&self, member: &Member<'_>, intended: &mut Intended) -> Result<(), Failure> {
+        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
+        let id = self.patch_id().map_err(refuse)?;
+        let params = match self.way {
+            Way::Apply => {
+                let (params, notes) =
+                    reconciled(package, &id, &intended.params, &member.part.params, separator);
+                intended.plan.notes.extend(notes);
+                params
+            }
+            Way::BackOut => {
+                let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
+                if let Some(name) = wrong.first() {
+                    let said = intended.params.text(name).into_owned();
+                    let right = member.part.params.text(name).into_owned();
+                    let reason = format!("its checkinstall says {name}={said}, it has to be <{right}>");
+                    return Err(refuse(Reason::BadUndoData { package: package.clone(), reason }).into());
+                }
+                taken_back(&intended.params, &member.part.params)
+            }
+        };
+        intended.set_params(params).map_err(refuse)?;
+        Ok(())
+    }
+
+    fn patch_id(&self) -> Result<PatchId, Reason> {
+        let separator = &self.session.ground.policy.separator;
+        PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
+    }
+
+    /// Checks what scripts made of a package, and says what is left to do to its records.
+    pub(super) fn after_scripts(
+        &self,
+        scripted: &Scripted,
+        member: &Member<'_>,
+    ) -> Result<Vec<RecordChange>, Halt> {
+        let package = &member.part.package;
+        let ground = &self.session.ground;
+        let mut touched = Touched::default();
+        touched.packages.insert(package.clone());
+        let changes = scripted.plan.changes.iter().filter(|change| change.package == *package);
+        touched.paths.extend(changes.map(|change| change.path.clone()));
+        let now = ground.survey(&touched, None)?;
+        let Some(installed) = now.packages.get(package) else {
+            return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
+        };
+        let (id, separator) = (self.patch_id()?, &ground.policy.separator);
+        match self.way {
+            Way::Apply => {
+                if !scripted.no_undo && !scripted.again {
+                    self.check_undo(scripted, member, &now)?;
+                }
+                let delivered = member.device.package(member.index)?;
+                let obsoletes = Delivered::from_params(&delivered.params, separator);
+                let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
+                let obsoletes = obsoletes.unwrap_or_default();
+                Ok(marks_after_application(package, installed, &id, &obsoletes, separator)?)
+            }
+            Way::BackOut => Ok(marks_after_backout(package, installed, &id, separator)?),
+        }
+    }
+
+    /// The undo archive that scripts made must hold everything that they replaced.
+    fn check_undo(&self, scripted: &Scripted, member: &Member<'_>, now: &Inventory) -> Result<(), Halt> {
+        let package = &member.part.package;
+        let bad = |reason: String| Halt::Saving(Cause::Archive { package: package.to_string(), reason });
+        let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
+        let missing = unsaved(
+            package,
+            &scripted.plan.changes,
+            &member.part.mapped,
+            &image,
+            &member.part.params,
+            &now.live,
+        )?;
+        match missing.as_slice() {
+            [] => Ok(()),
+            [first, ..] => {
+                let shown = self.session.ground.root.show(first);
+                let count = missing.len();
+                Err(bad(format!("the scripts saved {shown} not as it was ({count} such objects)")))
+            }
+        }
+    }
+
+    fn archive(&self, member: &Member<'_>) -> Result<PackageImage, Failure> {
+        let ground = &self.session.ground;
+        let view = View::live(&ground.root);
+        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, None)?;
+        found.verify(None)?;
+        let path = std::path::PathBuf::from(found.path());
+        let source = Source::from_file(found.into_file(), &path)?;
+        let mut image = source.scan()?;
+        match image.packages.len() {
+            1 => Ok(image.packages.swap_remove(0)),
+            _ => Err(ArchiveError::Damaged {
+                path: path.display().to_string(),
+                reason: "it does not hold exactly one package".to_owned(),
+            }
+            .into()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Applying a patch whose scripts take part.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::response::Applying;
+use super::{Installing, PatchScripts, Way, untold};
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::session::Session;
+use crate::package::{Inventory, ObjectPath, Params};
+use crate::patch::Delivered;
+use crate::plan::engine::Bookkeeping;
+use crate::plan::parts::{Part, Scripted};
+use crate::transaction::Receipt;
+
+/// A patch to be applied.
+pub(in crate::operation) struct Application<'a> {
+    pub(in crate::operation) device: &'a Device,
+    /// `-u`.
+    pub(in crate::operation) unconditional: bool,
+    /// `-B`.
+    pub(in crate::operation) undo_dir: Option<&'a Path>,
+    /// Plans it again, with the answers of checkinstall scripts by the places of their packages.
+    pub(in crate::operation) plan:
+        &'a dyn Fn(&BTreeMap<usize, Params>) -> Result<(Scripted, Inventory), Failure>,
+    /// Its log.
+    pub(in crate::operation) log: Option<ObjectPath>,
+}
+
+/// What was done, and the plan by which it was.
+pub(in crate::operation) fn apply(
+    session: &Session<'_>,
+    installing: &Installing,
+    application: &Application<'_>,
+    mut scripted: Scripted,
+    mut inventory: Inventory,
+) -> (Scripted, Result<Receipt, Failure>) {
+    let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
+    (scripted, done)
+}
+
+fn carry_out(
+    session: &Session<'_>,
+    installing: &Installing,
+    application: &Application<'_>,
+    scripted: &mut Scripted,
+    inventory: &mut Inventory,
+) -> Result<Receipt, Failure> {
+    let device = application.device;
+    device.source.verify(&device.image)?;
+    let devices: Vec<(&Device, usize)> = scripted.parts.iter().map(|part| (device, part.index)).collect();
+    let place = installing.place(session);
+    let mut scripts = PatchScripts::open(session, place, Way::Apply, scripted, &devices, None)?;
+    if scripts.before()? {
+        (*scripted, *inventory) = (application.plan)(&BTreeMap::new())?;
+    }
+    let build = scripts.build_directory()?;
+    let mut members = Vec::new();
+    let mut answers = BTreeMap::new();
+    for part in &scripted.parts {
+        let mut member = scripts.member(part, device, part.index)?;
+        let given = if part.chosen.bookkeeping == Bookkeeping::Scripts {
+            application.response(session, scripted, part, inventory, &build)?
+        } else {
+            Vec::new()
+        };
+        if part.chosen.has_scripts() {
+            scripts.ask(&mut member, given)?;
+        }
+        if part.chosen.bookkeeping == Bookkeeping::Program {
+            answers.insert(part.index, member.answers.params.clone());
+        }
+        members.push(member);
+    }
+    if answers.values().any(|params| params.iter().next().is_some()) {
+        (*scripted, *inventory) = (application.plan)(&answers)?;
+        for (member, part) in members.iter_mut().zip(&scripted.parts) {
+            member.part = part.clone();
+        }
+    }
+    let mut content = device.content();
+    let log = application.log.clone();
+    scripts.perform(scripted, members, inventory, &mut content, log)
+}
+
+impl Application<'_> {
+    /// The response file for the scripts of a package.
+    fn response(
+        &self,
+        session: &Session<'_>,
+        scripted: &Scripted,
+        part: &Part,
+        inventory: &Inventory,
+        build: &Path,
+    ) -> Result<Vec<u8>, Failure> {
+        let delivered = &self.device.package(part.index)?.params;
+        let separator = &session.ground.policy.separator;
+        let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
+        let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
+        let none = Params::new();
+        let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
+        let applying = Applying {
+            patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            obsoletes: &obsoletes,
+            unconditional: self.unconditional,
+            no_undo: scripted.no_undo,
+            undo_dir: self.undo_dir,
+            build_dir: build,
+            delivered,
+            installed,
+        };
+        applying.text().map_err(|value| untold(&value))
+    }
+}
