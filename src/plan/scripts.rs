@@ -186,7 +186,7 @@ fn check<'t, const N: usize>(
     };
     let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
     match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-        Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
+        Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
         None => Ok(()),
     }
 }
