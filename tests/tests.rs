@@ -70,6 +70,8 @@ mod locked;
 mod manual;
 /// Mounts of a test.
 mod mounts;
+/// The same patches by the program and by their scripts.
+mod native_and_script;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;

@@ -104,7 +104,8 @@ impl Application<'_> {
             patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
             unconditional: self.unconditional,
-            no_undo: scripted.no_undo,
+            // what is there now is no longer what was there before the patch
+            no_undo: scripted.no_undo || scripted.again,
             undo_dir: self.undo_dir,
             build_dir: build,
             delivered,
