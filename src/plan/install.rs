@@ -336,11 +336,11 @@ fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<R
     if let Some(old) = old {
         return Ok(RecordChanges::of(&target.package, old, files)?.changes);
     }
-    let files = files.into_iter().map(|(name, bytes)| TreeFile {
-        name: name.into_bytes(),
-        content: TreeContent::Bytes(bytes),
+    let files = files.into_iter().map(|file| TreeFile {
+        name: file.name.into_bytes(),
+        content: TreeContent::Bytes(file.bytes),
         mode: Mode::of(0o644),
-        mtime: None,
+        mtime: file.mtime,
     });
     let path = package_path(&target.package, b"")?;
     Ok(vec![RecordChange::AddTree { path, files: files.collect() }])

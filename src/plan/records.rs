@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::format::remote::{Remote, State};
 use crate::format::{obsoleted_by, params};
-use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, Save};
+use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, Save, Timestamp};
 use crate::patch::{PatchId, PatchList};
 
 use super::RecordChange;
@@ -42,23 +42,46 @@ fn database_path(path: &[u8]) -> Result<ObjectPath, Reason> {
     })
 }
 
-/// The record files of a package with these parameters as it was delivered: name in the package's directory, bytes.
-/// `stays` says which files of `install` stay there. Nothing is spooled of the objects themselves.
+/// A record file of a package that is to be.
+pub(super) struct NewRecord {
+    /// Its name in the package's directory.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    /// When it was last modified; none for what is written now.
+    pub(super) mtime: Option<Timestamp>,
+}
+
+/// The record files of a package with these parameters as it was delivered. Information files keep the times that the
+/// pkgmap has for them. `stays` says which files of `install` stay there. Nothing is spooled of the objects themselves.
 pub(super) fn files(
     package: &PkgInst,
     image: &PackageImage,
     new: &Params,
     stays: impl Fn(&str) -> bool,
-) -> Vec<(String, Vec<u8>)> {
+) -> Vec<NewRecord> {
     let spool = format!("save/pspool/{package}");
-    let mut files = vec![("pkginfo".to_owned(), params::write(new))];
+    let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
+    let mut files = vec![written("pkginfo".to_owned(), params::write(new))];
+    let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
+    let mtimes: BTreeMap<String, Timestamp> = entries
+        .filter_map(|entry| {
+            let seconds = entry.object.content.mtime?;
+            Some((entry.path.to_string(), Timestamp::whole(seconds)))
+        })
+        .collect();
+    let delivered = |place: String, name: &str, bytes: &[u8]| NewRecord {
+        name: place,
+        bytes: bytes.to_owned(),
+        mtime: mtimes.get(name).copied(),
+    };
     for (name, bytes) in image.install.iter().filter(|(name, _)| stays(name)) {
-        files.push((format!("install/{name}"), bytes.clone()));
+        files.push(delivered(format!("install/{name}"), name, bytes));
     }
-    files.push((format!("{spool}/pkginfo"), image.pkginfo_bytes.clone()));
-    files.push((format!("{spool}/pkgmap"), image.pkgmap_bytes.clone()));
-    for (name, bytes) in &image.install {
-        files.push((format!("{spool}/install/{name}"), bytes.clone()));
+    files.push(written(format!("{spool}/pkginfo"), image.pkginfo_bytes.clone()));
+    files.push(written(format!("{spool}/pkgmap"), image.pkgmap_bytes.clone()));
+    // pkgadd(1M) spools every file of install but this one
+    for (name, bytes) in image.install.iter().filter(|(name, _)| *name != "i.none") {
+        files.push(delivered(format!("{spool}/install/{name}"), name, bytes));
     }
     files
 }
@@ -68,17 +91,17 @@ impl RecordChanges {
     pub(super) fn of(
         package: &PkgInst,
         installed: &Installed,
-        files: Vec<(String, Vec<u8>)>,
+        files: Vec<NewRecord>,
     ) -> Result<Self, Reason> {
         let mut records = Self::default();
-        for (name, bytes) in files {
+        for NewRecord { name, bytes, mtime } in files {
             let old = installed.records.get(name.as_bytes());
             if old.is_some_and(|old| old.bytes == bytes) {
                 continue;
             }
             let path = package_path(package, name.as_bytes())?;
             let mode = old.map_or(Mode::of(0o644), |old| old.mode);
-            records.changes.push(RecordChange::Write { path, bytes, mode, mtime: None });
+            records.changes.push(RecordChange::Write { path, bytes, mode, mtime });
             if let Some(old) = old {
                 records.old.insert(name.into_bytes(), old.clone());
             } else {
