@@ -69,6 +69,8 @@ pub(super) fn merged(
     let mut new = Params::new();
     let mut union = if old.is_empty() { Vec::new() } else { classes(old) };
     union.extend(classes(delivered).into_iter().filter(|class| !union.contains(class)).collect::<Vec<_>>());
+    // class none comes first, wherever the package names it
+    union.sort_by_key(|class| class != "none");
     new.set("CLASSES", union.join(" "));
     let basedir = old.get("BASEDIR").or_else(|| delivered.get("BASEDIR"));
     if let Some(basedir) = basedir {

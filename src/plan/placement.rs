@@ -99,7 +99,9 @@ impl Installation<'_> {
         for (name, value) in self.options.response.iter().filter(|(name, _)| stored(name)) {
             new.set(name, value);
         }
-        new.remove("INSTDATE");
+        if old.is_empty() {
+            new.remove("INSTDATE"); // it is the last one there, and keeps its place from then on
+        }
         new.set("INSTDATE", self.occasion.instdate());
         Ok(new)
     }
