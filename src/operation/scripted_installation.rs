@@ -290,13 +290,11 @@ pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> He
     Held { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
-/// The delivered parameters as scripts are told them: with CLASSES and BASEDIR as they will be.
+/// What scripts are told of the package: where it goes, and all else as it is delivered, its own classes among that.
 pub(super) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
-    for name in ["CLASSES", "BASEDIR"] {
-        if let Some(value) = placed.get(name) {
-            package.set(name, value);
-        }
+    if let Some(value) = placed.get("BASEDIR") {
+        package.set("BASEDIR", value);
     }
     package
 }
