@@ -36,7 +36,7 @@ cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
 	/proc | /proc/*) [ "$uid" ] && continue ;;
 	esac
 	# A mount that another one hides cannot be named, and not be reached either.
-	mount -o "remount,bind,ro,${options#r[wo],}" "$place" || ! findmnt -n -M "$place" >/dev/null
+	mount -o "remount,bind,ro,${options#r[wo],}" "$place" 2>/dev/null || ! findmnt -n -M "$place" >/dev/null
 done
 cd "$started" 2>/dev/null || cd "$scene"
 set +e
