@@ -254,6 +254,8 @@ const LOST: &[Explained] = &[
         "our patchadd kept the edited file, and only our own archive says so",
     ),
     ("13-edited-ev", "103500-01", "opt/SUNWstuf/share/fifo: time", "a pkgmap has no time of a pipe"),
+    ("21-shared-files", "103203-01", "var/sadm/install/contents: /opt/SUNWstuf/share", OWNERS),
+    ("21-shared-files", "103203-01", "var/sadm/install/contents: /opt/SUNWstuf/share/data", OWNERS),
     ("16-script-fails", "103201-01", "opt/SUNWstuf/bin/stuf*", UNSAVED),
     ("16-script-fails", "103201-01", "var/sadm/install/contents: /opt/SUNWstuf/bin/stuf", UNSAVED),
 ];
@@ -262,6 +264,8 @@ const PSPOOL: &str = "the patch's own pkginfo, pkgmap and scripts stay in pspool
 const EMPTIED: &str = "such an archive never says whether there was one, and an empty one says nothing";
 const HARD_LINK: &str = "other names of a file are saved as files of their own, of root (observed defect 3)";
 const SYMLINK: &str = "a symbolic link to a file is saved as a copy of that file (observed defect 2)";
+const OWNERS: &str =
+    "who installed an object last is named last, and such an archive never says who was last before";
 const UNSAVED: &str = "the class action script that failed had not saved this file, and the archive lacks it";
 
 #[test]

@@ -126,7 +126,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         root: &root,
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
-        scene: Adding { device: &request.device, copyright: !args.silent && !in_json, vendor: true },
+        scene: Adding { device: &request.device, copyright: !args.silent && !in_json, vendor: !args.silent },
     };
     let wait = patience(&root, None);
     let report =

@@ -84,7 +84,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The line of an object that `package` has installed last: its owners are those of before and `package`.
+    /// The line of an object that `package` has installed last: its owners are those of before and, behind them,
+    /// `package`.
     pub(super) fn record(&mut self, package: &PkgInst, path: &ObjectPath, object: Object) {
         let mut line = self.line(path).cloned().unwrap_or_else(|| Line {
             path: path.clone(),
@@ -93,10 +94,9 @@ impl<'a> Draft<'a> {
             owners: Vec::new(),
         });
         line.object = object;
-        match line.owners.iter_mut().find(|owner| owner.package == *package) {
-            Some(owner) => owner.status = None,
-            None => line.owners.push(Owner::new(package.clone())),
-        }
+        let known = line.owners.iter().position(|owner| owner.package == *package);
+        let owner = known.map_or_else(|| Owner::new(package.clone()), |place| line.owners.remove(place));
+        line.owners.push(Owner { status: None, ..owner });
         self.set_line(package, path, Some(line));
     }
 
