@@ -213,6 +213,7 @@ impl Place<'_> {
         let answered = self.answered(package)?;
         let given = answered.clone().unwrap_or_default();
         let placed = self.place(device, index, &given.params)?;
+        added.name = placed.instance.to_string();
         let scripts = self.allowed(package, &placed)?;
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;
