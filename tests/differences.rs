@@ -4,18 +4,14 @@
 /// A difference that was found: scenario, step or patch, what is different, and both sides.
 pub(crate) type Difference = (String, String, String, String);
 
-/// One that is explained: scenario, step or patch, and what (`*` at the end is anything), and why it is so.
+/// One that is explained: scenario, step or patch, and what (patterns, see [`is_like`]), and why it is so.
 pub(crate) type Explained = (&'static str, &'static str, &'static str, &'static str);
 
 /// Asserts that the table explains every difference, and has nothing else.
 #[track_caller]
 pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
-    let like = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
-        Some(start) => text.starts_with(start),
-        None => text == pattern,
-    };
     let is = |one: &Explained, other: &Difference| {
-        like(one.0, &other.0) && like(one.1, &other.1) && like(one.2, &other.2)
+        is_like(one.0, &other.0) && is_like(one.1, &other.1) && is_like(one.2, &other.2)
     };
     let unexplained: Vec<String> = found
         .iter()
@@ -26,4 +22,23 @@ pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
     for one in table {
         assert!(found.iter().any(|difference| is(one, difference)), "no longer different: {one:?}");
     }
+}
+
+/// Whether a text is like a pattern, in which `*` is anything, and `?` any one byte.
+pub(crate) fn is_like(pattern: &str, text: &str) -> bool {
+    match (pattern.bytes().next(), text.bytes().next()) {
+        (None, None) => true,
+        (Some(b'*'), _) => (0..=text.len())
+            .filter(|at| text.is_char_boundary(*at))
+            .any(|at| is_like(&pattern[1..], &text[at..])),
+        (Some(b'?'), Some(byte)) if byte.is_ascii() => is_like(&pattern[1..], &text[1..]),
+        (Some(one), Some(other)) if one == other && one.is_ascii() => is_like(&pattern[1..], &text[1..]),
+        _ => false,
+    }
+}
+
+#[test]
+fn patterns_are_like_what_they_say() {
+    assert!(is_like("*/apply", "fail-i.none-1/apply") && is_like("pkginfo SUNWstu? X", "pkginfo SUNWstux X"));
+    assert!(!is_like("*/apply", "apply") && !is_like("a?", "a") && is_like("*", "é") && !is_like("", "x"));
 }

@@ -1,10 +1,11 @@
 //! Installing and removing packages.
 
 use super::apply::{acme_web, actions};
+use super::parcel::DELIVERED;
 use super::world::{occasion, regular};
 use super::*;
 use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
-use crate::package::{Params, ScriptPolicy};
+use crate::package::{Params, ScriptPolicy, Timestamp};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::plan::remove::{Intended, RemoveOptions, remove};
@@ -49,6 +50,9 @@ fn a_new_package_is_one_tree_of_records_and_its_objects() {
             "save/pspool/ACMEweb/install/copyright"
         ]
     );
+    let times: Vec<_> = files.iter().map(|file| file.mtime).collect();
+    let delivered = Some(Timestamp::whole(DELIVERED));
+    assert_eq!(times, [None, delivered, None, None, delivered], "information files keep theirs");
     let crate::plan::TreeContent::Bytes(pkginfo) = &files[0].content else { panic!() };
     assert_eq!(
         String::from_utf8_lossy(pkginfo),
@@ -191,6 +195,18 @@ fn a_patch_goes_over_a_patched_package_and_its_scripts_keep_the_lists() {
     assert_eq!(params.text("PATCH_INFO_900-02"), "Installed: today");
     assert_eq!(params.text("CLASSES"), "none extra");
     assert_eq!((params.get("UPDATE"), params.get("OLDLIST")), (None, None));
+    let names: Vec<&str> = params.iter().map(|(name, _)| name).collect();
+    let place = |name: &str| names.iter().position(|other| *other == name);
+    assert!(place("INSTDATE") < place("PATCHLIST"), "it keeps its place: {names:?}");
+}
+
+#[test]
+fn class_none_comes_first_wherever_the_package_names_it() {
+    let package = base().says("CLASSES", "zz none aa");
+    let options = InstallOptions::default();
+    let inventory = crate::package::Inventory::default();
+    let (_, params) = placement(&package.image, 0, &inventory, &options, &occasion()).unwrap();
+    assert_eq!(params.text("CLASSES"), "none zz aa");
 }
 
 #[test]
