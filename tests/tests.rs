@@ -30,6 +30,8 @@ mod differences;
 mod documents;
 /// Files that an administrator edited.
 mod edited;
+/// Every step that was recorded of the classic tools, played with ours.
+mod every_golden;
 /// Running the program as an ordinary user.
 mod everyman;
 /// Every kind of change at once.

@@ -38,7 +38,9 @@ const STREAM_14: Reason =
 const RETARGETED: Reason = Defect("2: a link that a patch retargets is saved as a file");
 const ONE_COMMIT: Reason =
     Page("transaction §9: what scripts register is part of the run, which pkgadd ends");
-const NO_REMOVAL: Reason = Fault("pkgrm does not run scripts yet");
+const EMPTY_ONLY: Reason = Page(
+    "transaction step 12: directories go in the end, if they are empty, and one that stays is no failure",
+);
 const NO_MERGE: Reason =
     Defect("9: a patch for another version passes, and takes the records of the package along");
 const WHOLE_STREAM: Reason =
@@ -192,8 +194,21 @@ pub(super) const DIFFERENCES: &[Entry] = &[
         Page("design §4: what a script did elsewhere stays"),
     ),
     ("16-script-fails", "*", "std*: *failing *", Fault("standard error of scripts went to standard output")),
-    ("19-pkgrm-installf", "pkgrm", "*", NO_REMOVAL),
-    ("19-pkgrm-installf", "pkgrm2", "*", NO_REMOVAL),
+    ("19-pkgrm-installf", "pkgrm", "exit code", EMPTY_ONLY),
+    (
+        "19-pkgrm-installf",
+        "pkgrm",
+        "stderr: pkgrm: ERROR: unable to remove existing directory at *",
+        EMPTY_ONLY,
+    ),
+    ("19-pkgrm-installf", "pkgrm", "stderr: NOTE: *", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkgrm", "stderr: Removal of <SUNWstuf> *", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkgrm*", "/opt/SUNWstuf/mdir", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkgrm*", "/var/sadm/pkg/SUNWstuf*", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkgrm*", "pkginfo SUNWstuf *", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkginfo", "exit code", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkginfo", "stdout: application SUNWstuf *", EMPTY_ONLY),
+    ("19-pkgrm-installf", "pkgrm2", "/opt/SUNWstux", Decision(47)),
     ("21-shared-files", "conflict-quit", "stderr: *", Fault("only the first of the conflicts is named")),
     ("26-messages", "pkgadd-nodir", "stderr: pkgadd: ERROR: attempt to process datastream failed", Words),
     ("26-messages", "pkgchk-v", "exit code", FROM_DISK),
