@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans", "removef"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd and pkgrm", "pkgtrans", "removef"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());
