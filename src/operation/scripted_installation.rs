@@ -51,7 +51,7 @@ pub(super) struct Performance<'a, 'p> {
 impl Performance<'_, '_> {
     /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
     pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
-        self.unpack()?;
+        self.unpack(Command::Pkgadd, &self.installation.instance)?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
@@ -71,8 +71,10 @@ impl Performance<'_, '_> {
         Ok((receipt, ending))
     }
 
-    /// Checks the content of what scripts install, before anything is changed.
-    pub(super) fn unpack(&self) -> Result<(), Failure> {
+    /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
+    /// `command` about `subject`.
+    pub(super) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
+        self.check_names().map_err(|reason| reason.of(command, &subject))?;
         self.medium.take(self.device, self.index, &self.listed())
     }
 
@@ -80,6 +82,25 @@ impl Performance<'_, '_> {
     pub(super) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         self.steps(run)?;
         self.log_end(run)
+    }
+
+    /// The list of a class script has a line for each file and a blank between two paths, and no way to write a name
+    /// that has either in it.
+    fn check_names(&self) -> Result<(), Reason> {
+        let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
+        let root = &self.session.ground.root;
+        for file in self.listed() {
+            let shown = root.show(&file.path);
+            for path in [self.source(file), PathBuf::from(&shown)] {
+                if !is_plain(&path) {
+                    let path = path.display().to_string().escape_debug().to_string();
+                    return Err(Reason::ScriptsUnsafe(format!(
+                        "a class action script cannot be told of <{path}>, which has white space in it"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn listed(&self) -> Vec<&ListedFile> {
