@@ -105,6 +105,10 @@ mod readme;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// pkgrm runs the scripts of packages.
+mod removal_scripts;
+/// Scripts of a removal that fail, hang and are killed.
+mod removals_that_fail;
 mod removef;
 /// Commands that can change nothing but their scenario.
 mod sandbox;

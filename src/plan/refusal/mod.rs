@@ -125,13 +125,6 @@ pub enum Reason {
         /// Its delivered value.
         delivered: String,
     },
-    /// A procedure script of its own, which cannot be run.
-    ScriptNotSupported {
-        /// The package.
-        package: String,
-        /// The script, or the class that needs one.
-        script: String,
-    },
     /// A package whose own scripts keep the records of the patch, where the program is to do that.
     RecordsByScripts(String),
     /// A script that the policy of the root does not allow.

@@ -140,9 +140,6 @@ impl Reason {
             Self::Zone { package, parameter, installed, delivered } => {
                 format!("{parameter} of package {package} is <{delivered}>, but <{installed}> is installed")
             }
-            Self::ScriptNotSupported { package, script } => {
-                format!("package {package} has {script}, and scripts of packages cannot be run yet")
-            }
             Self::RecordsByScripts(package) => {
                 format!("the scripts of package {package} keep the records of the patch themselves")
             }
