@@ -198,3 +198,25 @@ fn an_undo_package_of_the_stock_scripts_without_a_replaced_file_is_refused() {
     assert!(code == 4 && said.contains("/opt/SUNWstuf/etc/build.conf as it was"), "{code} {said}");
     assert_same(&side.scenario.everything(), &before);
 }
+
+#[test]
+fn undo_packages_that_scripts_keep_elsewhere_go_with_the_backout_and_with_a_rollback() {
+    let test = "undo_packages_that_scripts_keep_elsewhere_go_with_the_backout_and_with_a_rollback";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    let Some([_, side]) = stage(&goldens) else { return };
+    let elsewhere = side.scenario.beside("undo");
+    fs::create_dir(&elsewhere).unwrap();
+    let kept = || fs::read_dir(&elsewhere).unwrap().count();
+    let add = |patch: &str| {
+        let patch = goldens.join("pkgs").join(patch);
+        let line = format!("--engine script -B {} -R @ROOT@ {}", elsewhere.display(), patch.display());
+        side.run(&format!("patchadd {line}"))
+    };
+    let (code, said) = add("fail-postinstall-1");
+    assert_eq!((code, kept()), (5, 0), "{said}");
+    let (code, said) = add("103201-01");
+    assert_eq!((code, kept()), (0, 1), "{said}");
+    assert!(elsewhere.join("103201-01/SUNWstuf/undo.Z").exists());
+    let (code, said) = side.run("patchrm --engine script -R @ROOT@ 103201-01");
+    assert_eq!((code, kept()), (0, 0), "{said}");
+}

@@ -21,11 +21,12 @@ const ADD: &str = "patchadd -R @ROOT@ delivered/700-01";
 const REMOVE: &str = "patchrm -R @ROOT@ 700-01";
 
 /// The scripts that run when the patch is applied, in their order.
-const APPLIED: [&str; 11] = [
+const APPLIED: [&str; 12] = [
     "prepatch",
     "db/checkinstall",
     "web/checkinstall",
     "db/preinstall",
+    "db/i.list",
     "db/i.table",
     "db/postinstall",
     "web/preinstall",
@@ -36,8 +37,14 @@ const APPLIED: [&str; 11] = [
 ];
 
 /// The scripts that run when it is backed out.
-const BACKED_OUT: [&str; 5] =
-    ["prebackout", "web/patch_checkinstall", "web/u.conf", "web/patch_postinstall", "postbackout"];
+const BACKED_OUT: [&str; 6] = [
+    "prebackout",
+    "web/patch_checkinstall",
+    "db/u.list",
+    "web/u.conf",
+    "web/patch_postinstall",
+    "postbackout",
+];
 
 /// The files of the root in which scripts read what a test wants of them.
 const DIRECTIONS: [&str; 6] =
@@ -72,11 +79,12 @@ fn web() -> Package {
 
 fn db() -> Package {
     let mut package = Package::new("ACMEdb")
-        .param("CLASSES", "none table")
+        .param("CLASSES", "none list table")
         .file("bin/db", 0o755, "second db\n")
         .of_class("table", 'f', "lib/table", 0o640, "second table\n")
+        .of_class("list", 'e', "etc/db.list", 0o644, "an entry of 700-01\n")
         .link("lib/alias", "table");
-    for name in ["checkinstall", "preinstall", "i.table", "postinstall"] {
+    for name in ["checkinstall", "preinstall", "i.table", "i.list", "u.list", "postinstall"] {
         package = with_script(package, "db", name, name);
     }
     package
@@ -99,6 +107,8 @@ fn stage() -> Scenario {
         base.param("CLASSES", "none conf").of_class("conf", 'e', "etc/web.conf", 0o644, "first line\n");
     base.write(&stage.beside("base"));
     let base = Package::new("ACMEdb").file("bin/db", 0o755, "first db\n").file("lib/table", 0o640, "FIRST\n");
+    let base =
+        base.param("CLASSES", "none list").of_class("list", 'e', "etc/db.list", 0o644, "first entry\n");
     base.write(&stage.beside("base"));
     run(&stage, &format!("pkgadd -n -R @ROOT@ -d {} all", stage.beside("base").display())).ok_code(0);
     let hooks = ["prepatch", "postpatch", "prebackout", "postbackout"];
@@ -311,10 +321,15 @@ fn an_undo_package_that_does_not_hold_everything_is_no_undo_package() {
 fn edits_of_others_in_a_file_of_a_class_survive_the_backout() {
     let stage = stage();
     run(&stage, ADD).ok_code(0);
-    let conf = stage.at("/opt/ACMEweb/etc/web.conf");
+    assert_eq!(stage.text("/opt/ACMEdb/etc/db.list"), "first entry\nan entry of 700-01\n");
+    let (conf, list) = (stage.at("/opt/ACMEweb/etc/web.conf"), stage.at("/opt/ACMEdb/etc/db.list"));
     fs::write(&conf, "first line\nmine\na line of 700-01\n").unwrap();
+    fs::write(&list, "first entry\nmine\nan entry of 700-01\n").unwrap();
     run(&stage, REMOVE).ok_code(0);
     assert_eq!(fs::read_to_string(&conf).unwrap(), "first line\nmine\n");
+    assert_eq!(fs::read_to_string(&list).unwrap(), "first entry\nmine\n");
+    let edited = fs::read_dir(stage.at("/opt/ACMEdb/etc")).unwrap().count();
+    assert_eq!(edited, 1, "nothing is kept beside what a script has put right");
 }
 
 /// Starts a command and waits until the script that is named stands still.

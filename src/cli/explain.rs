@@ -39,10 +39,6 @@ const fn packaging(code: u8, text: &'static str, advice: &'static str) -> Meanin
     Meaning { code, command: "pkgadd and pkgrm", text, advice }
 }
 
-const fn installing(code: u8, text: &'static str, advice: &'static str) -> Meaning {
-    Meaning { code, command: "pkgadd", text, advice }
-}
-
 const fn moving(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "pkgtrans", text, advice }
 }
@@ -195,27 +191,27 @@ const MEANINGS: &[Meaning] = &[
         "A file system has too little space.",
         "Make room; the message says how much is needed where.",
     ),
-    installing(
+    packaging(
         2,
-        "The package is installed, and one of its scripts warned or left something undone.",
+        "It is done, and a script of the package warned or left something undone.",
         "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing.",
     ),
-    installing(
+    packaging(
         10,
-        "The package is installed, and wants the machine to be started again.",
+        "It is done, and a script of the package wants the machine to be started again.",
         "Start it again later.",
     ),
-    installing(
+    packaging(
         12,
         "A script warned, and the machine is to be started again.",
         "Do what 2 says, and start it again later.",
     ),
-    installing(
+    packaging(
         20,
-        "The package is installed, and wants the machine to be started again.",
+        "It is done, and a script of the package wants the machine to be started again.",
         "Start it again now.",
     ),
-    installing(
+    packaging(
         22,
         "A script warned, and the machine is to be started again.",
         "Do what 2 says, and start it again now.",
@@ -225,10 +221,10 @@ const MEANINGS: &[Meaning] = &[
         "A package could not be installed or removed, or is not there; nothing of it was changed.",
         "Read the message: it names the package and the reason.",
     ),
-    packaging(3, "You, or a signal, ended the command.", "Run it again."),
+    packaging(3, "You, a script of the package, or a signal ended the command.", "Run it again."),
     packaging(
         4,
-        "The admin file forbids it, or an installed instance is in the way.",
+        "The admin file or a script of the package forbids it, or an installed instance is in the way.",
         "Read the message; use another admin file with -a, or back patches out first.",
     ),
     packaging(
@@ -322,7 +318,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans", "removef"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd and pkgrm", "pkgtrans", "removef"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());

@@ -50,7 +50,7 @@ pub(super) struct Performance<'a, 'p> {
 impl Performance<'_, '_> {
     /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
     pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
-        self.unpack()?;
+        self.unpack(Command::Pkgadd, &self.installation.instance)?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
@@ -70,9 +70,10 @@ impl Performance<'_, '_> {
         Ok((receipt, ending))
     }
 
-    /// Checks the content of what scripts install, before anything is changed.
-    pub(super) fn unpack(&self) -> Result<(), Failure> {
-        self.check_names().map_err(|reason| reason.of(Command::Pkgadd, &self.installation.instance))?;
+    /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
+    /// `command` about `subject`.
+    pub(super) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
+        self.check_names().map_err(|reason| reason.of(command, &subject))?;
         self.medium.take(self.device, self.index, &self.listed())
     }
 

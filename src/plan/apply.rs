@@ -220,7 +220,23 @@ impl Application<'_> {
             }
         }
         edits.check()?;
+        self.refuse_keeping(patched, &edits)?;
         Ok(edits)
+    }
+
+    /// Scripts that install the objects know nothing of edited files that are to be kept.
+    fn refuse_keeping(&self, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+        let by_scripts = patched.iter().filter(|one| one.chosen.bookkeeping == Bookkeeping::Scripts);
+        for package in by_scripts {
+            let is_kept = |wanted: &&Wanted<'_>| matches!(edits.handling(&wanted.path), Handling::Beside(_));
+            if let Some(wanted) = package.wanted.iter().find(is_kept) {
+                let (path, name) = (self.inventory.show(&wanted.path), &package.target.package);
+                return Err(Reason::ScriptsUnsafe(format!(
+                    "{path} was edited and is to be kept, which the scripts of package {name} cannot do"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a path no longer has what this patch delivered, because another patch came after it.

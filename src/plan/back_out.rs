@@ -155,13 +155,22 @@ impl Backout<'_> {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));
             }
+            let by_script = part.chosen.scripts.classes.keys().cloned().collect();
             parts.push(part);
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
                     let files = archive.image.files();
                     let saved = files.map(|entry| (&entry.path, entry.object.content)).collect();
-                    restorings.push(Restoring { id: self.id, package, index, saved, manifest, later });
+                    restorings.push(Restoring {
+                        id: self.id,
+                        package,
+                        index,
+                        saved,
+                        manifest,
+                        later,
+                        by_script,
+                    });
                 }
                 None => foreign::restore(&mut draft, self.id, package, index, archive.image, &later)?,
             }

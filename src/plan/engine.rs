@@ -132,10 +132,12 @@ impl ScriptChoice {
             scripts.checkinstall &= own("checkinstall");
             scripts.preinstall &= own("preinstall");
             scripts.postinstall &= own("postinstall");
-            // a stock script under the name of a class copies as the program does
-            scripts
-                .classes
-                .retain(|class, deliverer| *deliverer != Deliverer::Package || own(&format!("i.{class}")));
+            // a stock script under the name of a class copies as the program does; what a backout package holds has
+            // been through the system's scripts already
+            scripts.classes.retain(|class, deliverer| match deliverer {
+                Deliverer::Package => own(&format!("i.{class}")),
+                Deliverer::Root | Deliverer::Host | Deliverer::Standard => role == Role::Patch,
+            });
         }
         let why = |name: &str| match name.strip_prefix("i.").and_then(|class| scripts.classes.get(class)) {
             Some(deliverer) if *deliverer != Deliverer::Package => Why::System,
@@ -211,14 +213,19 @@ impl Role {
             Self::Foreign => {
                 stock::role(name, text).is_some() || stock::role(&format!("patch_{name}"), text).is_some()
             }
-            Self::Ours => true,
+            // a class action script there is the `u.<class>` of the patch: it knows better how to undo
+            Self::Ours => !name.starts_with("i."),
         }
     }
 
     /// Whether a package with a script of its own with this text keeps its records itself.
     fn leaves_records_to(self, text: &[u8]) -> bool {
         let has = |word: &&[u8]| text.windows(word.len()).any(|part| part == *word);
-        self == Self::Foreign || BOOKKEEPING.iter().any(has)
+        match self {
+            Self::Patch => BOOKKEEPING.iter().any(has),
+            Self::Foreign => true,
+            Self::Ours => false,
+        }
     }
 }
 

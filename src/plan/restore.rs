@@ -4,7 +4,7 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
@@ -31,6 +31,8 @@ pub(super) struct Restoring<'a> {
     pub(super) manifest: &'a Manifest,
     /// Patches that came later.
     pub(super) later: Later<'a>,
+    /// The classes whose files a script takes back: edited ones among them are its matter.
+    pub(super) by_script: BTreeSet<String>,
 }
 
 /// A path of the manifest, read.
@@ -191,7 +193,11 @@ impl<'a> Restoring<'a> {
                 return Ok(());
             }
             draft.check_obstacle(path)?;
-            self.keep_edited(draft, path, old, record)?;
+            let is_by_script =
+                each.new_line.as_ref().is_some_and(|line| self.by_script.contains(&line.object.class));
+            if !is_by_script {
+                self.keep_edited(draft, path, old, record)?;
+            }
         }
         draft.open_way(self.package, path)?;
         let new = self.new_object(record, was, carrier.filter(|carrier| *carrier != path))?;

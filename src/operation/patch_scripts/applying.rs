@@ -1,7 +1,7 @@
 //! Applying a patch whose scripts take part.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::response::Applying;
 use super::{Installing, PatchScripts, Planned, Way, untold};
@@ -12,7 +12,7 @@ use crate::package::{Inventory, ObjectPath, Params};
 use crate::patch::Delivered;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
-use crate::transaction::Receipt;
+use crate::transaction::{Left, Receipt};
 
 /// A patch to be applied.
 pub(in crate::operation) struct Application<'a> {
@@ -35,7 +35,15 @@ pub(in crate::operation) fn apply(
     mut scripted: Scripted,
     mut inventory: Inventory,
 ) -> (Scripted, Result<Receipt, Failure>) {
+    let new = application.new_archives(&scripted);
     let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
+    if let Err(failure) = &done
+        && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
+    {
+        for place in &new {
+            remove_archive(place);
+        }
+    }
     (scripted, done)
 }
 
@@ -83,7 +91,28 @@ fn carry_out(
     scripts.perform(scripted, members, inventory, &mut content, log)
 }
 
+/// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
+/// are empty then. What cannot be removed is in nobody's way.
+fn remove_archive(place: &Path) {
+    for name in ["undo", "undo.Z", "undo.gz"] {
+        let _ = std::fs::remove_file(place.join(name));
+    }
+    for directory in [Some(place), place.parent()].into_iter().flatten() {
+        let _ = std::fs::remove_dir(directory);
+    }
+}
+
 impl Application<'_> {
+    /// Where scripts will make undo archives outside the root, and nothing is yet.
+    fn new_archives(&self, scripted: &Scripted) -> Vec<PathBuf> {
+        let Some(directory) = self.undo_dir else { return Vec::new() };
+        let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let by_scripts = |part: &&Part| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let places = scripted.parts.iter().filter(by_scripts);
+        let places = places.map(|part| directory.join(id).join(part.package.as_str()));
+        places.filter(|place| place.symlink_metadata().is_err()).collect()
+    }
+
     /// The response file for the scripts of a package.
     fn response(
         &self,

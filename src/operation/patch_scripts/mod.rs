@@ -12,84 +12,41 @@ pub(super) mod applying;
 pub(super) mod backing_out;
 mod hooks;
 mod listener;
+mod performing;
 mod response;
+mod setting;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::add_package::Place;
 use super::add_package::preparation::Placed;
 use super::add_package::staging::base_of;
-use super::add_package::{AddRequest, Place};
 use super::device::Device;
 use super::failure::Failure;
-use super::installation::{Installation, described};
-use super::log;
-use super::scripted_installation::{Performance, delivered_as_placed, held};
 use super::scripts::briefing::Briefing;
 use super::scripts::interview::{Answers, Questions, interview};
 use super::scripts::medium::Medium;
 use super::scripts::procedures::{Procedure, Procedures};
-use super::scripts::run::{Cast, Halt};
+use super::scripts::run::Halt;
 use super::scripts::safety::{check_places, check_tools, needs_absolute_tools};
-use super::scripts::{Ending, Reboot, ScriptFailure, ScriptSettings, system_scripts};
-use super::session::{Ground, Session};
+use super::scripts::{Ending, ScriptFailure};
+use super::session::Session;
 use crate::database::places;
-use crate::format::admin::{Admin, Alteration, Check, Instance, RequestUser};
 use crate::format::response::UnwritableValue;
-use crate::package::{Inventory, ObjectPath, Params, ScriptPolicy};
-use crate::plan::course::Course;
-use crate::plan::engine::{Bookkeeping, Engine, ScriptChoice};
+use crate::package::{Inventory, Params};
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::{Plan, RecordChange};
 use crate::script::environment::of_patch;
 use crate::script::{As, Ended, Input, search_path};
-use crate::transaction::{Cause, Content, Held, Left, Phase, Receipt, ScriptedRun, TransactionError};
+use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
 
 pub(super) use hooks::HookPlace;
 use listener::Listener;
+pub(super) use setting::Installing;
+pub use setting::PatchScriptRequest;
 
 /// A plan of a patch, and what it was made with.
 type Planned = Result<(Scripted, Inventory), Failure>;
-
-/// What the user of a patch command says about scripts.
-#[derive(Clone, Debug, Default)]
-pub struct PatchScriptRequest {
-    /// How scripts are run.
-    pub settings: ScriptSettings,
-    /// Who does the work of patch scripts.
-    pub engine: Engine,
-    /// Whether none may run, whatever the policy of the root says.
-    pub none: bool,
-    /// Language and time zone, for scripts.
-    pub locale: Vec<(String, OsString)>,
-}
-
-impl PatchScriptRequest {
-    /// What decides about scripts on a root.
-    pub(super) fn choice(&self, ground: &Ground) -> Result<ScriptChoice, Failure> {
-        let policy = if self.none { ScriptPolicy::None } else { ground.policy.scripts };
-        Ok(ScriptChoice { engine: self.engine, policy, system: system_scripts(ground)? })
-    }
-}
-
-/// What the classic patchadd(1M) answers in advance: an instance of the same version is updated, nothing is asked.
-fn admin() -> Admin {
-    Admin {
-        instance: Instance::Unique,
-        partial: Check::NoCheck,
-        runlevel: Check::NoCheck,
-        idepend: Check::NoCheck,
-        rdepend: Check::NoCheck,
-        space: Check::Quit,
-        setuid: Alteration::NoCheck,
-        conflict: Alteration::NoCheck,
-        action: Check::NoCheck,
-        request_user: RequestUser::Root,
-        ..Admin::delivered()
-    }
-}
 
 /// A package of the patch that is about to be performed.
 pub(super) struct Member<'d> {
@@ -100,12 +57,6 @@ pub(super) struct Member<'d> {
     medium: Medium,
     briefing: Briefing,
     pub(super) answers: Answers,
-}
-
-/// What one package does in the run.
-struct Act {
-    installation: Installation,
-    course: Course,
 }
 
 /// The two ways of a patch.
@@ -197,6 +148,10 @@ impl<'a> PatchScripts<'a> {
             Ok(()) => Ok(true),
             Err(halt) => Err(self.without_run(halt)),
         }
+    }
+
+    fn has_hook(&self, name: &str) -> bool {
+        self.hook_names.iter().any(|hook| hook == name)
     }
 
     fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
@@ -318,234 +273,6 @@ impl<'a> PatchScripts<'a> {
             other => other,
         }
     }
-
-    /// Carries everything out in one run. `inventory` is what `scripted` was planned with, `content` brings the objects
-    /// of the plan as a whole, for a patch that has no scripts but its own.
-    pub(super) fn perform(
-        mut self,
-        scripted: &Scripted,
-        mut members: Vec<Member<'_>>,
-        inventory: &Inventory,
-        content: &mut dyn Content,
-        log: Option<ObjectPath>,
-    ) -> Result<Receipt, Failure> {
-        let has_scripts = members.iter().any(|member| member.part.chosen.has_scripts());
-        let mut acts = Vec::new();
-        if has_scripts {
-            for member in &mut members {
-                acts.push(self.act(scripted, member, inventory)?);
-            }
-            for (member, act) in members.iter_mut().zip(&acts) {
-                self.performance(member, act).unpack()?;
-            }
-        }
-        let held = self.held(scripted, &members, &acts);
-        let (session, command) = (self.session, self.way.command());
-        let plan = &scripted.plan;
-        let text = if has_scripts { String::new() } else { self.text(plan) };
-        let subject = self.id.clone();
-        let mut left = None;
-        let done = session.perform_scripted(plan, &held, log, text, |mut run| {
-            let done = if has_scripts {
-                self.packages(&mut run, scripted, &mut members, acts, &held, inventory)
-            } else {
-                self.whole(&mut run, plan, content)
-            };
-            let ended = match done {
-                Ok(()) => run.commit().map_err(Failure::from),
-                Err(halt) => Err(halt.give_up(run, command, &subject)),
-            };
-            left = Some((std::mem::take(&mut self.listener.notes), self.ending));
-            ended.map_err(|failure| self.told(failure))
-        });
-        let mut receipt = done?;
-        if let Some((notes, ending)) = left {
-            receipt.notes.extend(notes);
-            receipt.notes.extend(words(ending));
-        }
-        Ok(receipt)
-    }
-
-    fn text(&self, plan: &Plan) -> String {
-        match self.way {
-            Way::Apply => log::of_installation(plan),
-            Way::BackOut => log::of_backout(plan),
-        }
-    }
-
-    /// Everything that the scripts may touch, and all records of the patch.
-    fn held(&self, scripted: &Scripted, members: &[Member<'_>], acts: &[Act]) -> Held {
-        let mut all = held(acts.iter().map(|act| &act.course.concerned));
-        let objects: BTreeSet<ObjectPath> = all.objects.iter().map(|object| object.path.clone()).collect();
-        let deleted = members.iter().flat_map(|member| &member.part.deletes);
-        let changed = scripted.plan.changes.iter().map(|change| &change.path);
-        for path in deleted.chain(changed).filter(|path| !objects.contains(path)) {
-            let object = crate::transaction::HeldObject { path: path.clone(), editable: false };
-            if !all.objects.contains(&object) {
-                all.objects.push(object);
-            }
-        }
-        let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
-        trees.extend(
-            scripted.parts.iter().filter_map(|part| {
-                ObjectPath::new(format!("/var/sadm/pkg/{}", part.package).as_bytes()).ok()
-            }),
-        );
-        trees.extend(places::patches().join(self.id.as_bytes()).ok());
-        for record in &scripted.plan.records {
-            if matches!(record, RecordChange::AddTree { .. } | RecordChange::RemoveTree(_)) {
-                trees.insert(record.path().clone());
-            }
-        }
-        let outer = trees.clone();
-        trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
-        all.trees = trees.into_iter().collect();
-        if !all.files.contains(&places::contents()) {
-            all.files.push(places::contents());
-        }
-        all
-    }
-
-    /// A patch with no scripts but its own: everything at once.
-    fn whole(
-        &mut self,
-        run: &mut ScriptedRun<'_>,
-        plan: &Plan,
-        content: &mut dyn Content,
-    ) -> Result<(), Halt> {
-        run.log(&self.procedures.take_log())?;
-        let mut plan = plan.clone();
-        self.session.mark_unprivileged(&mut plan)?;
-        if self.way == Way::BackOut {
-            self.after_packages(run)?;
-        }
-        let saves = !plan.undo.is_empty();
-        run.switch(&plan, content)
-            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
-    }
-
-    fn after_packages(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
-        let [_, name] = self.way.hooks();
-        if self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
-    }
-
-    fn has_hook(&self, name: &str) -> bool {
-        self.hook_names.iter().any(|hook| hook == name)
-    }
-
-    /// Package by package, each against what the one before left.
-    fn packages(
-        &mut self,
-        run: &mut ScriptedRun<'_>,
-        scripted: &Scripted,
-        members: &mut [Member<'_>],
-        acts: Vec<Act>,
-        held: &Held,
-        inventory: &Inventory,
-    ) -> Result<(), Halt> {
-        run.log(&self.procedures.take_log())?;
-        let mut marks = Vec::new();
-        for (place, (member, mut act)) in members.iter_mut().zip(acts).enumerate() {
-            if place > 0 && member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                act = self.act(scripted, member, inventory)?;
-                refuse_unheld(&act, held)?;
-            }
-            run.log(format!("\nProcessing package instance <{}>\n\n", member.part.package).as_bytes())?;
-            let mut performance = self.performance(member, &act);
-            let done = performance.within(run);
-            let ending = performance.cast.ending;
-            if done.is_err() {
-                performance.log_failure(run);
-            }
-            self.ending = ending;
-            done.map_err(|halt| match halt {
-                Halt::Script(mut failure) => {
-                    failure.told.package = Some(member.part.package.to_string());
-                    Halt::Script(failure)
-                }
-                other => other,
-            })?;
-            if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                marks.extend(self.after_scripts(scripted, member)?);
-            }
-        }
-        if self.way == Way::BackOut {
-            self.after_packages(run)?;
-        }
-        let mut last = scripted.remainder();
-        last.records.extend(marks);
-        run.switch(&last, &mut super::content::NoContent)?;
-        if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
-    }
-
-    fn performance<'m>(&'m mut self, member: &'m Member<'_>, act: &'m Act) -> Performance<'m, 'a> {
-        let mut briefing = member.briefing.clone();
-        if let Ok(package) = member.device.package(member.index) {
-            briefing.package = delivered_as_placed(&package.params, &act.installation.intended.params);
-        }
-        briefing.base = base_of(&act.installation.intended.params);
-        briefing.install_date = Some(act.installation.intended.params.text("INSTDATE").into_owned());
-        Performance {
-            session: self.session,
-            device: member.device,
-            index: member.index,
-            installation: &act.installation,
-            course: &act.course,
-            medium: &member.medium,
-            cast: Cast {
-                ground: &self.session.ground,
-                procedures: &mut self.procedures,
-                briefing,
-                ending: self.ending,
-            },
-            attendant: &mut self.listener,
-            outcomes: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
-    }
-
-    /// What a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
-    fn act(&self, scripted: &Scripted, member: &Member<'_>, inventory: &Inventory) -> Result<Act, Failure> {
-        let package = member.device.package(member.index)?;
-        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
-        if member.part.chosen.bookkeeping == Bookkeeping::Program {
-            let mut intended = scripted.intended(&member.part, &self.session.caller.occasion);
-            intended.read_from(member.index);
-            let course = Course::of_installation(&intended, package, inventory).map_err(refuse)?;
-            let installation = described(intended, package, &inventory.packages, self.place.admin);
-            return Ok(Act { installation, course });
-        }
-        let answers = &member.answers.params;
-        let placed = self.placed(&member.part, member.device, member.index, answers)?;
-        let mut prepared = self.place.prepare(member.device, member.index, &placed, answers, None)?;
-        let intended = &mut prepared.installation.intended;
-        intended.scripts = member.part.chosen.scripts.clone();
-        intended.passing.clone_from(&member.part.chosen.passing);
-        self.reconcile(member, intended)?;
-        let course = Course::of_installation(intended, package, &prepared.inventory).map_err(refuse)?;
-        Ok(Act { installation: prepared.installation, course })
-    }
-}
-
-/// Refuses what came up only within the run, and is not held.
-fn refuse_unheld(act: &Act, held: &Held) -> Result<(), Halt> {
-    let known: BTreeSet<&ObjectPath> = held.objects.iter().map(|object| &object.path).collect();
-    match act.course.concerned.objects.keys().find(|path| !known.contains(path)) {
-        Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
-        None => Ok(()),
-    }
-}
-
-/// What scripts said by their exit codes, for the one who reads the outcome.
-fn words(ending: Ending) -> Vec<String> {
-    let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
-    let reboot = match ending.reboot {
-        Reboot::None => None,
-        Reboot::AfterAll => Some("a script asks for a reboot".to_owned()),
-        Reboot::Immediate => Some("a script asks for a reboot at once".to_owned()),
-    };
-    warned.into_iter().chain(reboot).collect()
 }
 
 /// A value that cannot be said in a response file.
@@ -556,35 +283,4 @@ fn untold(value: &UnwritableValue) -> Failure {
 
 fn unprepared(error: &std::io::Error) -> Failure {
     crate::script::ScriptError::Preparation(error.to_string()).into()
-}
-
-/// What packages of a patch are installed with where their scripts keep the records: as pkgadd(1M) would.
-pub(super) struct Installing {
-    admin: Admin,
-    request: AddRequest,
-    choice: ScriptChoice,
-}
-
-impl Installing {
-    pub(super) fn new(request: &PatchScriptRequest, choice: ScriptChoice) -> Self {
-        let request = AddRequest {
-            scripts: request.settings.clone(),
-            locale: request.locale.clone(),
-            silent: true,
-            ..AddRequest::default()
-        };
-        Self { admin: admin(), request, choice }
-    }
-
-    /// The place of the packages. Which scripts may run has been asked before.
-    pub(super) fn place<'a>(&'a self, session: &'a Session<'a>) -> Place<'a> {
-        Place {
-            ground: &session.ground,
-            admin: &self.admin,
-            system: &self.choice.system,
-            policy: ScriptPolicy::Run,
-            request: &self.request,
-            caller: session.caller,
-        }
-    }
 }

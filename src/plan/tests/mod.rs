@@ -9,6 +9,7 @@ mod installf;
 mod links;
 mod parcel;
 mod random;
+mod removal;
 mod rules;
 mod scripts;
 mod world;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::parcel::{Parcel, patch};
 use super::world::{World, occasion};
 use super::{id, package};
-use crate::package::ScriptPolicy;
+use crate::package::{Edited, ScriptPolicy};
 use crate::plan::apply::apply;
 use crate::plan::back_out::{Archive, back_out};
 use crate::plan::engine::{Bookkeeping, Engine};
@@ -166,4 +166,16 @@ fn the_plan_of_a_patch_is_taken_apart_by_packages_and_nothing_is_lost() {
     let shared = super::path("/etc/both");
     let with_line: Vec<bool> = parts.iter().map(|plan| plan.contents.contains_key(&shared)).collect();
     assert_eq!(with_line, [false, true], "a shared line comes with the last of its packages");
+}
+
+#[test]
+fn an_edited_file_cannot_be_kept_where_scripts_install_it() {
+    let own = patch("900-01", "").file("bin/httpd", "new").install("checkinstall", "PATCHLIST=");
+    let mut world = world();
+    world.write("/opt/web/bin/httpd", "mine");
+    world.options.edits.general = Edited::Keep;
+    let refusal = planned(&mut world, &own).unwrap_err();
+    assert!(refusal.code() == 10 && refusal.why().contains("/opt/web/bin/httpd was edited"), "{refusal}");
+    world.options.edits.general = Edited::Replace;
+    assert!(planned(&mut world, &own).is_ok());
 }

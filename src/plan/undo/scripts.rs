@@ -5,7 +5,8 @@
 //! functions. A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
 //! (Application Packaging Developer's Guide, "Patching Packages").
 //!
-//! This program never runs them: it restores from the manifest, and knows its own two scripts by their digests.
+//! This program restores from the manifest, and knows its own two scripts by their digests, which it never runs; class
+//! action scripts take back the files of their classes.
 
 use std::collections::BTreeMap;
 

@@ -16,7 +16,7 @@ use super::world::{Files, World, at, in_a_moment};
 use crate::database::{View, read_consistently};
 use crate::format::journal::{ScriptProcess, Story};
 use crate::package::{Mode, Timestamp};
-use crate::plan::Plan;
+use crate::plan::{Plan, RecordChange};
 use crate::root::{Door, Lock};
 
 /// What a script leaves at its end.
@@ -148,6 +148,54 @@ fn failing_from(number: usize, once: bool, errno: Errno) -> Door {
         count if count < number || (once && count > number) => Ok(()),
         _ => Err(errno),
     })
+}
+
+/// A run whose last batch takes the directory of a package away, with what a script has put into it.
+fn removal(world: &World, door: Door) -> Result<Receipt, TransactionError> {
+    begun(world, door, "", |mut run| {
+        let [records, _] = batches(world.plan());
+        let batch = |record| Plan { records: vec![record], undo: Vec::new(), ..records.clone() };
+        let lock = RecordChange::Write {
+            path: at("/var/sadm/pkg/ACMEweb/!R-Lock!"),
+            bytes: Vec::new(),
+            mode: Mode::of(0o644),
+            mtime: None,
+        };
+        let steps = || {
+            run.switch(&batch(lock), &mut Files)?;
+            run.script_begins(&process())?;
+            world.file("var/sadm/pkg/ACMEweb/left", "by a script");
+            run.script_ended()?;
+            run.switch(&batch(RecordChange::RemoveTree(at("/var/sadm/pkg/ACMEweb"))), &mut Files)
+        };
+        match steps() {
+            Ok(()) => run.commit(),
+            Err(cause) => Err(run.roll_back(Phase::Switch, cause)),
+        }
+    })
+}
+
+#[test]
+fn a_package_whose_records_go_in_the_last_batch_is_there_whole_or_gone_whole() {
+    let committed = World::new();
+    let receipt = removal(&committed, Door::default()).unwrap();
+    assert_eq!(receipt.notes, Vec::<String>::new());
+    assert!(!committed.path("var/sadm/pkg/ACMEweb").exists());
+    let after = committed.picture();
+    let mut seen = [0, 0];
+    for number in (0..).step_by(3) {
+        let world = World::new();
+        let before = world.picture();
+        let done = removal(&world, failing_from(number, false, Errno::IO));
+        world.recover();
+        let now = world.picture();
+        assert!(now == after || now == before, "stopped at {number}: {now:#?}");
+        seen[usize::from(now == after)] += 1;
+        if done.is_ok_and(|receipt| receipt.notes.is_empty()) {
+            break;
+        }
+    }
+    assert!(seen[0] > 20 && seen[1] > 0, "{seen:?}");
 }
 
 #[test]
