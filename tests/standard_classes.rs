@@ -49,7 +49,7 @@ impl Scene {
 
     /// Runs the script; gives its code and what it printed, without the path of the root.
     fn run(&self, name: &str, list: &str) -> (i32, String) {
-        let script = self.at("script");
+        let script = self.at(name);
         fs::write(&script, standard(name).unwrap()).unwrap();
         let mut child = Command::new(self.shell[0])
             .args(&self.shell[1..])

@@ -2,17 +2,16 @@
 //!
 //! They are used where neither the package nor the system has a script for the class. They speak the protocol of all
 //! class scripts: pairs of source and destination on standard input at an installation, destinations at a removal;
-//! 2 where any file failed, else 0. Any POSIX sh(1), sed(1) and awk(1) can run them.
+//! 2 where any file failed, else 0. A script has to be run under the name that it was asked for by. Any POSIX sh(1),
+//! sed(1) and awk(1) can run them.
 
 /// The script with this file name, such as `i.build`.
 pub fn standard(name: &str) -> Option<&'static str> {
     Some(match name {
         "i.build" => include_str!("i.build"),
         "r.build" => include_str!("r.build"),
-        "i.sed" => include_str!("i.sed"),
-        "r.sed" => include_str!("r.sed"),
-        "i.awk" => include_str!("i.awk"),
-        "r.awk" => include_str!("r.awk"),
+        "i.sed" | "i.awk" => include_str!("i.edit"),
+        "r.sed" | "r.awk" => include_str!("r.edit"),
         "i.preserve" => include_str!("i.preserve"),
         "i.renamenew" => include_str!("i.renamenew"),
         "i.renameold" => include_str!("i.renameold"),
