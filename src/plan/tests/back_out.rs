@@ -256,7 +256,8 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     };
     let plan =
         back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
-            .unwrap();
+            .unwrap()
+            .plan;
     assert_eq!(
         plan.notes,
         ["package ACMEweb: restored from an archive without manifest, as its pkgmap says"]
