@@ -97,6 +97,8 @@ mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
 mod puttext;
+/// Packages of a real vendor, with their scripts.
+mod real_packages;
 /// The tour of the README.
 mod readme;
 /// The package database before a patch and after its backout.
