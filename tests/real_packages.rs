@@ -51,7 +51,8 @@ impl Stage {
             Who::Caller => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             Who::Ordinary => ordinary_ids(&scenario),
         };
-        scenario.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nbin:x:{uid}:{gid}::/:/bin/sh\n"));
+        scenario
+            .file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\nbin:x:{uid}:{gid}::/:/bin/sh\n"));
         scenario.file("/etc/group", format!("root:x:{gid}:\nbin:x:{gid}:\nsys:x:{gid}:\n"));
         scenario.file("/var/sadm/install/admin/nocheck", NOCHECK.replace("depend=nocheck", "depend=quit"));
         scenario.contents(&[]);
@@ -87,11 +88,7 @@ impl Stage {
         let text = |bytes| {
             String::from_utf8(bytes).unwrap().replace(self.scenario.root().to_str().unwrap(), "@ROOT@")
         };
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// Everything of the root but the trailer of `contents`, and what a run may leave.
@@ -178,10 +175,7 @@ fn a_configuration_that_was_edited_stays_when_its_package_goes() {
     successful(&run, "Removal of <CSWpca> was successful.");
     let left = stage.scenario.everything().paths();
     assert_eq!(left.matches("/pca").count(), 1, "{left}");
-    assert_eq!(
-        fs::read_to_string(stage.scenario.at("/etc/opt/csw/pca.conf")).unwrap(),
-        "xrefdir=/var/tmp\n"
-    );
+    assert_eq!(fs::read_to_string(stage.scenario.at("/etc/opt/csw/pca.conf")).unwrap(), "xrefdir=/var/tmp\n");
 }
 
 #[test]

@@ -17,6 +17,12 @@ mod cases_patched;
 mod class_scripts;
 /// Programs that call these commands, and what they rely on.
 mod clients;
+/// Programs that install and remove through them.
+mod clients_changes;
+/// What their files look like.
+mod clients_files;
+/// Programs that make packages through them.
+mod clients_making;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
@@ -97,10 +103,10 @@ mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
 mod puttext;
-/// Packages of a real vendor, with their scripts.
-mod real_packages;
 /// The tour of the README.
 mod readme;
+/// Packages of a real vendor, with their scripts.
+mod real_packages;
 /// The package database before a patch and after its backout.
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
