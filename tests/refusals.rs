@@ -136,16 +136,19 @@ fn files_that_were_edited_are_10_and_all_are_listed() {
 }
 
 #[test]
-fn scripts_that_cannot_be_run_are_10() {
+fn scripts_that_the_policy_does_not_allow_are_10() {
     let stage = stage();
+    stage.file("/etc/patchadm/policy", "scripts=none\n");
     let own = sparse("ACMEweb", "bin/httpd").information("preinstall", "exit 0\n");
     assert_eq!(
         refuses(&stage, 10, "", &Patch::of("100-01", own)),
-        "Patch 100-01 is not applied: package ACMEweb has the script preinstall, and scripts of packages cannot be run yet."
+        "Patch 100-01 is not applied: package ACMEweb has the script preinstall, which the policy of this root does not \
+         allow.\nsee `scripts` in patchadm-policy(5)"
     );
-    assert_eq!(
-        refuses(&stage, 10, "", &patch("100-02").beside("prepatch", "exit 0\n")),
-        "Patch 100-02 is not applied: it has the script prepatch, and scripts of patches cannot be run yet."
+    let refused = refuses(&stage, 10, "", &patch("100-02").beside("prepatch", "exit 0\n"));
+    assert!(
+        refused.starts_with("Patch 100-02 is not applied: it has the script prepatch, which"),
+        "{refused}"
     );
 }
 

@@ -117,6 +117,8 @@ mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
 /// Procedure scripts and the process that runs them.
+/// Patches whose own scripts run.
+mod scripted_patches;
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;

@@ -113,7 +113,8 @@ fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> an
     words::recovered(&mut call.output, &report.recovered)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
-        tell(call, &root, Command::Patchadd, entry, one.plan.as_ref(), one.result.as_ref().err())?;
+        let plan = one.plan.as_ref().map(|plan| (plan, one.scripts.as_slice()));
+        tell(call, &root, Command::Patchadd, entry, plan, one.result.as_ref().err())?;
     }
     Ok(report::exit(&entries))
 }

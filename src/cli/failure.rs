@@ -148,7 +148,8 @@ pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) 
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = failure.to_string();
     match failure {
-        Failure::Transaction(_) => {
+        Failure::Script(failure) if failure.message.is_some() => text,
+        Failure::Transaction(_) | Failure::Script(_) => {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
         }

@@ -38,6 +38,7 @@ mod recover;
 mod remove;
 mod removef;
 mod report;
+mod screen;
 mod script_options;
 mod scripts;
 mod showrev;

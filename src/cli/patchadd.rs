@@ -146,9 +146,13 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
         return Ok(());
     }
     let Some(plan) = &one.plan else { return Ok(()) };
+    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
+    if has("prepatch") && !request.dry_run {
+        call.output.line("Executing prepatch script...")?;
+    }
     call.output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
     if request.dry_run {
-        call.output.print(words::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan, &one.scripts))?;
         return call
             .output
             .line(format!("Patch {} can be installed; nothing was changed.", one.id))
@@ -157,7 +161,11 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
     let log = crate::package::ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
     call.output.line("Installing patch packages...\n")?;
     call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
-    call.output.line(format!("See {} for details\n", root.show(&log)))?;
+    call.output.line(format!("See {} for details", root.show(&log)))?;
+    if has("postpatch") {
+        call.output.line("Executing postpatch script...")?;
+    }
+    call.output.line("")?;
     words::notes(&mut call.output, plan, &one.result)?;
     if let Some(reboot) = words::reboot_sentence(one.reboot) {
         call.output.line(reboot)?;

@@ -123,14 +123,21 @@ fn tell_one(
     }
     let Some(plan) = &one.plan else { return Ok(()) };
     if request.dry_run {
-        call.output.print(words::plan_text(root, plan))?;
+        call.output.print(words::plan_text(root, plan, &one.scripts))?;
         return call
             .output
             .line(format!("Patch {} can be backed out; nothing was changed.", one.id))
             .map_err(Into::into);
     }
+    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
+    if has("prebackout") {
+        call.output.line("Executing prebackout script...")?;
+    }
     call.output.line(format!("Backing out patch {}...\n", one.id))?;
     words::notes(&mut call.output, plan, &one.result)?;
+    if has("postbackout") {
+        call.output.line("Executing postbackout script...")?;
+    }
     call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::exit::{Exit, Stop};
 use super::options::{CategoryOption, Extensions, RootOption, listed, parse};
 use super::output::Output;
 use super::packages::{Ended, Package};
+use super::screen::Screen;
 use super::{Invocation, menu};
 use crate::operation::add_package::{AddRequest, Added, add_packages};
 use crate::operation::device::SPOOL;
@@ -21,7 +22,7 @@ mod layout;
 mod screen;
 mod spool;
 
-pub(super) use screen::Screen;
+pub(super) use screen::Adding;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
@@ -123,11 +124,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let mut screen = Screen {
         output: Output::new(call.program),
         root: &root,
-        device: &request.device,
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
-        copyright: !args.silent && !in_json,
-        vendor: true,
+        scene: Adding { device: &request.device, copyright: !args.silent && !in_json, vendor: true },
     };
     let wait = patience(&root, None);
     let report =

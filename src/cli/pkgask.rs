@@ -6,7 +6,8 @@ use super::caller::with_caller;
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::output::Output;
-use super::pkgadd::{Screen, script_settings};
+use super::pkgadd::{Adding, script_settings};
+use super::screen::Screen;
 use super::{Invocation, failure, json, packages};
 use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
 use crate::operation::attendant::Attendant;
@@ -63,11 +64,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let mut screen = Screen {
         output: Output::new(call.program),
         root: &root,
-        device: &request.device,
         progress: !in_json,
         outcome: !in_json,
-        copyright: false,
-        vendor: false,
+        scene: Adding { device: &request.device, copyright: false, vendor: false },
     };
     let outcome = with_caller(call, "pkgask", 0, |caller| {
         ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {

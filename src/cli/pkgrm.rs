@@ -1,28 +1,27 @@
 //! pkgrm(1M): removes installed packages, in the words of the classic command. Its own messages go to standard error.
 
-use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::options::{CategoryOption, Extensions, RootOption, parse, refuse_unsupported};
+use super::options::{CategoryOption, Extensions, RootOption, parse};
 use super::output::Output;
-use super::packages::{self, Ended, Package};
+use super::packages::Ended;
+use super::pkgadd::script_settings;
+use super::screen::Screen;
 use super::{Invocation, questions};
-use crate::operation::attendant::Attendant;
 use crate::operation::query::installed_packages;
-use crate::operation::remove_package::{Removal, RemoveRequest, Removed, remove_packages};
-use crate::operation::scripts::{Ending, Voice};
+use crate::operation::remove_package::{RemoveRequest, remove_packages};
 use crate::operation::select::Selection;
-use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use crate::root::Root;
+use screen::{Removing, package};
 
+mod screen;
 mod spool;
 
 const USAGE: &str = "\
-pkgrm [-nAM] [-a admin] [-R root] pkginst...|-Y category,...
+pkgrm [-nvAM] [-a admin] [-R root] [-V vfstab] [--script-timeout seconds] pkginst...|-Y category,...
 pkgrm [-n] -s spool pkginst...";
 
 /// Remove installed packages
@@ -47,10 +46,15 @@ struct Args {
     spool: Option<PathBuf>,
     #[command(flatten)]
     category: CategoryOption,
-    #[arg(short, hide = true)]
-    verbose: bool,
-    #[arg(short = 'V', hide = true)]
-    vfstab: Option<OsString>,
+    /// Show every command of the packages' scripts, as sh -x does
+    #[arg(short = 'v')]
+    trace: bool,
+    /// Accepted for compatibility: file systems of clients are never mounted
+    #[arg(short = 'V', value_name = "VFSTAB")]
+    _vfstab: Option<PathBuf>,
+    /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
+    #[arg(long, value_name = "SECONDS")]
+    script_timeout: Option<u64>,
     /// The packages: an instance, or PKG.* for all its instances; with -s all as well
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
@@ -61,8 +65,6 @@ struct Args {
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    let unsupported = [("-v", args.verbose), ("-V", args.vfstab.is_some())];
-    refuse_unsupported(unsupported, USAGE)?;
     if args.packages.is_empty() && args.category.categories.is_empty() {
         let message = "you must specify a category (-Y) or list of packages to remove".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
@@ -81,16 +83,24 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         categories if categories.is_empty() => args.packages,
         categories => of_categories(&root, categories)?,
     };
-    let request = RemoveRequest { packages, admin: args.admin, conversation };
+    let request = RemoveRequest {
+        packages,
+        admin: args.admin,
+        conversation,
+        scripts: script_settings(call, args.trace, args.script_timeout),
+        locale: call.surroundings.locale.clone(),
+    };
     let mut screen = Screen {
         output: Output::new(call.program),
         root: &root,
         progress: !args.non_interactive && !in_json,
         outcome: !in_json,
+        scene: Removing,
     };
     let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
+    screen.output.flush()?;
     Ended { command: Command::Pkgrm, outcome: &report, package }.report(call, &root, in_json)
 }
 
@@ -107,82 +117,4 @@ fn of_categories(root: &Root, categories: Vec<String>) -> anyhow::Result<Vec<Str
         return Err(refused(&format!("Category argument <{names}> cannot be found.")).into());
     }
     Ok(listing.packages.into_iter().map(|package| package.instance).collect())
-}
-
-fn package(removed: &Removed) -> Package<'_> {
-    let plan = removed.removal.as_ref().map(|removal| &removal.plan);
-    Package { name: &removed.name, plan, result: &removed.result, ending: Ending::default() }
-}
-
-/// Somebody before a terminal, or a script that reads what is printed.
-struct Screen<'a> {
-    output: Output,
-    root: &'a Root,
-    /// Whether the steps are told.
-    progress: bool,
-    /// Whether the outcome is told.
-    outcome: bool,
-}
-
-impl Screen<'_> {
-    /// Prints where standard error can be written to; nothing depends on it.
-    fn say(&mut self, text: &str) {
-        drop(self.output.complain(text));
-    }
-
-    /// What was removed, and what was not.
-    fn listing(&self, name: &str, removal: &Removal) -> String {
-        let mut text = format!("\n## Removing installed package instance <{name}>\n");
-        text.push_str("## Processing package information.\n## Removing pathnames in class <none>\n");
-        let full = " <non-empty directory not removed>";
-        let gone = removal.plan.changes.iter().map(|change| &change.path);
-        let mut listed: Vec<(&ObjectPath, &str)> =
-            gone.map(|path| (path, if removal.full.contains(path) { full } else { "" })).collect();
-        listed.extend(removal.shared.iter().map(|path| (path, " <shared pathname not removed>")));
-        listed.sort_by(|a, b| b.0.cmp(a.0));
-        for (path, marker) in listed {
-            let _ = writeln!(text, "{}{marker}", self.root.show(path));
-        }
-        text.push_str("## Updating system information.\n");
-        text
-    }
-}
-
-impl Voice for Screen<'_> {}
-
-impl Attendant for Screen<'_> {
-    fn removing(&mut self, name: &str, params: &Params) {
-        if self.progress {
-            let text = |name| params.text(name);
-            self.say(&format!(
-                "\nThe following package is currently installed:\n   {name}  {}\n   {:width$}  ({}) {}\n",
-                text("NAME"),
-                "",
-                text("ARCH"),
-                text("VERSION"),
-                width = name.len()
-            ));
-        }
-    }
-
-    fn removed(&mut self, removed: &Removed) {
-        if !self.outcome {
-            return;
-        }
-        if let (true, Some(removal), Ok(_)) = (self.progress, &removed.removal, &removed.result) {
-            let text = self.listing(&removed.name, removal);
-            self.say(&text);
-        }
-        packages::close(&mut self.output, Command::Pkgrm, "Removal of", &package(removed));
-    }
-
-    fn agrees(&mut self, _: &str, questions: &[String]) -> bool {
-        let help = "Answer y to remove the package, n to leave the system as it is.";
-        questions::agreed(
-            &mut self.output,
-            questions,
-            "\nDo you want to remove this package? [y,n,?,q] ",
-            help,
-        )
-    }
 }

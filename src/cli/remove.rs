@@ -63,7 +63,8 @@ pub(super) fn remove(
     words::recovered(&mut call.output, &report.recovered)?;
     let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
     for (one, entry) in report.patches.iter().zip(&entries) {
-        tell(call, &root, Command::Patchrm, entry, one.plan.as_ref(), one.result.as_ref().err())?;
+        let plan = one.plan.as_ref().map(|plan| (plan, one.scripts.as_slice()));
+        tell(call, &root, Command::Patchrm, entry, plan, one.result.as_ref().err())?;
     }
     Ok(report::exit(&entries))
 }

@@ -8,6 +8,7 @@ use super::{Invocation, failure, json};
 use crate::operation::apply_patches::{Applied, ApplyReport};
 use crate::operation::back_out::{BackOutReport, BackedOut};
 use crate::operation::failure::Failure;
+use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Action, Body, Plan};
 use crate::root::Root;
@@ -37,6 +38,9 @@ pub(super) struct PatchEntry {
     /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) in_use: Vec<UserEntry>,
+    /// The procedure scripts that run, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) scripts: Vec<ScriptEntry>,
     /// What it needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) space: Vec<SpaceEntry>,
@@ -68,6 +72,22 @@ pub(super) struct ChangeEntry {
     path: String,
     action: &'static str,
     size: Option<u64>,
+}
+
+/// A procedure script that runs.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ScriptEntry {
+    /// Its package; none for a script of the patch itself.
+    package: Option<String>,
+    name: String,
+    why: &'static str,
+}
+
+impl From<&PlannedScript> for ScriptEntry {
+    fn from(script: &PlannedScript) -> Self {
+        let package = script.package.as_ref().map(ToString::to_string);
+        Self { package, name: script.name.clone(), why: script.why.words() }
+    }
 }
 
 /// A process that uses what is replaced.
@@ -151,13 +171,15 @@ pub(super) fn applied_entry(one: &Applied) -> PatchEntry {
     PatchEntry {
         reboot: one.reboot,
         in_use: in_use.collect(),
+        scripts: one.scripts.iter().map(ScriptEntry::from).collect(),
         ..entry(Command::Patchadd, &one.id, one.plan.as_ref(), &one.result)
     }
 }
 
 /// One patch of a backout.
 pub(super) fn backed_out_entry(one: &BackedOut) -> PatchEntry {
-    entry(Command::Patchrm, &one.id, one.plan.as_ref(), &one.result)
+    let scripts = one.scripts.iter().map(ScriptEntry::from).collect();
+    PatchEntry { scripts, ..entry(Command::Patchrm, &one.id, one.plan.as_ref(), &one.result) }
 }
 
 fn entry(
@@ -186,6 +208,7 @@ fn entry(
         undo: plan.map(undo_paths).unwrap_or_default(),
         reboot: None,
         in_use: Vec::new(),
+        scripts: Vec::new(),
         space: plan.filter(|_| receipt.is_none()).map(space).unwrap_or_default(),
         notes,
         changes: plan.filter(|_| receipt.is_none()).map(changes),
@@ -208,7 +231,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        Failure::Transaction(error) if error.left == Left::RolledBack => "rolled-back",
+        failure if failure.left() == Left::RolledBack => "rolled-back",
         _ => "failed",
     }
 }
@@ -338,6 +361,7 @@ mod tests {
             undo: Vec::new(),
             reboot: None,
             in_use: Vec::new(),
+            scripts: Vec::new(),
             space: Vec::new(),
             notes: Vec::new(),
             changes: None,

@@ -14,6 +14,7 @@ use super::script_options::ScriptOptions;
 use super::words;
 use crate::operation::failure::Failure;
 use crate::package::{Edited, ObjectPath, UndoFormat};
+use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -118,7 +119,7 @@ pub(super) fn tell(
     root: &Root,
     command: Command,
     entry: &PatchEntry,
-    plan: Option<&crate::plan::Plan>,
+    plan: Option<(&crate::plan::Plan, &[PlannedScript])>,
     failed: Option<&Failure>,
 ) -> anyhow::Result<()> {
     if let Some(failed) = failed {
@@ -126,8 +127,8 @@ pub(super) fn tell(
         return Ok(());
     }
     call.output.print(line(entry))?;
-    if let Some(plan) = plan.filter(|_| entry.verdict == "planned") {
-        call.output.print(words::plan_text(root, plan))?;
+    if let Some((plan, scripts)) = plan.filter(|_| entry.verdict == "planned") {
+        call.output.print(words::plan_text(root, plan, scripts))?;
     } else {
         for note in &entry.notes {
             call.output.line(format!("  note: {note}"))?;

@@ -8,6 +8,7 @@ use super::output::Output;
 use super::report::{UserEntry, action_word, counts, size_of};
 use crate::operation::failure::Failure;
 use crate::plan::Plan;
+use crate::plan::engine::PlannedScript;
 use crate::root::Root;
 use crate::transaction::{Receipt, Recovered};
 
@@ -23,7 +24,7 @@ pub(super) fn opening(output: &mut Output, phases: &[&str], approved: &str, ids:
 }
 
 /// What a plan will do, package by package and path by path.
-pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
+pub(super) fn plan_text(root: &Root, plan: &Plan, scripts: &[PlannedScript]) -> String {
     let mut text = String::new();
     let mut by_package: BTreeMap<&str, Vec<&crate::plan::Change>> = BTreeMap::new();
     for change in &plan.changes {
@@ -52,9 +53,22 @@ pub(super) fn plan_text(root: &Root, plan: &Plan) -> String {
         0 => writeln!(text, "Undo data: none."),
         number => writeln!(text, "Undo data: {number} archives of {} before compression.", human(saved)),
     };
-    let _ = writeln!(text, "Scripts: none.");
+    text.push_str(&script_lines(scripts));
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+/// The procedure scripts that run, in their order.
+fn script_lines(scripts: &[PlannedScript]) -> String {
+    if scripts.is_empty() {
+        return "Scripts: none.\n".to_owned();
+    }
+    let mut text = "Scripts:\n".to_owned();
+    for PlannedScript { package, name, why } in scripts {
+        let whose = package.as_ref().map_or("the patch", |package| package.as_str());
+        let _ = writeln!(text, "  {name:<16} {whose} ({})", why.words());
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use super::add_package::Added;
 use super::installation::Installation;
-use super::remove_package::Removed;
+use super::remove_package::{Left, Removal, Removed};
 use crate::package::Params;
 use crate::plan::Plan;
 use crate::plan::course::Portion;
@@ -35,6 +35,15 @@ pub trait Attendant: Voice {
 
     /// The removal of an installed package begins.
     fn removing(&mut self, _name: &str, _params: &Params) {}
+
+    /// What admin file and dependencies say is settled, and the removal is agreed to.
+    fn leaves(&mut self, _removal: &Removal) {}
+
+    /// The objects of a class have gone, or what becomes of them is the matter of the script that runs next.
+    fn class_left(&mut self, _class: &str, _objects: &[Left]) {}
+
+    /// Only the records are left to be changed.
+    fn left(&mut self) {}
 
     /// The removal of a package has ended, well or not.
     fn removed(&mut self, _removed: &Removed) {}

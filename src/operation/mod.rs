@@ -35,6 +35,7 @@ pub mod registry;
 pub mod remove_package;
 pub mod removef;
 mod scripted_installation;
+mod scripted_removal;
 pub mod scripts;
 pub mod select;
 pub mod session;

@@ -22,11 +22,10 @@ use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
-use crate::plan::scripts::Deliverer;
 use crate::root::accounts_of;
+use crate::script::Input;
 use crate::script::environment::Script;
-use crate::script::{Input, standard};
-use crate::transaction::{Cause, Held, HeldObject, Receipt, ScriptedRun, Settled};
+use crate::transaction::{Held, HeldObject, Receipt, ScriptedRun, Settled};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
@@ -154,7 +153,7 @@ impl Performance<'_, '_> {
             })?;
         }
         let script = Script::InstallClass(step.class.clone());
-        let file = self.class_script(step)?;
+        let file = self.cast.class_script(&script, step.deliverer)?;
         let list = self.list(&step.class, &files);
         let input = if list.is_empty() { Input::Nothing } else { Input::Bytes(list) };
         let arguments = vec!["ENDOFCLASS".into()];
@@ -162,26 +161,6 @@ impl Performance<'_, '_> {
         self.settle(run, &files)?;
         self.attendant.class_done(&step.class);
         Ok(())
-    }
-
-    /// The file of the script of a class.
-    fn class_script(&self, step: &ClassStep) -> Result<PathBuf, Halt> {
-        let name = format!("i.{}", step.class);
-        let delivered = places::class_scripts();
-        let ground = &self.session.ground;
-        match step.deliverer {
-            Deliverer::Package => Ok(self.cast.directory().join(name)),
-            Deliverer::Root => Ok(PathBuf::from(ground.root.show(&delivered)).join(name)),
-            Deliverer::Host => Ok(PathBuf::from(ground.host.show(&delivered)).join(name)),
-            Deliverer::Standard => {
-                let text = standard::standard(&name)
-                    .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
-                let file = self.cast.procedures.shop.directory().join(&name);
-                std::fs::write(&file, text)
-                    .map_err(|error| Cause::Script(format!("{}: {error}", file.display())))?;
-                Ok(file)
-            }
-        }
     }
 
     /// What the script of a class reads: source and destination of each file, or where the package wants it, the

@@ -96,7 +96,7 @@ struct Patched<'a> {
 impl Application<'_> {
     fn plan(&self) -> Result<Scripted, Reason> {
         let choice = &self.options.scripts;
-        let hooks = choice.hooks(self.id().as_str(), applying(&self.image.hooks))?;
+        let hooks = choice.hooks(applying(&self.image.hooks))?;
         let patched: Vec<Patched<'_>> =
             self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
         let edits = self.edits(&patched)?;

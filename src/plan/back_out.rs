@@ -15,7 +15,7 @@ use crate::source::PackageImage;
 
 use super::course::Mapped;
 use super::draft::Draft;
-use super::engine::{BACKING_OUT, Role, ScriptChoice};
+use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
@@ -137,7 +137,7 @@ impl Backout<'_> {
     fn plan(&self, packages: Vec<PkgInst>) -> Result<Scripted, Reason> {
         let choice = &self.options.scripts;
         let here = BACKING_OUT.into_iter().filter(|name| self.options.hooks.contains(*name));
-        let hooks = choice.hooks(self.id.as_str(), here)?;
+        let hooks = choice.hooks(here)?;
         let mut parts = Vec::new();
         let mut draft = Draft::new(self.inventory);
         let mut records = Vec::new();
@@ -150,7 +150,12 @@ impl Backout<'_> {
             let later = self.later(package)?;
             let (params, changes) = self.records(package, archive, &later)?;
             records.extend(changes);
-            parts.push(self.part(package, index, archive, params)?);
+            let part = self.part(package, index, archive, params)?;
+            if archive.manifest.is_none() && part.chosen.bookkeeping == Bookkeeping::Program {
+                let how = "restored from an archive without manifest, as its pkgmap says";
+                draft.notes.push(format!("package {package}: {how}"));
+            }
+            parts.push(part);
             match archive.manifest {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;

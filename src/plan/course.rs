@@ -25,6 +25,7 @@ use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoAr
 use order::Order;
 
 mod order;
+pub mod removal;
 
 /// The file in a package's directory that says that its installation is not complete.
 pub const INSTALL_LOCK: &str = "!I-Lock!";

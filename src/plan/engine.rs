@@ -147,7 +147,7 @@ impl ScriptChoice {
             .into_iter()
             .map(|name| PlannedScript { package: Some(package.clone()), why: why(&name), name })
             .collect();
-        self.check(package.as_str(), &planned)?;
+        self.check(Some(package.as_str()), &planned)?;
         let passing = passing(image, bookkeeping, |name| planned.iter().any(|script| script.name == name));
         Ok(Chosen { bookkeeping, scripts, planned, passing })
     }
@@ -155,19 +155,18 @@ impl ScriptChoice {
     /// The scripts of the patch itself that run now.
     pub(super) fn hooks<'h>(
         &self,
-        patch: &str,
         hooks: impl IntoIterator<Item = &'h str>,
     ) -> Result<Vec<PlannedScript>, Reason> {
         let planned: Vec<PlannedScript> = hooks
             .into_iter()
             .map(|name| PlannedScript { package: None, name: name.to_owned(), why: Why::Own })
             .collect();
-        self.check(patch, &planned)?;
+        self.check(None, &planned)?;
         Ok(planned)
     }
 
     /// Refuses scripts that the policy of the root does not allow.
-    fn check(&self, of: &str, planned: &[PlannedScript]) -> Result<(), Reason> {
+    fn check(&self, of: Option<&str>, planned: &[PlannedScript]) -> Result<(), Reason> {
         let forbidden = |script: &&PlannedScript| match self.policy {
             ScriptPolicy::Run => false,
             ScriptPolicy::Known => script.why == Why::Own,
@@ -175,7 +174,8 @@ impl ScriptChoice {
         };
         match planned.iter().find(forbidden) {
             Some(script) => {
-                Err(Reason::ScriptForbidden { package: of.to_owned(), script: script.name.clone() })
+                let package = of.map(str::to_owned);
+                Err(Reason::ScriptForbidden { package, script: script.name.clone() })
             }
             None => Ok(()),
         }

@@ -25,9 +25,6 @@ pub(super) fn restore(
 ) -> Result<(), Reason> {
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
     let target = Target::new(package.clone(), index, image, installed.params.clone())?;
-    draft
-        .notes
-        .push(format!("package {package}: restored from an archive without manifest, as its pkgmap says"));
     let wanted = target.wanted()?;
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Reason;
 use super::target::classes;
-use crate::package::{Params, ScriptPolicy};
+use crate::package::{Installed, Params, PkgInst, ScriptPolicy};
 use crate::source::PackageImage;
 use crate::source::stock;
 
@@ -108,19 +108,86 @@ impl InstallScripts {
             ("preinstall", self.preinstall),
             ("postinstall", self.postinstall),
         ];
-        let fixed = fixed.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned());
-        let own = |deliverer: Deliverer| deliverer == Deliverer::Package;
-        let forbidden = |deliverer: Deliverer| policy == ScriptPolicy::None || own(deliverer);
-        let of_classes = self.classes.iter().filter(|(_, deliverer)| forbidden(**deliverer));
-        let is_known = |name: &str| {
-            let text = image.install.get(name).filter(|_| policy == ScriptPolicy::Known);
-            text.is_some_and(|text| stock::role(name, text).is_some())
+        let text = |name: &str| image.install.get(name).map(Vec::as_slice);
+        check(fixed, "i.", &self.classes, text, package, policy)
+    }
+}
+
+/// The scripts that take part in the removal of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoveScripts {
+    /// Whether it has a `preremove`.
+    pub preremove: bool,
+    /// Whether it has a `postremove`.
+    pub postremove: bool,
+    /// The classes whose objects a script removes, and who delivers it.
+    pub classes: BTreeMap<String, Deliverer>,
+}
+
+impl RemoveScripts {
+    /// The scripts of an installed package that owns objects of the classes `owned`. A class script of the package's
+    /// own, if it has one of a class of CLASSES or of `owned`, runs even if there is nothing for it to remove; one of
+    /// the system only where there is.
+    pub fn of(installed: &Installed, owned: &BTreeSet<&str>, system: &SystemScripts) -> Self {
+        let has = |name: &str| installed.records.contains_key(format!("install/{name}").as_bytes());
+        let own = classes(&installed.params);
+        let all: BTreeSet<&str> = own.iter().map(String::as_str).chain(owned.iter().copied()).collect();
+        let scripted = all.into_iter().filter_map(|class| {
+            let name = format!("r.{class}");
+            let deliverer = if has(&name) {
+                Some(Deliverer::Package)
+            } else if owned.contains(class) {
+                system.deliverer(&name)
+            } else {
+                None
+            };
+            deliverer.map(|deliverer| (class.to_owned(), deliverer))
+        });
+        Self { classes: scripted.collect(), preremove: has("preremove"), postremove: has("postremove") }
+    }
+
+    /// Whether there are any: such a removal is a run with scripts.
+    pub fn take_part(&self) -> bool {
+        self.preremove || self.postremove || !self.classes.is_empty()
+    }
+
+    /// Refuses scripts that the policy of the root does not allow.
+    pub fn check(
+        &self,
+        installed: &Installed,
+        package: &PkgInst,
+        policy: ScriptPolicy,
+    ) -> Result<(), Reason> {
+        let fixed = [("preremove", self.preremove), ("postremove", self.postremove)];
+        let text = |name: &str| {
+            let record = installed.records.get(format!("install/{name}").as_bytes());
+            record.map(|record| record.bytes.as_slice())
         };
-        let mut all = fixed.chain(of_classes.map(|(class, _)| format!("i.{class}")));
-        match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
-            Some(script) => Err(Reason::ScriptForbidden { package: package.to_owned(), script }),
-            None => Ok(()),
-        }
+        check(fixed, "r.", &self.classes, text, package.as_str(), policy)
+    }
+}
+
+/// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of `classes`.
+fn check<'t, const N: usize>(
+    fixed: [(&str, bool); N],
+    prefix: &str,
+    classes: &BTreeMap<String, Deliverer>,
+    text: impl Fn(&str) -> Option<&'t [u8]>,
+    package: &str,
+    policy: ScriptPolicy,
+) -> Result<(), Reason> {
+    let fixed = fixed.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
+    let own = |deliverer: Deliverer| deliverer == Deliverer::Package;
+    let forbidden = |deliverer: Deliverer| policy == ScriptPolicy::None || own(deliverer);
+    let of_classes = classes.iter().filter(|(_, deliverer)| forbidden(**deliverer));
+    let is_known = |name: &str| {
+        let text = text(name).filter(|_| policy == ScriptPolicy::Known);
+        text.is_some_and(|text| stock::role(name, text).is_some())
+    };
+    let mut all = fixed.chain(of_classes.map(|(class, _)| format!("{prefix}{class}")));
+    match all.find(|name| policy != ScriptPolicy::Run && !is_known(name)) {
+        Some(script) => Err(Reason::ScriptForbidden { package: Some(package.to_owned()), script }),
+        None => Ok(()),
     }
 }
 
@@ -145,25 +212,4 @@ pub(super) fn is_recorded(name: &str) -> bool {
 /// has a use for.
 pub(super) fn is_passing(name: &str) -> bool {
     matches!(name, "preinstall" | "postinstall") || name.starts_with("i.")
-}
-
-/// Refuses to remove a package that has scripts for its removal among its records.
-pub(super) fn refuse_removal_scripts<'a>(
-    package: &str,
-    records: impl Iterator<Item = &'a [u8]>,
-    params: &Params,
-) -> Result<(), Reason> {
-    let refuse = |script| Err(Reason::ScriptNotSupported { package: Some(package.to_owned()), script });
-    let scripts = records.filter_map(|name| std::str::from_utf8(name.strip_prefix(b"install/")?).ok());
-    for name in scripts {
-        if matches!(name, "preremove" | "postremove") || name.starts_with("r.") {
-            return refuse(format!("the script {name}"));
-        }
-    }
-    let scripted =
-        classes(params).into_iter().find(|class| matches!(class.as_str(), "sed" | "awk" | "build"));
-    match scripted {
-        Some(class) => refuse(format!("files of class {class}, which has a script of the system")),
-        None => Ok(()),
-    }
 }

@@ -1,95 +1,39 @@
-//! Somebody before a terminal, or a script that reads what is printed: pkgadd(1M) tells them how it goes, and what the
-//! packages' own scripts say.
-//!
-//! Messages of the command go to standard error. Scripts have both streams, as they come; where a JSON document is
-//! wanted they have standard error alone.
+//! What pkgadd(1M) tells about a package that comes.
 
 use std::path::Path;
 
 use super::layout;
-use crate::cli::output::Output;
 use crate::cli::packages::{self, Package};
 use crate::cli::questions;
+use crate::cli::screen::Screen;
 use crate::operation::add_package::Added;
 use crate::operation::attendant::Attendant;
 use crate::operation::installation::Installation;
-use crate::operation::scripts::{Stream, Voice};
 use crate::plan::Plan;
 use crate::plan::course::Portion;
 use crate::plan::refusal::Command;
-use crate::root::Root;
 use crate::source::PackageImage;
 
-/// What is told, and to whom.
-pub(in crate::cli) struct Screen<'a> {
-    pub(in crate::cli) output: Output,
-    pub(in crate::cli) root: &'a Root,
+/// The installation of packages.
+pub(in crate::cli) struct Adding<'a> {
     pub(in crate::cli) device: &'a Path,
-    /// Whether the steps are told.
-    pub(in crate::cli) progress: bool,
-    /// Whether the outcome is told.
-    pub(in crate::cli) outcome: bool,
     /// Whether copyright texts are printed.
     pub(in crate::cli) copyright: bool,
     /// Whether the vendor is named where no copyright text is printed.
     pub(in crate::cli) vendor: bool,
 }
 
-impl Screen<'_> {
-    /// Prints where standard error can be written to; nothing depends on it.
-    fn say(&mut self, text: &str) {
-        drop(self.output.complain(text));
-    }
-
-    fn step(&mut self, text: &str) {
-        if self.progress {
-            self.say(text);
-        }
-    }
-}
-
-impl Voice for Screen<'_> {
-    fn executing(&mut self, script: &str) {
-        self.step(&format!("## Executing {script} script.\n"));
-    }
-
-    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
-        // Where nobody reads any more, the script goes on nevertheless.
-        match stream {
-            Stream::Out if self.outcome => {
-                drop(self.output.print(bytes));
-                drop(self.output.flush());
-            }
-            Stream::Out | Stream::Err => drop(self.output.complain(bytes)),
-        }
-    }
-
-    fn complains(&mut self, text: &str) {
-        drop(self.output.error(text));
-    }
-
-    fn says(&mut self, text: &str) {
-        if self.outcome {
-            self.say(text);
-        }
-    }
-
-    fn warns(&mut self, text: &str) {
-        drop(self.output.warning(text));
-    }
-}
-
-impl Attendant for Screen<'_> {
+impl Attendant for Screen<'_, Adding<'_>> {
     fn adding(&mut self, name: &str, package: &PackageImage) {
         if self.progress {
-            let text = layout::heading(name, &self.device.display().to_string(), package);
+            let text = layout::heading(name, &self.scene.device.display().to_string(), package);
             self.say(&text);
         }
-        let copyright = package.install.get("copyright").filter(|_| self.copyright);
+        let copyright = package.install.get("copyright").filter(|_| self.scene.copyright);
         if let Some(text) = copyright {
             let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
             drop(self.output.print([text, newline].concat()));
-        } else if self.progress && self.vendor {
+        } else if self.progress && self.scene.vendor {
             let vendor = package.params.text("VENDOR").into_owned();
             if !vendor.is_empty() {
                 self.say(&format!("{vendor}\n"));

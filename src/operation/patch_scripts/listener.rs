@@ -54,10 +54,10 @@ mod tests {
     fn a_message_is_found_however_its_bytes_came_and_however_much_is_said() {
         let mut listener = Listener::default();
         listener.heard(Stream::Out, &vec![b'x'; 3 * KEPT]);
-        listener.heard(Stream::Out, b"\nPaTcH_M");
-        listener.heard(Stream::Out, b"sG 2 it is applied\n");
+        listener.heard(Stream::Out, b"\nPATCH_MSG 2 it is applied\n");
         assert_eq!(listener.message(), None, "the token is another");
-        listener.heard(Stream::Err, b"PaTcH_MsG 8 it is not\ninstalled\n\n");
+        listener.heard(Stream::Err, b"PaTcH_M");
+        listener.heard(Stream::Err, b"sG 8 it is not\ninstalled\n\n");
         let message = listener.message().unwrap();
         assert_eq!((message.number, message.text.as_str()), (8, "it is not installed"));
         assert!(listener.said.len() <= 2 * KEPT);

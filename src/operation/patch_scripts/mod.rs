@@ -279,7 +279,12 @@ impl<'a> PatchScripts<'a> {
                 member.answers = answers;
                 Ok(())
             }
-            Err(failure) => Err(self.without_run(Halt::Failure(Box::new(failure)))),
+            Err(mut failure) => {
+                if let Failure::Script(failure) = &mut failure {
+                    failure.package = Some(member.part.package.to_string());
+                }
+                Err(self.without_run(Halt::Failure(Box::new(failure))))
+            }
         }
     }
 
@@ -452,7 +457,13 @@ impl<'a> PatchScripts<'a> {
                 performance.log_failure(run);
             }
             self.ending = ending;
-            done?;
+            done.map_err(|halt| match halt {
+                Halt::Script(mut failure) => {
+                    failure.package = Some(member.part.package.to_string());
+                    Halt::Script(failure)
+                }
+                other => other,
+            })?;
             if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
                 marks.extend(self.after_scripts(scripted, member)?);
             }

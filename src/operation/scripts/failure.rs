@@ -22,6 +22,8 @@ pub struct ScriptFailure {
     pub is_told: bool,
     /// What the root is like now.
     pub left: Left,
+    /// The package whose script it is, where a command about patches says so.
+    pub package: Option<String>,
     /// Which part of a patch it belongs to.
     pub part: Part,
     /// Whether a signal ended it, which came from elsewhere.
@@ -71,6 +73,7 @@ impl ScriptFailure {
             detail: (!is_plain).then(|| words(ended)),
             is_told: outcome.meaning != Meaning::Interrupted && !suspends,
             left: Left::Unchanged,
+            package: None,
             part: match script {
                 Script::Request | Script::Checkinstall => Part::Question,
                 _ => Part::Package,
@@ -154,6 +157,9 @@ impl fmt::Display for ScriptFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(message) = &self.message {
             return f.write_str(&message.text);
+        }
+        if let Some(package) = &self.package {
+            write!(f, "package {package}: ")?;
         }
         write!(f, "{} did not complete successfully", self.what)?;
         match &self.detail {

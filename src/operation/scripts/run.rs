@@ -9,18 +9,19 @@ use super::briefing::Briefing;
 use super::failure::{Ending, ScriptFailure};
 use super::procedures::{Procedure, Procedures, Voice};
 use crate::database::contents::paths_of_queue;
-use crate::database::{View, open_run};
+use crate::database::{View, open_run, places};
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
 use crate::package::{Line, ObjectPath, Touched};
 use crate::plan::queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::refusal::{Command, Reason};
+use crate::plan::scripts::Deliverer;
 use crate::plan::{Action, Body, Plan};
 use crate::root::RootError;
 use crate::script::environment::Script;
 use crate::script::protocol::Outcome;
-use crate::script::{As, Ended, Input, ScriptError};
+use crate::script::{As, Ended, Input, ScriptError, standard};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, read_queue};
 
 /// Why a run is given up.
@@ -159,6 +160,29 @@ impl Cast<'_, '_> {
     /// Where the scripts of the package are.
     pub(in crate::operation) fn directory(&self) -> PathBuf {
         self.briefing.installed_scripts(&self.ground.root)
+    }
+
+    /// The file of a class action script.
+    pub(in crate::operation) fn class_script(
+        &self,
+        script: &Script,
+        deliverer: Deliverer,
+    ) -> Result<PathBuf, Halt> {
+        let name = script.name();
+        let delivered = places::class_scripts();
+        match deliverer {
+            Deliverer::Package => Ok(self.directory().join(name)),
+            Deliverer::Root => Ok(PathBuf::from(self.ground.root.show(&delivered)).join(name)),
+            Deliverer::Host => Ok(PathBuf::from(self.ground.host.show(&delivered)).join(name)),
+            Deliverer::Standard => {
+                let text = standard::standard(&name)
+                    .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
+                let file = self.procedures.shop.directory().join(&name);
+                std::fs::write(&file, text)
+                    .map_err(|error| Cause::Script(format!("{}: {error}", file.display())))?;
+                Ok(file)
+            }
+        }
     }
 
     /// The changes of a batch as they have to be made now. `line` gives the final line of a path.

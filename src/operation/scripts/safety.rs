@@ -7,7 +7,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use crate::operation::session::Ground;
-use crate::package::{ObjectPath, PkgInst};
+use crate::package::{Installed, ObjectPath, PkgInst};
 use crate::plan::refusal::Reason;
 use crate::root::{Root, RootError};
 use crate::script::Workshop;
@@ -27,16 +27,31 @@ const ABSOLUTE: [&str; 10] = [
     "/usr/sadm/bin/",
 ];
 
-/// Whether scripts of a package name commands by absolute paths that are not there.
+/// Whether scripts that install a package name commands by absolute paths that are not there.
 pub(in crate::operation) fn needs_absolute_tools(package: &PackageImage) -> bool {
+    let scripts = package.install.iter().filter(|(name, _)| runs_at_installation(name));
+    name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
+}
+
+/// The same of the scripts that remove an installed package.
+pub(in crate::operation) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
+    let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
+    name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
+}
+
+fn name_missing_tools<'t>(mut scripts: impl Iterator<Item = &'t [u8]>) -> bool {
     let missing = ABSOLUTE.iter().filter(|path| !std::path::Path::new(path).exists());
     let missing: Vec<&[u8]> = missing.map(|path| path.as_bytes()).collect();
     let names = |text: &[u8]| missing.iter().any(|path| text.windows(path.len()).any(|part| part == *path));
-    package.install.iter().any(|(name, text)| runs_at_installation(name) && names(text))
+    scripts.any(names)
 }
 
 fn runs_at_installation(name: &str) -> bool {
     matches!(name, "request" | "checkinstall" | "preinstall" | "postinstall") || name.starts_with("i.")
+}
+
+fn runs_at_removal(record: &[u8]) -> bool {
+    matches!(record, b"install/preremove" | b"install/postremove") || record.starts_with(b"install/r.")
 }
 
 /// Refuses scripts whose commands cannot be put where they look for them.

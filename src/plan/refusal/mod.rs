@@ -125,19 +125,12 @@ pub enum Reason {
         /// Its delivered value.
         delivered: String,
     },
-    /// A procedure script of its own, which cannot be run.
-    ScriptNotSupported {
-        /// The package; none for a script of the patch itself.
-        package: Option<String>,
-        /// The script, or the class that needs one.
-        script: String,
-    },
     /// A package whose own scripts keep the records of the patch, where the program is to do that.
     RecordsByScripts(String),
     /// A script that the policy of the root does not allow.
     ScriptForbidden {
-        /// The package.
-        package: String,
+        /// The package; none for a script of the patch itself.
+        package: Option<String>,
         /// The script.
         script: String,
     },

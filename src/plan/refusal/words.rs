@@ -140,19 +140,13 @@ impl Reason {
             Self::Zone { package, parameter, installed, delivered } => {
                 format!("{parameter} of package {package} is <{delivered}>, but <{installed}> is installed")
             }
-            Self::ScriptNotSupported { package: Some(package), script } => {
-                format!("package {package} has {script}, and scripts of packages cannot be run yet")
-            }
-            Self::ScriptNotSupported { package: None, script } => {
-                format!("it has {script}, and scripts of patches cannot be run yet")
-            }
             Self::RecordsByScripts(package) => {
                 format!("the scripts of package {package} keep the records of the patch themselves")
             }
             Self::ScriptForbidden { package, script } => {
-                format!(
-                    "package {package} has the script {script}, which the policy of this root does not allow"
-                )
+                let whose =
+                    package.as_ref().map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
+                format!("{whose} has the script {script}, which the policy of this root does not allow")
             }
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")

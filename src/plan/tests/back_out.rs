@@ -294,23 +294,3 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
     }
     assert_eq!(refused(&classic()), None);
 }
-
-#[test]
-fn the_backout_scripts_of_the_archive_must_be_the_stock_ones() {
-    let mut world = acme_web();
-    world.patchadd(&patch("900-01", "").file("bin/httpd", "new"));
-    let classic = patch("900-01", "").file("bin/httpd", "old httpd").install("i.cfg", "rm -rf /");
-    let name = package("ACMEweb");
-    let archive = Archive {
-        package: &name,
-        image: &classic.image.packages[0],
-        manifest: None,
-        records: &BTreeMap::new(),
-        outside: None,
-    };
-    let refusal =
-        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
-            .unwrap_err();
-    assert_eq!(refusal.code(), 5);
-    assert!(refusal.why().contains("the backout script i.cfg"), "{refusal}");
-}

@@ -4,10 +4,11 @@ use super::apply::{acme_web, actions};
 use super::world::{occasion, regular};
 use super::*;
 use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
-use crate::package::{Params, RecordFile, ScriptPolicy};
+use crate::package::{Params, ScriptPolicy};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
-use crate::plan::remove::remove;
+use crate::plan::remove::{Intended, RemoveOptions, remove};
+use crate::plan::scripts::SystemScripts;
 use crate::plan::{Plan, RecordChange};
 
 fn installed(world: &World, parcel: &Parcel, admin: Admin) -> Result<Plan, Refusal> {
@@ -20,8 +21,11 @@ fn code(world: &World, parcel: &Parcel, admin: Admin) -> u8 {
     installed(world, parcel, admin).unwrap_err().code()
 }
 
-fn removed(world: &World, name: &str, admin: &Admin) -> Result<Plan, Refusal> {
-    remove(&package(name), &world.inventory, admin, false, &occasion())
+fn removed(world: &World, name: &str, admin: &Admin) -> Result<Intended, Refusal> {
+    let system = SystemScripts::default();
+    let scripts = ScriptPolicy::default();
+    let options = RemoveOptions { admin, conversation: false, system: &system, scripts };
+    remove(&package(name), &world.inventory, &options, &occasion())
 }
 
 fn base() -> Parcel {
@@ -225,7 +229,7 @@ fn a_removal_takes_what_nobody_else_owns() {
         Parcel::empty("base").package("ACMEshr", "BASEDIR=/opt/web").directory("bin").file("bin/shared", "s");
     let mut world = acme_web().with(&other);
     world.put("/opt/web/lib/mine", regular(b"mine"), 0o644);
-    let plan = removed(&world, "ACMEweb", &Admin::delivered()).unwrap();
+    let plan = removed(&world, "ACMEweb", &Admin::delivered()).unwrap().plan;
     world.carry_out(&plan, &Parcel::empty("none"));
     let left: Vec<String> = world
         .inventory
@@ -241,7 +245,7 @@ fn a_removal_takes_what_nobody_else_owns() {
     assert!(world.line("/opt/web/bin").unwrap().ends_with(" ACMEshr"));
     assert_eq!(world.line("/opt/web/lib"), None);
     assert!(!world.inventory.packages.contains_key(&package("ACMEweb")));
-    let plan = removed(&world, "ACMEshr", &Admin::delivered()).unwrap();
+    let plan = removed(&world, "ACMEshr", &Admin::delivered()).unwrap().plan;
     world.carry_out(&plan, &Parcel::empty("none"));
     assert!(world.inventory.lines.is_empty());
 }
@@ -250,27 +254,19 @@ fn a_removal_takes_what_nobody_else_owns() {
 fn patches_go_with_their_package_and_are_named() {
     let mut world = acme_web();
     world.patchadd(&patch("900-01", "").file("bin/httpd", "new"));
-    let plan = removed(&world, "ACMEweb", &Admin::delivered()).unwrap();
-    assert_eq!(plan.notes, ["patches were applied to package ACMEweb and go with it: 900-01"]);
-    world.carry_out(&plan, &Parcel::empty("none"));
+    let removal = removed(&world, "ACMEweb", &Admin::delivered()).unwrap();
+    assert_eq!(removal.warnings, ["patches are applied to package ACMEweb and go with it: 900-01"]);
+    world.carry_out(&removal.plan, &Parcel::empty("none"));
     assert!(!world.inventory.live.contains_key(&path("/var/sadm/patch/900-01")));
 }
 
 #[test]
-fn a_package_that_is_needed_has_scripts_or_is_not_there_is_not_removed() {
+fn a_package_that_is_needed_or_not_there_is_not_removed() {
     let needy = Parcel::empty("base").package("ACMEgui", "").install("depend", "P ACMEweb Web\n");
-    let mut world = acme_web().with(&needy);
+    let world = acme_web().with(&needy);
     let refusal = removed(&world, "ACMEweb", &Admin::delivered()).unwrap_err();
     assert_eq!((refusal.code(), refusal.why().as_str()), (5, "package ACMEgui needs it"));
     let unchecked = Admin { rdepend: Check::NoCheck, ..Admin::delivered() };
     assert!(removed(&world, "ACMEweb", &unchecked).is_ok());
     assert_eq!(removed(&world, "ACMEnone", &unchecked).unwrap_err().code(), 1);
-    let script = RecordFile {
-        bytes: b"exit 0".to_vec(),
-        mode: crate::package::Mode::of(0o755),
-        mtime: crate::package::Timestamp::whole(1),
-    };
-    let records = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().records;
-    records.insert(b"install/preremove".to_vec(), script);
-    assert!(removed(&world, "ACMEweb", &unchecked).unwrap_err().why().contains("the script preremove"));
 }

@@ -10,6 +10,7 @@ mod links;
 mod parcel;
 mod random;
 mod rules;
+mod scripts;
 mod world;
 
 use parcel::{Parcel, patch};

@@ -222,23 +222,6 @@ fn undo_data_is_kept_for_all_packages_of_a_patch_or_for_none() {
 }
 
 #[test]
-fn scripts_are_refused_by_package_and_name() {
-    let (code, refusal) =
-        refused(&patch("900-01", "").file("x", "x").install("postinstall", "rm -rf /"), |_| ());
-    assert_eq!(code, 10);
-    assert_eq!(
-        refusal.why(),
-        "package ACMEweb has the script postinstall, and scripts of packages cannot be run yet"
-    );
-    let mut hooked = patch("900-01", "").file("x", "x");
-    hooked.image.hooks.prepatch = Some(b"true".to_vec());
-    assert!(refused(&hooked, |_| ()).1.why().starts_with("it has the script prepatch"));
-    let mut scripted = patch("900-01", "CLASSES=none,sed").file("x", "x");
-    scripted.image.packages[0].pkgmap.entries[0].object.class = "sed".to_owned();
-    assert!(refused(&scripted, |_| ()).1.why().contains("files of class sed"));
-}
-
-#[test]
 fn a_class_that_is_not_among_the_classes_is_not_installed() {
     let mut world = acme_web();
     let mut odd = patch("900-01", "").file("bin/httpd", "new").file("bin/other", "x");

@@ -1,0 +1,66 @@
+//! Somebody before a terminal, or a script that reads what is printed: how a command about packages goes on, and what the
+//! packages' own scripts say.
+//!
+//! Messages of the command go to standard error. Scripts have both streams, as they come; where a JSON document is
+//! wanted they have standard error alone. What each command tells beside that is in its `scene`.
+
+use super::output::Output;
+use crate::operation::scripts::{Stream, Voice};
+use crate::root::Root;
+
+/// What is told, and to whom.
+pub(super) struct Screen<'a, S> {
+    pub(super) output: Output,
+    pub(super) root: &'a Root,
+    /// Whether the steps are told.
+    pub(super) progress: bool,
+    /// Whether the outcome is told.
+    pub(super) outcome: bool,
+    /// What is particular to the command.
+    pub(super) scene: S,
+}
+
+impl<S> Screen<'_, S> {
+    /// Prints where standard error can be written to; nothing depends on it.
+    pub(super) fn say(&mut self, text: &str) {
+        drop(self.output.complain(text));
+    }
+
+    /// Tells a step, where steps are told.
+    pub(super) fn step(&mut self, text: &str) {
+        if self.progress {
+            self.say(text);
+        }
+    }
+}
+
+impl<S> Voice for Screen<'_, S> {
+    fn executing(&mut self, script: &str) {
+        self.step(&format!("## Executing {script} script.\n"));
+    }
+
+    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+        // Where nobody reads any more, the script goes on nevertheless.
+        match stream {
+            Stream::Out if self.outcome => {
+                drop(self.output.print(bytes));
+                drop(self.output.flush());
+            }
+            Stream::Out | Stream::Err => drop(self.output.complain(bytes)),
+        }
+    }
+
+    fn complains(&mut self, text: &str) {
+        drop(self.output.error(text));
+    }
+
+    fn says(&mut self, text: &str) {
+        if self.outcome {
+            self.say(text);
+        }
+    }
+
+    fn warns(&mut self, text: &str) {
+        drop(self.output.warning(text));
+    }
+}
