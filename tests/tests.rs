@@ -155,6 +155,8 @@ mod valpath;
 mod ways;
 /// Commands that a script of a run starts.
 mod within_run;
+/// Commands within real runs.
+mod within_scripts;
 /// The examples of the rules, line by line.
 mod worked_examples;
 /// The stage on which scripts are run.
