@@ -225,7 +225,7 @@ fn a_small_file_system_stops_unless_space_is_not_checked() {
 
 #[test]
 fn a_space_file_that_cannot_be_read_is_refused_and_a_line_of_depend_passed_over() {
-    let world = World::default();
+    let world = World::new();
     let odd = base().install("space", "# more\n/opt plenty\n");
     let refusal = installed(&world, &odd, Admin::delivered()).unwrap_err();
     assert!(
@@ -234,7 +234,7 @@ fn a_space_file_that_cannot_be_read_is_refused_and_a_line_of_depend_passed_over(
         refusal.why()
     );
     let odd = base().install("depend", "p ACMEcore The core\n");
-    let plan = installed(&world, &odd, Admin::delivered()).unwrap().plan;
+    let plan = installed(&world, &odd, Admin::delivered()).unwrap();
     assert_eq!(
         plan.notes,
         ["package ACMEweb: depend, line 1: unknown type `p`: it must be P, I or R; it is passed over"]
