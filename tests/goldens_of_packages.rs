@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::packages::{datastream, without_scripts};
+use crate::packages::{Package, datastream, without_scripts};
 use crate::scenario::{Scenario, is_root, shared};
 
 /// The accounts that the classic tools had in their roots.
@@ -163,6 +163,33 @@ fn a_removal_leaves_what_the_classic_one_leaves() {
     stage.has_lines_of("19-pkgrm-installf/out/pkgrm2");
     assert_eq!(stage.scenario.run("pkginfo -R @ROOT@").fails(1), "");
     assert_eq!(stage.scenario.tree().paths(), "etc etc/group etc/passwd opt");
+}
+
+#[test]
+fn what_two_packages_share_stays_as_with_the_classic_tools() {
+    let Some(stage) = Stage::new("what two packages share") else { return };
+    stage.add(&stage.scenario.beside("spool"), "SUNWstuf");
+    let data: String =
+        (1..).map(|k| format!("shared line {k} abcdefghijklmnopqrstuvwxyz\n")).take(10).collect::<String>();
+    let data = &data[..333];
+    let shared = Package::new("SUNWshr").param("BASEDIR", "/opt/SUNWstuf");
+    let shared = shared.line("share", "d none share 0755 root bin").line("lib", "d none lib 0700 root sys");
+    let shared = ["share/data", "share/shr"]
+        .iter()
+        .fold(shared, |package, path| package.content('f', path, 0o644, "root bin", 1_795_158_253, data));
+    shared.symlink("lib/libstuf.so", "libother").write(&stage.scenario.beside("more"));
+    stage.scenario.file("/var/sadm/install/admin/quit", ADMIN.replace("conflict=nocheck", "conflict=quit"));
+    let more = stage.scenario.beside("more");
+    let line = format!("pkgadd -n -S -R @ROOT@ -a quit -d {} SUNWshr", more.display());
+    stage.scenario.run(&line).fails(4);
+    stage.add(&more, "SUNWshr");
+    stage.has_lines_of("21-shared-files/out/conflict-nocheck");
+    let patch = stage.goldens.join("pkgs/103203-01");
+    let applied = stage.scenario.run(&format!("patchadd -R @ROOT@ {}", patch.display()));
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    assert_eq!(stage.remove("SUNWshr"), "\nRemoval of <SUNWshr> was successful.\n");
+    stage.has_lines_of("21-shared-files/out/pkgrm");
+    assert!(!stage.scenario.at("/opt/SUNWstuf/share/shr").exists());
 }
 
 #[test]

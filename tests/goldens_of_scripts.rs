@@ -217,3 +217,50 @@ fn scripts_that_fail_end_with_the_classic_codes_and_leave_nothing_behind() {
     }
     assert!(met > 8, "{met} packages that fail");
 }
+
+#[test]
+fn a_package_with_scripts_goes_as_with_the_classic_tools() {
+    let Some(stage) = Stage::new("a removal with scripts") else { return };
+    stage.base("-n");
+    let step = |line: &str| {
+        let run = stage.run(line);
+        assert_eq!(run.code, 0, "{line}: {}", run.stderr);
+        run
+    };
+    step("pkgadd -n -R @ROOT@ -a golden -d @PKGS@/base SUNWstux");
+    stage.scenario.file("/opt/SUNWstuf/made", "made\n");
+    stage.scenario.mtime("/opt/SUNWstuf/made", 1_795_158_251);
+    stage.scenario.directory("/opt/SUNWstuf/mdir");
+    for package in ["SUNWstuf", "SUNWstux"] {
+        step(&format!("installf -R @ROOT@ {package} /opt/SUNWstuf/made f 0640 root sys"));
+        step(&format!("installf -f -R @ROOT@ {package}"));
+    }
+    step("installf -R @ROOT@ SUNWstuf /opt/SUNWstuf/mdir d 0750 root bin");
+    step("installf -f -R @ROOT@ SUNWstuf");
+    let run = step("pkgrm -n -R @ROOT@ -a golden SUNWstuf");
+    let golden = |file: &str| stage.golden(&format!("19-pkgrm-installf/out/pkgrm/{file}"));
+    assert_eq!(run.stdout, golden("stdout"));
+    // directories that are not empty are a failure for the port that made the golden, and no more than told by others
+    assert!(run.stderr.ends_with("\nRemoval of <SUNWstuf> was successful.\n"), "{}", run.stderr);
+    let golden_lines = golden("snap/contents");
+    let golden_lines: Vec<&str> = golden_lines.lines().filter(|line| !line.starts_with('#')).collect();
+    let ours = stage.scenario.lines();
+    let implied = |line: &&str| !["/opt d ", "/opt/SUNWstux d "].iter().any(|path| line.starts_with(path));
+    assert_eq!(ours.iter().map(String::as_str).filter(implied).collect::<Vec<_>>(), golden_lines);
+    let built = fs::read_to_string(stage.scenario.at("/opt/SUNWstuf/etc/build.conf")).unwrap();
+    let tree = golden("snap/tree");
+    let size = |path: &str| {
+        let line = tree.lines().find(|line| line.split(' ').nth(6) == Some(path)).unwrap();
+        line.split(' ').nth(4).unwrap().to_owned()
+    };
+    assert_eq!(built.len().to_string(), size("./opt/SUNWstuf/etc/build.conf"));
+    assert_eq!(
+        files(&stage.scenario.at("/opt/SUNWstuf")),
+        ["made", "etc/build.conf", "share/script.dat"],
+        "what the scripts left, and what is shared"
+    );
+    assert!(!stage.scenario.at("/var/sadm/pkg/SUNWstuf").exists());
+    let run = step("pkgrm -n -R @ROOT@ -a golden SUNWstux");
+    assert_eq!(run.stderr.lines().last(), Some("Removal of <SUNWstux> was successful."));
+    assert_eq!(stage.scenario.lines(), [""; 0]);
+}

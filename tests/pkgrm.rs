@@ -90,16 +90,6 @@ fn a_package_that_others_need_stays_unless_the_admin_file_says_otherwise() {
 }
 
 #[test]
-fn a_package_that_has_scripts_to_run_at_its_removal_stays() {
-    let stage = stage(&[tool("ACMEa")]);
-    stage.file("/var/sadm/pkg/ACMEa/install/preremove", "exit 0\n");
-    let before = stage.everything();
-    let text = remove(&stage, "-n ACMEa").fails(1);
-    assert!(text.contains("preremove") && text.ends_with("No changes were made to the system.\n"), "{text}");
-    assert_same(&stage.everything(), &before);
-}
-
-#[test]
 fn what_is_gone_already_is_no_obstacle_and_what_was_edited_goes() {
     let stage = stage(&[tool("ACMEa").file("edited", 0o644, "theirs\n")]);
     fs::remove_file(stage.at("/opt/ACMEa/bin/t")).unwrap();
@@ -154,6 +144,7 @@ fn somebody_at_a_terminal_is_asked_and_sees_what_goes() {
     let root = stage.root().display().to_string();
     let listing = "
 ## Removing installed package instance <ACMEa>
+## Verifying package <ACMEa> dependencies.
 ## Processing package information.
 ## Removing pathnames in class <none>
 @ROOT@/opt/ACMEa/bin/tool

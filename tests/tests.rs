@@ -76,6 +76,8 @@ mod locked;
 mod manual;
 /// Mounts of a test.
 mod mounts;
+/// The same patches by the program and by their scripts.
+mod native_and_script;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;
@@ -111,6 +113,10 @@ mod real_packages;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// pkgrm runs the scripts of packages.
+mod removal_scripts;
+/// Scripts of a removal that fail, hang and are killed.
+mod removals_that_fail;
 mod removef;
 /// Commands that can change nothing but their scenario.
 mod sandbox;

@@ -64,6 +64,11 @@ impl Tree {
         self
     }
 
+    /// Each path with its columns.
+    pub(crate) fn objects(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.0
+    }
+
     /// The line of a path; empty where nothing is there.
     pub(crate) fn line(&self, path: &str) -> String {
         self.0.get(path).map(|columns| columns.join("\t")).unwrap_or_default()

@@ -148,7 +148,7 @@ pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) 
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = failure.to_string();
     match failure {
-        Failure::Script(failure) if failure.message.is_some() => text,
+        Failure::Script(failure) if failure.told.message.is_some() => text,
         Failure::Transaction(_) | Failure::Script(_) => {
             let subject = patch.map(|patch| format!("patch {patch}: ")).unwrap_or_default();
             sentence(&format!("{subject}{text}"))
@@ -192,7 +192,7 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
             "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
         }
         Failure::Script(failure) => {
-            failure.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
+            failure.told.log.as_ref().map_or_else(String::new, |log| format!("See {log} for details."))
         }
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),

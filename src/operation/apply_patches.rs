@@ -127,7 +127,7 @@ pub fn apply_patches(
     let operands = in_order(operands, |operand| needs(operand, separator));
     if request.dry_run {
         let circumstances = Circumstances::of(&ground, request, caller, &operands)?;
-        report.extend(without_lock(root, || plan_all(&ground, &circumstances, &operands))?);
+        report.extend(without_lock(root, || Ok(plan_all(&ground, &circumstances, &operands)))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
     let session = Session::begin(ground, caller)?;
@@ -182,11 +182,7 @@ fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failur
 }
 
 /// Plans without a lock and without changing anything; the sums of all files are compared as a real run would.
-fn plan_all(
-    ground: &Ground,
-    circumstances: &Circumstances<'_>,
-    operands: &[Operand],
-) -> Result<Vec<Applied>, Failure> {
+fn plan_all(ground: &Ground, circumstances: &Circumstances<'_>, operands: &[Operand]) -> Vec<Applied> {
     let mut planned = Vec::new();
     for operand in operands {
         let device = &operand.device;
@@ -201,7 +197,7 @@ fn plan_all(
             Err(failure) => report_on(operand, None, Vec::new(), Err(failure)),
         });
     }
-    Ok(planned)
+    planned
 }
 
 fn report_on(

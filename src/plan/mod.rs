@@ -239,8 +239,11 @@ impl RecordChange {
     /// The record; of a move the name that it gets.
     pub fn path(&self) -> &ObjectPath {
         match self {
-            Self::Write { path, .. } | Self::AddTree { path, .. } | Self::Move { to: path, .. } => path,
-            Self::RemoveFile(path) | Self::RemoveTree(path) => path,
+            Self::Write { path, .. }
+            | Self::AddTree { path, .. }
+            | Self::Move { to: path, .. }
+            | Self::RemoveFile(path)
+            | Self::RemoveTree(path) => path,
         }
     }
 }

@@ -37,6 +37,10 @@ pub fn reconciled(
             None => params.remove(&name),
         }
     }
+    // each patch once, also where scripts wrote it down again
+    if let Ok(applied) = Applied::from_params(package, &params, separator) {
+        params.set("PATCHLIST", applied.list.to_string());
+    }
     speak_alike(&mut params, ours);
     (params, notes)
 }

@@ -85,7 +85,11 @@ impl PatchScripts<'_> {
     /// The undo archive that scripts made must hold everything that they replaced.
     fn check_undo(&self, scripted: &Scripted, member: &Member<'_>, now: &Inventory) -> Result<(), Halt> {
         let package = &member.part.package;
-        let bad = |reason: String| Halt::Saving(Cause::Archive { package: package.to_string(), reason });
+        let bad = |reason: String| {
+            let text =
+                format!("the undo archive that the scripts of {package} made cannot be used: {reason}");
+            Halt::Saving(Cause::Script(text))
+        };
         let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
         let missing = unsaved(
             package,
@@ -100,7 +104,7 @@ impl PatchScripts<'_> {
             [first, ..] => {
                 let shown = self.session.ground.root.show(first);
                 let count = missing.len();
-                Err(bad(format!("the scripts saved {shown} not as it was ({count} such objects)")))
+                Err(bad(format!("it does not hold {shown} as it was ({count} such objects)")))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::response::Applying;
-use super::{Installing, PatchScripts, Way, untold};
+use super::{Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
@@ -22,8 +22,7 @@ pub(in crate::operation) struct Application<'a> {
     /// `-B`.
     pub(in crate::operation) undo_dir: Option<&'a Path>,
     /// Plans it again, with the answers of checkinstall scripts by the places of their packages.
-    pub(in crate::operation) plan:
-        &'a dyn Fn(&BTreeMap<usize, Params>) -> Result<(Scripted, Inventory), Failure>,
+    pub(in crate::operation) plan: &'a dyn Fn(&BTreeMap<usize, Params>) -> Planned,
     /// Its log.
     pub(in crate::operation) log: Option<ObjectPath>,
 }
@@ -104,7 +103,8 @@ impl Application<'_> {
             patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
             unconditional: self.unconditional,
-            no_undo: scripted.no_undo,
+            // what is there now is no longer what was there before the patch
+            no_undo: scripted.no_undo || scripted.again,
             undo_dir: self.undo_dir,
             build_dir: build,
             delivered,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::response::of_backout;
-use super::{HookPlace, Installing, PatchScripts, Way, untold};
+use super::{HookPlace, Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::content::Archives;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
@@ -18,7 +18,7 @@ pub(in crate::operation) struct Backout<'a> {
     /// The undo archives, by their places in the plan.
     pub(in crate::operation) archives: Vec<&'a Device>,
     /// Plans it again, with archives in the same order.
-    pub(in crate::operation) plan: &'a dyn Fn() -> Result<(Scripted, Inventory), Failure>,
+    pub(in crate::operation) plan: &'a dyn Fn() -> Planned,
     /// The directory of the patch in the database, as the host has it.
     pub(in crate::operation) directory: PathBuf,
 }

@@ -52,6 +52,9 @@ use crate::transaction::{
 pub(super) use hooks::HookPlace;
 use listener::Listener;
 
+/// A plan of a patch, and what it was made with.
+type Planned = Result<(Scripted, Inventory), Failure>;
+
 /// What the user of a patch command says about scripts.
 #[derive(Clone, Debug, Default)]
 pub struct PatchScriptRequest {
@@ -281,7 +284,7 @@ impl<'a> PatchScripts<'a> {
             }
             Err(mut failure) => {
                 if let Failure::Script(failure) = &mut failure {
-                    failure.package = Some(member.part.package.to_string());
+                    failure.told.package = Some(member.part.package.to_string());
                 }
                 Err(self.without_run(Halt::Failure(Box::new(failure))))
             }
@@ -309,9 +312,9 @@ impl<'a> PatchScripts<'a> {
     fn told(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Script(mut failure) => {
-                failure.message = self.listener.message();
+                failure.told.message = self.listener.message();
                 let log = places::own_directory().join(b"log").ok();
-                failure.log = log.map(|path| self.session.ground.root.show(&path));
+                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
                 Failure::Script(failure)
             }
             other => other,
@@ -345,9 +348,10 @@ impl<'a> PatchScripts<'a> {
         let subject = self.id.clone();
         let mut left = None;
         let done = session.perform_scripted(plan, &held, log, text, |mut run| {
-            let done = match has_scripts {
-                true => self.packages(&mut run, scripted, &mut members, acts, &held, inventory),
-                false => self.whole(&mut run, plan, content),
+            let done = if has_scripts {
+                self.packages(&mut run, scripted, &mut members, acts, &held, inventory)
+            } else {
+                self.whole(&mut run, plan, content)
             };
             let ended = match done {
                 Ok(()) => run.commit().map_err(Failure::from),
@@ -459,7 +463,7 @@ impl<'a> PatchScripts<'a> {
             self.ending = ending;
             done.map_err(|halt| match halt {
                 Halt::Script(mut failure) => {
-                    failure.package = Some(member.part.package.to_string());
+                    failure.told.package = Some(member.part.package.to_string());
                     Halt::Script(failure)
                 }
                 other => other,

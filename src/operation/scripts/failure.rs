@@ -22,15 +22,22 @@ pub struct ScriptFailure {
     pub is_told: bool,
     /// What the root is like now.
     pub left: Left,
-    /// The package whose script it is, where a command about patches says so.
-    pub package: Option<String>,
     /// Which part of a patch it belongs to.
     pub part: Part,
     /// Whether a signal ended it, which came from elsewhere.
     pub is_signalled: bool,
+    /// What commands about patches know of it beside.
+    pub told: Box<Told>,
+}
+
+/// What commands about patches know of a script that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The package whose script it is; none for a script of the patch itself.
+    pub package: Option<String>,
     /// What the script says to patchadd(1M), where it does.
     pub message: Option<PatchMessage>,
-    /// Where the output of the scripts is, where a command keeps it.
+    /// Where the output of the scripts is.
     pub log: Option<String>,
 }
 
@@ -73,14 +80,12 @@ impl ScriptFailure {
             detail: (!is_plain).then(|| words(ended)),
             is_told: outcome.meaning != Meaning::Interrupted && !suspends,
             left: Left::Unchanged,
-            package: None,
             part: match script {
                 Script::Request | Script::Checkinstall => Part::Question,
                 _ => Part::Package,
             },
             is_signalled: matches!(ended, Ended::Signalled(_)),
-            message: None,
-            log: None,
+            told: Box::default(),
         }
     }
 
@@ -118,7 +123,7 @@ impl ScriptFailure {
 
     /// The exit code of patchadd(1M).
     pub fn patchadd_code(&self) -> u8 {
-        match (&self.message, self.part) {
+        match (&self.told.message, self.part) {
             (Some(message), Part::Question | Part::Package) => message.number,
             (_, Part::NotExecutable) => 38,
             _ if self.is_signalled => 12,
@@ -131,7 +136,7 @@ impl ScriptFailure {
     /// The exit code of patchrm(1M).
     pub fn patchrm_code(&self) -> u8 {
         let suspends = matches!(self.meaning, Meaning::Administration | Meaning::Interaction);
-        match (&self.message, self.part) {
+        match (&self.told.message, self.part) {
             (Some(message), Part::Question | Part::Package) => message.number,
             (_, Part::Before) => 9,
             (_, Part::After | Part::NotExecutable) => 10,
@@ -155,10 +160,10 @@ impl ScriptFailure {
 
 impl fmt::Display for ScriptFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(message) = &self.message {
+        if let Some(message) = &self.told.message {
             return f.write_str(&message.text);
         }
-        if let Some(package) = &self.package {
+        if let Some(package) = &self.told.package {
             write!(f, "package {package}: ")?;
         }
         write!(f, "{} did not complete successfully", self.what)?;

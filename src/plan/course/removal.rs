@@ -61,7 +61,7 @@ impl RemovalCourse {
         steps.extend(objects(intended, &frame));
         steps.extend(intended.scripts.postremove.then_some(RemovalStep::Procedure("postremove")));
         let closing = Plan { records: plan.records.clone(), contents: plan.contents.clone(), ..frame };
-        Ok(Self { concerned: concerned(intended, inventory)?, steps, closing })
+        Ok(Self { concerned: concerned(intended, inventory), steps, closing })
     }
 }
 
@@ -105,7 +105,7 @@ fn objects(intended: &Intended, frame: &Plan) -> Vec<RemovalStep> {
 }
 
 /// Everything that the package owns, its records, and those of patches that go with it.
-fn concerned(intended: &Intended, inventory: &Inventory) -> Result<Concerned, Reason> {
+fn concerned(intended: &Intended, inventory: &Inventory) -> Concerned {
     let editable = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
         line.is_some_and(|line| matches!(line.object.ftype, Ftype::Editable | Ftype::Volatile))
@@ -117,9 +117,9 @@ fn concerned(intended: &Intended, inventory: &Inventory) -> Result<Concerned, Re
         _ => None,
     });
     let contents = ObjectPath::new(b"/var/sadm/install/contents");
-    Ok(Concerned {
+    Concerned {
         objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
         trees: trees.collect(),
         files: contents.into_iter().collect(),
-    })
+    }
 }
