@@ -37,7 +37,7 @@ cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
 	esac
 	# A mount that another one hides cannot be named, and not be reached either.
 	if said=$(mount -o "remount,bind,ro,${options#r[wo],}" "$place" 2>&1); then continue; fi
-	if findmnt -n -M "$place" >/dev/null; then
+	if [ -e "$place" ] && findmnt -n -M "$place" >/dev/null; then
 		echo "$said" >&2
 		exit 1
 	fi
