@@ -139,3 +139,21 @@ fn an_update_passes_on_what_differs_and_says_so() {
     let again = fs::metadata(stage.at("/opt/ACMEall/again")).unwrap();
     assert_eq!(data.ino(), again.ino());
 }
+
+#[test]
+fn a_name_that_a_list_cannot_have_is_refused_before_any_change() {
+    for name in ["two words", "a\nb"] {
+        let stage = stage();
+        let before = stage.everything();
+        let written = name.replace(' ', "\\040").replace('\n', "\\012");
+        let package = Package::new("ACMEall")
+            .param("CLASSES", "mine")
+            .of_class("mine", 'f', name, 0o644, "x\n")
+            .line(name, &format!("f mine {written} 0644 root root 2 130 1577836800"))
+            .information("i.mine", COPY);
+        let run = add(&stage, "-n", &package);
+        assert_eq!(run.code, 1, "{}", run.stderr);
+        assert!(run.stderr.contains("a class action script cannot be told of <"), "{}", run.stderr);
+        assert_same(&stage.everything(), &before);
+    }
+}

@@ -197,6 +197,10 @@ fn scripts_that_fail_end_with_the_classic_codes_and_leave_nothing_behind() {
                 "pkgadd -S -n -R @ROOT@ -a golden -r {} -d @PKGS@/{name} SUNWstuf",
                 response.display()
             ));
+            if run.stderr.contains("they cannot be put there") {
+                crate::skipped("scripts that fail: there are no user namespaces here");
+                return;
+            }
             let golden = |file: &str| stage.golden(&format!("16-script-fails/out/{name}/apply/{file}"));
             assert_eq!(run.code.to_string(), golden("rc").trim(), "{name}: {}", run.stderr);
             let words = |text: &str| {

@@ -147,3 +147,18 @@ fn checkinstall_is_nobody_and_finds_its_package_even_below_a_private_directory()
     assert!(copy.starts_with("/var/tmp/") && copy.ends_with("/ACMEall\n"), "{copy}");
     assert!(!std::path::Path::new(copy.trim()).exists(), "the copy is gone afterwards");
 }
+
+#[test]
+fn what_a_refusing_script_said_is_in_the_log() {
+    let stage = stage();
+    let package = Package::new("ACMEall")
+        .file("a", 0o644, "a\n")
+        .information("checkinstall", "echo too old >&2\nexit 3\n");
+    for _ in 0..2 {
+        assert_eq!(add(&stage, "-n", &package).code, 4);
+    }
+    let log = fs::read_to_string(stage.at("/var/sadm/patchadm/log")).unwrap();
+    let once = "# pkgadd <ACMEall>: nothing was changed\n## checkinstall begins\ntoo old\n\
+                ## checkinstall: exit code 3\n";
+    assert_eq!(log, once.repeat(2));
+}

@@ -143,7 +143,7 @@ fn scripts_that_the_policy_does_not_allow_are_10() {
     assert_eq!(
         refuses(&stage, 10, "", &Patch::of("100-01", own)),
         "Patch 100-01 is not applied: package ACMEweb has the script preinstall, which the policy of this root does not \
-         allow.\nsee `scripts` in patchadm-policy(5)"
+         allow."
     );
     let refused = refuses(&stage, 10, "", &patch("100-02").beside("prepatch", "exit 0\n"));
     assert!(

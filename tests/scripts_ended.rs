@@ -34,6 +34,17 @@ fn an_interrupted_script_may_clean_up() {
 }
 
 #[test]
+fn a_signal_of_the_terminal_is_for_scripts_and_not_for_the_process_that_runs_them() {
+    let stage = Stage::new();
+    let (ended, ears) =
+        stage.run("for signal in INT HUP QUIT TERM; do kill -$signal $PPID; done; echo alive");
+    assert_eq!((ended, ears.out.as_str()), (Ended::Exited(0), "alive\n"));
+    assert_eq!(stage.left_over(), Vec::<String>::new());
+    let (ended, _) = stage.run("kill -HUP $$; echo never");
+    assert_eq!(ended, Ended::Signalled(1));
+}
+
+#[test]
 fn nothing_happens_before_the_listener_agrees() {
     let stage = Stage::new();
     let mark = stage.scenario.beside("mark");

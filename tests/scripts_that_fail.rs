@@ -1,6 +1,7 @@
 //! Scripts that fail, hang, are killed, and pkgadd that is killed while they run: what is left is what was there.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -204,7 +205,12 @@ fn second_process(of: &Child) -> Pid {
 
 #[test]
 fn a_script_that_outlives_both_processes_is_ended_by_recovery_before_its_work_is_undone() {
-    let stage = stage();
+    let mut stage = stage();
+    // nobody is left to remove the private directory
+    let private = stage.beside("private");
+    fs::create_dir(&private).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o755)).unwrap();
+    stage.set("TMPDIR", private);
     added(&stage, &older());
     let before = stage.everything();
     let hang = "echo here >> $PKG_INSTALL_ROOT/opt/noted; sleep 3; \

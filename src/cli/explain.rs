@@ -85,10 +85,25 @@ const MEANINGS: &[Meaning] = &[
     ),
     adding(
         10,
-        "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script is not supported, an object cannot be replaced.",
+        "Something about the packages or files does not fit: a file was edited, a sum is wrong, a script may not run, an object cannot be replaced.",
         "Read the message; for edited files choose with --edited, --override or --preserve.",
     ),
+    adding(
+        12,
+        "A signal ended a script of the patch; what had begun was undone.",
+        "Look into the log for what the script said.",
+    ),
     adding(13, "The patch has a symbolic link where a file belongs.", "Get the patch again from its maker."),
+    adding(
+        15,
+        "The prepatch script of the patch failed, before anything was changed.",
+        "Look into the log for what the script said.",
+    ),
+    adding(
+        16,
+        "The postpatch script of the patch failed; everything was undone.",
+        "Look into the log for what the script said.",
+    ),
     adding(
         17,
         "Undo data was kept for some packages of the patch and not for others.",
@@ -124,6 +139,11 @@ const MEANINGS: &[Meaning] = &[
         "The directory for undo data cannot be used.",
         "Name an absolute path of a directory that can be written to.",
     ),
+    adding(
+        38,
+        "A script of the patch cannot be executed: it lacks the permission, or its interpreter is not there.",
+        "Get the patch again, or install the interpreter.",
+    ),
     adding(39, "The archive cannot be decompressed.", "Get the patch again."),
     removing(2, "The patch is not applied.", "`patchadm list` shows those that are."),
     removing(3, "You are neither root nor the owner of the root directory.", "Run it as one of them."),
@@ -148,6 +168,21 @@ const MEANINGS: &[Meaning] = &[
         "Try again.",
     ),
     removing(8, "That is no patch id.", "An id is a base, a hyphen and a revision: 105181-05."),
+    removing(
+        9,
+        "The prebackout script of the patch failed, before anything was changed.",
+        "Look into the log for what the script said.",
+    ),
+    removing(
+        10,
+        "The postbackout script of the patch failed or cannot be executed; everything was undone.",
+        "Look into the log for what the script said.",
+    ),
+    removing(
+        11,
+        "The checkinstall script of the undo archive does not want the patch to be backed out.",
+        "Read what it says; the log has it as well.",
+    ),
     removing(12, "The undo data is not where the records say.", "Name the directory that holds it with -B."),
     removing(15, "Another patch needs this one.", "Back that one out first, or both in one command."),
     removing(

@@ -33,6 +33,8 @@ pub mod asking;
 pub(super) mod preparation;
 pub(super) mod staging;
 
+use preparation::Placed;
+
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct AddRequest {
@@ -189,6 +191,15 @@ impl Place<'_> {
         added
     }
 
+    /// The scripts of a package that goes there; refused where the policy does not allow one.
+    fn allowed(&self, package: &PackageImage, placed: &Placed) -> Result<InstallScripts, Failure> {
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        scripts
+            .check(package, placed.instance.as_str(), self.policy)
+            .map_err(|reason| reason.of(Command::Pkgadd, &placed.instance))?;
+        Ok(scripts)
+    }
+
     /// Installs a package; what becomes known of it on the way is noted in `added`.
     fn install(
         &self,
@@ -202,19 +213,20 @@ impl Place<'_> {
         let answered = self.answered(package)?;
         let given = answered.clone().unwrap_or_default();
         let placed = self.place(device, index, &given.params)?;
-        let scripts = InstallScripts::of(package, &placed.params, self.system);
-        scripts
-            .check(package, placed.instance.as_str(), self.policy)
-            .map_err(|reason| reason.of(Command::Pkgadd, &added.name))?;
+        let scripts = self.allowed(package, &placed)?;
         attendant.placed(placed.instance.as_str(), placed.is_update(package));
         let mut stage = None;
         if scripts.request || scripts.checkinstall || scripts.take_part() {
             stage = Some(self.stage(device, package, &placed)?);
         }
-        let mut answers = Answers { params: given.params, ..Answers::default() };
-        if let Some(stage) = stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
-            answers = self.ask(stage, &scripts, answered, attendant)?;
-        }
+        let answers = match stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
+            None => Answers { params: given.params, ..Answers::default() },
+            Some(stage) => self.ask(stage, &scripts, answered, attendant).inspect_err(|_| {
+                let head = format!("# pkgadd <{}>: nothing was changed\n", added.name);
+                // What the script said has been heard, too; that it cannot be kept changes nothing.
+                let _ = session.log(&[head.into_bytes(), stage.procedures.take_log()].concat());
+            })?,
+        };
         added.ending.warned |= answers.warned;
         // the answers may have changed where it goes
         let placed = self.place(device, index, &answers.params)?;

@@ -72,6 +72,7 @@ impl Performance<'_, '_> {
 
     /// Checks the content of what scripts install, before anything is changed.
     pub(super) fn unpack(&self) -> Result<(), Failure> {
+        self.check_names().map_err(|reason| reason.of(Command::Pkgadd, &self.installation.instance))?;
         self.medium.take(self.device, self.index, &self.listed())
     }
 
@@ -79,6 +80,25 @@ impl Performance<'_, '_> {
     pub(super) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         self.steps(run)?;
         self.log_end(run)
+    }
+
+    /// The list of a class script has a line for each file and a blank between two paths, and no way to write a name
+    /// that has either in it.
+    fn check_names(&self) -> Result<(), Reason> {
+        let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
+        let root = &self.session.ground.root;
+        for file in self.listed() {
+            let shown = root.show(&file.path);
+            for path in [self.source(file), PathBuf::from(&shown)] {
+                if !is_plain(&path) {
+                    let path = path.display().to_string().escape_debug().to_string();
+                    return Err(Reason::ScriptsUnsafe(format!(
+                        "a class action script cannot be told of <{path}>, which has white space in it"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn listed(&self) -> Vec<&ListedFile> {

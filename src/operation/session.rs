@@ -13,8 +13,8 @@ use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, Root, random};
 use crate::script::{Process, end_leftovers};
 use crate::transaction::{
-    Content, Event, Held, Planned, Receipt, Recovered, ScriptedRun, Settings, Watch, recover,
-    unfinished_script,
+    Content, Event, Held, Left, Phase, Planned, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
+    Watch, log_without_run, recover, unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -138,6 +138,12 @@ impl<'a> Session<'a> {
         self.with_settings(plan, log, text, |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
+    }
+
+    /// Adds to the log of the root what happened before a run could begin.
+    pub(super) fn log(&self, text: &[u8]) -> Result<(), Failure> {
+        let failed = |cause| TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged };
+        Ok(log_without_run(&self.ground.root, &self.lock, text).map_err(failed)?)
     }
 
     fn with_settings<T>(

@@ -57,6 +57,14 @@ pub enum LockError {
     Root(#[from] RootError),
 }
 
+impl Drop for Lock {
+    /// Given back at once: a process that is just being started may have the same open file for a moment longer.
+    fn drop(&mut self) {
+        // The end of the last process that has the file gives it back in any case.
+        let _ = set(&self.file, libc::F_UNLCK);
+    }
+}
+
 impl Lock {
     /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
     /// `wait` is asked, with who that is, whether to try again; it does the waiting.

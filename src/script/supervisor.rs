@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,6 +28,7 @@ use crate::root::Root;
 /// given, and sets the umask to 022.
 pub fn supervise(commands: &[&str]) -> io::Result<()> {
     close_inherited()?;
+    outlive_signals()?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let mut channel = Channel::of_standard_input()?;
     let Some(Order::Open(opening)) = channel.receive()? else { return Ok(()) };
@@ -46,6 +48,16 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
         {
             break;
         }
+    }
+    Ok(())
+}
+
+/// A signal of the terminal reaches everything in its foreground: what it means is the program's matter, which ends the
+/// line when it wants to end. Scripts get the signals as ever, since nothing caught lasts through the start of a program.
+fn outlive_signals() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::default())?;
     }
     Ok(())
 }

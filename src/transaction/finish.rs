@@ -12,7 +12,7 @@ use super::sites::{drop_stage, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Outcome};
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root};
+use crate::root::{Dir, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
 pub(super) fn finish(
@@ -134,13 +134,14 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     }
 }
 
-/// Adds a text to the log of runs that changed nothing, without a run: what scripts said before there was one.
-pub fn note_without_run(root: &Root, text: &[u8]) -> Result<(), Cause> {
-    let own = make_own_directory(root)?;
-    let mut file = own.open_or_create(b"log", Mode::of(0o644))?;
+/// Adds to the log of a root what happened without a run: before one could begin. The caller has the lock of the root.
+pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cause> {
+    let file = make_own_directory(root)?.open_or_create(b"log", Mode::of(0o644))?;
     let size = file.size()?;
-    file.set_size(size)?;
-    Ok(file.put(text)?)
+    // A line that a power cut left torn must not run into this one.
+    let is_torn = size > 0 && file.get_at(size - 1, 1)? != b"\n";
+    let newline: &[u8] = if is_torn { b"\n" } else { b"" };
+    Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
 /// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.

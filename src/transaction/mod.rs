@@ -41,7 +41,7 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
-pub use finish::note_without_run;
+pub use finish::log_without_run;
 pub use held::{Held, HeldObject};
 pub use queue::{RunQueue, read_queue, undo_queue};
 pub use recover::{Recovered, recover, unfinished_script};

@@ -45,9 +45,7 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::{Plan, RecordChange};
 use crate::script::environment::of_patch;
 use crate::script::{As, Ended, Input, search_path};
-use crate::transaction::{
-    Cause, Content, Held, Left, Phase, Receipt, ScriptedRun, TransactionError, note_without_run,
-};
+use crate::transaction::{Cause, Content, Held, Left, Phase, Receipt, ScriptedRun, TransactionError};
 
 pub(super) use hooks::HookPlace;
 use listener::Listener;
@@ -304,7 +302,7 @@ impl<'a> PatchScripts<'a> {
         let mut text = format!("# {} {}: {failure}\n", self.way.command().name(), self.id).into_bytes();
         text.extend(self.procedures.take_log());
         // it is told to the user in any case
-        let _ = note_without_run(&self.session.ground.root, &text);
+        let _ = self.session.log(&text);
         self.told(failure)
     }
 
