@@ -130,7 +130,7 @@ fn they_come_and_go(who: Who) {
     assert!(fs::read_dir(stage.scenario.at("/var/sadm/pkg")).unwrap().next().is_none());
 }
 
-/// What the class script of CSWcas-cpsampleconf makes of a file of CSWpca.
+/// What the class script of `CSWcas-cpsampleconf` makes of a file of `CSWpca`.
 fn the_sample_configuration_is_there(stage: &Stage) {
     let scenario = &stage.scenario;
     let sample = fs::read(scenario.at("/etc/opt/csw/pca.conf.CSW")).unwrap();

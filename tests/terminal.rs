@@ -29,7 +29,10 @@ fn terminal(stage: &Scenario, line: &str) -> Command {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let mut typed = Command::new("script");
-    typed.args(["-q", "-e", "-c", &words.join(" "), "/dev/null"]).current_dir(stage.beside("")).env_clear();
+    typed
+        .args(["-q", "-e", "-c", &format!("exec {}", words.join(" ")), "/dev/null"])
+        .current_dir(stage.beside(""))
+        .env_clear();
     for (name, value) in command.get_envs() {
         typed.env(name, value.unwrap_or_default());
     }
@@ -71,7 +74,7 @@ fn a_question_can_be_interrupted() {
 fn a_pipe_from_which_nothing_comes_can_be_interrupted() {
     let stage = Scenario::new();
     for (line, code) in [
-        ("pkgadd -n -R @ROOT@ -d /dev/stdin all", 99),
+        ("pkgadd -n -R @ROOT@ -d /dev/stdin all", 1),
         ("patchadd -R @ROOT@ /dev/stdin", 33),
         ("pkgchk -d /dev/stdin all", 130),
     ] {
