@@ -39,10 +39,6 @@ const fn packaging(code: u8, text: &'static str, advice: &'static str) -> Meanin
     Meaning { code, command: "pkgadd and pkgrm", text, advice }
 }
 
-const fn installing(code: u8, text: &'static str, advice: &'static str) -> Meaning {
-    Meaning { code, command: "pkgadd", text, advice }
-}
-
 const fn moving(code: u8, text: &'static str, advice: &'static str) -> Meaning {
     Meaning { code, command: "pkgtrans", text, advice }
 }
@@ -195,27 +191,27 @@ const MEANINGS: &[Meaning] = &[
         "A file system has too little space.",
         "Make room; the message says how much is needed where.",
     ),
-    installing(
+    packaging(
         2,
-        "The package is installed, and one of its scripts warned or left something undone.",
+        "The package is installed or gone, and one of its scripts warned or left something undone.",
         "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing.",
     ),
-    installing(
+    packaging(
         10,
-        "The package is installed, and wants the machine to be started again.",
+        "The package is installed or gone, and wants the machine to be started again.",
         "Start it again later.",
     ),
-    installing(
+    packaging(
         12,
         "A script warned, and the machine is to be started again.",
         "Do what 2 says, and start it again later.",
     ),
-    installing(
+    packaging(
         20,
-        "The package is installed, and wants the machine to be started again.",
+        "The package is installed or gone, and wants the machine to be started again.",
         "Start it again now.",
     ),
-    installing(
+    packaging(
         22,
         "A script warned, and the machine is to be started again.",
         "Do what 2 says, and start it again now.",
@@ -322,7 +318,7 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd", "pkgtrans", "removef"]);
+        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd and pkgrm", "pkgtrans", "removef"]);
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());
