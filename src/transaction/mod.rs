@@ -22,6 +22,7 @@ mod identity;
 mod journal_file;
 mod layout;
 mod notes;
+mod opening;
 mod put_back;
 mod queue;
 mod rebuild;

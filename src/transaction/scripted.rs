@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::error::{Cause, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
 use super::held::{Held, HeldCopies, hold};
@@ -22,15 +22,12 @@ use super::identity::identity;
 use super::journal_file;
 use super::layout::lay_out;
 use super::notes::{self, Note, escaped};
+use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
-use super::recover::{next_run, remove_strays};
 use super::sites::Sites;
 use super::stage::Stager;
-use super::steps::{abandon, undo_published};
 use super::{Content, Receipt, Settings};
-use crate::format::journal::{
-    Entry, Header, Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story, VERSION,
-};
+use crate::format::journal::{Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story};
 use crate::package::{Digest, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
@@ -79,29 +76,17 @@ impl<'s> ScriptedRun<'s> {
         held: &Held,
         settings: Settings<'s>,
     ) -> Result<Self, TransactionError> {
-        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
-        let mut sites = match Sites::begin(root, &run) {
-            Ok(sites) => sites,
-            Err(cause) => {
-                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
-                let _ = remove_strays(root, None);
-                return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
-            }
-        };
-        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
-        let published = match hold(root, &mut sites, held, settings.watch) {
-            Ok(ops) => {
-                let bytes = journal_bytes(&run, command, marker, &sites, settings.story, ops);
-                publish(root, &sites, &bytes, settings)
-            }
+        let mut opening = Opening::begin(root, settings)?;
+        let published = match hold(root, &mut opening.sites, held, settings.watch) {
+            Ok(ops) => opening.publish(root, command, settings, &[], ops.into_iter()),
             Err(cause) => Err(Box::new(Unpublished { journal: None, cause })),
         };
         match published {
             Ok(journal) => Ok(Self {
                 root: root.clone(),
                 settings,
-                run,
-                sites,
+                run: opening.run,
+                sites: opening.sites,
                 held: journal.ops.iter().map(|op| op.path.clone()).collect(),
                 journal,
                 batches: 0,
@@ -115,7 +100,7 @@ impl<'s> ScriptedRun<'s> {
                 Unpublished { journal: Some(journal), cause } => {
                     undo_published(root, &journal, Phase::Publish, cause)
                 }
-                Unpublished { journal: None, cause } => abandon(root, &sites, Phase::Stage, cause),
+                Unpublished { journal: None, cause } => opening.abandon(root, Phase::Stage, cause),
             }),
         }
     }
@@ -318,58 +303,4 @@ pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Caus
         journal.archives.extend(notes::Known::read(&stage)?.archives);
     }
     Ok(journal)
-}
-
-fn journal_bytes(
-    run: &Run,
-    command: &str,
-    marker: String,
-    sites: &Sites,
-    story: &Story,
-    ops: Vec<Op>,
-) -> Vec<u8> {
-    let header = Header {
-        version: VERSION,
-        run: run.to_string(),
-        command: command.to_owned(),
-        root: marker,
-        lines: 0,
-        sha256: String::new(),
-        db: 0,
-    };
-    let mut entries: Vec<Entry> = sites.iter().map(|site| Entry::Domain(site.domain.clone())).collect();
-    entries.push(Entry::Story(story.clone()));
-    entries.extend(ops.into_iter().map(|op| Entry::Op(Box::new(op))));
-    Journal::to_bytes(header, &entries)
-}
-
-/// A journal that could not be published.
-struct Unpublished {
-    /// The journal, where it may have reached the disk: then only a rollback will do.
-    journal: Option<Journal>,
-    cause: Cause,
-}
-
-/// Makes everything durable, then gives the journal its name.
-fn publish(
-    root: &Root,
-    sites: &Sites,
-    bytes: &[u8],
-    settings: Settings<'_>,
-) -> Result<Journal, Box<Unpublished>> {
-    let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
-    let path = "journal".to_owned();
-    let journal = Journal::parse(bytes).map_err(|reason| before(Cause::Journal { path, reason }))?;
-    journal_file::write_new(root, bytes).map_err(before)?;
-    for site in sites.iter().skip(1) {
-        journal_file::write_copy(&site.dir, bytes).map_err(before)?;
-    }
-    settings.watch.check().and_then(|()| sites.sync()).map_err(before)?;
-    match journal_file::publish(root) {
-        Ok(()) => Ok(journal),
-        Err(cause) => match journal_file::read(root) {
-            Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => Err(before(cause)),
-            _ => Err(Box::new(Unpublished { journal: Some(journal), cause })),
-        },
-    }
 }

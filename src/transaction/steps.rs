@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::error::{Cause, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
+use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
-use super::recover::{next_run, remove_strays, roll_back};
-use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
 use super::{Content, Doing, Settings};
-use crate::format::journal::{Archive, Entry, Header, Journal, OpKind, Outcome, Run, VERSION};
+use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
 use crate::plan::Plan;
@@ -37,9 +36,7 @@ pub struct Planned<'p> {
     root: Root,
     plan: &'p Plan,
     settings: Settings<'p>,
-    run: Run,
-    marker: String,
-    sites: Sites,
+    opening: Opening,
     layout: Layout<'p>,
 }
 
@@ -77,39 +74,21 @@ impl<'p> Planned<'p> {
         plan: &'p Plan,
         settings: Settings<'p>,
     ) -> Result<Self, TransactionError> {
-        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
-        let mut sites = match Sites::begin(root, &run) {
-            Ok(sites) => sites,
-            Err(cause) => {
-                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
-                let _ = remove_strays(root, None);
-                return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged });
-            }
-        };
-        let layout = match lay_out(root, &mut sites, plan, "") {
-            Ok(layout) => layout,
-            Err(cause) => return Err(abandon(root, &sites, Phase::Prepare, cause)),
-        };
-        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
-        Ok(Self { root: root.clone(), plan, settings, run, marker, sites, layout })
+        let mut opening = Opening::begin(root, settings)?;
+        match lay_out(root, &mut opening.sites, plan, "") {
+            Ok(layout) => Ok(Self { root: root.clone(), plan, settings, opening, layout }),
+            Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
+        }
     }
 
     /// Writes every new object beside its target, with `content` as the source of the files.
     pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
-        let stager = Stager::new(&self.root, &self.sites, &mut self.layout, self.settings.watch);
+        let stager = Stager::new(&self.root, &self.opening.sites, &mut self.layout, self.settings.watch);
         match stager.objects(content) {
             Ok(content) => Ok(Staged { on: self, content }),
-            Err(cause) => Err(abandon(&self.root, &self.sites, Phase::Stage, cause)),
+            Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
         }
     }
-}
-
-/// Gives a run up before anything live has changed.
-pub(super) fn abandon(root: &Root, sites: &Sites, phase: Phase, cause: Cause) -> TransactionError {
-    // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
-    let _ = sites.discard();
-    let _ = journal_file::remove_new(root);
-    TransactionError { phase, cause, left: Left::Unchanged }
 }
 
 impl<'p> Staged<'p> {
@@ -117,8 +96,8 @@ impl<'p> Staged<'p> {
     pub fn snapshot(mut self) -> Result<Snapshotted<'p>, TransactionError> {
         let mut recorder = Recorder {
             root: &self.on.root,
-            run: &self.on.run,
-            sites: &self.on.sites,
+            run: &self.on.opening.run,
+            sites: &self.on.opening.sites,
             plan: self.on.plan,
             digests: &self.content.digests,
             held: None,
@@ -137,7 +116,7 @@ impl<'p> Staged<'p> {
             Ok(()) => Ok(Snapshotted { on: self.on, archives, bytes: self.content.bytes, undo }),
             Err((phase, cause)) => {
                 remove_unpublished(&self.on);
-                Err(abandon(&self.on.root, &self.on.sites, phase, cause))
+                Err(self.on.opening.abandon(&self.on.root, phase, cause))
             }
         }
     }
@@ -153,7 +132,7 @@ fn saved_bytes(plan: &Plan) -> u64 {
 fn remove_unpublished(on: &Planned<'_>) {
     for path in remote_places(on.plan) {
         // A leftover `.tmp` outside the root is named by its run and in nobody's way.
-        let _ = super::finish::remove_unpublished(&on.root, path, &on.run.to_string());
+        let _ = super::finish::remove_unpublished(&on.root, path, &on.opening.run.to_string());
     }
 }
 
@@ -161,28 +140,23 @@ impl<'p> Snapshotted<'p> {
     /// Makes everything durable, then gives the journal its name.
     pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
         self.name_saved_objects();
-        let (bytes, journal) = match self.journal() {
-            Ok(made) => made,
-            Err(cause) => return Err(self.give_up(cause)),
-        };
-        if let Err(cause) = self.write(&bytes) {
-            return Err(self.give_up(cause));
-        }
-        if let Err(cause) = journal_file::publish(&self.on.root) {
-            // Once the rename was made it may have reached the disk: then only a roll back will do.
-            return Err(match journal_file::read(&self.on.root) {
-                Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => {
-                    self.give_up(cause)
+        let Planned { root, plan, settings, opening, layout } = &self.on;
+        let items = layout.items.iter().filter(|item| item.inside.is_none());
+        let ops = items.map(|item| item.op.clone());
+        match opening.publish(root, plan.command, *settings, &self.archives, ops) {
+            Ok(journal) => Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo }),
+            Err(unpublished) => Err(match *unpublished {
+                Unpublished { journal: Some(journal), cause } => {
+                    undo_published(root, &journal, Phase::Publish, cause)
                 }
-                _ => undo_published(&self.on.root, &journal, Phase::Publish, cause),
-            });
+                Unpublished { journal: None, cause } => self.give_up(cause),
+            }),
         }
-        Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo })
     }
 
     fn give_up(&self, cause: Cause) -> TransactionError {
         remove_unpublished(&self.on);
-        abandon(&self.on.root, &self.on.sites, Phase::Publish, cause)
+        self.on.opening.abandon(&self.on.root, Phase::Publish, cause)
     }
 
     /// Notes for each op where its old object is in an undo archive.
@@ -197,50 +171,6 @@ impl<'p> Snapshotted<'p> {
             }
         }
     }
-
-    fn journal(&self) -> Result<(Vec<u8>, Journal), Cause> {
-        let header = Header {
-            version: VERSION,
-            run: self.on.run.to_string(),
-            command: self.on.plan.command.to_owned(),
-            root: self.on.marker.clone(),
-            lines: 0,
-            sha256: String::new(),
-            db: 0,
-        };
-        let mut entries: Vec<Entry> =
-            self.on.sites.iter().map(|site| Entry::Domain(site.domain.clone())).collect();
-        entries.extend(self.archives.iter().cloned().map(Entry::Archive));
-        entries.push(Entry::Story(self.on.settings.story.clone()));
-        let items = self.on.layout.items.iter().filter(|item| item.inside.is_none());
-        entries.extend(items.map(|item| Entry::Op(Box::new(item.op.clone()))));
-        let bytes = Journal::to_bytes(header, &entries);
-        let path = "journal".to_owned();
-        let journal = Journal::parse(&bytes).map_err(|reason| Cause::Journal { path, reason })?;
-        Ok((bytes, journal))
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<(), Cause> {
-        journal_file::write_new(&self.on.root, bytes)?;
-        for site in self.on.sites.iter().skip(1) {
-            journal_file::write_copy(&site.dir, bytes)?;
-        }
-        self.on.settings.watch.check()?;
-        self.on.sites.sync()
-    }
-}
-
-/// Rolls a published run back after a failure.
-pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal) {
-        Ok(_) => Left::RolledBack,
-        Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
-            what.insert(0, cause.to_string());
-            Left::Unfinished(what)
-        }
-        Err(error) => Left::Unfinished(vec![error.to_string()]),
-    };
-    TransactionError { phase, cause, left }
 }
 
 impl Published<'_> {
@@ -260,7 +190,7 @@ impl Published<'_> {
         }
         let elapsed = (self.on.settings.elapsed)();
         let notes = finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed));
-        Ok(Receipt { run: self.on.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+        Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
     fn forward(&self, hands: &mut Hands<'_>) -> Result<(), Cause> {
@@ -279,7 +209,7 @@ impl Published<'_> {
             }
         }
         hands.sync()?;
-        publish_remote(&self.on.root, &self.on.run, remote_places(self.on.plan))?;
+        publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
         self.on.settings.watch.check()
     }
 }
