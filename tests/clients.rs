@@ -2,6 +2,7 @@
 //!
 //! A test is one client: it runs the client's command line in a shell whose PATH has links to the program, and reads
 //! the answer as the client reads it. The root is that of `PKG_INSTALL_ROOT`, because most clients know of no other.
+//! Here are the questions; what clients change is in `clients_changes`, what they make in `clients_making`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,11 +15,12 @@ use crate::packages::{Package, datastream};
 use crate::scenario::{NOW, Run, Scenario};
 
 /// A machine with the classic commands in its PATH, on which packages are installed and patches applied.
-struct Machine {
-    stage: Scenario,
+pub(crate) struct Machine {
+    pub(crate) stage: Scenario,
 }
 
-fn web() -> Package {
+/// A package as clients look for it.
+pub(crate) fn web() -> Package {
     Package::new("ACMEweb")
         .param("NAME", "Web server")
         .param("CATEGORY", "application,utils")
@@ -36,7 +38,12 @@ fn library() -> Package {
 
 impl Machine {
     fn new() -> Self {
-        let stage = Scenario::with(&[web(), library()]);
+        Self::with(&[web(), library()])
+    }
+
+    /// The same with these packages.
+    pub(crate) fn with(packages: &[Package]) -> Self {
+        let stage = Scenario::with(packages);
         fs::create_dir(stage.beside("bin")).unwrap();
         stage.run(&format!("links {}", stage.beside("bin").display())).ok();
         Self { stage }
@@ -62,14 +69,14 @@ impl Machine {
     }
 
     /// A datastream with the web server, which is not installed from it.
-    fn stream(&self) -> PathBuf {
+    pub(crate) fn stream(&self) -> PathBuf {
         let at = self.stage.beside("web.pkg");
         datastream(&[web().write(&self.stage.beside("to-stream"))], &at);
         at
     }
 
-    /// Runs a line of shell as the client does; `@ROOT@` is the root, `@STREAM@` a file with a package.
-    fn sh(&self, line: &str) -> Run {
+    /// Runs a line of shell as the client does, beside the root; `@ROOT@` is the root, `@STREAM@` a file with a package.
+    pub(crate) fn sh(&self, line: &str) -> Run {
         let (root, stream) = (self.stage.root(), self.stream());
         let line = line.replace("@ROOT@", root.to_str().unwrap());
         let line = line.replace("@STREAM@", stream.to_str().unwrap());
@@ -80,6 +87,7 @@ impl Machine {
             .env("PKG_INSTALL_ROOT", &root)
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
             .env("TZ", "UTC0")
+            .current_dir(self.stage.beside(""))
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -54,7 +54,7 @@ fn a_file_is_read_without_a_package() {
     );
     assert_eq!(
         stage.run("pkgparam -f @ROOT@/nosuch").fails(1),
-        "pkgparam: ERROR: cannot read @ROOT@/nosuch: No such file or directory (os error 2)\n"
+        "pkgparam: ERROR: cannot read @ROOT@/nosuch: No such file or directory\n"
     );
 }
 

@@ -36,7 +36,11 @@ cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
 	/proc | /proc/*) [ "$uid" ] && continue ;;
 	esac
 	# A mount that another one hides cannot be named, and not be reached either.
-	mount -o "remount,bind,ro,${options#r[wo],}" "$place" 2>/dev/null || ! findmnt -n -M "$place" >/dev/null
+	if said=$(mount -o "remount,bind,ro,${options#r[wo],}" "$place" 2>&1); then continue; fi
+	if [ -e "$place" ] && findmnt -n -M "$place" >/dev/null; then
+		echo "$said" >&2
+		exit 1
+	fi
 done
 cd "$started" 2>/dev/null || cd "$scene"
 set +e

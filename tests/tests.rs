@@ -17,6 +17,12 @@ mod cases_patched;
 mod class_scripts;
 /// Programs that call these commands, and what they rely on.
 mod clients;
+/// Programs that install and remove through them.
+mod clients_changes;
+/// What their files look like.
+mod clients_files;
+/// Programs that make packages through them.
+mod clients_making;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
@@ -103,6 +109,8 @@ mod prototypes;
 mod puttext;
 /// The tour of the README.
 mod readme;
+/// Packages of a real vendor, with their scripts.
+mod real_packages;
 /// The package database before a patch and after its backout.
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
@@ -155,6 +163,8 @@ mod valpath;
 mod ways;
 /// Commands that a script of a run starts.
 mod within_run;
+/// Commands within real runs.
+mod within_scripts;
 /// The examples of the rules, line by line.
 mod worked_examples;
 /// The stage on which scripts are run.

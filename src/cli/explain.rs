@@ -193,12 +193,12 @@ const MEANINGS: &[Meaning] = &[
     ),
     packaging(
         2,
-        "It is done, and a script of the package warned or left something undone.",
+        "The package is installed or gone, and one of its scripts warned or left something undone.",
         "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing.",
     ),
     packaging(
         10,
-        "It is done, and a script of the package wants the machine to be started again.",
+        "The package is installed or gone, and wants the machine to be started again.",
         "Start it again later.",
     ),
     packaging(
@@ -208,7 +208,7 @@ const MEANINGS: &[Meaning] = &[
     ),
     packaging(
         20,
-        "It is done, and a script of the package wants the machine to be started again.",
+        "The package is installed or gone, and wants the machine to be started again.",
         "Start it again now.",
     ),
     packaging(

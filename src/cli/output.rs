@@ -50,12 +50,36 @@ impl Output {
     }
 
     fn diagnostic(&mut self, gravity: &str, text: &str) -> io::Result<()> {
-        let text = text.trim_end().replace('\n', "\n    ");
+        let text = without_numbers(text).trim_end().replace('\n', "\n    ");
         self.complain(format!("{}: {gravity}: {text}\n", self.program))
     }
 
     /// Hands everything over to the system.
     pub fn flush(&mut self) -> io::Result<()> {
         self.stdout.flush()
+    }
+}
+
+/// A text without the numbers that the system has for its errors: the words before them are enough.
+pub(super) fn without_numbers(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = behind.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        rest = rest.strip_prefix(')').unwrap_or(rest);
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers;
+
+    #[test]
+    fn the_numbers_of_errors_are_left_out_and_nothing_else() {
+        let plain = without_numbers("/a: No such file or directory (os error 2): /b: I/O error (os error 5)");
+        assert_eq!(plain, "/a: No such file or directory: /b: I/O error");
+        assert_eq!(without_numbers("nothing (of that)"), "nothing (of that)");
     }
 }

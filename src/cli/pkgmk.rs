@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::caller::with_signals;
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, parse};
-use super::output::Output;
+use super::output::{Output, without_numbers};
 use super::surroundings::Surroundings;
 use super::{Invocation, json};
 use crate::operation::make::{
@@ -112,7 +112,7 @@ fn failed(call: &mut Invocation, error: &MakeError, in_json: bool) -> anyhow::Re
         _ => Vec::new(),
     };
     for trouble in &troubles {
-        call.output.complain(format!("{trouble}\n"))?;
+        call.output.complain(format!("{}\n", without_numbers(trouble)))?;
     }
     call.output.error(&error.to_string())?;
     call.output.complain("## Packaging was not successful.\n")?;

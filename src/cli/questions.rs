@@ -4,6 +4,8 @@
 
 use std::io::{self, BufRead as _};
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use super::output::Output;
 
 /// Tells what speaks against it, sentences without full stop, and asks whether to do it nevertheless.
@@ -22,11 +24,7 @@ fn yes(output: &mut Output, question: &str, help: &str) -> bool {
         if output.complain(question).is_err() {
             return false;
         }
-        let mut line = String::new();
-        match io::stdin().lock().read_line(&mut line) {
-            Ok(0) | Err(_) => return false,
-            Ok(_) => {}
-        }
+        let Some(line) = line() else { return false };
         match line.trim() {
             "y" | "Y" | "yes" => return true,
             "n" | "N" | "no" | "q" => return false,
@@ -38,11 +36,17 @@ fn yes(output: &mut Output, question: &str, help: &str) -> bool {
 /// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
 pub(super) fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
     output.complain(question).ok()?;
-    let mut line = String::new();
-    if io::stdin().lock().read_line(&mut line).ok()? == 0 {
-        return None;
-    }
+    let line = line()?;
     let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);
     let words: Vec<String> = words.collect();
     Some(if words.is_empty() { vec![default.to_owned()] } else { words })
+}
+
+/// A line that somebody types; none at the end of the input, and when a signal asks for the end of the command.
+fn line() -> Option<String> {
+    let mut input = io::stdin().lock();
+    // A read goes on after a signal, poll(2) does not. A terminal gives one line at a time, so none is buffered.
+    poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], None).ok()?;
+    let mut line = String::new();
+    (input.read_line(&mut line).ok()? > 0).then_some(line)
 }

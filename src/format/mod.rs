@@ -10,6 +10,7 @@ pub mod contents_merge;
 pub mod cpio;
 pub mod datastream;
 pub mod deletes;
+pub mod depend;
 pub mod envelope;
 mod fields;
 pub mod journal;
@@ -29,5 +30,6 @@ mod realdata_tests;
 pub mod registration;
 pub mod remote;
 pub mod response;
+pub mod space;
 
 pub use fields::FieldError;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::admin::Admin;
 use super::contents::{Reader, Record, is_comment};
 use super::contents_merge::{Edits, Trailer, merge};
+use super::depend::{Depend, DependError};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;
-use super::{deletes, obsoleted_by, prototype, readme, remote, response};
+use super::{deletes, obsoleted_by, prototype, readme, remote, response, space};
 use crate::package::Line;
 use crate::package::PkgInst;
 
@@ -194,4 +195,38 @@ fn every_prototype_is_understood_and_says_the_same_when_written() {
         }
     }
     assert!(entries == 0 || entries > 100_000, "{entries}");
+}
+
+#[test]
+fn every_depend_file_is_understood_but_for_one_line() {
+    let wanted = |below: &str, name: &str| {
+        below.starts_with("realdata/depend/") && name != "SOURCES.md" || name == "depend"
+    };
+    let (mut dependencies, mut versions) = (0, 0);
+    let files = files("depend", &["realdata/depend", "goldens", "cases"], wanted);
+    for (below, text) in &files {
+        let read = Depend::parse(text);
+        dependencies += read.dependencies.len();
+        versions += read.dependencies.iter().map(|one| one.versions.len()).sum::<usize>();
+        let expected: &[DependError] = if below.ends_with("SUNWmpapi__depend") {
+            &[DependError::Type { line: 50, found: "p".to_owned() }]
+        } else {
+            &[]
+        };
+        assert_eq!(read.passed_over, expected, "{below}");
+    }
+    assert!(files.is_empty() || dependencies > 3_500 && versions > 5, "{dependencies} {versions}");
+}
+
+#[test]
+fn every_space_file_is_understood() {
+    let wanted = |below: &str, name: &str| {
+        below.starts_with("realdata/space/") && name != "SOURCES.md" || name == "space"
+    };
+    let mut lines = 0;
+    let files = files("space", &["realdata/space", "goldens", "cases"], wanted);
+    for (below, text) in &files {
+        lines += space::parse(text).unwrap_or_else(|error| panic!("{below}: {error}")).len();
+    }
+    assert!(files.is_empty() || lines >= 6, "{lines}");
 }

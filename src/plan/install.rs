@@ -5,6 +5,8 @@
 //! what becomes of an edited file whose class has a script is that script's matter.
 
 use crate::format::admin::{Admin, Alteration, Check};
+use crate::format::depend::Depend;
+use crate::format::space as format_of_space;
 use crate::package::{Edited, Ftype, Installed, Inventory, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
@@ -167,20 +169,30 @@ impl Installation<'_> {
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", &package),
+            notes: [draft.notes, self.passed_over(&package)].concat(),
             packages: vec![package],
             undo: Vec::new(),
             space,
             discard: Vec::new(),
-            notes: draft.notes,
         };
         let names = self.delivered.install.keys();
         let passing = names.filter(|name| is_recorded(name) && is_passing(name)).cloned().collect();
         Ok(Intended { plan, params: target.params, scripts, mapped, passing })
     }
 
+    /// What is wrong with the file of its dependencies, which stops nothing.
+    fn passed_over(&self, package: &PkgInst) -> Vec<String> {
+        let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
+        let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
+        errors
+            .map(|error| format!("package {package}: depend, {error}; it is passed over"))
+            .take(10)
+            .collect()
+    }
+
     fn check_depend(&self) -> Result<(), Reason> {
         let Some(depend) = self.delivered.install.get("depend") else { return Ok(()) };
-        let unmet = unmet_at_installation(depend, self.inventory);
+        let unmet = unmet_at_installation(&Depend::parse(depend), self.inventory);
         if unmet.is_empty() {
             return Ok(());
         }
@@ -294,16 +306,13 @@ impl Installation<'_> {
         };
         let mut extra: Vec<_> = held.iter().filter_map(copy).collect();
         let text = self.delivered.install.get("space").map(Vec::as_slice).unwrap_or_default();
-        for line in String::from_utf8_lossy(text).lines().filter(|line| !line.starts_with('#')) {
-            let mut words = line.split_whitespace();
-            if let (Some(path), Some(Ok(blocks)), Some(Ok(inodes))) =
-                (words.next(), words.next().map(str::parse::<u64>), words.next().map(str::parse::<u64>))
-            {
-                let path = crate::package::PackagePath::new(path.as_bytes()).map_err(|error| {
-                    Reason::BadPkginfo { package: "space".to_owned(), reason: error.to_string() }
-                })?;
-                extra.push((target.resolve(&path)?, blocks.saturating_mul(512), inodes));
-            }
+        let said = format_of_space::parse(text).map_err(|error| Reason::BadInformation {
+            package: target.package.to_string(),
+            file: "space",
+            reason: error.to_string(),
+        })?;
+        for each in said {
+            extra.push((target.resolve(&each.path)?, each.bytes, each.inodes));
         }
         let needs = space::needs(self.inventory, changes, records, &[], &extra);
         if let Err(reason) = space::enough(&needs) {

@@ -73,6 +73,9 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound if is_address(path) => {
+                fail(Problem::Unsupported("reading from the network".to_owned()))
+            }
             io::ErrorKind::NotFound => fail(Problem::NotFound),
             _ => fail(Problem::Io { file: None, error }),
         };
@@ -210,6 +213,11 @@ impl Source {
         let resolved = || self.path.canonicalize().ok().as_deref().and_then(named);
         named(&self.path).or_else(resolved).unwrap_or_default()
     }
+}
+
+/// Whether what names no file is an address of the network.
+fn is_address(path: &Path) -> bool {
+    ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
 
 fn form_of(file: &File) -> Result<Form, Problem> {

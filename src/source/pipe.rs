@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::error::Problem;
 use crate::format::envelope::{self, Form};
@@ -31,7 +33,7 @@ pub fn is_standard_input(path: &Path) -> bool {
 /// Reads all of it; the file that holds it now.
 pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
     let unreadable = |error| Problem::Io { file: None, error };
-    let mut input = open(path, metadata).map_err(unreadable)?;
+    let mut input = Waiting(open(path, metadata).map_err(unreadable)?);
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if envelope::detect(&start) == Form::Unknown {
@@ -43,6 +45,20 @@ pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem>
         Ok(file)
     });
     copied.map_err(unreadable)
+}
+
+/// A reader that waits for bytes no longer than until a signal asks the program to end.
+struct Waiting(File);
+
+impl Read for Waiting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A read goes on after a signal, poll(2) does not; `Interrupted` would be tried again by whoever reads.
+        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None).map_err(|errno| match errno {
+            Errno::INTR => io::Error::other("interrupted"),
+            other => other.into(),
+        })?;
+        self.0.read(buffer)
+    }
 }
 
 /// Opens it. A socket has a name and cannot be opened by it, but standard input is open already.

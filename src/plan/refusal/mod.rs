@@ -68,6 +68,15 @@ pub enum Reason {
         /// What is wrong.
         reason: String,
     },
+    /// A file of the `install` directory of a package says what it cannot.
+    BadInformation {
+        /// The package.
+        package: String,
+        /// Its name.
+        file: &'static str,
+        /// What is wrong, with its line.
+        reason: String,
+    },
     /// No package of the patch is installed in the version that it is for: `PKG (ARCH) VERSION` of each.
     NotInstalled(Vec<String>),
     /// It is applied to all the packages that it patches.
@@ -290,7 +299,7 @@ impl Reason {
             Self::Restricted { .. } => 23,
             Self::Incompatible { .. } => 24,
             Self::Required(_) => 25,
-            Self::BadPkginfo { .. } => 28,
+            Self::BadPkginfo { .. } | Self::BadInformation { .. } => 28,
             Self::BadId(_) => 29,
             Self::BadPatch(_) => 33,
             Self::LaterRevision(_) => 35,

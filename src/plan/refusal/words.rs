@@ -131,6 +131,9 @@ impl Reason {
     fn obstacle(&self) -> String {
         match self {
             Self::BadPkginfo { package, reason } => format!("the pkginfo of package {package}: {reason}"),
+            Self::BadInformation { package, file, reason } => {
+                format!("the file {file} of package {package}: {reason}")
+            }
             Self::Excluded => "the policy of this root excludes it".to_owned(),
             Self::BackoutDirectory(path) => format!("{} is not an absolute path", path.display()),
             Self::StaleSave(package) => {

@@ -240,6 +240,24 @@ fn a_small_file_system_stops_unless_space_is_not_checked() {
 }
 
 #[test]
+fn a_space_file_that_cannot_be_read_is_refused_and_a_line_of_depend_passed_over() {
+    let world = World::new();
+    let odd = base().install("space", "# more\n/opt plenty\n");
+    let refusal = installed(&world, &odd, Admin::delivered()).unwrap_err();
+    assert!(
+        refusal.why().contains("the file space of package ACMEweb: line 2: it must have"),
+        "{}",
+        refusal.why()
+    );
+    let odd = base().install("depend", "p ACMEcore The core\n");
+    let plan = installed(&world, &odd, Admin::delivered()).unwrap();
+    assert_eq!(
+        plan.notes,
+        ["package ACMEweb: depend, line 1: unknown type `p`: it must be P, I or R; it is passed over"]
+    );
+}
+
+#[test]
 fn a_removal_takes_what_nobody_else_owns() {
     let other =
         Parcel::empty("base").package("ACMEshr", "BASEDIR=/opt/web").directory("bin").file("bin/shared", "s");

@@ -151,6 +151,8 @@ fn damaged_archives_are_errors_of_their_kind() {
     assert!(matches!(kind(&gzip(&whole)), Problem::BadForm(_)), "compressed twice");
     let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
     assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
+    let far = Source::open(Path::new("http://patches.example/900-01.zip")).unwrap_err();
+    assert!(far.to_string().ends_with(": reading from the network is not supported yet"), "{far}");
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! `space`: what a package will need beside its objects (space(4)), in its `install` directory.
+//!
+//! ```text
+//! # path    blocks  objects
+//! var/db    1000    2
+//! ```
+//! Blocks have 512 bytes. A path is absolute or below BASEDIR. A `#` begins a comment.
+
+use crate::package::{PackagePath, PathError, unescape};
+
+use super::lines::{LineTooLong, numbered};
+
+/// The most lines that are read.
+const MOST: usize = 100_000;
+
+/// The size of a block, in bytes.
+const BLOCK: u64 = 512;
+
+/// What will be needed below a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// The path.
+    pub path: PackagePath,
+    /// How many bytes.
+    pub bytes: u64,
+    /// How many files and directories.
+    pub inodes: u64,
+}
+
+/// Why bytes are no such file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpaceError {
+    /// A line is not a path and two numbers.
+    #[error("line {0}: it must have a path, a number of blocks and a number of files")]
+    Fields(u64),
+    /// A path is none.
+    #[error("line {line}: {error}")]
+    Path {
+        /// Its number; the first is 1.
+        line: u64,
+        /// What is wrong.
+        error: PathError,
+    },
+    /// A line is too long.
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
+    /// There are too many lines.
+    #[error("more than {MOST} lines")]
+    TooMany,
+}
+
+/// Reads a file.
+pub fn parse(text: &[u8]) -> Result<Vec<Extra>, SpaceError> {
+    let mut found = Vec::new();
+    for line in numbered(text) {
+        let (number, line) = line?;
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        if found.len() == MOST {
+            return Err(SpaceError::TooMany);
+        }
+        found.push(extra(number, line)?);
+    }
+    Ok(found)
+}
+
+fn extra(number: u64, line: &[u8]) -> Result<Extra, SpaceError> {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut word = || words.next().ok_or(SpaceError::Fields(number));
+    let count = |word: &[u8]| {
+        let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|digits| digits.parse::<u64>().ok()).ok_or(SpaceError::Fields(number))
+    };
+    let (path, blocks, inodes) = (word()?, count(word()?)?, count(word()?)?);
+    let path = PackagePath::new(&unescape(path)).map_err(|error| SpaceError::Path { line: number, error })?;
+    Ok(Extra { path, bytes: blocks.saturating_mul(BLOCK), inodes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_bytes_and_comments_nothing() {
+        let found = parse(b"#path blocks inodes\n\n/var/db\t10 2\n  etc/conf 0     1 \n").unwrap();
+        let extra =
+            |path: &[u8], bytes, inodes| Extra { path: PackagePath::new(path).unwrap(), bytes, inodes };
+        assert_eq!(found, [extra(b"/var/db", 5120, 2), extra(b"etc/conf", 0, 1)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, error) in [
+            ("# x\n/var 10\n", "line 2: it must have a path, a number of blocks and a number of files"),
+            ("/var -1 0", "line 1: it must have a path, a number of blocks and a number of files"),
+            (
+                "/var 99999999999999999999 0",
+                "line 1: it must have a path, a number of blocks and a number of files",
+            ),
+            ("/a/../b 1 1", "line 1: path </a/../b> has a `..` component"),
+        ] {
+            let said = parse(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(said, error, "{text}");
+        }
+        assert_eq!(parse(&b"/a 1 1\n".repeat(MOST + 1)), Err(SpaceError::TooMany));
+    }
+}
