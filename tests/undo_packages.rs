@@ -121,10 +121,11 @@ fn a_chain_of_foreign_archives_is_taken_back_from_its_end() {
 }
 
 #[test]
-fn a_script_that_takes_a_class_back_is_handed_on_and_not_run() {
+fn a_script_that_takes_a_class_back_is_handed_on_and_does_it() {
     let stage = stage();
     let before = stage.tree();
-    let script = format!("touch {}; exit 1\n", stage.at("/ran").display());
+    let ran = stage.beside("ran");
+    let script = format!("touch {}\nwhile read src dst; do cp $src $dst || exit 1; done\n", ran.display());
     let package = Package::new("ACMEweb")
         .file("bin/httpd", 0o555, "two\n")
         .information("u.none", &script)
@@ -144,6 +145,7 @@ fn a_script_that_takes_a_class_back_is_handed_on_and_not_run() {
     assert_eq!(listed, information);
     stage.run("patchrm -R @ROOT@ 100-02").ok();
     assert_same(&stage.tree(), &before);
+    assert!(ran.exists());
 }
 
 /// What another pkgadd does with a stream: it knows pkgmap and scripts, and nothing of a manifest.
