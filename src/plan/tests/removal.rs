@@ -108,20 +108,21 @@ fn a_script_of_the_package_always_runs_and_one_of_the_system_where_there_is_some
 #[test]
 fn a_directory_waits_for_what_is_in_it_and_is_not_given_to_a_foreign_script() {
     let parcel = Parcel::empty("base")
-        .package("ACMEweb", "BASEDIR=/opt/web CLASSES=mine,none")
+        .package("ACMEweb", "BASEDIR=/opt/web CLASSES=mine,outer")
         .directory("bin")
+        .of_class("outer")
         .file("bin/a", "a")
         .of_class("mine");
     let plain = world(&parcel, &[]);
     assert_eq!(
         classes(&intended(&plain).portions),
-        ["none: ", "mine: /opt/web/bin/a /opt/web/bin /opt/web"],
+        ["outer: ", "mine: /opt/web/bin/a /opt/web/bin", "none: /opt/web"],
         "the engine removes it with the class that is in it"
     );
     let scripted = world(&parcel, &["r.mine"]);
     assert_eq!(
         classes(&intended(&scripted).portions),
-        ["none: ", "mine: /opt/web/bin/a", "none: /opt/web/bin /opt/web"]
+        ["outer: ", "mine: /opt/web/bin/a", "none: /opt/web/bin /opt/web"]
     );
 }
 
