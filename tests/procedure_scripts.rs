@@ -125,12 +125,11 @@ Installing ACMEall for tests as <ACMEall>
 @ROOT@/opt/ACMEall/late
 [ verifying class <late> ]
 ## Executing postinstall script.
-to stderr
 
 Installation of <ACMEall> was successful.
 ";
     assert_eq!((run.code, run.stderr.as_str()), (0, steps));
-    assert_eq!(run.stdout, "Copyright 2026 Acme\nModifying @ROOT@/opt/ACMEall/etc/built\n");
+    assert_eq!(run.stdout, "Copyright 2026 Acme\nModifying @ROOT@/opt/ACMEall/etc/built\nto stderr\n");
     let expected = "request:\ncheckinstall:\nANSWER=yes it is\npreinstall:\ni.mine: ENDOFCLASS\n\
                     @SPOOL@/ACMEall/reloc/mine/data @ROOT@/opt/ACMEall/mine/data\npostinstall:\n";
     assert_eq!(noted(&stage), expected);
@@ -252,7 +251,7 @@ fn every_command_of_a_script_is_shown_with_v() {
     let package =
         Package::new("ACMEall").file("a", 0o644, "a\n").information("preinstall", "WORD=shown\nexit 0\n");
     let run = add(&stage, "-n -v", &package);
-    assert!(run.stderr.contains("+ WORD=shown\n+ exit 0\n"), "{}", run.stderr);
+    assert!(run.stdout.contains("+ WORD=shown\n+ exit 0\n"), "{}", run.stdout);
 }
 
 #[test]

@@ -87,7 +87,8 @@ fn nothing_is_left_of_a_package_with_scripts() {
     added(&stage, &scripted());
     let run = remove(&stage, "");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(run.stderr, "to stderr\n\nRemoval of <ACMEall> was successful.\n");
+    assert_eq!(run.stderr, "\nRemoval of <ACMEall> was successful.\n");
+    assert_eq!(run.stdout, "to stderr\n");
     stage.file("/opt/noted", "");
     stage.mode("/opt/noted", 0o666);
     assert_eq!(stage.tree().paths(), before.paths());
@@ -286,7 +287,7 @@ fn every_command_of_a_script_is_shown_with_v() {
         Package::new("ACMEall").file("a", 0o644, "a\n").information("preremove", "WORD=shown\nexit 0\n");
     let stage = installed(&package);
     let run = stage.run("pkgrm -nv -AM -V /etc/vfstab -a nocheck -R @ROOT@ ACMEall");
-    assert!(run.stderr.contains("+ WORD=shown\n+ exit 0\n"), "{}", run.stderr);
+    assert!(run.stdout.contains("+ WORD=shown\n+ exit 0\n"), "{}", run.stdout);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Somebody before a terminal, or a script that reads what is printed: how a command about packages goes on, and what the
 //! packages' own scripts say.
 //!
-//! Messages of the command go to standard error. Scripts have both streams, as they come; where a JSON document is
-//! wanted they have standard error alone. What each command tells beside that is in its `scene`.
+//! Messages of the command go to standard error. What scripts say, on either stream, goes to standard output, as with
+//! the classic pkgadd(1M); where a JSON document is wanted, to standard error. What each command tells beside that is in its `scene`.
 
 use super::output::Output;
 use crate::operation::scripts::{Stream, Voice};
@@ -39,14 +39,13 @@ impl<S> Voice for Screen<'_, S> {
         self.step(&format!("## Executing {script} script.\n"));
     }
 
-    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, _stream: Stream, bytes: &[u8]) {
         // Where nobody reads any more, the script goes on nevertheless.
-        match stream {
-            Stream::Out if self.outcome => {
-                drop(self.output.print(bytes));
-                drop(self.output.flush());
-            }
-            Stream::Out | Stream::Err => drop(self.output.complain(bytes)),
+        if self.outcome {
+            drop(self.output.print(bytes));
+            drop(self.output.flush());
+        } else {
+            drop(self.output.complain(bytes));
         }
     }
 

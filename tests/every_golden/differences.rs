@@ -193,7 +193,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
         "/var/tmp/103201-01.SUNWstuf*",
         Page("design §4: what a script did elsewhere stays"),
     ),
-    ("16-script-fails", "*", "std*: *failing *", Fault("standard error of scripts went to standard output")),
     ("19-pkgrm-installf", "pkgrm", "exit code", EMPTY_ONLY),
     (
         "19-pkgrm-installf",
@@ -211,6 +210,7 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("19-pkgrm-installf", "pkgrm2", "/opt/SUNWstux", Decision(47)),
     ("21-shared-files", "conflict-quit", "stderr: *", Fault("only the first of the conflicts is named")),
     ("26-messages", "pkgadd-nodir", "stderr: pkgadd: ERROR: attempt to process datastream failed", Words),
+    ("26-messages", "patch-v", "stderr: *stuf-hard <linked pathname>", Decision(10)),
     ("26-messages", "pkgchk-v", "exit code", FROM_DISK),
     ("26-messages", "pkgmk", "stderr: part  1 -- *", PARTS),
     ("26-messages", "pkgrm", "*", Page("patchadm: no prompt where there is no terminal")),

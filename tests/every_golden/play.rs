@@ -208,22 +208,20 @@ impl Play {
         self.compare(step, &output);
     }
 
-    /// A step whose scripts tell every command: the classic shell did so on standard output, and in its own words.
-    /// What the installer itself says is compared, and how many scripts told that they ended.
+    /// A step whose scripts tell every command, each shell in its own words: what the installer itself says is compared,
+    /// and how many scripts told that they ended.
     pub(super) fn traced(&mut self, step: &str) {
         let mut output = self.command(&self.recorded(step)).output().unwrap();
-        let said = self.there(&String::from_utf8_lossy(&output.stderr));
         let ends = |text: &str| text.lines().filter(|line| line.trim_end() == "+ exit 0").count();
-        let directory = self.results().join(step);
-        let [trace, own] = ["stdout", "stderr"].map(|name| fs::read_to_string(directory.join(name)).unwrap());
+        let trace = fs::read_to_string(self.results().join(step).join("stdout")).unwrap();
         let [mut classic, mut ours] = [Seen::new(), Seen::new()];
         classic.insert("scripts that ended".to_owned(), ends(&trace).to_string());
-        ours.insert("scripts that ended".to_owned(), ends(&said).to_string());
+        ours.insert(
+            "scripts that ended".to_owned(),
+            ends(&String::from_utf8_lossy(&output.stdout)).to_string(),
+        );
         self.enter_differences(step, &classic, &ours);
-        let is_own = |line: &&str| own.lines().any(|other| other == *line);
-        let said: String = said.lines().filter(is_own).map(|line| format!("{line}\n")).collect();
         output.stdout = trace.into_bytes();
-        output.stderr = said.into_bytes();
         self.compare(step, &output);
     }
 
