@@ -176,14 +176,25 @@ impl Backout<'_> {
             }
         }
         restore(&mut draft, &restorings)?;
+        records.extend(self.patch_directories()?);
+        let plan = self.finished(draft, records, packages)?;
+        Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
+    }
+
+    /// The plan, when every package has said what becomes of its objects and records.
+    fn finished(
+        &self,
+        mut draft: Draft<'_>,
+        records: Vec<RecordChange>,
+        packages: Vec<PkgInst>,
+    ) -> Result<Plan, Reason> {
         draft.relink()?;
         draft.finish()?;
-        records.extend(self.patch_directories()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
         let space = space::needs(self.inventory, &changes, &records, &[], &[]);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
-        let plan = Plan {
+        Ok(Plan {
             command: Command::Patchrm.name(),
             patches: vec![self.id.to_string()],
             changes,
@@ -195,8 +206,7 @@ impl Backout<'_> {
             space,
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,
-        };
-        Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
+        })
     }
 
     /// A package with its scripts.
