@@ -209,7 +209,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("19-pkgrm-installf", "pkginfo", "exit code", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkginfo", "stdout: application SUNWstuf *", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkgrm2", "/opt/SUNWstux", Decision(47)),
-    ("21-shared-files", "conflict-quit", "stderr: *", Fault("only the first of the conflicts is named")),
     ("26-messages", "pkgadd-nodir", "stderr: pkgadd: ERROR: attempt to process datastream failed", Words),
     ("26-messages", "pkgchk-v", "exit code", FROM_DISK),
     ("26-messages", "pkgmk", "stderr: part  1 -- *", PARTS),

@@ -158,6 +158,27 @@ fn conflicts_and_set_id_programs_are_settled_by_the_admin_file() {
 }
 
 #[test]
+fn all_objects_in_use_are_named_at_once() {
+    let world = acme_web();
+    let other = Parcel::empty("other")
+        .package("ACMEshr", "BASEDIR=/opt/web")
+        .object("bin", "d 0700 root sys", None, None)
+        .file("bin/httpd", "shared");
+    let admin = Admin { conflict: Alteration::Quit, ..Admin::delivered() };
+    let refusal = installed(&world, &other, admin).unwrap_err();
+    assert_eq!(
+        refusal.classic(),
+        "The following files are already installed on the system and are being\nused by another package:\n  \
+         /opt/web/bin <attribute change only>\n  /opt/web/bin/httpd"
+    );
+    assert_eq!(
+        refusal.why(),
+        "/opt/web/bin, /opt/web/bin/httpd are already installed and are being used by another package"
+    );
+    assert_eq!(refusal.reason.question(), None, "nobody is asked where the admin file has decided");
+}
+
+#[test]
 fn scripts_are_refused_where_the_policy_does_not_allow_them() {
     let options = |scripts| InstallOptions { scripts, ..InstallOptions::default() };
     let plan = |parcel: &Parcel, scripts| {
