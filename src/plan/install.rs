@@ -336,7 +336,7 @@ impl Installation<'_> {
     }
 }
 
-/// The directory of a new instance as one tree, or the changed files of an installed one. Scripts that only an
+/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of an installed one. Scripts that only an
 /// installation has a use for are not among them.
 fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
@@ -350,6 +350,13 @@ fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<R
         mode: Mode::of(0o644),
         mtime: file.mtime,
     });
+    // pkgadd(1M) makes it for every package
+    let install = TreeFile {
+        name: b"install".to_vec(),
+        content: TreeContent::Directory,
+        mode: Mode::of(0o755),
+        mtime: None,
+    };
     let path = package_path(&target.package, b"")?;
-    Ok(vec![RecordChange::AddTree { path, files: files.collect() }])
+    Ok(vec![RecordChange::AddTree { path, files: files.chain([install]).collect() }])
 }

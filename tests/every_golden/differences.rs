@@ -57,7 +57,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*", "/var/sadm/patchadm*", Decision(6)),
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/reloc*", SPOOLED),
     ("*", "*", "/var/sadm/pkg/*/install/*: time", UNCHANGED),
-    ("*", "*", "/var/sadm/pkg/*/install", Fault("an empty install directory is not made")),
     // Base directories that no pkgmap has.
     ("*", "*", "contents /opt/SUNWstuf", Decision(47)),
     ("*", "*", "contents /opt/SUNWstux", Decision(47)),

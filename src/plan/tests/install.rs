@@ -47,12 +47,13 @@ fn a_new_package_is_one_tree_of_records_and_its_objects() {
             "install/copyright",
             "save/pspool/ACMEweb/pkginfo",
             "save/pspool/ACMEweb/pkgmap",
-            "save/pspool/ACMEweb/install/copyright"
+            "save/pspool/ACMEweb/install/copyright",
+            "install"
         ]
     );
     let times: Vec<_> = files.iter().map(|file| file.mtime).collect();
     let delivered = Some(Timestamp::whole(DELIVERED));
-    assert_eq!(times, [None, delivered, None, None, delivered], "information files keep theirs");
+    assert_eq!(times, [None, delivered, None, None, delivered, None], "information files keep theirs");
     let crate::plan::TreeContent::Bytes(pkginfo) = &files[0].content else { panic!() };
     assert_eq!(
         String::from_utf8_lossy(pkginfo),
