@@ -297,11 +297,9 @@ fn the_admin_file_decides_what_is_asked_otherwise() {
             assert!(stage.lines().contains(&line.to_owned()), "{:?}", stage.lines());
             assert_eq!(fs::read(stage.at("/opt/shared")).unwrap(), b"two\n");
         } else {
-            assert!(
-                run.stderr.contains("/opt/shared is already installed and is being used"),
-                "{}",
-                run.stderr
-            );
+            let listed = "being\nused by another package:\n  @ROOT@/opt/shared\n";
+            assert!(run.stderr.contains(listed), "{}", run.stderr);
+            assert_eq!(run.stderr.contains("use an admin file that decides it"), code == 5, "{}", run.stderr);
             assert_same(&stage.everything(), &before);
         }
     }

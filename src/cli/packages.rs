@@ -1,6 +1,7 @@
 //! What pkgadd(1M) and pkgrm(1M) say in common: how packages ended, the exit code of several together, JSON.
 
 use std::fmt::Write as _;
+use std::io;
 
 use serde::Serialize;
 
@@ -146,7 +147,7 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
         Err(Failure::Declined) => {}
         Err(Failure::Script(failure)) if !failure.is_told => {}
         // Where standard error cannot be written to, nobody can be told.
-        Err(failed) => drop(output.error(&words(command, failed))),
+        Err(failed) => drop(explain(output, command, failed)),
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
@@ -155,6 +156,18 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
         text.push_str("No changes were made to the system.\n");
     }
     drop(output.complain(text));
+}
+
+/// Says why something failed: objects in use as the classic list that scripts read, everything else as an error.
+fn explain(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
+    match failed {
+        Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
+            output.complain(format!("\n{}\n", refusal.classic()))?;
+            let hint = refusal.hint();
+            if hint.is_empty() { Ok(()) } else { output.error(&hint) }
+        }
+        _ => output.error(&words(command, failed)),
+    }
 }
 
 /// Why something failed, with what to do about it on a line of its own.

@@ -13,7 +13,7 @@ use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::format::response::Response;
 use crate::package::Params;
-use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::refusal::Refusal;
 use crate::root::Root;
 
 /// An admin file, and what to warn of.
@@ -120,10 +120,7 @@ pub(super) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T
         let mut asked = admin.clone();
         let others = AGREEMENTS.iter().enumerate().filter(|(at, _)| *at != open);
         others.for_each(|(_, agree)| agree(&mut asked));
-        match *plan(&asked).err()?.reason {
-            Reason::Interaction(question) => Some(question),
-            _ => None,
-        }
+        plan(&asked).err()?.reason.question()
     };
     (0..AGREEMENTS.len()).filter_map(raised).collect()
 }
@@ -131,7 +128,7 @@ pub(super) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::refusal::Command;
+    use crate::plan::refusal::{Command, Reason};
 
     /// A planner that finds a partial package and a conflict.
     fn plan(admin: &Admin) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@
 use crate::format::admin::{Admin, Alteration, Check};
 use crate::format::depend::Depend;
 use crate::format::space as format_of_space;
-use crate::package::{Edited, Ftype, Installed, Inventory, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
+use crate::package::{Edited, Ftype, Installed, Inventory, Mode, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
 use super::course::Mapped;
@@ -18,7 +18,7 @@ use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::records::{self, RecordChanges, package_path};
-use super::refusal::{Command, Reason, Refusal};
+use super::refusal::{Command, InUse, Reason, Refusal};
 use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
 use super::target::{Target, Wanted};
 use super::{Action, Body, Plan, RecordChange, SpaceNeed, TreeContent, TreeFile, space};
@@ -240,6 +240,7 @@ impl Installation<'_> {
         wanted: &[Wanted<'_>],
         scripts: &InstallScripts,
     ) -> Result<Draft<'_>, Reason> {
+        self.check_conflicts(&target.package, wanted)?;
         let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
         let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
         let by_script = |each: &Wanted<'_>| {
@@ -249,18 +250,10 @@ impl Installation<'_> {
             if !by_script(each) {
                 edits.consider(&each.path, Some(&each.object))?;
             }
-            if self.is_conflict(&target.package, each) {
-                let path = &each.path;
-                match self.options.admin.conflict {
-                    Alteration::NoChange => edits.leave(path),
-                    Alteration::Quit => {
-                        return Err(Reason::Administration(conflict(&self.inventory.show(path))));
-                    }
-                    Alteration::Ask if !self.options.conversation => {
-                        return Err(Reason::Interaction(conflict(&self.inventory.show(path))));
-                    }
-                    Alteration::NoCheck | Alteration::Ask => {}
-                }
+            if self.options.admin.conflict == Alteration::NoChange
+                && self.conflict(&target.package, each).is_some()
+            {
+                edits.leave(&each.path);
             }
         }
         let mut draft = Draft::new(self.inventory);
@@ -280,17 +273,27 @@ impl Installation<'_> {
         Ok(draft)
     }
 
-    /// Whether another package owns the path and says something else about it.
-    fn is_conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> bool {
-        let Some(line) = self.inventory.lines.get(&wanted.path) else { return false };
+    /// Objects that other packages say something else about, by the admin file.
+    fn check_conflicts(&self, package: &PkgInst, wanted: &[Wanted<'_>]) -> Result<(), Reason> {
+        let is_question = match self.options.admin.conflict {
+            Alteration::Quit => false,
+            Alteration::Ask if !self.options.conversation => true,
+            Alteration::NoCheck | Alteration::NoChange | Alteration::Ask => return Ok(()),
+        };
+        let objects: Vec<InUse> = wanted.iter().filter_map(|each| self.conflict(package, each)).collect();
+        if objects.is_empty() { Ok(()) } else { Err(Reason::InUse { objects, is_question }) }
+    }
+
+    /// The object, where another package owns the path and says something else about it.
+    fn conflict(&self, package: &PkgInst, wanted: &Wanted<'_>) -> Option<InUse> {
+        let line = self.inventory.lines.get(&wanted.path)?;
         let others = line.owners.iter().any(|owner| owner.package != *package);
         let (known, object) = (&line.object, &wanted.object);
         let silent = object.attributes.mode.is_none();
-        let same = known.ftype == object.ftype
-            && known.content == object.content
-            && known.target == object.target
-            && (silent || known.attributes == object.attributes);
-        others && !same
+        let attributes_only =
+            known.ftype == object.ftype && known.content == object.content && known.target == object.target;
+        let same = attributes_only && (silent || known.attributes == object.attributes);
+        (others && !same).then(|| InUse { path: wanted.path.clone(), attributes_only })
     }
 
     fn space(
@@ -333,11 +336,7 @@ impl Installation<'_> {
     }
 }
 
-fn conflict(path: &ObjectPath) -> String {
-    format!("{path} is already installed and is being used by another package")
-}
-
-/// The directory of a new instance as one tree, or the changed files of an installed one. Scripts that only an
+/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of an installed one. Scripts that only an
 /// installation has a use for are not among them.
 fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
@@ -351,6 +350,13 @@ fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<R
         mode: Mode::of(0o644),
         mtime: file.mtime,
     });
+    // pkgadd(1M) makes it for every package
+    let install = TreeFile {
+        name: b"install".to_vec(),
+        content: TreeContent::Directory,
+        mode: Mode::of(0o755),
+        mtime: None,
+    };
     let path = package_path(&target.package, b"")?;
-    Ok(vec![RecordChange::AddTree { path, files: files.collect() }])
+    Ok(vec![RecordChange::AddTree { path, files: files.chain([install]).collect() }])
 }

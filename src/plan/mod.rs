@@ -219,7 +219,8 @@ pub enum RecordChange {
     AddTree {
         /// Where.
         path: ObjectPath,
-        /// Its files: relative name, content, permission bits. Directories between are made 0755.
+        /// Its files: relative name, content, permission bits. Directories between are made 0755; one that may hold
+        /// no file is an entry of its own.
         files: Vec<TreeFile>,
     },
     /// A file goes away.
@@ -248,7 +249,7 @@ impl RecordChange {
     }
 }
 
-/// A file of a new record directory.
+/// A file of a new record directory, or a directory in it.
 #[derive(Clone, Debug)]
 pub struct TreeFile {
     /// Its name relative to the directory; may have `/`.
@@ -261,7 +262,7 @@ pub struct TreeFile {
     pub mtime: Option<Timestamp>,
 }
 
-/// The content of a file of a new record directory.
+/// The content of an entry of a new record directory.
 #[derive(Clone, Debug)]
 pub enum TreeContent {
     /// These bytes.
@@ -270,6 +271,8 @@ pub enum TreeContent {
     Undo(usize),
     /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
     UndoDigest(usize),
+    /// None: it is a directory.
+    Directory,
 }
 
 /// An undo archive to be written: a backout package in datastream form.

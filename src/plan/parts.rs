@@ -145,7 +145,7 @@ fn renumbered(mut record: RecordChange) -> RecordChange {
         for file in files {
             match &mut file.content {
                 TreeContent::Undo(place) | TreeContent::UndoDigest(place) => *place = 0,
-                TreeContent::Bytes(_) => {}
+                TreeContent::Bytes(_) | TreeContent::Directory => {}
             }
         }
     }

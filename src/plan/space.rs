@@ -115,7 +115,7 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,
-                TreeContent::Undo(_) | TreeContent::UndoDigest(_) => 0,
+                TreeContent::Undo(_) | TreeContent::UndoDigest(_) | TreeContent::Directory => 0,
             };
             // every file may need a directory of its own
             (files.iter().map(|file| size(&file.content)).sum(), 2 * files.len() as u64 + 1)

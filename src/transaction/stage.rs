@@ -448,6 +448,9 @@ pub(super) fn record_tree(
             TreeContent::Undo(index) => undo(*index, &dir, last)?,
             // Written when all archives are.
             TreeContent::UndoDigest(_) => {}
+            // A file before it may have needed it.
+            TreeContent::Directory if dir.look(last)?.is_some() => {}
+            TreeContent::Directory => drop(dir.make_dir(last, file.mode)?),
         }
     }
     Ok(())

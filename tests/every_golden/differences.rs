@@ -57,7 +57,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*", "/var/sadm/patchadm*", Decision(6)),
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/reloc*", SPOOLED),
     ("*", "*", "/var/sadm/pkg/*/install/*: time", UNCHANGED),
-    ("*", "*", "/var/sadm/pkg/*/install", Fault("an empty install directory is not made")),
     // Base directories that no pkgmap has.
     ("*", "*", "contents /opt/SUNWstuf", Decision(47)),
     ("*", "*", "contents /opt/SUNWstux", Decision(47)),
@@ -208,7 +207,6 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("19-pkgrm-installf", "pkginfo", "exit code", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkginfo", "stdout: application SUNWstuf *", EMPTY_ONLY),
     ("19-pkgrm-installf", "pkgrm2", "/opt/SUNWstux", Decision(47)),
-    ("21-shared-files", "conflict-quit", "stderr: *", Fault("only the first of the conflicts is named")),
     ("26-messages", "pkgadd-nodir", "stderr: pkgadd: ERROR: attempt to process datastream failed", Words),
     ("26-messages", "patch-v", "stderr: *stuf-hard <linked pathname>", Decision(10)),
     ("26-messages", "pkgchk-v", "exit code", FROM_DISK),

@@ -15,7 +15,7 @@ use crate::operation::query::spooled_name;
 use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};
-use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 
 /// Where a package goes.
@@ -137,5 +137,5 @@ impl Place<'_> {
 }
 
 fn is_question(refusal: &Refusal) -> bool {
-    matches!(*refusal.reason, Reason::Interaction(_))
+    refusal.reason.question().is_some()
 }

@@ -211,6 +211,22 @@ pub enum Reason {
     Administration(String),
     /// The admin file wants the user to be asked (`ask`), and nobody can be.
     Interaction(String),
+    /// Other packages use objects that would become different (`conflict` in admin(4)).
+    InUse {
+        /// The objects.
+        objects: Vec<InUse>,
+        /// Whether the admin file wants the user to be asked, who cannot be; else it ends the run.
+        is_question: bool,
+    },
+}
+
+/// An object that other packages use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// Where it is.
+    pub path: ObjectPath,
+    /// Whether mode, owner and group alone would become different.
+    pub attributes_only: bool,
 }
 
 /// What stands in the way of an object.
@@ -272,8 +288,8 @@ impl Refusal {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration(_) => 4,
-                Reason::Interaction(_) => 5,
+                Reason::Administration(_) | Reason::InUse { is_question: false, .. } => 4,
+                Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,
             },

@@ -1,7 +1,7 @@
 //! The paths of a refusal as its reader sees them: under `-R` with the path of the root before them, as the classic
 //! tools print them.
 
-use super::{Problem, Reason};
+use super::{InUse, Problem, Reason};
 use crate::package::{Inventory, ObjectPath};
 
 impl Reason {
@@ -16,6 +16,10 @@ impl Reason {
                 let resolved = ObjectPath::new(path.as_bytes());
                 let path = resolved.map_or(path, |path| show(path).to_string());
                 Self::Object { package, path, problem: problem.shown(inventory) }
+            }
+            Self::InUse { objects, is_question } => {
+                let shown = |object: InUse| InUse { path: show(object.path), ..object };
+                Self::InUse { objects: objects.into_iter().map(shown).collect(), is_question }
             }
             other => other,
         }

@@ -1,7 +1,7 @@
 //! The words of a refusal: what happened to what, why, and what to type next; and the sentence of the classic
 //! commands, which scripts look for byte for byte.
 
-use super::{Command, Reason, Refusal};
+use super::{Command, InUse, Reason, Refusal};
 use crate::package::PkgInst;
 
 impl Refusal {
@@ -41,7 +41,7 @@ impl Refusal {
     }
 
     /// The sentence of the classic commands after `ERROR: `; lines are separated by newlines. The line that ends
-    /// every refusal (`Patchadd is terminating.`) is not in it.
+    /// every refusal (`Patchadd is terminating.`) is not in it. A list of objects in use stands without `ERROR: `.
     pub fn classic(&self) -> String {
         let id = &self.subject;
         match &*self.reason {
@@ -65,6 +65,7 @@ impl Refusal {
                 "Patch {id} cannot be applied until restricted patch {restricted} is backed out (package {package})."
             ),
             Reason::NotApplied => format!("Patch {id} has not been applied."),
+            Reason::InUse { objects, .. } => listed(objects),
             _ => {
                 let sentence = format!("{}: {}.", self.what(), self.why());
                 let mut letters = sentence.chars();
@@ -77,6 +78,12 @@ impl Refusal {
 }
 
 impl Reason {
+    /// What the user would have to be asked, as a sentence without full stop; none where asking would not help.
+    pub fn question(&self) -> Option<String> {
+        let is_question = matches!(self, Self::Interaction(_) | Self::InUse { is_question: true, .. });
+        is_question.then(|| self.obstacle())
+    }
+
     /// Reasons that lie in other patches and packages.
     fn conflict(&self) -> Option<String> {
         Some(match self {
@@ -171,6 +178,11 @@ impl Reason {
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::NoSuchPackage => "there is no such package".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
+            Self::InUse { objects, .. } => {
+                let verb = if objects.len() == 1 { "is" } else { "are" };
+                let paths = join(objects.iter().map(|object| object.path.to_string()));
+                format!("{paths} {verb} already installed and {verb} being used by another package")
+            }
             Self::BadId(reason)
             | Self::BadPatch(reason)
             | Self::ScriptsUnsafe(reason)
@@ -206,11 +218,23 @@ impl Reason {
             Self::UndoMismatch { kept: true, .. } => "leave -d (--no-undo) out".to_owned(),
             Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),
             Self::BackoutDirectory(_) => "name the directory from / on".to_owned(),
-            Self::Interaction(_) => "use an admin file that decides it, or run without -n".to_owned(),
+            Self::Interaction(_) | Self::InUse { is_question: true, .. } => "use an admin file that decides it, or run without -n".to_owned(),
             Self::StaleSave(package) => format!("move var/sadm/pkg/{package}/save/{subject} away"),
             _ => String::new(),
         }
     }
+}
+
+/// Objects in use as pkgadd(1M) lists them.
+fn listed(objects: &[InUse]) -> String {
+    let line = |object: &InUse| {
+        let what = if object.attributes_only { " <attribute change only>" } else { "" };
+        format!("\n  {}{what}", object.path)
+    };
+    let lines: String = objects.iter().map(line).collect();
+    format!(
+        "The following files are already installed on the system and are being\nused by another package:{lines}"
+    )
 }
 
 fn list(packages: &[PkgInst]) -> String {

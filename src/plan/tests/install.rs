@@ -47,12 +47,13 @@ fn a_new_package_is_one_tree_of_records_and_its_objects() {
             "install/copyright",
             "save/pspool/ACMEweb/pkginfo",
             "save/pspool/ACMEweb/pkgmap",
-            "save/pspool/ACMEweb/install/copyright"
+            "save/pspool/ACMEweb/install/copyright",
+            "install"
         ]
     );
     let times: Vec<_> = files.iter().map(|file| file.mtime).collect();
     let delivered = Some(Timestamp::whole(DELIVERED));
-    assert_eq!(times, [None, delivered, None, None, delivered], "information files keep theirs");
+    assert_eq!(times, [None, delivered, None, None, delivered, None], "information files keep theirs");
     let crate::plan::TreeContent::Bytes(pkginfo) = &files[0].content else { panic!() };
     assert_eq!(
         String::from_utf8_lossy(pkginfo),
@@ -155,6 +156,27 @@ fn conflicts_and_set_id_programs_are_settled_by_the_admin_file() {
     let plan = installed(&world, &set_id, admin(Alteration::NoChange)).unwrap();
     let line = plan.contents[&path("/opt/su/su")].as_ref().unwrap();
     assert_eq!(line.object.attributes.mode.unwrap().bits(), 0o755);
+}
+
+#[test]
+fn all_objects_in_use_are_named_at_once() {
+    let world = acme_web();
+    let other = Parcel::empty("other")
+        .package("ACMEshr", "BASEDIR=/opt/web")
+        .object("bin", "d 0700 root sys", None, None)
+        .file("bin/httpd", "shared");
+    let admin = Admin { conflict: Alteration::Quit, ..Admin::delivered() };
+    let refusal = installed(&world, &other, admin).unwrap_err();
+    assert_eq!(
+        refusal.classic(),
+        "The following files are already installed on the system and are being\nused by another package:\n  \
+         /opt/web/bin <attribute change only>\n  /opt/web/bin/httpd"
+    );
+    assert_eq!(
+        refusal.why(),
+        "/opt/web/bin, /opt/web/bin/httpd are already installed and are being used by another package"
+    );
+    assert_eq!(refusal.reason.question(), None, "nobody is asked where the admin file has decided");
 }
 
 #[test]

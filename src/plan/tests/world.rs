@@ -400,14 +400,19 @@ impl World {
                             }
                             TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
                             TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
+                            TreeContent::Directory => unreachable!(),
                         }
                     }
                     let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;
                     saves.insert(saved["save/".len()..].to_owned(), save);
                 } else if split(path).is_some() {
                     for file in files {
-                        let TreeContent::Bytes(bytes) = &file.content else { unreachable!() };
-                        self.write_record(&path.join(&file.name).unwrap(), bytes);
+                        match &file.content {
+                            TreeContent::Bytes(bytes) => {
+                                self.write_record(&path.join(&file.name).unwrap(), bytes);
+                            }
+                            content => assert!(matches!(content, TreeContent::Directory)),
+                        }
                     }
                 } else {
                     self.put(&path.to_string(), LiveKind::Directory, 0o755);
