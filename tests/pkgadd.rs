@@ -1,9 +1,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use patchadm::package::checksum;
 use patchadm::root::{Lock, Root};
 
+use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package, datastream};
+use crate::records::Before;
 use crate::scenario::{Run, Scenario, is_root};
 use crate::terminal::at_terminal;
 use crate::tree::assert_same;
@@ -312,6 +315,32 @@ fn a_shared_object_that_is_the_same_is_no_conflict() {
     added(&stage, "-n all", &[shared("ACMEa"), shared("ACMEb")]);
     let line = "/opt/shared f none 0644 root root 5 432 1577836800 ACMEa ACMEb";
     assert!(stage.lines().contains(&line.to_owned()), "{:?}", stage.lines());
+}
+
+#[test]
+fn open_attributes_get_the_usual_mode_with_a_warning_and_stay_open_in_the_records() {
+    let stage = Scenario::new();
+    let open = |content: &str| {
+        Package::new("ACMEa")
+            .file("x", 0o644, content)
+            .line("x", &format!("f none x ? ? ? 4 {} {DELIVERED}", checksum::sum(content.as_bytes())))
+    };
+    let run = add(&stage, "-n ACMEa", &[open("one\n")]);
+    let warning = "WARNING: setting mode of </opt/ACMEa/x> to default mode (644)\n";
+    assert_eq!((run.code, run.stderr.matches(warning).count()), (0, 1), "{}", run.stderr);
+    let before = Before::of(&stage);
+    let line = |owners: &str| format!("/opt/ACMEa/x f none 0644 {owners} 4 ");
+    assert!(stage.lines().iter().any(|each| each.starts_with(&line("? ?"))), "{:?}", stage.lines());
+    stage.run("pkgchk -R @ROOT@ ACMEa").ok();
+    // A patch finds owners that it can record; without it they are open again.
+    stage.patchadd("", &Patch::of("100-01", open("two\n"))).ok();
+    if is_root() {
+        assert!(stage.lines().iter().any(|each| each.starts_with(&line("root root"))), "{:?}", stage.lines());
+    }
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    before.assert_again(&stage, "the patch is backed out");
+    assert_eq!(stage.run("pkgrm -n -R @ROOT@ ACMEa").code, 0);
+    assert!(!stage.at("/opt/ACMEa").exists());
 }
 
 #[test]

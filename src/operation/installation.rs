@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::admin::Admin;
-use crate::package::{Installed, ObjectPath, Params, PkgInst};
+use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst};
 use crate::plan::install::Intended;
-use crate::plan::{Action, Body};
+use crate::plan::{Action, Body, Change};
 use crate::source::PackageImage;
 
 /// What installing a package means.
@@ -27,6 +27,8 @@ pub struct Installation {
     pub already: usize,
     /// The directories that are made because something lies below them.
     pub implied: BTreeSet<ObjectPath>,
+    /// The new objects whose mode is not written anywhere, each with the usual one that it gets.
+    pub usual_modes: BTreeMap<ObjectPath, Mode>,
     /// Whether scripts take part while the root is changed.
     pub has_scripts: bool,
 }
@@ -58,9 +60,22 @@ pub(super) fn described(
         is_update: chosen.and_then(|chosen| present.get(chosen)).is_some_and(is_same),
         already: own.iter().filter(|path| !changed.contains(*path)).count(),
         implied,
+        usual_modes: usual_modes(&intended),
         has_scripts: scripts.take_part(),
         intended,
     }
+}
+
+/// The objects that come where nothing is to take a mode from, with the mode that they get.
+fn usual_modes(intended: &Intended) -> BTreeMap<ObjectPath, Mode> {
+    let open = intended.mapped.iter().filter(|each| each.is_mode_open);
+    let open: BTreeSet<&ObjectPath> = open.map(|each| &each.path).collect();
+    let changes = intended.plan.changes.iter().filter(|change| open.contains(&change.path));
+    let mode = |change: &Change| match &change.action {
+        Action::Add(new) => Some((change.path.clone(), new.mode)),
+        _ => None,
+    };
+    changes.filter_map(mode).collect()
 }
 
 /// Whether some of its paths are relative to BASEDIR.

@@ -39,6 +39,8 @@ pub struct Mapped {
     pub ftype: Ftype,
     /// Its class.
     pub class: String,
+    /// Whether its mode is `?`: that of what is there, or the usual one.
+    pub is_mode_open: bool,
 }
 
 /// The steps of a run, and what they may touch.
@@ -146,7 +148,8 @@ pub enum Outcome {
 impl Mapped {
     pub(super) fn of(wanted: &Wanted<'_>) -> Self {
         let object = &wanted.object;
-        Self { path: wanted.path.clone(), ftype: object.ftype, class: object.class.clone() }
+        let is_mode_open = object.attributes.mode.is_none() && !object.ftype.is_link();
+        Self { path: wanted.path.clone(), ftype: object.ftype, class: object.class.clone(), is_mode_open }
     }
 }
 

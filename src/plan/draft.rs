@@ -158,7 +158,8 @@ impl<'a> Draft<'a> {
     }
 
     /// The attributes that an object gets: those that are written; where there is a `?` those of what is there, and
-    /// where nothing is, 0755 or 0644, root, root. Owners that cannot be set are recorded.
+    /// where nothing is, 0755 or 0644, root, root, and such owners stay `?` in the records, as pkgadd(1M) leaves them.
+    /// Owners that cannot be set are recorded.
     pub(super) fn resolve(&mut self, object: &Object, old: Option<&Live>) -> Result<Resolved, Problem> {
         let accounts = &self.inventory.accounts;
         let same_kind = old.filter(|live| live.is_directory() == object.ftype.is_directory());
@@ -166,13 +167,11 @@ impl<'a> Draft<'a> {
         let mode = object.attributes.mode.or(same_kind.map(|live| live.mode)).unwrap_or(Mode::of(usual));
         let owner = object.attributes.owner.clone();
         let owner = owner.or_else(|| same_kind.map(|live| accounts.user(live.uid)));
-        let owner = owner.unwrap_or_else(|| "root".to_owned());
         let group = object.attributes.group.clone();
         let group = group.or_else(|| same_kind.map(|live| accounts.group(live.gid)));
-        let group = group.unwrap_or_else(|| "root".to_owned());
+        let recorded = Attributes { mode: Some(mode), owner: owner.clone(), group: group.clone() };
+        let [owner, group] = [owner, group].map(|name| name.unwrap_or_else(|| "root".to_owned()));
         let (uid, gid) = (accounts.uid(&owner), accounts.gid(&group));
-        let recorded =
-            Attributes { mode: Some(mode), owner: Some(owner.clone()), group: Some(group.clone()) };
         if self.inventory.privileged {
             let later = self.accounts_may_come.then_some(UNKNOWN);
             let uid = uid.or(later).ok_or(Problem::UnknownUser(owner))?;

@@ -29,6 +29,15 @@ pub(super) fn update_notice(instance: &str) -> String {
     )
 }
 
+/// A warning for each object whose mode the package does not say; the path is that inside the root.
+pub(super) fn usual_modes(installation: &Installation) -> String {
+    let mut text = String::new();
+    for (path, mode) in &installation.usual_modes {
+        let _ = writeln!(text, "WARNING: setting mode of <{path}> to default mode ({:o})", mode.bits());
+    }
+    text
+}
+
 /// The steps up to the first object.
 pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &Root) -> String {
     let mut text = String::new();

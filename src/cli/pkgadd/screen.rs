@@ -50,6 +50,9 @@ impl Attendant for Screen<'_, Adding<'_>> {
     fn installing(&mut self, installation: &Installation, package: &PackageImage) {
         let text = layout::steps(installation, package, self.root);
         self.step(&text);
+        if self.outcome {
+            self.say(&layout::usual_modes(installation));
+        }
         if !installation.has_scripts {
             self.step(layout::PART);
         }
