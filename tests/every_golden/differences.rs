@@ -18,11 +18,9 @@ pub(super) enum Reason {
     Impossible(&'static str),
     /// Sentences for people, which no program looks for, in our own words.
     Words,
-    /// A fault of ours that is not mended yet. Nothing wants it; it stands here so that it is not forgotten.
-    Fault(&'static str),
 }
 
-use Reason::{Artefact, Decision, Defect, Fault, Impossible, Page, Words};
+use Reason::{Artefact, Decision, Defect, Impossible, Page, Words};
 
 /// A line of the table: scenario, step, what, and the reason. A `*` stands for any text.
 pub(super) type Entry = (&'static str, &'static str, &'static str, Reason);
