@@ -1,3 +1,5 @@
+//! The environment of each script, against the table of procedure-scripts(7) and against what the classic tools gave.
+
 use std::collections::BTreeMap;
 use std::fs;
 
