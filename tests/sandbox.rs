@@ -15,19 +15,29 @@ use std::process::{Command, Stdio};
 use crate::scenario::{Scenario, is_root};
 
 /// What happens in the box before the command: `$1` is the directory that stays writable, `$2` and `$3` are the user and
-/// group to become again where a user namespace made them root, else empty.
+/// group to become again where a user namespace made them root, else empty; `$4` and `$5` are the checkout and the
+/// directory of the programs under test, which may lie below `/tmp` themselves.
 const SETUP: &str = r#"
 set -e
 mount() { PATH=/usr/sbin:/usr/bin:/sbin:/bin command mount "$@"; }
-started=$(pwd) scene=$1 uid=$2 gid=$3
-shift 3
+started=$(pwd) scene=$1 uid=$2 gid=$3 checkout=$4 programs=$5
+shift 5
 mount -t proc proc /proc
 cd "$scene"
+exec 3<"$checkout" 4<"$programs"
 for place in /tmp /var/tmp; do
 	mount -t tmpfs -o mode=1777 box "$place"
 done
 mkdir -p "$scene"
 mount -c --bind . "$scene"
+show() {
+	case $2 in
+	/tmp/* | /var/tmp/*) mkdir -p "$2" && mount -c --bind "/proc/self/fd/$1" "$2" ;;
+	esac
+}
+show 3 "$checkout"
+show 4 "$programs"
+exec 3<&- 4<&-
 cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
 	place=$(printf '%b' "$place")
 	case $place in
@@ -92,7 +102,10 @@ impl Sandbox {
             uid = rustix::process::geteuid().as_raw().to_string();
             gid = rustix::process::getegid().as_raw().to_string();
         }
-        command.args(["--", "sh", "-c", SETUP, "sandbox"]).arg(&self.directory).args([uid, gid]).arg(program);
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let programs = Path::new(env!("CARGO_BIN_EXE_patchadm")).parent().unwrap();
+        command.args(["--", "sh", "-c", SETUP, "sandbox"]).arg(&self.directory).args([uid, gid]);
+        command.args([checkout, programs]).arg(program);
         command
     }
 }
