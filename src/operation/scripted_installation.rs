@@ -143,9 +143,8 @@ impl Performance<'_, '_> {
     fn switch(&mut self, run: &mut ScriptedRun<'_>, batch: &Batch) -> Result<(), Halt> {
         let plan = self.cast.fresh(batch.plan.clone(), |path| self.course.line(path).cloned())?;
         self.carry_out(run, &plan)?;
-        for change in &plan.changes {
-            run.log(format!("{}\n", change.path).as_bytes())?;
-        }
+        let paths: Vec<String> = plan.changes.iter().map(|change| format!("{}\n", change.path)).collect();
+        run.log(paths.concat().as_bytes())?;
         self.attendant.switched(self.installation, &batch.portions, &plan);
         Ok(())
     }
@@ -223,6 +222,7 @@ impl Performance<'_, '_> {
         let paths = files.iter().map(|file| file.path.clone()).collect();
         let touched = Touched { paths, ..Touched::default() };
         let now = self.session.ground.survey(&touched, None)?;
+        let mut settled = Vec::new();
         for file in files {
             let outcome = ListedFile::outcome(now.live.get(&file.path));
             if outcome == Outcome::Missing {
@@ -238,12 +238,12 @@ impl Performance<'_, '_> {
                     gid: owners.then_some(new.gid),
                     mtime: new.mtime,
                 };
-                run.settle(&file.path, &to)?;
+                settled.push((file.path.clone(), to));
             }
             self.left.extend(now.live.get(&file.path).map(|live| (file.path.clone(), live.clone())));
             self.outcomes.insert(file.path.clone(), outcome);
         }
-        Ok(())
+        Ok(run.settle(&settled)?)
     }
 
     /// The records as they stay.

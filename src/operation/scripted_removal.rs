@@ -133,9 +133,9 @@ impl Withdrawal<'_, '_> {
     fn objects(&mut self, run: &mut ScriptedRun<'_>, plan: &Plan, portions: &[Portion]) -> Result<(), Halt> {
         let plan = self.cast.fresh(plan.clone(), |_| None)?;
         run.switch(&plan, &mut NoContent)?;
-        for change in plan.changes.iter().rev() {
-            run.log(format!("{}\n", change.path).as_bytes())?;
-        }
+        let changes = plan.changes.iter().rev();
+        let paths: Vec<String> = changes.map(|change| format!("{}\n", change.path)).collect();
+        run.log(paths.concat().as_bytes())?;
         for portion in portions {
             let left = how_it_left(&self.session.ground.root, portion, &plan);
             self.attendant.class_left(&portion.class, &left);

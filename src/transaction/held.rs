@@ -13,6 +13,7 @@ use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity};
 use super::sites::Sites;
+use super::stage::set_xattrs;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
 use crate::root::{Dir, FileType, Node, Resolver, Root, Seen};
@@ -230,12 +231,7 @@ fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Resul
     if to.root().is_privileged() {
         to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
     }
-    for (key, value) in xattrs {
-        match to.set_xattr(copy, key, value) {
-            Err(error) if !to.root().is_privileged() && error.errno() == Some(rustix::io::Errno::PERM) => {}
-            other => other?,
-        }
-    }
+    set_xattrs(to, copy, xattrs)?;
     if seen.file_type != FileType::Symlink {
         to.set_mode(copy, seen.mode)?;
     }

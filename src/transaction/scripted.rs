@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
+use super::dirs::Dirs;
 use super::error::{Cause, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -30,7 +31,7 @@ use super::{Content, Receipt, Settings};
 use crate::format::journal::{Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story};
 use crate::package::{Digest, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
-use crate::root::{Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root, Seen};
 
 /// The name of a script is cut to this many characters in the journal, whose sectors are short.
 const LONGEST_NAME: usize = 80;
@@ -232,31 +233,25 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Gives a live object that a script has put there its attributes; nothing where nothing is.
-    pub fn settle(&mut self, path: &ObjectPath, to: &Settled) -> Result<(), Cause> {
-        let physical = self.root.resolver().locate(path)?;
-        let Some(parent) = physical.parent() else { return Ok(()) };
-        let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(()) };
-        let name = physical.name();
-        let Some(seen) = dir.look(name)? else { return Ok(()) };
-        let is_link = seen.file_type == crate::root::FileType::Symlink;
-        let mut after = identity(&seen, None, None);
-        after.mtime = to.mtime.unwrap_or(after.mtime);
-        let made = Note::Made { path: escaped(&physical), identity: after };
-        notes::add(&self.sites.get(0)?.dir, &[made], false)?;
-        let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
-        let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
-        if self.root.is_privileged() && (uid.is_some() || gid.is_some()) {
-            dir.set_owner(name, uid, gid)?;
+    /// Gives live objects that a script has put there their attributes; nothing where nothing is.
+    pub fn settle(&mut self, objects: &[(ObjectPath, Settled)]) -> Result<(), Cause> {
+        let resolver = self.root.resolver();
+        let mut dirs = Dirs::new(&self.root);
+        let (mut made, mut found) = (Vec::new(), Vec::new());
+        for (path, to) in objects {
+            let physical = resolver.locate(path)?;
+            let Some(dir) = dirs.parent(&physical)? else { continue };
+            let Some(seen) = dir.look(physical.name())? else { continue };
+            let mut after = identity(&seen, None, None);
+            after.mtime = to.mtime.unwrap_or(after.mtime);
+            made.push(Note::Made { path: escaped(&physical), identity: after });
+            found.push((physical, seen, to));
         }
-        if let Some(mode) = to.mode.filter(|_| !is_link) {
-            // After chown(2), which may drop setuid: set whenever it is not what it should be.
-            if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
-                dir.set_mode(name, mode)?;
+        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        for (physical, seen, to) in found {
+            if let Some(dir) = dirs.parent(&physical)? {
+                settle_one(&dir, physical.name(), &seen, to)?;
             }
-        }
-        if let Some(mtime) = to.mtime.filter(|mtime| *mtime != seen.mtime) {
-            dir.set_mtime(name, mtime)?;
         }
         Ok(())
     }
@@ -291,6 +286,24 @@ impl<'s> ScriptedRun<'s> {
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
         undo_published(&self.root, &self.journal, phase, cause)
     }
+}
+
+fn settle_one(dir: &Dir, name: &[u8], seen: &Seen, to: &Settled) -> Result<(), Cause> {
+    let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
+    let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
+    if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {
+        dir.set_owner(name, uid, gid)?;
+    }
+    if let Some(mode) = to.mode.filter(|_| seen.file_type != FileType::Symlink) {
+        // After chown(2), which may drop setuid: set whenever it is not what it should be.
+        if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
+            dir.set_mode(name, mode)?;
+        }
+    }
+    if let Some(mtime) = to.mtime.filter(|mtime| *mtime != seen.mtime) {
+        dir.set_mtime(name, mtime)?;
+    }
+    Ok(())
 }
 
 /// The journal together with the archives that the run noted after it was published.

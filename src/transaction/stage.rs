@@ -133,7 +133,7 @@ impl<'a, 'p> Stager<'a, 'p> {
         self.staged.digests.insert(client, sha256);
         self.staged.bytes += size;
         self.own(dir, name, live.uid, live.gid)?;
-        self.exact_xattrs(dir, name, &live.xattrs)?;
+        set_xattrs(dir, name, &live.xattrs)?;
         dir.set_mode(name, live.mode)?;
         dir.set_mtime(name, live.mtime)?;
         Ok(())
@@ -292,12 +292,12 @@ impl<'a, 'p> Stager<'a, 'p> {
         self.own(dir, name, new.uid, new.gid)?;
         let is_symlink = matches!(new.body, Body::Symlink(_));
         match &new.xattrs {
-            NewXattrs::Exact(xattrs) => self.exact_xattrs(dir, name, xattrs)?,
+            NewXattrs::Exact(xattrs) => set_xattrs(dir, name, xattrs)?,
             NewXattrs::Inherited if is_symlink => {}
             NewXattrs::Inherited => {
                 let is_directory = matches!(new.body, Body::Directory);
                 let inherited = self.inherited(index, is_directory)?;
-                self.exact_xattrs(dir, name, &inherited)?;
+                set_xattrs(dir, name, &inherited)?;
             }
         }
         if !is_symlink {
@@ -313,17 +313,6 @@ impl<'a, 'p> Stager<'a, 'p> {
     fn own(&self, dir: &Dir, name: &[u8], uid: u32, gid: u32) -> Result<(), Cause> {
         if self.root.is_privileged() {
             dir.set_owner(name, Some(uid), Some(gid))?;
-        }
-        Ok(())
-    }
-
-    fn exact_xattrs(&self, dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
-        for (key, value) in xattrs {
-            match dir.set_xattr(name, key, value) {
-                Err(error)
-                    if !self.root.is_privileged() && error.errno() == Some(rustix::io::Errno::PERM) => {}
-                other => other?,
-            }
         }
         Ok(())
     }
@@ -395,6 +384,17 @@ fn object<'p>(item: &Item<'p>) -> Option<&'p NewObject> {
         Some(New::Object(new)) => Some(new),
         _ => None,
     }
+}
+
+/// Sets extended attributes; without privileges those that only root may set are left out.
+pub(super) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
+    for (key, value) in xattrs {
+        match dir.set_xattr(name, key, value) {
+            Err(error) if !dir.root().is_privileged() && error.errno() == Some(rustix::io::Errno::PERM) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn is_label(key: &[u8]) -> bool {

@@ -100,10 +100,8 @@ fn steps(world: &World, run: &mut ScriptedRun<'_>, records: &Plan, rude: [Script
     rude[1](world);
     run.script_ended()?;
     let mtime = Some(Timestamp::whole(1_700_000_000));
-    run.settle(
-        &at("/opt/web/new/tool"),
-        &Settled { mode: Some(Mode::of(0o555)), mtime, ..Settled::default() },
-    )
+    let settled = Settled { mode: Some(Mode::of(0o555)), mtime, ..Settled::default() };
+    run.settle(&[(at("/opt/web/new/tool"), settled)])
 }
 
 fn harmless(_: &World) {}
