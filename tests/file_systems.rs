@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::delivery::Patch;
-use crate::killed::journal;
 use crate::mounts::Mounted;
 use crate::packages::Package;
+use crate::reliability::killed::journal;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 

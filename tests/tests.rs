@@ -69,8 +69,6 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
-/// Runs that end by a signal.
-mod killed;
 mod links;
 /// Two writers at once.
 mod locked;
@@ -115,6 +113,8 @@ mod real_packages;
 mod records;
 /// Every exit code of patchadd and patchrm that says no, with its message.
 mod refusals;
+/// The program broken at every step.
+mod reliability;
 /// pkgrm runs the scripts of packages.
 mod removal_scripts;
 /// Scripts of a removal that fail, hang and are killed.

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -241,13 +242,15 @@ fn a_killed_run_leaves_the_root_as_before_or_as_after_and_no_query_sees_a_mixtur
         "before the journal or after the commit",
         "recovery cut",
     ];
+    let enough = sample_or_whole(30, 300);
     for trial in 0.. {
         trials.kill(trial);
         let is_enough = wanted.iter().all(|outcome| trials.counts.contains_key(outcome));
-        if trial >= 30 && is_enough {
+        if trial >= enough && is_enough {
+            figures("killed", &[("runs killed at a random moment", trial + 1), ("third states", 0)]);
             break;
         }
-        assert!(trial < 400, "one of {wanted:?} never happens: {:?}", trials.counts);
+        assert!(trial < 400 + enough, "one of {wanted:?} never happens: {:?}", trials.counts);
     }
 }
 

@@ -1,0 +1,37 @@
+//! The program is broken at every step, by machine: what the README's section on reliability promises is counted here.
+//!
+//! Every test below this module plays a sample, in seconds, unless [`is_whole`]: then it plays everything it has.
+//! ```text
+//! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
+//! ```
+//! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
+//! table of the README is made.
+
+/// Runs that end by a signal.
+pub(crate) mod killed;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// Whether everything is to be played, not a sample.
+pub(crate) fn is_whole() -> bool {
+    std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole")
+}
+
+/// `sample` or `whole`, as is asked for.
+pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
+    if is_whole() { whole } else { sample }
+}
+
+/// Tells what a test has played: `crash`, `[("crash points", 4096), ("third states", 0)]`. A test that finds something
+/// wrong fails instead of telling it, so a count of failures is told as the zero that it is.
+pub(crate) fn figures(about: &str, counts: &[(&str, u64)]) {
+    let how = if is_whole() { "whole" } else { "sample" };
+    let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let line = format!("reliability ({how}): {about}: {}\n", counts.join(", "));
+    // Nothing depends on either.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    let place = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/reliability"));
+    let _ = fs::create_dir_all(&place).and_then(|()| fs::write(place.join(format!("{about}-{how}")), line));
+}
