@@ -4,15 +4,17 @@
 
 use std::path::Path;
 
+use super::dirs::Dirs;
 use super::error::Cause;
 use super::hands::{Hands, host_path, outside_path};
+use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
-use super::sites::{drop_stage, make_own_directory};
+use super::sites::{drop_stages, make_own_directory};
 use crate::database::history;
-use crate::format::journal::{Journal, Outcome};
+use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
 pub(super) fn finish(
@@ -22,21 +24,45 @@ pub(super) fn finish(
     hands: Option<Hands<'_>>,
     duration_ms: Option<u64>,
 ) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(mut hands) = hands {
-        if outcome == Outcome::Commit {
-            hands.remove_directories();
-        }
-        notes.append(&mut hands.notes);
+    let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
+    let mut note = |step: Result<(), Cause>| notes.extend(step.err().map(|cause| cause.to_string()));
+    note(outside(root, journal, outcome));
+    note(tell(root, journal, outcome, duration_ms));
+    note(drop_stages(root, journal.domains.iter()));
+    // A stage may have been in one of them.
+    if outcome == Outcome::Commit {
+        notes.extend(remove_directories(root, journal));
     }
-    let steps = [
-        outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
-        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
-        journal_file::mark_done(root),
-    ];
-    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
     notes
+}
+
+/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays.
+pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Vec<String> {
+    let mut dirs = Dirs::new(root);
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    ops.sort_by(|a, b| b.path.cmp(&a.path));
+    let mut stays = |op: &Op| match remove_directory(&mut dirs, op) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("{} is not empty and stays", root.show(&op.path))),
+        Err(cause) => Some(cause.to_string()),
+    };
+    ops.into_iter().filter_map(&mut stays).collect()
+}
+
+fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
+    match parent.look(op.path.name())? {
+        None => Ok(true),
+        Some(seen) => match &op.old {
+            Some(old)
+                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
+            {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            _ => Ok(false),
+        },
+    }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.

@@ -1,5 +1,6 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
+use super::alone;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -145,7 +146,9 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
         && let Some(dir) = root.dir_if_there(&stages)?
     {
         for name in dir.names()? {
-            drop_stage(root, &dir.at(&name))?;
+            let stage = dir.at(&name);
+            alone::remove_noted(root, &stage)?;
+            drop_stage(root, &stage)?;
         }
     }
     let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
