@@ -144,8 +144,10 @@ impl Sites {
     /// The directory at the top of what nothing can be renamed into from outside, if `dir` is in such a part.
     fn closed(&self, dir: &Dir, seen: &Seen) -> Result<Option<ObjectPath>, Cause> {
         let path = dir.path();
-        if let Some(apart) = self.apart.iter().find(|apart| path == *apart || path.is_below(apart)) {
-            return Ok(Some(apart.clone()));
+        for apart in self.apart.iter().filter(|apart| path == *apart || path.is_below(apart)) {
+            if Key::of(&self.root.dir(apart)?.itself()?) == Key::of(seen) {
+                return Ok(Some(apart.clone()));
+            }
         }
         if !seen.encrypted && !dir.hands_down_project() {
             return Ok(None);
