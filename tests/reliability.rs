@@ -7,8 +7,14 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// A tree beside a root that must stay untouched.
+pub(crate) mod canary;
+/// Roots whose own tree is hostile.
+mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// Trees that somebody else changes meanwhile.
+mod races;
 
 use std::fs;
 use std::io::Write as _;

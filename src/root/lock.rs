@@ -8,7 +8,7 @@ use nix::libc;
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Root, RootError, again};
+use super::{Dir, FileType, Root, RootError, again};
 use crate::package::ObjectPath;
 
 /// The file that is locked; the classic tools lock the same one.
@@ -108,17 +108,20 @@ impl Lock {
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&install)?)? else { return Ok(false) };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match again(|| rustix::fs::openat(dir.fd(), NAME, flags, Bits::empty())) {
-            Ok(fd) => Ok(matches!(set(&File::from(fd), libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(dir.error("open", NAME, errno)),
+        match dir.open_regular(NAME) {
+            Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it.
+    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it. A file that has
+    /// another name is somebody's, and not written to.
     fn note(&self, program: &str) {
         use std::os::unix::fs::FileExt;
+        if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
+            return;
+        }
         let mut record = format!("{} {program} - change 0\n", std::process::id()).into_bytes();
         record.resize(RECORD, 0);
         // The record is a courtesy to a reader; the lock is held whether or not it can be written.
@@ -126,11 +129,20 @@ impl Lock {
     }
 }
 
+/// Opens the lock file, and makes it where it is missing. What is no regular file is refused unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let wrong = || dir.error("lock", name, Errno::INVAL);
+    if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
+        return Err(wrong());
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), name, flags, Bits::RUSR | Bits::WUSR))
         .map_err(|errno| dir.error("open", name, errno))?;
-    Ok(File::from(fd))
+    let seen = rustix::fs::fstat(&fd).map_err(|errno| dir.error("look at", name, errno))?;
+    match rustix::fs::FileType::from_raw_mode(seen.st_mode) {
+        rustix::fs::FileType::RegularFile => Ok(File::from(fd)),
+        _ => Err(wrong()),
+    }
 }
 
 fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
@@ -177,6 +189,23 @@ mod tests {
         let mut first = Some(first);
         let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
         assert!(second.is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_of_somebody_is_not_written_to_and_a_pipe_is_no_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        std::fs::write(dir.path().join("theirs"), "theirs\n").unwrap();
+        std::fs::hard_link(dir.path().join("theirs"), install.join(".lockfile")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        drop(Lock::take(&root, "patchadd", |_| false).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "theirs\n");
+        std::fs::remove_file(install.join(".lockfile")).unwrap();
+        let directory = root.dir(&ObjectPath::new(b"/var/sadm/install").unwrap()).unwrap();
+        directory.make_node(NAME, crate::root::Node::Pipe).unwrap();
+        assert!(matches!(Lock::take(&root, "patchadd", |_| false), Err(LockError::Root(_))));
+        assert!(Lock::is_held(&root).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -70,6 +71,8 @@ pub(super) struct Hands<'a> {
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
+    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    within: BTreeMap<(usize, String), Rc<Dir>>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -86,7 +89,8 @@ impl<'a> Hands<'a> {
                 return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
             }
         }
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, notes: Vec::new() })
+        let within = BTreeMap::new();
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, notes: Vec::new() })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -99,13 +103,34 @@ impl<'a> Hands<'a> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
             self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
-        let path = stage.at(within.as_bytes());
-        let dir = self.dirs.get(&path)?.ok_or_else(|| Cause::Internal(format!("{path} is missing")))?;
+        let key = (op.domain, within.to_owned());
+        let dir = match self.within.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(Rc::new(stage.dir(within.as_bytes())?)).clone(),
+        };
         Ok((dir, name.as_bytes().to_vec()))
     }
 
     pub(super) fn show(&self, op: &Op) -> String {
         self.root.show(&op.path)
+    }
+
+    /// The directory of an object; none if it is gone. Where somebody else put something in its place, a symbolic link
+    /// for one, the object may be in the directory still: then nothing can be said, and nothing is given up.
+    pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
+        if let Some(dir) = self.dirs.parent(path)? {
+            return Ok(Some(dir));
+        }
+        let Some(parent) = path.parent() else { return Ok(None) };
+        match self.root.dir(&parent) {
+            Ok(dir) => Ok(Some(Rc::new(dir))),
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+            // The run itself may have made something else of a directory.
+            Err(_) if self.journal.ops.iter().any(|op| op.path == parent || parent.is_below(&op.path)) => {
+                Ok(None)
+            }
+            Err(_) => Err(Cause::Changed(self.root.show(&parent))),
+        }
     }
 
     /// Does an op.
@@ -213,7 +238,7 @@ impl<'a> Hands<'a> {
     }
 
     fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
-        match self.dirs.parent(&op.path)? {
+        match self.parent_of(&op.path)? {
             Some(dir) => Ok(state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?),
             None => Ok(State::None),
         }
@@ -227,7 +252,7 @@ impl<'a> Hands<'a> {
     /// One step; false when nothing more is to be done for the op.
     fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
-        let parent = self.dirs.parent(&op.path)?;
+        let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
@@ -315,7 +340,7 @@ impl<'a> Hands<'a> {
 
     fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
         let Some(to) = &op.to else { return Ok(()) };
-        let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
+        let (Some(parent), Some(other)) = (self.parent_of(&op.path)?, self.parent_of(to)?) else {
             return Ok(());
         };
         let is_gone = parent.look(op.path.name())?.is_none();
@@ -328,7 +353,7 @@ impl<'a> Hands<'a> {
 
     /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
-        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+        let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
         if state(&parent, op.path.name(), Some(old), None)? != State::Old {
@@ -374,7 +399,7 @@ impl<'a> Hands<'a> {
     }
 
     fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(true) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
         match parent.look(op.path.name())? {
             None => Ok(true),
             Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
@@ -409,7 +434,7 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
     if is_ours && mode != Some(to.mode) {
-        parent.set_mode_of_itself(name, Mode::of(to.mode))?;
+        parent.set_mode(name, Mode::of(to.mode))?;
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ impl<'p> Recorder<'_, 'p> {
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
-            self.archives.push(Archive { discard, ..Archive::default() });
+            let inode = host_inode(self.root, path)?;
+            self.archives.push(Archive { inode, discard, ..Archive::default() });
         }
         Ok(())
     }
@@ -226,6 +227,15 @@ fn attributes(item: &mut Item<'_>) {
         after.xattrs = Some(encoded(xattrs));
     }
     item.op.new = Some(after);
+}
+
+/// Which object a path of the host is now; none where nothing is.
+fn host_inode(root: &Root, path: &Path) -> Result<Option<Inode>, Cause> {
+    let host = root.elsewhere(Path::new("/"))?;
+    let physical = host.resolver().locate(&host_path(path)?)?;
+    let parent = physical.parent().map(|parent| host.dir_if_there(&parent)).transpose()?.flatten();
+    let seen = parent.map(|dir| dir.look(physical.name())).transpose()?.flatten();
+    Ok(seen.map(|seen| seen.inode))
 }
 
 /// The directory of an archive of `-B`, made where it is not there; on the host, not in the root.
