@@ -75,6 +75,8 @@ mod links;
 mod locked;
 /// The manual pages against the program.
 mod manual;
+/// One verb on many roots.
+mod many_roots;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
