@@ -162,6 +162,8 @@ mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
 mod valpath;
+/// `patchadm verify`: files against records, undo archives against their digests.
+mod verify;
 /// The ways to objects and roots.
 mod ways;
 /// Commands that a script of a run starts.
