@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use super::error::Cause;
-use super::hands::{Hands, host_path, outside_path};
+use super::hands::Hands;
 use super::journal_file;
 use super::notes;
+use super::outside::{host_path, outside_path};
 use super::sites::{drop_stage, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Outcome};

@@ -9,10 +9,11 @@ use super::Settings;
 use super::archive::{self, Material};
 use super::error::Cause;
 use super::finish::unpublished_name;
-use super::hands::host_path;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
+use super::means::{Means, is_not_there};
+use super::outside::{host_inode, host_path};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
@@ -229,15 +230,6 @@ fn attributes(item: &mut Item<'_>) {
     item.op.new = Some(after);
 }
 
-/// Which object a path of the host is now; none where nothing is.
-fn host_inode(root: &Root, path: &Path) -> Result<Option<Inode>, Cause> {
-    let host = root.elsewhere(Path::new("/"))?;
-    let physical = host.resolver().locate(&host_path(path)?)?;
-    let parent = physical.parent().map(|parent| host.dir_if_there(&parent)).transpose()?.flatten();
-    let seen = parent.map(|dir| dir.look(physical.name())).transpose()?.flatten();
-    Ok(seen.map(|seen| seen.inode))
-}
-
 /// The directory of an archive of `-B`, made where it is not there; on the host, not in the root.
 fn make_host_directories(root: &Root, archive: &Path) -> Result<Dir, Cause> {
     let host = root.elsewhere(Path::new("/"))?;
@@ -274,7 +266,7 @@ pub(super) fn publish_remote<'p>(
     for path in places {
         let dir = make_host_directories(root, path)?;
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        match dir.move_to(&unpublished_name(&run.to_string()), &dir, &name) {
+        match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
             Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
                 return Err(Cause::Appeared(path.display().to_string()));
             }
@@ -283,4 +275,14 @@ pub(super) fn publish_remote<'p>(
         dir.sync()?;
     }
     Ok(())
+}
+
+/// Gives an archive its name, where nothing is. It may be on any file system.
+fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
+    match dir.move_to(from, dir, name) {
+        Err(error) if is_not_there(&error) => {
+            Means { exchange: false, no_replace: false }.place(dir, from, dir, name)
+        }
+        other => other,
+    }
 }
