@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
 use crate::format::queue::QueueError;
@@ -168,15 +170,18 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Root(error) => error.errno(),
+            Self::Contents { reason: ContentsError::Io(error), .. } => Errno::from_io_error(error),
+            _ => None,
+        }
+    }
+
     /// Whether a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Root(error) => error.is_no_space(),
-            Self::Contents { reason: ContentsError::Io(error), .. } => {
-                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 

@@ -212,14 +212,14 @@ impl<'a> Hands<'a> {
         Err(Cause::Changed(self.show(op)))
     }
 
-    fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
         match self.dirs.parent(&op.path)? {
             Some(dir) => Ok(state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?),
             None => Ok(State::None),
         }
     }
 
-    fn stage_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
         Ok(state(&stage, &staged, op.old.as_ref(), op.new.as_ref())?)
     }

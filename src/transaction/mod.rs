@@ -35,6 +35,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod verified;
+mod whereabouts;
 
 use std::io::Read;
 
