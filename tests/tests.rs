@@ -75,6 +75,8 @@ mod links;
 mod locked;
 /// The manual pages against the program.
 mod manual;
+/// One verb on many roots.
+mod many_roots;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
@@ -160,6 +162,8 @@ mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
 mod valpath;
+/// `patchadm verify`: files against records, undo archives against their digests.
+mod verify;
 /// The ways to objects and roots.
 mod ways;
 /// Commands that a script of a run starts.

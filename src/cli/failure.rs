@@ -109,7 +109,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (Left::InDoubt | Left::Unfinished(_), _) => return Exit::UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL,
         (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
-            return Exit::new(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+            return Exit::by_signal(*signal);
         }
         (_, Cause::Interrupted(_)) => return Exit::new(3),
         _ => {}

@@ -127,6 +127,14 @@ impl Dir {
         })
     }
 
+    /// Gives `name` the name `other_name` in another directory, over what is there. Nothing happens where both are names
+    /// of one object (rename(2)).
+    pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
+        self.change(Call::Rename, "rename", name, || {
+            rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
+        })
+    }
+
     /// Removes a name that is not a directory; nothing happens where it is not there.
     pub fn remove(&self, name: &[u8]) -> Result<()> {
         optional(

@@ -31,20 +31,21 @@ impl Hands<'_> {
         match found {
             Ok(None) => None,
             Ok(Some(what)) => Some(format!("{shown} {what}")),
-            Err(cause) => Some(format!("{shown} cannot be looked at ({cause}); {}", self.old_place(op))),
+            Err(cause) => Some(format!("{shown} cannot be looked at ({cause}); {}", self.where_old_is(op))),
         }
     }
 
     /// Where the stage has, or had, the old object.
-    fn old_place(&self, op: &Op) -> String {
-        match self.stages.get(op.domain) {
-            Some(stage) => format!("its old object is {}", self.root.show(&stage.at(op.stage.as_bytes()))),
-            None => "its stage is not there".to_owned(),
+    fn where_old_is(&mut self, op: &Op) -> String {
+        match self.old_place(op) {
+            Ok((dir, name)) => format!("its old object is {}", self.root.show(&dir.at(&name))),
+            Err(cause) => format!("where its old object is cannot be found out: {cause}"),
         }
     }
 
     fn object_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
-        let (target, stage) = (self.target_state(op)?, self.stage_state(op)?);
+        let target = self.target_state(op)?;
+        let stage = self.stage_state(op, target)?;
         if matches!(super::hands::undo(op, target, stage), Undo::Nothing | Undo::Leave) {
             return Ok(None);
         }
@@ -56,7 +57,7 @@ impl Hands<'_> {
         };
         Ok(Some(match (&op.old, stage) {
             (None, _) => format!("{is}; nothing was there before"),
-            (Some(_), State::Old) => format!("{is}; {}", self.old_place(op)),
+            (Some(_), State::Old) => format!("{is}; {}", self.where_old_is(op)),
             (Some(_), _) if target == State::Old => {
                 format!("{is}; a version that somebody made of it is in the stage")
             }
@@ -66,13 +67,13 @@ impl Hands<'_> {
 
     fn held_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
         let Some(parent) = self.dirs.parent(&op.path)? else {
-            return Ok(op.old.as_ref().map(|_| format!("is not there; {}", self.old_place(op))));
+            return Ok(op.old.as_ref().map(|_| format!("is not there; {}", self.where_old_is(op))));
         };
         let seen = parent.look(op.path.name())?;
         let (Some(seen), Some(old)) = (&seen, &op.old) else {
             return Ok(match (seen, &op.old) {
                 (Some(_), None) => Some("is there; nothing was there before".to_owned()),
-                (None, Some(_)) => Some(format!("is not there; {}", self.old_place(op))),
+                (None, Some(_)) => Some(format!("is not there; {}", self.where_old_is(op))),
                 _ => None,
             });
         };
@@ -83,7 +84,7 @@ impl Hands<'_> {
                 is_untouched || super::put_back::is_held(&parent, op.path.name(), copy)?
             }
         };
-        Ok((!is_back).then(|| format!("may be changed; {}", self.old_place(op))))
+        Ok((!is_back).then(|| format!("may be changed; {}", self.where_old_is(op))))
     }
 
     fn moved_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
