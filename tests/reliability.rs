@@ -7,8 +7,18 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// The program killed before every change.
+mod crash;
+/// A disk that forgets.
+mod disk;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// The power cut at every moment.
+mod lost;
+/// What is compared.
+mod picture;
+/// What is played.
+mod stories;
 
 use std::fs;
 use std::io::Write as _;
