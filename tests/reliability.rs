@@ -9,12 +9,22 @@
 
 /// A tree beside a root that must stay untouched.
 pub(crate) mod canary;
+/// The program killed before every change.
+mod crash;
+/// A disk that forgets.
+mod disk;
 /// Roots whose own tree is hostile.
 mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// The power cut at every moment.
+mod lost;
+/// What is compared.
+mod picture;
 /// Trees that somebody else changes meanwhile.
 mod races;
+/// What is played.
+mod stories;
 
 use std::fs;
 use std::io::Write as _;

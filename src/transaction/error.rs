@@ -179,6 +179,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Root(error) | Self::Apart { error, .. } => error.errno(),
+            Self::Contents { reason: ContentsError::Io(error), .. } => Errno::from_io_error(error),
+            _ => None,
+        }
+    }
+
     /// A failed change of a name in `directory`.
     pub(super) fn apart(error: RootError, directory: &Dir) -> Self {
         match error.errno() {
@@ -189,13 +198,7 @@ impl Cause {
 
     /// Whether a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Root(error) => error.is_no_space(),
-            Self::Contents { reason: ContentsError::Io(error), .. } => {
-                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 

@@ -250,7 +250,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
