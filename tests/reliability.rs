@@ -13,6 +13,8 @@ pub(crate) mod canary;
 mod crash;
 /// A disk that forgets.
 mod disk;
+/// What is refused, and what is handled exactly, of what others wrote.
+mod hostile;
 /// Roots whose own tree is hostile.
 mod hostile_roots;
 /// Runs that end by a signal.
