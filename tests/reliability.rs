@@ -7,8 +7,12 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// Several commands on one root at once.
+mod concurrency;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// Fifty commands on one root at once.
+mod storm;
 
 use std::fs;
 use std::io::Write as _;

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use rustix::fs::{Mode as Bits, OFlags};
+use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
 use rustix::io::Errno;
 
 use super::{Dir, Root, RootError, again};
@@ -17,13 +18,22 @@ const NAME: &[u8] = b".lockfile";
 /// The size of the record in it.
 const RECORD: usize = 128;
 
+/// How often a directory that is locked is looked at again, and how long the pauses between are, before it counts.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// The lock of a root, held until it is dropped (or the process ends, however it ends).
 ///
 /// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file: it conflicts with the fcntl locks of
 /// the classic tools, which flock(2) does not, and no other close of the file in this process drops it.
+///
+/// Who removes or replaces the file while it is locked takes nothing away from the holder: the lock of a root is also
+/// one on the directory of the file (flock(2)), which stays. On a file system that cannot lock a directory (NFS) the
+/// file alone counts.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    directory: Option<Dir>,
 }
 
 /// Who holds the lock, as far as the record in the file says.
@@ -60,7 +70,11 @@ pub enum LockError {
 impl Drop for Lock {
     /// Given back at once: a process that is just being started may have the same open file for a moment longer.
     fn drop(&mut self) {
-        // The end of the last process that has the file gives it back in any case.
+        // The end of the last process that has the file gives it back in any case. The directory comes first: who gets
+        // the file must not find it locked.
+        if let Some(directory) = &self.directory {
+            let _ = flock(directory.fd(), FlockOperation::Unlock);
+        }
         let _ = set(&self.file, libc::F_UNLCK);
     }
 }
@@ -68,10 +82,28 @@ impl Drop for Lock {
 impl Lock {
     /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
     /// `wait` is asked, with who that is, whether to try again; it does the waiting.
-    pub fn take(root: &Root, program: &str, wait: impl FnMut(&Holder) -> bool) -> Result<Self, LockError> {
+    pub fn take(
+        root: &Root,
+        program: &str,
+        mut wait: impl FnMut(&Holder) -> bool,
+    ) -> Result<Self, LockError> {
         let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
-        let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
-        Self::take_file(&dir, NAME, program, wait)
+        let mut looks = 0;
+        loop {
+            let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
+            let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
+            if lock_directory(&dir)? {
+                lock.directory = Some(dir);
+                return Ok(lock);
+            }
+            // The end of a process gives its locks back one after another.
+            looks += 1;
+            if looks < LOOKS {
+                std::thread::sleep(PAUSE);
+            } else if !wait(&Holder::default()) {
+                return Err(LockError::Held { path: dir.show(NAME), holder: Holder::default() });
+            }
+        }
     }
 
     /// Takes the lock that the file `name` of a directory stands for, in the same way. The file is made where it is
@@ -86,7 +118,7 @@ impl Lock {
             let file = open(dir, name)?;
             match set(&file, libc::F_WRLCK) {
                 Ok(()) if is_current(dir, name, &file)? => {
-                    let lock = Self { file };
+                    let lock = Self { file, directory: None };
                     lock.note(program);
                     return Ok(lock);
                 }
@@ -146,6 +178,15 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
+/// Locks a directory; false where another process has it. One that cannot be locked counts as locked.
+fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
+    match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Ok(()) | Err(Errno::BADF | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => Ok(true),
+        Err(errno) => Err(dir.error("lock", b"", errno)),
+    }
+}
+
 fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
     let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
@@ -180,14 +221,26 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_is_replaced_while_it_is_locked_does_not_count() {
+    fn who_removes_or_replaces_the_lock_file_lets_no_second_writer_in() {
         let dir = tempfile::tempdir().unwrap();
         let install = dir.path().join("var/sadm/install");
         std::fs::create_dir_all(&install).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let stale = Lock::take(&root, "a", |_| false).unwrap();
+        let first = Lock::take(&root, "a", |_| false).unwrap();
         std::fs::remove_file(install.join(".lockfile")).unwrap();
-        assert!(Lock::take(&root, "b", |_| false).is_ok());
-        drop(stale);
+        let Err(LockError::Held { holder, .. }) = Lock::take(&root, "b", |_| false) else {
+            panic!("two writers at once");
+        };
+        assert_eq!(holder.describe(), "another process");
+        std::fs::write(install.join("other"), "").unwrap();
+        std::fs::rename(install.join("other"), install.join(".lockfile")).unwrap();
+        let mut first = Some(first);
+        let mut asked = 0;
+        let second = Lock::take(&root, "c", |_| {
+            asked += 1;
+            first.take().is_some()
+        });
+        assert!(second.is_ok() && asked == 1);
+        assert!(Lock::is_held(&root).unwrap());
     }
 }
