@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
+#![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
 /// The procedure scripts of our backout packages.
 mod backout_scripts;
@@ -161,6 +162,8 @@ mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
 mod valpath;
+/// `patchadm verify`: files against records, undo archives against their digests.
+mod verify;
 /// The ways to objects and roots.
 mod ways;
 /// Commands that a script of a run starts.

@@ -47,6 +47,7 @@ pub mod surroundings;
 pub mod text;
 mod valpath;
 mod verb;
+mod verify;
 mod words;
 
 use std::ffi::OsString;
@@ -117,6 +118,7 @@ const APPLETS: &[Applet] = &[
     verb("plan", "show what add or remove would do", add::run_plan),
     verb("list", "list the patches of a root", list::run),
     verb("show", "show everything about one patch", list::run_show),
+    verb("verify", "check files against records, and undo archives against their digests", verify::run),
     verb("recover", "finish or roll back an interrupted run", recover::run),
     verb("explain", "explain an exit code", explain::run),
     verb("links", "make links named after the classic commands", links::run),

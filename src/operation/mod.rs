@@ -41,5 +41,6 @@ pub mod scripts;
 pub mod select;
 pub mod session;
 pub mod translate;
+pub mod verify;
 
 pub use in_use::InUse;

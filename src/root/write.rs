@@ -4,8 +4,8 @@ use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamp
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{Call, Dir, Result, WritableFile, again, optional};
-use crate::package::{Mode, Timestamp};
+use super::{Call, Dir, Result, Step, WritableFile, again, optional};
+use crate::package::{Mode, ObjectPath, Timestamp};
 
 /// An object without content that mknod(2) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,21 @@ impl Dir {
         name: &[u8],
         work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
-        self.root()
-            .door()
-            .pass(call, &self.at(name))
-            .and_then(|()| again(work))
-            .map_err(|errno| self.error(action, name, errno))
+        self.change_two(call, action, name, None, work)
+    }
+
+    /// A change of `name` and of another name, which is at `other`.
+    fn change_two<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        name: &[u8],
+        other: Option<&ObjectPath>,
+        mut work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        let (root, path) = (self.root(), &self.at(name));
+        let step = Step { call, root: root.prefix(), path, other };
+        again(|| root.door().make(step, &mut work)).map_err(|errno| self.error(action, name, errno))
     }
 
     /// Makes a file that is not there yet, private until its mode is set.
@@ -91,29 +101,37 @@ impl Dir {
 
     /// Makes `name` another name of `from_name` in `from`; a symbolic link is not followed.
     pub fn make_link(&self, name: &[u8], from: &Self, from_name: &[u8]) -> Result<()> {
-        self.change(Call::MakeLink, "make the link", name, || {
+        self.change_two(Call::MakeLink, "make the link", name, Some(&from.at(from_name)), || {
             rustix::fs::linkat(from.fd(), from_name, self.fd(), name, AtFlags::empty())
         })
     }
 
     /// Exchanges two names, whatever they are; both must be there.
     pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change(Call::Exchange, "exchange", name, || {
+        self.change_two(Call::Exchange, "exchange", name, Some(&other.at(other_name)), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
         })
     }
 
     /// Moves a name to where nothing is (EEXIST otherwise).
     pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change(Call::Move, "move", name, || {
+        self.change_two(Call::Move, "move", name, Some(&other.at(other_name)), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
         })
     }
 
     /// Gives `name` the name `new_name` in this directory, over what is there.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
-        self.change(Call::Rename, "rename", name, || {
+        self.change_two(Call::Rename, "rename", name, Some(&self.at(new_name)), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
+        })
+    }
+
+    /// Gives `name` the name `other_name` in another directory, over what is there. Nothing happens where both are names
+    /// of one object (rename(2)).
+    pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
+        self.change(Call::Rename, "rename", name, || {
+            rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
         })
     }
 
@@ -259,7 +277,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::package::ObjectPath;
     use crate::root::Root;
 
     #[test]

@@ -10,13 +10,14 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, state};
+use super::identity::{State, is_old_untouched, state, state_of};
+use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::format::manifest::{decode, encode};
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, Seen};
+use crate::root::{Dir, Root, RootError, Seen};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,11 @@ impl<'a> Hands<'a> {
         self.root.show(&op.path)
     }
 
+    /// What the file system of an op can do.
+    pub(super) fn means(&self, op: &Op) -> Means {
+        self.journal.domains.get(op.domain).map_or(Means { exchange: true, no_replace: true }, Means::of)
+    }
+
     /// Does an op.
     pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
         if matches!(op.kind, OpKind::Rmdir | OpKind::Held) {
@@ -117,15 +123,18 @@ impl<'a> Hands<'a> {
         if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
             return Err(Cause::Changed(self.root.show(parent.path())));
         }
-        let name = op.path.name();
+        let (name, means) = (op.path.name(), self.means(op));
         match op.kind {
             OpKind::Add => {
                 let (stage, staged) = self.staged(op)?;
-                stage.move_to(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+                let placed = means.place(&stage, &staged, &parent, name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
+            OpKind::Replace if !means.exchange => self.replace_over(op, &parent)?,
             OpKind::Replace => {
                 let (stage, staged) = self.staged(op)?;
-                stage.exchange(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+                let exchanged = stage.exchange(&staged, &parent, name);
+                exchanged.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
                     stage.exchange(&staged, &parent, name)?;
@@ -134,16 +143,18 @@ impl<'a> Hands<'a> {
             }
             OpKind::Delete => {
                 let (stage, staged) = self.staged(op)?;
-                parent.move_to(name, &stage, &staged).map_err(|error| self.in_the_way(op, error))?;
+                let taken = means.take(&parent, name, &stage, &staged);
+                taken.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
-                    stage.move_to(&staged, &parent, name)?;
+                    means.place(&stage, &staged, &parent, name)?;
                     return Err(Cause::Changed(self.show(op)));
                 }
             }
             OpKind::Move => {
                 let (to, to_name) = self.other_end(op)?;
-                parent.move_to(name, &to, &to_name).map_err(|error| self.in_the_way(op, error))?;
+                let placed = means.place(&parent, name, &to, &to_name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
             OpKind::Attr => {
                 if let (Some(old), Some(new)) = (&op.old, &op.new) {
@@ -156,15 +167,15 @@ impl<'a> Hands<'a> {
     }
 
     /// A rename that finds something in its way, or nothing where something was, met somebody else.
-    fn in_the_way(&self, op: &Op, error: crate::root::RootError) -> Cause {
+    pub(super) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
             Some(Errno::NOENT) => Cause::Changed(self.show(op)),
-            _ => Cause::Root(error),
+            _ => Cause::apart(error, parent),
         }
     }
 
-    fn forget_if_directory(&mut self, op: &Op) {
+    pub(super) fn forget_if_directory(&mut self, op: &Op) {
         let is_directory =
             |identity: &Option<Identity>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
         if is_directory(&op.old) || is_directory(&op.new) {
@@ -182,6 +193,9 @@ impl<'a> Hands<'a> {
     pub(super) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
+        }
+        if self.is_without_exchange(op) {
+            return self.is_second_name_as_saved(op);
         }
         let (stage, staged) = self.staged(op)?;
         is_as_planned(&stage, &staged, op)
@@ -201,7 +215,9 @@ impl<'a> Hands<'a> {
     fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
         // An edited object takes two steps, one that is rebuilt up to four.
         for _ in 0..6 {
-            let next = undo(op, self.target_state(op)?, self.stage_state(op)?);
+            self.finish_placing(op)?;
+            let target = self.target_state(op)?;
+            let next = undo(op, target, self.stage_state(op, target)?);
             if next == Undo::Nothing {
                 return Ok(());
             }
@@ -212,16 +228,17 @@ impl<'a> Hands<'a> {
         Err(Cause::Changed(self.show(op)))
     }
 
-    fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
         match self.dirs.parent(&op.path)? {
-            Some(dir) => Ok(state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?),
+            Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
             None => Ok(State::None),
         }
     }
 
-    fn stage_state(&mut self, op: &Op) -> Result<State, Cause> {
+    fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
-        Ok(state(&stage, &staged, op.old.as_ref(), op.new.as_ref())?)
+        let staged = state_of(&stage, &staged, op)?;
+        if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
     }
 
     /// One step; false when nothing more is to be done for the op.
@@ -233,21 +250,23 @@ impl<'a> Hands<'a> {
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
-        let name = op.path.name();
+        let (name, means) = (op.path.name(), self.means(op));
         match next {
+            Undo::Exchange if !means.exchange => self.put_over(op, &parent)?,
             Undo::Exchange => {
                 self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
                 self.forget_if_directory(op);
             }
             Undo::PutBack => {
-                self.with_ballast(|| stage.move_to(&staged, &parent, name))?;
+                let (stage, staged) = self.old_place(op)?;
+                self.with_ballast(|| means.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if op.kind == OpKind::Replace {
                     self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
                 }
             }
             Undo::TakeAway => {
-                self.with_ballast(|| parent.move_to(name, &stage, &staged))?;
+                self.with_ballast(|| means.take(&parent, name, &stage, &staged))?;
                 self.forget_if_directory(op);
             }
             Undo::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
@@ -278,25 +297,34 @@ impl<'a> Hands<'a> {
 
     /// Keeps somebody else's object as `PATH.edited-<run>`.
     pub(super) fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
-        let run = &self.journal.head.header.run;
-        let mut kept = op.path.name().to_vec();
-        kept.extend_from_slice(format!(".edited-{run}").as_bytes());
-        let stem = kept.clone();
-        let mut number = 2;
+        let mut number = 1;
         loop {
-            match from.move_to(name, parent, &kept) {
-                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => {
-                    kept.clone_from(&stem);
-                    kept.extend_from_slice(format!(".{number}").as_bytes());
-                    number += 1;
+            let kept = self.kept_name(op, number);
+            match self.means(op).place(from, name, parent, &kept) {
+                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
+                other => {
+                    other?;
+                    self.note_kept(op, parent, &kept);
+                    return Ok(());
                 }
-                other => break other?,
             }
         }
-        let place = self.root.show(&parent.at(&kept));
+    }
+
+    /// The name under which somebody else's object is kept; another one for each number.
+    pub(super) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
+        let mut kept = op.path.name().to_vec();
+        kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
+        if number > 1 {
+            kept.extend_from_slice(format!(".{number}").as_bytes());
+        }
+        kept
+    }
+
+    pub(super) fn note_kept(&mut self, op: &Op, parent: &Dir, kept: &[u8]) {
+        let place = self.root.show(&parent.at(kept));
         self.notes
             .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
-        Ok(())
     }
 
     /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
@@ -318,10 +346,11 @@ impl<'a> Hands<'a> {
         let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
             return Ok(());
         };
-        let is_gone = parent.look(op.path.name())?.is_none();
+        let is_gone = parent.look(op.path.name())?.is_none()
+            || is_one_object(&parent, op.path.name(), &other, to.name())?;
         let is_there = state(&other, to.name(), op.old.as_ref(), None)? == State::Old;
         if is_gone && is_there {
-            self.with_ballast(|| other.move_to(to.name(), &parent, op.path.name()))?;
+            self.with_ballast(|| self.means(op).place(&other, to.name(), &parent, op.path.name()))?;
         }
         Ok(())
     }
@@ -340,7 +369,10 @@ impl<'a> Hands<'a> {
     /// Does again what a committed run must have done and the disk lost; true if there was something.
     pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
-            OpKind::Add | OpKind::Replace | OpKind::Delete => (self.target_state(op)?, self.stage_state(op)?),
+            OpKind::Add | OpKind::Replace | OpKind::Delete => {
+                let target = self.target_state(op)?;
+                (target, self.stage_state(op, target)?)
+            }
             OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Held => return Ok(false),
         };
         let lost = matches!(
@@ -386,7 +418,7 @@ impl<'a> Hands<'a> {
 }
 
 /// Whether what came out of a target is what the plan was made for.
-fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
+pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),

@@ -15,12 +15,14 @@
 mod archive;
 mod dirs;
 mod error;
+mod fallback;
 mod finish;
 mod hands;
 mod held;
 mod identity;
 mod journal_file;
 mod layout;
+mod means;
 mod notes;
 mod opening;
 mod put_back;
@@ -35,6 +37,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod verified;
+mod way_back;
 
 use std::io::Read;
 

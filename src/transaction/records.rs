@@ -13,6 +13,7 @@ use super::hands::host_path;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
+use super::means::{Means, is_not_there};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
@@ -264,7 +265,7 @@ pub(super) fn publish_remote<'p>(
     for path in places {
         let dir = make_host_directories(root, path)?;
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        match dir.move_to(&unpublished_name(&run.to_string()), &dir, &name) {
+        match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
             Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {
                 return Err(Cause::Appeared(path.display().to_string()));
             }
@@ -273,4 +274,14 @@ pub(super) fn publish_remote<'p>(
         dir.sync()?;
     }
     Ok(())
+}
+
+/// Gives an archive its name, where nothing is. It may be on any file system.
+fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
+    match dir.move_to(from, dir, name) {
+        Err(error) if is_not_there(&error) => {
+            Means { exchange: false, no_replace: false }.place(dir, from, dir, name)
+        }
+        other => other,
+    }
 }

@@ -3,7 +3,7 @@
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
-use super::identity::{State, state};
+use super::identity::{State, state_of};
 use super::journal_file;
 use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
@@ -204,7 +204,7 @@ fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
         };
         return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
     }
-    let found = state(dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?;
+    let found = state_of(dir, op.path.name(), op)?;
     Ok(matches!(found, State::New | State::NewTouched))
 }
 

@@ -10,6 +10,7 @@ use super::layout::{Layout, lay_out};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::stage::{StagedContent, Stager};
+use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
@@ -109,7 +110,11 @@ impl<'p> Staged<'p> {
         let saved = recorder.remote_archives().and_then(|()| recorder.trees(&mut self.on.layout));
         let all = saved
             .map_err(|cause| (Phase::Snapshot, cause))
-            .and_then(|()| recorder.files(&mut self.on.layout).map_err(|cause| (Phase::Records, cause)));
+            .and_then(|()| recorder.files(&mut self.on.layout).map_err(|cause| (Phase::Records, cause)))
+            .and_then(|()| {
+                let laid = lay_way_back(&self.on.root, &self.on.opening.sites, &mut self.on.layout);
+                laid.map_err(|cause| (Phase::Stage, cause))
+            });
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
         let archives = recorder.archives;
         match all {
