@@ -9,6 +9,8 @@
 
 /// A tree beside a root that must stay untouched.
 pub(crate) mod canary;
+/// Several commands on one root at once.
+mod concurrency;
 /// The program killed before every change.
 mod crash;
 /// A disk that forgets.
@@ -27,6 +29,8 @@ mod picture;
 mod races;
 /// What is played.
 mod stories;
+/// Fifty commands on one root at once.
+mod storm;
 
 use std::fs;
 use std::io::Write as _;
