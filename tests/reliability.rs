@@ -9,6 +9,8 @@
 
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// File systems that lose their power.
+mod power_cuts;
 
 use std::fs;
 use std::io::Write as _;
