@@ -25,6 +25,8 @@ pub(crate) mod killed;
 mod lost;
 /// What is compared.
 mod picture;
+/// File systems that lose their power.
+mod power_cuts;
 /// Trees that somebody else changes meanwhile.
 mod races;
 /// What is played.

@@ -114,7 +114,11 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
-    let mut hands = Hands::open(root, journal).ok();
+    let mut hands = match Hands::open(root, journal) {
+        Ok(hands) => Some(hands),
+        Err(Cause::DomainMissing { .. }) => None,
+        Err(cause) => return Err(cause).during(Phase::Recover),
+    };
     if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
         redo(hands).during(Phase::Recover)?;
     }
