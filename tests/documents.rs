@@ -2,6 +2,7 @@
 //! change within a version of the schema, and what the most important ones say.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::Value;
 
@@ -219,6 +220,27 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     let delivered = document(&stage, 0, "show --json -R @ROOT@ delivered/200-01");
     assert_eq!(delivered["patch"]["patch"], "200-01");
     assert_eq!(delivered["patch"]["requires"], "100-01");
+
+    let verified = "checked number
+        discrepancies[].errors[] string
+        discrepancies[].path string
+        patches[].code number
+        patches[].id string
+        patches[].reason string
+        patches[].removable bool
+        patches[].undo[].bytes null
+        patches[].undo[].bytes number
+        patches[].undo[].error string
+        patches[].undo[].package string
+        patches[].undo[].path null
+        patches[].undo[].path string
+        patches[].undo[].run null
+        patches[].undo[].run string
+        patches[].undo[].state string
+        sound bool";
+    stage.mode("/opt/ACMEweb/bin/new", 0o700);
+    fs::write(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/obsolete.gz"), "damage").unwrap();
+    assert_fields(&stage, 4, "verify --json -R @ROOT@", verified);
 
     let recovered =
         assert_fields(&stage, 0, "recover --json -R @ROOT@", "changed bool\nnotes[]\nresult string");

@@ -238,6 +238,30 @@ const MEANINGS: &[Meaning] = &[
         "Look at the path that the message names.",
     ),
     Meaning {
+        code: 1,
+        command: "pkgchk and patchadm verify",
+        text: "Objects are not as they are recorded; they are named.",
+        advice: "Find out who changed them; pkgchk -f puts attributes and links right, content comes from the package.",
+    },
+    Meaning {
+        code: 2,
+        command: "patchadm verify",
+        text: "A name is neither that of an applied patch nor of an installed package.",
+        advice: "`patchadm list` and pkginfo show what there is.",
+    },
+    Meaning {
+        code: 4,
+        command: "patchadm verify",
+        text: "The undo data of a patch is damaged, or gone; it is named.",
+        advice: "Restore the file from a backup; without it the patch stays.",
+    },
+    Meaning {
+        code: 12,
+        command: "patchadm verify",
+        text: "Undo data that is kept elsewhere is not where the records say.",
+        advice: "Mount what it is on; if it was moved, patchrm -B names the new place.",
+    },
+    Meaning {
         code: 99,
         command: "pkgchk",
         text: "The package database makes no sense, or the device cannot be read as packages.",
@@ -318,7 +342,10 @@ mod tests {
     #[test]
     fn the_same_number_means_different_things_to_different_commands() {
         let commands: Vec<_> = meanings(2).iter().map(|one| one.command).collect();
-        assert_eq!(commands, ["patchadd", "patchrm", "pkgadd and pkgrm", "pkgtrans", "removef"]);
+        assert_eq!(
+            commands,
+            ["patchadd", "patchrm", "pkgadd and pkgrm", "patchadm verify", "pkgtrans", "removef"]
+        );
         assert_eq!(meanings(5).len(), 3);
         assert_eq!(meanings(143).len(), 1);
         assert!(meanings(98).is_empty());

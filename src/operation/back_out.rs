@@ -87,6 +87,9 @@ pub fn back_out_patches(
     }
     let session = Session::begin(ground, caller)?;
     let ids = dependents_first(&session, ids)?;
+    if let Some(unusable) = Place::of(&session.ground, request, caller)?.unusable(&ids)? {
+        return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
+    }
     let mut patches = Vec::new();
     for id in &ids {
         let at = Place::of(&session.ground, request, caller)?;
@@ -98,6 +101,22 @@ pub fn back_out_patches(
         }
     }
     Ok(BackOutReport { recovered: session.recovered, patches })
+}
+
+/// Undo archives that were verified already, by package and save directory: their manifests.
+pub(super) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
+
+/// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
+/// has one steady state of the root; the archives in `known` are not verified once more.
+pub(super) fn rehearse(
+    ground: &Ground,
+    ids: &[PatchId],
+    known: KnownArchives,
+    caller: &Caller<'_>,
+) -> Result<Vec<Result<(), Failure>>, Failure> {
+    let request = BackOutRequest { dry_run: true, ..BackOutRequest::default() };
+    let place = Place { known, ..Place::of(ground, &request, caller)? };
+    Ok(ids.iter().map(|id| place.plan(id).map(drop)).collect())
 }
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
@@ -164,11 +183,37 @@ struct Place<'a> {
     request: &'a BackOutRequest,
     caller: &'a Caller<'a>,
     choice: ScriptChoice,
+    known: KnownArchives,
 }
 
 impl<'a> Place<'a> {
     fn of(ground: &'a Ground, request: &'a BackOutRequest, caller: &'a Caller<'a>) -> Result<Self, Failure> {
-        Ok(Self { ground, request, caller, choice: request.scripts.choice(ground)? })
+        let choice = request.scripts.choice(ground)?;
+        Ok(Self { ground, request, caller, choice, known: KnownArchives::new() })
+    }
+
+    /// The first of several patches whose undo data cannot be used, so that none of them is touched. Of one patch
+    /// alone, and of one that is not applied, the plan says it.
+    fn unusable(&self, ids: &[PatchId]) -> Result<Option<BackedOut>, Failure> {
+        if ids.len() < 2 {
+            return Ok(None);
+        }
+        let rules = self.survey(&Touched::default())?;
+        let applied = installed::applied(&View::live(&self.ground.root), &self.ground.policy.separator)?;
+        for id in ids {
+            for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
+                let archive = self.archive(package, &saved_as(&rules, package, id));
+                if let Err(error) = archive.and_then(|archive| archive.verify(Some(&rules.marker))) {
+                    return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn archive(&self, package: &PkgInst, patch: &str) -> Result<archive::Archive, ArchiveError> {
+        let view = View::live(&self.ground.root);
+        archive::find(&view, &self.ground.host, package, patch, self.request.moved_to.as_deref())
     }
 
     /// The directory of a patch in the database, as the host has it.
@@ -219,10 +264,11 @@ impl<'a> Place<'a> {
     }
 
     fn undo(&self, package: &PkgInst, patch: &str, marker: &str) -> Result<Undo, Failure> {
-        let view = View::live(&self.ground.root);
-        let archive =
-            archive::find(&view, &self.ground.host, package, patch, self.request.moved_to.as_deref())?;
-        let manifest = archive.verify(Some(marker))?.manifest;
+        let archive = self.archive(package, patch)?;
+        let manifest = match self.known.get(&(package.clone(), patch.to_owned())) {
+            Some(manifest) => manifest.clone(),
+            None => archive.verify(Some(marker))?.manifest,
+        };
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
         let source = Source::from_file(archive.into_file(), &path)?;
@@ -272,7 +318,7 @@ impl Undo {
 }
 
 /// The save directory of a patch: its id as it was first written.
-fn saved_as(inventory: &Inventory, package: &PkgInst, id: &PatchId) -> String {
+pub(super) fn saved_as(inventory: &Inventory, package: &PkgInst, id: &PatchId) -> String {
     let saves = inventory.packages.get(package).map(|installed| installed.saves.keys());
     let same = saves.into_iter().flatten().find(|name| PatchId::new(name).is_ok_and(|other| other == *id));
     same.cloned().unwrap_or_else(|| id.to_string())

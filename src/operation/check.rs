@@ -17,6 +17,7 @@ mod fix;
 mod map;
 mod scope;
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::thread;
 
@@ -24,7 +25,7 @@ use super::failure::Failure;
 use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
-use crate::package::{Line, Mode, ObjectPath};
+use crate::package::{Digest, Line, Mode, Object, ObjectPath};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
 use map::Map;
@@ -56,6 +57,20 @@ pub struct Aspects {
     pub exclusive: bool,
 }
 
+/// What patches delivered, as their undo manifests say: the last one of each path.
+pub(super) type Delivered = HashMap<ObjectPath, DeliveredFile>;
+
+/// A file that a patch delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeliveredFile {
+    /// As it was recorded then; where the record is another one now, somebody else has put the file there since.
+    pub(super) object: Object,
+    /// SHA-256 of its bytes.
+    pub(super) sha256: Digest,
+    /// The patch.
+    pub(super) patch: String,
+}
+
 /// One way in which an object is not as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -85,6 +100,9 @@ pub enum Finding {
     Size(Differs<u64>),
     /// Another sum.
     Cksum(Differs<u16>),
+    /// Its bytes are not those that this patch put there, as the patch's undo manifest says (SHA-256), although size and
+    /// sum are.
+    NotDelivered(String),
     /// It cannot be looked at or read; why.
     Unreadable(String),
     /// It is in an exclusive directory, and no package owns it.
@@ -216,8 +234,20 @@ pub fn check<'a>(
         if view.is_during_run() {
             return Err(CheckError::Unfinished(view.root().prefix().display().to_string()));
         }
-        records.compare(view, host, false)
+        records.compare(view, host, false, &Delivered::default())
     })
+}
+
+/// The same for somebody who reads the records already, and who knows more of some files than the records do.
+pub(super) fn check_delivered(
+    view: &View<'_>,
+    host: &Root,
+    scope: Scope,
+    aspects: Aspects,
+    delivered: &Delivered,
+) -> Result<Report, CheckError> {
+    let request = Request { scope, aspects, map: None };
+    Records::of(&request)?.compare(view, host, false, delivered)
 }
 
 /// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
@@ -226,7 +256,7 @@ pub fn check_and_fix(root: &Root, request: &Request, caller: &Caller<'_>) -> Res
     let records = Records::of(request)?;
     must_have_database(root)?;
     let session = Session::begin(Ground::of(root)?, caller)?;
-    records.compare(&View::live(root), &session.ground.host, true)
+    records.compare(&View::live(root), &session.ground.host, true, &Delivered::default())
 }
 
 /// What objects are held against.
@@ -250,13 +280,19 @@ impl<'a> Records<'a> {
         Ok((lines.into_values().collect(), unknown))
     }
 
-    fn compare(&self, view: &View<'_>, host: &Root, fixes: bool) -> Result<Report, CheckError> {
+    fn compare(
+        &self,
+        view: &View<'_>,
+        host: &Root,
+        fixes: bool,
+        delivered: &Delivered,
+    ) -> Result<Report, CheckError> {
         let (lines, unknown) = self.lines(view)?;
         let root = view.root();
         let is_unprivileged = view.look(&places::unprivileged())?.is_some();
         let accounts = (!is_unprivileged).then(|| accounts_of(root, host)).transpose()?;
         let aspects = self.request.aspects;
-        let comparison = Comparison { root, accounts: accounts.as_ref(), aspects };
+        let comparison = Comparison { root, accounts: accounts.as_ref(), aspects, delivered };
         let mut checked =
             if fixes { fix::fix_all(&comparison, &lines) } else { in_parallel(&comparison, &lines) };
         if aspects.exclusive {

@@ -23,6 +23,7 @@ pub mod installf;
 pub mod links;
 mod log;
 pub mod make;
+pub mod many;
 mod order;
 pub mod packages;
 pub mod patch_scripts;
@@ -40,5 +41,6 @@ pub mod scripts;
 pub mod select;
 pub mod session;
 pub mod translate;
+pub mod verify;
 
 pub use in_use::InUse;

@@ -2,18 +2,24 @@
 //!
 //! Everything here may fail or be cut and be done again; a failure is a note, never another outcome.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
+use rustix::io::Errno;
+
+use super::alone;
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::{Hands, host_path, outside_path};
+use super::hands::Hands;
 use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
+use super::outside::{host_path, outside_path};
 use super::sites::{drop_stages, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
-use crate::package::{Mode, ObjectPath};
+use crate::package::{Inode, Mode, ObjectPath};
 use crate::root::{Dir, FileType, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
@@ -25,73 +31,106 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
 ) -> Vec<String> {
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
-    let mut note = |step: Result<(), Cause>| notes.extend(step.err().map(|cause| cause.to_string()));
-    note(outside(root, journal, outcome));
-    note(tell(root, journal, outcome, duration_ms));
-    note(drop_stages(root, journal.domains.iter()));
-    // A stage may have been in one of them.
-    if outcome == Outcome::Commit {
-        notes.extend(remove_directories(root, journal));
+    let mut is_settled = true;
+    if outcome == Outcome::Commit
+        && let Err(cause) = remove_emptied_durably(root, journal, &mut notes)
+    {
+        // The stages and the open end of the journal stay, so that the next command removes them.
+        is_settled = false;
+        notes.push(cause.to_string());
     }
-    notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    if is_settled {
+        let closed = [drop_stages(root, journal.domains.iter()), journal_file::mark_done(root)];
+        notes.extend(closed.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    }
     notes
 }
 
-/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays.
-pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Vec<String> {
-    let mut dirs = Dirs::new(root);
-    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
-    ops.sort_by(|a, b| b.path.cmp(&a.path));
-    let mut stays = |op: &Op| match remove_directory(&mut dirs, op) {
-        Ok(true) => None,
-        Ok(false) => Some(format!("{} is not empty and stays", root.show(&op.path))),
-        Err(cause) => Some(cause.to_string()),
-    };
-    ops.into_iter().filter_map(&mut stays).collect()
+/// Removes what became empty, durably: once the stages are gone, or the journal says `done`, nobody would do it again.
+/// Stages that stand in such directories go first.
+fn remove_emptied_durably(root: &Root, journal: &Journal, notes: &mut Vec<String>) -> Result<(), Cause> {
+    if !journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
+        return Ok(());
+    }
+    if let Some(first) = journal.domains.first() {
+        alone::remove_noted(root, &first.stage)?;
+    }
+    for dir in remove_directories(root, journal, notes)? {
+        dir.sync_file_system()?;
+    }
+    Ok(())
 }
 
-fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
-    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
-    match parent.look(op.path.name())? {
-        None => Ok(true),
-        Some(seen) => match &op.old {
-            Some(old)
-                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
-            {
-                Ok(parent.remove_dir(op.path.name())?)
+/// Removes the directories that the run empties, the deepest first; what is not empty stays, and a note says so. That the
+/// file system does not take it is an error; another obstacle is a note. One directory of each domain is the answer, by
+/// which this can be made durable.
+pub(super) fn remove_directories(
+    root: &Root,
+    journal: &Journal,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Rc<Dir>>, Cause> {
+    let mut dirs = Dirs::new(root);
+    let mut changed: BTreeMap<usize, Rc<Dir>> = BTreeMap::new();
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    ops.sort_by(|a, b| b.path.cmp(&a.path));
+    for op in ops {
+        // The run may have made something else of a directory.
+        let is_of_run = |dir: &ObjectPath| {
+            journal.ops.iter().any(|other| other.path == *dir || dir.is_below(&other.path))
+        };
+        let removed = dirs.parent_or_blocked(&op.path, is_of_run).and_then(|parent| {
+            let Some(parent) = parent else { return Ok(true) };
+            let removed = remove_directory(&parent, op);
+            changed.entry(op.domain).or_insert(parent);
+            removed
+        });
+        match removed {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
+            Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
+                return Err(error.into());
             }
-            _ => Ok(false),
-        },
+            Err(cause) => notes.push(cause.to_string()),
+        }
+    }
+    Ok(changed.into_values().collect())
+}
+
+fn remove_directory(parent: &Dir, op: &Op) -> Result<bool, Cause> {
+    let Some(seen) = parent.look(op.path.name())? else { return Ok(true) };
+    match &op.old {
+        Some(old) if seen.file_type == FileType::Directory && is_same_inode(parent, &seen, old.inode)? => {
+            Ok(parent.remove_dir(op.path.name())?)
+        }
+        _ => Ok(false),
     }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.
 fn outside(root: &Root, journal: &Journal, outcome: Outcome) -> Result<(), Cause> {
     for archive in &journal.archives {
-        match (outcome, &archive.outside, &archive.discard) {
-            (Outcome::RolledBack, Some(path), _) => {
-                remove_outside(root, path, journal, |seen| Some(seen) == archive.inode.as_ref())?;
-            }
-            (Outcome::Commit, _, Some(path)) => remove_outside(root, path, journal, |_| true)?,
-            _ => {}
+        let path = match outcome {
+            Outcome::RolledBack => &archive.outside,
+            Outcome::Commit => &archive.discard,
+        };
+        if let Some(path) = path {
+            remove_outside(root, path, journal, archive.inode.as_ref())?;
         }
     }
     Ok(())
 }
 
-/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it.
-fn remove_outside(
-    root: &Root,
-    path: &str,
-    journal: &Journal,
-    is_ours: impl Fn(&crate::package::Inode) -> bool,
-) -> Result<(), Cause> {
+/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it. The
+/// path may come from the root, and others may have a say in what it leads to: only the object that the run knew goes.
+fn remove_outside(root: &Root, path: &str, journal: &Journal, ours: Option<&Inode>) -> Result<(), Cause> {
     let host = root.elsewhere(Path::new("/"))?;
     let path = host.resolver().locate(&host_path(&outside_path(path))?)?;
     let Some(parent) = path.parent() else { return Ok(()) };
     let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
     dir.remove(&unpublished_name(&journal.head.header.run))?;
-    if dir.look(path.name())?.is_some_and(|seen| is_ours(&seen.inode)) {
+    if ours.is_some() && dir.look(path.name())?.map(|seen| seen.inode).as_ref() == ours {
         dir.remove(path.name())?;
     }
     remove_emptied(&host, &parent)

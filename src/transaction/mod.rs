@@ -26,6 +26,7 @@ mod layout;
 mod means;
 mod notes;
 mod opening;
+mod outside;
 mod put_back;
 mod queue;
 mod rebuild;
@@ -39,6 +40,7 @@ mod steps;
 mod tests;
 mod verified;
 mod way_back;
+mod whereabouts;
 
 use std::io::Read;
 

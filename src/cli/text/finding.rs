@@ -45,6 +45,7 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
         Finding::Cksum(Differs { expected, actual }) => {
             format!("file cksum <{expected}> expected <{actual}> actual")
         }
+        Finding::NotDelivered(patch) => format!("file is not the one that patch {patch} delivered (SHA-256)"),
         Finding::Unreadable(reason) => reason.clone(),
         Finding::Hidden => "hidden file in exclusive directory".to_owned(),
         Finding::Unfixed(unfixed) => unable(unfixed),
@@ -119,6 +120,10 @@ mod tests {
             (Finding::UnknownOwner(name("u")), "owner name <u> not found in passwd table(s)"),
             (Finding::NotLinked(b"./stuf".to_vec()), "pathname not properly linked to <./stuf>"),
             (Finding::NotSymlinked(b"a".to_vec()), "pathname not symbolically linked to <a>"),
+            (
+                Finding::NotDelivered(name("100-01")),
+                "file is not the one that patch 100-01 delivered (SHA-256)",
+            ),
             (Finding::Hidden, "hidden file in exclusive directory"),
             (Finding::Unfixed(Unfixed::Attributes), "unable to fix attributes"),
             (Finding::Unfixed(Unfixed::Mtime), "unable to fix modification time"),

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{Aspects, Checked, Differs, Finding};
+use super::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
 use crate::package::checksum::Sum;
-use crate::package::{Accounts, Ftype, Line, Object, ObjectPath};
+use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
 
 /// What objects are held against.
@@ -13,6 +13,8 @@ pub(super) struct Comparison<'a> {
     /// None where owners are recorded only.
     pub(super) accounts: Option<&'a Accounts>,
     pub(super) aspects: Aspects,
+    /// What is known of files beside their records.
+    pub(super) delivered: &'a Delivered,
 }
 
 impl Comparison<'_> {
@@ -63,7 +65,8 @@ impl Comparison<'_> {
             });
         }
         if self.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
-            findings.extend(content(&dir, &name, &seen, &line.object)?);
+            let delivered = self.delivered.get(&line.path).filter(|file| file.object == line.object);
+            findings.extend(content(&dir, &name, &seen, &line.object, delivered)?);
         }
         Ok(findings)
     }
@@ -155,8 +158,15 @@ fn symlink(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Optio
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
-/// Modification time, size and sum. The bytes are read even where the size tells, because the sum is reported too.
-fn content(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Vec<Finding>, RootError> {
+/// Modification time, size and sum; where these are right, the digest of what a patch put there. The bytes are read even where the size
+/// tells, because the sum is reported too.
+fn content(
+    dir: &Dir,
+    name: &[u8],
+    seen: &Seen,
+    object: &Object,
+    delivered: Option<&DeliveredFile>,
+) -> Result<Vec<Finding>, RootError> {
     let expected = object.content;
     let mut findings = Vec::new();
     if let Some(mtime) = expected.mtime {
@@ -165,15 +175,32 @@ fn content(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Vec<F
     if let Some(size) = expected.size {
         findings.extend(differ(size, seen.size).map(Finding::Size));
     }
-    if let Some(cksum) = expected.cksum {
-        let mut sum = Sum::new();
-        let copied = io::copy(&mut dir.open_regular(name)?, &mut sum);
-        match copied {
-            Ok(_) => findings.extend(differ(cksum, sum.finish()).map(Finding::Cksum)),
-            Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
+    if expected.cksum.is_none() && delivered.is_none() {
+        return Ok(findings);
+    }
+    let read = sums(&mut dir.open_regular(name)?, delivered);
+    match read {
+        Ok((cksum, is_delivered)) => {
+            findings.extend(expected.cksum.and_then(|expected| differ(expected, cksum)).map(Finding::Cksum));
+            let is_news = |finding: &Finding| !matches!(finding, Finding::Size(_) | Finding::Cksum(_));
+            if let Some(file) = delivered.filter(|_| !is_delivered && findings.iter().all(is_news)) {
+                findings.push(Finding::NotDelivered(file.patch.clone()));
+            }
         }
+        Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
     }
     Ok(findings)
+}
+
+/// The sum of a file, and whether it has the digest of what was delivered. A digest is only taken where one is known.
+fn sums(file: &mut impl io::Read, delivered: Option<&DeliveredFile>) -> io::Result<(u16, bool)> {
+    let Some(delivered) = delivered else {
+        let mut sum = Sum::new();
+        io::copy(file, &mut sum)?;
+        return Ok((sum.finish(), true));
+    };
+    let sums = Sums::of(file)?;
+    Ok((sums.cksum, sums.sha256 == delivered.sha256))
 }
 
 pub(super) fn differ<T: PartialEq>(expected: T, actual: T) -> Option<Differs<T>> {

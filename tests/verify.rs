@@ -1,0 +1,419 @@
+//! `patchadm verify`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
+//! possible is.
+
+use std::fs;
+use std::io::{Read, Write as _};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use patchadm::format::cpio::Form;
+use patchadm::format::datastream::{Reader, Writer};
+use serde_json::Value;
+
+use crate::delivery::{Patch, gzip};
+use crate::everyman::as_ordinary_user;
+use crate::packages::{DELIVERED, Package};
+use crate::scenario::Scenario;
+
+/// Two packages; patch 100-01 is for both, 200-01 for the first alone.
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[web("one"), Package::new("ACMEdb").file("bin/db", 0o755, "one\n")]);
+    stage.patchadd("", &first()).ok();
+    stage.patchadd("", &second()).ok();
+    stage
+}
+
+fn web(version: &str) -> Package {
+    Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, format!("{version}\n"))
+        .file("bin/tool", 0o755, "one\n")
+        .content('e', "etc/conf", 0o644, "root root", DELIVERED, "port 80\n")
+}
+
+fn first() -> Patch {
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
+        .package(Package::new("ACMEdb").file("bin/db", 0o755, "two\n"))
+}
+
+fn second() -> Patch {
+    Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "two\n"))
+}
+
+fn undo(package: &str, id: &str, name: &str) -> String {
+    format!("/var/sadm/pkg/{package}/save/{id}/{name}")
+}
+
+fn document(stage: &Scenario, code: i32, words: &str) -> Value {
+    let run = stage.run(&format!("verify -R @ROOT@ --json {words}"));
+    assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+/// What the command prints, with the sizes of archives taken out.
+fn text(stage: &Scenario, code: i32, words: &str) -> String {
+    let run = stage.run(&format!("verify -R @ROOT@ {words}"));
+    assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{}", run.stdout);
+    let line = |line: &str| match line.split_once(" is sound (") {
+        Some((path, _)) => format!("{path} is sound\n"),
+        None => format!("{line}\n"),
+    };
+    run.stdout.lines().map(line).collect()
+}
+
+#[test]
+fn a_root_that_is_as_recorded_is_sound_and_its_patches_can_be_backed_out() {
+    let stage = stage();
+    assert_eq!(
+        text(&stage, 0, ""),
+        "\
+100-01: can be backed out
+  ACMEdb: @ROOT@/var/sadm/pkg/ACMEdb/save/100-01/undo.gz is sound
+  ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/100-01/undo.gz is sound
+200-01: can be backed out
+  ACMEweb: @ROOT@/var/sadm/pkg/ACMEweb/save/200-01/undo.gz is sound
+10 objects are as recorded; no undo data is damaged.
+"
+    );
+    let before = stage.everything();
+    let document = document(&stage, 0, "");
+    assert_eq!((&document["sound"], &document["checked"]), (&true.into(), &10.into()));
+    assert_eq!(document["patches"][0]["undo"][1]["run"].as_str().unwrap().split('-').next(), Some("3"));
+    crate::tree::assert_same(&stage.everything(), &before);
+}
+
+#[test]
+fn a_root_without_patches_or_packages_is_sound() {
+    let stage = Scenario::with(&[web("one")]);
+    assert_eq!(text(&stage, 0, ""), "7 objects are as recorded; no undo data is damaged.\n");
+    assert_eq!(text(&Scenario::new(), 0, ""), "0 objects are as recorded; no undo data is damaged.\n");
+    let said = Scenario::bare().run("verify -R @ROOT@").fails(2);
+    assert!(said.contains("there is no package database under this root"), "{said}");
+}
+
+#[test]
+fn what_differs_from_its_record_is_named_as_by_pkgchk() {
+    let stage = stage();
+    fs::write(stage.at("/opt/ACMEdb/bin/db"), "other\n").unwrap();
+    stage.mtime("/opt/ACMEdb/bin/db", DELIVERED.unsigned_abs());
+    stage.mode("/opt/ACMEweb/bin/tool", 0o700);
+    let said = text(&stage, 1, "");
+    assert!(said.starts_with("@ROOT@/opt/ACMEdb/bin/db\n  file size <4> expected <6> actual\n"), "{said}");
+    assert!(
+        said.contains("@ROOT@/opt/ACMEweb/bin/tool\n  permissions <0755> expected <0700> actual\n"),
+        "{said}"
+    );
+    assert!(said.ends_with("2 of 10 objects are not as recorded; no undo data is damaged.\n"), "{said}");
+    let document = document(&stage, 1, "ACMEdb");
+    assert_eq!(document["discrepancies"].as_array().unwrap().len(), 1);
+    assert_eq!(document["sound"], false);
+}
+
+#[test]
+fn another_file_with_the_same_size_sum_and_time_is_found_where_a_patch_delivered_it() {
+    let stage = stage();
+    fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "owt\n").unwrap();
+    stage.mtime("/opt/ACMEweb/bin/httpd", DELIVERED.unsigned_abs());
+    stage.run("pkgchk -R @ROOT@").ok();
+    let said = text(&stage, 1, "");
+    let found =
+        "@ROOT@/opt/ACMEweb/bin/httpd\n  file is not the one that patch 100-01 delivered (SHA-256)\n100-01: ";
+    assert!(said.starts_with(found), "{said}");
+}
+
+#[test]
+fn what_a_package_installed_anew_is_not_held_against_an_older_patch() {
+    let stage = stage();
+    stage.patchadd("", &Patch::of("300-01", Package::new("ACMEweb").deletes(&["bin/httpd"]))).ok();
+    assert_eq!(document(&stage, 0, "ACMEweb")["discrepancies"].as_array().unwrap().len(), 0);
+    let other = Package::new("OTHERweb").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "owt\n");
+    stage.install(&other);
+    assert_eq!(document(&stage, 0, "")["discrepancies"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn an_editable_file_that_was_edited_is_no_damage() {
+    let stage = stage();
+    fs::write(stage.at("/opt/ACMEweb/etc/conf"), "port 8080\n").unwrap();
+    assert!(text(&stage, 0, "").ends_with("10 objects are as recorded; no undo data is damaged.\n"));
+    fs::remove_file(stage.at("/opt/ACMEweb/etc/conf")).unwrap();
+    assert!(text(&stage, 1, "").contains("conf\n  pathname does not exist\n"));
+}
+
+#[test]
+fn names_limit_it_to_a_patch_or_a_package() {
+    let stage = stage();
+    let ids = |document: &Value| {
+        let patches = document["patches"].as_array().unwrap().iter();
+        patches
+            .map(|patch| {
+                let undo = patch["undo"].as_array().unwrap().iter();
+                let packages: Vec<&str> = undo.map(|one| one["package"].as_str().unwrap()).collect();
+                format!("{} {}", patch["id"].as_str().unwrap(), packages.join(" "))
+            })
+            .collect::<Vec<_>>()
+    };
+    let of = |words: &str| {
+        let document = document(&stage, 0, words);
+        (document["checked"].as_u64().unwrap(), ids(&document))
+    };
+    let (one, both, two) = ("100-01 ACMEweb", "100-01 ACMEdb ACMEweb", "200-01 ACMEweb");
+    assert_eq!(of("ACMEweb"), (7, vec![one.to_owned(), two.to_owned()]));
+    assert_eq!(of("ACMEdb"), (3, vec!["100-01 ACMEdb".to_owned()]));
+    assert_eq!(of("200-01"), (7, vec![two.to_owned()]));
+    assert_eq!(of("200-1 100-01"), (10, vec![both.to_owned(), two.to_owned()]));
+}
+
+#[test]
+fn a_name_that_is_neither_patch_nor_package_is_an_error() {
+    let stage = stage();
+    for name in ["300-01", "NOpkg", "100-02"] {
+        let said = stage.run(&format!("verify -R @ROOT@ ACMEweb {name}")).fails(2);
+        assert_eq!(
+            said,
+            format!("patchadm: ERROR: {name} is neither an applied patch nor an installed package\n")
+        );
+    }
+}
+
+#[test]
+fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
+    let stage = Scenario::with(&[web("one")]);
+    let elsewhere = stage.beside("undo");
+    fs::create_dir(&elsewhere).unwrap();
+    let of = |id: &str, text: &str| {
+        Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("{text}\n")))
+    };
+    let tool = |id: &str| Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, "new\n"));
+    stage.patchadd("", &of("100-01", "two")).ok();
+    stage.patchadd("", &of("100-02", "three")).ok();
+    stage.patchadd("", &of("200-01", "four").says("SUNW_REQUIRES", "100-02")).ok();
+    stage.patchadd("", &of("250-01", "five")).ok();
+    stage.patchadd("-d", &tool("300-01")).ok();
+    stage.patchadd("", &tool("400-01")).ok();
+    stage.patchadd("", &tool("500-01").says("SUNW_OBSOLETES", "400-01")).ok();
+    stage.patchadd(&format!("-B {}", elsewhere.display()), &tool("600-01")).ok();
+    let expected = [
+        ("100-01", 6, "the later revision 100-02 is applied"),
+        ("100-02", 15, "applied patch 200-01 requires 100-02"),
+        ("200-01", 6, "patch 250-01, which was applied later, changed"),
+        ("250-01", 0, ""),
+        ("300-01", 4, "no files were saved for package ACMEweb"),
+        ("400-01", 6, "applied patch 500-01 obsoletes 400-01"),
+        ("500-01", 0, ""),
+        ("600-01", 0, ""),
+    ];
+    let assert_all = |document: Value, expected: &[(&str, i32, &str)]| {
+        let patches = document["patches"].as_array().unwrap().clone();
+        assert_eq!(patches.len(), expected.len());
+        for (patch, (id, code, why)) in patches.iter().zip(expected) {
+            let reason = patch["reason"].as_str().unwrap();
+            assert_eq!((patch["id"].as_str(), patch["code"].as_i64()), (Some(*id), Some(i64::from(*code))));
+            assert!(reason.contains(why) && reason.is_empty() == why.is_empty(), "{id}: {reason}");
+            assert_eq!(patch["removable"], *code == 0, "{id}");
+            let run = stage.run(&format!("patchrm -a -R @ROOT@ {id}"));
+            assert_eq!(run.code, *code, "{id}: patchrm says the same: {}", run.stderr);
+        }
+    };
+    assert_all(document(&stage, 0, ""), &expected);
+
+    fs::rename(&elsewhere, stage.beside("moved")).unwrap();
+    let mut gone = expected;
+    gone[7] = ("600-01", 12, "there is no undo archive at ");
+    assert_all(document(&stage, 12, ""), &gone);
+}
+
+/// A way to damage a file.
+type Damage = (&'static str, fn(&Path));
+
+/// Changes one bit at this share of the file.
+fn flip(path: &Path, share: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = (bytes.len() - 1) * share / 100;
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+const DAMAGES: [Damage; 9] = [
+    ("gone", |path| fs::remove_file(path).unwrap()),
+    ("empty", |path| fs::write(path, b"").unwrap()),
+    ("cut", |path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 9]).unwrap();
+    }),
+    ("longer", |path| {
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"\0\0\0\0").unwrap();
+    }),
+    ("flipped at the beginning", |path| flip(path, 0)),
+    ("flipped in the header", |path| flip(path, 1)),
+    ("flipped in the middle", |path| flip(path, 50)),
+    ("flipped behind that", |path| flip(path, 77)),
+    ("flipped at the end", |path| flip(path, 100)),
+];
+
+/// Whatever is wrong with the archive of 100-01 for `ACMEweb` is found before `patchrm` touches 200-01, which would go
+/// first.
+#[track_caller]
+fn assert_found(stage: &Scenario, what: &str) {
+    let said = text(stage, 4, "");
+    assert!(said.contains("\n200-01: can be backed out\n"), "{what}: {said}");
+    assert!(said.starts_with("100-01: cannot be backed out: "), "{what}: {said}");
+    assert!(
+        said.ends_with("10 objects are as recorded; undo data of 1 patch is damaged.\n"),
+        "{what}: {said}"
+    );
+    let before = stage.everything();
+    for line in
+        ["patchrm -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01 200-01", "remove -R @ROOT@ 100-01 200-01"]
+    {
+        let said = stage.run(line).fails(4);
+        assert!(said.contains("100-01"), "{what}: {said}");
+        crate::tree::assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn a_damaged_archive_is_found_before_anything_is_changed_whatever_its_compression() {
+    for (format, name) in [("gz", "undo.gz"), ("Z", "undo.Z"), ("none", "undo")] {
+        let stage = Scenario::with(&[web("one"), Package::new("ACMEdb").file("bin/db", 0o755, "one\n")]);
+        first().directory(&stage);
+        stage.run(&format!("add --undo-format {format} -R @ROOT@ delivered/100-01")).ok();
+        stage.patchadd("", &second()).ok();
+        let archive = stage.at(&undo("ACMEweb", "100-01", name));
+        let whole = fs::read(&archive).unwrap();
+        for (what, damage) in DAMAGES {
+            damage(&archive);
+            assert_found(&stage, &format!("{name} {what}"));
+            fs::write(&archive, &whole).unwrap();
+        }
+        stage.run("patchrm -R @ROOT@ 100-01 200-01").ok();
+    }
+}
+
+#[test]
+fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
+    for with_digests in [false, true] {
+        for (one, other) in
+            [(("ACMEweb", "100-01"), ("ACMEdb", "100-01")), (("ACMEweb", "100-01"), ("ACMEweb", "200-01"))]
+        {
+            let stage = stage();
+            let names: &[&str] = if with_digests { &["undo.gz", "undo.sha256"] } else { &["undo.gz"] };
+            for name in names {
+                let [a, b] = [one, other].map(|(package, id)| stage.at(&undo(package, id, name)));
+                let swapped = stage.beside("swapped");
+                fs::rename(&a, &swapped).unwrap();
+                fs::rename(&b, &a).unwrap();
+                fs::rename(&swapped, &b).unwrap();
+            }
+            let document = document(&stage, 4, "");
+            for patch in document["patches"].as_array().unwrap() {
+                for archive in patch["undo"].as_array().unwrap() {
+                    let at = (archive["package"].as_str().unwrap(), patch["id"].as_str().unwrap());
+                    let state = if at == one || at == other { "damaged" } else { "sound" };
+                    assert_eq!(archive["state"], state, "{at:?}: {archive}");
+                }
+            }
+            let before = stage.everything();
+            stage.run("patchrm -R @ROOT@ 100-01 200-01").fails(4);
+            crate::tree::assert_same(&stage.everything(), &before);
+        }
+    }
+}
+
+/// The archive written anew without the members that have this in their name.
+fn without(path: &Path, part: &str) {
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut plain).unwrap();
+    let mut reader = Reader::open(&plain[..]).unwrap();
+    let writer = Writer::new(Vec::new(), reader.packages(), 0).unwrap();
+    reader.next_part().unwrap().unwrap();
+    let mut writer = writer.begin_part(Form::Newc).unwrap();
+    let mut left_out = 0;
+    while let Some(member) = reader.next_member().unwrap() {
+        if String::from_utf8_lossy(member.path.as_bytes()).contains(part) {
+            left_out += 1;
+        } else {
+            writer.member(&member.header, &mut reader).unwrap();
+        }
+    }
+    assert_ne!(left_out, 0);
+    fs::write(path, gzip(&writer.finish().unwrap().finish().unwrap())).unwrap();
+}
+
+#[test]
+fn an_archive_that_lacks_a_member_is_found_even_where_nothing_binds_it_to_its_run() {
+    for part in ["bin/httpd", "patchadm.records", "patchadm.manifest"] {
+        let stage = stage();
+        without(&stage.at(&undo("ACMEweb", "100-01", "undo.gz")), part);
+        assert_found(&stage, part);
+        fs::remove_file(stage.at(&undo("ACMEweb", "100-01", "undo.sha256"))).unwrap();
+        assert_found(&stage, part);
+    }
+}
+
+#[test]
+fn a_digest_file_that_is_garbage_is_damage_and_one_that_is_gone_makes_the_archive_a_foreign_one() {
+    let stage = stage();
+    let digest = stage.at(&undo("ACMEweb", "100-01", "undo.sha256"));
+    let text_of = fs::read(&digest).unwrap();
+    fs::write(&digest, b"garbage\n").unwrap();
+    assert_found(&stage, "garbage");
+    fs::write(&digest, [b"0", &text_of[1..]].concat()).unwrap();
+    if text_of[0] == b'0' {
+        fs::write(&digest, [b"1", &text_of[1..]].concat()).unwrap();
+    }
+    assert_found(&stage, "another digest");
+
+    fs::remove_file(&digest).unwrap();
+    let run = stage.run("verify -R @ROOT@ 100-01").ok();
+    assert!(run.contains("ACMEweb/save/100-01/undo.gz is sound ("), "{run}");
+    assert!(run.contains("of another program, checked by its pkgmap"), "{run}");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed() {
+    let stage = stage();
+    let archive = undo("ACMEweb", "100-01", "undo.gz");
+    stage.mode(&archive, 0);
+    for (line, said_in) in
+        [("verify -R @ROOT@", 1), ("patchrm -R @ROOT@ 100-01", 2), ("patchrm -R @ROOT@ 100-01 200-01", 2)]
+    {
+        let output = as_ordinary_user(&stage, line, &[&stage.root()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{line}");
+        let said = String::from_utf8(if said_in == 1 { output.stdout } else { output.stderr }).unwrap();
+        assert!(said.contains("100-01/undo.gz: Permission denied"), "{line}: {said}");
+    }
+    assert_eq!(["tool", "httpd"].map(|name| stage.text(&format!("/opt/ACMEweb/bin/{name}"))), ["two\n"; 2]);
+}
+
+#[test]
+fn of_a_superseded_patch_the_archive_is_verified_as_well() {
+    let stage = Scenario::with(&[web("one")]);
+    for (id, text) in [("100-01", "two\n"), ("100-02", "three\n")] {
+        stage.patchadd("", &Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text))).ok();
+    }
+    document(&stage, 0, "");
+    flip(&stage.at(&undo("ACMEweb", "100-01", "obsolete.gz")), 50);
+    let document = document(&stage, 4, "");
+    assert_eq!(document["patches"][0]["undo"][0]["state"], "damaged");
+    assert_eq!(document["patches"][0]["code"], 6, "the rules come before the archive");
+    assert_eq!(document["patches"][1]["removable"], true);
+    let before = stage.everything();
+    stage.run("patchrm -R @ROOT@ 100-01 100-02").fails(4);
+    crate::tree::assert_same(&stage.everything(), &before);
+    stage.run("patchrm -R @ROOT@ 100-02").ok();
+}
+
+#[test]
+fn patches_of_which_one_was_given_without_undo_data_are_refused_before_the_first_is_touched() {
+    let stage = Scenario::with(&[web("one")]);
+    let of = |id: &str| Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, "new\n"));
+    stage.patchadd("-d", &of("100-01")).ok();
+    stage.patchadd("", &of("200-01")).ok();
+    let before = stage.everything();
+    let said = stage.run("patchrm -R @ROOT@ 100-01 200-01").fails(4);
+    assert!(said.contains("100-01"), "{said}");
+    crate::tree::assert_same(&stage.everything(), &before);
+}
