@@ -7,16 +7,26 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// How a command that met an error ends, and how it should.
+mod attempt;
 /// The program killed before every change.
 mod crash;
+/// A disk that dies for good.
+mod dead_disk;
+/// Few open files.
+mod descriptors;
 /// A disk that forgets.
 mod disk;
+/// Every change fails once.
+mod errors;
 /// Runs that end by a signal.
 pub(crate) mod killed;
 /// The power cut at every moment.
 mod lost;
 /// What is compared.
 mod picture;
+/// Signals, and more of them while a run is rolled back.
+mod signals;
 /// What is played.
 mod stories;
 

@@ -22,20 +22,22 @@ pub(super) fn finish(
     hands: Option<Hands<'_>>,
     duration_ms: Option<u64>,
 ) -> Vec<String> {
-    let mut notes = Vec::new();
+    let (mut notes, mut is_tidy) = (Vec::new(), true);
     if let Some(mut hands) = hands {
         if outcome == Outcome::Commit {
-            hands.remove_directories();
+            is_tidy = hands.remove_directories();
         }
         notes.append(&mut hands.notes);
     }
-    let steps = [
-        outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
-        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
-        journal_file::mark_done(root),
-    ];
-    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    if is_tidy {
+        let dropped = journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage));
+        let ended = [dropped, journal_file::mark_done(root)];
+        notes.extend(ended.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    } else {
+        notes.push("the next command that changes something tries again".to_owned());
+    }
     notes
 }
 

@@ -391,8 +391,10 @@ impl<'a> Hands<'a> {
         Ok(lost)
     }
 
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays.
-    pub(super) fn remove_directories(&mut self) {
+    /// Removes the directories that the run empties, the deepest first; what is not empty stays. False where that has
+    /// to be tried again.
+    pub(super) fn remove_directories(&mut self) -> bool {
+        let mut is_done = true;
         let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
         ops.sort_by(|a, b| b.path.cmp(&a.path));
         for op in ops {
@@ -400,9 +402,13 @@ impl<'a> Hands<'a> {
             match removed {
                 Ok(true) => {}
                 Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
-                Err(cause) => self.notes.push(cause.to_string()),
+                Err(cause) => {
+                    self.notes.push(cause.to_string());
+                    is_done = false;
+                }
             }
         }
+        is_done
     }
 
     fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
