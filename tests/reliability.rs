@@ -9,6 +9,10 @@
 
 /// How a command that met an error ends, and how it should.
 mod attempt;
+/// A tree beside a root that must stay untouched.
+pub(crate) mod canary;
+/// Several commands on one root at once.
+mod concurrency;
 /// The program killed before every change.
 mod crash;
 /// A disk that dies for good.
@@ -19,16 +23,26 @@ mod descriptors;
 mod disk;
 /// Every change fails once.
 mod errors;
+/// What is refused, and what is handled exactly, of what others wrote.
+mod hostile;
+/// Roots whose own tree is hostile.
+mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
 /// The power cut at every moment.
 mod lost;
 /// What is compared.
 mod picture;
+/// File systems that lose their power.
+mod power_cuts;
+/// Trees that somebody else changes meanwhile.
+mod races;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
 /// What is played.
 mod stories;
+/// Fifty commands on one root at once.
+mod storm;
 
 use std::fs;
 use std::io::Write as _;

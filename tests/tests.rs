@@ -70,6 +70,8 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// What scripts and files get, whatever the caller's habits.
+mod least_privilege;
 mod links;
 /// Two writers at once.
 mod locked;

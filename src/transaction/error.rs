@@ -52,6 +52,7 @@ impl fmt::Display for Left {
             Self::InDoubt => {
                 f.write_str("whether the change is durable is not known; run `patchadm recover`")
             }
+            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
             Self::Unfinished(what) => write!(f, "not everything could be put back: {}", what.join("; ")),
         }
     }

@@ -4,6 +4,7 @@
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -71,6 +72,8 @@ pub(super) struct Hands<'a> {
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
+    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    within: BTreeMap<(usize, String), Rc<Dir>>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -87,7 +90,8 @@ impl<'a> Hands<'a> {
                 return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
             }
         }
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, notes: Vec::new() })
+        let within = BTreeMap::new();
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, notes: Vec::new() })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -100,13 +104,24 @@ impl<'a> Hands<'a> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
             self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
-        let path = stage.at(within.as_bytes());
-        let dir = self.dirs.get(&path)?.ok_or_else(|| Cause::Internal(format!("{path} is missing")))?;
+        let key = (op.domain, within.to_owned());
+        let dir = match self.within.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(Rc::new(stage.dir(within.as_bytes())?)).clone(),
+        };
         Ok((dir, name.as_bytes().to_vec()))
     }
 
     pub(super) fn show(&self, op: &Op) -> String {
         self.root.show(&op.path)
+    }
+
+    /// The directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have made something
+    /// else of a directory.
+    pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
+        let ops = &self.journal.ops;
+        self.dirs
+            .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
     }
 
     /// What the file system of an op can do.
@@ -229,7 +244,7 @@ impl<'a> Hands<'a> {
     }
 
     pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
-        match self.dirs.parent(&op.path)? {
+        match self.parent_of(&op.path)? {
             Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
             None => Ok(State::None),
         }
@@ -244,7 +259,7 @@ impl<'a> Hands<'a> {
     /// One step; false when nothing more is to be done for the op.
     fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
-        let parent = self.dirs.parent(&op.path)?;
+        let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
@@ -343,7 +358,7 @@ impl<'a> Hands<'a> {
 
     fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
         let Some(to) = &op.to else { return Ok(()) };
-        let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
+        let (Some(parent), Some(other)) = (self.parent_of(&op.path)?, self.parent_of(to)?) else {
             return Ok(());
         };
         let is_gone = parent.look(op.path.name())?.is_none()
@@ -357,7 +372,7 @@ impl<'a> Hands<'a> {
 
     /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
-        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+        let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
         if state(&parent, op.path.name(), Some(old), None)? != State::Old {
@@ -391,28 +406,26 @@ impl<'a> Hands<'a> {
         Ok(lost)
     }
 
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays. False where that has
-    /// to be tried again.
-    pub(super) fn remove_directories(&mut self) -> bool {
-        let mut is_done = true;
+    /// Removes the directories that the run empties, the deepest first; what is not empty stays. Whether there were
+    /// any. That the file system does not take it now is an error; another obstacle is a note.
+    pub(super) fn remove_directories(&mut self) -> Result<bool, Cause> {
         let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
         ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in ops {
-            let removed = self.remove_directory(op);
-            match removed {
+        for op in &ops {
+            match self.remove_directory(op) {
                 Ok(true) => {}
                 Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
-                Err(cause) => {
-                    self.notes.push(cause.to_string());
-                    is_done = false;
+                Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => {
+                    return Err(error.into());
                 }
+                Err(cause) => self.notes.push(cause.to_string()),
             }
         }
-        is_done
+        Ok(!ops.is_empty())
     }
 
     fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(true) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
         match parent.look(op.path.name())? {
             None => Ok(true),
             Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
@@ -421,6 +434,12 @@ impl<'a> Hands<'a> {
             Some(_) => Ok(false),
         }
     }
+}
+
+/// Whether an error says something about the file system or the process as it is now, not about a directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
 }
 
 /// Whether what came out of a target is what the plan was made for.
@@ -447,7 +466,7 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
     if is_ours && mode != Some(to.mode) {
-        parent.set_mode_of_itself(name, Mode::of(to.mode))?;
+        parent.set_mode(name, Mode::of(to.mode))?;
     }
     Ok(())
 }
@@ -486,16 +505,4 @@ fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Res
         }
     }
     Ok(())
-}
-
-/// The path of an object outside the root, as the journal has it.
-pub(super) fn outside_path(text: &str) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    std::ffi::OsString::from_vec(decode(text)).into()
-}
-
-/// A path of the host as a path below `/`.
-pub(super) fn host_path(path: &std::path::Path) -> Result<ObjectPath, Cause> {
-    use std::os::unix::ffi::OsStrExt;
-    ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }

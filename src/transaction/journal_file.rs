@@ -1,14 +1,16 @@
 //! The journal on the disk: written beside its place, published by a rename, closed by one sector.
 
+use std::io::Read as _;
+
 use super::error::Cause;
 use super::sites::make_own_directory;
 use crate::database::own_directory;
-use crate::format::journal::{self, Journal, Outcome, Progress};
+use crate::format::journal::{self, HEAD, Journal, Outcome, Progress};
 use crate::package::Mode;
 use crate::root::{Dir, Root, WritableFile};
 
 const NAME: &[u8] = b"journal";
-const NEW: &[u8] = b"journal.new";
+pub(super) const NEW: &[u8] = b"journal.new";
 
 /// A journal is not larger than this.
 const LARGEST: u64 = 4 << 30;
@@ -27,6 +29,18 @@ pub(super) fn read_from(dir: &Dir, name: &[u8]) -> Result<Option<Journal>, Cause
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
     let path = dir.root().show(&dir.at(name));
     Journal::parse(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+}
+
+/// Whether the journal in a directory is that of a run without outcome.
+pub(super) fn is_open_in(own: &Dir) -> Result<bool, Cause> {
+    let file = match own.open_regular(NAME) {
+        Err(error) if error.is_not_found() => return Ok(false),
+        opened => opened?,
+    };
+    let mut bytes = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
+    let path = own.root().show(&own.at(NAME));
+    journal::parse_head(&bytes).map(|head| head.is_open()).map_err(|reason| Cause::Journal { path, reason })
 }
 
 /// Writes the journal under its temporary name. It is not durable and means nothing yet.

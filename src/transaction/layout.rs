@@ -282,8 +282,11 @@ impl<'p> Builder<'_, 'p> {
     fn write_record(&mut self, path: &ObjectPath, new: New<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
-        if item.op.old.is_none() {
-            item.op.kind = OpKind::Add;
+        match &item.op.old {
+            None => item.op.kind = OpKind::Add,
+            // The plan was made from a file, so this is not what it was made from.
+            Some(old) if old.file_type != 'f' => return Err(Cause::Changed(self.root.show(path))),
+            Some(_) => {}
         }
         item.new = Some(new);
         item.rank.0 = rank;

@@ -25,6 +25,7 @@ mod layout;
 mod means;
 mod notes;
 mod opening;
+mod outside;
 mod put_back;
 mod queue;
 mod rebuild;

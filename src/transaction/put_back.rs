@@ -41,7 +41,7 @@ impl Hands<'_> {
 
     /// Takes away what was made where nothing was.
     fn take_away(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(()) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
         if seen.file_type == FileType::Directory && !op.db {
             if !parent.remove_dir(op.path.name())? {
@@ -64,7 +64,7 @@ impl Hands<'_> {
     /// Sees to it that the old object is there again.
     fn bring_back(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
-        let Some(parent) = self.dirs.parent(&op.path)? else {
+        let Some(parent) = self.parent_of(&op.path)? else {
             return Err(Cause::Changed(self.show(op)));
         };
         let (stage, staged) = self.staged(op)?;

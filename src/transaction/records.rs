@@ -9,11 +9,11 @@ use super::Settings;
 use super::archive::{self, Material};
 use super::error::Cause;
 use super::finish::unpublished_name;
-use super::hands::host_path;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::means::{Means, is_not_there};
+use super::outside::{host_inode, host_path};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
@@ -64,7 +64,8 @@ impl<'p> Recorder<'_, 'p> {
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
-            self.archives.push(Archive { discard, ..Archive::default() });
+            let inode = host_inode(self.root, path)?;
+            self.archives.push(Archive { inode, discard, ..Archive::default() });
         }
         Ok(())
     }

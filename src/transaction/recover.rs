@@ -12,7 +12,7 @@ use crate::database::own_directory;
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
 use crate::package::ObjectPath;
-use crate::root::{Dir, Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,11 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
-    let mut hands = Hands::open(root, journal).ok();
+    let mut hands = match Hands::open(root, journal) {
+        Ok(hands) => Some(hands),
+        Err(Cause::DomainMissing { .. }) => None,
+        Err(cause) => return Err(cause).during(Phase::Recover),
+    };
     if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
         redo(hands).during(Phase::Recover)?;
     }
@@ -134,15 +138,18 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
     if any { hands.sync() } else { Ok(()) }
 }
 
-/// Removes stages that belong to no unfinished run, and a journal that was never published.
+/// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
+/// opened here has the last word on what is unfinished: nobody can put another one in its place in between.
 pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
-    journal_file::remove_new(root)?;
-    let stages = root.resolver().locate_dir(&own_directory())?.join(b"stage");
-    if let Ok(stages) = stages
-        && let Some(dir) = root.dir_if_there(&stages)?
-    {
-        for name in dir.names()? {
-            drop_stage(root, &dir.at(&name))?;
+    let own = root.resolver().locate_dir(&own_directory())?;
+    if let Some(own) = root.dir_if_there(&own)? {
+        if journal_file::is_open_in(&own)? {
+            return Err(Cause::Changed(root.show(own.path())));
+        }
+        own.remove(journal_file::NEW)?;
+        if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            let stages = own.dir(b"stage")?;
+            stages.names()?.iter().try_for_each(|name| stages.remove_tree(name))?;
         }
     }
     let last = journal.and_then(Journal::run).map_or(0, |run| run.number);

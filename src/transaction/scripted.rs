@@ -200,7 +200,7 @@ impl<'s> ScriptedRun<'s> {
             self.settings.watch.check()?;
             hands.forward(op)?;
         }
-        hands.remove_directories();
+        hands.remove_directories()?;
         self.notes.append(&mut hands.notes);
         Ok(())
     }

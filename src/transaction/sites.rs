@@ -194,12 +194,13 @@ fn marker_text(run: &str, index: usize) -> String {
     format!("{run} {index}\n")
 }
 
-/// The directory `.patchadm` of another mount: ours, and writable for nobody else.
+/// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
+/// would let them put other stages in the place of ours.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    let (seen, above) = (dir.itself()?, top.itself()?);
-    let is_safe = seen.mode.bits() & 0o022 == 0 && (seen.uid == above.uid || seen.uid == 0);
-    if !is_safe {
+    let seen = dir.itself()?;
+    let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
+    if !is_ours || seen.mode.bits() & 0o022 != 0 {
         let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }

@@ -92,6 +92,7 @@ fn asked(stage: &Scenario) -> [String; 4] {
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
+    /// One of `0..end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
