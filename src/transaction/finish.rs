@@ -69,13 +69,17 @@ pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<S
         match remove_directory(&mut dirs, op) {
             Ok(true) => {}
             Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
-            Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
-                return Err(error.into());
-            }
+            Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
             Err(cause) => notes.push(cause.to_string()),
         }
     }
     Ok(notes)
+}
+
+/// Whether an error says something about the file system or the process as it is now, not about a directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
 }
 
 fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
