@@ -7,6 +7,8 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// Parsers, given what nobody writes.
+pub(crate) mod fuzz;
 /// Runs that end by a signal.
 pub(crate) mod killed;
 

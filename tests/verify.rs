@@ -251,7 +251,7 @@ const DAMAGES: [Damage; 9] = [
     ("flipped at the end", |path| flip(path, 100)),
 ];
 
-/// Whatever is wrong with the archive of 100-01 for ACMEweb is found before `patchrm` touches 200-01, which would go
+/// Whatever is wrong with the archive of 100-01 for `ACMEweb` is found before `patchrm` touches 200-01, which would go
 /// first.
 #[track_caller]
 fn assert_found(stage: &Scenario, what: &str) {
