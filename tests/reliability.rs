@@ -23,6 +23,8 @@ mod descriptors;
 mod disk;
 /// Every change fails once.
 mod errors;
+/// Parsers, given what nobody writes.
+pub(crate) mod fuzz;
 /// What is refused, and what is handled exactly, of what others wrote.
 mod hostile;
 /// Roots whose own tree is hostile.
