@@ -10,7 +10,7 @@
 /// A tree beside a root that must stay untouched.
 pub(crate) mod canary;
 /// Roots whose own tree is hostile.
-mod hostile_roots;
+pub(crate) mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
 /// Trees that somebody else changes meanwhile.
