@@ -29,7 +29,15 @@ impl Dirs {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
         }
-        let Some(dir) = self.root.dir_if_there(path)? else { return Ok(None) };
+        let opened = match self.root.dir_if_there(path) {
+            // Who may open few files only (ulimit -n) goes on with fewer held open.
+            Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
+                self.open.clear();
+                self.root.dir_if_there(path)
+            }
+            opened => opened,
+        };
+        let Some(dir) = opened? else { return Ok(None) };
         if self.open.len() >= MOST {
             self.open.clear();
         }

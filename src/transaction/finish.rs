@@ -24,20 +24,30 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
 ) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut is_settled = true;
     if let Some(mut hands) = hands {
-        if outcome == Outcome::Commit {
-            hands.remove_directories();
+        if outcome == Outcome::Commit
+            && let Err(cause) = remove_directories(&mut hands)
+        {
+            // The stages and the open end of the journal stay, so that the next command removes them.
+            is_settled = false;
+            notes.push(cause.to_string());
         }
         notes.append(&mut hands.notes);
     }
-    let steps = [
-        outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
-        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
-        journal_file::mark_done(root),
-    ];
-    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    if is_settled {
+        let dropped = journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage));
+        let closed = [dropped, journal_file::mark_done(root)];
+        notes.extend(closed.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    }
     notes
+}
+
+/// Removes what became empty, durably: once the stages are gone, or the journal says `done`, nobody would do it again.
+fn remove_directories(hands: &mut Hands<'_>) -> Result<(), Cause> {
+    if hands.remove_directories()? { hands.sync() } else { Ok(()) }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.

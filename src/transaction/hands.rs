@@ -250,7 +250,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
@@ -406,18 +406,22 @@ impl<'a> Hands<'a> {
         Ok(lost)
     }
 
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays.
-    pub(super) fn remove_directories(&mut self) {
+    /// Removes the directories that the run empties, the deepest first; what is not empty stays. Whether there were
+    /// any. That the file system does not take it is an error; another obstacle is a note.
+    pub(super) fn remove_directories(&mut self) -> Result<bool, Cause> {
         let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
         ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in ops {
-            let removed = self.remove_directory(op);
-            match removed {
+        for op in &ops {
+            match self.remove_directory(op) {
                 Ok(true) => {}
                 Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
+                Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
+                    return Err(error.into());
+                }
                 Err(cause) => self.notes.push(cause.to_string()),
             }
         }
+        Ok(!ops.is_empty())
     }
 
     fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {

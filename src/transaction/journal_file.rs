@@ -7,7 +7,7 @@ use super::sites::make_own_directory;
 use crate::database::own_directory;
 use crate::format::journal::{self, HEAD, Journal, Outcome, Progress};
 use crate::package::Mode;
-use crate::root::{Dir, Root};
+use crate::root::{Dir, Root, WritableFile};
 
 const NAME: &[u8] = b"journal";
 pub(super) const NEW: &[u8] = b"journal.new";
@@ -76,18 +76,20 @@ pub(super) fn publish(root: &Root) -> Result<(), Cause> {
 pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     if let Some(dir) = root.dir_if_there(&directory)? {
-        dir.remove(NEW)?;
+        // On a read-only file system even the removal of nothing fails.
+        if dir.look(NEW)?.is_some() {
+            dir.remove(NEW)?;
+        }
     }
     Ok(())
 }
 
-/// Writes the outcome and makes it durable: after it no power cut changes how the run ended. An error leaves it in
-/// doubt, because a failed sync says nothing about what reached the disk.
-pub(super) fn close(root: &Root, outcome: Outcome) -> Result<(), Cause> {
+/// Writes the outcome into the open journal and makes it durable: after it no power cut changes how the run ended. An
+/// error leaves it in doubt, because a failed sync says nothing about what reached the disk.
+pub(super) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
-    let file = open(root)?;
-    file.put_at(&sector, offset)?;
-    file.sync()?;
+    journal.put_at(&sector, offset)?;
+    journal.sync()?;
     Ok(())
 }
 
@@ -107,7 +109,8 @@ pub(super) fn mark_done(root: &Root) -> Result<(), Cause> {
     Ok(())
 }
 
-fn open(root: &Root) -> Result<crate::root::WritableFile, Cause> {
+/// The journal, open for writing.
+pub(super) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }

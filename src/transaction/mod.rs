@@ -39,6 +39,7 @@ mod steps;
 mod tests;
 mod verified;
 mod way_back;
+mod whereabouts;
 
 use std::io::Read;
 

@@ -17,11 +17,11 @@ use crate::root::{Dir, FileType, Seen};
 
 impl Hands<'_> {
     /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
-    /// what was not there goes before what was there comes back. What failed, each with its reason.
-    pub(super) fn put_back(&mut self) -> Vec<(String, Cause)> {
+    /// what was not there goes before what was there comes back. Why some of it failed, if it did.
+    pub(super) fn put_back(&mut self) -> Vec<Cause> {
         let known = match self.stages.first().map(Known::read).transpose() {
             Ok(known) => known.unwrap_or_default(),
-            Err(cause) => return vec![("what the run is known to have made".to_owned(), cause)],
+            Err(cause) => return vec![cause],
         };
         let mut failed = Vec::new();
         for db in [true, false] {
@@ -32,9 +32,7 @@ impl Hands<'_> {
             let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
             for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
                 let done = if is_new { self.take_away(op, &known) } else { self.bring_back(op, &known) };
-                if let Err(cause) = done {
-                    failed.push((self.show(op), cause));
-                }
+                failed.extend(done.err());
                 self.dirs.forget();
             }
         }
@@ -184,7 +182,7 @@ impl Hands<'_> {
 }
 
 /// Whether an object is the held copy. Of a directory only the inode tells.
-fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+pub(super) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode));
     }
