@@ -141,6 +141,8 @@ mod scripts;
 mod scripts_ended;
 /// Scripts that fail, and what is left.
 mod scripts_that_fail;
+/// The promises of `SECURITY.md`.
+mod security;
 mod showrev;
 /// Directories where packages wait.
 mod spool;

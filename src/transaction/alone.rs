@@ -29,11 +29,10 @@ pub(super) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     Ok(first.sync_file_system()?)
 }
 
-/// Removes the stages that are noted in the stage of a run, durably.
-pub(super) fn remove_noted(root: &Root, first: &ObjectPath) -> Result<(), Cause> {
-    let Some(dir) = root.dir_if_there(first)? else { return Ok(()) };
-    let bytes = dir.read(NOTE, LARGEST)?.unwrap_or_default();
-    let own = name(&String::from_utf8_lossy(first.name()));
+/// Removes the stages that are noted in `first`, the stage of a run, durably.
+pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<(), Cause> {
+    let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
+    let own = name(&String::from_utf8_lossy(first.path().name()));
     for path in checked_values::<String>(&bytes) {
         if let Ok(path) = ObjectPath::new(&decode(&path))
             && path.name() == own

@@ -2,13 +2,10 @@
 //!
 //! Everything here may fail or be cut and be done again; a failure is a note, never another outcome.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::alone;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::hands::Hands;
@@ -31,80 +28,75 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
 ) -> Vec<String> {
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
-    let mut is_settled = true;
-    if outcome == Outcome::Commit
-        && let Err(cause) = remove_emptied_durably(root, journal, &mut notes)
-    {
-        // The stages and the open end of the journal stay, so that the next command removes them.
-        is_settled = false;
-        notes.push(cause.to_string());
-    }
-    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    let told = [
+        outside(root, journal, outcome),
+        tell(root, journal, outcome, duration_ms),
+        drop_stages(root, journal.domains.iter()),
+    ];
     notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
-    if is_settled {
-        let closed = [drop_stages(root, journal.domains.iter()), journal_file::mark_done(root)];
-        notes.extend(closed.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    // A stage may have been in one of the directories that go now.
+    let emptied = if outcome == Outcome::Commit { empty_out(root, journal) } else { Ok(Vec::new()) };
+    match emptied {
+        Ok(mut stay) => {
+            notes.append(&mut stay);
+            notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+        }
+        // The end of the journal stays open, so that the next command removes them.
+        Err(cause) => notes.push(cause.to_string()),
     }
     notes
 }
 
-/// Removes what became empty, durably: once the stages are gone, or the journal says `done`, nobody would do it again.
-/// Stages that stand in such directories go first.
-fn remove_emptied_durably(root: &Root, journal: &Journal, notes: &mut Vec<String>) -> Result<(), Cause> {
-    if !journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
-        return Ok(());
+/// Removes what became empty, durably: once the journal says `done`, nobody would do it again.
+fn empty_out(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let stay = remove_directories(root, journal)?;
+    if journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
+        for domain in &journal.domains {
+            // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
+            if let Some(top) = root.dir_if_there(&domain.top)? {
+                top.sync_file_system()?;
+            }
+        }
     }
-    if let Some(first) = journal.domains.first() {
-        alone::remove_noted(root, &first.stage)?;
-    }
-    for dir in remove_directories(root, journal, notes)? {
-        dir.sync_file_system()?;
-    }
-    Ok(())
+    Ok(stay)
 }
 
-/// Removes the directories that the run empties, the deepest first; what is not empty stays, and a note says so. That the
-/// file system does not take it is an error; another obstacle is a note. One directory of each domain is the answer, by
-/// which this can be made durable.
-pub(super) fn remove_directories(
-    root: &Root,
-    journal: &Journal,
-    notes: &mut Vec<String>,
-) -> Result<Vec<Rc<Dir>>, Cause> {
+/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays. That
+/// the file system does not take it is an error.
+pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
     let mut dirs = Dirs::new(root);
-    let mut changed: BTreeMap<usize, Rc<Dir>> = BTreeMap::new();
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
     ops.sort_by(|a, b| b.path.cmp(&a.path));
+    let mut notes = Vec::new();
     for op in ops {
-        // The run may have made something else of a directory.
-        let is_of_run = |dir: &ObjectPath| {
-            journal.ops.iter().any(|other| other.path == *dir || dir.is_below(&other.path))
-        };
-        let removed = dirs.parent_or_blocked(&op.path, is_of_run).and_then(|parent| {
-            let Some(parent) = parent else { return Ok(true) };
-            let removed = remove_directory(&parent, op);
-            changed.entry(op.domain).or_insert(parent);
-            removed
-        });
-        match removed {
+        match remove_directory(&mut dirs, op) {
             Ok(true) => {}
             Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
-            Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
-                return Err(error.into());
-            }
+            Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
             Err(cause) => notes.push(cause.to_string()),
         }
     }
-    Ok(changed.into_values().collect())
+    Ok(notes)
 }
 
-fn remove_directory(parent: &Dir, op: &Op) -> Result<bool, Cause> {
-    let Some(seen) = parent.look(op.path.name())? else { return Ok(true) };
-    match &op.old {
-        Some(old) if seen.file_type == FileType::Directory && is_same_inode(parent, &seen, old.inode)? => {
-            Ok(parent.remove_dir(op.path.name())?)
-        }
-        _ => Ok(false),
+/// Whether an error says something about the file system or the process as it is now, not about a directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
+}
+
+fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
+    match parent.look(op.path.name())? {
+        None => Ok(true),
+        Some(seen) => match &op.old {
+            Some(old)
+                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
+            {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            _ => Ok(false),
+        },
     }
 }
 

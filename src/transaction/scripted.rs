@@ -201,7 +201,7 @@ impl<'s> ScriptedRun<'s> {
             hands.forward(op)?;
         }
         self.notes.append(&mut hands.notes);
-        remove_directories(&self.root, &batch, &mut self.notes)?;
+        self.notes.extend(remove_directories(&self.root, &batch)?);
         Ok(())
     }
 

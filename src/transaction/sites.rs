@@ -227,8 +227,10 @@ pub(super) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
 ) -> Result<(), Cause> {
-    if let Some(first) = domains.clone().next() {
-        alone::remove_noted(root, &first.stage)?;
+    if let Some(first) = domains.clone().next()
+        && let Some(first) = root.dir_if_there(&first.stage)?
+    {
+        alone::remove_noted(root, &first)?;
     }
     domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))
 }
