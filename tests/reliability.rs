@@ -23,10 +23,12 @@ mod descriptors;
 mod disk;
 /// Every change fails once.
 mod errors;
+/// Parsers, given what nobody writes.
+pub(crate) mod fuzz;
 /// What is refused, and what is handled exactly, of what others wrote.
 mod hostile;
 /// Roots whose own tree is hostile.
-mod hostile_roots;
+pub(crate) mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
 /// The power cut at every moment.

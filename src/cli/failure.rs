@@ -119,7 +119,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (_, Cause::Changed(_) | Cause::Appeared(_) | Cause::Corrupt { .. } | Cause::Missing { .. }) => {
             (10, 7)
         }
-        (_, Cause::Unsupported { .. }) => (10, 5),
+        (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_code(command, source),
             None => (5, 7),

@@ -36,7 +36,7 @@ fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Op
     (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
 }
 
-fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+pub(super) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
     let seen = dir.itself()?;
     let (uid, gid) = other_owners(dir.root(), &seen, from, to);
     if uid.is_some() || gid.is_some() {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::attributes::set_attributes;
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, state, state_of};
+use super::identity::{State, is_old_untouched, is_same_inode, is_there, state, state_of};
 use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
@@ -135,7 +135,9 @@ impl<'a> Hands<'a> {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
-        if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
+        if let Some(expected) = op.parent
+            && !is_same_inode(&parent, &parent.itself()?, expected)?
+        {
             return Err(Cause::Changed(self.root.show(parent.path())));
         }
         let (name, means) = (op.path.name(), self.means(op));
@@ -375,7 +377,7 @@ impl<'a> Hands<'a> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        if state(&parent, op.path.name(), Some(old), None)? != State::Old {
+        if !is_there(&parent, op.path.name(), old)? {
             return Ok(());
         }
         set_attributes(&parent, op.path.name(), new, old)
@@ -405,41 +407,6 @@ impl<'a> Hands<'a> {
         }
         Ok(lost)
     }
-
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays. Whether there were
-    /// any. That the file system does not take it now is an error; another obstacle is a note.
-    pub(super) fn remove_directories(&mut self) -> Result<bool, Cause> {
-        let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
-        ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in &ops {
-            match self.remove_directory(op) {
-                Ok(true) => {}
-                Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
-                Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => {
-                    return Err(error.into());
-                }
-                Err(cause) => self.notes.push(cause.to_string()),
-            }
-        }
-        Ok(!ops.is_empty())
-    }
-
-    fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
-        match parent.look(op.path.name())? {
-            None => Ok(true),
-            Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
-                Ok(parent.remove_dir(op.path.name())?)
-            }
-            Some(_) => Ok(false),
-        }
-    }
-}
-
-/// Whether an error says something about the file system or the process as it is now, not about a directory.
-fn is_of_the_moment(errno: Option<Errno>) -> bool {
-    use Errno as E;
-    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
 }
 
 /// Whether what came out of a target is what the plan was made for.
