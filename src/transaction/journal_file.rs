@@ -10,7 +10,7 @@ use crate::package::Mode;
 use crate::root::{Dir, Root, WritableFile};
 
 const NAME: &[u8] = b"journal";
-pub(super) const NEW: &[u8] = b"journal.new";
+const NEW: &[u8] = b"journal.new";
 
 /// A journal is not larger than this.
 const LARGEST: u64 = 4 << 30;
@@ -75,11 +75,13 @@ pub(super) fn publish(root: &Root) -> Result<(), Cause> {
 /// Removes a journal that was never published.
 pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
-    if let Some(dir) = root.dir_if_there(&directory)? {
-        // On a read-only file system even the removal of nothing fails.
-        if dir.look(NEW)?.is_some() {
-            dir.remove(NEW)?;
-        }
+    root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_new_in(&own))
+}
+
+/// The same in the directory of the journal. On a read-only file system even the removal of nothing fails.
+pub(super) fn remove_new_in(own: &Dir) -> Result<(), Cause> {
+    if own.look(NEW)?.is_some() {
+        own.remove(NEW)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 
 mod alone;
 mod archive;
+mod attributes;
 mod dirs;
 mod error;
 mod fallback;

@@ -6,8 +6,9 @@
 
 use rustix::io::Errno;
 
+use super::attributes::{set_attributes, set_attributes_of_directory};
 use super::error::Cause;
-use super::hands::{Hands, set_attributes, set_attributes_of_directory};
+use super::hands::Hands;
 use super::held::{copy_object, make_again};
 use super::identity::{State, identity, state};
 use super::means::{is_one_object, link};

@@ -147,7 +147,7 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
         if journal_file::is_open_in(&own)? {
             return Err(Cause::Changed(root.show(own.path())));
         }
-        own.remove(journal_file::NEW)?;
+        journal_file::remove_new_in(&own)?;
         if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             let stages = own.dir(b"stage")?;
             stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;
