@@ -39,7 +39,7 @@ impl InRun {
             sha256: String::new(),
             db: 0,
         };
-        let domain = Entry::Domain(Domain { top: ObjectPath::root(), stage });
+        let domain = Entry::Domain(Domain { top: ObjectPath::root(), stage, lacks: Vec::new() });
         fs::write(scenario.at("/var/sadm/patchadm/journal"), Journal::to_bytes(header, &[domain])).unwrap();
         let root = Root::open(&scenario.root()).unwrap();
         let lock = Lock::take(&root, "pkgadd", |_| false).unwrap();

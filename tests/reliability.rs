@@ -7,10 +7,34 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// A tree beside a root that must stay untouched.
+pub(crate) mod canary;
+/// Several commands on one root at once.
+mod concurrency;
+/// The program killed before every change.
+mod crash;
+/// A disk that forgets.
+mod disk;
 /// Parsers, given what nobody writes.
-pub(crate) mod fuzz;
+mod fuzz;
+/// What is refused, and what is handled exactly, of what others wrote.
+mod hostile;
+/// Roots whose own tree is hostile.
+mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// The power cut at every moment.
+mod lost;
+/// What is compared.
+mod picture;
+/// File systems that lose their power.
+mod power_cuts;
+/// Trees that somebody else changes meanwhile.
+mod races;
+/// What is played.
+mod stories;
+/// Fifty commands on one root at once.
+mod storm;
 
 use std::fs;
 use std::io::Write as _;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
+#![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
 /// The procedure scripts of our backout packages.
 mod backout_scripts;
@@ -69,11 +70,15 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// What scripts and files get, whatever the caller's habits.
+mod least_privilege;
 mod links;
 /// Two writers at once.
 mod locked;
 /// The manual pages against the program.
 mod manual;
+/// One verb on many roots.
+mod many_roots;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.

@@ -51,6 +51,7 @@ fn replaced(stage: &Scenario, at: &str, staged: &str) -> Entry {
         parent: None,
         old: None,
         new: Some(identity(stage, at)),
+        copy: None,
         db: true,
         whole: false,
         undo: None,
@@ -78,7 +79,7 @@ fn stage() -> Scenario {
         sha256: String::new(),
         db: 0,
     };
-    let domain = Entry::Domain(Domain { top: path("/"), stage: path(STAGE) });
+    let domain = Entry::Domain(Domain { top: path("/"), stage: path(STAGE), lacks: Vec::new() });
     let entries = [domain, replaced(&stage, PKGINFO, "db/0"), replaced(&stage, CONTENTS, "db/1")];
     stage.file("/var/sadm/patchadm/journal", Journal::to_bytes(header, &entries));
     stage

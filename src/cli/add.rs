@@ -2,10 +2,12 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::Invocation;
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
+use super::many::{ManyRoots, Verb, must_be_read_often, of_patches, on_many};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
@@ -16,9 +18,10 @@ use crate::package::ObjectPath;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchadm [-R root] add [option...] patch...";
-const PLAN_USAGE: &str =
-    "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan --remove id...";
+const USAGE: &str =
+    "patchadm [-R root] add [option...] patch...\npatchadm add [option...] --roots file patch...";
+const PLAN_USAGE: &str = "patchadm [-R root] plan [option...] patch...\npatchadm [-R root] plan --remove id...\n\
+     patchadm plan [option...] --roots file patch...";
 
 /// Apply patches: directories, datastreams, tar or zip archives
 #[derive(clap::Parser)]
@@ -48,6 +51,8 @@ struct PlanArgs {
     #[arg(long)]
     no_scripts: bool,
     #[command(flatten)]
+    many: ManyRoots,
+    #[command(flatten)]
     common: Common,
     /// The patches to apply, or the ids of those to remove
     #[arg(value_name = "PATCH")]
@@ -63,17 +68,32 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 /// Runs `plan`.
 pub(super) fn run_plan(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: PlanArgs = parse(call, PLAN_USAGE)?;
-    let changing = Changing { dry_run: true, wait: None, scripts: args.scripts, no_scripts: args.no_scripts };
+    let changing = Changing {
+        dry_run: true,
+        wait: None,
+        scripts: args.scripts,
+        no_scripts: args.no_scripts,
+        many: args.many,
+    };
     if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        return super::remove::remove(call, "plan", &args.common, &changing, None, ids, PLAN_USAGE);
+        return super::remove::remove(call, "plan", &args.common, changing, None, ids, PLAN_USAGE);
     }
     let PlanArgs { choices, common, patches, .. } = args;
     add(call, "plan", Args { changing, choices, common, patches }, PLAN_USAGE)
 }
 
+/// What is asked for, of one root.
+fn on(root: &Root, request: &ApplyRequest) -> ApplyRequest {
+    ApplyRequest {
+        overridden: inside(root, &request.overridden),
+        preserved: inside(root, &request.preserved),
+        ..request.clone()
+    }
+}
+
 /// Paths of a root, whether they were typed as its packages have them or as messages show them, with its prefix.
-fn inside(root: &Root, paths: Vec<ObjectPath>) -> Vec<ObjectPath> {
+fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
     let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
     let strip = |path: ObjectPath| match &prefix {
         Some(prefix) if path.is_below(prefix) => {
@@ -81,29 +101,40 @@ fn inside(root: &Root, paths: Vec<ObjectPath>) -> Vec<ObjectPath> {
         }
         _ => path,
     };
-    paths.into_iter().map(strip).collect()
+    paths.iter().cloned().map(strip).collect()
 }
 
-fn add(call: &mut Invocation, verb: &str, args: Args, usage: &'static str) -> anyhow::Result<Exit> {
+fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static str) -> anyhow::Result<Exit> {
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
-    let root = args.common.root.open(call)?;
+    let json = args.common.extensions.json;
     let request = ApplyRequest {
         patches: args.patches,
         no_undo: args.choices.no_undo,
         undo_dir: args.choices.undo_dir,
         undo_format: args.choices.undo_format,
         edited: args.choices.edited,
-        overridden: inside(&root, args.choices.overridden),
-        preserved: inside(&root, args.choices.preserved),
+        overridden: args.choices.overridden,
+        preserved: args.choices.preserved,
         dry_run: args.changing.dry_run,
         scripts: args.changing.scripts.request(call, args.changing.no_scripts),
         ..ApplyRequest::default()
     };
-    let wait = patience(&root, args.changing.wait);
+    if args.changing.many.are_named() {
+        must_be_read_often(&request.patches, usage)?;
+        let (wait, done) = (args.changing.wait, if request.dry_run { "planned" } else { "done" });
+        let verb = Verb { name: verb, program: "patchadd", usage, json, wait, done, idle: "already applied" };
+        return on_many(call, &args.changing.many, verb, &|root, caller| {
+            let began = Instant::now();
+            let result = apply_patches(root, &on(root, &request), caller);
+            of_patches(Command::Patchadd, root, began, result.as_ref().map(report::applied))
+        });
+    }
+    let root = args.common.root.open(call)?;
+    let (wait, request) = (patience(&root, args.changing.wait), on(&root, &request));
     let result = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
-    if args.common.extensions.json {
+    if json {
         return report::json(call, verb, &root, Command::Patchadd, result.as_ref().map(report::applied));
     }
     let report = match result {

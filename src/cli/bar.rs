@@ -1,4 +1,4 @@
-//! The bar that shows how far a run is: on a terminal, for runs of more than half a second.
+//! The bars that show how far a run is, or how many roots are done: on a terminal, that of a run after half a second.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -52,6 +52,35 @@ impl Drop for Bar {
         if let Some(bar) = self.shown.borrow().as_ref() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar that counts roots, below the lines that are printed meanwhile.
+pub(super) struct RootsBar(ProgressBar);
+
+impl RootsBar {
+    /// A bar for so many roots; where it is not `enabled`, nothing is ever drawn.
+    pub(super) fn new(roots: usize, enabled: bool) -> Self {
+        let target = if enabled { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(u64::try_from(roots).ok(), target);
+        let style = ProgressStyle::with_template("{pos:>6} of {len} roots [{bar:30}] {msg}");
+        // As for the other bar: were the template refused, it would only look different.
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self(bar)
+    }
+
+    /// One root more has ended; so many have ended badly. `print` prints its lines, above the bar.
+    pub(super) fn beside(&self, bad: usize, print: impl FnOnce()) {
+        self.0.suspend(print);
+        if bad > 0 {
+            self.0.set_message(format!("{bad} refused or failed"));
+        }
+        self.0.inc(1);
+    }
+
+    /// Takes it away.
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
     }
 }
 

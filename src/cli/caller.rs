@@ -16,6 +16,7 @@ use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::plan::occasion::Occasion;
 use crate::root::{Holder, Root};
+use crate::transaction::Event;
 
 /// How long the pauses between two looks at a held lock are.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,26 +49,49 @@ pub(super) fn with_caller<T>(
     wait: u64,
     work: impl FnOnce(&Caller<'_>) -> T,
 ) -> anyhow::Result<T> {
-    let began = Instant::now();
-    let patience = Patience { until: began + Duration::from_secs(wait), told: Cell::new(false), program };
     let surroundings = &call.surroundings;
-    let bar = Bar::new(began, call.program == super::PROGRAM && surroundings.stderr_is_terminal);
+    let bar = Bar::new(Instant::now(), call.program == super::PROGRAM && surroundings.stderr_is_terminal);
     with_signals(|interrupt| {
-        work(&Caller {
-            program,
-            occasion: occasion(surroundings),
-            time: surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
-            user: surroundings.user(),
-            wait: &|holder| interrupt().is_none() && patience.goes_on(holder),
-            interrupt,
-            progress: &|event| bar.show(event),
-            elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        })
+        let turn = Turn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+        turn.with_caller(&|event| bar.show(event), work)
     })
 }
 
+/// What a root is changed with when its turn comes: one of many, or the only one.
+pub(super) struct Turn<'a> {
+    pub(super) surroundings: &'a Surroundings,
+    /// The command, as lock, journal and history name it.
+    pub(super) program: &'static str,
+    /// What stands before a message about waiting.
+    pub(super) speaks_as: String,
+    /// How many seconds a held lock is waited for.
+    pub(super) wait: u64,
+    pub(super) interrupt: &'a dyn Fn() -> Option<i32>,
+}
+
+impl Turn<'_> {
+    /// Does work as the caller that this makes; its time begins now.
+    pub(super) fn with_caller<T>(&self, progress: &dyn Fn(Event), work: impl FnOnce(&Caller<'_>) -> T) -> T {
+        let began = Instant::now();
+        let until = began.checked_add(Duration::from_secs(self.wait));
+        let patience = Patience { until, told: Cell::new(false), speaks_as: &self.speaks_as };
+        work(&Caller {
+            program: self.program,
+            occasion: occasion(self.surroundings),
+            time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
+            user: self.surroundings.user(),
+            wait: &|holder| (self.interrupt)().is_none() && patience.goes_on(holder),
+            interrupt: self.interrupt,
+            progress,
+            elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
 /// Does work that asks from time to time which signal wants it to end, if one came; signals do nothing else.
-pub(super) fn with_signals<T>(work: impl FnOnce(&dyn Fn() -> Option<i32>) -> T) -> anyhow::Result<T> {
+pub(super) fn with_signals<T>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
+) -> anyhow::Result<T> {
     let caught = Arc::new(AtomicUsize::new(0));
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
@@ -80,20 +104,21 @@ pub(super) fn with_signals<T>(work: impl FnOnce(&dyn Fn() -> Option<i32>) -> T) 
 }
 
 /// Waits for a lock, and says so once.
-struct Patience {
-    until: Instant,
+struct Patience<'a> {
+    /// None is never: so far away that no clock has it.
+    until: Option<Instant>,
     told: Cell<bool>,
-    program: &'static str,
+    speaks_as: &'a str,
 }
 
-impl Patience {
+impl Patience<'_> {
     fn goes_on(&self, holder: &Holder) -> bool {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;
         }
         if !self.told.replace(true) {
-            let line = format!("{}: waiting for {} to finish\n", self.program, holder.describe());
+            let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
             // Where standard error cannot be written to, nobody can be told.
             let _ = std::io::stderr().write_all(line.as_bytes());
         }

@@ -3,9 +3,9 @@
 //! It writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is complete
 //! and on the disk before the old one goes. It is for procedure scripts only: they find it among their tools.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::{Invocation, options};
 use crate::format::compress::Encoder;
+use crate::root::{Dir, FileType, Seen, WritableFile};
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 
@@ -67,42 +68,45 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 
 /// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none where there is none and nothing was done.
 fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
-    let before = std::fs::symlink_metadata(file)?;
-    if !before.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    let name = file.file_name().ok_or_else(irregular)?.as_bytes();
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty());
+    let dir = Dir::of_host(above.unwrap_or(Path::new(".")))?;
+    let is_regular = |seen: &Seen| seen.file_type == FileType::Regular;
+    let before = dir.look(name)?.ok_or(io::ErrorKind::NotFound)?;
+    if !is_regular(&before) {
+        return Err(irregular());
     }
-    let mut name = file.as_os_str().to_owned();
-    name.push(".Z");
-    let target = PathBuf::from(name);
-    if force && target.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-        std::fs::remove_file(&target)?;
+    let target = [name, b".Z"].concat();
+    if force && dir.look(&target)?.is_some_and(|seen| is_regular(&seen)) {
+        dir.remove(&target)?;
     }
-    let mut packed = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
-    let made = fill(file, &before, &mut packed);
+    let made =
+        dir.create(&target).map_err(io::Error::from).map(|mut packed| fill(file, &before, &mut packed))?;
     match made {
-        Ok(size) if size < before.len() || force => {
-            std::fs::remove_file(file)?;
+        Ok(size) if size < before.size || force => {
+            dir.remove(name)?;
             #[allow(clippy::cast_precision_loss)] // a percentage for people
-            Ok(Some(100.0 - size as f64 * 100.0 / before.len().max(1) as f64))
+            Ok(Some(100.0 - size as f64 * 100.0 / before.size.max(1) as f64))
         }
-        Ok(_) => std::fs::remove_file(&target).map(|()| None),
+        Ok(_) => Ok(dir.remove(&target).map(|()| None)?),
         Err(error) => {
             // What is half written is of no use; the first error is the one to tell.
-            let _ = std::fs::remove_file(&target);
+            let _ = dir.remove(&target);
             Err(error)
         }
     }
 }
 
 /// Packs the file into `packed`, which takes its attributes over and is made durable; gives the size.
-fn fill(file: &Path, before: &std::fs::Metadata, packed: &mut File) -> io::Result<u64> {
+fn fill(file: &Path, before: &Seen, packed: &mut WritableFile) -> io::Result<u64> {
     pack(file, &mut *packed)?;
     // Only root can give a file away; anybody else owns both.
-    let _ = std::os::unix::fs::fchown(&*packed, Some(before.uid()), Some(before.gid()));
-    packed.set_permissions(PermissionsExt::from_mode(before.mode() & 0o7777))?;
-    packed.set_modified(before.modified()?)?;
-    packed.sync_all()?;
-    Ok(packed.metadata()?.len())
+    let _ = packed.set_owner(before.uid, before.gid);
+    packed.set_mode(before.mode)?;
+    packed.set_mtime(before.mtime)?;
+    packed.sync()?;
+    Ok(packed.size()?)
 }
 
 /// Standard output as something to write to.
@@ -127,6 +131,7 @@ fn pack(file: &Path, out: impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
     use crate::format::compress::Decoder;

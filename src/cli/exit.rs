@@ -34,6 +34,11 @@ impl Exit {
         Self(code)
     }
 
+    /// The end by a signal, as shells show it: 128 and its number.
+    pub fn by_signal(signal: i32) -> Self {
+        Self(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX))
+    }
+
     /// The number.
     pub fn code(self) -> u8 {
         self.0

@@ -4,6 +4,8 @@
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
 //! package commands.
 
+use rustix::io::Errno;
+
 use super::exit::Exit;
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, ViewError};
@@ -15,7 +17,7 @@ use crate::source::{Problem, SourceError};
 use crate::transaction::{Cause, Left, Phase, TransactionError};
 
 /// The exit code of `command` for a failure.
-pub(super) fn code(command: Command, failure: &Failure) -> Exit {
+pub fn code(command: Command, failure: &Failure) -> Exit {
     use Command::{Patchadd, Patchrm};
     let by = |patchadd, patchrm, package| {
         Exit::new(match command {
@@ -107,7 +109,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (Left::InDoubt | Left::Unfinished(_), _) => return Exit::UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL,
         (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
-            return Exit::new(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+            return Exit::by_signal(*signal);
         }
         (_, Cause::Interrupted(_)) => return Exit::new(3),
         _ => {}
@@ -135,7 +137,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
 
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
 /// `patch` is the one that it is about, if it is about one.
-pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
+pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
     }
@@ -163,7 +165,11 @@ pub(super) fn state(failure: &Failure) -> String {
     match failure.left() {
         Left::Unchanged => "Nothing was changed.".to_owned(),
         Left::RolledBack => "The changes that had begun were undone: everything is as before.".to_owned(),
-        left => sentence(&left.to_string()),
+        Left::Unfinished(what) => {
+            let lines = what.iter().map(|line| format!("\n  {line}"));
+            format!("Not everything could be put back:{}", lines.collect::<String>())
+        }
+        left @ Left::InDoubt => sentence(&left.to_string()),
     }
 }
 
@@ -184,6 +190,20 @@ pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
     [what, failure.to_string(), hint(command, failure)]
 }
 
+/// What helps where a run could not be rolled back.
+const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
+
+/// What helps against an error of the system; empty where nothing can be said.
+fn remedy(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
+        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
+        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
+        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
+        _ => "",
+    }
+}
+
 /// What to type next; empty where nothing helps.
 pub(super) fn hint(command: Command, failure: &Failure) -> String {
     match failure {
@@ -197,16 +217,17 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
         Failure::Unrecovered { .. } => {
-            "Put right what stands in the way, then run `patchadm recover`.".to_owned()
+            UNRECOVERED.to_owned()
         }
         Failure::Transaction(error) => match (&error.left, &error.cause) {
-            (Left::InDoubt | Left::Unfinished(_), _) => "Run `patchadm recover`.".to_owned(),
-            (_, cause) if cause.is_no_space() => "Make room on the file system and try again.".to_owned(),
+            (Left::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
+            (Left::Unfinished(_), _) => UNRECOVERED.to_owned(),
             (_, Cause::Changed(_) | Cause::Appeared(_)) => {
                 "Try again when nobody else changes these files.".to_owned()
             }
-            _ => String::new(),
+            (_, cause) => remedy(cause.errno()).to_owned(),
         },
+        Failure::Root(error) => remedy(error.errno()).to_owned(),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }

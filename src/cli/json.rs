@@ -1,5 +1,8 @@
 //! The JSON document that a command prints with `--json`.
 
+use std::path::Path;
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -8,10 +11,11 @@ use crate::root::Root;
 /// The version of the schema; field names never change their meaning within it.
 pub const SCHEMA: &str = "patchadm/1";
 
-#[derive(Serialize)]
-struct Document<'a, B> {
+/// A document, not yet written.
+#[derive(Debug, Serialize)]
+pub struct Document<B> {
     schema: &'static str,
-    command: &'a str,
+    command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
     exit: Code,
@@ -19,7 +23,7 @@ struct Document<'a, B> {
     body: B,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Code {
     code: u8,
     name: &'static str,
@@ -32,16 +36,32 @@ pub struct Failure {
     pub error: String,
 }
 
+impl<B: Serialize> Document<B> {
+    /// A document of `command` about the root at `root`. `body` is a struct or map whose fields stand beside `schema`.
+    pub fn new(command: &'static str, root: Option<&Path>, exit: Exit, body: B) -> Self {
+        let root = root.map(|root| root.display().to_string());
+        Self { schema: SCHEMA, command, root, exit: Code { code: exit.code(), name: exit.name() }, body }
+    }
+
+    /// Its text, with a newline at its end.
+    pub fn text(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
 /// One document about `root`, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
 pub fn document<B: Serialize>(
-    command: &str,
+    command: &'static str,
     root: Option<&Root>,
     exit: Exit,
     body: B,
 ) -> serde_json::Result<Vec<u8>> {
-    let root = root.map(|root| root.prefix().display().to_string());
-    let exit = Code { code: exit.code(), name: exit.name() };
-    let mut text = serde_json::to_vec_pretty(&Document { schema: SCHEMA, command, root, exit, body })?;
-    text.push(b'\n');
-    Ok(text)
+    Document::new(command, root.map(Root::prefix), exit, body).text()
+}
+
+/// How long ago that was, in milliseconds.
+pub fn milliseconds_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,11 +12,12 @@ mod compress;
 mod demo;
 pub mod exit;
 mod explain;
-mod failure;
+pub mod failure;
 mod installf;
 pub mod json;
 mod links;
 mod list;
+mod many;
 mod menu;
 pub mod options;
 pub mod output;
@@ -266,7 +267,7 @@ fn overview() -> String {
 }
 
 /// Says what is left to say, and turns the result into the exit code.
-fn finish(output: &mut Output, in_json: Option<&str>, result: anyhow::Result<Exit>) -> Exit {
+fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Result<Exit>) -> Exit {
     let said = result.or_else(|error| explain(output, in_json, &error));
     match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from)) {
         Ok(exit) => exit,
@@ -280,7 +281,11 @@ fn finish(output: &mut Output, in_json: Option<&str>, result: anyhow::Result<Exi
 }
 
 /// Tells why a command ended early: on standard error, and with `--json` in a document as well.
-fn explain(output: &mut Output, in_json: Option<&str>, error: &anyhow::Error) -> anyhow::Result<Exit> {
+fn explain(
+    output: &mut Output,
+    in_json: Option<&'static str>,
+    error: &anyhow::Error,
+) -> anyhow::Result<Exit> {
     let exit = Exit::of(error);
     if is_broken_pipe(error) {
         return Ok(Exit::PIPE);

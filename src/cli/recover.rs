@@ -1,30 +1,47 @@
-//! `patchadm recover`: finishes or rolls back an interrupted run.
+//! `patchadm recover`: finishes or rolls back an interrupted run, of one root or of many.
+//!
+//! `--domain` and `--without` are words of the grammar for roots over several file systems one of which is older than
+//! the others, or lost. What they mean is not done yet: they are refused, with what can be done instead.
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::caller::with_caller;
-use super::exit::Exit;
+use super::caller::{patience, with_caller};
+use super::exit::{Exit, Stop};
+use super::many::{Class, ManyRoots, OfRoot, Verb, alike, in_one_line, on_many};
 use super::options::parse;
 use super::verb::Common;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
+use crate::operation::failure::Failure;
 use crate::operation::recover::recover_root;
 use crate::plan::refusal::Command;
-use crate::transaction::Recovered;
+use crate::root::Root;
+use crate::transaction::{Left, Recovered};
 
-const USAGE: &str = "patchadm [-R root] recover [--wait seconds]";
+const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
 
 /// Finish or roll back an interrupted run
 #[derive(clap::Parser)]
 struct Args {
     /// Wait this many seconds for another command to finish
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    wait: u64,
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+    /// Roll one file system back from its own copy of the journal; not possible yet
+    #[arg(long, value_name = "MOUNT")]
+    domain: Option<PathBuf>,
+    /// Recover without a file system that is lost; not possible yet
+    #[arg(long, value_name = "MOUNT")]
+    without: Option<PathBuf>,
+    #[command(flatten)]
+    many: ManyRoots,
     #[command(flatten)]
     common: Common,
 }
 
-#[derive(Serialize)]
+/// The fields of a document.
+#[derive(Clone, Debug, Serialize)]
 struct Body {
     result: &'static str,
     changed: bool,
@@ -33,41 +50,115 @@ struct Body {
     error: Option<String>,
 }
 
+impl Body {
+    fn of(result: &Result<Recovered, Failure>) -> Self {
+        let (word, notes, error) = match result {
+            Ok(Recovered::Nothing) => ("nothing-to-do", Vec::new(), None),
+            Ok(Recovered::RolledBack { notes, .. }) => ("rolled-back", notes.clone(), None),
+            Ok(Recovered::Finished { notes, .. }) => ("finished", notes.clone(), None),
+            Err(failed) => ("failed", Vec::new(), Some(failed.to_string())),
+        };
+        let changed = match result {
+            Ok(found) => *found != Recovered::Nothing,
+            Err(failed) => !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
+        };
+        Self { result: word, changed, notes, error }
+    }
+}
+
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
+    refuse_parts(&args)?;
+    let json = args.common.extensions.json;
+    if args.many.are_named() {
+        let verb = Verb {
+            name: "recover",
+            program: "recover",
+            usage: USAGE,
+            json,
+            wait: args.wait,
+            done: "recovered",
+            idle: "with nothing to do",
+        };
+        return on_many(call, &args.many, verb, &|root, caller| of_root(root, &recover_root(root, caller)));
+    }
     let root = args.common.root.open(call)?;
-    let result = with_caller(call, "recover", args.wait, |caller| recover_root(&root, caller))?;
-    let found = match result {
-        Ok(found) => found,
-        Err(failed) if args.common.extensions.json => {
-            let exit = failure::code(Command::Patchadd, &failed);
-            let body =
-                Body { result: "failed", changed: false, notes: Vec::new(), error: Some(failed.to_string()) };
-            call.output.print(json::document("recover", Some(&root), exit, body)?)?;
-            return Ok(exit);
+    let wait = patience(&root, args.wait);
+    let result = with_caller(call, "recover", wait, |caller| recover_root(&root, caller))?;
+    let exit = code(&result);
+    if json {
+        call.output.print(json::document("recover", Some(&root), exit, Body::of(&result))?)?;
+        return Ok(exit);
+    }
+    match &result {
+        Ok(found) => {
+            call.output.line(sentence(found))?;
+            for note in Body::of(&result).notes {
+                call.output.line(format!("  note: {note}"))?;
+            }
         }
         Err(failed) => {
             let lines =
-                [failed.to_string(), failure::state(&failed), failure::hint(Command::Patchadd, &failed)];
+                [failed.to_string(), failure::state(failed), failure::hint(Command::Patchadd, failed)];
             let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
             call.output.error(&lines.join("\n"))?;
-            return Ok(failure::code(Command::Patchadd, &failed));
+        }
+    }
+    Ok(exit)
+}
+
+/// Refuses what would be about one file system of several.
+fn refuse_parts(args: &Args) -> Result<(), Stop> {
+    let refused = |option: &str, mount: &PathBuf, instead: &str| {
+        let mount = mount.display();
+        Err(Stop::Refused {
+            exit: Exit::UNFINISHED,
+            message: format!("recover {option} {mount} is not possible yet; nothing was changed\n{instead}"),
+        })
+    };
+    match (&args.domain, &args.without) {
+        (Some(mount), _) => refused(
+            "--domain",
+            mount,
+            "mount the file systems of the root as they were when the run was interrupted and run \
+             `patchadm recover`, or restore all of them from one backup",
+        ),
+        (None, Some(mount)) => refused(
+            "--without",
+            mount,
+            "mount that file system again and run `patchadm recover`; if it is lost, restore it from a backup \
+             first: what the run kept for it was on it",
+        ),
+        (None, None) => Ok(()),
+    }
+}
+
+fn code(result: &Result<Recovered, Failure>) -> Exit {
+    result.as_ref().map_or_else(|failed| failure::code(Command::Patchadd, failed), |_| Exit::OK)
+}
+
+fn sentence(found: &Recovered) -> String {
+    sentence_of(found).unwrap_or_else(|| "No run was interrupted.".to_owned())
+}
+
+/// What is told of a root among others.
+fn of_root(root: &Root, result: &Result<Recovered, Failure>) -> OfRoot<Body> {
+    let (exit, body) = (code(result), Body::of(result));
+    let (class, line) = match result {
+        Ok(Recovered::Nothing) => (Class::Idle, sentence(&Recovered::Nothing)),
+        Ok(found) => (Class::Done, sentence(found)),
+        Err(failed) => {
+            (Class::Failed, format!("failed ({}): {}", exit.code(), in_one_line(&failed.to_string())))
         }
     };
-    let (result, notes) = match &found {
-        Recovered::Nothing => ("nothing-to-do", Vec::new()),
-        Recovered::RolledBack { notes, .. } => ("rolled-back", notes.clone()),
-        Recovered::Finished { notes, .. } => ("finished", notes.clone()),
+    let reason = match class {
+        Class::Failed if exit == Exit::LOCKED => {
+            Some(format!("failed ({}): locked by another command", exit.code()))
+        }
+        Class::Failed => Some(alike(&line, root.prefix())),
+        _ => None,
     };
-    if args.common.extensions.json {
-        let body = Body { result, changed: found != Recovered::Nothing, notes, error: None };
-        call.output.print(json::document("recover", Some(&root), Exit::OK, body)?)?;
-        return Ok(Exit::OK);
-    }
-    call.output.line(sentence_of(&found).unwrap_or_else(|| "No run was interrupted.".to_owned()))?;
-    for note in notes {
-        call.output.line(format!("  note: {note}"))?;
-    }
-    Ok(Exit::OK)
+    let notes = body.notes.iter().map(|note| format!("note: {note}")).collect();
+    OfRoot { class, exit, line, notes, reason, reboots: Vec::new(), changed: body.changed, body }
 }

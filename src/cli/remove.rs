@@ -1,10 +1,12 @@
 //! `patchadm remove`: back patches out.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::Invocation;
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
+use super::many::{Verb, of_patches, on_many};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Common, refuse, tell};
@@ -12,7 +14,8 @@ use super::words;
 use crate::operation::back_out::{BackOutRequest, back_out_patches};
 use crate::plan::refusal::Command;
 
-const USAGE: &str = "patchadm [-R root] remove [option...] id...";
+const USAGE: &str =
+    "patchadm [-R root] remove [option...] id...\npatchadm remove [option...] --roots file id...";
 
 /// Back applied patches out
 #[derive(clap::Parser)]
@@ -32,15 +35,15 @@ struct Args {
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    remove(call, "remove", &args.common, &args.changing, args.undo_dir, args.ids, USAGE)
+    remove(call, "remove", &args.common, args.changing, args.undo_dir, args.ids, USAGE)
 }
 
 /// Backs patches out, or plans that.
 pub(super) fn remove(
     call: &mut Invocation,
-    verb: &str,
+    verb: &'static str,
     common: &Common,
-    changing: &Changing,
+    changing: Changing,
     moved_to: Option<PathBuf>,
     ids: Vec<String>,
     usage: &'static str,
@@ -48,12 +51,24 @@ pub(super) fn remove(
     if ids.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
+    let Changing { dry_run, wait, scripts, no_scripts, many } = changing;
+    let json = common.extensions.json;
+    let scripts = scripts.request(call, no_scripts);
+    let request = BackOutRequest { ids, force: false, moved_to, dry_run, scripts };
+    if many.are_named() {
+        let done = if dry_run { "planned" } else { "done" };
+        let verb =
+            Verb { name: verb, program: "patchrm", usage, json, wait, done, idle: "with nothing to do" };
+        return on_many(call, &many, verb, &|root, caller| {
+            let began = Instant::now();
+            let result = back_out_patches(root, &request, caller);
+            of_patches(Command::Patchrm, root, began, result.as_ref().map(report::backed_out))
+        });
+    }
     let root = common.root.open(call)?;
-    let scripts = changing.scripts.request(call, changing.no_scripts);
-    let request = BackOutRequest { ids, force: false, moved_to, dry_run: changing.dry_run, scripts };
-    let wait = patience(&root, changing.wait);
+    let wait = patience(&root, wait);
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
-    if common.extensions.json {
+    if json {
         return report::json(call, verb, &root, Command::Patchrm, result.as_ref().map(report::backed_out));
     }
     let report = match result {

@@ -1,5 +1,7 @@
 //! What both faces say of a run: patch by patch, as values; `words` has the text.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -49,6 +51,18 @@ pub(super) struct PatchEntry {
     /// Each object with what happens to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changes: Option<Vec<ChangeEntry>>,
+}
+
+impl PatchEntry {
+    /// Whether it is in force anyway or has no package here, so that there is nothing to be done.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
+    }
+
+    /// Whether what was asked for was not done.
+    pub(super) fn has_failed(&self) -> bool {
+        self.code != 0 && !self.is_idle()
+    }
 }
 
 /// How many objects of each kind of change.
@@ -112,10 +126,13 @@ pub(super) struct Outcome {
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<u64>,
-    patches: Vec<PatchEntry>,
-    changed: bool,
+    /// Patch by patch.
+    pub(super) patches: Vec<PatchEntry>,
+    /// Whether the root differs now.
+    pub(super) changed: bool,
+    /// What an earlier run needed, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    recovered: Option<String>,
+    pub(super) recovered: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     duration_ms: u64,
@@ -242,42 +259,70 @@ pub(super) fn exit(entries: &[PatchEntry]) -> Exit {
     if let [only] = entries {
         return Exit::new(only.code);
     }
-    let in_force = |entry: &&PatchEntry| {
-        !matches!(entry.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
-    };
-    let failed = entries.iter().filter(in_force).find(|entry| entry.code != 0);
-    failed.map_or(Exit::OK, |entry| Exit::new(entry.code))
+    first_failure(entries)
+}
+
+/// The exit code where a patch that is in force anyway, or has no package here, is no failure.
+pub(super) fn first_failure(entries: &[PatchEntry]) -> Exit {
+    entries.iter().find(|entry| entry.has_failed()).map_or(Exit::OK, |entry| Exit::new(entry.code))
 }
 
 /// Prints the JSON document of a changing command.
 pub(super) fn json(
     call: &mut Invocation,
-    name: &str,
+    name: &'static str,
     root: &Root,
     command: Command,
     outcome: Result<Outcome, &Failure>,
 ) -> anyhow::Result<Exit> {
     let mut outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(failure) => Outcome {
-            result: "failed",
-            run: None,
-            patches: Vec::new(),
-            changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
-            recovered: None,
-            error: Some(failure.to_string()),
-            duration_ms: 0,
-            exit: if name == command.name() {
-                failure::code(command, failure)
-            } else {
-                failure::verb_code(command, failure)
-            },
-        },
+        Err(failure) if name == command.name() => failed(failure, failure::code(command, failure)),
+        Err(failure) => failed(failure, failure::verb_code(command, failure)),
     };
-    let duration = call.surroundings.began.elapsed();
-    outcome.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    outcome.duration_ms = json::milliseconds_since(call.surroundings.began);
     call.output.print(json::document(name, Some(root), outcome.exit, &outcome)?)?;
     Ok(outcome.exit)
+}
+
+/// The values of a command that failed before it came to its patches.
+pub(super) fn failed(failure: &Failure, exit: Exit) -> Outcome {
+    Outcome {
+        result: "failed",
+        run: None,
+        patches: Vec::new(),
+        changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
+        recovered: None,
+        error: Some(failure.to_string()),
+        duration_ms: 0,
+        exit,
+    }
+}
+
+impl Outcome {
+    /// The same as one of many roots, begun at `began`: a patch that is in force anyway is no failure there.
+    pub(super) fn among_others(mut self, began: Instant) -> Self {
+        if self.error.is_none() {
+            self.exit = first_failure(&self.patches);
+        }
+        self.result = match (self.exit, self.run) {
+            (Exit::OK, Some(_)) => "done",
+            (Exit::OK, None) => "nothing-to-do",
+            _ => "failed",
+        };
+        self.duration_ms = json::milliseconds_since(began);
+        self
+    }
+
+    /// The exit code.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Why nothing was tried, where that is so.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
 }
 
 pub(super) fn counts(plan: &Plan) -> Counts {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::Invocation;
 use super::exit::Exit;
 use super::failure;
+use super::many::ManyRoots;
 use super::options::{Extensions, RootOption};
 use super::report::PatchEntry;
 use super::script_options::ScriptOptions;
@@ -41,6 +42,8 @@ pub(super) struct Changing {
     /// Refuse what needs a procedure script to be run
     #[arg(long)]
     pub(super) no_scripts: bool,
+    #[command(flatten)]
+    pub(super) many: ManyRoots,
 }
 
 /// Options that say where undo data goes and what happens to edited files.

@@ -363,8 +363,10 @@ impl<'a> View<'a> {
         }
         // Scripts and batches change a held record time and again; the copy is as before, wherever it is.
         let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
-        let staged = journal.domains.get(op.domain).and_then(|at| at.stage.join(op.stage.as_bytes()).ok());
-        let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged };
+        let staged = |name: &str| journal.domains.get(op.domain)?.stage.join(name.as_bytes()).ok();
+        let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged(&op.stage) };
+        // Where names cannot be exchanged the old object of a replacement has a name of its own in the stage.
+        let second = (op.kind == OpKind::Replace).then(|| staged(&op.old_stage())).flatten();
         for _ in 0..TRIES {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
                 return Ok(value);
@@ -372,9 +374,12 @@ impl<'a> View<'a> {
             if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Held) {
                 return Ok(None);
             }
-            let Some(elsewhere) = &elsewhere else { break };
-            if let Some((_, value)) = self.image(elsewhere, below, get)?.filter(|(inode, _)| is_old(inode)) {
-                return Ok(value);
+            for elsewhere in [&elsewhere, &second].into_iter().flatten() {
+                if let Some((_, value)) =
+                    self.image(elsewhere, below, get)?.filter(|(inode, _)| is_old(inode))
+                {
+                    return Ok(value);
+                }
             }
             thread::sleep(PAUSE);
         }

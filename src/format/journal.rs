@@ -5,6 +5,7 @@
 //! the lines, and how many of them readers of the package database need (the leading `db` part). Whether a run is
 //! in progress, and which way it ended, is in the sectors alone: one sector is written at once or not at all.
 
+mod domain;
 mod path_text;
 
 use std::fmt;
@@ -14,8 +15,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::package::{Digest, Inode, ObjectPath, Timestamp};
 
-/// The version that is written; a reader refuses a higher one.
-pub const VERSION: u32 = 1;
+pub use domain::{Domain, Lack};
+
+/// The highest version that is written and read.
+pub const VERSION: u32 = 2;
+/// The version of a journal whose domains lack nothing, which earlier programs can recover as well.
+pub const PLAIN_VERSION: u32 = 1;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 /// Bytes of the sectors together: where the lines begin.
@@ -56,7 +61,7 @@ impl fmt::Display for Run {
 /// The header sector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`VERSION`].
+    /// [`VERSION`] or [`PLAIN_VERSION`].
     pub version: u32,
     /// The run, as text.
     pub run: String,
@@ -150,17 +155,6 @@ pub enum Entry {
     Op(Box<Op>),
 }
 
-/// A domain: its stage, by a path and a marker file, never by a device number (those change at boot).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Domain {
-    /// Its topmost directory inside the root: where it is mounted.
-    #[serde(with = "path_text")]
-    pub top: ObjectPath,
-    /// The stage directory of the run.
-    #[serde(with = "path_text")]
-    pub stage: ObjectPath,
-}
-
 /// Where an undo archive of the run is found when an object must be rebuilt from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
@@ -173,7 +167,7 @@ pub struct Archive {
     /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outside: Option<String>,
-    /// Which object the one outside the root is, so that nobody else's is removed.
+    /// Which object the one outside the root or the one to discard is, so that nobody else's is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inode: Option<Inode>,
     /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
@@ -225,6 +219,10 @@ pub struct Op {
     /// The object after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Identity>,
+    /// For `replace` where names cannot be exchanged: the copy of the old object that is staged beside the new one, where
+    /// the old one could not be given a second name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Identity>,
     /// Whether it is a record of the package database.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub db: bool,

@@ -8,8 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::package::ObjectPath;
-use crate::root::{FileType, Root, RootError, random};
+use crate::root::{Dir, FileType, RootError, random};
 
 /// What was done, name by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub fn make_links(
     force: bool,
 ) -> Result<LinksReport, LinksError> {
     let program = fs::canonicalize(program).map_err(LinksError::Program)?;
-    let dir = Root::open(directory)?.dir(&ObjectPath::root())?;
+    let dir = Dir::of_host(directory)?;
     let mut report = LinksReport::default();
     let (mut taken, mut only_links) = (Vec::new(), true);
     for &name in names {

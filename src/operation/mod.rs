@@ -23,6 +23,7 @@ pub mod installf;
 pub mod links;
 mod log;
 pub mod make;
+pub mod many;
 mod order;
 pub mod packages;
 pub mod patch_scripts;

@@ -10,11 +10,11 @@ use crate::format::journal::{ScriptProcess, Story};
 use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
-use crate::root::{Holder, Lock, Root, random};
+use crate::root::{Holder, Lock, LockError, Root, random};
 use crate::script::{Process, end_leftovers};
 use crate::transaction::{
-    Content, Event, Held, Left, Phase, Planned, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
-    Watch, log_without_run, recover, unfinished_script,
+    Cause, Content, Event, Held, Left, Phase, Planned, Receipt, Recovered, ScriptedRun, Settings,
+    TransactionError, Watch, log_without_run, recover, unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -96,7 +96,10 @@ impl<'a> Session<'a> {
     pub fn begin(ground: Ground, caller: &'a Caller<'a>) -> Result<Self, Failure> {
         let root = &ground.root;
         may_change(root)?;
-        let lock = Lock::take(root, caller.program, |holder| (caller.wait)(holder))?;
+        let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
+            Ok(lock) => lock,
+            Err(held) => return Err(not_taken(held, (caller.interrupt)())),
+        };
         let unrecovered = |error| Failure::Unrecovered { error };
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
             None => recover(root, &lock),
@@ -197,6 +200,17 @@ impl<'a> Session<'a> {
             make_directories(root, &path)?;
         }
         Ok(())
+    }
+}
+
+/// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
+fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
+    match (error, signal) {
+        (LockError::Held { .. }, Some(signal)) => {
+            let cause = Cause::Interrupted(signal);
+            TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
+        }
+        (error, _) => error.into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -31,6 +32,11 @@ pub struct Space {
 impl Dir {
     pub(in crate::root) fn new(fd: OwnedFd, path: ObjectPath, root: Root) -> Self {
         Self { fd, path, root }
+    }
+
+    /// A directory of the host, as a root of its own that holds nothing but it.
+    pub fn of_host(path: &Path) -> Result<Self> {
+        Root::open(path)?.dir(&ObjectPath::root())
     }
 
     /// Where it is: a physical path inside the root.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::write::timestamps;
-use super::{Call, Result, Root, RootError, again};
+use super::{Call, Result, Root, RootError, Step, again};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
 /// A file of the root, open for reading and writing; every change passes the door.
@@ -36,13 +36,13 @@ impl WritableFile {
         &self,
         call: Call,
         action: &'static str,
-        work: impl FnMut() -> rustix::io::Result<T>,
+        mut work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
-        self.root
-            .door()
-            .pass(call, &self.path)
-            .and_then(|()| again(work))
-            .map_err(|errno| self.error(action, errno))
+        again(|| self.root.door().make(self.step(call), &mut work)).map_err(|errno| self.error(action, errno))
+    }
+
+    fn step(&self, call: Call) -> Step<'_> {
+        Step { call, root: self.root.prefix(), path: &self.path, other: None }
     }
 
     fn error(&self, action: &'static str, errno: Errno) -> RootError {
@@ -86,8 +86,15 @@ impl WritableFile {
 
     /// Writes all bytes at `offset`.
     pub fn put_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.root.door().pass(Call::Write, &self.path).map_err(|errno| self.error("write", errno))?;
-        self.file.write_all_at(bytes, offset).map_err(|error| self.write_error(&error))
+        let (mut rest, mut at) = (bytes, offset);
+        while !rest.is_empty() {
+            let count = self.change(Call::Write, "write", || rustix::io::pwrite(&self.file, rest, at))?;
+            if count == 0 {
+                return Err(self.error("write", Errno::IO));
+            }
+            (rest, at) = (rest.get(count..).unwrap_or_default(), at + count as u64);
+        }
+        Ok(())
     }
 
     /// Reads `length` bytes at `offset`, or fewer at the end of the file.
@@ -179,8 +186,7 @@ impl WritableFile {
 
 impl Write for WritableFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.root.door().pass(Call::Write, &self.path)?;
-        self.file.write(bytes)
+        Ok(self.root.door().make(self.step(Call::Write), || rustix::io::write(&self.file, bytes))?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

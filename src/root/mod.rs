@@ -7,7 +7,10 @@
 //!
 //! This module knows nothing of packages: it speaks of files, directories and attributes.
 
+#![allow(clippy::disallowed_methods)] // this is the door
+
 mod accounts;
+mod building;
 mod dir;
 mod door;
 mod file;
@@ -29,6 +32,7 @@ use rustix::io::Errno;
 use crate::package::{ObjectPath, unescape};
 
 pub use accounts::accounts_of;
+pub use building::{Building, NewTree};
 pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
@@ -94,6 +98,13 @@ impl RootError {
     /// Whether nothing is there.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+impl From<RootError> for io::Error {
+    fn from(error: RootError) -> Self {
+        let kind = Self::from(error.errno().unwrap_or(Errno::IO)).kind();
+        Self::new(kind, error)
     }
 }
 

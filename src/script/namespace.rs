@@ -92,6 +92,12 @@ fn make_dirs(top: &Dir, path: &str) -> Result<Dir, ScriptError> {
     Ok(dir)
 }
 
+/// Writes to a file of this process in `/proc`.
+#[allow(clippy::disallowed_methods)] // these are questions to the kernel, not files of a disk
+fn tell_kernel(name: &str, text: &str) -> io::Result<()> {
+    std::fs::write(Path::new("/proc/self").join(name), text)
+}
+
 /// Leaves the mounts of the host for a copy of them, and puts the overlay there.
 fn overlay(layer: &Path) -> io::Result<()> {
     let is_root = rustix::process::geteuid().is_root();
@@ -100,9 +106,9 @@ fn overlay(layer: &Path) -> io::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
     } else {
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUSER)?;
-        std::fs::write("/proc/self/setgroups", "deny")?;
-        std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-        std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+        tell_kernel("setgroups", "deny")?;
+        tell_kernel("uid_map", &format!("{uid} {uid} 1"))?;
+        tell_kernel("gid_map", &format!("{gid} {gid} 1"))?;
     }
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
     // An overlay shows one file system: what is mounted below /usr is taken off and put back on top.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::trust::User;
 use crate::format::params::ParamsError;
 use crate::format::response::Response;
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, RootError, random};
+use crate::package::Mode;
+use crate::root::{Dir, RootError, random};
 
 /// A response file is not larger than this many bytes.
 const LIMIT: u64 = 16 << 20;
@@ -45,7 +45,7 @@ pub struct ResponseFile {
 impl ResponseFile {
     /// Makes it in `directory` (the workshop's) with `text` in it: what is answered already. `user` becomes its owner.
     pub fn create(directory: &Path, text: &[u8], user: Option<User>) -> Result<Self, ResponseError> {
-        let dir = Root::open(directory)?.dir(&ObjectPath::root())?;
+        let dir = Dir::of_host(directory)?;
         let name = format!("response-{:016x}", random()?).into_bytes();
         let mut file = dir.create(&name)?;
         file.put(text)?;

@@ -16,8 +16,7 @@ use super::channel::{Answer, Channel, Opening, Order, Running};
 use super::tools::tools_of;
 use super::trust::{User, unreadable_by};
 use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream};
-use crate::package::ObjectPath;
-use crate::root::Root;
+use crate::root::{Dir, Root};
 
 /// How often [`Ears::interrupted`] is asked.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -299,7 +298,7 @@ impl Drop for Workshop {
 /// Removes the private directory, if it is there.
 fn remove(directory: &Path) {
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return };
-    let parent = Root::open(parent).and_then(|place| place.dir(&ObjectPath::root()));
+    let parent = Dir::of_host(parent);
     // It is private, and its name is never used again: where it cannot be removed it harms nobody.
     let _ = parent.and_then(|parent| parent.remove_tree(name.as_bytes()));
 }

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use rustix::io::Errno;
+
+use super::error::Cause;
 use crate::package::ObjectPath;
 use crate::root::{Dir, Result, Root};
 
@@ -26,7 +29,15 @@ impl Dirs {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
         }
-        let Some(dir) = self.root.dir_if_there(path)? else { return Ok(None) };
+        let opened = match self.root.dir_if_there(path) {
+            // Who may open few files only (ulimit -n) goes on with fewer held open.
+            Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
+                self.open.clear();
+                self.root.dir_if_there(path)
+            }
+            opened => opened,
+        };
+        let Some(dir) = opened? else { return Ok(None) };
         if self.open.len() >= MOST {
             self.open.clear();
         }
@@ -40,6 +51,25 @@ impl Dirs {
         match path.parent() {
             Some(parent) => self.get(&parent),
             None => Ok(None),
+        }
+    }
+
+    /// The directory of an object; none if it is gone. Where somebody else put something in its place, a symbolic link
+    /// for one, the object may be in the directory still: then nothing can be said, and nothing may be given up. That
+    /// is an error, unless `may_be_other` says that the directory may be something else.
+    pub(super) fn parent_or_blocked(
+        &mut self,
+        path: &ObjectPath,
+        may_be_other: impl Fn(&ObjectPath) -> bool,
+    ) -> std::result::Result<Option<Rc<Dir>>, Cause> {
+        if let Some(dir) = self.parent(path)? {
+            return Ok(Some(dir));
+        }
+        let Some(parent) = path.parent() else { return Ok(None) };
+        match self.root.dir(&parent) {
+            Ok(dir) => Ok(Some(Rc::new(dir))),
+            Err(error) if error.errno() == Some(Errno::NOENT) || may_be_other(&parent) => Ok(None),
+            Err(_) => Err(Cause::Changed(self.root.show(&parent))),
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
 use crate::format::queue::QueueError;
-use crate::root::RootError;
+use crate::package::ObjectPath;
+use crate::root::{Dir, RootError};
 
 /// The steps of a transaction, as far as exit codes tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,7 @@ impl fmt::Display for Left {
             Self::InDoubt => {
                 f.write_str("whether the change is durable is not known; run `patchadm recover`")
             }
+            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
             Self::Unfinished(what) => write!(f, "not everything could be put back: {}", what.join("; ")),
         }
     }
@@ -116,6 +120,14 @@ pub enum Cause {
         /// Why not.
         reason: &'static str,
     },
+    /// Nothing can be renamed between the stage and a directory, although both are on one mount and file system.
+    #[error("{error}: nothing can be renamed between this directory and the stage")]
+    Apart {
+        /// The directory: a physical path.
+        directory: ObjectPath,
+        /// What the system said.
+        error: RootError,
+    },
     /// The undo archive cannot be read back as it was written.
     #[error("the undo archive of {package} does not read back as it was written: {reason}")]
     Archive {
@@ -168,15 +180,26 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Root(error) | Self::Apart { error, .. } => error.errno(),
+            Self::Contents { reason: ContentsError::Io(error), .. } => Errno::from_io_error(error),
+            _ => None,
+        }
+    }
+
+    /// A failed change of a name in `directory`.
+    pub(super) fn apart(error: RootError, directory: &Dir) -> Self {
+        match error.errno() {
+            Some(Errno::XDEV) => Self::Apart { directory: directory.path().clone(), error },
+            _ => Self::Root(error),
+        }
+    }
+
     /// Whether a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Root(error) => error.is_no_space(),
-            Self::Contents { reason: ContentsError::Io(error), .. } => {
-                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 

@@ -5,13 +5,14 @@
 use std::path::Path;
 
 use super::error::Cause;
-use super::hands::{Hands, host_path, outside_path};
+use super::hands::Hands;
 use super::journal_file;
 use super::notes;
+use super::outside::{host_path, outside_path};
 use super::sites::{drop_stage, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Outcome};
-use crate::package::{Mode, ObjectPath};
+use crate::package::{Inode, Mode, ObjectPath};
 use crate::root::{Dir, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
@@ -23,49 +24,55 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
 ) -> Vec<String> {
     let mut notes = Vec::new();
+    let mut is_settled = true;
     if let Some(mut hands) = hands {
-        if outcome == Outcome::Commit {
-            hands.remove_directories();
+        if outcome == Outcome::Commit
+            && let Err(cause) = remove_directories(&mut hands)
+        {
+            // The stages and the open end of the journal stay, so that the next command removes them.
+            is_settled = false;
+            notes.push(cause.to_string());
         }
         notes.append(&mut hands.notes);
     }
-    let steps = [
-        outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
-        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
-        journal_file::mark_done(root),
-    ];
-    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    if is_settled {
+        let dropped = journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage));
+        let closed = [dropped, journal_file::mark_done(root)];
+        notes.extend(closed.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    }
     notes
+}
+
+/// Removes what became empty, durably: once the stages are gone, or the journal says `done`, nobody would do it again.
+fn remove_directories(hands: &mut Hands<'_>) -> Result<(), Cause> {
+    if hands.remove_directories()? { hands.sync() } else { Ok(()) }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.
 fn outside(root: &Root, journal: &Journal, outcome: Outcome) -> Result<(), Cause> {
     for archive in &journal.archives {
-        match (outcome, &archive.outside, &archive.discard) {
-            (Outcome::RolledBack, Some(path), _) => {
-                remove_outside(root, path, journal, |seen| Some(seen) == archive.inode.as_ref())?;
-            }
-            (Outcome::Commit, _, Some(path)) => remove_outside(root, path, journal, |_| true)?,
-            _ => {}
+        let path = match outcome {
+            Outcome::RolledBack => &archive.outside,
+            Outcome::Commit => &archive.discard,
+        };
+        if let Some(path) = path {
+            remove_outside(root, path, journal, archive.inode.as_ref())?;
         }
     }
     Ok(())
 }
 
-/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it.
-fn remove_outside(
-    root: &Root,
-    path: &str,
-    journal: &Journal,
-    is_ours: impl Fn(&crate::package::Inode) -> bool,
-) -> Result<(), Cause> {
+/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it. The
+/// path may come from the root, and others may have a say in what it leads to: only the object that the run knew goes.
+fn remove_outside(root: &Root, path: &str, journal: &Journal, ours: Option<&Inode>) -> Result<(), Cause> {
     let host = root.elsewhere(Path::new("/"))?;
     let path = host.resolver().locate(&host_path(&outside_path(path))?)?;
     let Some(parent) = path.parent() else { return Ok(()) };
     let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
     dir.remove(&unpublished_name(&journal.head.header.run))?;
-    if dir.look(path.name())?.is_some_and(|seen| is_ours(&seen.inode)) {
+    if ours.is_some() && dir.look(path.name())?.map(|seen| seen.inode).as_ref() == ours {
         dir.remove(path.name())?;
     }
     remove_emptied(&host, &parent)

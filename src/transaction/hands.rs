@@ -4,19 +4,21 @@
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, state};
+use super::identity::{State, is_old_untouched, state, state_of};
+use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::format::manifest::{decode, encode};
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, Seen};
+use crate::root::{Dir, Root, RootError, Seen};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub(super) struct Hands<'a> {
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
+    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    within: BTreeMap<(usize, String), Rc<Dir>>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -86,7 +90,8 @@ impl<'a> Hands<'a> {
                 return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
             }
         }
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, notes: Vec::new() })
+        let within = BTreeMap::new();
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, notes: Vec::new() })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -99,13 +104,29 @@ impl<'a> Hands<'a> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
             self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
-        let path = stage.at(within.as_bytes());
-        let dir = self.dirs.get(&path)?.ok_or_else(|| Cause::Internal(format!("{path} is missing")))?;
+        let key = (op.domain, within.to_owned());
+        let dir = match self.within.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(Rc::new(stage.dir(within.as_bytes())?)).clone(),
+        };
         Ok((dir, name.as_bytes().to_vec()))
     }
 
     pub(super) fn show(&self, op: &Op) -> String {
         self.root.show(&op.path)
+    }
+
+    /// The directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have made something
+    /// else of a directory.
+    pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
+        let ops = &self.journal.ops;
+        self.dirs
+            .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
+    }
+
+    /// What the file system of an op can do.
+    pub(super) fn means(&self, op: &Op) -> Means {
+        self.journal.domains.get(op.domain).map_or(Means { exchange: true, no_replace: true }, Means::of)
     }
 
     /// Does an op.
@@ -117,15 +138,18 @@ impl<'a> Hands<'a> {
         if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
             return Err(Cause::Changed(self.root.show(parent.path())));
         }
-        let name = op.path.name();
+        let (name, means) = (op.path.name(), self.means(op));
         match op.kind {
             OpKind::Add => {
                 let (stage, staged) = self.staged(op)?;
-                stage.move_to(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+                let placed = means.place(&stage, &staged, &parent, name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
+            OpKind::Replace if !means.exchange => self.replace_over(op, &parent)?,
             OpKind::Replace => {
                 let (stage, staged) = self.staged(op)?;
-                stage.exchange(&staged, &parent, name).map_err(|error| self.in_the_way(op, error))?;
+                let exchanged = stage.exchange(&staged, &parent, name);
+                exchanged.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
                     stage.exchange(&staged, &parent, name)?;
@@ -134,16 +158,18 @@ impl<'a> Hands<'a> {
             }
             OpKind::Delete => {
                 let (stage, staged) = self.staged(op)?;
-                parent.move_to(name, &stage, &staged).map_err(|error| self.in_the_way(op, error))?;
+                let taken = means.take(&parent, name, &stage, &staged);
+                taken.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
-                    stage.move_to(&staged, &parent, name)?;
+                    means.place(&stage, &staged, &parent, name)?;
                     return Err(Cause::Changed(self.show(op)));
                 }
             }
             OpKind::Move => {
                 let (to, to_name) = self.other_end(op)?;
-                parent.move_to(name, &to, &to_name).map_err(|error| self.in_the_way(op, error))?;
+                let placed = means.place(&parent, name, &to, &to_name);
+                placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
             OpKind::Attr => {
                 if let (Some(old), Some(new)) = (&op.old, &op.new) {
@@ -156,15 +182,15 @@ impl<'a> Hands<'a> {
     }
 
     /// A rename that finds something in its way, or nothing where something was, met somebody else.
-    fn in_the_way(&self, op: &Op, error: crate::root::RootError) -> Cause {
+    pub(super) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
             Some(Errno::NOENT) => Cause::Changed(self.show(op)),
-            _ => Cause::Root(error),
+            _ => Cause::apart(error, parent),
         }
     }
 
-    fn forget_if_directory(&mut self, op: &Op) {
+    pub(super) fn forget_if_directory(&mut self, op: &Op) {
         let is_directory =
             |identity: &Option<Identity>| identity.as_ref().is_some_and(|id| id.file_type == 'd');
         if is_directory(&op.old) || is_directory(&op.new) {
@@ -182,6 +208,9 @@ impl<'a> Hands<'a> {
     pub(super) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
+        }
+        if self.is_without_exchange(op) {
+            return self.is_second_name_as_saved(op);
         }
         let (stage, staged) = self.staged(op)?;
         is_as_planned(&stage, &staged, op)
@@ -201,7 +230,9 @@ impl<'a> Hands<'a> {
     fn object_back(&mut self, op: &Op) -> Result<(), Cause> {
         // An edited object takes two steps, one that is rebuilt up to four.
         for _ in 0..6 {
-            let next = undo(op, self.target_state(op)?, self.stage_state(op)?);
+            self.finish_placing(op)?;
+            let target = self.target_state(op)?;
+            let next = undo(op, target, self.stage_state(op, target)?);
             if next == Undo::Nothing {
                 return Ok(());
             }
@@ -212,42 +243,45 @@ impl<'a> Hands<'a> {
         Err(Cause::Changed(self.show(op)))
     }
 
-    fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
-        match self.dirs.parent(&op.path)? {
-            Some(dir) => Ok(state(&dir, op.path.name(), op.old.as_ref(), op.new.as_ref())?),
+    pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+        match self.parent_of(&op.path)? {
+            Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
             None => Ok(State::None),
         }
     }
 
-    fn stage_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
-        Ok(state(&stage, &staged, op.old.as_ref(), op.new.as_ref())?)
+        let staged = state_of(&stage, &staged, op)?;
+        if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
     }
 
     /// One step; false when nothing more is to be done for the op.
     fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
-        let parent = self.dirs.parent(&op.path)?;
+        let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
-        let name = op.path.name();
+        let (name, means) = (op.path.name(), self.means(op));
         match next {
+            Undo::Exchange if !means.exchange => self.put_over(op, &parent)?,
             Undo::Exchange => {
                 self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
                 self.forget_if_directory(op);
             }
             Undo::PutBack => {
-                self.with_ballast(|| stage.move_to(&staged, &parent, name))?;
+                let (stage, staged) = self.old_place(op)?;
+                self.with_ballast(|| means.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if op.kind == OpKind::Replace {
                     self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
                 }
             }
             Undo::TakeAway => {
-                self.with_ballast(|| parent.move_to(name, &stage, &staged))?;
+                self.with_ballast(|| means.take(&parent, name, &stage, &staged))?;
                 self.forget_if_directory(op);
             }
             Undo::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
@@ -278,25 +312,34 @@ impl<'a> Hands<'a> {
 
     /// Keeps somebody else's object as `PATH.edited-<run>`.
     pub(super) fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
-        let run = &self.journal.head.header.run;
-        let mut kept = op.path.name().to_vec();
-        kept.extend_from_slice(format!(".edited-{run}").as_bytes());
-        let stem = kept.clone();
-        let mut number = 2;
+        let mut number = 1;
         loop {
-            match from.move_to(name, parent, &kept) {
-                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => {
-                    kept.clone_from(&stem);
-                    kept.extend_from_slice(format!(".{number}").as_bytes());
-                    number += 1;
+            let kept = self.kept_name(op, number);
+            match self.means(op).place(from, name, parent, &kept) {
+                Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
+                other => {
+                    other?;
+                    self.note_kept(op, parent, &kept);
+                    return Ok(());
                 }
-                other => break other?,
             }
         }
-        let place = self.root.show(&parent.at(&kept));
+    }
+
+    /// The name under which somebody else's object is kept; another one for each number.
+    pub(super) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
+        let mut kept = op.path.name().to_vec();
+        kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
+        if number > 1 {
+            kept.extend_from_slice(format!(".{number}").as_bytes());
+        }
+        kept
+    }
+
+    pub(super) fn note_kept(&mut self, op: &Op, parent: &Dir, kept: &[u8]) {
+        let place = self.root.show(&parent.at(kept));
         self.notes
             .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
-        Ok(())
     }
 
     /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
@@ -315,20 +358,21 @@ impl<'a> Hands<'a> {
 
     fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
         let Some(to) = &op.to else { return Ok(()) };
-        let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
+        let (Some(parent), Some(other)) = (self.parent_of(&op.path)?, self.parent_of(to)?) else {
             return Ok(());
         };
-        let is_gone = parent.look(op.path.name())?.is_none();
+        let is_gone = parent.look(op.path.name())?.is_none()
+            || is_one_object(&parent, op.path.name(), &other, to.name())?;
         let is_there = state(&other, to.name(), op.old.as_ref(), None)? == State::Old;
         if is_gone && is_there {
-            self.with_ballast(|| other.move_to(to.name(), &parent, op.path.name()))?;
+            self.with_ballast(|| self.means(op).place(&other, to.name(), &parent, op.path.name()))?;
         }
         Ok(())
     }
 
     /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
-        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+        let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
         if state(&parent, op.path.name(), Some(old), None)? != State::Old {
@@ -340,7 +384,10 @@ impl<'a> Hands<'a> {
     /// Does again what a committed run must have done and the disk lost; true if there was something.
     pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
-            OpKind::Add | OpKind::Replace | OpKind::Delete => (self.target_state(op)?, self.stage_state(op)?),
+            OpKind::Add | OpKind::Replace | OpKind::Delete => {
+                let target = self.target_state(op)?;
+                (target, self.stage_state(op, target)?)
+            }
             OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Held => return Ok(false),
         };
         let lost = matches!(
@@ -359,22 +406,26 @@ impl<'a> Hands<'a> {
         Ok(lost)
     }
 
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays.
-    pub(super) fn remove_directories(&mut self) {
+    /// Removes the directories that the run empties, the deepest first; what is not empty stays. Whether there were
+    /// any. That the file system does not take it is an error; another obstacle is a note.
+    pub(super) fn remove_directories(&mut self) -> Result<bool, Cause> {
         let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
         ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in ops {
-            let removed = self.remove_directory(op);
-            match removed {
+        for op in &ops {
+            match self.remove_directory(op) {
                 Ok(true) => {}
                 Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
+                Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
+                    return Err(error.into());
+                }
                 Err(cause) => self.notes.push(cause.to_string()),
             }
         }
+        Ok(!ops.is_empty())
     }
 
     fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(true) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
         match parent.look(op.path.name())? {
             None => Ok(true),
             Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
@@ -386,7 +437,7 @@ impl<'a> Hands<'a> {
 }
 
 /// Whether what came out of a target is what the plan was made for.
-fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
+pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),
@@ -409,7 +460,7 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
     if is_ours && mode != Some(to.mode) {
-        parent.set_mode_of_itself(name, Mode::of(to.mode))?;
+        parent.set_mode(name, Mode::of(to.mode))?;
     }
     Ok(())
 }
@@ -448,16 +499,4 @@ fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Res
         }
     }
     Ok(())
-}
-
-/// The path of an object outside the root, as the journal has it.
-pub(super) fn outside_path(text: &str) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    std::ffi::OsString::from_vec(decode(text)).into()
-}
-
-/// A path of the host as a path below `/`.
-pub(super) fn host_path(path: &std::path::Path) -> Result<ObjectPath, Cause> {
-    use std::os::unix::ffi::OsStrExt;
-    ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }

@@ -120,6 +120,7 @@ impl Holder<'_> {
             parent: None,
             old: None,
             new: None,
+            copy: None,
             db,
             whole: false,
             undo: None,
@@ -194,7 +195,7 @@ fn digest_of(dir: &Dir, name: &[u8]) -> Result<Option<Digest>, Cause> {
 }
 
 /// Copies one object that is no directory, with every attribute; the digest of a regular file.
-fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
+pub(super) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
     let Some(seen) = from.look(name)? else { return Err(Cause::Changed(from.root().show(&from.at(name)))) };
     let mut digest = None;
     match seen.file_type {
@@ -204,7 +205,7 @@ fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<
         FileType::Block => to.make_node(copy, Node::Block(seen.device.0, seen.device.1))?,
         FileType::Character => to.make_node(copy, Node::Character(seen.device.0, seen.device.1))?,
         FileType::Directory | FileType::Socket => {
-            let reason = "is of a type that cannot be copied, so scripts that may touch it cannot be run";
+            let reason = "is of a type that cannot be copied, so nothing could put it back";
             return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });
         }
     }

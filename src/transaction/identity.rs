@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::journal::Identity;
+use crate::format::journal::{Identity, Op};
 use crate::format::manifest::encode;
 use crate::package::{Digest, Xattrs};
 use crate::root::{Dir, FileType, Result, Seen};
@@ -64,6 +64,16 @@ pub(super) fn state(dir: &Dir, name: &[u8], old: Option<&Identity>, new: Option<
         }
     }
     Ok(State::Other)
+}
+
+/// Tells what `name` is to an op. The copy of an old object that could have no second name is as good as the old one.
+pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<State> {
+    if let Some(copy) = &op.copy
+        && dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode)
+    {
+        return Ok(State::Old);
+    }
+    state(dir, name, op.old.as_ref(), op.new.as_ref())
 }
 
 /// Whether what came out of a target is the object of before, and nobody wrote to it since the survey.

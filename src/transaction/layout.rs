@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity};
+use super::means::Means;
 use super::sites::Sites;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
@@ -155,6 +156,7 @@ impl<'p> Builder<'_, 'p> {
             parent,
             old,
             new: None,
+            copy: None,
             db: false,
             whole: false,
             undo: None,
@@ -164,7 +166,7 @@ impl<'p> Builder<'_, 'p> {
         if let Action::Add(NewObject { body: crate::plan::Body::Directory, .. }) = change.action {
             self.made.insert(physical, domain);
         }
-        self.note_fold(change);
+        self.note_fold(change, domain)?;
         self.push(Item {
             op,
             new,
@@ -175,15 +177,25 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    /// A replacement that turns a directory into something else, or the reverse, takes the whole subtree along.
-    fn note_fold(&mut self, change: &Change) {
-        let Action::Replace(new) = &change.action else { return };
+    /// A replacement that turns a directory into something else, or the reverse, takes the whole subtree along. Only an
+    /// exchange can do that at once.
+    fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
+        let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
         let was_directory = change.old.as_ref().is_some_and(crate::package::Live::is_directory);
         if becomes_directory != was_directory {
+            if !Means::of(&self.sites.get(domain)?.domain).exchange {
+                let reason = if was_directory {
+                    "would become something else than a directory, and its file system cannot exchange two names"
+                } else {
+                    "would become a directory, and its file system cannot exchange two names"
+                };
+                return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
+            }
             let fold = Fold { item: self.items.len(), becomes_directory };
             self.folds.insert(change.path.clone(), fold);
         }
+        Ok(())
     }
 
     /// A change below a directory whose type changes.
@@ -270,8 +282,11 @@ impl<'p> Builder<'_, 'p> {
     fn write_record(&mut self, path: &ObjectPath, new: New<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
-        if item.op.old.is_none() {
-            item.op.kind = OpKind::Add;
+        match &item.op.old {
+            None => item.op.kind = OpKind::Add,
+            // The plan was made from a file, so this is not what it was made from.
+            Some(old) if old.file_type != 'f' => return Err(Cause::Changed(self.root.show(path))),
+            Some(_) => {}
         }
         item.new = Some(new);
         item.rank.0 = rank;
@@ -300,6 +315,7 @@ impl<'p> Builder<'_, 'p> {
             parent,
             old,
             new: None,
+            copy: None,
             db: true,
             whole: false,
             undo: None,

@@ -15,14 +15,17 @@
 mod archive;
 mod dirs;
 mod error;
+mod fallback;
 mod finish;
 mod hands;
 mod held;
 mod identity;
 mod journal_file;
 mod layout;
+mod means;
 mod notes;
 mod opening;
+mod outside;
 mod put_back;
 mod queue;
 mod rebuild;
@@ -35,6 +38,8 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod verified;
+mod way_back;
+mod whereabouts;
 
 use std::io::Read;
 

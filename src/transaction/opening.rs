@@ -4,7 +4,7 @@ use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::{Settings, journal_file};
-use crate::format::journal::{Archive, Entry, Header, Journal, Op, Run, VERSION};
+use crate::format::journal::{Archive, Entry, Header, Journal, Op, PLAIN_VERSION, Run, VERSION};
 use crate::root::Root;
 
 /// A run that has a number and a stage, and no journal yet.
@@ -69,8 +69,9 @@ impl Opening {
         archives: &[Archive],
         ops: impl Iterator<Item = Op>,
     ) -> Result<(Vec<u8>, Journal), Cause> {
+        let is_plain = self.sites.iter().all(|site| site.domain.lacks.is_empty());
         let header = Header {
-            version: VERSION,
+            version: if is_plain { PLAIN_VERSION } else { VERSION },
             run: self.run.to_string(),
             command: command.to_owned(),
             root: self.marker.clone(),

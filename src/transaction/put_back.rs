@@ -8,6 +8,7 @@ use super::error::Cause;
 use super::hands::{Hands, set_attributes};
 use super::held::make_again;
 use super::identity::{State, identity, state};
+use super::means::{is_one_object, link};
 use super::notes::Known;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::format::manifest::encode;
@@ -16,11 +17,11 @@ use crate::root::{Dir, FileType, Seen};
 
 impl Hands<'_> {
     /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
-    /// what was not there goes before what was there comes back. What failed, each with its reason.
-    pub(super) fn put_back(&mut self) -> Vec<(String, Cause)> {
+    /// what was not there goes before what was there comes back. Why some of it failed, if it did.
+    pub(super) fn put_back(&mut self) -> Vec<Cause> {
         let known = match self.stages.first().map(Known::read).transpose() {
             Ok(known) => known.unwrap_or_default(),
-            Err(cause) => return vec![("what the run is known to have made".to_owned(), cause)],
+            Err(cause) => return vec![cause],
         };
         let mut failed = Vec::new();
         for db in [true, false] {
@@ -31,9 +32,7 @@ impl Hands<'_> {
             let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
             for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
                 let done = if is_new { self.take_away(op, &known) } else { self.bring_back(op, &known) };
-                if let Err(cause) = done {
-                    failed.push((self.show(op), cause));
-                }
+                failed.extend(done.err());
                 self.dirs.forget();
             }
         }
@@ -42,7 +41,7 @@ impl Hands<'_> {
 
     /// Takes away what was made where nothing was.
     fn take_away(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(()) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
         if seen.file_type == FileType::Directory && !op.db {
             if !parent.remove_dir(op.path.name())? {
@@ -58,20 +57,21 @@ impl Hands<'_> {
         }
         let (stage, staged) = self.staged(op)?;
         stage.remove_tree(&staged)?;
-        self.with_ballast(|| parent.move_to(op.path.name(), &stage, &staged))
+        let means = self.means(op);
+        self.with_ballast(|| means.take(&parent, op.path.name(), &stage, &staged))
     }
 
     /// Sees to it that the old object is there again.
     fn bring_back(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
-        let Some(parent) = self.dirs.parent(&op.path)? else {
+        let Some(parent) = self.parent_of(&op.path)? else {
             return Err(Cause::Changed(self.show(op)));
         };
         let (stage, staged) = self.staged(op)?;
         let seen = parent.look(op.path.name())?;
-        let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old) };
+        let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, known) };
         match &seen {
-            None => return self.with_ballast(|| stage.move_to(&staged, &parent, op.path.name())),
+            None => self.put_copy(op, &parent)?,
             Some(seen) if !is_held(&parent, op.path.name(), copy)? => {
                 if !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime) {
                     return Ok(());
@@ -79,12 +79,49 @@ impl Hands<'_> {
                 if !is_held(&stage, &staged, copy)? {
                     return Err(Cause::Internal(format!("the held copy of {} is missing", self.show(op))));
                 }
-                self.with_ballast(|| stage.exchange(&staged, &parent, op.path.name()))?;
+                self.swap(op, &parent, known)?;
             }
             // a rollback that was cut had done it already
             Some(_) => {}
         }
-        self.keep_what_came_out(op, &stage, &staged, &parent, known)
+        let out = self.out_of(op, staged);
+        self.keep_what_came_out(op, &stage, &out, &parent, known)
+    }
+
+    /// Puts what the stage holds where nothing is.
+    fn put_copy(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
+        let (means, (stage, staged)) = (self.means(op), self.staged(op)?);
+        self.with_ballast(|| means.place(&stage, &staged, parent, op.path.name()))
+    }
+
+    /// The name in the stage of what a held copy took the place of.
+    fn out_of(&self, op: &Op, staged: Vec<u8>) -> Vec<u8> {
+        if self.means(op).exchange { staged } else { [&staged, &b".out"[..]].concat() }
+    }
+
+    /// What the stage holds and what is there change places. Where they cannot do that at once, what is there gets a
+    /// second name in the stage and the copy is renamed over it; a directory has no second name, so that for an instant
+    /// nothing is there.
+    fn swap(&mut self, op: &Op, parent: &Dir, known: &Known) -> Result<(), Cause> {
+        let (means, (stage, staged)) = (self.means(op), self.staged(op)?);
+        let name = op.path.name();
+        if means.exchange {
+            return self.with_ballast(|| stage.exchange(&staged, parent, name));
+        }
+        let out = self.out_of(op, staged.clone());
+        if !is_one_object(parent, name, &stage, &out)? {
+            // a rollback that was cut had brought it out, and then something else was put there
+            self.keep_what_came_out(op, &stage, &out, parent, known)?;
+            stage.remove_tree(&out)?;
+        }
+        let is_directory =
+            |seen: Option<Seen>| seen.is_some_and(|seen| seen.file_type == FileType::Directory);
+        let any_directory = is_directory(parent.look(name)?) || is_directory(stage.look(&staged)?);
+        if !any_directory && link(parent, name, &stage, &out)? {
+            return self.with_ballast(|| stage.replace(&staged, parent, name));
+        }
+        self.with_ballast(|| means.take(parent, name, &stage, &out))?;
+        self.put_copy(op, parent)
     }
 
     /// Keeps what an exchange brought into the stage, where it is somebody else's.
@@ -111,6 +148,7 @@ impl Hands<'_> {
         parent: &Dir,
         seen: Option<&Seen>,
         old: &Identity,
+        known: &Known,
     ) -> Result<(), Cause> {
         if old.file_type != 'd' {
             return Err(Cause::Internal(format!("{} has no held copy", self.show(op))));
@@ -120,11 +158,11 @@ impl Hands<'_> {
         match seen {
             None => {
                 make_again(&stage, &staged, old)?;
-                self.with_ballast(|| stage.move_to(&staged, parent, name))
+                self.put_copy(op, parent)
             }
             Some(seen) if seen.file_type != FileType::Directory => {
                 make_again(&stage, &staged, old)?;
-                self.with_ballast(|| stage.exchange(&staged, parent, name))
+                self.swap(op, parent, known)
             }
             Some(seen) => {
                 let mut now = identity(seen, None, None);
@@ -144,7 +182,7 @@ impl Hands<'_> {
 }
 
 /// Whether an object is the held copy. Of a directory only the inode tells.
-fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+pub(super) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode));
     }

@@ -146,7 +146,8 @@ impl<'s> ScriptedRun<'s> {
         };
         self.remote.extend(remote_places(batch).map(PathBuf::from));
         recorder.remote_archives()?;
-        recorder.trees(&mut layout)?;
+        recorder.archives(&mut layout)?;
+        recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
         let sizes = recorder.written.values().map(|written| written.size);
         let next = self.undo.len();
@@ -199,7 +200,7 @@ impl<'s> ScriptedRun<'s> {
             self.settings.watch.check()?;
             hands.forward(op)?;
         }
-        hands.remove_directories();
+        hands.remove_directories()?;
         self.notes.append(&mut hands.notes);
         Ok(())
     }
@@ -261,12 +262,14 @@ impl<'s> ScriptedRun<'s> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.sites.sync()).and_then(|()| {
             publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
-            self.settings.watch.check()
+            self.settings.watch.check()?;
+            journal_file::open(&self.root)
         });
-        if let Err(cause) = ready {
-            return Err(self.roll_back(Phase::Switch, cause));
-        }
-        if let Err(cause) = journal_file::close(&self.root, Outcome::Commit) {
+        let mark = match ready {
+            Ok(mark) => mark,
+            Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::error::Cause;
+use super::means::probe;
 use crate::database::own_directory;
 use crate::format::journal::{Domain, Run};
 use crate::package::{Mode, ObjectPath};
@@ -22,7 +23,7 @@ const MARKER: &[u8] = b"marker";
 /// How much is held back for a rollback on a full disk.
 const BALLAST: u64 = 1 << 20;
 
-/// File systems on which the protocol does not hold: no errors from syncfs, or no atomic exchange.
+/// File systems on which the protocol does not hold: no errors from syncfs, or no owners.
 const UNSUPPORTED: [(u64, &str); 7] = [
     (0x6969, "is on NFS, which patchadm does not change yet"),
     (0x6573_5546, "is on FUSE, which patchadm does not change yet"),
@@ -123,12 +124,14 @@ impl Sites {
         let index = self.list.len();
         let mut marker = dir.create(MARKER)?;
         marker.put(marker_text(&self.run.to_string(), index).as_bytes())?;
-        let domain = Domain { top, stage: dir.path().clone() };
+        let domain = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
         self.list.push(Site { domain, dir, objects, records });
         self.keys.insert(key, index);
-        let site = self.get(index)?;
-        probe_exchange(&site.dir, &self.root)?;
-        site.dir.create(b"ballast")?.reserve(BALLAST)?;
+        let lacks = probe(&self.get(index)?.dir)?;
+        if let Some(site) = self.list.last_mut() {
+            site.domain.lacks = lacks;
+        }
+        self.get(index)?.dir.create(b"ballast")?.reserve(BALLAST)?;
         Ok(index)
     }
 
@@ -191,12 +194,13 @@ fn marker_text(run: &str, index: usize) -> String {
     format!("{run} {index}\n")
 }
 
-/// The directory `.patchadm` of another mount: ours, and writable for nobody else.
+/// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
+/// would let them put other stages in the place of ours.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    let (seen, above) = (dir.itself()?, top.itself()?);
-    let is_safe = seen.mode.bits() & 0o022 == 0 && (seen.uid == above.uid || seen.uid == 0);
-    if !is_safe {
+    let seen = dir.itself()?;
+    let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
+    if !is_ours || seen.mode.bits() & 0o022 != 0 {
         let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
@@ -235,21 +239,4 @@ fn obstacle(dir: &Dir, seen: &Seen) -> Result<Option<&'static str>, Cause> {
     }
     let magic = dir.file_system_magic()?;
     Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
-}
-
-/// Tries an exchange in the stage: file systems that have none are refused before anything is staged.
-fn probe_exchange(stage: &Dir, root: &Root) -> Result<(), Cause> {
-    drop(stage.create(b"probe.a")?);
-    drop(stage.create(b"probe.b")?);
-    match stage.exchange(b"probe.a", stage, b"probe.b") {
-        Err(error) if matches!(error.errno(), Some(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS)) => {
-            let reason =
-                "is on a file system that cannot exchange two names; patchadm does not change it yet";
-            return Err(Cause::Unsupported { path: root.show(stage.path()), reason });
-        }
-        other => other?,
-    }
-    stage.remove(b"probe.a")?;
-    stage.remove(b"probe.b")?;
-    Ok(())
 }

@@ -10,6 +10,7 @@ use super::layout::{Layout, lay_out};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::stage::{StagedContent, Stager};
+use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
@@ -106,10 +107,18 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let saved = recorder.remote_archives().and_then(|()| recorder.trees(&mut self.on.layout));
+        let saved = recorder.remote_archives().and_then(|()| recorder.archives(&mut self.on.layout));
         let all = saved
             .map_err(|cause| (Phase::Snapshot, cause))
-            .and_then(|()| recorder.files(&mut self.on.layout).map_err(|cause| (Phase::Records, cause)));
+            .and_then(|()| {
+                let records = recorder.directories(&mut self.on.layout);
+                let records = records.and_then(|()| recorder.files(&mut self.on.layout));
+                records.map_err(|cause| (Phase::Records, cause))
+            })
+            .and_then(|()| {
+                let laid = lay_way_back(&self.on.root, &self.on.opening.sites, &mut self.on.layout);
+                laid.map_err(|cause| (Phase::Stage, cause))
+            });
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
         let archives = recorder.archives;
         match all {
@@ -181,11 +190,14 @@ impl Published<'_> {
             Ok(hands) => hands,
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
-        if let Err(cause) = self.forward(&mut hands) {
-            drop(hands);
-            return Err(undo_published(root, &self.journal, Phase::Switch, cause));
-        }
-        if let Err(cause) = journal_file::close(root, Outcome::Commit) {
+        let mark = match self.forward(&mut hands).and_then(|()| journal_file::open(root)) {
+            Ok(mark) => mark,
+            Err(cause) => {
+                drop(hands);
+                return Err(undo_published(root, &self.journal, Phase::Switch, cause));
+            }
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();

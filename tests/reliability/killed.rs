@@ -89,10 +89,11 @@ fn asked(stage: &Scenario) -> [String; 4] {
 }
 
 /// Numbers that are the same in every run of the tests (xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    /// One of `0..end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -32,7 +32,7 @@ impl Scene {
         let root = Root::open(dir.path()).unwrap();
         let mut scene = Self { dir, root, ops: Vec::new() };
         scene.write(PKGINFO, "PATCHLIST=\n");
-        scene.ops.push(Entry::Domain(Domain { top: at("/"), stage: at(STAGE) }));
+        scene.ops.push(Entry::Domain(Domain { top: at("/"), stage: at(STAGE), lacks: Vec::new() }));
         scene
     }
 

@@ -29,6 +29,7 @@ fn op(path: &str, db: bool) -> Entry {
         parent: None,
         old: None,
         new: None,
+        copy: None,
         db,
         whole: false,
         undo: None,
@@ -38,7 +39,8 @@ fn op(path: &str, db: bool) -> Entry {
 }
 
 fn sample() -> Vec<u8> {
-    let domain = Domain { top: at("/"), stage: at("/var/sadm/patchadm/stage/17-0000000000000abc") };
+    let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
+    let domain = Domain { top: at("/"), stage, lacks: vec![Lack::Exchange] };
     let entries =
         [Entry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
     Journal::to_bytes(header(), &entries)
@@ -51,6 +53,7 @@ fn a_journal_comes_back_with_the_records_first() {
     assert!(journal.head.is_open());
     let paths: Vec<_> = journal.ops.iter().map(|op| (op.path.clone(), op.db)).collect();
     assert_eq!(paths, [(at("/var/sadm/install/contents"), true), (at("/opt/a\u{e9} b"), false)]);
+    assert_eq!(journal.domains[0].lacks, [Lack::Exchange]);
     let leading = Journal::parse_leading(&sample()).unwrap();
     assert_eq!(leading.ops.len(), 1);
 }
@@ -66,6 +69,19 @@ fn an_outcome_is_one_sector_written_into_place() {
     let journal = Journal::parse(&bytes).unwrap();
     assert_eq!((journal.head.outcome, journal.head.done), (Some(Outcome::Commit), true));
     assert!(!journal.head.is_open());
+}
+
+#[test]
+fn a_journal_of_an_earlier_program_is_read_and_its_domains_lack_nothing() {
+    let lines = "\
+        a7a54da4 {\"domain\":{\"top\":\"/\",\"stage\":\"/var/sadm/patchadm/stage/17-0000000000000abc\"}}\n";
+    let header = Header { version: PLAIN_VERSION, ..header() };
+    let mut bytes = Journal::to_bytes(header.clone(), &[]);
+    let digest = Digest(Sha256::digest(lines).into()).to_string();
+    let header = Header { lines: lines.len() as u64, db: lines.len() as u64, sha256: digest, ..header };
+    bytes[..SECTOR].copy_from_slice(&sector(&header));
+    bytes.extend_from_slice(lines.as_bytes());
+    assert_eq!(Journal::parse(&bytes).unwrap().domains[0].lacks, []);
 }
 
 #[test]

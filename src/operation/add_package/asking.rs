@@ -3,8 +3,8 @@
 //! Nothing of the root is changed. A package that asks nothing is an error, as is a response file that is there.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{AddRequest, Place};
@@ -15,10 +15,10 @@ use crate::operation::failure::Failure;
 use crate::operation::query::spooled_name;
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Caller, Ground};
-use crate::package::Params;
+use crate::package::{Mode, Params};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
-use crate::root::Root;
+use crate::root::{Dir, NewTree, Root};
 
 /// What pkgask(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -120,5 +120,7 @@ fn bad(file: &Path, error: &io::Error) -> Failure {
 }
 
 fn write(file: &Path, text: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).open(file)?.write_all(text)
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = file.file_name().unwrap_or_default();
+    Ok(NewTree::below(Dir::of_host(above)?).write(name.as_bytes(), text, Mode::of(0o644)).map(drop)?)
 }

@@ -15,6 +15,8 @@ pub use fingerprint::{Fingerprint, fingerprint};
 
 use samples::{EPOCH, SamplePatch};
 
+use crate::root::NewTree;
+
 /// The most numbers that are tried for a new directory.
 const MOST_DIRECTORIES: u32 = 10_000;
 
@@ -66,7 +68,7 @@ impl Stage {
     /// Makes the stage in a directory that is empty or not there yet.
     pub fn make(directory: &Path) -> Result<Self, StageError> {
         let failed = |reason| StageError::Io { path: directory.to_owned(), reason };
-        fs::create_dir_all(directory).map_err(failed)?;
+        NewTree::at(directory).map_err(|error| failed(error.into()))?;
         if fs::read_dir(directory).map_err(failed)?.next().is_some() {
             return Err(StageError::NotEmpty(directory.to_owned()));
         }

@@ -3,18 +3,17 @@
 //! Everything has fixed content, modes and times: two runs write the same bytes. Only new files are made; nothing is
 //! overwritten.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use super::samples::{BASEDIR, EPOCH, Sample, SamplePackage, SamplePatch};
 use crate::format::deletes;
 use crate::format::params;
 use crate::format::pkgmap::{Entry, Pkgmap};
 use crate::package::checksum;
-use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params};
+use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params, Timestamp};
+use crate::root::{Dir, NewTree};
 
 /// The size of a block of a pkgmap's first line, in bytes.
 const BLOCK: u64 = 512;
@@ -42,7 +41,6 @@ pub(super) fn write_package(at: &Path, package: &SamplePackage, macros: &[(&str,
         let entry = entry(*sample)?;
         if let Sample::File(path, mode, text, day) = sample {
             let to = at.join("reloc").join(path);
-            to.parent().map_or(Ok(()), fs::create_dir_all)?;
             write_file(&to, text.as_bytes(), *mode, EPOCH + day * 86_400)?;
         }
         entries.push(entry);
@@ -119,14 +117,20 @@ fn path_of(path: &str) -> io::Result<PackagePath> {
 
 /// Makes a directory, 0755 whatever the umask says; its parent must be there.
 pub(super) fn make_directory(at: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(at)?;
-    fs::set_permissions(at, Permissions::from_mode(0o755))
+    let (above, name) = split(at)?;
+    Ok(Dir::of_host(above)?.make_dir(name, Mode::of(0o755)).map(drop)?)
 }
 
-/// Makes a file that is not there yet.
+/// Makes a file that is not there yet, with the directories above it.
 pub(super) fn write_file(at: &Path, bytes: &[u8], mode: u32, mtime: i64) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(at)?;
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime.unsigned_abs()))
+    let (above, name) = split(at)?;
+    let file = NewTree::at(above)?.write(name, bytes, Mode::of(mode))?;
+    Ok(file.set_mtime(Timestamp::whole(mtime))?)
+}
+
+fn split(at: &Path) -> io::Result<(&Path, &[u8])> {
+    let (Some(above), Some(name)) = (at.parent(), at.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok((if above.as_os_str().is_empty() { Path::new(".") } else { above }, name.as_bytes()))
 }

@@ -1,6 +1,7 @@
 //! Applying a patch whose scripts take part.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::response::Applying;
@@ -12,6 +13,7 @@ use crate::package::{Inventory, ObjectPath, Params};
 use crate::patch::Delivered;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
+use crate::root::Dir;
 use crate::transaction::{Left, Receipt};
 
 /// A patch to be applied.
@@ -94,11 +96,13 @@ fn carry_out(
 /// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
 /// are empty then. What cannot be removed is in nobody's way.
 fn remove_archive(place: &Path) {
+    let Ok(dir) = Dir::of_host(place) else { return };
     for name in ["undo", "undo.Z", "undo.gz"] {
-        let _ = std::fs::remove_file(place.join(name));
+        let _ = dir.remove(name.as_bytes());
     }
     for directory in [Some(place), place.parent()].into_iter().flatten() {
-        let _ = std::fs::remove_dir(directory);
+        let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+        let _ = Dir::of_host(above).and_then(|above| above.remove_dir(name.as_bytes()));
     }
 }
 

@@ -6,11 +6,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::operation::scripts::ScriptFailure;
+use crate::package::Mode;
+use crate::root::{Dir, NewTree};
 use crate::source::{Form, Hooks, Image, Source};
 
 /// Where the scripts of a patch itself are.
@@ -26,19 +29,18 @@ impl HookPlace {
     }
 
     /// The directory of a delivered patch; its scripts and README are copied below `private` where it is no directory.
-    pub(super) fn of(source: &Source, image: &Image, private: &Path) -> std::io::Result<Self> {
+    pub(super) fn of(source: &Source, image: &Image, private: &Path) -> io::Result<Self> {
         if source.form() == Form::Directory {
             return Ok(Self { directory: std::path::absolute(source.path())? });
         }
         let directory = private.join("patch");
-        fs::create_dir(&directory)?;
+        let mut copy = NewTree::below(Dir::of_host(private)?.make_dir(b"patch", Mode::of(0o755))?);
         for (name, text) in named(&image.hooks).into_iter().filter_map(|(name, text)| Some((name, text?))) {
-            fs::write(directory.join(name), text)?;
-            fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755))?;
+            copy.write(name.as_bytes(), text, Mode::of(0o755))?;
         }
         if let Some((name, text)) = &image.readme {
             let name = Path::new(name).file_name().unwrap_or(OsStr::new("README"));
-            fs::write(directory.join(name), text)?;
+            copy.write(name.as_bytes(), text, Mode::of(0o644))?;
         }
         Ok(Self { directory })
     }
@@ -47,7 +49,7 @@ impl HookPlace {
     pub(super) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
         let file = self.directory.join(name);
         let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
-        let failed = |error: std::io::Error| refuse(format!("{}: {error}", file.display()));
+        let failed = |error: io::Error| refuse(format!("{}: {error}", file.display()));
         let mode = fs::metadata(&file).map_err(failed)?.permissions().mode();
         if mode & 0o111 == 0 {
             return Err(refuse(format!("{} may not be executed", file.display())));
@@ -75,9 +77,11 @@ impl HookPlace {
             call.extend(quoted(word));
         }
         call.push(b'\n');
-        let starter = private.join(format!("{name}.start"));
-        fs::write(&starter, call).map_err(failed)?;
-        Ok(starter)
+        let starter = format!("{name}.start");
+        let written = Dir::of_host(private)
+            .and_then(|dir| NewTree::below(dir).write(starter.as_bytes(), &call, Mode::of(0o644)));
+        written.map_err(|error| refuse(error.to_string()))?;
+        Ok(private.join(starter))
     }
 }
 

@@ -33,9 +33,10 @@ use super::scripts::{Ending, ScriptFailure};
 use super::session::Session;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
-use crate::package::{Inventory, Params};
+use crate::package::{Inventory, Mode, Params};
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
+use crate::root::Dir;
 use crate::script::environment::of_patch;
 use crate::script::{As, Ended, Input, search_path};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
@@ -132,10 +133,9 @@ impl<'a> PatchScripts<'a> {
 
     /// The private directory in which scripts build backout packages.
     pub(super) fn build_directory(&self) -> Result<PathBuf, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let directory = self.procedures.shop.directory().join("build");
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&directory);
-        made.map_err(|error| unprepared(&error)).map(|()| directory)
+        let private = self.procedures.shop.directory();
+        let made = Dir::of_host(private).and_then(|dir| dir.make_dir(b"build", Mode::of(0o700)));
+        made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
     }
 
     /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.

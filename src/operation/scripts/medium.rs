@@ -5,17 +5,16 @@
 //! read. It has the form of a package directory, so that `dirname $0` and what lies beside it mean the same in both.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::package::{PackagePath, Summing};
+use crate::package::{Mode, PackagePath, Summing};
 use crate::plan::course::ListedFile;
 use crate::plan::{Body, Member};
+use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{User, unreadable_by};
 use crate::source::{Form, PackageImage, Problem, SourceError};
 
@@ -64,10 +63,7 @@ impl Medium {
 
     /// Where the content of an object is, or would be unpacked to.
     pub(in crate::operation) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
-        let (kind, relative) = match path.as_bytes().strip_prefix(b"/") {
-            Some(relative) => ("root", relative),
-            None => ("reloc", path.as_bytes()),
-        };
+        let (kind, relative) = kind(path);
         let numbered = self.package.join(format!("{kind}.{part}"));
         let top = if !self.is_copy && numbered.is_dir() { numbered } else { self.package.join(kind) };
         top.join(std::ffi::OsStr::from_bytes(relative))
@@ -83,17 +79,34 @@ impl Medium {
         let members = files.iter().filter_map(|file| member(file)).map(|member| (&member.path, member));
         let members: HashMap<&PackagePath, &Member> = members.collect();
         let package = device.package(index)?;
+        let mut copy = self.is_copy.then(|| NewTree::at(&self.package)).transpose()?;
         let mut wanted = |of: usize, path: &PackagePath| of == index && members.contains_key(path);
         device.source.stream::<Failure>(&device.image, &mut wanted, &mut |_, path, _, data| {
             let Some(member) = members.get(path) else { return Ok(()) };
-            let place = self.is_copy.then(|| self.object(1, path));
-            pour(member, data, place.as_deref()).map_err(|reason| {
+            // Only the caller reads it, who runs the scripts that do.
+            let file = copy.as_mut().map(|copy| copy.file(&unpacked(path)));
+            let poured = file.transpose().map_err(|error| error.to_string());
+            poured.and_then(|file| pour(member, data, file)).map_err(|reason| {
                 let problem =
                     Problem::Corrupt { package: package.directory.clone(), file: path.to_string(), reason };
                 SourceError { path: device.source.path().to_owned(), problem }.into()
             })
         })
     }
+}
+
+/// The directory of the package in which an object is, and the name below it.
+fn kind(path: &PackagePath) -> (&'static str, &[u8]) {
+    match path.as_bytes().strip_prefix(b"/") {
+        Some(relative) => ("root", relative),
+        None => ("reloc", path.as_bytes()),
+    }
+}
+
+/// Where an object of a copy is unpacked to, below the package directory.
+fn unpacked(path: &PackagePath) -> Vec<u8> {
+    let (kind, relative) = kind(path);
+    [kind.as_bytes(), b"/", relative].concat()
 }
 
 /// The delivered content of a file that a script installs.
@@ -111,20 +124,20 @@ fn failed(device: &Device, error: io::Error) -> Failure {
 
 /// Writes everything of a package but its objects.
 fn copy(package: &PackageImage, place: &Path) -> io::Result<()> {
-    let install = place.join("install");
-    DirBuilder::new().recursive(true).mode(0o755).create(&install)?;
-    fs::write(place.join("pkginfo"), &package.pkginfo_bytes)?;
-    fs::write(place.join("pkgmap"), &package.pkgmap_bytes)?;
+    let mut tree = NewTree::at(place)?;
+    let readable = Mode::of(0o644);
+    tree.write(b"pkginfo", &package.pkginfo_bytes, readable)?;
+    tree.write(b"pkgmap", &package.pkgmap_bytes, readable)?;
+    tree.directory(b"install")?;
     for (name, text) in &package.install {
-        fs::write(install.join(name), text)?;
+        tree.write(&[b"install/", name.as_bytes()].concat(), text, readable)?;
     }
     Ok(())
 }
 
 /// Reads the content of a file and compares it with the pkgmap; writes it where there is a place. The reason where it
 /// is not what it should be.
-fn pour(member: &Member, data: &mut dyn Read, place: Option<&Path>) -> Result<(), String> {
-    let mut file = place.map(create).transpose().map_err(|error| error.to_string())?;
+fn pour(member: &Member, data: &mut dyn Read, mut file: Option<WritableFile>) -> Result<(), String> {
     let mut summing = Summing::default();
     let mut buffer = vec![0; 1 << 17];
     loop {
@@ -140,7 +153,7 @@ fn pour(member: &Member, data: &mut dyn Read, place: Option<&Path>) -> Result<()
             return Err(format!("size {} expected, more delivered", member.size));
         }
         if let Some(file) = &mut file {
-            file.write_all(bytes).map_err(|error| error.to_string())?;
+            file.put(bytes).map_err(|error| error.to_string())?;
         }
     }
     let sums = summing.finish();
@@ -153,16 +166,9 @@ fn pour(member: &Member, data: &mut dyn Read, place: Option<&Path>) -> Result<()
     Ok(())
 }
 
-/// Makes a file that only the caller reads, in the private directory.
-fn create(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

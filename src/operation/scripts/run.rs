@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use super::briefing::Briefing;
 use super::failure::{Ending, ScriptFailure};
 use super::procedures::{Procedure, Procedures, Voice};
+use super::safety::check_place;
 use crate::database::contents::paths_of_queue;
 use crate::database::{View, open_run, places};
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
-use crate::package::{Line, ObjectPath, Touched};
+use crate::package::{Line, Mode, ObjectPath, Touched};
 use crate::plan::queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
 use crate::plan::{Action, Body, Plan};
-use crate::root::RootError;
+use crate::root::{Dir, NewTree, RootError};
 use crate::script::environment::Script;
 use crate::script::protocol::Outcome;
 use crate::script::{As, Ended, Input, ScriptError, standard};
@@ -172,15 +173,21 @@ impl Cast<'_, '_> {
         let delivered = places::class_scripts();
         match deliverer {
             Deliverer::Package => Ok(self.directory().join(name)),
-            Deliverer::Root => Ok(PathBuf::from(self.ground.root.show(&delivered)).join(name)),
+            Deliverer::Root => {
+                check_place(self.ground, &delivered)?;
+                Ok(PathBuf::from(self.ground.root.show(&delivered)).join(name))
+            }
             Deliverer::Host => Ok(PathBuf::from(self.ground.host.show(&delivered)).join(name)),
             Deliverer::Standard => {
                 let text = standard::standard(&name)
                     .ok_or_else(|| Cause::Internal(format!("there is no script {name}")))?;
-                let file = self.procedures.shop.directory().join(&name);
-                std::fs::write(&file, text)
-                    .map_err(|error| Cause::Script(format!("{}: {error}", file.display())))?;
-                Ok(file)
+                let private = self.procedures.shop.directory();
+                let dir = Dir::of_host(private).map_err(Cause::from)?;
+                // A script that was needed before is there already, and the same.
+                dir.remove(name.as_bytes()).map_err(Cause::from)?;
+                let written = NewTree::below(dir).write(name.as_bytes(), text.as_ref(), Mode::of(0o644));
+                written.map_err(Cause::from)?;
+                Ok(private.join(&name))
             }
         }
     }

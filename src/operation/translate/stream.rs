@@ -16,8 +16,8 @@ use super::{Attended, Observer, Transferred, TranslateError, Translation, member
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::operation::query::spooled_name;
-use crate::package::{Mode, ObjectPath, PackagePath, PkgInst};
-use crate::root::{Dir, Root, WritableFile, random};
+use crate::package::{Mode, PackagePath, PkgInst};
+use crate::root::{Dir, WritableFile, random};
 use crate::source::{PackageImage, Stamp};
 
 /// What is written at once.
@@ -53,7 +53,9 @@ fn special(to: &Path) -> io::Result<Option<File>> {
     let Ok(metadata) = to.metadata() else { return Ok(None) };
     let kind = metadata.file_type();
     let is_special = kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket();
-    if is_special { OpenOptions::new().write(true).open(to).map(Some) } else { Ok(None) }
+    #[allow(clippy::disallowed_methods)] // a pipe or device is written to as it is, wherever its name leads
+    let open = || OpenOptions::new().write(true).open(to);
+    if is_special { open().map(Some) } else { Ok(None) }
 }
 
 fn failed(to: &Path, error: DatastreamError) -> TranslateError {
@@ -73,7 +75,7 @@ impl NewFile {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
         let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let dir = Root::open(parent.unwrap_or(Path::new(".")))?.dir(&ObjectPath::root())?;
+        let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
         let temporary = format!(".pkgtrans.{:016x}", random()?).into_bytes();
         Ok(Self { dir, temporary, name: name.as_bytes().to_vec() })
     }

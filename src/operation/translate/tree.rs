@@ -8,20 +8,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufWriter, Read, Write as _};
 use std::path::Path;
 
-use rustix::io::Errno;
-
 use super::{Attended, Existing, Observer, Transferred, TranslateError, Translation, member_name};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::operation::query::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
-use crate::root::{Dir, Root, random};
+use crate::root::{Building, Dir, NewTree, Root};
 use crate::source::{PackageImage, Stamp};
 
 /// The permission bits that are set.
 const PERMISSIONS: u32 = 0o777;
-
-/// The mode of the directories.
-const DIRECTORY: u32 = 0o755;
 
 /// Writes the packages below `to`.
 pub(super) fn write(
@@ -32,13 +27,9 @@ pub(super) fn write(
     let root = Root::open(to)?;
     let top = root.dir(&ObjectPath::root())?;
     let instances = instances(translation, &root)?;
-    let mark = format!("{:016x}", random()?);
-    let staged = Staged { top: &top, mark, names: instances };
-    let written = staged.write(translation, observer).and_then(|()| staged.publish(observer));
-    staged.clear();
-    written?;
+    write_all(&top, translation, &instances, observer)?;
     let names = translation.packages().map(|(_, package)| spooled_name(package));
-    let moved = names.zip(staged.names);
+    let moved = names.zip(instances);
     Ok(moved.map(|(name, instance)| Transferred { name, instance: instance.to_string() }).collect())
 }
 
@@ -118,163 +109,63 @@ fn instance(
     }
 }
 
-/// Packages that do not have their names yet.
-struct Staged<'a> {
-    top: &'a Dir,
-    mark: String,
-    names: Vec<PkgInst>,
+/// Writes every package under a private name, then gives all of them their names.
+fn write_all(
+    top: &Dir,
+    translation: &Translation,
+    instances: &[PkgInst],
+    observer: &mut Observer<'_>,
+) -> Result<(), TranslateError> {
+    let mut written = Vec::new();
+    for ((index, package), instance) in translation.packages().zip(instances) {
+        let transferred = Transferred { name: spooled_name(package), instance: instance.to_string() };
+        (observer.transferring)(&transferred);
+        let mut building = Building::begin(top, "pkgtrans", instance.as_str().as_bytes())?;
+        package_into(&mut building.tree, translation, index, package, observer)?;
+        building.close(Timestamp::whole(package.stamp("pkgmap").mtime))?;
+        written.push(building);
+    }
+    top.sync_file_system()?;
+    observer.check()?;
+    written.iter().try_for_each(|building| building.publish(true))?;
+    Ok(top.sync()?)
 }
 
-impl Staged<'_> {
-    /// Where a package is written: a name with a dot before it is no package's.
-    fn private(&self, instance: &PkgInst) -> Vec<u8> {
-        format!(".{instance}.{}", self.mark).into_bytes()
+fn package_into(
+    tree: &mut NewTree,
+    translation: &Translation,
+    index: usize,
+    package: &PackageImage,
+    observer: &Observer<'_>,
+) -> Result<(), TranslateError> {
+    for (name, bytes) in [("pkginfo", &package.pkginfo_bytes), ("pkgmap", &package.pkgmap_bytes)] {
+        file(tree, name.as_bytes(), package.stamp(name), &mut &bytes[..])?;
     }
-
-    /// Where a package is that had its name before.
-    fn old(&self, instance: &PkgInst) -> Vec<u8> {
-        format!(".{instance}.{}.old", self.mark).into_bytes()
+    for (name, mut bytes, stamp) in translation.information(package) {
+        file(tree, name.as_bytes(), stamp, &mut bytes)?;
     }
-
-    fn write(&self, translation: &Translation, observer: &mut Observer<'_>) -> Result<(), TranslateError> {
-        for ((index, package), instance) in translation.packages().zip(&self.names) {
-            let transferred = Transferred { name: spooled_name(package), instance: instance.to_string() };
-            (observer.transferring)(&transferred);
-            let name = self.private(instance);
-            let at = ObjectPath::root().join(&name)?;
-            self.top.make_dir(&name, Mode::of(0o700))?;
-            let mut tree = Tree { root: self.top.root(), at, package, last: None, made: BTreeSet::new() };
-            tree.write(translation, index, observer)?;
-            tree.close()?;
-        }
-        self.top.sync_file_system()?;
-        Ok(())
+    if translation.description_only {
+        return Ok(());
     }
-
-    /// Gives the packages their names.
-    fn publish(&self, observer: &Observer<'_>) -> Result<(), TranslateError> {
-        observer.check()?;
-        for instance in &self.names {
-            let (private, name) = (self.private(instance), instance.as_str().as_bytes());
-            if self.top.look(name)?.is_none() {
-                self.top.rename(&private, name)?;
-                continue;
-            }
-            match self.top.exchange(&private, self.top, name) {
-                // Not every file system can exchange two names; there the old one goes first.
-                Err(error)
-                    if matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) =>
-                {
-                    self.top.rename(name, &self.old(instance))?;
-                    self.top.rename(&private, name)?;
-                }
-                exchanged => exchanged?,
-            }
-        }
-        self.top.sync()?;
-        Ok(())
-    }
-
-    /// Removes what has or keeps no name.
-    fn clear(&self) {
-        for instance in &self.names {
-            // What cannot be removed is in nobody's way; an error before it is the one to be told.
-            let _ = self.top.remove_tree(&self.private(instance));
-            let _ = self.top.remove_tree(&self.old(instance));
-        }
-    }
+    let parts: HashMap<&PackagePath, u32> = package.files().map(|entry| (&entry.path, entry.part)).collect();
+    let device = &translation.device;
+    device.source.stream_checked(
+        &device.image,
+        &mut |which, _| which == index,
+        &mut |_, path, delivered, data: &mut dyn Read| {
+            observer.check()?;
+            let name = member_name(path, parts.get(path).copied().unwrap_or(1));
+            file(tree, &name, delivered.stamp, &mut Attended { data, interrupt: observer.interrupt })
+        },
+    )
 }
 
-/// The directory of one package that is being written.
-struct Tree<'a> {
-    root: &'a Root,
-    at: ObjectPath,
-    package: &'a PackageImage,
-    /// The directory that the last file went into.
-    last: Option<Dir>,
-    /// Directories that were made, by their names below that of the package.
-    made: BTreeSet<Vec<u8>>,
-}
-
-impl Tree<'_> {
-    fn write(
-        &mut self,
-        translation: &Translation,
-        index: usize,
-        observer: &Observer<'_>,
-    ) -> Result<(), TranslateError> {
-        let package = self.package;
-        for (name, bytes) in [("pkginfo", &package.pkginfo_bytes), ("pkgmap", &package.pkgmap_bytes)] {
-            self.file(name.as_bytes(), package.stamp(name), &mut &bytes[..])?;
-        }
-        for (name, mut bytes, stamp) in translation.information(package) {
-            self.file(name.as_bytes(), stamp, &mut bytes)?;
-        }
-        if translation.description_only {
-            return Ok(());
-        }
-        let parts: HashMap<&PackagePath, u32> =
-            package.files().map(|entry| (&entry.path, entry.part)).collect();
-        let device = &translation.device;
-        device.source.stream_checked(
-            &device.image,
-            &mut |which, _| which == index,
-            &mut |_, path, delivered, data: &mut dyn Read| {
-                observer.check()?;
-                let name = member_name(path, parts.get(path).copied().unwrap_or(1));
-                self.file(&name, delivered.stamp, &mut Attended { data, interrupt: observer.interrupt })
-            },
-        )
-    }
-
-    /// Makes a file, and the directories above it that are not there yet.
-    fn file(&mut self, name: &[u8], stamp: Stamp, data: &mut dyn Read) -> Result<(), TranslateError> {
-        let path = self.at.join(name)?;
-        let parent = path.parent().unwrap_or_else(ObjectPath::root);
-        let dir = match self.last.take() {
-            Some(dir) if *dir.path() == parent => dir,
-            _ => self.directory(name)?,
-        };
-        let mut file = BufWriter::with_capacity(1 << 16, dir.create(path.name())?);
-        let copied = io::copy(data, &mut file).and_then(|_| file.flush());
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error);
-        let file = copied.and(file).map_err(|error| {
-            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            crate::root::RootError::Call { action: "write", path: self.root.show(&path), errno }
-        })?;
-        file.set_mode(Mode::of(stamp.mode & PERMISSIONS))?;
-        file.set_mtime(Timestamp::whole(stamp.mtime))?;
-        self.last = Some(dir);
-        Ok(())
-    }
-
-    /// The directory that a file of this name goes into.
-    fn directory(&mut self, name: &[u8]) -> Result<Dir, TranslateError> {
-        let mut dir = self.root.dir(&self.at)?;
-        let mut start = 0;
-        for (slash, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            let (above, component) = (name.get(..slash).unwrap_or_default(), name.get(start..slash));
-            let component = component.unwrap_or_default();
-            dir = if self.made.insert(above.to_vec()) {
-                dir.make_dir(component, Mode::of(DIRECTORY))?
-            } else {
-                dir.dir(component)?
-            };
-            start = slash + 1;
-        }
-        Ok(dir)
-    }
-
-    /// Gives the directories their times, those inside others first, and the package its mode.
-    fn close(self) -> Result<(), TranslateError> {
-        let mtime = Timestamp::whole(self.package.stamp("pkgmap").mtime);
-        for name in self.made.iter().rev() {
-            let path = self.at.join(name)?;
-            let parent = self.root.dir(&path.parent().unwrap_or_else(ObjectPath::root))?;
-            parent.set_mtime(path.name(), mtime)?;
-        }
-        let top = self.root.dir(&ObjectPath::root())?;
-        top.set_mode(self.at.name(), Mode::of(DIRECTORY))?;
-        Ok(top.set_mtime(self.at.name(), mtime)?)
-    }
+/// Makes a file.
+fn file(tree: &mut NewTree, name: &[u8], stamp: Stamp, data: &mut dyn Read) -> Result<(), TranslateError> {
+    let mut to = BufWriter::with_capacity(1 << 16, tree.file(name)?);
+    let copied = io::copy(data, &mut to).and_then(|_| to.flush());
+    let (file, _) = to.into_parts();
+    copied.map_err(|error| file.write_error(&error))?;
+    file.set_mode(Mode::of(stamp.mode & PERMISSIONS))?;
+    Ok(file.set_mtime(Timestamp::whole(stamp.mtime))?)
 }

@@ -1,6 +1,7 @@
 //! A run does all or nothing, wherever it is stopped: these tests stop it everywhere.
 
 mod crash;
+mod ground;
 mod scripted;
 mod strays;
 mod table;
@@ -10,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{Cause, Doing, Event, Left, Phase, Watch};
 use crate::root::Door;
+use ground::Ground;
 use world::{World, at};
 
 #[test]
@@ -120,15 +122,48 @@ fn what_is_told_of_a_run_adds_up_to_what_was_announced() {
 }
 
 #[test]
-fn a_file_system_that_cannot_exchange_names_is_refused_before_anything_is_staged() {
+fn a_file_system_that_can_do_less_gets_the_same_result() {
+    for ground in Ground::POOR {
+        let [usual, poor] = [Ground::Usual, ground].map(|how| {
+            let world = World::new();
+            let receipt = world.run_plan(&ground.plan(&world), how.open_door(), &|| None).unwrap();
+            assert_eq!(receipt.notes, Vec::<String>::new(), "{ground:?}");
+            let stages = std::fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap().count();
+            assert_eq!(stages, 0, "{ground:?}");
+            world.picture()
+        });
+        assert_eq!(poor, usual, "{ground:?}");
+    }
+}
+
+#[test]
+fn a_change_of_type_that_no_rename_can_make_at_once_is_refused_before_anything_is_staged() {
+    for (path, reason) in
+        [("/opt/web/flat", "would become a directory"), ("/opt/web/tree", "than a directory")]
+    {
+        let world = World::new();
+        let before = world.picture();
+        let mut plan = world.plan();
+        plan.changes.retain(|change| change.path == at(path) || change.path.is_below(&at(path)));
+        let error = world.run_plan(&plan, Ground::NoExchange.open_door(), &|| None).unwrap_err();
+        assert!(error.to_string().contains(&format!("{path}: would become")), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!((error.phase, error.left), (Phase::Prepare, Left::Unchanged));
+        assert_eq!(world.picture(), before);
+    }
+}
+
+#[test]
+fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_anything_is_staged() {
     let world = World::new();
     let before = world.picture();
     let door = Door::watched(|step| match step.call {
-        crate::root::Call::Exchange => Err(Errno::INVAL),
+        crate::root::Call::Move => Err(Errno::INVAL),
+        crate::root::Call::MakeLink => Err(Errno::PERM),
         _ => Ok(()),
     });
     let error = world.run(door).unwrap_err();
-    assert!(error.to_string().contains("cannot exchange two names"), "{error}");
+    assert!(error.to_string().contains("can neither link a file nor"), "{error}");
     assert_eq!(world.picture(), before);
 }
 

@@ -1,6 +1,8 @@
 //! Runs with procedure scripts: whatever a script does, and wherever the run is stopped, everything is as before or as
 //! after.
 
+mod grounds;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use super::super::{
     Cause, Held, HeldObject, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, Settled,
     TransactionError, Watch, recover, unfinished_script,
 };
+use super::ground::Ground;
 use super::world::{Files, World, at, in_a_moment};
 use crate::database::{View, read_consistently};
 use crate::format::journal::{ScriptProcess, Story};
@@ -78,23 +81,25 @@ fn begun<T>(
 
 /// A run with a script between its two batches, and one after them; `rude` is what they do.
 fn run(world: &World, door: Door, rude: [Script; 2]) -> Result<Receipt, TransactionError> {
-    begun(world, door, "", |mut run| {
-        let [records, _] = batches(world.plan());
-        match steps(world, &mut run, &records, rude) {
-            Ok(()) => run.commit(),
-            Err(cause) => Err(run.roll_back(Phase::Switch, cause)),
-        }
+    run_on(Ground::Usual, world, door, rude)
+}
+
+fn run_on(ground: Ground, world: &World, door: Door, rude: [Script; 2]) -> Result<Receipt, TransactionError> {
+    begun(world, door, "", |mut run| match steps(ground, world, &mut run, rude) {
+        Ok(()) => run.commit(),
+        Err(cause) => Err(run.roll_back(Phase::Switch, cause)),
     })
 }
 
-fn steps(world: &World, run: &mut ScriptedRun<'_>, records: &Plan, rude: [Script; 2]) -> Result<(), Cause> {
+fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script; 2]) -> Result<(), Cause> {
+    let [records, _] = batches(ground.plan(world));
     run.log(b"## Executing preinstall script.\n")?;
-    run.switch(records, &mut Files)?;
+    run.switch(&records, &mut Files)?;
     run.script_begins(&process())?;
     rude[0](world);
     run.script_ended()?;
     // the second batch is made from what the script left
-    let [_, objects] = batches(world.plan());
+    let [_, objects] = batches(ground.plan(world));
     run.switch(&objects, &mut Files)?;
     run.script_begins(&process())?;
     rude[1](world);
@@ -219,8 +224,7 @@ fn whatever_scripts_did_a_failure_puts_everything_back() {
     let world = World::new();
     let before = world.picture();
     begun(&world, Door::default(), "", |mut run| {
-        let [records, _] = batches(world.plan());
-        steps(&world, &mut run, &records, RUDE).unwrap();
+        steps(Ground::Usual, &world, &mut run, RUDE).unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Changed("the script failed".to_owned()));
         assert_eq!(error.left, Left::RolledBack, "{error}");
         assert_eq!(world.picture(), before);

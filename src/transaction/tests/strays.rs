@@ -30,7 +30,7 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
     if copy {
         let top = at("/");
         let ops = journal.ops.iter().filter(|op| wanted(op));
-        let mut entries = vec![Entry::Domain(Domain { top, stage: stage.clone() })];
+        let mut entries = vec![Entry::Domain(Domain { top, stage: stage.clone(), lacks: Vec::new() })];
         entries.extend(ops.map(|op| Entry::Op(Box::new(op.clone()))));
         let mut header = journal.head.header.clone();
         header.run = run.clone();

@@ -1,11 +1,14 @@
 //! The recovery table, row by row: a run is stopped, target and stage are brought into the state of the row by hand,
 //! and recovery does what the row says.
 
+mod second_names;
+
 use std::fs;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::ground::Ground;
 use super::world::{RUN, World, at};
 use crate::format::journal::{Journal, Op, OpKind};
 use crate::root::{Call, Door};
@@ -15,13 +18,18 @@ use crate::transaction::Recovered;
 struct Stopped {
     world: World,
     journal: Journal,
+    ground: Ground,
 }
 
 impl Stopped {
     fn new() -> Self {
+        Self::on(Ground::Usual)
+    }
+
+    fn on(ground: Ground) -> Self {
         let world = World::new();
         let published = std::sync::atomic::AtomicBool::new(false);
-        let door = Door::watched(move |step| {
+        let door = ground.door(move |step| {
             if published.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(Errno::IO);
             }
@@ -30,10 +38,10 @@ impl Stopped {
             }
             Ok(())
         });
-        world.run(door).unwrap_err();
+        world.run_plan(&ground.plan(&world), door, &|| None).unwrap_err();
         let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
         assert!(journal.head.is_open());
-        Self { world, journal }
+        Self { world, journal, ground }
     }
 
     fn op(&self, kind: OpKind, path: &str) -> &Op {
@@ -63,7 +71,7 @@ impl Stopped {
     }
 
     fn recover(&self) -> Vec<String> {
-        match self.world.recover() {
+        match self.world.recover_with(self.ground.open_door()) {
             Recovered::RolledBack { notes, .. } => notes,
             other => panic!("{other:?}"),
         }

@@ -160,7 +160,11 @@ impl World {
 
     /// What the next command does before anything else.
     pub(super) fn recover(&self) -> crate::transaction::Recovered {
-        let root = self.root(Door::default());
+        self.recover_with(Door::default())
+    }
+
+    pub(super) fn recover_with(&self, door: Door) -> crate::transaction::Recovered {
+        let root = self.root(door);
         let lock = Lock::take(&root, "recover", in_a_moment).unwrap();
         recover(&root, &lock).unwrap()
     }

@@ -1,0 +1,246 @@
+//! One operation on many roots at once: so many at a time, each as if it were the only one.
+//!
+//! Every root is a transaction of its own, with its own lock, journal, history and log; what becomes of one says
+//! nothing of another. A root that is named twice is found before anything begins, however it is spelled: two runs
+//! would wait for each other, or do the same thing twice. A root is opened when its turn comes and closed when it is
+//! done, so that thousands of roots need no more files and memory than those that are worked on at a time.
+//!
+//! There is no order between the roots, and nothing that undoes one because another failed.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::package::ObjectPath;
+use crate::root::{Root, RootError};
+
+/// Roots, no two of which are the same directory.
+#[derive(Clone, Debug)]
+pub struct Roots(Vec<Target>);
+
+/// A directory as it was named, and which one it was when the command began.
+#[derive(Clone, Debug)]
+struct Target {
+    path: PathBuf,
+    found: Option<Directory>,
+}
+
+/// Which directory it is: its file system and its number there, whatever leads to it.
+type Directory = ((u32, u32), u64);
+
+/// A directory that is named twice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} and {} are the same directory", .first.display(), .second.display())]
+pub struct SameRoot {
+    /// How it was named first.
+    pub first: PathBuf,
+    /// And then.
+    pub second: PathBuf,
+}
+
+/// Why nothing was tried on a root, or how it ended otherwise than by an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It is not there, no directory, or cannot be opened.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// Its path leads elsewhere now than when the command began.
+    #[error("{0} is not the directory that it was when the command began")]
+    Replaced(String),
+    /// The command was told to stop before its turn came.
+    #[error("not begun")]
+    NotBegun,
+    /// A defect of the program; the message of the panic has been printed. The root is recovered by its next command.
+    #[error("internal error: please report it; `patchadm recover` puts this root right")]
+    Defect,
+}
+
+impl Roots {
+    /// Looks at each directory. One that is not there is no error here: it fails alone, when its turn comes.
+    pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, SameRoot> {
+        let (mut targets, mut seen) = (Vec::new(), HashMap::<Directory, PathBuf>::new());
+        for path in paths {
+            let found = Root::open(&path).and_then(|root| directory(&root)).ok();
+            if let Some(found) = found
+                && let Some(first) = seen.insert(found, path.clone())
+            {
+                return Err(SameRoot { first, second: path });
+            }
+            targets.push(Target { path, found });
+        }
+        Ok(Self(targets))
+    }
+
+    /// The directories as they were named, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|target| target.path.as_path())
+    }
+
+    /// Those at these places.
+    #[must_use]
+    pub fn at(&self, places: &[usize]) -> Self {
+        Self(places.iter().filter_map(|place| self.0.get(*place).cloned()).collect())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Does `work` on every root, at most `jobs` at a time, beginning in their order. As each ends, `ended` is told its
+    /// place in that order and the answer, by the calling thread and one after another. When `stops` says so no other
+    /// root is begun; that those which are under way end early is the matter of `work`.
+    pub fn each<T: Send>(
+        &self,
+        jobs: NonZeroUsize,
+        stops: &(dyn Fn() -> bool + Sync),
+        work: &(dyn Fn(&Root) -> T + Sync),
+        mut ended: impl FnMut(usize, Result<T, Unanswered>),
+    ) {
+        let next = AtomicUsize::new(0);
+        let take = || {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            self.0.get(place).map(|target| (place, target))
+        };
+        let (tell, told) = mpsc::sync_channel(1);
+        thread::scope(|scope| {
+            for _ in 0..jobs.get().min(self.len()) {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    while let Some((place, target)) = take() {
+                        let answer = if stops() { Err(Unanswered::NotBegun) } else { target.answer(work) };
+                        if tell.send((place, answer)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(tell);
+            for (place, answer) in told {
+                ended(place, answer);
+            }
+        });
+    }
+}
+
+impl Target {
+    fn answer<T>(&self, work: &(dyn Fn(&Root) -> T + Sync)) -> Result<T, Unanswered> {
+        let root = Root::open(&self.path)?;
+        if Some(directory(&root)?) != self.found {
+            return Err(Unanswered::Replaced(self.path.display().to_string()));
+        }
+        panic::catch_unwind(AssertUnwindSafe(|| work(&root))).map_err(|_| Unanswered::Defect)
+    }
+}
+
+fn directory(root: &Root) -> Result<Directory, RootError> {
+    let seen = root.dir(&ObjectPath::root())?.itself()?;
+    Ok((seen.file_system, seen.inode.number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+    fn directories(count: usize) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..count).map(|number| dir.path().join(number.to_string())).collect();
+        for path in &paths {
+            fs::create_dir(path).unwrap();
+        }
+        (dir, paths)
+    }
+
+    #[test]
+    fn every_root_is_answered_for_once_and_a_missing_one_fails_alone() {
+        let (dir, mut paths) = directories(20);
+        paths.insert(7, dir.path().join("missing"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        paths.push(dir.path().join("file"));
+        let roots = Roots::new(paths.clone()).unwrap();
+        let mut answers = BTreeMap::new();
+        roots.each(TWO, &|| false, &|root| root.prefix().to_owned(), |place, answer| {
+            assert!(answers.insert(place, answer).is_none());
+        });
+        assert_eq!(answers.len(), 22);
+        for (place, answer) in answers {
+            match answer {
+                Ok(prefix) => assert_eq!(prefix, paths[place]),
+                Err(Unanswered::Root(_)) => assert!(place == 7 || place == 21, "{place}"),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_named_twice_is_found_under_every_name() {
+        let (dir, paths) = directories(1);
+        let link = dir.path().join("link");
+        symlink(&paths[0], &link).unwrap();
+        for other in [paths[0].clone(), link, paths[0].join("../0/.")] {
+            let error = Roots::new([paths[0].clone(), other.clone()]).unwrap_err();
+            assert_eq!(error, SameRoot { first: paths[0].clone(), second: other });
+        }
+        let missing = dir.path().join("missing");
+        assert_eq!(Roots::new([missing.clone(), missing]).unwrap().len(), 2, "each fails by itself");
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_when_its_turn_comes_is_not_followed() {
+        let (dir, paths) = directories(2);
+        let link = dir.path().join("link");
+        symlink(&paths[0], &link).unwrap();
+        let roots = Roots::new([link.clone()]).unwrap();
+        fs::remove_file(&link).unwrap();
+        symlink(&paths[1], &link).unwrap();
+        roots.each(TWO, &|| false, &|_| panic!("it is another root"), |_, answer| {
+            assert!(matches!(answer, Err(Unanswered::Replaced(_))), "{answer:?}");
+        });
+    }
+
+    #[test]
+    fn who_is_told_to_stop_begins_no_other_root() {
+        let (_dir, paths) = directories(10);
+        let stop = AtomicBool::new(false);
+        let mut begun = 0;
+        let work = |_: &Root| stop.store(true, Ordering::Relaxed);
+        Roots::new(paths).unwrap().each(
+            NonZeroUsize::MIN,
+            &|| stop.load(Ordering::Relaxed),
+            &work,
+            |_, answer| match answer {
+                Ok(()) => begun += 1,
+                Err(unanswered) => assert!(matches!(unanswered, Unanswered::NotBegun)),
+            },
+        );
+        assert_eq!(begun, 1);
+    }
+
+    #[test]
+    fn a_defect_in_one_root_is_none_of_the_others() {
+        let (_dir, paths) = directories(3);
+        let broken = paths[1].clone();
+        let mut answers = Vec::new();
+        let work = |root: &Root| assert_ne!(root.prefix(), broken, "a defect, made for this test");
+        Roots::new(paths).unwrap().each(NonZeroUsize::MIN, &|| false, &work, |_, answer| {
+            answers.push(answer.is_ok());
+        });
+        assert_eq!(answers, [true, false, true]);
+    }
+}
