@@ -329,25 +329,23 @@ impl Journal {
     /// stand first among them for readers to find them; the caller keeps them in the order of the switch.
     pub fn to_bytes(header: Header, entries: &[Entry]) -> Vec<u8> {
         let is_leading = |entry: &Entry| !matches!(entry, Entry::Op(op) if !op.db);
-        let mut lines = Vec::new();
+        // The sectors come first, and the header when everything behind it is known.
+        let mut bytes: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
         for entry in entries.iter().filter(|entry| is_leading(entry)) {
-            lines.extend_from_slice(&line(entry));
+            bytes.extend_from_slice(&line(entry));
         }
-        let db = lines.len() as u64;
+        let db = bytes.len() - HEAD;
         for entry in entries.iter().filter(|entry| !is_leading(entry)) {
-            lines.extend_from_slice(&line(entry));
+            bytes.extend_from_slice(&line(entry));
         }
+        let lines = bytes.get(HEAD..).unwrap_or_default();
         let header = Header {
             lines: lines.len() as u64,
-            sha256: Digest(Sha256::digest(&lines).into()).to_string(),
-            db,
+            sha256: Digest(Sha256::digest(lines).into()).to_string(),
+            db: db as u64,
             ..header
         };
-        let mut bytes = sector(&header);
-        for _ in 1..HEAD / SECTOR {
-            bytes.extend_from_slice(&blank());
-        }
-        bytes.extend_from_slice(&lines);
+        bytes.splice(..SECTOR, sector(&header));
         bytes
     }
 

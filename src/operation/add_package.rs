@@ -241,7 +241,7 @@ impl Place<'_> {
         }
         let plan = &installation.intended.plan;
         let mut content = OneSource { source: &device.source, image: &device.image };
-        session.perform(plan.clone(), &mut content, None, super::log::of_installation(plan))
+        session.perform(plan, &mut content, None, super::log::of_installation(plan))
     }
 }
 

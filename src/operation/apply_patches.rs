@@ -227,9 +227,10 @@ fn apply_one(session: &Session<'_>, circumstances: &Circumstances<'_>, operand: 
         let (scripted, result) = circumstances.apply_with_scripts(session, operand, log, scripted, inventory);
         return report_on(operand, Some(scripted), in_use, result.map(Some));
     }
+    drop(inventory);
     let text = super::log::of_installation(plan);
     let mut content = OneSource { source: &operand.device.source, image: &operand.device.image };
-    let result = session.perform(plan.clone(), &mut content, log, text).map(Some);
+    let result = session.perform(plan, &mut content, log, text).map(Some);
     report_on(operand, Some(scripted), in_use, result)
 }
 

@@ -154,10 +154,11 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
         let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));
     }
+    drop(inventory);
     let mut content = Archives(undo.iter().map(|one| one.device.content()).collect());
     let plan = &scripted.plan;
     let text = super::log::of_backout(plan);
-    let result = session.perform(plan.clone(), &mut content, None, text).map(Some);
+    let result = session.perform(plan, &mut content, None, text).map(Some);
     BackedOut::of(id, Some(scripted), result)
 }
 

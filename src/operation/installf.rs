@@ -57,7 +57,7 @@ pub fn installf(
         }
     };
     let paths = plan.contents.keys().cloned().collect();
-    registry.carry_out(plan, entries)?;
+    registry.carry_out(&plan, entries)?;
     Ok(Registered { paths, discrepancies })
 }
 

@@ -118,11 +118,11 @@ impl<'a> Registry<'a> {
     }
 
     /// Carries a plan out, or asks the surrounding run for it.
-    pub(super) fn carry_out(&mut self, plan: Plan, entries: Vec<Entry>) -> Result<(), Failure> {
+    pub(super) fn carry_out(&mut self, plan: &Plan, entries: Vec<Entry>) -> Result<(), Failure> {
         match self {
             Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),
             Self::Own(session) => {
-                let text = super::log::of_registration(&plan);
+                let text = super::log::of_registration(plan);
                 session.perform(plan, &mut NoContent, None, text).map(drop)
             }
             Self::Surrounding(ground, queue) => {

@@ -206,7 +206,7 @@ impl Place<'_> {
             *ending = said;
             return Ok(receipt);
         }
-        let receipt = session.perform(plan.clone(), &mut NoContent, None, super::log::of_removal(plan))?;
+        let receipt = session.perform(plan, &mut NoContent, None, super::log::of_removal(plan))?;
         for portion in &removal.intended.portions {
             let left = how_it_left(&session.ground.root, portion, plan);
             attendant.class_left(&portion.class, &left);

@@ -36,6 +36,6 @@ pub fn removef(
         let marked = registry.recorded(&package, &[OwnerStatus::Removing])?;
         finish(&package, &registry.inventory(marked)?, occasion)?
     };
-    registry.carry_out(plan, entries)?;
+    registry.carry_out(&plan, entries)?;
     Ok(removable)
 }

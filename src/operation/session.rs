@@ -1,6 +1,7 @@
 //! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
 //! run, the survey, and carrying a plan out.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::failure::Failure;
@@ -116,14 +117,19 @@ impl<'a> Session<'a> {
     /// Carries a plan out; `log` is the file that gets `text` when it is done.
     pub fn perform(
         &self,
-        mut plan: Plan,
+        plan: &Plan,
         content: &mut dyn Content,
         log: Option<ObjectPath>,
         text: String,
     ) -> Result<Receipt, Failure> {
-        self.mark_unprivileged(&mut plan)?;
-        self.with_settings(&plan, log, text, |settings| {
-            Ok(carry_out(&self.ground.root, &self.lock, &plan, settings, content)?)
+        // A plan is large, and only one is marked in the life of a root.
+        let mut plan = Cow::Borrowed(plan);
+        if self.is_to_be_marked()? {
+            self.mark_unprivileged(plan.to_mut())?;
+        }
+        let plan = plan.as_ref();
+        self.with_settings(plan, log, text, |settings| {
+            Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
         })
     }
 
@@ -180,16 +186,20 @@ impl<'a> Session<'a> {
 
     /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
     pub(super) fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
-        let path = places::unprivileged();
-        if !self.ground.root.is_privileged() && self.ground.root.read(&path, 1)?.is_none() {
+        if self.is_to_be_marked()? {
             plan.records.push(RecordChange::Write {
-                path,
+                path: places::unprivileged(),
                 bytes: Vec::new(),
                 mode: Mode::of(0o644),
                 mtime: None,
             });
         }
         Ok(())
+    }
+
+    fn is_to_be_marked(&self) -> Result<bool, Failure> {
+        let root = &self.ground.root;
+        Ok(!root.is_privileged() && root.read(&places::unprivileged(), 1)?.is_none())
     }
 
     /// Makes the directories of the database where a root has none yet: the first package brings them.

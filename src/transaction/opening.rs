@@ -91,6 +91,7 @@ impl Opening {
         let ops = ops.map(|op| Entry::Op(Box::new(op)));
         let entries: Vec<Entry> = domains.chain(archives).chain([story]).chain(ops).collect();
         let bytes = Journal::to_bytes(header, &entries);
+        drop(entries);
         let path = "journal".to_owned();
         let journal = Journal::parse(&bytes).map_err(|reason| Cause::Journal { path, reason })?;
         Ok((bytes, journal))

@@ -67,7 +67,7 @@ fn play(number: u64, layout: Layout, cuts: u64) -> Counts {
 fn a_power_cut_leaves_the_root_as_before_or_as_after_and_loses_nothing_that_was_acknowledged() {
     let mut layouts = layouts();
     layouts.truncate(sample_or_whole(1, LAYOUTS.len()));
-    let Some(cuts) = sample_or_whole(10, 1250_u64).checked_div(layouts.len() as u64) else { return };
+    let Some(cuts) = sample_or_whole(10, 1100_u64).checked_div(layouts.len() as u64) else { return };
     // Two at a time: a cut is to meet a machine that is busy, not one that is overrun.
     let numbered: Vec<(u64, Layout)> = (0..).zip(layouts).collect();
     let mut counts = Counts::new();

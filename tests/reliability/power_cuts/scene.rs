@@ -9,6 +9,7 @@ use super::disk::Disk;
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::records::{OWN, records};
+use crate::reliability::is_whole;
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -95,9 +96,10 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Makes the root with the first package on new file systems, and walks through its states twice.
+    /// Makes the root with the first package on new file systems, and walks through its states.
     pub(super) fn new(layout: Layout) -> Self {
-        let stage = Scenario::new();
+        // On a disk a sync takes its time, so that a cut can come in it.
+        let stage = if is_whole() { Scenario::new() } else { Scenario::in_memory() };
         stage.directory("/opt");
         let root = Disk::new(layout.root, &stage.beside("root.image"), &stage.root());
         // What the scenario made moves onto the file system.
@@ -117,10 +119,12 @@ impl Scene {
         documents().write(&stage.beside("spool"));
         let mut scene = Self { disks, stage, expected: BTreeMap::new() };
         scene.walk();
-        let first = std::mem::take(&mut scene.expected);
-        scene.walk();
-        let differences = first.iter().map(|(has, state)| state.difference(&scene.expected[has]));
-        assert!(first == scene.expected, "{}", differences.collect::<String>());
+        if is_whole() {
+            let first = std::mem::take(&mut scene.expected);
+            scene.walk();
+            let differences = first.iter().map(|(has, state)| state.difference(&scene.expected[has]));
+            assert!(first == scene.expected, "{}", differences.collect::<String>());
+        }
         assert_eq!(scene.expected.len(), 4);
         scene
     }

@@ -132,13 +132,16 @@ impl Trials {
         }
     }
 
-    /// Cuts these file systems, one after the other, as soon as `wait` returns.
-    fn cut(&mut self, victims: &[usize], wait: impl FnOnce(&Self)) {
+    /// Makes ready to cut these file systems.
+    fn switches(&self, victims: &[usize]) -> Vec<Switch> {
+        victims.iter().map(|disk| self.scene.disks[*disk].switch()).collect()
+    }
+
+    /// Cuts file systems, one after the other.
+    fn cut(&mut self, switches: Vec<Switch>) {
         let flush = self.dice.below(2) == 0;
         let between = Duration::from_micros(self.dice.below(3) * self.dice.below(1000));
-        let mut switches: Vec<Switch> = victims.iter().map(|disk| self.scene.disks[*disk].switch()).collect();
-        wait(self);
-        for (number, switch) in switches.iter_mut().enumerate() {
+        for (number, mut switch) in switches.into_iter().enumerate() {
             if number > 0 {
                 thread::sleep(between);
             }
@@ -186,16 +189,16 @@ impl Trials {
         let is_killed = self.dice.below(2) == 0 && victims.len() == self.scene.disks.len();
         let stop = AtomicBool::new(false);
         let places: Vec<PathBuf> = self.scene.disks.iter().map(|disk| disk.at().join(NOISE)).collect();
+        let switches = self.switches(victims);
         let mut child = self.spawn(line);
         let mut acknowledged = false;
         thread::scope(|scope| {
             if is_noisy {
                 places.iter().for_each(|place| drop(scope.spawn(|| write_and_sync(place, &stop))));
             }
-            self.cut(victims, |trials| {
-                trials.wait(&mut child, last, moment);
-                acknowledged = child.try_wait().unwrap().is_some_and(|status| status.success());
-            });
+            self.wait(&mut child, last, moment);
+            acknowledged = child.try_wait().unwrap().is_some_and(|status| status.success());
+            self.cut(switches);
             if is_killed {
                 child.kill().unwrap();
             }
@@ -224,18 +227,17 @@ impl Trials {
     /// Recovers; in half of the trials the power goes in recovery, too, up to three times.
     fn recover(&mut self, when: &str) {
         let cuts = if self.dice.below(2) == 0 { self.dice.below(4) } else { 0 };
+        let victims: Vec<usize> = (0..self.scene.disks.len()).collect();
         for _ in 0..cuts {
             if head(&self.scene).is_none_or(|head| head.done) {
                 break;
             }
-            let mut child = self.spawn("recover -R @ROOT@");
             let pause = self.dice.below_duration(self.usual[2]);
-            let victims: Vec<usize> = (0..self.scene.disks.len()).collect();
-            let mut ended = None;
-            self.cut(&victims, |_| {
-                thread::sleep(pause);
-                ended = child.try_wait().unwrap();
-            });
+            let switches = self.switches(&victims);
+            let mut child = self.spawn("recover -R @ROOT@");
+            thread::sleep(pause);
+            let ended = child.try_wait().unwrap();
+            self.cut(switches);
             child.kill().unwrap();
             child.wait().unwrap();
             self.scene.unmount();

@@ -1,0 +1,233 @@
+//! How much memory the program takes: objects may be as large as they like, none is held as a whole. What is held grows
+//! with their number alone, by some 10 kB for each.
+//!
+//! The measure is the high-water mark of the resident set, `VmHWM` of proc(5). It is read again and again while a
+//! command runs; as the kernel keeps it, only what is reached in the last millisecond could be missed.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use patchadm::package::checksum::Sum;
+use zip::write::SimpleFileOptions;
+
+use crate::delivery::Patch;
+use crate::packages::{self, DELIVERED, Package};
+use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::scenario::Scenario;
+
+const MIB: u64 = 1 << 20;
+
+/// Runs a command that has to succeed; the largest resident set that it had, in bytes.
+#[track_caller]
+fn peak(stage: &Scenario, line: &str) -> u64 {
+    let said = stage.beside("said");
+    let output = File::create(&said).unwrap();
+    let mut command = stage.command(line);
+    let mut child = command.stdout(Stdio::null()).stderr(output).stdin(Stdio::null()).spawn().unwrap();
+    let status_file = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(high_water_mark(&status_file).unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    assert!(status.success(), "{line}: {status}: {}", fs::read_to_string(said).unwrap());
+    assert!(peak > 0, "{} tells no high-water mark", status_file.display());
+    peak
+}
+
+/// What the kernel says of a process; nothing once it has ended.
+fn high_water_mark(status: &Path) -> Option<u64> {
+    let text = fs::read_to_string(status).ok()?;
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kilobytes.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
+/// Content of an object that no memory ever holds as a whole: lines that gzip makes half as long.
+struct Content {
+    block: Vec<u8>,
+    length: u64,
+}
+
+impl Content {
+    fn new(version: u64, length: u64) -> Self {
+        let mut number = version;
+        let lines = (0..MIB / 16).map(|_| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:015x}\n", number >> 4)
+        });
+        Self { block: lines.collect::<String>().into_bytes(), length }
+    }
+
+    fn read(&self) -> impl Read {
+        Repeated { block: &self.block, at: 0 }.take(self.length)
+    }
+
+    fn sum(&self) -> u16 {
+        let mut sum = Sum::new();
+        io::copy(&mut self.read(), &mut sum).unwrap();
+        sum.finish()
+    }
+}
+
+/// The same bytes again and again.
+struct Repeated<'a> {
+    block: &'a [u8],
+    at: usize,
+}
+
+impl Read for Repeated<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.block.len() - self.at);
+        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at = (self.at + count) % self.block.len();
+        Ok(count)
+    }
+}
+
+/// How what a patch brings is spread over files.
+#[derive(Clone, Copy)]
+struct Load {
+    files: u64,
+    each: u64,
+}
+
+impl Load {
+    /// A package of these files, without their content.
+    fn package(self, version: u64) -> Package {
+        let content = Content::new(version, self.each);
+        let sum = content.sum();
+        (0..self.files).fold(Package::new("ACMEbig"), |package, number| {
+            let path = path(number);
+            let line = format!("f none {path} 0644 root root {} {sum} {DELIVERED}", self.each);
+            package.line(&path, &line)
+        })
+    }
+
+    /// Writes the content into the directory of the package.
+    fn fill(self, version: u64, package: &Path) {
+        let content = Content::new(version, self.each);
+        for number in 0..self.files {
+            let to = package.join("reloc").join(path(number));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            io::copy(&mut content.read(), &mut File::create(to).unwrap()).unwrap();
+        }
+    }
+}
+
+fn path(number: u64) -> String {
+    format!("share/{:03}/{number:06}", number / 1000)
+}
+
+/// A root with the package of this load, and a patch that replaces all of it.
+fn stage(load: Load) -> (Scenario, PathBuf) {
+    let stage = Scenario::new();
+    let spool = stage.beside("spool");
+    let package = load.package(1).write(&spool);
+    load.fill(1, &package);
+    let installed = stage.run("pkgadd -n -R @ROOT@ -d spool ACMEbig");
+    assert_eq!(installed.code, 0, "{}", installed.stderr);
+    fs::remove_dir_all(spool).unwrap();
+    let patch = Patch::of("100-01", load.package(2)).directory(&stage);
+    load.fill(2, &patch.join("ACMEbig"));
+    (stage, patch)
+}
+
+/// Packs a patch beside it, file by file.
+fn packed(patch: &Path, suffix: &str) -> PathBuf {
+    let at = PathBuf::from(format!("{}{suffix}", patch.display()));
+    let to = BufWriter::new(File::create(&at).unwrap());
+    let above = patch.parent().unwrap();
+    let names = packages::files(patch).into_iter().map(|name| patch.join(name));
+    let inside = |path: &Path| path.strip_prefix(above).unwrap().to_str().unwrap().to_owned();
+    match suffix {
+        ".zip" => {
+            let mut archive = zip::ZipWriter::new(to);
+            let options = SimpleFileOptions::default().compression_level(Some(1)).large_file(true);
+            for path in names {
+                archive.start_file(inside(&path), options).unwrap();
+                io::copy(&mut File::open(&path).unwrap(), &mut archive).unwrap();
+            }
+            archive.finish().unwrap().flush().unwrap();
+        }
+        ".tar.gz" => {
+            let mut archive = tar::Builder::new(GzEncoder::new(to, Compression::fast()));
+            for path in names {
+                archive.append_path_with_name(&path, inside(&path)).unwrap();
+            }
+            archive.into_inner().unwrap().finish().unwrap().flush().unwrap();
+        }
+        other => panic!("no form of delivery is called {other}"),
+    }
+    at
+}
+
+/// Makes a datastream of a patch by pkgtrans(1), and compresses it.
+fn stream(stage: &Scenario, patch: &Path) -> PathBuf {
+    let (plain, at) = (stage.beside("100-01.ds"), stage.beside("100-01.ds.gz"));
+    let made = stage.run(&format!("pkgtrans -s {} {} ACMEbig", patch.display(), plain.display()));
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let mut packed = GzEncoder::new(File::create(&at).unwrap(), Compression::fast());
+    io::copy(&mut File::open(&plain).unwrap(), &mut packed).unwrap();
+    packed.finish().unwrap();
+    fs::remove_file(plain).unwrap();
+    at
+}
+
+/// Applies a patch of this load and backs it out, delivered as a compressed stream, and in the whole in every other
+/// form as well; the most memory that any of it took.
+fn highest(load: Load, most: u64) -> u64 {
+    let (stage, patch) = stage(load);
+    let mut forms = vec![stream(&stage, &patch)];
+    if is_whole() {
+        forms.extend([packed(&patch, ".tar.gz"), packed(&patch, ".zip"), patch]);
+    }
+    let mut highest = 0;
+    for form in forms {
+        for line in [format!("patchadd -R @ROOT@ {}", form.display()), "patchrm -R @ROOT@ 100-01".to_owned()]
+        {
+            let peak = peak(&stage, &line);
+            assert!(
+                peak <= most,
+                "{line} of {} files of {} bytes: {} MiB",
+                load.files,
+                load.each,
+                peak / MIB
+            );
+            highest = highest.max(peak);
+        }
+    }
+    highest
+}
+
+#[test]
+fn a_patch_is_applied_and_backed_out_in_memory_that_its_size_does_not_change() {
+    let size = sample_or_whole(16 * MIB, 1024 * MIB);
+    let most = sample_or_whole(32 * MIB, 128 * MIB);
+    let one = highest(Load { files: 1, each: size }, most);
+    let many = highest(Load { files: size >> 18, each: 1 << 18 }, most);
+    figures(
+        "memory",
+        &[
+            ("MiB in a patch", size / MIB),
+            ("MiB resident at most with one file", one / MIB),
+            ("MiB resident at most with many files", many / MIB),
+        ],
+    );
+}
+
+#[test]
+fn a_package_of_many_objects_takes_little_memory_for_each() {
+    let files = sample_or_whole(500, 20_000);
+    let most = sample_or_whole(32 * MIB, 256 * MIB);
+    let highest = highest(Load { files, each: 64 }, most);
+    figures("memory by objects", &[("objects", files), ("MiB resident at most", highest / MIB)]);
+}
