@@ -17,13 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm::root::FileType;
+use patchadm::root::{Call, Door, FileType};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::reliability::canary::Canary;
 use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
+use crate::reliability::stories::Command::BackOut;
+use crate::reliability::stories::{Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
@@ -423,4 +425,33 @@ fn a_held_directory_is_the_one_that_was_opened_whatever_is_put_in_its_place() {
     assert!(held.look(b"file").unwrap().is_some_and(|seen| seen.file_type == FileType::Regular));
     assert!(stage.at("/opt/moved/file").exists() && !stage.beside("outside/file").exists());
     assert!(root.dir(&ObjectPath::new(b"/opt/web").unwrap()).is_err(), "it is a link now");
+}
+
+/// The path comes from a file of the root, and the archive may lie in a directory of somebody else.
+#[test]
+fn an_archive_of_the_host_is_removed_after_a_backout_only_if_it_is_still_the_same_one() {
+    let web = |text: &str| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
+    let stage = Scenario::with(&[web("one\n")]);
+    let undo = stage.beside("undo");
+    fs::create_dir(&undo).unwrap();
+    let applied = stage.patchadd(&format!("-B {}", undo.display()), &Patch::of("100-01", web("two\n")));
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    let (archive, saved) = (undo.join("100-01/ACMEweb/undo.gz"), stage.beside("saved"));
+    fs::copy(&archive, &saved).unwrap();
+    let act = BackOut(vec!["100-01".to_owned()]);
+    let story = Story { name: "backout", stage, acts: vec![act.clone()], whole: act.clone() };
+    let theirs = archive.clone();
+    let exchanged = Door::watched(move |step| {
+        // The journal is published; the archive has been read and is needed no more.
+        if step.call == Call::Rename {
+            fs::remove_file(&theirs).unwrap();
+            fs::write(&theirs, "somebody else's\n").unwrap();
+        }
+        Ok(())
+    });
+    Trial::of(&story).run(&act, exchanged).unwrap();
+    assert_eq!(fs::read_to_string(&archive).unwrap(), "somebody else's\n");
+    fs::copy(&saved, &archive).unwrap();
+    Trial::of(&story).run(&act, Door::default()).unwrap();
+    assert!(!archive.exists(), "its own archive goes");
 }
