@@ -306,13 +306,31 @@ fn without_privileges_nothing_is_renamed_where_the_owner_may_not_write() {
 }
 
 #[test]
+fn records_that_nobody_could_read_again_are_refused() {
+    let mut world = acme_web();
+    let ids: Vec<String> = (100_000..200_000).map(|number| format!("{number}-01")).collect();
+    let patch = patch("900-01", "").says("SUNW_OBSOLETES", &ids.join(" ")).file("new", "x");
+    let refusal = world.plan(&patch).unwrap_err();
+    assert_eq!(refusal.code(), 28);
+    assert!(refusal.why().contains("with what is to be recorded in it"), "{refusal}");
+}
+
+#[test]
 fn set_id_programs_and_devices_that_are_new_or_change_are_listed_and_nothing_else() {
-    let base = Parcel::empty("base")
-        .package("ACMEweb", "BASEDIR=/opt/web")
-        .object("old", "f 4755 root root", Some("stays"), None)
-        .object("changed", "f 0755 root root", Some("one"), None)
-        .object("lost", "f 4755 root root", Some("one"), None);
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web").object(
+        "changed",
+        "f 0755 root root",
+        Some("one"),
+        None,
+    );
     let mut world = World::new().with(&base);
+    let earlier = patch("800-01", "").object("old", "f 4755 root root", Some("stays"), None).object(
+        "lost",
+        "f 4755 root root",
+        Some("one"),
+        None,
+    );
+    assert_eq!(world.patchadd(&earlier), 0);
     let patch = patch("900-01", "")
         .object("old", "f 4755 root root", Some("stays"), None)
         .object("changed", "f 2755 root sys", Some("one"), None)
