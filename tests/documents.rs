@@ -161,6 +161,25 @@ fn documents_of_changes_have_the_fields_of_the_schema() {
 }
 
 #[test]
+fn set_id_programs_stand_out_in_a_plan_and_in_the_document_of_a_run() {
+    let stage = stage();
+    let web = Package::new("ACMEweb").file("bin/su", 0o6755, "su\n").file("bin/plain", 0o755, "plain\n");
+    Patch::of("300-01", web).directory(&stage);
+    let expected = serde_json::json!([{
+        "package": "ACMEweb", "path": "/opt/ACMEweb/bin/su", "kind": "setuid and setgid", "mode": "6755",
+        "owner": "root", "group": "root"
+    }]);
+    for line in ["plan --json -R @ROOT@ delivered/300-01", "add --json -R @ROOT@ delivered/300-01"] {
+        assert_eq!(document(&stage, 0, line)["patches"][0]["privileged"], expected, "{line}");
+    }
+    stage.run("patchrm -R @ROOT@ 300-01").fails(0);
+    let text = stage.run("add --dry-run -R @ROOT@ delivered/300-01").ok();
+    let said =
+        "Set-id programs and devices:\n  setuid and setgid @ROOT@/opt/ACMEweb/bin/su (6755 root root)\n";
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
 fn verdicts_say_why_a_patch_is_not_applied() {
     let stage = stage();
     let verdict = |code, line: &str| document(&stage, code, line)["patches"][0]["verdict"].clone();

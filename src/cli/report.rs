@@ -12,6 +12,7 @@ use crate::operation::back_out::{BackOutReport, BackedOut};
 use crate::operation::failure::Failure;
 use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
+use crate::plan::rights::{Grant, grants};
 use crate::plan::{Action, Body, Plan};
 use crate::root::Root;
 use crate::transaction::{Left, Receipt, Recovered};
@@ -40,6 +41,9 @@ pub(super) struct PatchEntry {
     /// Programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) in_use: Vec<UserEntry>,
+    /// The set-id programs and devices that it makes or changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) privileged: Vec<GrantEntry>,
     /// The procedure scripts that run, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) scripts: Vec<ScriptEntry>,
@@ -86,6 +90,31 @@ pub(super) struct ChangeEntry {
     path: String,
     action: &'static str,
     size: Option<u64>,
+}
+
+/// A set-id program or device in a plan.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct GrantEntry {
+    package: String,
+    path: String,
+    kind: &'static str,
+    /// Octal, four digits.
+    mode: String,
+    owner: String,
+    group: String,
+}
+
+impl From<Grant> for GrantEntry {
+    fn from(grant: Grant) -> Self {
+        Self {
+            package: grant.package.to_string(),
+            path: grant.path.to_string(),
+            kind: grant.kind.words(),
+            mode: grant.mode.to_string(),
+            owner: grant.owner,
+            group: grant.group,
+        }
+    }
 }
 
 /// A procedure script that runs.
@@ -225,6 +254,7 @@ fn entry(
         undo: plan.map(undo_paths).unwrap_or_default(),
         reboot: None,
         in_use: Vec::new(),
+        privileged: plan.iter().flat_map(|plan| grants(plan)).map(GrantEntry::from).collect(),
         scripts: Vec::new(),
         space: plan.filter(|_| receipt.is_none()).map(space).unwrap_or_default(),
         notes,
@@ -406,6 +436,7 @@ mod tests {
             undo: Vec::new(),
             reboot: None,
             in_use: Vec::new(),
+            privileged: Vec::new(),
             scripts: Vec::new(),
             space: Vec::new(),
             notes: Vec::new(),

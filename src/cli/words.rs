@@ -9,6 +9,7 @@ use super::report::{UserEntry, action_word, counts, size_of};
 use crate::operation::failure::Failure;
 use crate::plan::Plan;
 use crate::plan::engine::PlannedScript;
+use crate::plan::rights::grants;
 use crate::root::Root;
 use crate::transaction::{Receipt, Recovered};
 
@@ -39,6 +40,7 @@ pub(super) fn plan_text(root: &Root, plan: &Plan, scripts: &[PlannedScript]) -> 
         }
     }
     let _ = writeln!(text, "Objects: {}.", counts(plan));
+    text.push_str(&grant_lines(root, plan));
     for need in &plan.space {
         let (needed, free) = (human(need.bytes), human(need.free));
         let _ = writeln!(text, "Space on {}: {needed} needed at most, {free} free.", need.file_system);
@@ -56,6 +58,20 @@ pub(super) fn plan_text(root: &Root, plan: &Plan, scripts: &[PlannedScript]) -> 
     text.push_str(&script_lines(scripts));
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
+    }
+    text
+}
+
+/// The set-id programs and devices that there will be, each with its owners and mode.
+fn grant_lines(root: &Root, plan: &Plan) -> String {
+    let grants = grants(plan);
+    if grants.is_empty() {
+        return String::new();
+    }
+    let mut text = "Set-id programs and devices:\n".to_owned();
+    for grant in grants {
+        let (kind, path) = (grant.kind.words(), root.show(&grant.path));
+        let _ = writeln!(text, "  {kind:<16} {path} ({} {} {})", grant.mode, grant.owner, grant.group);
     }
     text
 }

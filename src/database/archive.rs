@@ -190,10 +190,13 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 /// for none, it would let a changed archive pass as a foreign one.
 fn written(view: &View<'_>, directory: &ObjectPath) -> Result<Option<UndoDigest>, ArchiveError> {
     let Ok(path) = directory.join(DIGEST) else { return Ok(None) };
-    let Some(text) = view.read(&path, LARGEST_DIGEST)? else { return Ok(None) };
     let damaged = || ArchiveError::Damaged {
         path: view.root().show(&path),
         reason: "it is not `<digest>  <name>  <run>`".to_owned(),
+    };
+    let Some(text) = view.read(&path, LARGEST_DIGEST)? else {
+        // What is there and no file, a link or a pipe, is not the same as nothing.
+        return if view.look(&path)?.is_some() { Err(damaged()) } else { Ok(None) };
     };
     UndoDigest::parse(&text).map(Some).ok_or_else(damaged)
 }

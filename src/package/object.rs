@@ -93,6 +93,13 @@ impl Ftype {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mode(u16);
 
+impl std::fmt::Display for Mode {
+    /// Four octal digits, as contents(4) has them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 impl Mode {
     /// Takes permission bits; none if there are others.
     pub fn new(bits: u32) -> Option<Self> {

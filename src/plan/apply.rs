@@ -332,7 +332,7 @@ impl Application<'_> {
         let mut undo = Vec::new();
         for package in patched {
             let target = &package.target;
-            let files = records::files(&target.package, target.image, &target.params, is_kept);
+            let files = records::files(&target.package, target.image, &target.params, is_kept)?;
             let records = RecordChanges::of(&target.package, package.installed, files)?;
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);

@@ -340,7 +340,7 @@ impl Installation<'_> {
 /// installation has a use for are not among them.
 fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
-    let files = records::files(&target.package, target.image, &target.params, stays);
+    let files = records::files(&target.package, target.image, &target.params, stays)?;
     if let Some(old) = old {
         return Ok(RecordChanges::of(&target.package, old, files)?.changes);
     }

@@ -30,6 +30,7 @@ pub mod remove;
 pub mod removef;
 mod reserved;
 mod restore;
+pub mod rights;
 pub mod scripted_records;
 pub mod scripts;
 pub mod settle;

@@ -58,10 +58,16 @@ pub(super) fn files(
     image: &PackageImage,
     new: &Params,
     stays: impl Fn(&str) -> bool,
-) -> Vec<NewRecord> {
+) -> Result<Vec<NewRecord>, Reason> {
     let spool = format!("save/pspool/{package}");
     let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
-    let mut files = vec![written("pkginfo".to_owned(), params::write(new))];
+    let pkginfo = params::write(new);
+    // What is recorded has to be read again, if only to take the patch back: lists of ids add up.
+    params::ParamFile::parse(&pkginfo).map_err(|error| Reason::BadPkginfo {
+        package: package.to_string(),
+        reason: format!("with what is to be recorded in it, {error}"),
+    })?;
+    let mut files = vec![written("pkginfo".to_owned(), pkginfo)];
     let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
     let mtimes: BTreeMap<String, Timestamp> = entries
         .filter_map(|entry| {
@@ -83,7 +89,7 @@ pub(super) fn files(
     for (name, bytes) in image.install.iter().filter(|(name, _)| *name != "i.none") {
         files.push(delivered(format!("{spool}/install/{name}"), name, bytes));
     }
-    files
+    Ok(files)
 }
 
 impl RecordChanges {

@@ -76,11 +76,16 @@ fn strays() -> BTreeSet<String> {
 
 /// What the test does inside the sandbox.
 fn inside() {
+    let is_own = std::env::temp_dir() == Path::new("/tmp");
     let before = strays();
     let cases = chosen(table::table());
     let wrong = play(&cases);
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    assert_eq!(strays(), before, "left behind in the directories for temporary files");
+    assert!(
+        !is_own || strays() == before,
+        "left behind in the directories for temporary files: {:?}",
+        strays()
+    );
 }
 
 /// The command that plays the cases where they can do no harm; none where there is no such place.
@@ -141,11 +146,10 @@ fn every_hostile_case_is_refused_or_handled_exactly() {
 fn the_table_has_all_classes_and_no_name_twice() {
     let table = table::table();
     let names: BTreeSet<(u8, &str)> = table.iter().map(|case| (case.class, case.name.as_str())).collect();
-    let twice: Vec<_> = table.iter().filter(|case| case.name.is_empty()).map(|case| case.class).collect();
-    assert_eq!((names.len(), twice), (table.len(), Vec::new()));
+    assert_eq!(names.len(), table.len(), "a name comes twice");
     let classes: BTreeSet<u8> = table.iter().map(|case| case.class).collect();
     // A link that is swapped between look and use is the subject of tests of its own.
-    let missing: Vec<u8> = (1..=15).filter(|class| *class != 4 && !classes.contains(class)).collect();
+    let missing: Vec<u8> = (1..=16).filter(|class| *class != 4 && !classes.contains(class)).collect();
     assert_eq!(missing, Vec::<u8>::new());
     assert!(table.len() >= 300, "{}", table.len());
 }
@@ -163,5 +167,6 @@ fn the_bounds_of_memory_and_time_bite() {
     };
     let most = MEMORY >> 10;
     assert_eq!((copy(most - 40), copy(most + 10)), (Some(0), Some(1)));
-    assert_eq!((ended("sleep", &["0"]), ended("sleep", &["5"])), (Some(0), None));
+    assert_eq!((ended("sleep", &["0"]), ended("sleep", &["60"])), (Some(0), None), "it waits");
+    assert_ne!(ended("sh", &["-c", "while :; do :; done"]), Some(0), "it is busy");
 }

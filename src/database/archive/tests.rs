@@ -233,6 +233,10 @@ fn a_digest_file_that_cannot_be_read_is_damage_and_not_a_foreign_archive() {
     let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", b"garbage")]);
     let error = scene.find(None).unwrap_err();
     assert!(matches!(&error, ArchiveError::Damaged { path, .. } if path.ends_with("undo.sha256")), "{error}");
+    fs::remove_file(scene.save("undo.sha256")).unwrap();
+    std::os::unix::fs::symlink("undo.gz", scene.save("undo.sha256")).unwrap();
+    let error = scene.find(None).unwrap_err();
+    assert!(matches!(&error, ArchiveError::Damaged { path, .. } if path.ends_with("undo.sha256")), "{error}");
 }
 
 #[test]

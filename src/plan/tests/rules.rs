@@ -4,6 +4,7 @@ use super::apply::{acme_web, actions};
 use super::*;
 use crate::package::Mode;
 use crate::plan::refusal::{Command, Reason, Refusal};
+use crate::plan::rights::grants;
 
 fn saves(world: &World, id: &str) -> (Option<String>, Option<String>) {
     let save = &world.inventory.packages[&package("ACMEweb")].saves[id];
@@ -302,4 +303,50 @@ fn without_privileges_nothing_is_renamed_where_the_owner_may_not_write() {
     );
     world.inventory.privileged = true;
     assert!(world.plan(&inside).is_ok());
+}
+
+#[test]
+fn records_that_nobody_could_read_again_are_refused() {
+    let mut world = acme_web();
+    let ids: Vec<String> = (100_000..200_000).map(|number| format!("{number}-01")).collect();
+    let patch = patch("900-01", "").says("SUNW_OBSOLETES", &ids.join(" ")).file("new", "x");
+    let refusal = world.plan(&patch).unwrap_err();
+    assert_eq!(refusal.code(), 28);
+    assert!(refusal.why().contains("with what is to be recorded in it"), "{refusal}");
+}
+
+#[test]
+fn set_id_programs_and_devices_that_are_new_or_change_are_listed_and_nothing_else() {
+    let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web").object(
+        "changed",
+        "f 0755 root root",
+        Some("one"),
+        None,
+    );
+    let mut world = World::new().with(&base);
+    let earlier = patch("800-01", "").object("old", "f 4755 root root", Some("stays"), None).object(
+        "lost",
+        "f 4755 root root",
+        Some("one"),
+        None,
+    );
+    assert_eq!(world.patchadd(&earlier), 0);
+    let patch = patch("900-01", "")
+        .object("old", "f 4755 root root", Some("stays"), None)
+        .object("changed", "f 2755 root sys", Some("one"), None)
+        .object("lost", "f 0755 root root", Some("one"), None)
+        .object("new", "f 6755 root bin", Some("new"), None)
+        .object("dir", "d 2775 root root", None, None)
+        .object("plain", "f 0644 root root", Some("plain"), None);
+    let plan = world.plan(&patch).unwrap();
+    let said: Vec<String> = grants(&plan)
+        .iter()
+        .map(|grant| {
+            format!("{} {} {} {} {}", grant.path, grant.kind.words(), grant.mode, grant.owner, grant.group)
+        })
+        .collect();
+    assert_eq!(
+        said,
+        ["/opt/web/changed setgid 2755 root sys", "/opt/web/new setuid and setgid 6755 root bin"]
+    );
 }

@@ -20,8 +20,10 @@ use crate::tree::Tree;
 /// program aborts.
 pub(super) const MEMORY: u64 = 256 << 10;
 
-/// The seconds that a command may take, and a giant.
+/// The seconds of a processor that a command may take, and a giant. What waits takes none: on the clock it may be
+/// [`CROWD`] times as many, as other tests run beside this one.
 const PATIENCE: [u64; 2] = [10, 60];
+const CROWD: u64 = 6;
 
 /// Applies the source.
 pub(super) const ADD: &str = "patchadd -R @ROOT@ @SOURCE@";
@@ -194,10 +196,12 @@ impl Case {
     }
 }
 
-/// A command that is killed when it takes longer than so many seconds or more memory than [`MEMORY`].
+/// A command that is killed when it takes longer than so many seconds, or more memory than [`MEMORY`].
 pub(super) fn bounded(command: &Command, seconds: u64) -> Command {
     let mut bounded = Command::new("sh");
-    let limits = format!("ulimit -d {MEMORY} && exec timeout -s KILL {seconds} \"$0\" \"$@\"");
+    let clock = seconds * CROWD;
+    let limits =
+        format!("ulimit -d {MEMORY} && ulimit -t {seconds} && exec timeout -s KILL {clock} \"$0\" \"$@\"");
     bounded.args(["-c", &limits]).arg(command.get_program()).args(command.get_args()).env_clear();
     for (name, value) in command.get_envs() {
         bounded.env(name, value.unwrap_or_default());

@@ -6,6 +6,7 @@ mod names;
 mod objects;
 mod parameters;
 mod sizes;
+mod undo;
 
 use super::case::Case;
 
@@ -16,6 +17,7 @@ pub(super) fn table() -> Vec<Case> {
     table.extend(links::cases());
     table.extend(objects::cases());
     table.extend(sizes::cases());
+    table.extend(undo::cases());
     table.extend(parameters::cases());
     table.extend(bombs::cases());
     table

@@ -9,7 +9,7 @@ use crate::packages::{self, Package};
 use crate::reliability::hostile::archives::{Cpio, Tar};
 use crate::reliability::hostile::bench::{Bench, ID};
 use crate::reliability::hostile::case::{
-    ADD, CHECK, Case, INFO, INSTALL, PACK, TRY, UNPACK, case, handled, refused,
+    ADD, CHECK, Case, INFO, INSTALL, PACK, PLAN, TRY, UNPACK, case, handled, refused, says,
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -64,6 +64,9 @@ fn delivered() -> Vec<Case> {
         case(11, "a set-uid program of somebody else", ADD, line("f none new 4755 adm adm 2 130 0"), handled(&["bin/httpd f 755 two\\n", "new f 4755 x\\n"])).privileged(),
         case(11, "a set-uid program that nobody was asked about", INSTALL, |b| b.spool(&Package::new("ACMEa").file("x", 0o4755, "x\n")), refused(5, "would be a set-id program")),
         case(11, "a set-gid program that nobody was asked about", INSTALL, |b| b.spool(&Package::new("ACMEa").file("x", 0o2755, "x\n")), refused(5, "would be a set-id program")),
+        case(11, "a set-uid program that is planned", PLAN, line("f none new 4755 root root 2 130 0"), says("setuid           @ROOT@/opt/ACMEweb/new (4755 root root)")),
+        case(11, "a set-uid program that is only asked about", TRY, line("f none new 4755 root root 2 130 0"), says("setuid           @ROOT@/opt/ACMEweb/new (4755 root root)")),
+        case(11, "a device that is planned", PLAN, line("c none dev 1 3 0666 root root"), says("character device @ROOT@/opt/ACMEweb/dev (0666 root root)")).privileged(),
         case(11, "a set-uid program, unpacked", UNPACK, |b| b.stream(Bench::web().file("bin/httpd", 0o4755, "two\n"), &[]), handled(&["/ACMEweb d 755", "/ACMEweb/pkginfo f 644 132 bytes", "/ACMEweb/pkgmap f 644 89 bytes", "/ACMEweb/reloc d 755", "/ACMEweb/reloc/bin d 755", "/ACMEweb/reloc/bin/httpd f 644 two\\n"])),
         case(11, "the archive has set-id bits, the pkgmap has none", ADD, |b| b.stream(Bench::web().line("new", "f none new 0755 root root 2 130 0"), &[Cpio::of_mode(0o104_777, "reloc/new", "x\n")]), handled(&["bin/httpd f 755 two\\n", "new f 755 x\\n"])),
         case(11, "the same, unpacked", UNPACK, |b| b.stream(Bench::web().line("new", "f none new 0755 root root 2 130 0"), &[Cpio::of_mode(0o106_777, "reloc/new", "x\n")]), handled(&["/ACMEweb d 755", "/ACMEweb/pkginfo f 644 132 bytes", "/ACMEweb/pkgmap f 644 125 bytes", "/ACMEweb/reloc d 755", "/ACMEweb/reloc/bin d 755", "/ACMEweb/reloc/bin/httpd f 644 two\\n", "/ACMEweb/reloc/new f 777 x\\n"])),
