@@ -29,6 +29,8 @@ mod picture;
 mod power_cuts;
 /// Trees that somebody else changes meanwhile.
 mod races;
+/// SIGKILL at a certain system call.
+mod sigkill;
 /// What is played.
 mod stories;
 /// Fifty commands on one root at once.
