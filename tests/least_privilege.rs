@@ -199,7 +199,6 @@ fn senseless_variables_are_refused_or_passed_over_and_never_a_panic() {
         ("COLUMNS", "-1", 0),
         ("LC_ALL", "../../etc/passwd", 0),
         ("LANG", "\u{fffd}", 0),
-        ("TZ", ":/dev/zero", 0),
         ("TZ", "../../../etc/passwd", 0),
         ("SOURCE_DATE_EPOCH", "rubbish", 2),
         ("SOURCE_DATE_EPOCH", "9223372036854775808", 2),

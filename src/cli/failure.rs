@@ -7,6 +7,7 @@
 use rustix::io::Errno;
 
 use super::exit::Exit;
+use super::output::without_numbers;
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::failure::Failure;
@@ -118,7 +119,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (_, Cause::Changed(_) | Cause::Appeared(_) | Cause::Corrupt { .. } | Cause::Missing { .. }) => {
             (10, 7)
         }
-        (_, Cause::Unsupported { .. }) => (10, 5),
+        (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_code(command, source),
             None => (5, 7),
@@ -148,7 +149,7 @@ pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> Stri
 
 /// What went wrong, as a sentence; a name that somebody typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
-    let text = failure.to_string();
+    let text = without_numbers(&failure.to_string());
     match failure {
         Failure::Script(failure) if failure.told.message.is_some() => text,
         Failure::Transaction(_) | Failure::Script(_) => {
@@ -187,7 +188,7 @@ pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
         Command::Removef => "given up",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
-    [what, failure.to_string(), hint(command, failure)]
+    [what, without_numbers(&failure.to_string()), hint(command, failure)]
 }
 
 /// What helps where a run could not be rolled back.

@@ -9,8 +9,9 @@ use super::error::Cause;
 use crate::package::ObjectPath;
 use crate::root::{Dir, Result, Root};
 
-/// More directories than this are not held open at once: a process has few descriptors by default (1,024).
-const MOST: usize = 200;
+/// More directories than this are not held open at once: a process may have few descriptors (1,024 by default), and
+/// what comes in the order of its paths needs few directories at a time.
+const MOST: usize = 24;
 
 /// A cache of open directories by physical path.
 #[derive(Debug)]

@@ -4,16 +4,20 @@
 
 use std::path::Path;
 
+use rustix::io::Errno;
+
+use super::dirs::Dirs;
 use super::error::Cause;
 use super::hands::Hands;
+use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
 use super::outside::{host_path, outside_path};
-use super::sites::{drop_stage, make_own_directory};
+use super::sites::{drop_stages, make_own_directory};
 use crate::database::history;
-use crate::format::journal::{Journal, Outcome};
+use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Inode, Mode, ObjectPath};
-use crate::root::{Dir, Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
 pub(super) fn finish(
@@ -23,31 +27,74 @@ pub(super) fn finish(
     hands: Option<Hands<'_>>,
     duration_ms: Option<u64>,
 ) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut is_settled = true;
-    if let Some(mut hands) = hands {
-        if outcome == Outcome::Commit
-            && let Err(cause) = remove_directories(&mut hands)
-        {
-            // The stages and the open end of the journal stay, so that the next command removes them.
-            is_settled = false;
-            notes.push(cause.to_string());
-        }
-        notes.append(&mut hands.notes);
-    }
-    let told = [outside(root, journal, outcome), tell(root, journal, outcome, duration_ms)];
+    let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
+    let told = [
+        outside(root, journal, outcome),
+        tell(root, journal, outcome, duration_ms),
+        drop_stages(root, journal.domains.iter()),
+    ];
     notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
-    if is_settled {
-        let dropped = journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage));
-        let closed = [dropped, journal_file::mark_done(root)];
-        notes.extend(closed.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    // A stage may have been in one of the directories that go now.
+    let emptied = if outcome == Outcome::Commit { empty_out(root, journal) } else { Ok(Vec::new()) };
+    match emptied {
+        Ok(mut stay) => {
+            notes.append(&mut stay);
+            notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+        }
+        // The end of the journal stays open, so that the next command removes them.
+        Err(cause) => notes.push(cause.to_string()),
     }
     notes
 }
 
-/// Removes what became empty, durably: once the stages are gone, or the journal says `done`, nobody would do it again.
-fn remove_directories(hands: &mut Hands<'_>) -> Result<(), Cause> {
-    if hands.remove_directories()? { hands.sync() } else { Ok(()) }
+/// Removes what became empty, durably: once the journal says `done`, nobody would do it again.
+fn empty_out(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let stay = remove_directories(root, journal)?;
+    if journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
+        for domain in &journal.domains {
+            root.dir(&domain.top)?.sync_file_system()?;
+        }
+    }
+    Ok(stay)
+}
+
+/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays. That
+/// the file system does not take it is an error.
+pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let mut dirs = Dirs::new(root);
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    ops.sort_by(|a, b| b.path.cmp(&a.path));
+    let mut notes = Vec::new();
+    for op in ops {
+        match remove_directory(&mut dirs, op) {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
+            Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
+            Err(cause) => notes.push(cause.to_string()),
+        }
+    }
+    Ok(notes)
+}
+
+/// Whether an error says something about the file system or the process as it is now, not about a directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
+}
+
+fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
+    match parent.look(op.path.name())? {
+        None => Ok(true),
+        Some(seen) => match &op.old {
+            Some(old)
+                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
+            {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            _ => Ok(false),
+        },
+    }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.

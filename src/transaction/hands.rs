@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, state, state_of};
+use super::identity::{State, is_old_untouched, is_same_inode, is_there, state, state_of};
 use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
@@ -135,7 +135,9 @@ impl<'a> Hands<'a> {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
-        if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
+        if let Some(expected) = op.parent
+            && !is_same_inode(&parent, &parent.itself()?, expected)?
+        {
             return Err(Cause::Changed(self.root.show(parent.path())));
         }
         let (name, means) = (op.path.name(), self.means(op));
@@ -375,7 +377,7 @@ impl<'a> Hands<'a> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        if state(&parent, op.path.name(), Some(old), None)? != State::Old {
+        if !is_there(&parent, op.path.name(), old)? {
             return Ok(());
         }
         set_attributes(&parent, op.path.name(), new, old)
@@ -404,35 +406,6 @@ impl<'a> Hands<'a> {
             ));
         }
         Ok(lost)
-    }
-
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays. Whether there were
-    /// any. That the file system does not take it is an error; another obstacle is a note.
-    pub(super) fn remove_directories(&mut self) -> Result<bool, Cause> {
-        let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
-        ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in &ops {
-            match self.remove_directory(op) {
-                Ok(true) => {}
-                Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
-                Err(Cause::Root(error)) if matches!(error.errno(), Some(Errno::IO | Errno::ROFS)) => {
-                    return Err(error.into());
-                }
-                Err(cause) => self.notes.push(cause.to_string()),
-            }
-        }
-        Ok(!ops.is_empty())
-    }
-
-    fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.parent_of(&op.path)? else { return Ok(true) };
-        match parent.look(op.path.name())? {
-            None => Ok(true),
-            Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
-                Ok(parent.remove_dir(op.path.name())?)
-            }
-            Some(_) => Ok(false),
-        }
     }
 }
 
@@ -472,7 +445,7 @@ fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Op
     (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
 }
 
-fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+pub(super) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
     let seen = dir.itself()?;
     let (uid, gid) = other_owners(dir.root(), &seen, from, to);
     if uid.is_some() || gid.is_some() {

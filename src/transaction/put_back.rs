@@ -4,15 +4,17 @@
 //! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
 //! running (then it was the script), and one of a type that administrators edit in any doubt.
 
+use rustix::io::Errno;
+
 use super::error::Cause;
-use super::hands::{Hands, set_attributes};
-use super::held::make_again;
+use super::hands::{Hands, set_attributes, set_attributes_of_directory};
+use super::held::{copy_object, make_again};
 use super::identity::{State, identity, state};
 use super::means::{is_one_object, link};
 use super::notes::Known;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::format::manifest::encode;
-use crate::package::LiveKind;
+use crate::package::{LiveKind, Mode};
 use crate::root::{Dir, FileType, Seen};
 
 impl Hands<'_> {
@@ -106,7 +108,13 @@ impl Hands<'_> {
         let (means, (stage, staged)) = (self.means(op), self.staged(op)?);
         let name = op.path.name();
         if means.exchange {
-            return self.with_ballast(|| stage.exchange(&staged, parent, name));
+            let swapped = self.with_ballast(|| stage.exchange(&staged, parent, name));
+            return match swapped {
+                Err(Cause::Root(error)) if op.whole && error.errno() == Some(Errno::XDEV) => {
+                    restore(&stage.dir(&staged)?, &parent.dir(name)?, &stage)
+                }
+                other => other,
+            };
         }
         let out = self.out_of(op, staged.clone());
         if !is_one_object(parent, name, &stage, &out)? {
@@ -179,6 +187,36 @@ impl Hands<'_> {
         let running = self.journal.head.progress.as_ref().is_some_and(|progress| progress.script.is_some());
         !running || (op.editable && op.old.is_some())
     }
+}
+
+/// Makes a directory of records what its held copy is, file by file: a directory that a lower layer of an overlayfs has
+/// cannot be exchanged. The copy stays as it is, so that this can be cut and done again.
+fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
+    const NEXT: &[u8] = b"next";
+    for name in copy.names()? {
+        let is_directory = |seen: Option<Seen>| seen.map(|seen| seen.file_type == FileType::Directory);
+        let (wanted, there) = (is_directory(copy.look(&name)?), is_directory(to.look(&name)?));
+        if there.is_some() && there != wanted {
+            to.remove_tree(&name)?;
+        }
+        if wanted == Some(true) {
+            let inner = if there == wanted { to.dir(&name)? } else { to.make_dir(&name, Mode::of(0o700))? };
+            restore(&copy.dir(&name)?, &inner, stage)?;
+        } else {
+            stage.remove(NEXT)?;
+            copy_object(copy, &name, stage, NEXT)?;
+            stage.replace(NEXT, to, &name)?;
+        }
+    }
+    for name in to.names()? {
+        if copy.look(&name)?.is_none() {
+            to.remove_tree(&name)?;
+        }
+    }
+    let (mut now, mut before) = (identity(&to.itself()?, None, None), identity(&copy.itself()?, None, None));
+    now.xattrs = Some(super::identity::encoded(&to.xattrs(b"")?));
+    before.xattrs = Some(super::identity::encoded(&copy.xattrs(b"")?));
+    set_attributes_of_directory(to, &now, &before)
 }
 
 /// Whether an object is the held copy. Of a directory only the inode tells.

@@ -1,5 +1,6 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
+use super::alone;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -149,7 +150,7 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
         own.remove(journal_file::NEW)?;
         if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             let stages = own.dir(b"stage")?;
-            stages.names()?.iter().try_for_each(|name| stages.remove_tree(name))?;
+            stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;
         }
     }
     let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
@@ -164,6 +165,14 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
         drop_holder(root, dir.path())?;
     }
     Ok(())
+}
+
+/// A stage of the first domain, with those that it tells of.
+fn remove_stray(root: &Root, stages: &Dir, name: &[u8]) -> Result<(), Cause> {
+    if stages.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+        alone::remove_noted(root, &stages.dir(name)?)?;
+    }
+    Ok(stages.remove_tree(name)?)
 }
 
 /// A stage on another file system whose run the journal does not name.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use super::dirs::Dirs;
 use super::error::{Cause, Left, Phase, TransactionError};
-use super::finish::finish;
+use super::finish::{finish, remove_directories};
 use super::hands::Hands;
 use super::held::{Held, HeldCopies, hold};
 use super::identity::identity;
@@ -77,7 +77,7 @@ impl<'s> ScriptedRun<'s> {
         held: &Held,
         settings: Settings<'s>,
     ) -> Result<Self, TransactionError> {
-        let mut opening = Opening::begin(root, settings)?;
+        let mut opening = Opening::begin(root, settings, &[])?;
         let published = match hold(root, &mut opening.sites, held, settings.watch) {
             Ok(ops) => opening.publish(root, command, settings, &[], ops.into_iter()),
             Err(cause) => Err(Box::new(Unpublished { journal: None, cause })),
@@ -200,8 +200,8 @@ impl<'s> ScriptedRun<'s> {
             self.settings.watch.check()?;
             hands.forward(op)?;
         }
-        hands.remove_directories()?;
         self.notes.append(&mut hands.notes);
+        self.notes.extend(remove_directories(&self.root, &batch)?);
         Ok(())
     }
 

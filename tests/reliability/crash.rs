@@ -3,6 +3,7 @@
 //!
 //! Everything that was written is there afterwards, as after a kill; what a power cut loses is the matter of `lost`.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +13,7 @@ use patchadm::transaction::Recovered;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, STORIES, Story, Told, Trial, with_scripts};
+use crate::reliability::stories::{Command, STORIES, Story, Trial, stories, with_scripts};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -137,7 +138,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in STORIES.iter().chain([&(with_scripts as Told)]).map(|told| told()) {
+    for story in stories().chain(iter::once_with(with_scripts)) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 50, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));

@@ -14,13 +14,15 @@ use patchadm::operation::add_package::{AddRequest, add_packages};
 use patchadm::operation::apply_patches::{ApplyRequest, apply_patches};
 use patchadm::operation::attendant::Nobody;
 use patchadm::operation::back_out::{BackOutRequest, back_out_patches};
+use patchadm::operation::failure::Failure;
+use patchadm::operation::patch_scripts::PatchScriptRequest;
 use patchadm::operation::recover::recover_root;
 use patchadm::operation::remove_package::{RemoveRequest, remove_packages};
 use patchadm::operation::scripts::ScriptSettings;
 use patchadm::operation::session::Caller;
 use patchadm::plan::occasion::Occasion;
 use patchadm::root::{Door, Root};
-use patchadm::transaction::Recovered;
+use patchadm::transaction::{Receipt, Recovered};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;
 
@@ -215,6 +217,11 @@ pub(crate) const STORIES: [Told; 8] = [
     two_backouts,
 ];
 
+/// All of them, one after another.
+pub(crate) fn stories() -> impl Iterator<Item = Story> {
+    STORIES.iter().map(|told| told())
+}
+
 /// A root of one trial, gone when it is dropped, and a directory beside it on the same file system.
 pub(crate) struct Trial {
     dir: TempDir,
@@ -241,6 +248,12 @@ impl Trial {
     /// Does what a command does, through `door`; an error is what it says. No error means that it is acknowledged.
     pub(crate) fn run(&self, command: &Command, door: Door) -> Result<(), String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
+        with_caller(|caller| perform(&root, command, caller).map(drop).map_err(|error| error.to_string()))
+    }
+
+    /// The same, with the notes of a success, and the failure as the command line gets it.
+    pub(crate) fn perform(&self, command: &Command, door: Door) -> Result<Vec<String>, Failure> {
+        let root = Root::open_with(&self.root(), door)?;
         with_caller(|caller| perform(&root, command, caller))
     }
 
@@ -251,18 +264,23 @@ impl Trial {
     }
 }
 
-fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<(), String> {
-    let failures = match command {
+/// The notes of all runs, or the first failure.
+fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
+    let results: Vec<Result<Option<Receipt>, Failure>> = match command {
         Command::Apply { patches, again } => {
-            let request =
-                ApplyRequest { patches: patches.clone(), unconditional: *again, ..ApplyRequest::default() };
-            let report = apply_patches(root, &request, caller).map_err(|error| error.to_string())?;
-            report.patches.into_iter().find_map(|one| one.result.err())
+            let request = ApplyRequest {
+                patches: patches.clone(),
+                unconditional: *again,
+                scripts: PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() },
+                ..ApplyRequest::default()
+            };
+            let report = apply_patches(root, &request, caller)?;
+            report.patches.into_iter().map(|one| one.result).collect()
         }
         Command::BackOut(ids) => {
             let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
-            let report = back_out_patches(root, &request, caller).map_err(|error| error.to_string())?;
-            report.patches.into_iter().find_map(|one| one.result.err())
+            let report = back_out_patches(root, &request, caller)?;
+            report.patches.into_iter().map(|one| one.result).collect()
         }
         Command::Add { spool, packages } => {
             let request = AddRequest {
@@ -272,19 +290,18 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<(), St
                 scripts: scripts(),
                 ..AddRequest::default()
             };
-            let report =
-                add_packages(root, &request, caller, &mut Nobody).map_err(|error| error.to_string())?;
-            report.packages.into_iter().find_map(|one| one.result.err())
+            let report = add_packages(root, &request, caller, &mut Nobody)?;
+            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
         }
         Command::Remove(packages) => {
             let request =
                 RemoveRequest { packages: packages.clone(), scripts: scripts(), ..RemoveRequest::default() };
-            let report =
-                remove_packages(root, &request, caller, &mut Nobody).map_err(|error| error.to_string())?;
-            report.packages.into_iter().find_map(|one| one.result.err())
+            let report = remove_packages(root, &request, caller, &mut Nobody)?;
+            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
         }
     };
-    failures.map_or(Ok(()), |failure| Err(failure.to_string()))
+    let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(receipts.into_iter().flatten().flat_map(|receipt| receipt.notes).collect())
 }
 
 fn scripts() -> ScriptSettings {
