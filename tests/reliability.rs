@@ -41,6 +41,8 @@ mod picture;
 mod power_cuts;
 /// Trees that somebody else changes meanwhile.
 mod races;
+/// SIGKILL at a certain system call.
+mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
 /// What is played.

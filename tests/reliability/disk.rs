@@ -14,7 +14,7 @@
 //! it has lost, and neither bytes nor attributes of an object that it has lost. So only such sets of kept changes are
 //! tried in which everything is kept that a kept one stands upon ([`Journaled::below`]). Within this, everything goes:
 //! ext4 and xfs would lose only the last changes, and bytes; btrfs also those behind an fsync of something else.
-//! One write of one file is kept or lost as a whole; one that makes a file longer may also be cut in half.
+//! What is written to a file at a time is kept or lost as a whole, or cut in half where it made the file longer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -246,6 +246,8 @@ pub(crate) type Deaf = fn(Call, &ObjectPath, usize) -> bool;
 struct State {
     /// How many changes passed.
     passed: usize,
+    /// The file that is being written.
+    written: Option<ObjectPath>,
     /// How many things were put aside.
     spares: usize,
     /// How a change that has been let through will be taken back.
@@ -276,16 +278,20 @@ impl Disk {
         Arc::new(Self { spare, state: Mutex::default(), deaf })
     }
 
-    /// A door to it that lets changes through until `limit` have passed the disk, by all of its doors together.
+    /// A door to it that lets changes through until `limit` have passed the disk, by all of its doors together. Writes
+    /// of one file that follow one another are one change: how many they are may depend on how well it compresses.
     pub(crate) fn door(self: &Arc<Self>, limit: usize) -> Door {
         let (before, after) = (self.clone(), self.clone());
         let watcher = move |step: &Step<'_>| {
             let mut state = before.state.lock().unwrap();
-            if state.passed >= limit {
+            let written = (step.call == Call::Write).then(|| step.path.clone());
+            let goes_on = written.is_some() && written == state.written;
+            if !goes_on && state.passed >= limit {
                 return Err(Errno::IO);
             }
-            state.passed += 1;
-            state.pending = state.back(step, &before.spare);
+            state.passed += usize::from(!goes_on);
+            state.pending = if goes_on { None } else { state.back(step, &before.spare) };
+            state.written = written;
             Ok(())
         };
         Door::watched(watcher).witnessed(move |step, made| after.note(step, made))

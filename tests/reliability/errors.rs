@@ -161,7 +161,7 @@ fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_s
             || ["apply two", "back out", "pkgrm"].contains(&story.name)
             || story.name.ends_with("scripts")
     };
-    for story in stories().into_iter().chain(scripted).filter(played) {
+    for story in stories().chain(scripted).filter(played) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         in_parallel(&injections(&changes), |&(number, errno)| {
             let change = &changes[number];

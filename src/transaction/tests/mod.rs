@@ -168,6 +168,22 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
 }
 
 #[test]
+fn that_directories_are_gone_is_durable_before_the_stage_goes() {
+    use crate::root::Call;
+    let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = calls.clone();
+    let door = Door::default().witnessed(move |step, _| {
+        noted.lock().unwrap().push((step.call, step.path.to_string()));
+    });
+    World::new().run(door).unwrap();
+    let calls = calls.lock().unwrap();
+    let gone = (Call::RemoveDirectory, "/opt/web/empty".to_owned());
+    let gone = calls.iter().position(|call| *call == gone).unwrap();
+    let next = calls[gone + 1..].iter().find(|(call, _)| *call != Call::RemoveDirectory);
+    assert_eq!(next.map(|(call, _)| *call), Some(Call::SyncFileSystem));
+}
+
+#[test]
 fn an_unsorted_database_is_sorted_on_the_next_change() {
     let world = World::new();
     let text = std::fs::read_to_string(world.path("var/sadm/install/contents")).unwrap();

@@ -1,0 +1,134 @@
+//! SIGKILL from outside, at a certain system call of the real program: strace(1) counts the calls and sends it.
+//!
+//! The other tests stop the program in its own process, at the door. This one needs no door: every call of the kinds
+//! that change something is counted by the kernel's tracer, those of the libraries and of the start included. Where a
+//! call is `openat`, most of them only read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use patchadm::root::Door;
+
+use crate::reliability::crash::{Legal, in_parallel, spread};
+use crate::reliability::stories::{Command, STORIES, Story, Trial};
+use crate::reliability::{figures, sample_or_whole};
+use crate::scenario::NOW;
+
+/// The calls that change something or make it durable.
+const CALLS: [&str; 18] = [
+    "fallocate",
+    "fchmod",
+    "fchmodat",
+    "fchown",
+    "fchownat",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "linkat",
+    "mkdirat",
+    "openat",
+    "pwrite64",
+    "renameat",
+    "renameat2",
+    "symlinkat",
+    "syncfs",
+    "unlinkat",
+    "write",
+];
+
+/// A command of the program that does what a command of a story does.
+fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
+    let words = |words: &[&str], rest: &[String]| {
+        let words = words.iter().map(PathBuf::from).chain([trial.root()]);
+        words.chain(rest.iter().map(PathBuf::from)).collect()
+    };
+    match command {
+        Command::Apply { patches, again } => {
+            let start: Vec<PathBuf> =
+                words(if *again { &["patchadd", "-u", "-R"] } else { &["patchadd", "-R"] }, &[]);
+            start.into_iter().chain(patches.iter().cloned()).collect()
+        }
+        Command::BackOut(ids) => words(&["patchrm", "-R"], ids),
+        Command::Add { spool, packages } => {
+            let mut all = words(&["pkgadd", "-n", "-R"], &["-d".to_owned(), spool.display().to_string()]);
+            all.extend(packages.iter().map(PathBuf::from));
+            all
+        }
+        Command::Remove(packages) => words(&["pkgrm", "-n", "-R"], packages),
+    }
+}
+
+/// Runs it below strace with these options. False if it was killed.
+fn traced(trial: &Trial, command: &Command, options: &[&str]) -> bool {
+    let mut strace = Process::new("strace");
+    strace.args(["-f", "-qq"]).args(options);
+    strace.arg(env!("CARGO_BIN_EXE_patchadm")).args(arguments(trial, command)).env_clear();
+    strace.env("PATH", "/usr/bin:/bin").env("TZ", "UTC0").env("SOURCE_DATE_EPOCH", NOW.to_string());
+    let strace = strace.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = strace.status().unwrap();
+    match (status.code(), status.signal()) {
+        (Some(0), _) => true,
+        // strace ends as its child has ended
+        (_, Some(9)) | (Some(137), _) => false,
+        other => panic!("{command:?} {options:?}: {other:?}"),
+    }
+}
+
+/// How often a command makes each call.
+fn calls_of(story: &Story, scratch: &Path) -> BTreeMap<&'static str, usize> {
+    let trial = Trial::of(story);
+    let (all, to) = (format!("trace={}", CALLS.join(",")), scratch.join("trace"));
+    assert!(traced(&trial, &story.whole, &["-e", &all, "-o", to.to_str().unwrap()]));
+    let text = fs::read_to_string(to).unwrap();
+    let count = |call: &&'static str| {
+        let is_call = |line: &&str| {
+            line.split_whitespace().nth(1).is_some_and(|word| word.starts_with(&format!("{call}(")))
+        };
+        (*call, text.lines().filter(is_call).count())
+    };
+    CALLS.iter().map(count).collect()
+}
+
+/// Kills the command at the `number`-th call of a kind, recovers, and looks.
+fn kill(story: &Story, legal: &Legal, call: &str, number: usize) -> bool {
+    let trial = Trial::of(story);
+    let inject = format!("inject={call}:signal=SIGKILL:when={number}");
+    let ended =
+        traced(&trial, &story.whole, &["-e", &format!("trace={call}"), "-e", &inject, "-o", "/dev/null"]);
+    let when = format!("{}, killed at {call} {number}", story.name);
+    trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let state = legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {wrong}"));
+    assert!(!ended || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
+    !ended
+}
+
+#[test]
+fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery() {
+    let name = "killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery";
+    let has_strace = Process::new("strace").args(["-qq", "-f", "-e", "trace=none", "/bin/true"]).output();
+    if !has_strace.is_ok_and(|output| output.status.success()) {
+        crate::skipped(&format!("{name}: strace(1) is not here, or may not trace"));
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let killed = AtomicU64::new(0);
+    for story in STORIES[..4].iter().step_by(sample_or_whole(3, 1)).map(|told| told()) {
+        let legal = Legal::played(&story, |trial, act| assert!(traced(trial, act, &["-e", "trace=none"])));
+        let mut points = Vec::new();
+        let most = sample_or_whole(1, 40);
+        for (call, count) in calls_of(&story, scratch.path()) {
+            let middle = count / most / 2;
+            points.extend(spread(count, most).into_iter().map(|number| (call, number + middle + 1)));
+        }
+        in_parallel(&points, |(call, number)| {
+            killed.fetch_add(u64::from(kill(&story, &legal, call, *number)), Ordering::Relaxed);
+        });
+    }
+    let killed = killed.into_inner();
+    assert!(killed > 20, "only {killed} were killed");
+    figures("sigkill", &[("commands killed at a system call", killed), ("third states", 0)]);
+}
