@@ -1,6 +1,7 @@
 //! The table: every hostile case, by what is wrong with it.
 
 mod bombs;
+mod giants;
 mod links;
 mod names;
 mod objects;
@@ -18,6 +19,7 @@ pub(super) fn table() -> Vec<Case> {
     table.extend(objects::cases());
     table.extend(sizes::cases());
     table.extend(undo::cases());
+    table.extend(giants::cases());
     table.extend(parameters::cases());
     table.extend(bombs::cases());
     table
