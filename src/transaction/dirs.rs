@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use rustix::io::Errno;
+
 use crate::package::ObjectPath;
 use crate::root::{Dir, Result, Root};
 
@@ -21,12 +23,16 @@ impl Dirs {
         Self { root: root.clone(), open: HashMap::new() }
     }
 
-    /// The directory at a physical path; none if it is not there.
+    /// The directory at a physical path; none if it is not there, or somebody put a symbolic link on the way.
     pub(super) fn get(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
         }
-        let Some(dir) = self.root.dir_if_there(path)? else { return Ok(None) };
+        let found = match self.root.dir_if_there(path) {
+            Err(error) if error.errno() == Some(Errno::LOOP) => None,
+            found => found?,
+        };
+        let Some(dir) = found else { return Ok(None) };
         if self.open.len() >= MOST {
             self.open.clear();
         }

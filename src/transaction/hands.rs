@@ -3,11 +3,11 @@
 //! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use super::attributes::set_attributes;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{State, is_old_untouched, state, state_of};
@@ -15,9 +15,9 @@ use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
-use crate::format::manifest::{decode, encode};
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Root, RootError, Seen};
+use crate::format::manifest::decode;
+use crate::package::ObjectPath;
+use crate::root::{Dir, FileType, Root, RootError};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,8 @@ impl<'a> Hands<'a> {
             }
             OpKind::Attr => {
                 if let (Some(old), Some(new)) = (&op.old, &op.new) {
-                    set_attributes(&parent, name, old, new)?;
+                    set_attributes(&parent, name, old, new)
+                        .map_err(|cause| cause.or_changed(self.show(op)))?;
                 }
             }
             OpKind::Rmdir | OpKind::Held => {}
@@ -247,6 +248,10 @@ impl<'a> Hands<'a> {
         let parent = self.dirs.parent(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
+            if next == Undo::PutBack {
+                // Somebody moved the directory away, and what the run put there with it.
+                return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
+            }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
@@ -360,10 +365,12 @@ impl<'a> Hands<'a> {
         let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        if state(&parent, op.path.name(), Some(old), None)? != State::Old {
-            return Ok(());
-        }
-        set_attributes(&parent, op.path.name(), new, old)
+        // A directory is looked at field by field in any case: in a copied root it is another one.
+        let is_it = match parent.look(op.path.name())? {
+            Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
+            _ => state(&parent, op.path.name(), Some(old), None)? == State::Old,
+        };
+        if is_it { set_attributes(&parent, op.path.name(), new, old) } else { Ok(()) }
     }
 
     /// Does again what a committed run must have done and the disk lost; true if there was something.
@@ -423,63 +430,6 @@ pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, C
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),
     }
-}
-
-/// Sets those attributes of an object that are as `from` says and not as `to` says; extended ones of directories only.
-pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
-    if from.file_type == 'd' {
-        return set_attributes_of_directory(&parent.dir(name)?, from, to);
-    }
-    let Some(seen) = parent.look(name)? else { return Ok(()) };
-    let (uid, gid) = other_owners(parent.root(), &seen, from, to);
-    if uid.is_some() || gid.is_some() {
-        parent.set_owner(name, uid, gid)?;
-    }
-    // After chown(2), which may drop setuid and setgid: a run that ends right behind it leaves either mode without them.
-    let mode = parent.look(name)?.map(|seen| seen.mode.bits());
-    let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
-    let chowns = (from.uid, from.gid) != (to.uid, to.gid);
-    let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
-    if is_ours && mode != Some(to.mode) {
-        parent.set_mode_of_itself(name, Mode::of(to.mode))?;
-    }
-    Ok(())
-}
-
-/// Owner and group that an object gets: those that are as `from` says and not as `to` says.
-fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Option<u32>, Option<u32>) {
-    let pick =
-        |now: u32, from: u32, to: u32| (root.is_privileged() && now == from && from != to).then_some(to);
-    (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
-}
-
-fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
-    let seen = dir.itself()?;
-    let (uid, gid) = other_owners(dir.root(), &seen, from, to);
-    if uid.is_some() || gid.is_some() {
-        dir.set_own_owner(uid, gid)?;
-    }
-    // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
-    let mode = dir.itself()?.mode.bits();
-    if seen.mode.bits() == from.mode && mode != to.mode {
-        dir.set_own_mode(Mode::of(to.mode))?;
-    }
-    let empty = BTreeMap::new();
-    let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));
-    let now = dir.xattrs(b"")?;
-    for (key, value) in before {
-        let is_ours = now.get(&decode(key)).is_some_and(|now| encode(now) == *value);
-        if is_ours && !after.contains_key(key) {
-            dir.remove_xattr(b"", &decode(key))?;
-        }
-    }
-    for (key, value) in after {
-        let current = now.get(&decode(key)).map(|now| encode(now));
-        if current.as_ref() == before.get(key) && current.as_ref() != Some(value) {
-            dir.set_xattr(b"", &decode(key), &decode(value))?;
-        }
-    }
-    Ok(())
 }
 
 /// The path of an object outside the root, as the journal has it.

@@ -13,6 +13,7 @@
 //! lost.
 
 mod archive;
+mod attributes;
 mod dirs;
 mod error;
 mod fallback;

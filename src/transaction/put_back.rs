@@ -4,8 +4,9 @@
 //! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
 //! running (then it was the script), and one of a type that administrators edit in any doubt.
 
+use super::attributes::set_attributes;
 use super::error::Cause;
-use super::hands::{Hands, set_attributes};
+use super::hands::Hands;
 use super::held::make_again;
 use super::identity::{State, identity, state};
 use super::means::{is_one_object, link};
