@@ -11,6 +11,8 @@
 mod concurrency;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// An administrator who edits files while they are changed.
+mod meddling;
 /// Fifty commands on one root at once.
 mod storm;
 

@@ -15,6 +15,9 @@ use crate::transaction::{Cause, Left};
 /// What somebody does to a root.
 type Meddle = fn(&Path);
 
+/// Whether it is done before this step.
+type Moment = fn(&Step<'_>) -> bool;
+
 /// A file, other than it was: its time is that of the survey, so that only the change itself can be found.
 fn write(path: PathBuf, text: &str) {
     let was = fs::metadata(&path).and_then(|seen| seen.modified());
@@ -60,11 +63,7 @@ const MEDDLES: [(&str, Meddle); 8] = [
 ];
 
 /// A door at which somebody meddles once, before the first step that `when` says.
-fn meddling(
-    world: &World,
-    when: fn(&Step<'_>) -> bool,
-    meddle: impl Fn(&Path) + Send + Sync + 'static,
-) -> Door {
+fn meddling(world: &World, when: Moment, meddle: impl Fn(&Path) + Send + Sync + 'static) -> Door {
     let (root, done) = (world.path("."), AtomicBool::new(false));
     Door::watched(move |step| {
         if when(step) && !done.swap(true, Ordering::Relaxed) {
@@ -75,7 +74,7 @@ fn meddling(
 }
 
 /// The moments of a run at which a target may be changed: the journal gets its name, the first name changes.
-const MOMENTS: [(&str, fn(&Step<'_>) -> bool); 2] = [
+const MOMENTS: [(&str, Moment); 2] = [
     ("before the journal is published", |step| step.call == Call::Rename),
     ("before the first switch", |step| {
         let is_live = |path: &ObjectPath| path.to_string().starts_with("/opt/web/");
@@ -155,7 +154,7 @@ fn attributes_that_somebody_else_sets_on_a_directory_of_the_plan_stay() {
         |world: &World, path: &str| fs::metadata(world.path(path)).unwrap().permissions().mode() & 0o7777;
     let world = World::new();
     let chmod = |root: &Path| {
-        fs::set_permissions(root.join("opt/web/bin"), fs::Permissions::from_mode(0o711)).unwrap()
+        fs::set_permissions(root.join("opt/web/bin"), fs::Permissions::from_mode(0o711)).unwrap();
     };
     world.run(meddling(&world, |step| step.call == Call::Rename, chmod)).unwrap();
     assert_eq!(mode(&world, "opt/web/bin"), 0o711, "also where the run goes on");

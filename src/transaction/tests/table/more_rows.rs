@@ -89,7 +89,7 @@ fn without_undo_data_an_object_that_is_lost_stops_recovery_which_names_it_and_go
     fs::write(stopped.staged(OpKind::Replace, HTTPD), old).unwrap();
     let journaled = stopped.op(OpKind::Replace, HTTPD).old.clone().unwrap();
     let file = fs::File::open(stopped.staged(OpKind::Replace, HTTPD)).unwrap();
-    let nanoseconds = u32::try_from(journaled.mtime.nanoseconds).unwrap();
+    let nanoseconds = journaled.mtime.nanoseconds;
     let mtime = std::time::Duration::new(u64::try_from(journaled.mtime.seconds).unwrap(), nanoseconds);
     file.set_permissions(fs::Permissions::from_mode(journaled.mode)).unwrap();
     file.set_modified(std::time::UNIX_EPOCH + mtime).unwrap();
