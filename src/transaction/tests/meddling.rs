@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::world::World;
@@ -19,17 +19,17 @@ type Meddle = fn(&Path);
 type Moment = fn(&Step<'_>) -> bool;
 
 /// A file, other than it was: its time is that of the survey, so that only the change itself can be found.
-fn write(path: PathBuf, text: &str) {
-    let was = fs::metadata(&path).and_then(|seen| seen.modified());
-    fs::write(&path, text).unwrap();
+fn write(path: &Path, text: &str) {
+    let was = fs::metadata(path).and_then(|seen| seen.modified());
+    fs::write(path, text).unwrap();
     if let Ok(time) = was {
-        fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        fs::File::open(path).unwrap().set_modified(time).unwrap();
     }
 }
 
 const MEDDLES: [(&str, Meddle); 8] = [
-    ("a file is edited", |root| write(root.join("opt/web/bin/httpd"), "by the administrator")),
-    ("a file that goes is edited", |root| write(root.join("opt/web/gone"), "by the administrator")),
+    ("a file is edited", |root| write(&root.join("opt/web/bin/httpd"), "by the administrator")),
+    ("a file that goes is edited", |root| write(&root.join("opt/web/gone"), "by the administrator")),
     ("a file is replaced by another of its size", |root| {
         let path = root.join("opt/web/bin/httpd");
         fs::remove_file(&path).unwrap();
@@ -42,7 +42,7 @@ const MEDDLES: [(&str, Meddle); 8] = [
         let path = root.join("opt/web/bin/httpd");
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        write(path.join("mine"), "by the administrator");
+        write(&path.join("mine"), "by the administrator");
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
         fs::File::open(path.join("mine")).unwrap().set_modified(time).unwrap();
     }),
