@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use crate::scenario::Scenario;
 
 /// User and group of the ordinary user, where the test is root.
-const NOBODY: u32 = 54_321;
+pub(crate) const NOBODY: u32 = 54_321;
 
 /// The command, to be run by an ordinary user who owns `directories` with everything in them.
 pub(crate) fn as_ordinary_user(stage: &Scenario, line: &str, directories: &[&Path]) -> Command {

@@ -10,7 +10,7 @@ use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::reliability::killed::journal;
 use crate::scenario::Scenario;
-use crate::tree::assert_same;
+use crate::tree::{Tree, assert_same};
 
 /// Objects on three file systems: the root's own, a tmpfs at /opt, and a directory of the root bound to /data.
 const MOUNTS: &str = "mkdir -p $ROOT/opt $ROOT/data $ROOT/usr/data
@@ -88,9 +88,21 @@ fn a_killed_run_over_three_file_systems_is_recovered_on_all_of_them() {
     root.run("patchadd -R @ROOT@ delivered/100-01").ok();
     let after = root.tree(&["var"]);
     root.run("patchrm -R @ROOT@ 100-01").ok();
+    killed_and_recovered(&root, &before, &after, 12, 9);
+}
+
+/// Kills `patchadd` of 100-01 half of the times while it switches, else after ever more milliseconds, and recovers: the
+/// root is as before or as after, and no stage is left.
+pub(crate) fn killed_and_recovered(
+    root: &Mounted,
+    before: &Tree,
+    after: &Tree,
+    trials: u32,
+    milliseconds: u64,
+) {
     let mut delays = 0;
     let mut rolled_back = 0;
-    for trial in 0..12 {
+    for trial in 0..trials {
         let mut command = root.command("patchadd -R @ROOT@ delivered/100-01");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let is_open = || journal(&root.at("/var/sadm/patchadm/journal")).is_some_and(|(_, open)| open);
@@ -100,19 +112,19 @@ fn a_killed_run_over_three_file_systems_is_recovered_on_all_of_them() {
             }
         } else {
             thread::sleep(Duration::from_millis(delays));
-            delays += 9;
+            delays += milliseconds;
         }
         child.kill().unwrap();
         child.wait().unwrap();
         let run = root.run("recover -R @ROOT@");
         assert_eq!(run.code, 0, "{}", run.stderr);
         let now = root.tree(&["var"]);
-        assert_eq!(stages(&root), Vec::<String>::new());
-        if now == after {
+        assert_eq!(stages(root), Vec::<String>::new());
+        if now == *after {
             root.run("patchrm -R @ROOT@ 100-01").ok();
         } else {
             rolled_back += usize::from(run.stdout.contains("was rolled back"));
-            assert_same(&now, &before);
+            assert_same(&now, before);
         }
     }
     assert!(rolled_back > 0, "no run was killed while it was switching");

@@ -7,12 +7,44 @@
 //! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which the
 //! table of the README is made.
 
+/// How a command that met an error ends, and how it should.
+mod attempt;
+/// A tree beside a root that must stay untouched.
+pub(crate) mod canary;
 /// Several commands on one root at once.
 mod concurrency;
+/// The program killed before every change.
+mod crash;
+/// A disk that dies for good.
+mod dead_disk;
+/// Few open files.
+mod descriptors;
+/// A disk that forgets.
+mod disk;
+/// Every change fails once.
+mod errors;
+/// Parsers, given what nobody writes.
+pub(crate) mod fuzz;
+/// What is refused, and what is handled exactly, of what others wrote.
+mod hostile;
+/// Roots whose own tree is hostile.
+pub(crate) mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// The power cut at every moment.
+mod lost;
 /// An administrator who edits files while they are changed.
 mod meddling;
+/// What is compared.
+mod picture;
+/// File systems that lose their power.
+mod power_cuts;
+/// Trees that somebody else changes meanwhile.
+mod races;
+/// Signals, and more of them while a run is rolled back.
+mod signals;
+/// What is played.
+mod stories;
 /// Fifty commands on one root at once.
 mod storm;
 

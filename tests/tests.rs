@@ -26,6 +26,8 @@ mod clients_changes;
 mod clients_files;
 /// Programs that make packages through them.
 mod clients_making;
+/// Trees into which nothing can be renamed from outside.
+mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
 /// Patches made by a test, in every form of delivery.
@@ -72,6 +74,10 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Roots on overlayfs.
+mod layers;
+/// What scripts and files get, whatever the caller's habits.
+mod least_privilege;
 mod links;
 /// Two writers at once.
 mod locked;
@@ -137,6 +143,8 @@ mod scripts;
 mod scripts_ended;
 /// Scripts that fail, and what is left.
 mod scripts_that_fail;
+/// The promises of `SECURITY.md`.
+mod security;
 mod showrev;
 /// Directories where packages wait.
 mod spool;

@@ -26,7 +26,7 @@ impl Tree {
         while let Some(directory) = open.pop() {
             for entry in fs::read_dir(&directory).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let name = shown(path.strip_prefix(root).unwrap());
                 let is_in = |prefix: &&str| name == **prefix || name.starts_with(&format!("{prefix}/"));
                 if without.iter().any(is_in) {
                     continue;
@@ -98,6 +98,13 @@ impl Tree {
 pub(crate) fn assert_same(found: &Tree, expected: &Tree) {
     let difference = expected.difference(found);
     assert!(difference.is_empty(), "- expected, + found\n{difference}");
+}
+
+/// A path as text: as it is where that is possible, else with escapes.
+fn shown(path: &Path) -> String {
+    let is_plain = |text: &&str| !text.chars().any(char::is_control);
+    let escaped = || path.as_os_str().as_bytes().escape_ascii().to_string();
+    path.to_str().filter(is_plain).map_or_else(escaped, str::to_owned)
 }
 
 fn columns(path: &Path, seen: &fs::Metadata) -> Vec<String> {

@@ -133,6 +133,7 @@ fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static st
     }
     let root = args.common.root.open(call)?;
     let (wait, request) = (patience(&root, args.changing.wait), on(&root, &request));
+    call.output.heedless();
     let result = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
     if json {
         return report::json(call, verb, &root, Command::Patchadd, result.as_ref().map(report::applied));

@@ -4,7 +4,10 @@
 //! command but patchrm, which has a code of its own for a held lock. 128 + N is the end by signal N, but 3 for the
 //! package commands.
 
+use rustix::io::Errno;
+
 use super::exit::Exit;
+use super::output::without_numbers;
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::failure::Failure;
@@ -15,7 +18,7 @@ use crate::source::{Problem, SourceError};
 use crate::transaction::{Cause, Left, Phase, TransactionError};
 
 /// The exit code of `command` for a failure.
-pub(super) fn code(command: Command, failure: &Failure) -> Exit {
+pub fn code(command: Command, failure: &Failure) -> Exit {
     use Command::{Patchadd, Patchrm};
     let by = |patchadd, patchrm, package| {
         Exit::new(match command {
@@ -116,7 +119,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
         (_, Cause::Changed(_) | Cause::Appeared(_) | Cause::Corrupt { .. } | Cause::Missing { .. }) => {
             (10, 7)
         }
-        (_, Cause::Unsupported { .. }) => (10, 5),
+        (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_code(command, source),
             None => (5, 7),
@@ -135,7 +138,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
 
 /// The sentences of the classic commands, without `ERROR: ` and without the line that ends a refusal.
 /// `patch` is the one that it is about, if it is about one.
-pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
+pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> String {
     if let Failure::Refused(refusal) = failure {
         return refusal.classic();
     }
@@ -146,7 +149,7 @@ pub(super) fn classic(command: Command, patch: Option<&str>, failure: &Failure) 
 
 /// What went wrong, as a sentence; a name that somebody typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
-    let text = failure.to_string();
+    let text = without_numbers(&failure.to_string());
     match failure {
         Failure::Script(failure) if failure.told.message.is_some() => text,
         Failure::Transaction(_) | Failure::Script(_) => {
@@ -163,7 +166,11 @@ pub(super) fn state(failure: &Failure) -> String {
     match failure.left() {
         Left::Unchanged => "Nothing was changed.".to_owned(),
         Left::RolledBack => "The changes that had begun were undone: everything is as before.".to_owned(),
-        left => sentence(&left.to_string()),
+        Left::Unfinished(what) => {
+            let lines = what.iter().map(|line| format!("\n  {line}"));
+            format!("Not everything could be put back:{}", lines.collect::<String>())
+        }
+        left @ Left::InDoubt => sentence(&left.to_string()),
     }
 }
 
@@ -181,7 +188,21 @@ pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
         Command::Removef => "given up",
     };
     let what = format!("{subject} is not {done}; {}", failure.left());
-    [what, failure.to_string(), hint(command, failure)]
+    [what, without_numbers(&failure.to_string()), hint(command, failure)]
+}
+
+/// What helps where a run could not be rolled back.
+const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
+
+/// What helps against an error of the system; empty where nothing can be said.
+fn remedy(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
+        Some(Errno::ROFS) => "Mount the file system for writing and try again.",
+        Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
+        Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
+        _ => "",
+    }
 }
 
 /// What to type next; empty where nothing helps.
@@ -197,16 +218,17 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
         Failure::NotPrivileged(_) => "Run it as root, or as the owner of the root directory.".to_owned(),
         Failure::NoDatabase(_) => "Name the right root with -R, or install a package there first.".to_owned(),
         Failure::Unrecovered { .. } => {
-            "Put right what stands in the way, then run `patchadm recover`.".to_owned()
+            UNRECOVERED.to_owned()
         }
         Failure::Transaction(error) => match (&error.left, &error.cause) {
-            (Left::InDoubt | Left::Unfinished(_), _) => "Run `patchadm recover`.".to_owned(),
-            (_, cause) if cause.is_no_space() => "Make room on the file system and try again.".to_owned(),
+            (Left::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
+            (Left::Unfinished(_), _) => UNRECOVERED.to_owned(),
             (_, Cause::Changed(_) | Cause::Appeared(_)) => {
                 "Try again when nobody else changes these files.".to_owned()
             }
-            _ => String::new(),
+            (_, cause) => remedy(cause.errno()).to_owned(),
         },
+        Failure::Root(error) => remedy(error.errno()).to_owned(),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }

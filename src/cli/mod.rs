@@ -12,7 +12,7 @@ mod compress;
 mod demo;
 pub mod exit;
 mod explain;
-mod failure;
+pub mod failure;
 mod installf;
 pub mod json;
 mod links;

@@ -1,7 +1,7 @@
 //! What a command says: its report on standard output, its diagnostics on standard error.
 //!
 //! Nothing here panics when nobody reads: a broken pipe is an error like any other, and the program ends quietly on
-//! it. Standard output is flushed before a diagnostic, so that both are in order on a terminal.
+//! it, unless it has changed something and its exit code has to tell of that. Standard output is flushed before a diagnostic, so that both are in order on a terminal.
 
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
 
@@ -11,18 +11,33 @@ pub struct Output {
     program: String,
     stdout: BufWriter<Stdout>,
     stderr: Stderr,
+    is_heedless: bool,
 }
 
 impl Output {
     /// The streams of the command that diagnostics call `program`.
     pub fn new(program: &str) -> Self {
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { program: program.to_owned(), stdout, stderr: io::stderr() }
+        Self { program: program.to_owned(), stdout, stderr: io::stderr(), is_heedless: false }
+    }
+
+    /// From now on it does not matter whether anybody reads the report: what a command changed stays changed, and its
+    /// exit code is to say so.
+    pub fn heedless(&mut self) {
+        self.is_heedless = true;
+    }
+
+    fn heed(&self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if self.is_heedless && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 
     /// Writes to standard output.
     pub fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stdout.write_all(text.as_ref())
+        let written = self.stdout.write_all(text.as_ref());
+        self.heed(written)
     }
 
     /// Writes a line to standard output.
@@ -33,7 +48,7 @@ impl Output {
 
     /// Writes text to standard error as it is.
     pub fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
-        let flushed = self.stdout.flush();
+        let flushed = self.flush();
         // Where standard error cannot be written to, nobody can be told.
         let _ = self.stderr.write_all(text.as_ref());
         flushed
@@ -56,7 +71,8 @@ impl Output {
 
     /// Hands everything over to the system.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        let flushed = self.stdout.flush();
+        self.heed(flushed)
     }
 }
 

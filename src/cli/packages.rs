@@ -170,7 +170,7 @@ fn explain(output: &mut Output, command: Command, failed: &Failure) -> io::Resul
     }
 }
 
-/// Why something failed, with what to do about it on a line of its own.
+/// Why something failed, with what it left half done and what to do about it on lines of their own.
 pub(super) fn words(command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
@@ -184,10 +184,13 @@ pub(super) fn words(command: Command, failed: &Failure) -> String {
         }) => format!("could not process datastream from <{}>: {problem}", path.display()),
         other => other.to_string(),
     };
-    match failure::hint(command, failed) {
-        hint if hint.is_empty() => why,
-        hint => format!("{why}\n{hint}"),
-    }
+    // That nothing was changed, or is again, is said at the end.
+    let left = match failed.left() {
+        Left::Unchanged | Left::RolledBack => String::new(),
+        Left::InDoubt | Left::Unfinished(_) => failure::state(failed),
+    };
+    let lines = [why, left, failure::hint(command, failed)];
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 /// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).

@@ -128,6 +128,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         outcome: !in_json,
         scene: Adding { device: &request.device, copyright: !args.silent && !in_json, vendor: !args.silent },
     };
+    call.output.heedless();
+    screen.output.heedless();
     let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgadd", wait, |caller| add_packages(&root, &request, caller, &mut screen))?;

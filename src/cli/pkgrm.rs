@@ -97,6 +97,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         outcome: !in_json,
         scene: Removing,
     };
+    call.output.heedless();
+    screen.output.heedless();
     let wait = patience(&root, None);
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;

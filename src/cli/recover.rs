@@ -85,6 +85,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     let root = args.common.root.open(call)?;
     let wait = patience(&root, args.wait);
+    call.output.heedless();
     let result = with_caller(call, "recover", wait, |caller| recover_root(&root, caller))?;
     let exit = code(&result);
     if json {

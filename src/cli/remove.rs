@@ -67,6 +67,7 @@ pub(super) fn remove(
     }
     let root = common.root.open(call)?;
     let wait = patience(&root, wait);
+    call.output.heedless();
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if json {
         return report::json(call, verb, &root, Command::Patchrm, result.as_ref().map(report::backed_out));

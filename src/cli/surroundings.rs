@@ -3,9 +3,10 @@
 //! This is the one place that reads them; everything else gets them as values. `SOURCE_DATE_EPOCH` fixes the clock, so
 //! that runs can be repeated; `TZ` counts through the local time zone.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
@@ -92,7 +93,7 @@ impl Surroundings {
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),
-            zone: Zone::Local,
+            zone: Zone::of(set("TZ").as_deref()),
             machine: Machine::this(),
             temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -128,6 +129,16 @@ impl Surroundings {
 }
 
 impl Zone {
+    /// The zone that `TZ` asks for. One that leads out of the zones of the system is read as a file only if it is one: a
+    /// device has no end.
+    fn of(variable: Option<&OsStr>) -> Self {
+        let Some(name) = variable else { return Self::Local };
+        let bytes = name.as_encoded_bytes();
+        let path = Path::new(OsStr::from_bytes(bytes.strip_prefix(b":").unwrap_or(bytes)));
+        let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if is_inside || path.is_absolute() && path.is_file() { Self::Local } else { Self::Utc }
+    }
+
     /// A moment (seconds since 1970) as the clock on the wall showed it; 1970 where it is beyond any calendar.
     pub fn at(self, seconds: i64) -> NaiveDateTime {
         let moment = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
@@ -208,6 +219,22 @@ mod tests {
         let found = locale(environment.into_iter().map(|(name, value)| (name.into(), value.into())));
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["LANG", "LC_ALL", "TZ"]);
+    }
+
+    #[test]
+    fn a_time_zone_is_one_of_the_system_or_a_file() {
+        for (value, zone) in [
+            ("Europe/Berlin", Zone::Local),
+            (":UTC", Zone::Local),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", Zone::Local),
+            ("/etc/passwd", Zone::Local),
+            (":/dev/zero", Zone::Utc),
+            ("../../../dev/zero", Zone::Utc),
+            ("/no/such/zone", Zone::Utc),
+        ] {
+            assert_eq!(Zone::of(Some(OsStr::new(value))), zone, "{value}");
+        }
+        assert_eq!(Zone::of(None), Zone::Local);
     }
 
     #[test]

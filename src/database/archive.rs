@@ -20,7 +20,8 @@ use crate::format::envelope;
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
-use crate::package::{Digest, ObjectPath, PkgInst};
+use crate::format::undo_digest::UndoDigest;
+use crate::package::{ObjectPath, PkgInst};
 use crate::root::{Root, RootError};
 
 mod verify;
@@ -88,15 +89,8 @@ pub struct Archive {
     size: u64,
     package: PkgInst,
     patch: String,
-    written: Option<Written>,
+    written: Option<UndoDigest>,
     remote: bool,
-}
-
-/// What `undo.sha256` says: the digest of the archive's bytes, and the run that wrote them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Written {
-    digest: Digest,
-    run: String,
 }
 
 /// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
@@ -194,22 +188,14 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 
 /// What `undo.sha256` in the save directory says; none where there is none. One that cannot be read is damage: taken
 /// for none, it would let a changed archive pass as a foreign one.
-fn written(view: &View<'_>, directory: &ObjectPath) -> Result<Option<Written>, ArchiveError> {
+fn written(view: &View<'_>, directory: &ObjectPath) -> Result<Option<UndoDigest>, ArchiveError> {
     let Ok(path) = directory.join(DIGEST) else { return Ok(None) };
     let Some(text) = view.read(&path, LARGEST_DIGEST)? else { return Ok(None) };
     let damaged = || ArchiveError::Damaged {
         path: view.root().show(&path),
         reason: "it is not `<digest>  <name>  <run>`".to_owned(),
     };
-    Written::parse(&text).map(Some).ok_or_else(damaged)
-}
-
-impl Written {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut fields = str::from_utf8(text).ok()?.strip_suffix('\n')?.split("  ");
-        let (digest, _name, run) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Self { digest: Digest::from_hex(digest)?, run: run.to_owned() })
-    }
+    UndoDigest::parse(&text).map(Some).ok_or_else(damaged)
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {

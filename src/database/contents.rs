@@ -19,7 +19,13 @@ pub type Lines = BTreeMap<ObjectPath, Line>;
 /// picked and cannot be parsed is an error that names it.
 pub fn scan(view: &View<'_>, mut wants: impl FnMut(&[u8]) -> bool) -> Result<Lines, DatabaseError> {
     let path = places::contents();
-    let Some(file) = view.open(&path)? else { return Ok(Lines::new()) };
+    let Some(file) = view.open(&path)? else {
+        // Something that cannot be read is no empty database.
+        return match view.look(&path)? {
+            None => Ok(Lines::new()),
+            Some(_) => Err(DatabaseError::NoFile(view.root().show(&path))),
+        };
+    };
     pick(BufReader::with_capacity(1 << 18, file), &mut wants)
         .map_err(|reason| DatabaseError::Contents { path: view.root().show(&path), reason })
 }

@@ -54,6 +54,9 @@ pub enum DatabaseError {
         /// What is wrong, with the line.
         reason: ContentsError,
     },
+    /// Something else stands where a record file belongs: a link, a pipe, a directory.
+    #[error("{0} is not a regular file")]
+    NoFile(String),
     /// The history has a line that is none.
     #[error("{path}: {reason}")]
     History {

@@ -167,7 +167,7 @@ pub struct Archive {
     /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outside: Option<String>,
-    /// Which object the one outside the root is, so that nobody else's is removed.
+    /// Which object the one outside the root or the one to discard is, so that nobody else's is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub inode: Option<Inode>,
     /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.

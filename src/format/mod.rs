@@ -31,5 +31,6 @@ pub mod registration;
 pub mod remote;
 pub mod response;
 pub mod space;
+pub mod undo_digest;
 
 pub use fields::FieldError;

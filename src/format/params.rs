@@ -127,9 +127,10 @@ impl Entry {
         Self { raw, param: Some((name.to_owned(), value.to_vec())) }
     }
 
-    /// Sees to it that a last entry without newline does not run into what is put behind it.
+    /// Sees to it that a last entry without newline, or with one that a backslash makes part of its value, does not run
+    /// into what is put behind it.
     fn end_line(&mut self) {
-        if self.raw.ends_with(b"\n") {
+        if self.raw.ends_with(b"\n") && !self.raw.ends_with(b"\\\n") {
             return;
         }
         match self.param.take() {

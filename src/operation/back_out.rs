@@ -18,6 +18,7 @@ use crate::patch::{AppliedPatches, PatchId};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{PlannedScript, ScriptChoice};
+use crate::plan::occasion::Occasion;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::source::Source;
@@ -77,7 +78,7 @@ pub fn back_out_patches(
     let ids: Vec<PatchId> = ids.collect::<Result<_, _>>()?;
     must_have_database(root)?;
     if request.dry_run {
-        let at = Place::of(&ground, request, caller)?;
+        let at = Place::of(&ground, request, &caller.occasion)?;
         let planned = |id| match at.plan(id) {
             Ok((scripted, ..)) => BackedOut::of(id, Some(scripted), Ok(None)),
             Err(failure) => BackedOut::of(id, None, Err(failure)),
@@ -87,12 +88,12 @@ pub fn back_out_patches(
     }
     let session = Session::begin(ground, caller)?;
     let ids = dependents_first(&session, ids)?;
-    if let Some(unusable) = Place::of(&session.ground, request, caller)?.unusable(&ids)? {
+    if let Some(unusable) = Place::of(&session.ground, request, &caller.occasion)?.unusable(&ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
     }
     let mut patches = Vec::new();
     for id in &ids {
-        let at = Place::of(&session.ground, request, caller)?;
+        let at = Place::of(&session.ground, request, &caller.occasion)?;
         let backed_out = one(&session, &at, id);
         let failed = backed_out.result.is_err();
         patches.push(backed_out);
@@ -112,10 +113,10 @@ pub(super) fn rehearse(
     ground: &Ground,
     ids: &[PatchId],
     known: KnownArchives,
-    caller: &Caller<'_>,
+    occasion: &Occasion,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
     let request = BackOutRequest { dry_run: true, ..BackOutRequest::default() };
-    let place = Place { known, ..Place::of(ground, &request, caller)? };
+    let place = Place { known, ..Place::of(ground, &request, occasion)? };
     Ok(ids.iter().map(|id| place.plan(id).map(drop)).collect())
 }
 
@@ -181,15 +182,15 @@ struct Undo {
 struct Place<'a> {
     ground: &'a Ground,
     request: &'a BackOutRequest,
-    caller: &'a Caller<'a>,
+    occasion: &'a Occasion,
     choice: ScriptChoice,
     known: KnownArchives,
 }
 
 impl<'a> Place<'a> {
-    fn of(ground: &'a Ground, request: &'a BackOutRequest, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+    fn of(ground: &'a Ground, request: &'a BackOutRequest, occasion: &'a Occasion) -> Result<Self, Failure> {
         let choice = request.scripts.choice(ground)?;
-        Ok(Self { ground, request, caller, choice, known: KnownArchives::new() })
+        Ok(Self { ground, request, occasion, choice, known: KnownArchives::new() })
     }
 
     /// The first of several patches whose undo data cannot be used, so that none of them is touched. Of one patch
@@ -255,7 +256,7 @@ impl<'a> Place<'a> {
         let inventory = self.survey(&touched)?;
         options.later = self.later(id, &packages)?;
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
-        let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, &self.caller.occasion)?;
+        let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
     }
 

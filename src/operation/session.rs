@@ -13,8 +13,8 @@ use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, LockError, Root, random};
 use crate::script::{Process, end_leftovers};
 use crate::transaction::{
-    Cause, Content, Event, Held, Left, Phase, Planned, Receipt, Recovered, ScriptedRun, Settings,
-    TransactionError, Watch, log_without_run, recover, unfinished_script,
+    Cause, Content, Event, Held, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
+    Watch, carry_out, log_without_run, recover, unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -123,8 +123,7 @@ impl<'a> Session<'a> {
     ) -> Result<Receipt, Failure> {
         self.mark_unprivileged(&mut plan)?;
         self.with_settings(&plan, log, text, |settings| {
-            let planned = Planned::begin(&self.ground.root, &self.lock, &plan, settings)?;
-            Ok(planned.stage(content)?.snapshot()?.publish()?.switch()?)
+            Ok(carry_out(&self.ground.root, &self.lock, &plan, settings, content)?)
         })
     }
 

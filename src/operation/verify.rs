@@ -18,12 +18,13 @@ use super::check::{
 };
 use super::failure::Failure;
 use super::select::Pattern;
-use super::session::{Caller, Ground, must_have_database};
+use super::session::{Ground, must_have_database};
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, View, ViewError, installed, read_consistently};
 use crate::format::manifest::{self, Manifest, decode};
 use crate::package::{Installed, Line, ObjectPath, PkgInst};
 use crate::patch::{Applied, PatchId};
+use crate::plan::occasion::Occasion;
 use crate::plan::refusal::Reason;
 use crate::root::Root;
 
@@ -115,7 +116,7 @@ impl Report {
 
 /// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with
 /// the patches that are applied to them. Everything where there is none.
-pub fn verify(root: &Root, words: &[String], caller: &Caller<'_>) -> Result<Report, VerifyError> {
+pub fn verify(root: &Root, words: &[String], occasion: &Occasion) -> Result<Report, VerifyError> {
     let ground = Ground::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
@@ -127,7 +128,7 @@ pub fn verify(root: &Root, words: &[String], caller: &Caller<'_>) -> Result<Repo
         let (archives, known) = archives::verify_all(&ground, &chosen.archives)?;
         let objects = objects(view, &ground, &all, &chosen, &known)?;
         let ids = chosen.patches();
-        let backouts = rehearse(&ground, &ids, known, caller)?;
+        let backouts = rehearse(&ground, &ids, known, occasion)?;
         let mut patches: BTreeMap<PatchId, Vec<Archive>> = BTreeMap::new();
         for (of, archive) in archives {
             patches.entry(of.patch).or_default().push(archive);

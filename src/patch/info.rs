@@ -68,20 +68,26 @@ impl PatchInfo {
     }
 }
 
+/// The place of the label that a word begins with, and what is behind it.
+fn label(word: &str) -> Option<(usize, &str)> {
+    let mut labels = LABELS.iter().enumerate();
+    labels.find_map(|(place, label)| word.strip_prefix(label).map(|rest| (place, rest)))
+}
+
 /// The text after each label; none where there is no label at all. A label that comes again or too late is passed
 /// over.
 fn parts(value: &str) -> Option<[String; 5]> {
     let mut parts: [String; 5] = Default::default();
     let mut at: Option<usize> = None;
     for word in value.split_ascii_whitespace() {
-        let labelled = LABELS
-            .iter()
-            .enumerate()
-            .find_map(|(place, label)| word.strip_prefix(label).map(|rest| (place, rest)));
-        if let Some((place, _)) = labelled.filter(|(place, _)| at.is_none_or(|at| at < *place)) {
-            at = Some(place);
+        let mut rest = word;
+        // What stands behind a label without a blank may be the next one.
+        while let Some((place, behind)) = label(rest) {
+            if at.is_none_or(|at| at < place) {
+                at = Some(place);
+            }
+            rest = behind;
         }
-        let rest = labelled.map_or(word, |(_, rest)| rest);
         if let Some(part) = at.and_then(|at| parts.get_mut(at)).filter(|_| !rest.is_empty()) {
             if !part.is_empty() {
                 part.push(' ');
@@ -164,6 +170,13 @@ mod tests {
         );
         let misplaced = installed("Installed: today Requires: 850-01 Obsoletes: 7-1 Requires: junk 8-1");
         assert_eq!(misplaced.requires.to_string(), "850-01 7-1 8-1");
+    }
+
+    #[test]
+    fn a_label_right_behind_another_one_is_a_label() {
+        let record = installed("Installed:From: Obsoletes:90-01 Requires:Incompatibles:7-01");
+        assert_eq!((record.date.as_str(), record.host.as_str()), ("", ""));
+        assert_eq!(record.to_string(), "Installed: From: Obsoletes: 90-01 Requires: Incompatibles: 7-01");
     }
 
     #[test]

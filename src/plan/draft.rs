@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::package::{Attributes, Ftype, Inventory, Line, Live, Mode, Object, ObjectPath, Owner, PkgInst};
 
 use super::refusal::{Problem, Reason};
+use super::reserved;
 use super::{Action, Body, Change, NewObject, NewXattrs};
 
 /// The number of an account that is not there yet; no account has it.
@@ -140,6 +141,8 @@ impl<'a> Draft<'a> {
                     break;
                 }
                 Some(_) => return Err(Problem::NotADirectory(real)),
+                // A link of which the target is not there: to make that, somewhere else, is nobody's wish.
+                None if self.old(&above).is_some() => return Err(Problem::LeadsNowhere(above)),
                 None => missing.push(above),
             }
         }
@@ -147,6 +150,11 @@ impl<'a> Draft<'a> {
             self.imply(package, directory);
         }
         Ok(())
+    }
+
+    /// Refuses a path at which no package delivers anything.
+    pub(super) fn check_reserved(&self, path: &ObjectPath) -> Result<(), Problem> {
+        reserved::check(path, &self.place_of(path))
     }
 
     /// Refuses an object that cannot be renamed.

@@ -38,9 +38,11 @@ impl Draft<'_> {
         if *handling == Handling::Leave || self.claim(package, path)?.is_some() {
             return Ok(());
         }
+        self.check_reserved(path)?;
         self.open_way(package, path)?;
         let to = wanted.object.target.as_deref().ok_or(Problem::Unknown("target"))?;
         let source = path.link_source(to).map_err(|error| Problem::BadPath(error.to_string()))?;
+        self.check_reserved(&source)?;
         let new = self.other_name(path, &source)?;
         let old = self.old(path);
         if let Handling::Beside(suffix) = handling {

@@ -28,6 +28,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod remove;
 pub mod removef;
+mod reserved;
 mod restore;
 pub mod scripted_records;
 pub mod scripts;

@@ -47,6 +47,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let (package, path) = (&target.package, &wanted.path);
+        self.check_reserved(path)?;
         if let Some(first) = self.claim(package, path)? {
             return self.share(package, &first, wanted);
         }

@@ -170,6 +170,7 @@ impl<'a> Restoring<'a> {
             // another package of the patch has the path too
             return Ok(());
         }
+        draft.check_reserved(path)?;
         let old = draft.old(path);
         let Some(was) = &record.was else {
             return match old {

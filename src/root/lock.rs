@@ -9,11 +9,14 @@ use nix::libc;
 use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
 use rustix::io::Errno;
 
-use super::{Dir, Root, RootError, again};
+use super::{Dir, FileType, Root, RootError, again};
 use crate::package::ObjectPath;
 
 /// The file that is locked; the classic tools lock the same one.
 const NAME: &[u8] = b".lockfile";
+
+/// The directory of the stages. It is locked as well, once a run has made it.
+const STAGES: &[u8] = b"/var/sadm/patchadm/stage";
 
 /// The size of the record in it.
 const RECORD: usize = 128;
@@ -28,12 +31,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// the classic tools, which flock(2) does not, and no other close of the file in this process drops it.
 ///
 /// Who removes or replaces the file while it is locked takes nothing away from the holder: the lock of a root is also
-/// one on the directory of the file (flock(2)), which stays. On a file system that cannot lock a directory (NFS) the
-/// file alone counts.
+/// one on the directory of the stages (flock(2)), which stays. Only its owner may open that directory, so no other user
+/// can hold writers up by locking it; for the same reason the file is made private. Before the first run of a root, and
+/// on a file system that cannot lock a directory (NFS), the file alone counts.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    directory: Option<Dir>,
+    stages: Option<Dir>,
 }
 
 /// Who holds the lock, as far as the record in the file says.
@@ -72,8 +76,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // The end of the last process that has the file gives it back in any case. The directory comes first: who gets
         // the file must not find it locked.
-        if let Some(directory) = &self.directory {
-            let _ = flock(directory.fd(), FlockOperation::Unlock);
+        if let Some(stages) = &self.stages {
+            let _ = flock(stages.fd(), FlockOperation::Unlock);
         }
         let _ = set(&self.file, libc::F_UNLCK);
     }
@@ -92,8 +96,9 @@ impl Lock {
         loop {
             let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
             let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
-            if lock_directory(&dir)? {
-                lock.directory = Some(dir);
+            let Some(stages) = private_stages(root)? else { return Ok(lock) };
+            if lock_directory(&stages)? {
+                lock.stages = Some(stages);
                 return Ok(lock);
             }
             // The end of a process gives its locks back one after another.
@@ -118,7 +123,7 @@ impl Lock {
             let file = open(dir, name)?;
             match set(&file, libc::F_WRLCK) {
                 Ok(()) if is_current(dir, name, &file)? => {
-                    let lock = Self { file, directory: None };
+                    let lock = Self { file, stages: None };
                     lock.note(program);
                     return Ok(lock);
                 }
@@ -140,17 +145,20 @@ impl Lock {
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
         let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
         let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&install)?)? else { return Ok(false) };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match again(|| rustix::fs::openat(dir.fd(), NAME, flags, Bits::empty())) {
-            Ok(fd) => Ok(matches!(set(&File::from(fd), libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(dir.error("open", NAME, errno)),
+        match dir.open_regular(NAME) {
+            Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it.
+    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it. A file that has
+    /// another name is somebody's, and not written to.
     fn note(&self, program: &str) {
         use std::os::unix::fs::FileExt;
+        if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
+            return;
+        }
         let mut record = format!("{} {program} - change 0\n", std::process::id()).into_bytes();
         record.resize(RECORD, 0);
         // The record is a courtesy to a reader; the lock is held whether or not it can be written.
@@ -158,11 +166,20 @@ impl Lock {
     }
 }
 
+/// Opens the lock file, and makes it where it is missing. What is no regular file is refused unopened.
 fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let wrong = || dir.error("lock", name, Errno::INVAL);
+    if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
+        return Err(wrong());
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), name, flags, Bits::RUSR | Bits::WUSR))
         .map_err(|errno| dir.error("open", name, errno))?;
-    Ok(File::from(fd))
+    let seen = rustix::fs::fstat(&fd).map_err(|errno| dir.error("look at", name, errno))?;
+    match rustix::fs::FileType::from_raw_mode(seen.st_mode) {
+        rustix::fs::FileType::RegularFile => Ok(File::from(fd)),
+        _ => Err(wrong()),
+    }
 }
 
 fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
@@ -176,6 +193,15 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
         .map(drop)
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+/// The directory of the stages, if it is there and nobody but its owner may open it.
+fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
+    let path = ObjectPath::new(STAGES).unwrap_or_else(|_| ObjectPath::root());
+    let dir = root.dir_if_there(&root.resolver().locate_dir(&path)?)?;
+    let Some(dir) = dir else { return Ok(None) };
+    let is_private = dir.itself()?.mode.bits() & 0o044 == 0;
+    Ok(is_private.then_some(dir))
 }
 
 /// Locks a directory; false where another process has it. One that cannot be locked counts as locked.
@@ -221,10 +247,45 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_of_somebody_is_not_written_to_and_a_pipe_is_no_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        std::fs::write(dir.path().join("theirs"), "theirs\n").unwrap();
+        std::fs::hard_link(dir.path().join("theirs"), install.join(".lockfile")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        drop(Lock::take(&root, "patchadd", |_| false).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "theirs\n");
+        std::fs::remove_file(install.join(".lockfile")).unwrap();
+        let directory = root.dir(&ObjectPath::new(b"/var/sadm/install").unwrap()).unwrap();
+        directory.make_node(NAME, crate::root::Node::Pipe).unwrap();
+        assert!(matches!(Lock::take(&root, "patchadd", |_| false), Err(LockError::Root(_))));
+        assert!(Lock::is_held(&root).is_err());
+    }
+
+    fn stages(root: &std::path::Path, mode: u32) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let stages = root.join("var/sadm/patchadm/stage");
+        std::fs::create_dir_all(&stages).unwrap();
+        std::fs::set_permissions(&stages, std::fs::Permissions::from_mode(mode)).unwrap();
+        stages
+    }
+
+    #[test]
+    fn a_directory_that_others_can_open_and_lock_holds_no_writer_up() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        let theirs = File::open(stages(dir.path(), 0o755)).unwrap();
+        flock(&theirs, FlockOperation::LockExclusive).unwrap();
+        assert!(Lock::take(&Root::open(dir.path()).unwrap(), "a", |_| false).is_ok());
+    }
+
+    #[test]
     fn who_removes_or_replaces_the_lock_file_lets_no_second_writer_in() {
         let dir = tempfile::tempdir().unwrap();
         let install = dir.path().join("var/sadm/install");
         std::fs::create_dir_all(&install).unwrap();
+        stages(dir.path(), 0o711);
         let root = Root::open(dir.path()).unwrap();
         let first = Lock::take(&root, "a", |_| false).unwrap();
         std::fs::remove_file(install.join(".lockfile")).unwrap();

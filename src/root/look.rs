@@ -159,7 +159,7 @@ impl Dir {
     fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
         Ok(match seen.file_type {
             FileType::Regular => {
-                let sums = Sums::of(&mut self.open_regular(name)?);
+                let sums = Sums::of(&mut self.open_file(name)?);
                 let Sums { size, cksum, sha256 } =
                     sums.map_err(|error| self.io_error("read", name, &error))?;
                 LiveKind::Regular { size, sha256, cksum }
@@ -206,8 +206,19 @@ impl Dir {
         path
     }
 
-    /// Opens a regular file for reading; anything else is refused without waiting on it.
+    /// Opens a regular file for reading; anything else is refused unopened, because to open a device may do something.
     pub fn open_regular(&self, name: &[u8]) -> Result<std::fs::File> {
+        match self.look(name)? {
+            Some(seen) if seen.file_type == FileType::Regular => self.open_file(name),
+            Some(seen) if seen.file_type == FileType::Symlink => Err(self.error("open", name, Errno::LOOP)),
+            Some(_) => Err(self.error("read", name, Errno::INVAL)),
+            None => Err(self.error("open", name, Errno::NOENT)),
+        }
+    }
+
+    /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
+    /// thing.
+    fn open_file(&self, name: &[u8]) -> Result<std::fs::File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;

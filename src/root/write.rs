@@ -4,8 +4,11 @@ use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamp
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{Call, Dir, Result, Step, WritableFile, again, optional};
+use super::{Call, Dir, FileType, Result, Seen, Step, WritableFile, again, optional, random};
 use crate::package::{Mode, ObjectPath, Timestamp};
+
+/// How often a file that comes and goes is tried to be opened.
+const MOST_TRIES: usize = 100;
 
 /// An object without content that mknod(2) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,31 +55,80 @@ impl Dir {
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
     }
 
-    /// Opens an existing file for reading and writing; none if it is not there.
+    /// Opens an existing file for reading and writing; none if it is not there. What is no regular file is refused
+    /// unopened. A file that has other names, which may be anybody's, is replaced by a copy first.
     pub fn open_writable(&self, name: &[u8]) -> Result<Option<WritableFile>> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = optional(self.change(Call::OpenWrite, "open", name, || {
-            rustix::fs::openat(self.fd(), name, flags, Bits::empty())
+        match self.look(name)? {
+            None => return Ok(None),
+            Some(seen) if seen.file_type != FileType::Regular => {
+                return Err(self.error("write to", name, Errno::INVAL));
+            }
+            Some(seen) if seen.links > 1 => self.part(name, &seen)?,
+            Some(_) => {}
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = optional(self.change(Call::OpenWrite, "open", name, || {
+            let fd = rustix::fs::openat(self.fd(), name, flags, Bits::empty())?;
+            let seen = rustix::fs::fstat(&fd)?;
+            let is_file =
+                rustix::fs::FileType::from_raw_mode(seen.st_mode) == rustix::fs::FileType::RegularFile;
+            // Somebody put another file there since it was looked at.
+            if is_file && seen.st_nlink <= 1 { Ok(fd) } else { Err(Errno::INVAL) }
         }))?;
-        Ok(fd.map(|fd| WritableFile::new(fd.into(), self.at(name), self.root().clone())))
+        Ok(opened.map(|fd| WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
-    /// Opens a file for reading and writing, and makes it with `mode` where it is not there.
+    /// Opens a file for reading and writing as [`Dir::open_writable`] does, and makes it with `mode` where it is not
+    /// there.
     pub fn open_or_create(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = self.change(Call::OpenWrite, "open", name, || {
-            rustix::fs::openat(self.fd(), name, flags, Bits::from_raw_mode(mode.bits()))
-        })?;
-        Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for _ in 0..MOST_TRIES {
+            if let Some(file) = self.open_writable(name)? {
+                return Ok(file);
+            }
+            let made = self.change(Call::OpenWrite, "open", name, || {
+                rustix::fs::openat(self.fd(), name, flags, Bits::from_raw_mode(mode.bits()))
+            });
+            match made {
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
+                made => return Ok(WritableFile::new(made?.into(), self.at(name), self.root().clone())),
+            }
+        }
+        Err(self.error("open", name, Errno::AGAIN))
+    }
+
+    /// Puts a copy of a file in its place, so that its other names keep what is there now.
+    fn part(&self, name: &[u8], seen: &Seen) -> Result<()> {
+        let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
+        let mut source = self.open_regular(name)?;
+        let mut copy = self.create(&beside)?;
+        let made =
+            std::io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error)).and_then(|_| {
+                if self.root().is_privileged() {
+                    copy.set_owner(seen.uid, seen.gid)?;
+                }
+                copy.set_mode(seen.mode)?;
+                copy.sync()?;
+                self.rename(&beside, name)
+            });
+        if made.is_err() {
+            // What is left of the copy is found by its name, if it cannot be removed either.
+            let _ = self.remove(&beside);
+        }
+        made
     }
 
     /// Makes a directory with exactly this mode (a umask takes nothing away).
     pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<Self> {
         self.change(Call::MakeDirectory, "make the directory", name, || {
-            rustix::fs::mkdirat(self.fd(), name, Bits::RWXU)
+            rustix::fs::mkdirat(self.fd(), name, Bits::from_raw_mode(mode.bits()))
         })?;
-        self.set_mode(name, mode)?;
-        self.dir(name)
+        // By its descriptor: whoever may write to this directory may have put something else under the name.
+        let made = self.dir(name)?;
+        if made.itself()?.mode != mode {
+            made.set_own_mode(mode)?;
+        }
+        Ok(made)
     }
 
     /// Makes a symbolic link.
@@ -162,7 +214,7 @@ impl Dir {
     /// Removes a name with everything below it; nothing happens where it is not there. Symbolic links are removed,
     /// not followed; the depth is bounded by the longest path.
     pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
-        if !self.look(name)?.is_some_and(|seen| seen.file_type == super::FileType::Directory) {
+        if !self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             return self.remove(name);
         }
         // A directory without rights for its owner (0000) can be emptied by its owner once it has them.
@@ -190,16 +242,9 @@ impl Dir {
         })
     }
 
-    /// Sets the permission bits of `name`, which must not be a symbolic link.
-    pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
-        self.change(Call::SetMode, "set the mode of", name, || {
-            rustix::fs::chmodat(self.fd(), name, Bits::from_raw_mode(mode.bits()), AtFlags::empty())
-        })
-    }
-
     /// Sets the permission bits of `name` itself; of a symbolic link, which has none that count, it fails with ELOOP,
     /// whatever `name` was when it was looked at.
-    pub fn set_mode_of_itself(&self, name: &[u8], mode: Mode) -> Result<()> {
+    pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
         use std::os::fd::AsRawFd as _;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.change(Call::SetMode, "set the mode of", name, || {
@@ -289,12 +334,44 @@ mod tests {
         symlink("file", at("link")).unwrap();
         let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
         for name in ["file", "directory"] {
-            root.set_mode_of_itself(name.as_bytes(), Mode::of(0)).unwrap();
-            root.set_mode_of_itself(name.as_bytes(), Mode::of(0o4711)).unwrap();
+            root.set_mode(name.as_bytes(), Mode::of(0)).unwrap();
+            root.set_mode(name.as_bytes(), Mode::of(0o4711)).unwrap();
             assert_eq!(mode(name), 0o4711, "{name}, although nobody may open it");
         }
-        let error = root.set_mode_of_itself(b"link", Mode::of(0o600)).unwrap_err();
+        let error = root.set_mode(b"link", Mode::of(0o600)).unwrap_err();
         assert_eq!((error.errno(), mode("file")), (Some(Errno::LOOP), 0o4711));
-        assert!(root.set_mode_of_itself(b"nothing", Mode::of(0o600)).unwrap_err().is_not_found());
+        assert!(root.set_mode(b"nothing", Mode::of(0o600)).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_file_with_other_names_is_parted_from_them_before_it_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("theirs"), "theirs\n").unwrap();
+        fs::set_permissions(at("theirs"), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::hard_link(at("theirs"), at("log")).unwrap();
+        let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        for text in ["OURS", "ours"] {
+            root.open_or_create(b"log", Mode::of(0o644)).unwrap().put(text.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "theirs\n");
+        assert_eq!(fs::read_to_string(at("log")).unwrap(), "oursrs\n", "what was there is kept");
+        assert_eq!(fs::metadata(at("log")).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert_eq!(root.names().unwrap(), [b"log".to_vec(), b"theirs".to_vec()]);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_written_to_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        root.make_node(b"pipe", Node::Pipe).unwrap();
+        fs::create_dir(dir.path().join("directory")).unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        for name in ["pipe", "directory", "link"] {
+            let error = root.open_or_create(name.as_bytes(), Mode::of(0o644)).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::INVAL), "{name}");
+            assert!(root.open_regular(name.as_bytes()).is_err(), "{name}");
+        }
+        assert!(!dir.path().join("file").exists());
     }
 }

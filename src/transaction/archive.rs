@@ -15,6 +15,7 @@ use crate::format::cpio::{self, BLOCK, Form};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::undo_digest::UndoDigest;
 use crate::format::{deletes, params};
 use crate::package::checksum;
 use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
@@ -277,10 +278,7 @@ impl Read for OldFile {
     }
 }
 
-/// The text of `undo.sha256`: digest, name of the archive, and the run that made it.
+/// The text of `undo.sha256` for an archive of this name.
 pub(super) fn digest_text(written: &Written, name: &[u8], run: &str) -> Vec<u8> {
-    let mut text = format!("{}  ", written.sha256).into_bytes();
-    text.extend_from_slice(name);
-    text.extend_from_slice(format!("  {run}\n").as_bytes());
-    text
+    UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
 }

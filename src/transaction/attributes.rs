@@ -27,7 +27,7 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     // What is somebody else's stays, also where chown(2) has just dropped some of it.
     let wanted = if is_ours { to.mode } else { seen.mode.bits() };
     if mode.is_some_and(|mode| mode != wanted) {
-        parent.set_mode_of_itself(name, Mode::of(wanted))?;
+        parent.set_mode(name, Mode::of(wanted))?;
     }
     Ok(())
 }
@@ -39,7 +39,7 @@ fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Op
     (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))
 }
 
-fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
+pub(super) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Identity) -> Result<(), Cause> {
     let seen = dir.itself()?;
     let (uid, gid) = other_owners(dir.root(), &seen, from, to);
     if uid.is_some() || gid.is_some() {

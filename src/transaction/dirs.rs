@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
+use super::error::Cause;
 use crate::package::ObjectPath;
 use crate::root::{Dir, Result, Root};
 
-/// More directories than this are not held open at once: a process has few descriptors by default (1,024).
-const MOST: usize = 200;
+/// More directories than this are not held open at once: a process may have few descriptors (1,024 by default), and
+/// what comes in the order of its paths needs few directories at a time.
+const MOST: usize = 24;
 
 /// A cache of open directories by physical path.
 #[derive(Debug)]
@@ -28,11 +30,20 @@ impl Dirs {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
         }
-        let found = match self.root.dir_if_there(path) {
-            Err(error) if error.errno() == Some(Errno::LOOP) => None,
-            found => found?,
+        let opened = match self.root.dir_if_there(path) {
+            // Who may open few files only (ulimit -n) goes on with fewer held open.
+            Err(error) if matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE)) => {
+                self.open.clear();
+                self.root.dir_if_there(path)
+            }
+            opened => opened,
         };
-        let Some(dir) = found else { return Ok(None) };
+        let opened = match opened {
+            // Somebody put a symbolic link on the way.
+            Err(error) if error.errno() == Some(Errno::LOOP) => None,
+            opened => opened?,
+        };
+        let Some(dir) = opened else { return Ok(None) };
         if self.open.len() >= MOST {
             self.open.clear();
         }
@@ -46,6 +57,25 @@ impl Dirs {
         match path.parent() {
             Some(parent) => self.get(&parent),
             None => Ok(None),
+        }
+    }
+
+    /// The directory of an object; none if it is gone. Where somebody else put something in its place, a symbolic link
+    /// for one, the object may be in the directory still: then nothing can be said, and nothing may be given up. That
+    /// is an error, unless `may_be_other` says that the directory may be something else.
+    pub(super) fn parent_or_blocked(
+        &mut self,
+        path: &ObjectPath,
+        may_be_other: impl Fn(&ObjectPath) -> bool,
+    ) -> std::result::Result<Option<Rc<Dir>>, Cause> {
+        if let Some(dir) = self.parent(path)? {
+            return Ok(Some(dir));
+        }
+        let Some(parent) = path.parent() else { return Ok(None) };
+        match self.root.dir(&parent) {
+            Ok(dir) => Ok(Some(Rc::new(dir))),
+            Err(error) if error.errno() == Some(Errno::NOENT) || may_be_other(&parent) => Ok(None),
+            Err(_) => Err(Cause::Changed(self.root.show(&parent))),
         }
     }
 

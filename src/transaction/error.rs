@@ -52,6 +52,7 @@ impl fmt::Display for Left {
             Self::InDoubt => {
                 f.write_str("whether the change is durable is not known; run `patchadm recover`")
             }
+            Self::Unfinished(what) if what.is_empty() => f.write_str("not everything could be put back"),
             Self::Unfinished(what) => write!(f, "not everything could be put back: {}", what.join("; ")),
         }
     }
@@ -185,6 +186,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Root(error) | Self::Apart { error, .. } => error.errno(),
+            Self::Contents { reason: ContentsError::Io(error), .. } => Errno::from_io_error(error),
+            _ => None,
+        }
+    }
+
     /// A failed change of a name in `directory`.
     pub(super) fn apart(error: RootError, directory: &Dir) -> Self {
         match error.errno() {
@@ -203,13 +213,7 @@ impl Cause {
 
     /// Whether a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Root(error) => error.is_no_space(),
-            Self::Contents { reason: ContentsError::Io(error), .. } => {
-                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 

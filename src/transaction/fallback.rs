@@ -119,7 +119,7 @@ impl Hands<'_> {
             return Ok(());
         }
         let (stage, staged) = self.staged(op)?;
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(()) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let name = op.path.name();
         if is_one_object(&parent, name, &stage, &staged)? && self.target_state(op)? == State::New {
             parent.remove(name)?;

@@ -4,15 +4,20 @@
 
 use std::path::Path;
 
+use rustix::io::Errno;
+
+use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::{Hands, host_path, outside_path};
+use super::hands::Hands;
+use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
-use super::sites::{drop_stage, make_own_directory};
+use super::outside::{host_path, outside_path};
+use super::sites::{drop_stages, make_own_directory};
 use crate::database::history;
-use crate::format::journal::{Journal, Outcome};
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Lock, Root};
+use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::package::{Inode, Mode, ObjectPath};
+use crate::root::{Dir, FileType, Lock, Root};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
 pub(super) fn finish(
@@ -22,50 +27,99 @@ pub(super) fn finish(
     hands: Option<Hands<'_>>,
     duration_ms: Option<u64>,
 ) -> Vec<String> {
-    let mut notes = Vec::new();
-    if let Some(mut hands) = hands {
-        if outcome == Outcome::Commit {
-            hands.remove_directories();
-        }
-        notes.append(&mut hands.notes);
-    }
-    let steps = [
+    let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
+    let told = [
         outside(root, journal, outcome),
         tell(root, journal, outcome, duration_ms),
-        journal.domains.iter().try_for_each(|domain| drop_stage(root, &domain.stage)),
-        journal_file::mark_done(root),
+        drop_stages(root, journal.domains.iter()),
     ];
-    notes.extend(steps.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    // A stage may have been in one of the directories that go now.
+    let emptied = if outcome == Outcome::Commit { empty_out(root, journal) } else { Ok(Vec::new()) };
+    match emptied {
+        Ok(mut stay) => {
+            notes.append(&mut stay);
+            notes.extend(journal_file::mark_done(root).err().map(|cause| cause.to_string()));
+        }
+        // The end of the journal stays open, so that the next command removes them.
+        Err(cause) => notes.push(cause.to_string()),
+    }
     notes
+}
+
+/// Removes what became empty, durably: once the journal says `done`, nobody would do it again.
+fn empty_out(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let stay = remove_directories(root, journal)?;
+    if journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
+        for domain in &journal.domains {
+            root.dir(&domain.top)?.sync_file_system()?;
+        }
+    }
+    Ok(stay)
+}
+
+/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays. That
+/// the file system does not take it is an error.
+pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+    let mut dirs = Dirs::new(root);
+    let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
+    ops.sort_by(|a, b| b.path.cmp(&a.path));
+    let mut notes = Vec::new();
+    for op in ops {
+        match remove_directory(&mut dirs, op) {
+            Ok(true) => {}
+            Ok(false) => notes.push(format!("{} is not empty and stays", root.show(&op.path))),
+            Err(Cause::Root(error)) if is_of_the_moment(error.errno()) => return Err(error.into()),
+            Err(cause) => notes.push(cause.to_string()),
+        }
+    }
+    Ok(notes)
+}
+
+/// Whether an error says something about the file system or the process as it is now, not about a directory.
+fn is_of_the_moment(errno: Option<Errno>) -> bool {
+    use Errno as E;
+    matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
+}
+
+fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
+    let Some(parent) = dirs.parent(&op.path)? else { return Ok(true) };
+    match parent.look(op.path.name())? {
+        None => Ok(true),
+        Some(seen) => match &op.old {
+            Some(old)
+                if seen.file_type == FileType::Directory && is_same_inode(&parent, &seen, old.inode)? =>
+            {
+                Ok(parent.remove_dir(op.path.name())?)
+            }
+            _ => Ok(false),
+        },
+    }
 }
 
 /// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.
 fn outside(root: &Root, journal: &Journal, outcome: Outcome) -> Result<(), Cause> {
     for archive in &journal.archives {
-        match (outcome, &archive.outside, &archive.discard) {
-            (Outcome::RolledBack, Some(path), _) => {
-                remove_outside(root, path, journal, |seen| Some(seen) == archive.inode.as_ref())?;
-            }
-            (Outcome::Commit, _, Some(path)) => remove_outside(root, path, journal, |_| true)?,
-            _ => {}
+        let path = match outcome {
+            Outcome::RolledBack => &archive.outside,
+            Outcome::Commit => &archive.discard,
+        };
+        if let Some(path) = path {
+            remove_outside(root, path, journal, archive.inode.as_ref())?;
         }
     }
     Ok(())
 }
 
-/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it.
-fn remove_outside(
-    root: &Root,
-    path: &str,
-    journal: &Journal,
-    is_ours: impl Fn(&crate::package::Inode) -> bool,
-) -> Result<(), Cause> {
+/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it. The
+/// path may come from the root, and others may have a say in what it leads to: only the object that the run knew goes.
+fn remove_outside(root: &Root, path: &str, journal: &Journal, ours: Option<&Inode>) -> Result<(), Cause> {
     let host = root.elsewhere(Path::new("/"))?;
     let path = host.resolver().locate(&host_path(&outside_path(path))?)?;
     let Some(parent) = path.parent() else { return Ok(()) };
     let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
     dir.remove(&unpublished_name(&journal.head.header.run))?;
-    if dir.look(path.name())?.is_some_and(|seen| is_ours(&seen.inode)) {
+    if ours.is_some() && dir.look(path.name())?.map(|seen| seen.inode).as_ref() == ours {
         dir.remove(path.name())?;
     }
     remove_emptied(&host, &parent)

@@ -3,6 +3,8 @@
 //! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -10,12 +12,11 @@ use rustix::io::Errno;
 use super::attributes::set_attributes;
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, state, state_of};
+use super::identity::{State, is_old_untouched, is_same_inode, is_there, state, state_of};
 use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
-use crate::format::manifest::decode;
 use crate::package::ObjectPath;
 use crate::root::{Dir, FileType, Root, RootError};
 
@@ -71,6 +72,8 @@ pub(super) struct Hands<'a> {
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
+    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    within: BTreeMap<(usize, String), Rc<Dir>>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -87,7 +90,8 @@ impl<'a> Hands<'a> {
                 return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
             }
         }
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, notes: Vec::new() })
+        let within = BTreeMap::new();
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, notes: Vec::new() })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -100,13 +104,24 @@ impl<'a> Hands<'a> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
             self.stages.get(op.domain).ok_or_else(|| Cause::Internal("a domain is missing".to_owned()))?;
-        let path = stage.at(within.as_bytes());
-        let dir = self.dirs.get(&path)?.ok_or_else(|| Cause::Internal(format!("{path} is missing")))?;
+        let key = (op.domain, within.to_owned());
+        let dir = match self.within.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(Rc::new(stage.dir(within.as_bytes())?)).clone(),
+        };
         Ok((dir, name.as_bytes().to_vec()))
     }
 
     pub(super) fn show(&self, op: &Op) -> String {
         self.root.show(&op.path)
+    }
+
+    /// The directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have made something
+    /// else of a directory.
+    pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
+        let ops = &self.journal.ops;
+        self.dirs
+            .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
     }
 
     /// What the file system of an op can do.
@@ -120,7 +135,9 @@ impl<'a> Hands<'a> {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
-        if op.parent.is_some_and(|expected| parent.itself().is_ok_and(|seen| seen.inode != expected)) {
+        if let Some(expected) = op.parent
+            && !is_same_inode(&parent, &parent.itself()?, expected)?
+        {
             return Err(Cause::Changed(self.root.show(parent.path())));
         }
         let (name, means) = (op.path.name(), self.means(op));
@@ -230,13 +247,13 @@ impl<'a> Hands<'a> {
     }
 
     pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
-        match self.dirs.parent(&op.path)? {
+        match self.parent_of(&op.path)? {
             Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
             None => Ok(State::None),
         }
     }
 
-    fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
@@ -245,7 +262,7 @@ impl<'a> Hands<'a> {
     /// One step; false when nothing more is to be done for the op.
     fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
-        let parent = self.dirs.parent(&op.path)?;
+        let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
             if next == Undo::PutBack {
@@ -348,7 +365,7 @@ impl<'a> Hands<'a> {
 
     fn move_back(&mut self, op: &Op) -> Result<(), Cause> {
         let Some(to) = &op.to else { return Ok(()) };
-        let (Some(parent), Some(other)) = (self.dirs.parent(&op.path)?, self.dirs.parent(to)?) else {
+        let (Some(parent), Some(other)) = (self.parent_of(&op.path)?, self.parent_of(to)?) else {
             return Ok(());
         };
         let is_gone = parent.look(op.path.name())?.is_none()
@@ -362,13 +379,13 @@ impl<'a> Hands<'a> {
 
     /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
-        let (Some(parent), Some(old), Some(new)) = (self.dirs.parent(&op.path)?, &op.old, &op.new) else {
+        let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
         // A directory is looked at field by field in any case: in a copied root it is another one.
         let is_it = match parent.look(op.path.name())? {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
-            _ => state(&parent, op.path.name(), Some(old), None)? == State::Old,
+            _ => is_there(&parent, op.path.name(), old)?,
         };
         if is_it { set_attributes(&parent, op.path.name(), new, old) } else { Ok(()) }
     }
@@ -397,31 +414,6 @@ impl<'a> Hands<'a> {
         }
         Ok(lost)
     }
-
-    /// Removes the directories that the run empties, the deepest first; what is not empty stays.
-    pub(super) fn remove_directories(&mut self) {
-        let mut ops: Vec<&Op> = self.journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
-        ops.sort_by(|a, b| b.path.cmp(&a.path));
-        for op in ops {
-            let removed = self.remove_directory(op);
-            match removed {
-                Ok(true) => {}
-                Ok(false) => self.notes.push(format!("{} is not empty and stays", self.show(op))),
-                Err(cause) => self.notes.push(cause.to_string()),
-            }
-        }
-    }
-
-    fn remove_directory(&mut self, op: &Op) -> Result<bool, Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(true) };
-        match parent.look(op.path.name())? {
-            None => Ok(true),
-            Some(seen) if op.old.as_ref().is_some_and(|old| old.inode == seen.inode) => {
-                Ok(parent.remove_dir(op.path.name())?)
-            }
-            Some(_) => Ok(false),
-        }
-    }
 }
 
 /// Whether what came out of a target is what the plan was made for.
@@ -430,16 +422,4 @@ pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, C
         Some(old) => Ok(is_old_untouched(stage, name, old)?),
         None => Ok(false),
     }
-}
-
-/// The path of an object outside the root, as the journal has it.
-pub(super) fn outside_path(text: &str) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    std::ffi::OsString::from_vec(decode(text)).into()
-}
-
-/// A path of the host as a path below `/`.
-pub(super) fn host_path(path: &std::path::Path) -> Result<ObjectPath, Cause> {
-    use std::os::unix::ffi::OsStrExt;
-    ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }

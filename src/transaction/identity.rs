@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::format::journal::{Identity, Op};
 use crate::format::manifest::encode;
-use crate::package::{Digest, Xattrs};
+use crate::package::{Digest, Inode, Xattrs};
 use crate::root::{Dir, FileType, Result, Seen};
 
 /// What stands at a target or in a stage, as recovery tells it apart.
@@ -23,6 +23,29 @@ pub(super) enum State {
     Other,
     /// Nothing.
     None,
+}
+
+/// The magic number of overlayfs.
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Whether a directory is on overlayfs: there an object of a lower layer gets another birth time when it is first changed,
+/// and may get another inode number; and a directory of a lower layer cannot be renamed.
+pub(super) fn is_layered(dir: &Dir) -> Result<bool> {
+    Ok(dir.file_system_magic()? == OVERLAY)
+}
+
+/// Whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
+pub(super) fn is_same_inode(dir: &Dir, seen: &Seen, before: Inode) -> Result<bool> {
+    Ok(seen.inode == before || is_layered(dir)?)
+}
+
+/// Whether an object that only gets other attributes is still the one that it was, whatever they are by now.
+pub(super) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
+    let Some(seen) = dir.look(name)? else { return Ok(false) };
+    if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
+        return Ok(true);
+    }
+    Ok(state(dir, name, Some(old), None)? == State::Old)
 }
 
 /// Extended attributes as the journal has them.

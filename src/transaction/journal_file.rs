@@ -1,14 +1,16 @@
 //! The journal on the disk: written beside its place, published by a rename, closed by one sector.
 
+use std::io::Read as _;
+
 use super::error::Cause;
 use super::sites::make_own_directory;
 use crate::database::own_directory;
-use crate::format::journal::{self, Journal, Outcome, Progress};
+use crate::format::journal::{self, HEAD, Journal, Outcome, Progress};
 use crate::package::Mode;
-use crate::root::{Dir, Root};
+use crate::root::{Dir, Root, WritableFile};
 
 const NAME: &[u8] = b"journal";
-const NEW: &[u8] = b"journal.new";
+pub(super) const NEW: &[u8] = b"journal.new";
 
 /// A journal is not larger than this.
 const LARGEST: u64 = 4 << 30;
@@ -27,6 +29,18 @@ pub(super) fn read_from(dir: &Dir, name: &[u8]) -> Result<Option<Journal>, Cause
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
     let path = dir.root().show(&dir.at(name));
     Journal::parse(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+}
+
+/// Whether the journal in a directory is that of a run without outcome.
+pub(super) fn is_open_in(own: &Dir) -> Result<bool, Cause> {
+    let file = match own.open_regular(NAME) {
+        Err(error) if error.is_not_found() => return Ok(false),
+        opened => opened?,
+    };
+    let mut bytes = Vec::with_capacity(HEAD);
+    file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
+    let path = own.root().show(&own.at(NAME));
+    journal::parse_head(&bytes).map(|head| head.is_open()).map_err(|reason| Cause::Journal { path, reason })
 }
 
 /// Writes the journal under its temporary name. It is not durable and means nothing yet.
@@ -62,18 +76,20 @@ pub(super) fn publish(root: &Root) -> Result<(), Cause> {
 pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     if let Some(dir) = root.dir_if_there(&directory)? {
-        dir.remove(NEW)?;
+        // On a read-only file system even the removal of nothing fails.
+        if dir.look(NEW)?.is_some() {
+            dir.remove(NEW)?;
+        }
     }
     Ok(())
 }
 
-/// Writes the outcome and makes it durable: after it no power cut changes how the run ended. An error leaves it in
-/// doubt, because a failed sync says nothing about what reached the disk.
-pub(super) fn close(root: &Root, outcome: Outcome) -> Result<(), Cause> {
+/// Writes the outcome into the open journal and makes it durable: after it no power cut changes how the run ended. An
+/// error leaves it in doubt, because a failed sync says nothing about what reached the disk.
+pub(super) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
-    let file = open(root)?;
-    file.put_at(&sector, offset)?;
-    file.sync()?;
+    journal.put_at(&sector, offset)?;
+    journal.sync()?;
     Ok(())
 }
 
@@ -93,7 +109,8 @@ pub(super) fn mark_done(root: &Root) -> Result<(), Cause> {
     Ok(())
 }
 
-fn open(root: &Root) -> Result<crate::root::WritableFile, Cause> {
+/// The journal, open for writing.
+pub(super) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{encoded, identity};
+use super::identity::{encoded, identity, is_layered};
 use super::means::Means;
-use super::sites::Sites;
+use super::sites::{Site, Sites};
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
@@ -184,12 +184,7 @@ impl<'p> Builder<'_, 'p> {
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
         let was_directory = change.old.as_ref().is_some_and(crate::package::Live::is_directory);
         if becomes_directory != was_directory {
-            if !Means::of(&self.sites.get(domain)?.domain).exchange {
-                let reason = if was_directory {
-                    "would become something else than a directory, and its file system cannot exchange two names"
-                } else {
-                    "would become a directory, and its file system cannot exchange two names"
-                };
+            if let Some(reason) = cannot_turn(self.sites.get(domain)?, was_directory)? {
                 return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
             }
             let fold = Fold { item: self.items.len(), becomes_directory };
@@ -224,7 +219,13 @@ impl<'p> Builder<'_, 'p> {
             return Err(Cause::Changed(self.root.show(&change.path)));
         };
         let seen = dir.look(physical.name())?.ok_or_else(|| Cause::Changed(self.root.show(&change.path)))?;
-        if seen.inode != live.inode || (!live.is_directory() && seen.ctime != live.ctime) {
+        let is_touched = if self.sites.is_second_try() {
+            (seen.mode, seen.uid, seen.gid, seen.mtime) != (live.mode, live.uid, live.gid, live.mtime)
+                || live.size().is_some_and(|size| size != seen.size)
+        } else {
+            seen.ctime != live.ctime
+        };
+        if seen.inode != live.inode || (!live.is_directory() && is_touched) {
             return Err(Cause::Changed(self.root.show(&change.path)));
         }
         let (sha256, target) = match &live.kind {
@@ -264,6 +265,9 @@ impl<'p> Builder<'_, 'p> {
                     return Err(Cause::Changed(self.root.show(path)));
                 }
                 item.op.whole = matches!(record, RecordChange::RemoveTree(_));
+                if item.op.whole && is_layered(&self.sites.get(item.op.domain)?.dir)? {
+                    return self.remove_piecemeal(path);
+                }
                 self.push(item);
                 Ok(())
             }
@@ -278,12 +282,34 @@ impl<'p> Builder<'_, 'p> {
         }
     }
 
+    /// A directory of records that cannot be renamed, because a lower layer of an overlayfs has it: its files go one by
+    /// one, and the directories when they are empty, after the commit.
+    fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        let physical = self.resolver.locate(path)?;
+        let Some(dir) = self.dirs.get(&physical)? else {
+            let item = self.record_item(OpKind::Delete, path, physical)?;
+            self.push(item);
+            return Ok(());
+        };
+        for name in dir.names()? {
+            let inner = path.join(&name).map_err(|error| Cause::Internal(error.to_string()))?;
+            self.remove_piecemeal(&inner)?;
+        }
+        let mut item = self.record_item(OpKind::Rmdir, path, physical)?;
+        item.rank.0 = turn::REMOVE_DIRECTORY;
+        self.push(item);
+        Ok(())
+    }
+
     /// A record file: replaced where it is there, else made together with the directories above it.
     fn write_record(&mut self, path: &ObjectPath, new: New<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
-        if item.op.old.is_none() {
-            item.op.kind = OpKind::Add;
+        match &item.op.old {
+            None => item.op.kind = OpKind::Add,
+            // The plan was made from a file, so this is not what it was made from.
+            Some(old) if old.file_type != 'f' => return Err(Cause::Changed(self.root.show(path))),
+            Some(_) => {}
         }
         item.new = Some(new);
         item.rank.0 = rank;
@@ -359,6 +385,23 @@ impl<'p> Builder<'_, 'p> {
             None => Err(Cause::Changed(self.root.show(&parent))),
         }
     }
+}
+
+/// Why nothing can change its type in a domain, if there is a reason.
+fn cannot_turn(site: &Site, was_directory: bool) -> Result<Option<&'static str>, Cause> {
+    let can_exchange = Means::of(&site.domain).exchange;
+    Ok(match was_directory {
+        true if !can_exchange => Some(
+            "would become something else than a directory, and its file system cannot exchange two names",
+        ),
+        true if is_layered(&site.dir)? => {
+            Some("would become something else than a directory, and overlayfs cannot exchange directories")
+        }
+        false if !can_exchange => {
+            Some("would become a directory, and its file system cannot exchange two names")
+        }
+        _ => None,
+    })
 }
 
 /// The identity of a record, with its digest.

@@ -12,6 +12,7 @@
 //! at any instant; after recovery the set and its records are all as before or all as after; nobody else's bytes are
 //! lost.
 
+mod alone;
 mod archive;
 mod attributes;
 mod dirs;
@@ -26,6 +27,7 @@ mod layout;
 mod means;
 mod notes;
 mod opening;
+mod outside;
 mod put_back;
 mod queue;
 mod rebuild;
@@ -39,6 +41,7 @@ mod steps;
 mod tests;
 mod verified;
 mod way_back;
+mod whereabouts;
 
 use std::io::Read;
 
@@ -51,7 +54,7 @@ pub use held::{Held, HeldObject};
 pub use queue::{RunQueue, read_queue, undo_queue};
 pub use recover::{Recovered, recover, unfinished_script};
 pub use scripted::{ScriptedRun, Settled};
-pub use steps::{Planned, Published, Receipt, Snapshotted, Staged};
+pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
 
 /// Where the content of new files comes from: a patch, a package, an undo archive.
 pub trait Content {

@@ -5,6 +5,7 @@ use super::recover::{next_run, remove_strays, roll_back};
 use super::sites::Sites;
 use super::{Settings, journal_file};
 use crate::format::journal::{Archive, Entry, Header, Journal, Op, PLAIN_VERSION, Run, VERSION};
+use crate::package::ObjectPath;
 use crate::root::Root;
 
 /// A run that has a number and a stage, and no journal yet.
@@ -23,11 +24,16 @@ pub(super) struct Unpublished {
 }
 
 impl Opening {
-    /// Numbers the run and makes its stage on the file system of the journal.
-    pub(super) fn begin(root: &Root, settings: Settings<'_>) -> Result<Self, TransactionError> {
+    /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
+    /// their own.
+    pub(super) fn begin(
+        root: &Root,
+        settings: Settings<'_>,
+        apart: &[ObjectPath],
+    ) -> Result<Self, TransactionError> {
         let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
         let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
-        match Sites::begin(root, &run) {
+        match Sites::begin(root, &run, apart) {
             Ok(sites) => Ok(Self { run, marker, sites }),
             Err(cause) => {
                 // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.

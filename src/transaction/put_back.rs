@@ -4,25 +4,27 @@
 //! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
 //! running (then it was the script), and one of a type that administrators edit in any doubt.
 
-use super::attributes::set_attributes;
+use rustix::io::Errno;
+
+use super::attributes::{set_attributes, set_attributes_of_directory};
 use super::error::Cause;
 use super::hands::Hands;
-use super::held::make_again;
+use super::held::{copy_object, make_again};
 use super::identity::{State, identity, state};
 use super::means::{is_one_object, link};
 use super::notes::Known;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::format::manifest::encode;
-use crate::package::LiveKind;
+use crate::package::{LiveKind, Mode};
 use crate::root::{Dir, FileType, Seen};
 
 impl Hands<'_> {
     /// Puts everything back that the journal holds: records first, so that no record claims more than the tree;
-    /// what was not there goes before what was there comes back. What failed, each with its reason.
-    pub(super) fn put_back(&mut self) -> Vec<(String, Cause)> {
+    /// what was not there goes before what was there comes back. Why some of it failed, if it did.
+    pub(super) fn put_back(&mut self) -> Vec<Cause> {
         let known = match self.stages.first().map(Known::read).transpose() {
             Ok(known) => known.unwrap_or_default(),
-            Err(cause) => return vec![("what the run is known to have made".to_owned(), cause)],
+            Err(cause) => return vec![cause],
         };
         let mut failed = Vec::new();
         for db in [true, false] {
@@ -33,9 +35,7 @@ impl Hands<'_> {
             let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
             for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
                 let done = if is_new { self.take_away(op, &known) } else { self.bring_back(op, &known) };
-                if let Err(cause) = done {
-                    failed.push((self.show(op), cause));
-                }
+                failed.extend(done.err());
                 self.dirs.forget();
             }
         }
@@ -44,7 +44,7 @@ impl Hands<'_> {
 
     /// Takes away what was made where nothing was.
     fn take_away(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
-        let Some(parent) = self.dirs.parent(&op.path)? else { return Ok(()) };
+        let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let Some(seen) = parent.look(op.path.name())? else { return Ok(()) };
         if seen.file_type == FileType::Directory && !op.db {
             if !parent.remove_dir(op.path.name())? {
@@ -67,7 +67,7 @@ impl Hands<'_> {
     /// Sees to it that the old object is there again.
     fn bring_back(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
-        let Some(parent) = self.dirs.parent(&op.path)? else {
+        let Some(parent) = self.parent_of(&op.path)? else {
             return Err(Cause::Changed(self.show(op)));
         };
         let (stage, staged) = self.staged(op)?;
@@ -109,7 +109,13 @@ impl Hands<'_> {
         let (means, (stage, staged)) = (self.means(op), self.staged(op)?);
         let name = op.path.name();
         if means.exchange {
-            return self.with_ballast(|| stage.exchange(&staged, parent, name));
+            let swapped = self.with_ballast(|| stage.exchange(&staged, parent, name));
+            return match swapped {
+                Err(Cause::Root(error)) if op.whole && error.errno() == Some(Errno::XDEV) => {
+                    restore(&stage.dir(&staged)?, &parent.dir(name)?, &stage)
+                }
+                other => other,
+            };
         }
         let out = self.out_of(op, staged.clone());
         if !is_one_object(parent, name, &stage, &out)? {
@@ -184,8 +190,38 @@ impl Hands<'_> {
     }
 }
 
+/// Makes a directory of records what its held copy is, file by file: a directory that a lower layer of an overlayfs has
+/// cannot be exchanged. The copy stays as it is, so that this can be cut and done again.
+fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
+    const NEXT: &[u8] = b"next";
+    for name in copy.names()? {
+        let is_directory = |seen: Option<Seen>| seen.map(|seen| seen.file_type == FileType::Directory);
+        let (wanted, there) = (is_directory(copy.look(&name)?), is_directory(to.look(&name)?));
+        if there.is_some() && there != wanted {
+            to.remove_tree(&name)?;
+        }
+        if wanted == Some(true) {
+            let inner = if there == wanted { to.dir(&name)? } else { to.make_dir(&name, Mode::of(0o700))? };
+            restore(&copy.dir(&name)?, &inner, stage)?;
+        } else {
+            stage.remove(NEXT)?;
+            copy_object(copy, &name, stage, NEXT)?;
+            stage.replace(NEXT, to, &name)?;
+        }
+    }
+    for name in to.names()? {
+        if copy.look(&name)?.is_none() {
+            to.remove_tree(&name)?;
+        }
+    }
+    let (mut now, mut before) = (identity(&to.itself()?, None, None), identity(&copy.itself()?, None, None));
+    now.xattrs = Some(super::identity::encoded(&to.xattrs(b"")?));
+    before.xattrs = Some(super::identity::encoded(&copy.xattrs(b"")?));
+    set_attributes_of_directory(to, &now, &before)
+}
+
 /// Whether an object is the held copy. Of a directory only the inode tells.
-fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+pub(super) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
         return Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode));
     }

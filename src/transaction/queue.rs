@@ -156,7 +156,7 @@ fn set_attributes(
     }
     let is_symlink = parent.look(name)?.is_some_and(|seen| seen.file_type == FileType::Symlink);
     match mode.or(now).filter(|_| !is_symlink) {
-        Some(mode) => Ok(parent.set_mode_of_itself(name, mode)?),
+        Some(mode) => Ok(parent.set_mode(name, mode)?),
         None => Ok(()),
     }
 }

@@ -9,11 +9,11 @@ use super::Settings;
 use super::archive::{self, Material};
 use super::error::Cause;
 use super::finish::unpublished_name;
-use super::hands::host_path;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::means::{Means, is_not_there};
+use super::outside::{host_inode, host_path};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
@@ -22,7 +22,7 @@ use crate::format::contents_merge::{self, Edits, MergeReport, Trailer};
 use crate::format::journal::{Archive, Op, OpKind, Run};
 use crate::format::manifest::encode;
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath};
-use crate::plan::{Plan, TreeContent, UndoPlace};
+use crate::plan::{Plan, TreeContent, TreeFile, UndoPlace};
 use crate::root::{Dir, Root, WritableFile};
 
 /// What the journal needs to know of the undo archives.
@@ -64,7 +64,8 @@ impl<'p> Recorder<'_, 'p> {
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
-            self.archives.push(Archive { discard, ..Archive::default() });
+            let inode = host_inode(self.root, path)?;
+            self.archives.push(Archive { inode, discard, ..Archive::default() });
         }
         Ok(())
     }
@@ -74,10 +75,24 @@ impl<'p> Recorder<'_, 'p> {
     }
 
     /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
-    pub(super) fn trees(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+    pub(super) fn archives(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        self.trees(layout, true)
+    }
+
+    /// Stages all other directories of records.
+    pub(super) fn directories(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        self.trees(layout, false)
+    }
+
+    fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
         for index in 0..layout.items.len() {
             let item = &layout.items[index];
             let Some(New::Tree(files)) = item.new else { continue };
+            let is_archive =
+                |file: &TreeFile| matches!(file.content, TreeContent::Undo(_) | TreeContent::UndoDigest(_));
+            if files.iter().any(is_archive) != with_archive {
+                continue;
+            }
             let (within, name) = self.place(item.op.domain, &item.op.stage)?;
             let (at, staged) = (item.op.path.clone(), within.at(&name));
             record_tree(&within, &name, files, &mut |undo, dir, file| {

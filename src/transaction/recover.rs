@@ -1,5 +1,6 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
+use super::alone;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -12,7 +13,7 @@ use crate::database::own_directory;
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
 use crate::package::ObjectPath;
-use crate::root::{Dir, Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,9 @@ fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionE
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
 
+/// What is left of a rollback that could not be made durable.
+const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
+
 /// Undoes a published run and finishes it. Notes say what a person should know.
 pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, TransactionError> {
     let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
@@ -74,34 +78,28 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
     let mut hands = Hands::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     // What installf made may stand in a directory that has to go; what it changed may only then be there again.
-    undo_queue(root, &queue).map_err(|cause| unfinished(cause, Vec::new()))?;
+    if let Err(cause) = undo_queue(root, &queue) {
+        return Err(unfinished(cause, hands.whereabouts()));
+    }
     let mut failed = Vec::new();
-    let mut first = None;
     // Records first, so that no record claims more than the tree; each part in the reverse of its order.
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
     for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
-        if let Err(cause) = hands.back(op) {
-            failed.push(format!("{}: {cause}", root.show(&op.path)));
-            first.get_or_insert(cause);
-        }
+        failed.extend(hands.back(op).err());
     }
-    for (shown, cause) in hands.put_back() {
-        failed.push(format!("{shown}: {cause}"));
-        first.get_or_insert(cause);
-    }
+    failed.extend(hands.put_back());
     match undo_queue(root, &queue) {
         Ok(mut notes) => hands.notes.append(&mut notes),
-        Err(cause) => {
-            failed.push(cause.to_string());
-            first.get_or_insert(cause);
-        }
+        Err(cause) => failed.push(cause),
     }
-    if let Some(cause) = first {
-        return Err(unfinished(cause, failed));
+    if !failed.is_empty() {
+        // What could not be undone mostly failed for one reason; what it means is told path by path.
+        return Err(unfinished(failed.swap_remove(0), hands.whereabouts()));
     }
     // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
-    let closed = hands.sync().and_then(|()| journal_file::close(root, Outcome::RolledBack));
-    closed.map_err(|cause| unfinished(cause, Vec::new()))?;
+    let mark = hands.sync().and_then(|()| journal_file::open(root));
+    let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
+    closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
     Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None))
 }
 
@@ -117,7 +115,11 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
-    let mut hands = Hands::open(root, journal).ok();
+    let mut hands = match Hands::open(root, journal) {
+        Ok(hands) => Some(hands),
+        Err(Cause::DomainMissing { .. }) => None,
+        Err(cause) => return Err(cause).during(Phase::Recover),
+    };
     if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
         redo(hands).during(Phase::Recover)?;
     }
@@ -137,15 +139,18 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
     if any { hands.sync() } else { Ok(()) }
 }
 
-/// Removes stages that belong to no unfinished run, and a journal that was never published.
+/// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
+/// opened here has the last word on what is unfinished: nobody can put another one in its place in between.
 pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
-    journal_file::remove_new(root)?;
-    let stages = root.resolver().locate_dir(&own_directory())?.join(b"stage");
-    if let Ok(stages) = stages
-        && let Some(dir) = root.dir_if_there(&stages)?
-    {
-        for name in dir.names()? {
-            drop_stage(root, &dir.at(&name))?;
+    let own = root.resolver().locate_dir(&own_directory())?;
+    if let Some(own) = root.dir_if_there(&own)? {
+        if journal_file::is_open_in(&own)? {
+            return Err(Cause::Changed(root.show(own.path())));
+        }
+        own.remove(journal_file::NEW)?;
+        if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+            let stages = own.dir(b"stage")?;
+            stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;
         }
     }
     let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
@@ -160,6 +165,14 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
         drop_holder(root, dir.path())?;
     }
     Ok(())
+}
+
+/// A stage of the first domain, with those that it tells of.
+fn remove_stray(root: &Root, stages: &Dir, name: &[u8]) -> Result<(), Cause> {
+    if stages.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+        alone::remove_noted(root, &stages.dir(name)?)?;
+    }
+    Ok(stages.remove_tree(name)?)
 }
 
 /// A stage on another file system whose run the journal does not name.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use super::dirs::Dirs;
 use super::error::{Cause, Left, Phase, TransactionError};
-use super::finish::finish;
+use super::finish::{finish, remove_directories};
 use super::hands::Hands;
 use super::held::{Held, HeldCopies, hold};
 use super::identity::identity;
@@ -77,7 +77,7 @@ impl<'s> ScriptedRun<'s> {
         held: &Held,
         settings: Settings<'s>,
     ) -> Result<Self, TransactionError> {
-        let mut opening = Opening::begin(root, settings)?;
+        let mut opening = Opening::begin(root, settings, &[])?;
         let published = match hold(root, &mut opening.sites, held, settings.watch) {
             Ok(ops) => opening.publish(root, command, settings, &[], ops.into_iter()),
             Err(cause) => Err(Box::new(Unpublished { journal: None, cause })),
@@ -146,7 +146,8 @@ impl<'s> ScriptedRun<'s> {
         };
         self.remote.extend(remote_places(batch).map(PathBuf::from));
         recorder.remote_archives()?;
-        recorder.trees(&mut layout)?;
+        recorder.archives(&mut layout)?;
+        recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
         let sizes = recorder.written.values().map(|written| written.size);
         let next = self.undo.len();
@@ -199,8 +200,8 @@ impl<'s> ScriptedRun<'s> {
             self.settings.watch.check()?;
             hands.forward(op)?;
         }
-        hands.remove_directories();
         self.notes.append(&mut hands.notes);
+        self.notes.extend(remove_directories(&self.root, &batch)?);
         Ok(())
     }
 
@@ -261,12 +262,14 @@ impl<'s> ScriptedRun<'s> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.sites.sync()).and_then(|()| {
             publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
-            self.settings.watch.check()
+            self.settings.watch.check()?;
+            journal_file::open(&self.root)
         });
-        if let Err(cause) = ready {
-            return Err(self.roll_back(Phase::Switch, cause));
-        }
-        if let Err(cause) = journal_file::close(&self.root, Outcome::Commit) {
+        let mark = match ready {
+            Ok(mark) => mark,
+            Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();

@@ -2,11 +2,14 @@
 //!
 //! A domain is a set of targets with the same mount and the same file system (a bind mount of one file system has
 //! the same device number and yet gives EXDEV). Its stage is `var/sadm/patchadm/stage/<run>` for the domain of
-//! `/var`, `.patchadm/<run>` in the topmost directory of another mount inside the root, and `.patchadm-<run>` in
-//! the target's own directory where that topmost directory may not be written.
+//! `/var` and `.patchadm/<run>` in the topmost directory of another mount inside the root. It is `.patchadm-<run>` in
+//! the target's own directory where that topmost directory may not be written; in the topmost directory of a tree that
+//! is encrypted or hands down a project id, into which nothing can be renamed from outside; and in a directory of which
+//! an earlier try has shown that nothing can.
 
 use std::collections::HashMap;
 
+use super::alone;
 use super::error::Cause;
 use super::means::probe;
 use crate::database::own_directory;
@@ -33,6 +36,9 @@ const UNSUPPORTED: [(u64, &str); 7] = [
     (0x4d44, "is on a FAT file system, which has no owners and modes"),
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];
+
+/// No more directories than this are domains of their own: each holds descriptors and a ballast.
+const MOST_ALONE: usize = 64;
 
 /// One domain with its stage.
 #[derive(Debug)]
@@ -69,18 +75,33 @@ pub(super) struct Sites {
     run: Run,
     keys: HashMap<Key, usize>,
     list: Vec<Site>,
+    /// Directories into which nothing could be renamed from their domain.
+    apart: Vec<ObjectPath>,
 }
 
 impl Sites {
-    /// Makes the directories of our own and the stage of the first domain.
-    pub(super) fn begin(root: &Root, run: &Run) -> Result<Self, Cause> {
+    /// Makes the directories of our own and the stage of the first domain. What is in the directories `apart` is of
+    /// domains of their own.
+    pub(super) fn begin(root: &Root, run: &Run, apart: &[ObjectPath]) -> Result<Self, Cause> {
         let own = make_own_directory(root)?;
         let seen = own.itself()?;
         let stages = ensure(&own, b"stage", Mode::of(0o711))?;
         let top = topmost(root, own.path(), &seen)?;
-        let mut sites = Self { root: root.clone(), run: run.clone(), keys: HashMap::new(), list: Vec::new() };
-        sites.add(Key::of(&seen), top, &stages, run.to_string().as_bytes())?;
+        let mut sites = Self {
+            root: root.clone(),
+            run: run.clone(),
+            keys: HashMap::new(),
+            list: Vec::new(),
+            apart: apart.to_vec(),
+        };
+        let key = Key { alone: sites.closed(&own, &seen)?, ..Key::of(&seen) };
+        sites.add(key, top, &stages, run.to_string().as_bytes())?;
         Ok(sites)
+    }
+
+    /// Whether an earlier try of the run was rolled back, so that old objects have another status change time.
+    pub(super) fn is_second_try(&self) -> bool {
+        !self.apart.is_empty()
     }
 
     /// All domains.
@@ -96,12 +117,16 @@ impl Sites {
     /// The number of the domain of what is in directory `dir`; its stage is made when it is the first of it.
     pub(super) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
         let seen = dir.itself()?;
-        if let Some(reason) = obstacle(dir, &seen)? {
+        if let Some(reason) = obstacle(dir)? {
             return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
         }
-        let mut key = Key::of(&seen);
+        let mut key = Key { alone: self.closed(dir, &seen)?, ..Key::of(&seen) };
         if let Some(&known) = self.keys.get(&key) {
             return Ok(known);
+        }
+        if let Some(closed) = &key.alone {
+            let closed = self.root.dir(closed)?;
+            return self.add_alone(key, &closed);
         }
         let top = topmost(&self.root, dir.path(), &seen)?;
         let at_top = self.root.dir(&top)?;
@@ -110,11 +135,50 @@ impl Sites {
             return self.add(key, top, &stages, self.run.to_string().as_bytes());
         }
         key.alone = Some(dir.path().clone());
-        if let Some(&known) = self.keys.get(&key) {
-            return Ok(known);
+        match self.keys.get(&key) {
+            Some(&known) => Ok(known),
+            None => self.add_alone(key, dir),
         }
-        let name = format!(".patchadm-{}", self.run);
-        self.add(key, dir.path().clone(), dir, name.as_bytes())
+    }
+
+    /// The directory at the top of what nothing can be renamed into from outside, if `dir` is in such a part.
+    fn closed(&self, dir: &Dir, seen: &Seen) -> Result<Option<ObjectPath>, Cause> {
+        let path = dir.path();
+        if let Some(apart) = self.apart.iter().find(|apart| path == *apart || path.is_below(apart)) {
+            return Ok(Some(apart.clone()));
+        }
+        if !seen.encrypted && !dir.hands_down_project() {
+            return Ok(None);
+        }
+        let mut top = path.clone();
+        for above in path.ancestors() {
+            let dir = self.root.dir(&above)?;
+            let other = dir.itself()?;
+            let is_closed = if seen.encrypted { other.encrypted } else { dir.hands_down_project() };
+            if !is_closed || (other.mount, other.file_system) != (seen.mount, seen.file_system) {
+                break;
+            }
+            top = above;
+        }
+        Ok(Some(top))
+    }
+
+    /// A stage in a directory that is a domain of its own.
+    fn add_alone(&mut self, key: Key, place: &Dir) -> Result<usize, Cause> {
+        let refused = |reason| Err(Cause::Unsupported { path: self.root.show(place.path()), reason });
+        let mode = place.itself()?.mode.bits();
+        let is_sticky = mode & 0o1000 != 0;
+        if self.root.is_privileged() && mode & 0o022 != 0 && !is_sticky {
+            return refused(
+                "can be written by others, so it cannot hold a stage, and nothing can be renamed into it",
+            );
+        }
+        if self.list.len() > MOST_ALONE {
+            return refused("is one directory too many into which nothing can be renamed from outside");
+        }
+        let name = alone::name(&self.run.to_string());
+        alone::note(&self.get(0)?.dir, &place.at(&name))?;
+        self.add(key, place.path().clone(), place, &name)
     }
 
     fn add(&mut self, key: Key, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
@@ -142,7 +206,7 @@ impl Sites {
 
     /// Removes all stages: nothing was switched, or everything is finished.
     pub(super) fn discard(&self) -> Result<(), Cause> {
-        self.list.iter().try_for_each(|site| drop_stage(&self.root, &site.domain.stage))
+        drop_stages(&self.root, self.list.iter().map(|site| &site.domain))
     }
 }
 
@@ -154,6 +218,19 @@ pub(super) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     }
     let parent = path.parent().unwrap_or_else(ObjectPath::root);
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
+}
+
+/// Removes the stages of a run, that of the first domain last: it tells where those are that nobody would find.
+pub(super) fn drop_stages<'d>(
+    root: &Root,
+    domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
+) -> Result<(), Cause> {
+    if let Some(first) = domains.clone().next()
+        && let Some(first) = root.dir_if_there(&first.stage)?
+    {
+        alone::remove_noted(root, &first)?;
+    }
+    domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))
 }
 
 /// Removes one stage, and the directory that holds it when that is ours and empty.
@@ -194,12 +271,13 @@ fn marker_text(run: &str, index: usize) -> String {
     format!("{run} {index}\n")
 }
 
-/// The directory `.patchadm` of another mount: ours, and writable for nobody else.
+/// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
+/// would let them put other stages in the place of ours.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    let (seen, above) = (dir.itself()?, top.itself()?);
-    let is_safe = seen.mode.bits() & 0o022 == 0 && (seen.uid == above.uid || seen.uid == 0);
-    if !is_safe {
+    let seen = dir.itself()?;
+    let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
+    if !is_ours || seen.mode.bits() & 0o022 != 0 {
         let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
@@ -226,16 +304,8 @@ fn topmost(root: &Root, path: &ObjectPath, seen: &Seen) -> Result<ObjectPath, Ca
     Ok(top)
 }
 
-/// Why nothing can be exchanged in a directory, if there is a reason.
-fn obstacle(dir: &Dir, seen: &Seen) -> Result<Option<&'static str>, Cause> {
-    if seen.encrypted {
-        return Ok(Some("is encrypted, so nothing can be renamed into it; patchadm does not change it yet"));
-    }
-    if dir.hands_down_project() {
-        return Ok(Some(
-            "hands down a project id, so nothing can be renamed into it; patchadm does not change it yet",
-        ));
-    }
+/// Why nothing can be changed in a directory, if there is a reason.
+fn obstacle(dir: &Dir) -> Result<Option<&'static str>, Cause> {
     let magic = dir.file_system_magic()?;
     Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
 }

@@ -15,6 +15,7 @@ use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
+use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
 
@@ -29,6 +30,30 @@ pub struct Receipt {
     pub undo: BTreeMap<usize, u64>,
     /// What a person should know: directories that stay, what could not be tidied up.
     pub notes: Vec<String>,
+}
+
+/// Carries `plan` out, from its first step to its last. Where it turns out that nothing can be renamed into a directory
+/// from the stage of its domain, everything is put back, and it is tried once more with that directory as a domain of its
+/// own; that is a run of its own in the history.
+pub fn carry_out<'p>(
+    root: &Root,
+    lock: &'p Lock,
+    plan: &'p Plan,
+    settings: Settings<'p>,
+    content: &mut dyn Content,
+) -> Result<Receipt, TransactionError> {
+    let mut attempt = |apart: &[ObjectPath]| {
+        let planned = Planned::begin(root, lock, plan, settings, apart)?;
+        planned.stage(content)?.snapshot()?.publish()?.switch()
+    };
+    match attempt(&[]) {
+        Err(TransactionError {
+            cause: Cause::Apart { directory, .. },
+            left: Left::Unchanged | Left::RolledBack,
+            ..
+        }) => attempt(&[directory]),
+        other => other,
+    }
 }
 
 /// A plan that is laid out over the disk.
@@ -68,14 +93,15 @@ pub struct Published<'p> {
 
 impl<'p> Planned<'p> {
     /// Lays `plan` out: domains, stages, what stands in the way. The root must be recovered, and `lock` held since
-    /// before the inventory was read.
+    /// before the inventory was read. The directories `apart` (physical paths) are domains of their own.
     pub fn begin(
         root: &Root,
         _lock: &'p Lock,
         plan: &'p Plan,
         settings: Settings<'p>,
+        apart: &[ObjectPath],
     ) -> Result<Self, TransactionError> {
-        let mut opening = Opening::begin(root, settings)?;
+        let mut opening = Opening::begin(root, settings, apart)?;
         match lay_out(root, &mut opening.sites, plan, "") {
             Ok(layout) => Ok(Self { root: root.clone(), plan, settings, opening, layout }),
             Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
@@ -107,10 +133,14 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let saved = recorder.remote_archives().and_then(|()| recorder.trees(&mut self.on.layout));
+        let saved = recorder.remote_archives().and_then(|()| recorder.archives(&mut self.on.layout));
         let all = saved
             .map_err(|cause| (Phase::Snapshot, cause))
-            .and_then(|()| recorder.files(&mut self.on.layout).map_err(|cause| (Phase::Records, cause)))
+            .and_then(|()| {
+                let records = recorder.directories(&mut self.on.layout);
+                let records = records.and_then(|()| recorder.files(&mut self.on.layout));
+                records.map_err(|cause| (Phase::Records, cause))
+            })
             .and_then(|()| {
                 let laid = lay_way_back(&self.on.root, &self.on.opening.sites, &mut self.on.layout);
                 laid.map_err(|cause| (Phase::Stage, cause))
@@ -186,11 +216,14 @@ impl Published<'_> {
             Ok(hands) => hands,
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
-        if let Err(cause) = self.forward(&mut hands) {
-            drop(hands);
-            return Err(undo_published(root, &self.journal, Phase::Switch, cause));
-        }
-        if let Err(cause) = journal_file::close(root, Outcome::Commit) {
+        let mark = match self.forward(&mut hands).and_then(|()| journal_file::open(root)) {
+            Ok(mark) => mark,
+            Err(cause) => {
+                drop(hands);
+                return Err(undo_published(root, &self.journal, Phase::Switch, cause));
+            }
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();

@@ -23,8 +23,8 @@ use crate::tree::Tree;
 
 const FILES: usize = 256;
 const ID: &str = "100-01";
-const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
-const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
+pub(crate) const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
+pub(crate) const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
 
 /// A package of many files, and a patch that replaces, adds and deletes some hundreds of them.
 fn stage() -> Scenario {
@@ -89,10 +89,11 @@ fn asked(stage: &Scenario) -> [String; 4] {
 }
 
 /// Numbers that are the same in every run of the tests (xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    /// One of `0..end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -108,8 +109,8 @@ pub(crate) fn journal(file: &Path) -> Option<(String, bool)> {
 }
 
 /// A root on which runs are killed, and what it is like before and after the patch.
-struct Trials {
-    stage: Scenario,
+pub(crate) struct Trials {
+    pub(crate) stage: Scenario,
     before: (State, [String; 4]),
     after: (State, [String; 4]),
     dice: Dice,
@@ -117,11 +118,11 @@ struct Trials {
     usual: Duration,
     /// How often each thing was found after a kill.
     counts: BTreeMap<&'static str, usize>,
-    applied: bool,
+    pub(crate) applied: bool,
 }
 
 impl Trials {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let stage = stage();
         let before = (State::of(&stage), asked(&stage));
         let began = Instant::now();
@@ -153,7 +154,7 @@ impl Trials {
         child
     }
 
-    fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.stage.at("/var/sadm/patchadm/journal")
     }
 
@@ -163,7 +164,7 @@ impl Trials {
 
     /// Whether the root is as after the patch; it must be that or as before.
     #[track_caller]
-    fn is_applied(&self, when: &str) -> bool {
+    pub(crate) fn is_applied(&self, when: &str) -> bool {
         let now = State::of(&self.stage);
         if now == self.before.0 {
             return false;
@@ -221,7 +222,7 @@ fn normal(said: &[String; 4]) -> Vec<&str> {
 }
 
 /// Stages and other files that no finished run leaves.
-fn strays(stage: &Scenario) -> Vec<String> {
+pub(crate) fn strays(stage: &Scenario) -> Vec<String> {
     let own = stage.at("/var/sadm/patchadm");
     let mut found: Vec<String> = fs::read_dir(own.join("stage"))
         .into_iter()

@@ -13,8 +13,8 @@ use super::*;
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{Package, Writer};
 use crate::format::manifest::{self, Kind, ObjectRecord, State};
-use crate::package::Timestamp;
 use crate::package::checksum;
+use crate::package::{Digest, Timestamp};
 
 pub(in crate::database) const MARKER: &str = "00112233445566ff";
 

@@ -28,7 +28,7 @@ impl Archive {
             stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
         let (_, digest) = raw.finish();
-        if let Some(written) = self.written.as_ref().filter(|written| written.digest != digest) {
+        if let Some(written) = self.written.as_ref().filter(|written| written.sha256 != digest) {
             let reason = format!("its bytes are not those that run {} wrote", written.run);
             return Err(self.damaged(&reason));
         }

@@ -84,9 +84,12 @@ fn a_change_leaves_the_rest_of_the_file_as_it_was() {
     assert_eq!(file.to_bytes(), b"# mine\nA=x y\n\nA=3\nC=4\\ \nD=5\n");
     assert_eq!(ParamFile::parse(&file.to_bytes()).unwrap().params(), file.params());
 
-    let mut file = ParamFile::parse(b"#c=\\").unwrap();
-    file.set("D", b"5");
-    assert_eq!(ParamFile::parse(&file.to_bytes()).unwrap().params().get("D"), Some(&b"5"[..]));
+    for open in [&b"#c=\\"[..], b"#c=\\\n", b"C=4\\\n", b"C=4\\\n  ", b"text\\\n"] {
+        let mut file = ParamFile::parse(open).unwrap();
+        file.set("D", b"5");
+        let again = ParamFile::parse(&file.to_bytes()).unwrap().params();
+        assert_eq!((again.get("D"), &again), (Some(&b"5"[..]), &file.params()), "{}", open.escape_ascii());
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
     match wanted.mode {
         None => Ok(()),
         Some(mode) if name.is_empty() => parent.set_own_mode(mode),
-        Some(mode) => parent.set_mode_of_itself(&name, mode),
+        Some(mode) => parent.set_mode(&name, mode),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::briefing::Briefing;
 use super::failure::{Ending, ScriptFailure};
 use super::procedures::{Procedure, Procedures, Voice};
+use super::safety::check_place;
 use crate::database::contents::paths_of_queue;
 use crate::database::{View, open_run, places};
 use crate::operation::failure::Failure;
@@ -172,7 +173,10 @@ impl Cast<'_, '_> {
         let delivered = places::class_scripts();
         match deliverer {
             Deliverer::Package => Ok(self.directory().join(name)),
-            Deliverer::Root => Ok(PathBuf::from(self.ground.root.show(&delivered)).join(name)),
+            Deliverer::Root => {
+                check_place(self.ground, &delivered)?;
+                Ok(PathBuf::from(self.ground.root.show(&delivered)).join(name))
+            }
             Deliverer::Host => Ok(PathBuf::from(self.ground.host.show(&delivered)).join(name)),
             Deliverer::Standard => {
                 let text = standard::standard(&name)

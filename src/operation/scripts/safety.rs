@@ -63,26 +63,27 @@ pub(in crate::operation) fn check_tools(shop: &Workshop) -> Result<(), Reason> {
     })
 }
 
-/// Refuses a root in which one of the places that scripts work in is somewhere else for the host than for us.
+/// Refuses a root in which one of the places that scripts work in, or lie in, is somewhere else for the host than for
+/// us.
 pub(in crate::operation) fn check_places(
     ground: &Ground,
     instance: &PkgInst,
     base: Option<&ObjectPath>,
 ) -> Result<(), Reason> {
-    let known = [format!("/var/sadm/pkg/{instance}/save"), "/var/tmp".to_owned()];
-    let known = known.iter().filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
-    for place in known.chain(base.cloned()) {
-        let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
-        match is_same(&ground.root, &ground.host, &place) {
-            Ok(true) => {}
-            Ok(false) => {
-                let shown = ground.root.show(&place);
-                return Err(unsafe_because(format!("{shown} leads out of the root")));
-            }
-            Err(error) => return Err(unsafe_because(error.to_string())),
-        }
-    }
-    Ok(())
+    let own = ["save", "install"].map(|name| format!("/var/sadm/pkg/{instance}/{name}"));
+    let known = own.iter().map(String::as_str).chain(["/var/tmp"]);
+    let known = known.filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
+    known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
+}
+
+/// Refuses a root in which a directory is somewhere else for the host than for us.
+pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Reason> {
+    let why = match is_same(&ground.root, &ground.host, place) {
+        Ok(true) => return Ok(()),
+        Ok(false) => format!("{} leads out of the root", ground.root.show(place)),
+        Err(error) => error.to_string(),
+    };
+    Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
 }
 
 /// Whether a directory of the root is the same for a process that knows nothing of roots.

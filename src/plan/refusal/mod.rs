@@ -253,6 +253,12 @@ pub enum Problem {
     /// Something above it is no directory.
     #[error("{0} is not a directory")]
     NotADirectory(ObjectPath),
+    /// A symbolic link on the way to it has a target that is not there.
+    #[error("{0} on the way to it is a symbolic link that leads nowhere")]
+    LeadsNowhere(ObjectPath),
+    /// It is, or is another name of, a record of packages and patches.
+    #[error("it is a record of packages and patches, which no package delivers")]
+    Record,
     /// An object that no rename may touch.
     #[error("{at} {obstacle}")]
     Obstacle {

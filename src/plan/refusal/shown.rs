@@ -33,6 +33,7 @@ impl Problem {
             Self::SamePlace(path) => Self::SamePlace(show(path)),
             Self::ThroughOwnLink(path) => Self::ThroughOwnLink(show(path)),
             Self::NotADirectory(path) => Self::NotADirectory(show(path)),
+            Self::LeadsNowhere(path) => Self::LeadsNowhere(show(path)),
             Self::NotEmpty(path) => Self::NotEmpty(show(path)),
             Self::LinkSource(path) => Self::LinkSource(show(path)),
             Self::Obstacle { at, obstacle } => Self::Obstacle { at: show(at), obstacle },

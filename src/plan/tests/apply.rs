@@ -191,6 +191,16 @@ fn a_way_through_a_link_of_the_same_patch_is_refused() {
 }
 
 #[test]
+fn a_way_through_a_link_that_leads_nowhere_is_refused() {
+    let mut world = acme_web();
+    world.put("/opt/web/out", LiveKind::Symlink(b"/nowhere".to_vec()), 0o777);
+    world.inventory.physical.insert(path("/opt/web/out/x"), path("/nowhere/x"));
+    let refusal = world.plan(&patch("900-01", "").file("out/x", "x")).unwrap_err();
+    assert_eq!(refusal.code(), 10);
+    assert!(refusal.why().ends_with("/opt/web/out on the way to it is a symbolic link that leads nowhere"));
+}
+
+#[test]
 fn two_entries_that_are_one_place_are_refused() {
     let mut world = acme_web();
     world.put("/opt/link", LiveKind::Symlink(b"web".to_vec()), 0o777);

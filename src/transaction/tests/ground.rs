@@ -1,8 +1,11 @@
 //! The file systems that runs are played on: what a real one would not do the door does not let through.
 
+use std::sync::LazyLock;
+
 use rustix::io::Errno;
 
 use super::world::{World, at};
+use crate::format::journal::{Journal, Op};
 use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::root::{Call, Door, Step};
@@ -20,11 +23,14 @@ pub(super) enum Ground {
     NoReplace,
     /// Names cannot be exchanged, and a rename cannot be kept from replacing what is there.
     OnlyRename,
+    /// Nothing can be renamed into `/opt/web/bin` from another directory than one in it.
+    Apart,
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Usual, Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Usual, Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename, Self::Apart];
+    /// Those that can do less everywhere.
     pub(super) const POOR: [Self; 4] = [Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
 
     /// A door that lets nothing through that the file system cannot do, and asks `watcher` about the rest.
@@ -45,12 +51,19 @@ impl Ground {
             (Self::NoExchange | Self::NoLinks | Self::OnlyRename, Call::Exchange)
             | (Self::NoReplace | Self::OnlyRename, Call::Move) => Err(Errno::INVAL),
             (Self::NoLinks, Call::MakeLink) => Err(Errno::PERM),
+            (Self::Apart, Call::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
             _ => Ok(()),
         }
     }
 
     pub(super) fn can_exchange(self) -> bool {
-        matches!(self, Self::Usual | Self::NoReplace)
+        matches!(self, Self::Usual | Self::NoReplace | Self::Apart)
+    }
+
+    /// Whether the plan has a new object with two names. Without it the directory that is apart is met late in the
+    /// switch, when there is much to put back.
+    fn can_link(self) -> bool {
+        !matches!(self, Self::NoLinks | Self::Apart)
     }
 
     /// The plan of a world as far as such a file system can carry it out.
@@ -60,7 +73,7 @@ impl Ground {
         let is_turn = |path: &ObjectPath| turns.iter().any(|turn| path == turn || path.is_below(turn));
         plan.changes.retain(|change| {
             let can_turn = self.can_exchange() || !is_turn(&change.path);
-            can_turn && (self != Self::NoLinks || change.path != at("/opt/web/bin/httpd2"))
+            can_turn && (self.can_link() || change.path != at("/opt/web/bin/httpd2"))
         });
         if !self.can_exchange() {
             for undo in &mut plan.undo {
@@ -69,4 +82,18 @@ impl Ground {
         }
         plan
     }
+}
+
+/// Whether a path is that of the one new object for `/opt/web/bin` in the stage of the first domain.
+fn is_of_bin(staged: &ObjectPath) -> bool {
+    static STAGED: LazyLock<String> = LazyLock::new(|| {
+        let world = World::new();
+        world.run_plan(&Ground::Apart.plan(&world), Door::default(), &|| None).unwrap();
+        let journal = std::fs::read(world.path("var/sadm/patchadm/journal")).unwrap();
+        let journal = Journal::parse(&journal).unwrap();
+        let is_httpd = |op: &&Op| op.path == at("/opt/web/bin/httpd");
+        journal.ops.iter().find(is_httpd).unwrap().stage.clone()
+    });
+    let staged = staged.to_string();
+    staged.starts_with("/var/sadm/patchadm/stage/") && staged.ends_with(&format!("/{}", *STAGED))
 }

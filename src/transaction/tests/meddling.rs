@@ -115,7 +115,15 @@ fn a_directory_that_is_moved_away_before_the_switch_is_not_followed() {
         move_away(&expected.path("."));
         let error = world.run(meddling(&world, MOMENTS[0].1, move_away)).unwrap_err();
         assert!(matches!(error.cause, Cause::Changed(_)), "{paths:?}: {error}");
-        assert_eq!((error.left, world.picture()), (Left::RolledBack, expected.picture()), "{paths:?}");
+        assert_eq!(world.picture(), expected.picture(), "{paths:?}");
+        // What cannot be looked at may have been changed: that is not left to a guess, but until it is back.
+        if matches!(error.left, Left::Unfinished(_)) {
+            let [from, to] = paths.map(|path| world.path(path));
+            fs::remove_file(&from).unwrap();
+            fs::rename(&to, &from).unwrap();
+            world.recover();
+            assert_eq!(world.picture(), World::new().picture(), "{paths:?}");
+        }
     }
 }
 
@@ -136,7 +144,7 @@ fn what_a_directory_that_is_moved_away_during_the_switch_had_waits_until_it_is_b
         let error = world.run(meddling(&world, of_httpd, move_away)).unwrap_err();
         let Left::Unfinished(what) = &error.left else { panic!("{paths:?}: {error}: {:?}", error.left) };
         assert!(
-            what.iter().any(|what| what.contains("opt/web/bin/httpd: its directory is gone")),
+            what.iter().any(|what| what.contains("opt/web/bin/httpd") && what.contains("its old object is")),
             "{what:?}"
         );
         assert_ne!(world.picture(), before);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::ground::Ground;
 use super::world::{World, at};
 use crate::format::journal::{Domain, Entry, Journal, Op, OpKind, Run};
 use crate::package::ObjectPath;
@@ -91,4 +92,31 @@ fn a_stage_of_a_later_run_that_has_switched_stops_everything() {
     assert!(matches!(error.cause, Cause::LaterStage { .. }), "{error}");
     assert!(error.to_string().contains(&stage.to_string()), "{error}");
     assert!(world.path(".patchadm").exists());
+}
+
+#[test]
+fn a_directory_that_nothing_can_be_renamed_into_becomes_a_domain_of_its_own_in_a_second_try() {
+    let world = World::new();
+    let receipt = world.run_plan(&Ground::Apart.plan(&world), Ground::Apart.open_door(), &|| None).unwrap();
+    assert_eq!((receipt.run.as_str(), receipt.notes), ("2-00000000000000aa", Vec::new()));
+    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let places: Vec<_> = journal.domains.iter().map(|domain| domain.stage.to_string()).collect();
+    let stage = "/var/sadm/patchadm/stage/2-00000000000000aa";
+    assert_eq!(places, [stage, "/opt/web/bin/.patchadm-2-00000000000000aa"]);
+    assert_eq!(fs::read_dir(world.path("opt/web/bin")).unwrap().count(), 1, "the stage is gone");
+    let history = fs::read_to_string(world.path("var/sadm/patchadm/history")).unwrap();
+    assert!(history.contains("rolled-back") && history.lines().count() == 2, "{history}");
+}
+
+#[test]
+fn a_directory_that_others_may_write_cannot_hold_a_stage() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::skipped("a directory that others may write: only root cares");
+    }
+    let world = World::new();
+    fs::set_permissions(world.path("opt/web/bin"), fs::Permissions::from_mode(0o777)).unwrap();
+    let before = world.picture();
+    let error = world.run_plan(&Ground::Apart.plan(&world), Ground::Apart.open_door(), &|| None).unwrap_err();
+    assert!(error.to_string().contains("/opt/web/bin: can be written by others"), "{error}");
+    assert_eq!(world.picture(), before);
 }

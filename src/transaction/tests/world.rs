@@ -23,7 +23,7 @@ use crate::plan::{
 };
 use crate::root::{Door, Lock, Root};
 use crate::transaction::{
-    Content, Planned, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, Watch, recover,
+    Content, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, Watch, carry_out, recover,
 };
 
 pub(super) const RUN: &str = "1-00000000000000aa";
@@ -154,8 +154,7 @@ impl World {
         };
         let settings =
             Settings { story: &story, marker: "0123456789abcdef", nonce: 0xaa, watch, elapsed: &|| 7 };
-        let planned = Planned::begin(&root, &lock, plan, settings)?;
-        planned.stage(&mut Files)?.snapshot()?.publish()?.switch()
+        carry_out(&root, &lock, plan, settings, &mut Files)
     }
 
     /// What the next command does before anything else.

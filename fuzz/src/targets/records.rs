@@ -1,0 +1,87 @@
+//! What the program writes for itself: the files that it recovers and backs out from.
+
+use patchadm::database::history;
+use patchadm::format::journal::{self, Entry, HEAD, Header, Journal, SECTOR, checked_line};
+use patchadm::format::manifest::{Manifest, decode, encode};
+use patchadm::format::queue::Queue;
+use patchadm::package::Digest;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.
+pub fn journal(input: &[u8]) {
+    let _ = journal::parse_head(input);
+    let _ = Journal::parse_leading(input);
+    if let Ok(read) = Journal::parse(input) {
+        rewritten(&read);
+    }
+}
+
+/// The input is what stands in the lines: it gets the checksums, the digest and the header of a real journal.
+pub fn journal_lines(input: &[u8]) {
+    let values = input.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let values: Vec<serde_json::Value> = values.map_while(|line| serde_json::from_slice(line).ok()).collect();
+    let lines: Vec<u8> = values.iter().flat_map(checked_line).collect();
+    let header = Header {
+        version: journal::VERSION,
+        run: "7-00000000000000aa".to_owned(),
+        command: "patchadd".to_owned(),
+        root: "00112233445566ff".to_owned(),
+        lines: lines.len() as u64,
+        sha256: Digest(Sha256::digest(&lines).into()).to_string(),
+        db: lines.len() as u64,
+    };
+    let mut bytes = checked_line(&header);
+    bytes.resize(SECTOR, b' ');
+    bytes.resize(HEAD, b' ');
+    bytes.extend_from_slice(&lines);
+    let whole = Journal::parse(&bytes);
+    assert_eq!(Journal::parse_leading(&bytes), whole, "all of it is leading");
+    if let Ok(whole) = whole {
+        rewritten(&whole);
+    }
+    for cut in [HEAD - 1, bytes.len().saturating_sub(1)] {
+        assert!(lines.is_empty() && cut >= HEAD || Journal::parse(&bytes[..cut]).is_err());
+    }
+}
+
+/// Writes a journal that was read, and reads and writes it once more: nothing changes any longer.
+fn rewritten(journal: &Journal) {
+    let entries = |journal: &Journal| {
+        let mut entries: Vec<Entry> = journal.domains.iter().cloned().map(Entry::Domain).collect();
+        entries.extend(journal.archives.iter().cloned().map(Entry::Archive));
+        entries.push(Entry::Story(journal.story.clone()));
+        entries.extend(journal.ops.iter().cloned().map(|op| Entry::Op(Box::new(op))));
+        entries
+    };
+    let written = Journal::to_bytes(journal.head.header.clone(), &entries(journal));
+    let again = Journal::parse(&written).expect("what was written can be read");
+    assert_eq!(
+        (&again.domains, &again.archives, &again.story),
+        (&journal.domains, &journal.archives, &journal.story)
+    );
+    assert_eq!(again.ops.len(), journal.ops.len());
+    assert_eq!(Journal::to_bytes(again.head.header.clone(), &entries(&again)), written);
+}
+
+pub fn undo_manifest(input: &[u8]) {
+    assert_eq!(decode(&encode(input)), input);
+    let Ok(manifest) = Manifest::parse(input) else { return };
+    for state in manifest.objects.iter().filter_map(|object| object.was.as_ref()) {
+        let _ = (state.digest(), state.xattrs());
+    }
+    let written = manifest.to_bytes();
+    assert_eq!(Manifest::parse(&written), Ok(manifest), "{}", written.escape_ascii());
+}
+
+pub fn history(input: &[u8]) {
+    let Ok(entries) = history::parse(input) else { return };
+    let written: Vec<u8> = entries.iter().flat_map(history::Entry::line).collect();
+    assert_eq!(history::parse(&written), Ok(entries));
+}
+
+pub fn queue(input: &[u8]) {
+    let Ok(queue) = Queue::parse(input) else { return };
+    let _ = (queue.paths(), queue.finishing());
+    let written = Queue::lines(&queue.0);
+    assert_eq!(Queue::parse(&written), Ok(queue), "{}", written.escape_ascii());
+}

@@ -1,0 +1,111 @@
+//! Files of lines: each line that is read is written and read again.
+
+use patchadm::format::contents::{self, Record};
+use patchadm::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
+use patchadm::format::depend::Depend;
+use patchadm::format::pkgmap::Pkgmap;
+use patchadm::format::registration::Registration;
+use patchadm::format::remote::Remote;
+use patchadm::format::undo_digest::UndoDigest;
+use patchadm::format::{deletes, obsoleted_by, prototype, space};
+use patchadm::package::{Accounts, Line, PkgInst, escape};
+
+pub fn pkgmap(input: &[u8]) {
+    let Ok(map) = Pkgmap::parse(input) else { return };
+    assert!(map.entries.len() <= input.len());
+    let written = map.write();
+    assert_eq!(Pkgmap::parse(&written).as_ref(), Ok(&map), "{}", written.escape_ascii());
+}
+
+pub fn contents(input: &[u8]) {
+    for record in contents::Reader::new(input).map_while(Result::ok) {
+        let Record::Object(line) = record else { continue };
+        let written = line.write();
+        assert_eq!(Line::parse(&written).as_ref(), Ok(&line), "{}", written.escape_ascii());
+        assert_eq!(contents::key_of(&written), line.path.as_bytes(), "{}", written.escape_ascii());
+    }
+}
+
+/// A merge without changes keeps every object and is sorted; a merge of its own output changes nothing.
+pub fn contents_merge(input: &[u8]) {
+    let trailer = Trailer {
+        program: "pkgadd".to_owned(),
+        package: PkgInst::new("ACMEweb").expect("a name"),
+        when: chrono::NaiveDateTime::default(),
+    };
+    let mut once = Vec::new();
+    let Ok(report) = merge_unsorted(input, &mut once, &Edits::new(), &trailer) else { return };
+    assert_eq!((report.inserted, report.replaced, report.deleted), (0, 0, 0));
+    let mut twice = Vec::new();
+    let report = merge(&once[..], &mut twice, &Edits::new(), &trailer).expect("what was sorted is sorted");
+    assert_eq!(report.duplicates, 0);
+    assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
+}
+
+pub fn prototype(input: &[u8]) {
+    for line in prototype::lines(input).take_while(Result::is_ok).flatten() {
+        let written = line.item.write();
+        let again: Vec<_> = prototype::lines(&written).collect();
+        let shown = written.escape_ascii();
+        let [Ok(again)] = &again[..] else { panic!("{shown} is {again:?}") };
+        let mut item = line.item;
+        if let prototype::Item::Entry(entry) = &mut item {
+            // What stood behind the last field is not kept.
+            entry.has_more = false;
+        }
+        assert_eq!(again.item, item, "{shown}");
+    }
+}
+
+pub fn registration(input: &[u8]) {
+    for line in input.split(|&byte| byte == b'\n') {
+        let Ok(read) = Registration::parse(line, Some("none")) else { continue };
+        let written = read.write();
+        assert_eq!(Registration::parse(&written, Some("none")), Ok(read), "{}", written.escape_ascii());
+    }
+}
+
+pub fn depend(input: &[u8]) {
+    let depend = Depend::parse(input);
+    let lines = input.split(|&byte| byte == b'\n').count();
+    let versions: usize = depend.dependencies.iter().map(|one| one.versions.len()).sum();
+    assert!(depend.dependencies.len() + versions + depend.passed_over.len() <= lines);
+}
+
+pub fn space(input: &[u8]) {
+    let Ok(extras) = space::parse(input) else { return };
+    for extra in extras.iter().filter(|extra| extra.bytes < u64::MAX) {
+        let numbers = format!(" {} {}", extra.bytes / 512, extra.inodes);
+        let line = [&escape(extra.path.as_bytes())[..], numbers.as_bytes()];
+        assert_eq!(space::parse(&line.concat()).as_deref(), Ok(std::slice::from_ref(extra)));
+    }
+}
+
+pub fn deletes(input: &[u8]) {
+    let Ok(paths) = deletes::parse(input) else { return };
+    assert_eq!(deletes::parse(&deletes::write(&paths)), Ok(paths));
+}
+
+/// The input is passwd(5) and group(5) at the same time.
+pub fn accounts(input: &[u8]) {
+    let accounts = Accounts::parse(input, input);
+    for line in String::from_utf8_lossy(input).lines() {
+        let name = line.split(':').next().unwrap_or_default();
+        assert_eq!(accounts.uid(name), accounts.gid(name));
+    }
+}
+
+pub fn obsoleted_by(input: &[u8]) {
+    let Ok(ids) = obsoleted_by::parse(input) else { return };
+    assert_eq!(obsoleted_by::parse(&obsoleted_by::write(&ids)), Ok(ids));
+}
+
+pub fn remote(input: &[u8]) {
+    let Ok(remote) = Remote::parse(input) else { return };
+    assert_eq!(Remote::parse(&remote.write()), Ok(remote));
+}
+
+pub fn undo_digest(input: &[u8]) {
+    let Some(digest) = UndoDigest::parse(input) else { return };
+    assert_eq!(UndoDigest::parse(&digest.write()), Some(digest));
+}

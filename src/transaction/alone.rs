@@ -1,0 +1,55 @@
+//! Stages in directories that are domains of their own: `.patchadm-<run>` in the target's directory.
+//!
+//! Recovery finds the other stages by where they are; these may be anywhere. So each is noted in the stage of the first
+//! domain, durably, before it is made. Whoever removes that stage removes first what is noted in it.
+
+use super::error::Cause;
+use super::sites::drop_stage;
+use crate::format::journal::{checked_line, checked_values};
+use crate::format::manifest::{decode, encode};
+use crate::package::{Mode, ObjectPath};
+use crate::root::{Dir, Root};
+
+/// The file in the stage of the first domain: a line for each stage, its escaped physical path.
+const NOTE: &[u8] = b"alone";
+
+/// Larger than any note.
+const LARGEST: u64 = 1 << 20;
+
+/// The name of a stage in a directory of its own.
+pub(super) fn name(run: &str) -> Vec<u8> {
+    format!(".patchadm-{run}").into_bytes()
+}
+
+/// Notes, before it is made, where a stage will be. Durable afterwards, with the stage that it is noted in.
+pub(super) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
+    let file = first.open_or_create(NOTE, Mode::of(0o600))?;
+    let size = file.size()?;
+    file.put_at(&checked_line(&encode(stage.as_bytes())), size)?;
+    Ok(first.sync_file_system()?)
+}
+
+/// Removes the stages that are noted in `first`, the stage of a run, durably.
+pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<(), Cause> {
+    let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
+    let own = name(&String::from_utf8_lossy(first.path().name()));
+    for path in checked_values::<String>(&bytes) {
+        if let Ok(path) = ObjectPath::new(&decode(&path))
+            && path.name() == own
+        {
+            remove(root, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes one stage, durably: else a power cut could bring it back when nothing tells of it any more.
+fn remove(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
+    let Some(parent) = stage.parent() else { return Ok(()) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
+    if dir.look(stage.name())?.is_some() {
+        drop_stage(root, stage)?;
+        dir.sync_file_system()?;
+    }
+    Ok(())
+}

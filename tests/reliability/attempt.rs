@@ -1,0 +1,220 @@
+//! A command that meets errors: where in its course each change stands, read from the disk and not from what the
+//! program says, and the exit code and words with which it ends.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use patchadm::cli::failure;
+use patchadm::format::journal::{Outcome, parse_head};
+use patchadm::plan::refusal;
+use patchadm::root::{Call, Door, Step};
+use rustix::io::Errno;
+
+use crate::reliability::stories::{Command, Story, Trial};
+
+/// Where a change stands in the course of a run, as far as codes tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Moment {
+    /// New objects are written beside their places, or room is made for them.
+    Staging,
+    /// Old objects are saved.
+    Saving,
+    /// Records are written beside their places, everything is made durable, the journal gets its name.
+    Recording,
+    /// The journal has its name.
+    Switching,
+    /// The outcome is written.
+    Committing,
+    /// The outcome is written and durable.
+    Finishing,
+}
+
+/// A change that a command makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) call: Call,
+    /// Its path, with `RUN` for the run.
+    pub(crate) path: String,
+    pub(crate) moment: Moment,
+    /// How many runs had been committed before.
+    pub(crate) committed: usize,
+}
+
+/// What the journal of a root says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Journal {
+    Closed,
+    Open,
+    Committed,
+}
+
+fn journal(root: &Path) -> Journal {
+    let bytes = fs::read(root.join("var/sadm/patchadm/journal")).unwrap_or_default();
+    match bytes.get(..4096).map(parse_head) {
+        Some(Ok(head)) if head.is_open() => Journal::Open,
+        Some(Ok(head)) if !head.done && head.outcome == Some(Outcome::Commit) => Journal::Committed,
+        _ => Journal::Closed,
+    }
+}
+
+/// The path with `RUN` for what has the form of a run: runs have random names.
+fn without_run(path: &str) -> String {
+    let is_nonce = |word: &str| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let part = |part: &str| match part.split_once('-') {
+        Some((number, nonce)) if is_nonce(nonce) && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            "RUN".to_owned()
+        }
+        _ => part.to_owned(),
+    };
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// The changes that a command makes when nothing goes wrong, in their order.
+pub(crate) fn course(story: &Story) -> Vec<Change> {
+    let trial = Trial::of(story);
+    let (noted, root) = (Arc::new(Mutex::new(Vec::new())), trial.root());
+    let notes = noted.clone();
+    let door = Door::watched(move |step| {
+        notes.lock().unwrap().push((step.call, without_run(&step.path.to_string()), journal(&root)));
+        Ok(())
+    });
+    trial.perform(&story.whole, door).unwrap_or_else(|error| panic!("{}: {error}", story.name));
+    let noted = std::mem::take(&mut *noted.lock().unwrap());
+    let is_journal = |path: &str| path == "/var/sadm/patchadm/journal";
+    let (mut changes, mut committed): (Vec<Change>, usize) = (Vec::new(), 0);
+    for (number, (call, path, journal)) in noted.iter().enumerate() {
+        let was = changes.last().map(|change| change.moment);
+        let moment = match journal {
+            Journal::Closed if is_saved(&noted, number) => Moment::Saving,
+            Journal::Closed if is_staged(*call, path) => Moment::Staging,
+            Journal::Closed => Moment::Recording,
+            Journal::Open => Moment::Switching,
+            Journal::Committed if is_journal(path) && was == Some(Moment::Switching) => {
+                // The one before wrote the outcome, this makes it durable.
+                assert_eq!((*call, changes[number - 1].call), (Call::Sync, Call::Write));
+                changes[number - 1].moment = Moment::Committing;
+                Moment::Committing
+            }
+            Journal::Committed => Moment::Finishing,
+        };
+        if was == Some(Moment::Finishing) && moment != Moment::Finishing {
+            committed += 1;
+        }
+        changes.push(Change { call: *call, path: path.clone(), moment, committed });
+    }
+    changes
+}
+
+/// Whether a change belongs to a directory of records that gets an undo archive.
+fn is_saved(noted: &[(Call, String, Journal)], number: usize) -> bool {
+    let Some((_, rest)) = noted[number].1.split_once("/RUN/db/") else { return false };
+    let staged = format!("/RUN/db/{}/undo", rest.split('/').next().unwrap());
+    // Those of the same run: of another one the journal was seen in between.
+    let same = |(_, _, journal): &&(Call, String, Journal)| *journal == Journal::Closed;
+    let (before, after) = noted.split_at(number);
+    let mut run = before.iter().rev().take_while(same).chain(after.iter().take_while(same));
+    run.any(|(_, path, _)| path.contains(&staged))
+}
+
+fn is_staged(call: Call, path: &str) -> bool {
+    let is_record = path.contains("/RUN/db/") && !path.contains("/RUN/db/held");
+    let is_of_stage = path.contains("/stage/RUN") || path.ends_with("/patchadm") || path.ends_with("/stage");
+    is_of_stage && !is_record && !matches!(call, Call::SyncFileSystem | Call::Sync)
+}
+
+/// A door through which so many changes pass, then `errno` is the answer: once, or always.
+///
+/// What is met is kept: compressed undo data, in which random names are, takes a write more or less.
+pub(crate) fn failing(number: usize, errno: Errno, always: bool) -> (Door, Met) {
+    let (passed, met) = (Mutex::new(0), Met::default());
+    let keep = met.clone();
+    let door = Door::watched(move |step: &Step<'_>| {
+        let mut passed = passed.lock().unwrap();
+        *passed += 1;
+        if *passed == number + 1 {
+            *keep.lock().unwrap() = Some((step.call, without_run(&step.path.to_string())));
+        }
+        if *passed == number + 1 || always && *passed > number { Err(errno) } else { Ok(()) }
+    });
+    (door, met)
+}
+
+/// The change that failed first.
+pub(crate) type Met = Arc<Mutex<Option<(Call, String)>>>;
+
+/// Which change of the course that was: the nearest one of the same kind.
+pub(crate) fn met_change(changes: &[Change], number: usize, met: &Met) -> Result<Change, String> {
+    let Some((call, path)) = met.lock().unwrap().clone() else {
+        return Err("nothing failed".to_owned());
+    };
+    let like = changes.iter().enumerate().filter(|(_, change)| change.call == call && change.path == path);
+    let nearest = like.min_by_key(|(at, _)| at.abs_diff(number)).map(|(_, change)| change.clone());
+    nearest.ok_or_else(|| format!("the course has no {call:?} of {path}"))
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: u8,
+    /// What it said: of a failure the words of the classic command, of a success its notes.
+    pub(crate) text: String,
+}
+
+/// Which command it is, for its codes.
+pub(crate) fn program(command: &Command) -> refusal::Command {
+    match command {
+        Command::Apply { .. } => refusal::Command::Patchadd,
+        Command::BackOut(_) => refusal::Command::Patchrm,
+        Command::Add { .. } => refusal::Command::Pkgadd,
+        Command::Remove(_) => refusal::Command::Pkgrm,
+    }
+}
+
+/// Does it, through a door.
+pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
+    match trial.perform(command, door) {
+        Ok(notes) => Ended { code: 0, text: notes.join("\n") },
+        Err(failed) => {
+            let program = program(command);
+            let text = failure::classic(program, None, &failed);
+            Ended { code: failure::code(program, &failed).code(), text }
+        }
+    }
+}
+
+/// The code with which a command ends when a change fails.
+pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> u8 {
+    let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
+    let by = |patchadd, patchrm| match command {
+        Command::Apply { .. } => patchadd,
+        Command::BackOut(_) => patchrm,
+        Command::Add { .. } | Command::Remove(_) => 1,
+    };
+    match moment {
+        _ if errno == Errno::INTR => 0,
+        Moment::Staging if is_full => by(18, 20),
+        Moment::Saving => by(4, 7),
+        Moment::Staging | Moment::Recording | Moment::Switching => by(5, 5),
+        Moment::Committing => 65,
+        Moment::Finishing => 0,
+    }
+}
+
+/// The sentence that says what the root is like after a single error.
+pub(crate) fn expected_state(moment: Moment) -> &'static str {
+    match moment {
+        Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
+        Moment::Switching => "The changes that had begun were undone: everything is as before.",
+        Moment::Committing => {
+            "Whether the change is durable is not known; run `patchadm recover`.\nRun `patchadm recover`."
+        }
+        Moment::Finishing => "",
+    }
+}
+
+/// What the system says of an error.
+pub(crate) fn words(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap().to_owned()
+}

@@ -1,0 +1,162 @@
+//! The program is killed before every change that it makes, and recovery before every change of its own: in this
+//! process, by a door that lets so many changes through and then none, which is what a killed process leaves.
+//!
+//! Everything that was written is there afterwards, as after a kill; what a power cut loses is the matter of `lost`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use patchadm::root::Door;
+use patchadm::transaction::Recovered;
+use rustix::io::Errno;
+
+use crate::reliability::picture::{Picture, strays};
+use crate::reliability::stories::{Command, Story, Trial, stories, with_scripts};
+use crate::reliability::{figures, is_whole, sample_or_whole};
+
+/// A door that counts.
+fn counting() -> (Door, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let door = Door::watched(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    (door, count)
+}
+
+/// A door that lets `number` changes through and then no more.
+fn dead_after(number: usize) -> Door {
+    let passed = AtomicUsize::new(0);
+    let is_alive = move || passed.fetch_add(1, Ordering::Relaxed) < number;
+    Door::watched(move |_| if is_alive() { Ok(()) } else { Err(Errno::IO) })
+}
+
+/// Does something with each item, on all processors.
+pub(crate) fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(item);
+                }
+            });
+        }
+    });
+}
+
+/// The states that a root may be in: before the first act, and after each of them.
+pub(crate) struct Legal(Vec<Picture>);
+
+impl Legal {
+    pub(crate) fn of(story: &Story) -> Self {
+        let trial = Trial::of(story);
+        let mut legal = vec![Picture::of(&trial.root())];
+        for act in &story.acts {
+            trial.run(act, Door::default()).unwrap_or_else(|error| panic!("{}: {error}", story.name));
+            legal.push(Picture::of(&trial.root()));
+        }
+        assert!(legal.windows(2).all(|pair| !pair[0].is_like(&pair[1], false)), "{}", story.name);
+        Self(legal)
+    }
+
+    pub(crate) fn last(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// Which of the states a recovered root is in; what is wrong with it if it is in none, or something of the run is
+    /// left. `logs` says whether a log that is missing counts.
+    pub(crate) fn find(&self, trial: &Trial, logs: bool) -> Result<usize, String> {
+        let found = Picture::of(&trial.root());
+        let left = strays(&trial.root());
+        if !left.is_empty() {
+            return Err(format!("left behind: {}", left.join(", ")));
+        }
+        let (first, others) = self.0.split_first().unwrap();
+        if found.is(first) {
+            return Ok(0);
+        }
+        if let Some(number) = others.iter().position(|state| found.is_like(state, logs)) {
+            return Ok(number + 1);
+        }
+        let nearest = self.0.iter().map(|state| state.difference(&found)).min_by_key(String::len);
+        Err(format!("a third state\n{}", nearest.unwrap_or_default()))
+    }
+}
+
+/// How many changes a command makes.
+fn changes_of(story: &Story) -> usize {
+    let (door, count) = counting();
+    Trial::of(story).run(&story.whole, door).unwrap();
+    count.load(Ordering::Relaxed)
+}
+
+/// `most` numbers below `total`, evenly, or all of them.
+fn spread(total: usize, most: usize) -> Vec<usize> {
+    if total <= most { (0..total).collect() } else { (0..most).map(|index| index * total / most).collect() }
+}
+
+/// Kills the command after `number` changes, recovers, and looks; then, if nothing was done, does it after all.
+fn kill(story: &Story, legal: &Legal, number: usize) {
+    let trial = Trial::of(story);
+    let when = format!("{}, killed after {number} changes", story.name);
+    let said = trial.run(&story.whole, dead_after(number));
+    let recovered = trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let state = legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
+    assert!(said.is_err() || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
+    if number.is_multiple_of(8) {
+        assert_eq!(trial.recover(Door::default()), Ok(Recovered::Nothing), "{when}");
+        if state == 0 {
+            let again = trial.run(&story.whole, Door::default());
+            assert_eq!((again, legal.find(&trial, true)), (Ok(()), Ok(legal.last())), "{when}, once more");
+        }
+    }
+}
+
+/// Kills the command after `number` changes, recovery after `second` more; true if that was all it had to do.
+fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> bool {
+    let trial = Trial::of(story);
+    let when = format!("{}, killed after {number} changes and {second} of recovery", story.name);
+    let _ = trial.run(&story.whole, dead_after(number));
+    let was_all = trial.recover(dead_after(second)).is_ok();
+    trial.recover(Door::default()).unwrap_or_else(|error| panic!("{when}: {error}"));
+    legal.find(&trial, true).unwrap_or_else(|wrong| panic!("{when}: {wrong}"));
+    was_all
+}
+
+#[test]
+fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
+    let mut tried = 0;
+    for story in stories().into_iter().chain([with_scripts()]) {
+        let (legal, total) = (Legal::of(&story), changes_of(&story));
+        assert!(total > 50, "{}: only {total} changes: is the door passed?", story.name);
+        let points = spread(total + 1, sample_or_whole(8, usize::MAX));
+        in_parallel(&points, |&number| kill(&story, &legal, number));
+        tried += points.len();
+    }
+    figures("crash", &[("crash points", tried as u64), ("third states", 0)]);
+}
+
+#[test]
+fn recovery_may_be_killed_before_any_of_its_changes() {
+    let tried = AtomicUsize::new(0);
+    for story in stories() {
+        if !is_whole() && !matches!(story.whole, Command::Apply { .. }) {
+            continue;
+        }
+        let legal = Legal::of(&story);
+        let points = spread(changes_of(&story), sample_or_whole(2, 12));
+        in_parallel(&points, |&number| {
+            let mut second = number % sample_or_whole(41, 1);
+            while !kill_recovery(&story, &legal, number, second) {
+                tried.fetch_add(1, Ordering::Relaxed);
+                second += sample_or_whole(41, 1);
+            }
+        });
+    }
+    let tried = tried.into_inner() as u64;
+    figures("crash-of-recovery", &[("crash points of recovery", tried), ("third states", 0)]);
+}

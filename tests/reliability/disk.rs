@@ -1,0 +1,466 @@
+//! A disk that forgets: what a power cut may leave of changes that were not synced, made on the real tree.
+//!
+//! The disk stands at the door of a root and notes every change with what takes it back. A sync makes durable what it
+//! covers: syncfs everything, fsync of a directory the names in it, fsync of a file its bytes and attributes. At a
+//! power cut each other change is *kept* or *lost*, and a lost one is taken back on the tree itself, so that every
+//! object that remains is the one that the journal knows: same inode, same birth time. What was unlinked has a spare
+//! name outside the root, a directory that is removed is moved there instead.
+//!
+//! ```text
+//!   kept   create a    exchange a b      syncfs     exchange c d     unlink d
+//!          ──────────── durable ───────────┤        may be lost      may be lost; not kept where the exchange is lost
+//! ```
+//! A journaling file system applies changes of one directory entry in their order, makes no entry in a directory that
+//! it has lost, and neither bytes nor attributes of an object that it has lost. So only such sets of kept changes are
+//! tried in which everything is kept that a kept one stands upon ([`Journaled::below`]). Within this, everything goes:
+//! ext4 and xfs would lose only the last changes, and bytes; btrfs also those behind an fsync of something else.
+//! One write of one file is kept or lost as a whole; one that makes a file longer may also be cut in half.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::{fs, io};
+
+use patchadm::format::journal::{Outcome, parse_head};
+use patchadm::package::ObjectPath;
+use patchadm::root::{Call, Door, Step};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, chmod, chownat, linkat,
+    mkdirat, openat, renameat_with, statat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+/// Something that changes are ordered by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thing {
+    /// A name in the directory with this inode.
+    Name(u64, Vec<u8>),
+    /// That an object is there.
+    Object(u64),
+    /// The bytes of a file.
+    Bytes(u64),
+    /// Owner, mode, times of an object.
+    Attributes(u64),
+}
+
+/// A change that is not durable yet, as far as its order is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Journaled {
+    /// Which change of all this was, from 0.
+    pub(crate) number: usize,
+    /// What it changes.
+    touches: BTreeSet<Thing>,
+    /// What must be there for it.
+    needs: BTreeSet<Thing>,
+}
+
+impl Journaled {
+    /// Whether this change cannot be kept where `earlier` is lost.
+    fn stands_on(&self, earlier: &Self) -> bool {
+        let meets = |one: &BTreeSet<Thing>, other: &BTreeSet<Thing>| one.intersection(other).next().is_some();
+        meets(&self.touches, &earlier.touches)
+            || meets(&self.touches, &earlier.needs)
+            || meets(&self.needs, &earlier.touches)
+    }
+
+    /// For each change those before it that it stands on, directly or not, and itself.
+    pub(crate) fn below(changes: &[Self]) -> Vec<Vec<bool>> {
+        let mut below: Vec<Vec<bool>> = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            let mut mine = vec![false; changes.len()];
+            mine[index] = true;
+            for earlier in (0..index).filter(|earlier| change.stands_on(&changes[*earlier])) {
+                mine.iter_mut().zip(&below[earlier]).for_each(|(mine, theirs)| *mine |= theirs);
+            }
+            below.push(mine);
+        }
+        below
+    }
+}
+
+/// An object that is held, whatever becomes of its names.
+#[derive(Debug)]
+struct Held {
+    fd: OwnedFd,
+    inode: u64,
+}
+
+impl Held {
+    /// Where it can be reached by what takes a path only.
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
+
+    fn stat(&self) -> Stat {
+        statat(&self.fd, "", AtFlags::EMPTY_PATH).unwrap()
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        chmod(self.path(), Mode::from_raw_mode(mode & 0o7777))
+    }
+
+    /// Gives it owner, mode and times.
+    fn set(&self, stat: &Stat) -> Result<(), Errno> {
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        chownat(&self.fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Ok(());
+        }
+        self.set_mode(stat.st_mode)?;
+        let time =
+            |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.cast_signed() };
+        let last_access = time(stat.st_atime, stat.st_atime_nsec);
+        let last_modification = time(stat.st_mtime, stat.st_mtime_nsec);
+        utimensat(CWD, self.path(), &Timestamps { last_access, last_modification }, AtFlags::empty())
+    }
+
+    /// Gives it these bytes, or with `torn` cuts it in the middle of what is behind them.
+    fn write(&self, bytes: &[u8], torn: bool) -> io::Result<()> {
+        let file = fs::OpenOptions::new().write(true).open(self.path())?;
+        let (before, now) = (bytes.len() as u64, file.metadata()?.len());
+        if torn && before < now {
+            return file.set_len(before.midpoint(now));
+        }
+        file.set_len(before)?;
+        file.write_all_at(bytes, 0)
+    }
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug)]
+struct Place {
+    directory: Arc<Held>,
+    name: Vec<u8>,
+}
+
+impl Place {
+    fn thing(&self) -> Thing {
+        Thing::Name(self.directory.inode, self.name.clone())
+    }
+
+    fn directory(&self) -> Thing {
+        Thing::Object(self.directory.inode)
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        statat(&self.directory.fd, &*self.name, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+
+    fn move_to(&self, other: &Self) -> Result<(), Errno> {
+        let (from, to) = (&self.directory.fd, &other.directory.fd);
+        renameat_with(from, &*self.name, to, &*other.name, RenameFlags::NOREPLACE)
+    }
+
+    fn remove(&self, flags: AtFlags) -> Result<(), Errno> {
+        unlinkat(&self.directory.fd, &*self.name, flags)
+    }
+}
+
+/// How a change is taken back.
+#[derive(Debug)]
+enum Back {
+    /// What was made at a name goes.
+    Remove(Place),
+    /// A directory that was made goes.
+    RemoveDirectory(Place),
+    Exchange(Place, Place),
+    /// What was moved from the first name to the second goes back, and what was there before comes back from its
+    /// spare name.
+    Move(Place, Place, Option<Place>),
+    /// What was removed comes back from its spare name.
+    Return(Place, Place),
+    /// A file has these bytes again.
+    Bytes(Arc<Held>, Vec<u8>),
+    /// An object has these attributes again.
+    Attributes(Arc<Held>, Box<Stat>),
+}
+
+impl Back {
+    /// What the change touches, and what must be there for it.
+    fn order(&self, call: Call) -> (BTreeSet<Thing>, BTreeSet<Thing>) {
+        let inode = |place: &Place| Thing::Object(place.stat().map_or(0, |stat| stat.st_ino));
+        let (touches, needs) = match self {
+            Self::Remove(place) if call == Call::MakeLink => {
+                (vec![place.thing()], vec![place.directory(), inode(place)])
+            }
+            Self::Remove(place) | Self::RemoveDirectory(place) => {
+                (vec![place.thing(), inode(place)], vec![place.directory()])
+            }
+            Self::Exchange(one, other) | Self::Move(one, other, _) => {
+                (vec![one.thing(), other.thing()], vec![one.directory(), other.directory()])
+            }
+            Self::Return(place, spare) if call == Call::RemoveDirectory => {
+                (vec![place.thing(), inode(spare)], vec![place.directory()])
+            }
+            Self::Return(place, _) => (vec![place.thing()], vec![place.directory()]),
+            Self::Bytes(held, _) => (vec![Thing::Bytes(held.inode)], vec![Thing::Object(held.inode)]),
+            Self::Attributes(held, _) => {
+                (vec![Thing::Attributes(held.inode)], vec![Thing::Object(held.inode)])
+            }
+        };
+        (touches.into_iter().collect(), needs.into_iter().collect())
+    }
+
+    /// Takes the change back.
+    fn undo(self, torn: bool) -> Result<(), Errno> {
+        match self {
+            Self::Remove(place) => place.remove(AtFlags::empty()),
+            Self::RemoveDirectory(place) => place.remove(AtFlags::REMOVEDIR),
+            Self::Exchange(one, other) => {
+                let (from, to) = (&one.directory.fd, &other.directory.fd);
+                renameat_with(from, &*one.name, to, &*other.name, RenameFlags::EXCHANGE)
+            }
+            Self::Move(from, to, over) => {
+                to.move_to(&from)?;
+                over.map_or(Ok(()), |over| over.move_to(&to))
+            }
+            Self::Return(place, spare) => spare.move_to(&place),
+            Self::Bytes(held, before) => {
+                let now = held.stat();
+                held.set_mode(0o600)?;
+                held.write(&before, torn).unwrap();
+                held.set(&now)
+            }
+            Self::Attributes(held, before) => held.set(&before),
+        }
+    }
+}
+
+/// The changes of a root, and which of them are durable.
+pub(crate) struct Disk {
+    spare: PathBuf,
+    state: Mutex<State>,
+    deaf: Option<Deaf>,
+}
+
+/// Which syncs are said to be made and are not: told the call, the path, and how many of the same call on the same
+/// path came before.
+pub(crate) type Deaf = fn(Call, &ObjectPath, usize) -> bool;
+
+#[derive(Default)]
+struct State {
+    /// How many changes passed.
+    passed: usize,
+    /// How many things were put aside.
+    spares: usize,
+    /// How a change that has been let through will be taken back.
+    pending: Option<Back>,
+    changes: Vec<(Journaled, Back)>,
+    held: HashMap<u64, Arc<Held>>,
+    syncs: HashMap<(Call, ObjectPath), usize>,
+    /// How many changes had passed at the last sync.
+    begins: usize,
+    /// How many runs are committed, and durably.
+    commits: usize,
+    windows: Vec<Window>,
+}
+
+/// All changes that were not durable just before a sync, or at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// How many changes had passed at the sync before.
+    pub(crate) begins: usize,
+    /// How many runs had committed durably.
+    pub(crate) commits: usize,
+    pub(crate) changes: Vec<Journaled>,
+}
+
+impl Disk {
+    /// A disk that keeps what it needs in `spare`, a directory of the same file system.
+    pub(crate) fn new(spare: PathBuf, deaf: Option<Deaf>) -> Arc<Self> {
+        Arc::new(Self { spare, state: Mutex::default(), deaf })
+    }
+
+    /// A door to it that lets changes through until `limit` have passed the disk, by all of its doors together.
+    pub(crate) fn door(self: &Arc<Self>, limit: usize) -> Door {
+        let (before, after) = (self.clone(), self.clone());
+        let watcher = move |step: &Step<'_>| {
+            let mut state = before.state.lock().unwrap();
+            if state.passed >= limit {
+                return Err(Errno::IO);
+            }
+            state.passed += 1;
+            state.pending = state.back(step, &before.spare);
+            Ok(())
+        };
+        Door::watched(watcher).witnessed(move |step, made| after.note(step, made))
+    }
+
+    /// Every set of changes that were not durable at the same time: just before each sync, and now.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        let state = self.state.lock().unwrap();
+        state.windows.iter().cloned().chain([state.window()]).collect()
+    }
+
+    /// The power is cut: of the changes that are not durable those are lost for which `kept` is false. With `torn`,
+    /// lost bytes that made a file longer are there by half.
+    pub(crate) fn cut(&self, kept: &[bool], torn: bool) {
+        let mut state = self.state.lock().unwrap();
+        let changes = std::mem::take(&mut state.changes);
+        assert_eq!(changes.len(), kept.len(), "what is done is the same each time");
+        for ((change, back), _) in changes.into_iter().zip(kept).rev().filter(|(_, kept)| !**kept) {
+            let text = format!("{change:?} {back:?}");
+            back.undo(torn).unwrap_or_else(|errno| panic!("{text} cannot be lost: {errno}"));
+        }
+    }
+
+    /// Notes what became of a change.
+    fn note(&self, step: &Step<'_>, made: Result<(), Errno>) {
+        let mut state = self.state.lock().unwrap();
+        let pending = state.pending.take();
+        if made.is_err() {
+            if let (Call::RemoveDirectory, Some(back)) = (step.call, pending) {
+                back.undo(false).unwrap();
+            }
+            return;
+        }
+        if matches!(step.call, Call::Sync | Call::SyncFileSystem) {
+            let count = state.syncs.entry((step.call, step.path.clone())).or_default();
+            *count += 1;
+            let before = *count - 1;
+            if !self.deaf.is_some_and(|deaf| deaf(step.call, step.path, before)) {
+                state.settle(step);
+            }
+        } else if let Some(back) = pending {
+            let (touches, needs) = back.order(step.call);
+            let number = state.passed - 1;
+            state.changes.push((Journaled { number, touches, needs }, back));
+        }
+    }
+}
+
+impl State {
+    fn window(&self) -> Window {
+        let changes = self.changes.iter().map(|(change, _)| change.clone()).collect();
+        Window { begins: self.begins, commits: self.commits, changes }
+    }
+
+    /// A sync was made.
+    fn settle(&mut self, step: &Step<'_>) {
+        let window = self.window();
+        let target = step.root.join(relative(step.path));
+        if step.call == Call::SyncFileSystem {
+            self.changes.clear();
+            self.held.clear();
+        } else {
+            let durable = covered(&target, &window.changes);
+            let mut durable = durable.iter();
+            self.changes.retain(|_| !durable.next().unwrap());
+        }
+        if !window.changes.is_empty() {
+            self.windows.push(window);
+        }
+        self.begins = self.passed;
+        if target.ends_with("var/sadm/patchadm/journal") {
+            let head = fs::read(&target).unwrap();
+            let head = parse_head(head.get(..4096).unwrap()).unwrap();
+            self.commits += usize::from(head.outcome == Some(Outcome::Commit));
+        }
+    }
+
+    fn hold(&mut self, path: &Path) -> Arc<Held> {
+        let fd = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let fd = fd.unwrap_or_else(|errno| panic!("{}: {errno}", path.display()));
+        let inode = statat(&fd, "", AtFlags::EMPTY_PATH).unwrap().st_ino;
+        self.held.entry(inode).or_insert_with(|| Arc::new(Held { fd, inode })).clone()
+    }
+
+    fn place(&mut self, root: &Path, path: &ObjectPath) -> Place {
+        let parent = path.parent().expect("the root itself is never changed");
+        Place { directory: self.hold(&root.join(relative(&parent))), name: path.name().to_vec() }
+    }
+
+    /// A new spare place.
+    fn spare(&mut self, spare: &Path) -> Place {
+        self.spares += 1;
+        Place { directory: self.hold(spare), name: self.spares.to_string().into_bytes() }
+    }
+
+    /// How a change that is about to be made will be taken back; none where it changes nothing.
+    fn back(&mut self, step: &Step<'_>, spare: &Path) -> Option<Back> {
+        let target = step.root.join(relative(step.path));
+        let mut place = |path| self.place(step.root, path);
+        Some(match step.call {
+            Call::Create | Call::MakeSymlink | Call::MakeNode | Call::MakeLink => {
+                Back::Remove(place(step.path))
+            }
+            Call::OpenWrite => {
+                Some(place(step.path)).filter(|place| place.stat().is_none()).map(Back::Remove)?
+            }
+            Call::MakeDirectory => Back::RemoveDirectory(place(step.path)),
+            Call::Exchange => Back::Exchange(place(step.path), place(step.other?)),
+            Call::Move => Back::Move(place(step.path), place(step.other?), None),
+            Call::Rename => {
+                let (from, to) = (place(step.path), place(step.other?));
+                let over = to.stat().map(|_| self.keep(&to, spare));
+                Back::Move(from, to, over)
+            }
+            Call::Unlink => {
+                let place = place(step.path);
+                place.stat()?;
+                Back::Return(place.clone(), self.keep(&place, spare))
+            }
+            Call::RemoveDirectory => {
+                let place = place(step.path);
+                let is_empty = fs::read_dir(&target).ok()?.next().is_none();
+                is_empty.then(|| self.swap(place, spare))?
+            }
+            Call::Write | Call::Truncate | Call::Allocate => {
+                let held = self.hold(&target);
+                Back::Bytes(held, fs::read(&target).unwrap())
+            }
+            Call::SetOwner | Call::SetMode | Call::SetTimes => {
+                let held = self.hold(&target);
+                let stat = Box::new(held.stat());
+                Back::Attributes(held, stat)
+            }
+            // The stories set no extended attributes.
+            Call::SetXattr | Call::Sync | Call::SyncFileSystem => return None,
+        })
+    }
+
+    /// Gives what is about to be unlinked a spare name.
+    fn keep(&mut self, place: &Place, spare: &Path) -> Place {
+        let kept = self.spare(spare);
+        linkat(&place.directory.fd, &*place.name, &kept.directory.fd, &*kept.name, AtFlags::empty()).unwrap();
+        kept
+    }
+
+    /// Puts an empty directory aside, and another in its place to be removed.
+    fn swap(&mut self, place: Place, spare: &Path) -> Back {
+        let kept = self.spare(spare);
+        place.move_to(&kept).unwrap();
+        mkdirat(&place.directory.fd, &*place.name, Mode::RWXU).unwrap();
+        Back::Return(place, kept)
+    }
+}
+
+/// Which changes an fsync of the object at `path` makes durable.
+fn covered(path: &Path, changes: &[Journaled]) -> Vec<bool> {
+    let seen = fs::metadata(path).unwrap();
+    let inode = seen.ino();
+    let is_covered = |thing: &Thing| match thing {
+        Thing::Name(directory, _) => seen.is_dir() && *directory == inode,
+        Thing::Bytes(object) | Thing::Attributes(object) => *object == inode,
+        Thing::Object(_) => false,
+    };
+    let below = Journaled::below(changes);
+    let mut durable = vec![false; changes.len()];
+    for (index, _) in changes.iter().enumerate().filter(|(_, change)| change.touches.iter().any(is_covered)) {
+        if seen.is_dir() {
+            durable.iter_mut().zip(&below[index]).for_each(|(durable, below)| *durable |= below);
+        } else {
+            durable[index] = true;
+        }
+    }
+    durable
+}
+
+fn relative(path: &ObjectPath) -> &Path {
+    Path::new(OsStr::from_bytes(path.relative()))
+}

@@ -1,0 +1,182 @@
+//! Every change that a command makes fails once, with each error that a disk or a limit gives: the command ends with
+//! the code of that moment, says in one message what failed, what the root is like and what to do, and the root is so.
+//!
+//! Before the journal is published nothing has changed; then everything is rolled back; a mark that may not have
+//! reached the disk leaves the outcome to `recover`; what fails after the commit is only a note. A call that a signal
+//! interrupted is made again, and nobody notices.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use patchadm::root::Door;
+use rustix::io::Errno;
+
+use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
+use crate::reliability::attempt::{
+    Change, Ended, Moment, attempt, course, expected_code, expected_state, failing, met_change, words,
+};
+use crate::reliability::crash::{Legal, in_parallel};
+use crate::reliability::stories::{Command, Story, Trial, stories};
+use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::scenario::Scenario;
+
+const ERRORS: [Errno; 6] = [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::INTR];
+
+/// What the message says to do about each.
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT => "Make room on the file system and try again.",
+        Errno::IO => "Look for errors of the disk in the log of the system before you try again.",
+        Errno::ROFS => "Mount the file system for writing and try again.",
+        Errno::MFILE => "Allow more open files (ulimit -n) and try again.",
+        other => panic!("no advice for {other:?}"),
+    }
+}
+
+/// A package whose scripts write into what is mapped, and into nothing else.
+fn with_scripts(patch: bool) -> Story {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    let base = |version: &str| {
+        Package::new("ACMEsrv")
+            .param("CLASSES", "none mine")
+            .directory("etc")
+            .file("etc/plain", 0o644, format!("plain {version}\n"))
+            .of_class("mine", 'e', "etc/conf", 0o644, format!("conf {version}\n"))
+            .information(
+                "i.mine",
+                "while read from to; do cp $from $to && touch -t 200102030405 $to || exit 2; done\n",
+            )
+            .information(
+                "postinstall",
+                "echo done >> $BASEDIR/etc/conf; touch -t 200102030405 $BASEDIR/etc/conf\n",
+            )
+    };
+    let spool = stage.beside("added");
+    let act = if patch {
+        stage.install(&base("1"));
+        let delivered = crate::delivery::Patch::of("300-01", base("2")).directory(&stage);
+        Command::Apply { patches: vec![delivered], again: false }
+    } else {
+        base("1").write(&spool);
+        Command::Add { spool, packages: vec!["ACMEsrv".to_owned()] }
+    };
+    let name: &'static str = if patch { "patchadd with scripts" } else { "pkgadd with scripts" };
+    Story { name, stage, acts: vec![act.clone()], whole: act }
+}
+
+/// Lets one change fail and looks at everything; what is wrong, as text.
+fn fail_once(
+    story: &Story,
+    legal: &Legal,
+    number: usize,
+    changes: &[Change],
+    errno: Errno,
+) -> Result<u8, String> {
+    let trial = Trial::of(story);
+    let (door, met) = failing(number, errno, false);
+    let ended = attempt(&trial, &story.whole, door);
+    let change = &met_change(changes, number, &met)?;
+    let expected = expected_code(&story.whole, change.moment, errno);
+    let is_unheard = is_log(change) && ended.code == 0;
+    if ended.code != expected && !is_unheard && !(is_late_saving(change) && [4, 7].contains(&ended.code)) {
+        return Err(format!("ended with {} instead of {expected}: {}", ended.code, ended.text));
+    }
+    if !is_unheard {
+        said_well(&trial, change, errno, &ended)?;
+    }
+    let is_legal = match change.moment {
+        _ if errno == Errno::INTR || is_unheard => vec![legal.last()],
+        Moment::Committing => vec![change.committed, change.committed + 1],
+        Moment::Finishing => vec![legal.last()],
+        _ => vec![change.committed],
+    };
+    if matches!(change.moment, Moment::Committing | Moment::Finishing) && errno != Errno::INTR {
+        trial.recover(Door::default()).map_err(|error| format!("recovery: {error}"))?;
+    }
+    // What could not be told to a log is missing there.
+    let logs = change.moment != Moment::Finishing && !is_log(change);
+    let state = legal.find(&trial, logs)?;
+    if !is_legal.contains(&state) {
+        return Err(format!("the root is in state {state}, not in one of {is_legal:?}"));
+    }
+    Ok(ended.code)
+}
+
+/// The log of what scripts say: where it cannot be written to, that stops nothing.
+fn is_log(change: &Change) -> bool {
+    change.moment == Moment::Switching && change.path.ends_with("/RUN/log")
+}
+
+/// In a run with scripts the old objects are saved when it is known what scripts did, with the records of that moment.
+fn is_late_saving(change: &Change) -> bool {
+    change.moment == Moment::Switching && change.path.contains("/RUN/")
+}
+
+/// One message: what failed, with a path and the reason, what the root is like, and what to do.
+fn said_well(trial: &Trial, change: &Change, errno: Errno, ended: &Ended) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("{what}: {}", ended.text));
+    if errno == Errno::INTR {
+        return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
+    }
+    if !ended.text.contains(&words(errno)) {
+        return wrong("the reason is missing");
+    }
+    let root = trial.root().display().to_string();
+    if !ended.text.contains(&format!("{root}/")) {
+        return wrong("no path is named");
+    }
+    if change.moment == Moment::Finishing {
+        return Ok(());
+    }
+    if ended.text.matches(&words(errno)).count() != 1 {
+        return wrong("the reason is told more than once");
+    }
+    let mut end = format!("\n{}", expected_state(change.moment));
+    if change.moment != Moment::Committing {
+        end = format!("{end}\n{}", advice(errno));
+    }
+    if ended.text.ends_with(&end) { Ok(()) } else { wrong(&format!("it does not end with {end:?}")) }
+}
+
+/// The injections of a story: every change with every error, or some changes with an error each.
+fn injections(changes: &[Change]) -> Vec<(usize, Errno)> {
+    let all = (0..changes.len()).flat_map(|number| ERRORS.map(|errno| (number, errno)));
+    let step = sample_or_whole(151, 1);
+    all.step_by(step).collect()
+}
+
+#[test]
+fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_state() {
+    let (tried, codes, wrong) = (AtomicU64::new(0), Mutex::new(BTreeSet::new()), Mutex::new(Vec::new()));
+    let scripted = [with_scripts(false), with_scripts(true)];
+    // A sample has a story of each command.
+    let played = |story: &Story| {
+        is_whole()
+            || ["apply two", "back out", "pkgrm"].contains(&story.name)
+            || story.name.ends_with("scripts")
+    };
+    for story in stories().into_iter().chain(scripted).filter(played) {
+        let (legal, changes) = (Legal::of(&story), course(&story));
+        in_parallel(&injections(&changes), |&(number, errno)| {
+            let change = &changes[number];
+            match fail_once(&story, &legal, number, &changes, errno) {
+                Ok(code) => {
+                    codes.lock().unwrap().insert((story.name, code));
+                }
+                Err(what) => wrong.lock().unwrap().push(format!(
+                    "{}, change {number} ({:?} {}, {:?}), {errno:?}: {what}",
+                    story.name, change.call, change.path, change.moment
+                )),
+            }
+            tried.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), tried.into_inner(), wrong.join("\n\n"));
+    let codes = codes.into_inner().unwrap().len() as u64;
+    let tried = tried.into_inner();
+    figures("errors", &[("errors injected", tried), ("codes of commands met", codes), ("third states", 0)]);
+}

@@ -1,0 +1,167 @@
+//! Hostile input: patches, packages and undo archives whose maker wants to do harm, or did not care.
+//!
+//! The corpus is one table, made by the modules below `table`: each line names a case, says how it is made, what is run
+//! on it, and what must happen: refused with a code and words and an unchanged root, or handled exactly. What holds for
+//! every case is in [`case`].
+//!
+//! The cases are played in a sandbox, by this same test that is started once more inside it: whatever a case managed to
+//! reach, there would be nothing of this machine. Where no sandbox can be made they are played by a user who may write
+//! nowhere else.
+
+mod archives;
+mod bench;
+mod case;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::bench::Bench;
+use self::case::{Case, MEMORY, Then, bounded};
+use crate::everyman;
+use crate::reliability::{figures, is_whole};
+use crate::sandbox::Sandbox;
+use crate::scenario::{Scenario, is_root};
+
+/// The name of the test that is started once more, and what tells it that it is.
+const TEST: &str = "reliability::hostile::every_hostile_case_is_refused_or_handled_exactly";
+const INSIDE: &str = "PATCHADM_HOSTILE";
+
+/// How many lines of the table lie between two of a sample.
+const STRIDE: usize = 9;
+
+/// The lines that are played now: all of them, or of the quick ones each so many.
+fn chosen(table: Vec<Case>) -> Vec<Case> {
+    let is_root = is_root();
+    let possible = table.into_iter().filter(|case| is_root || !case.privileged);
+    if is_whole() {
+        return possible.collect();
+    }
+    possible.filter(|case| !case.giant).step_by(STRIDE).collect()
+}
+
+/// Plays cases on as many processors as there are; what is wrong with which.
+fn play(cases: &[Case]) -> Vec<String> {
+    let template = Bench::template();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let played = catch_unwind(AssertUnwindSafe(|| case.play(&template)));
+            let played = played.unwrap_or_else(|_| Err("an assertion failed, see above".to_owned()));
+            if let Err(reason) = played {
+                wrong.lock().unwrap().push(format!("[{}] {}: {reason}\n", case.class, case.name));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        (0..workers).for_each(|_| drop(scope.spawn(work)));
+    });
+    wrong.into_inner().unwrap()
+}
+
+/// What is in the directories for temporary files, where nothing but scenarios belongs.
+fn strays() -> BTreeSet<String> {
+    let places = ["/tmp", "/var/tmp"].into_iter().filter_map(|place| fs::read_dir(place).ok());
+    let names = places.flatten().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with(".tmp")).collect()
+}
+
+/// What the test does inside the sandbox.
+fn inside() {
+    let before = strays();
+    let cases = chosen(table::table());
+    let wrong = play(&cases);
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert_eq!(strays(), before, "left behind in the directories for temporary files");
+}
+
+/// The command that plays the cases where they can do no harm; none where there is no such place.
+fn box_of(stage: &Scenario) -> Option<Command> {
+    let this = std::env::current_exe().unwrap();
+    if let Some(sandbox) = Sandbox::new(&stage.beside("")) {
+        let mut command = sandbox.command(this);
+        command.env("TMPDIR", "/tmp");
+        return Some(command);
+    }
+    let home = stage.beside("");
+    let mut command = Command::new(&this);
+    if is_root() {
+        let can_run = |program: &Path| {
+            let mut asked = Command::new(program);
+            asked.arg("--help").uid(everyman::NOBODY).gid(everyman::NOBODY);
+            asked.output().is_ok_and(|output| output.status.success())
+        };
+        if !can_run(&this) || !can_run(Path::new(env!("CARGO_BIN_EXE_patchadm"))) {
+            return None;
+        }
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).unwrap();
+        chown(&home, Some(everyman::NOBODY), Some(everyman::NOBODY)).unwrap();
+        command.uid(everyman::NOBODY).gid(everyman::NOBODY);
+    }
+    command.env("TMPDIR", &home).current_dir(&home);
+    Some(command)
+}
+
+#[test]
+fn every_hostile_case_is_refused_or_handled_exactly() {
+    if std::env::var_os(INSIDE).is_some() {
+        return inside();
+    }
+    let stage = Scenario::new();
+    let Some(mut command) = box_of(&stage) else {
+        crate::skipped(&format!("{TEST}: neither a sandbox nor an ordinary user here"));
+        return;
+    };
+    let played = command.args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
+    let output = played.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let cases = chosen(table::table());
+    let refused = cases.iter().filter(|case| matches!(case.then, Then::Refused(..))).count() as u64;
+    let all = cases.len() as u64;
+    let counts = [
+        ("cases", all),
+        ("refused", refused),
+        ("handled exactly", all - refused),
+        ("escapes", 0),
+        ("panics", 0),
+    ];
+    figures("hostile", &counts);
+}
+
+#[test]
+fn the_table_has_all_classes_and_no_name_twice() {
+    let table = table::table();
+    let names: BTreeSet<(u8, &str)> = table.iter().map(|case| (case.class, case.name.as_str())).collect();
+    let twice: Vec<_> = table.iter().filter(|case| case.name.is_empty()).map(|case| case.class).collect();
+    assert_eq!((names.len(), twice), (table.len(), Vec::new()));
+    let classes: BTreeSet<u8> = table.iter().map(|case| case.class).collect();
+    // A link that is swapped between look and use is the subject of tests of its own.
+    let missing: Vec<u8> = (1..=15).filter(|class| *class != 4 && !classes.contains(class)).collect();
+    assert_eq!(missing, Vec::<u8>::new());
+    assert!(table.len() >= 300, "{}", table.len());
+}
+
+#[test]
+fn the_bounds_of_memory_and_time_bite() {
+    let ended = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).env("PATH", "/usr/bin:/bin");
+        bounded(&command, 1).output().unwrap().status.code()
+    };
+    let copy = |mebibytes: u64| {
+        let block = format!("bs={mebibytes}M");
+        ended("dd", &["if=/dev/zero", "of=/dev/null", "count=1", &block])
+    };
+    let most = MEMORY >> 10;
+    assert_eq!((copy(most - 40), copy(most + 10)), (Some(0), Some(1)));
+    assert_eq!((ended("sleep", &["0"]), ended("sleep", &["5"])), (Some(0), None));
+}

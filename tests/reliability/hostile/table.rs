@@ -1,0 +1,22 @@
+//! The table: every hostile case, by what is wrong with it.
+
+mod bombs;
+mod links;
+mod names;
+mod objects;
+mod parameters;
+mod sizes;
+
+use super::case::Case;
+
+/// All of them, in an order that does not change.
+pub(super) fn table() -> Vec<Case> {
+    let mut table = Vec::new();
+    table.extend(names::cases());
+    table.extend(links::cases());
+    table.extend(objects::cases());
+    table.extend(sizes::cases());
+    table.extend(parameters::cases());
+    table.extend(bombs::cases());
+    table
+}

@@ -1,0 +1,237 @@
+//! The power is cut: what was not synced may be lost, or may be there without what came before it.
+//!
+//! A command runs on a [`Disk`] that forgets, up to some change; then a set of those changes that were not durable is
+//! lost, the root is recovered, and must be in a legal state. All sets are tried where up to ten changes were not
+//! durable at once; where there were more, none, all, the first so many, all but one, one alone, each with what it
+//! stands upon, and 200 others drawn by a seed. A set is tried once, after the last change that it keeps.
+//!
+//! What a run has acknowledged, or only made durable, must be there: no power cut takes it back.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use patchadm::root::{Call, Door};
+
+use crate::reliability::crash::{Legal, in_parallel};
+use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
+use crate::reliability::killed::Dice;
+use crate::reliability::stories::{Story, Trial, stories};
+use crate::reliability::{figures, sample_or_whole};
+
+/// Up to so many changes every set is tried.
+const ALL: usize = 10;
+
+/// How many sets are drawn where there are more.
+const DRAWN: usize = 200;
+
+/// What is cut: a command, or the recovery after a command was killed.
+struct Plot<'s> {
+    story: &'s Story,
+    legal: &'s Legal,
+    /// After how many changes the command is killed, for recovery to be cut.
+    killed: Option<usize>,
+    /// Which syncs are said to be made and are not.
+    deaf: Option<Deaf>,
+}
+
+/// What a power cut leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Durable {
+    /// After how many changes it happens; none: after all was acknowledged.
+    after: Option<usize>,
+    /// Which of the changes that were not synced are there.
+    kept: Vec<bool>,
+    /// Whether what is lost of a file is lost by half.
+    torn: bool,
+}
+
+impl Plot<'_> {
+    /// Plays up to a change, or to the end.
+    fn play(&self, after: Option<usize>) -> (Trial, Arc<Disk>) {
+        let trial = Trial::of(self.story);
+        let disk = Disk::new(trial.spare(), self.deaf);
+        let limit = after.unwrap_or(usize::MAX);
+        let killed = self.killed.unwrap_or(usize::MAX);
+        let mut said = trial.run(&self.story.whole, disk.door(limit.min(killed)));
+        if self.killed.is_some_and(|killed| killed < limit) {
+            said = trial.recover(disk.door(limit)).map(drop);
+        }
+        assert!(after.is_some() || said.is_ok(), "{}: {said:?}", self.story.name);
+        (trial, disk)
+    }
+
+    /// Every state to be tried, each with the legal state that must be reached at least, or exactly where the plot
+    /// has come to its end.
+    fn states(&self) -> Vec<(Durable, usize)> {
+        let (_trial, disk) = self.play(None);
+        let windows = disk.windows();
+        let (last, others) = windows.split_last().unwrap();
+        let from = self.killed.unwrap_or(0);
+        let mut states = Vec::new();
+        let mut known = HashSet::new();
+        for window in others {
+            for (index, kept) in sets(&window.changes).into_iter().enumerate() {
+                let durable = Durable { torn: index % 2 == 1, ..at_once(window, kept) };
+                if durable.after >= Some(from) && known.insert(durable.clone()) {
+                    states.push((durable, window.commits));
+                }
+            }
+        }
+        let at_end = sets(&last.changes).into_iter().enumerate();
+        let at_end = at_end.map(|(index, kept)| Durable { after: None, kept, torn: index % 2 == 1 });
+        states.extend(at_end.map(|durable| (durable, last.commits)));
+        states
+    }
+
+    /// Cuts the power and recovers: which legal state is reached, or what is wrong.
+    fn cut(&self, durable: &Durable) -> Result<usize, String> {
+        let (trial, disk) = self.play(durable.after);
+        disk.cut(&durable.kept, durable.torn);
+        let recovered = trial.recover(Door::default());
+        let found = self.legal.find(&trial, false);
+        found.map_err(|wrong| format!("{recovered:?}: {wrong}"))
+    }
+
+    /// Tries states, all or a sample, and returns how many there were, and what was wrong.
+    fn cut_everywhere(&self, most: usize) -> (u64, Vec<String>) {
+        let states = thinned(self.states(), most);
+        let wrong = Mutex::new(Vec::new());
+        let (trial, _) = self.play(None);
+        let ends =
+            self.legal.find(&trial, false).unwrap_or_else(|wrong| panic!("{}: {wrong}", self.story.name));
+        in_parallel(&states, |(durable, commits)| {
+            let is_right =
+                |state: usize| if durable.after.is_none() { state == ends } else { state >= *commits };
+            let found = self.cut(durable);
+            if !found.as_ref().is_ok_and(|state| is_right(*state)) {
+                let text = format!("{} {:?}: {durable:?}: {found:?}", self.story.name, self.killed);
+                wrong.lock().unwrap().push(text);
+            }
+        });
+        (states.len() as u64, wrong.into_inner().unwrap())
+    }
+}
+
+/// The state in which only these changes of a window are there, after as few changes as that takes.
+fn at_once(window: &Window, mut kept: Vec<bool>) -> Durable {
+    let older = window.changes.iter().filter(|change| change.number < window.begins).count();
+    let length = kept.iter().rposition(|kept| *kept).map_or(0, |last| last + 1).max(older);
+    kept.truncate(length);
+    let last = window.changes.get(length.wrapping_sub(1)).filter(|_| length > older);
+    Durable { after: Some(last.map_or(window.begins, |last| last.number + 1)), kept, torn: false }
+}
+
+/// The sets of these changes that may be there without the others.
+fn sets(changes: &[Journaled]) -> Vec<Vec<bool>> {
+    let below = Journaled::below(changes);
+    let length = changes.len();
+    let with_what_is_below = |chosen: &dyn Fn(usize) -> bool| {
+        let mut kept = vec![false; length];
+        for index in (0..length).filter(|index| chosen(*index)) {
+            kept.iter_mut().zip(&below[index]).for_each(|(kept, below)| *kept |= below);
+        }
+        kept
+    };
+    let mut sets: Vec<Vec<bool>> = Vec::new();
+    if length <= ALL {
+        sets.extend((0..1usize << length).map(|bits| with_what_is_below(&|index| bits >> index & 1 == 1)));
+    } else {
+        sets.extend((0..=length).map(|end| (0..length).map(|index| index < end).collect()));
+        sets.extend((0..length).map(|missing| (0..length).map(|index| !below[index][missing]).collect()));
+        sets.extend((0..length).map(|alone| below[alone].clone()));
+        let mut dice = Dice(0x5eed + length as u64);
+        for _ in 0..DRAWN {
+            let (end, odds) = (1 + dice.below(length as u64), 1 + dice.below(7));
+            let drawn: Vec<bool> =
+                (0..length as u64).map(|index| index < end && dice.below(8) < odds).collect();
+            sets.push(with_what_is_below(&|index| drawn[index]));
+        }
+    }
+    sets.sort();
+    sets.dedup();
+    sets
+}
+
+/// `most` of them, evenly, or all.
+fn thinned<T>(items: Vec<T>, most: usize) -> Vec<T> {
+    let step = items.len().div_ceil(most).max(1);
+    items.into_iter().step_by(step).collect()
+}
+
+/// Cuts the power everywhere, and finds nothing wrong; how many states there were.
+fn survives(plot: &Plot<'_>, most: usize) -> u64 {
+    let (count, wrong) = plot.cut_everywhere(most);
+    let some = wrong.iter().take(4).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{} of {count} durable states\n{some}", wrong.len());
+    count
+}
+
+#[test]
+fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
+    let mut tried = 0;
+    for story in stories().into_iter().step_by(sample_or_whole(4, 1)) {
+        let legal = Legal::of(&story);
+        let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
+        tried += survives(&plot, sample_or_whole(24, usize::MAX));
+    }
+    let counts =
+        [("durable states after a power cut", tried), ("third states", 0), ("acknowledged runs lost", 0)];
+    figures("lost", &counts);
+}
+
+/// What is not durable at the same time, in the course of a command: while objects are staged, the journal's name, the
+/// switch, the outcome, and what comes after it; for each run of the command.
+fn course(story: &Story) -> Vec<Window> {
+    let trial = Trial::of(story);
+    let disk = Disk::new(trial.spare(), None);
+    trial.run(&story.whole, disk.door(usize::MAX)).unwrap();
+    disk.windows()
+}
+
+/// Numbers of changes, evenly, after which a command is killed for its recovery to be cut: there is something to roll
+/// back, to finish, or just to tidy up.
+fn kills(story: &Story, most: usize) -> Vec<usize> {
+    let total = course(story).last().unwrap().begins;
+    (1..=most).map(|part| part * total / most).collect()
+}
+
+#[test]
+fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
+    let mut tried = 0;
+    for story in stories().into_iter().step_by(sample_or_whole(4, 1)) {
+        let legal = Legal::of(&story);
+        for killed in kills(&story, sample_or_whole(2, 12)) {
+            let plot = Plot { story: &story, legal: &legal, killed: Some(killed), deaf: None };
+            tried += survives(&plot, sample_or_whole(10, usize::MAX));
+        }
+    }
+    figures(
+        "lost-in-recovery",
+        &[("durable states after a power cut in recovery", tried), ("third states", 0)],
+    );
+}
+
+/// The protocol without one of its syncs is found out: the model has teeth.
+#[test]
+fn without_any_of_its_syncs_the_protocol_would_leave_mixed_states() {
+    let story = &stories()[0];
+    let legal = Legal::of(story);
+    // at the end of the switch, so that all of it has to be rolled back
+    let killed = course(story).iter().rev().nth(2).map(|switch| switch.changes.last().unwrap().number);
+    let without: [(&str, Option<usize>, Deaf); 5] = [
+        ("that of what is staged", None, |call, _, before| call == Call::SyncFileSystem && before == 0),
+        ("that of the journal's name", None, |call, path, _| {
+            call == Call::Sync && path.as_bytes() == b"/var/sadm/patchadm"
+        }),
+        ("that of the switch", None, |call, _, before| call == Call::SyncFileSystem && before == 1),
+        ("that of the outcome", None, |call, path, _| {
+            call == Call::Sync && path.as_bytes() == b"/var/sadm/patchadm/journal"
+        }),
+        ("that of the rollback", killed, |call, _, before| call == Call::SyncFileSystem && before == 1),
+    ];
+    for (what, killed, deaf) in without {
+        let plot = Plot { story, legal: &legal, killed, deaf: Some(deaf) };
+        let (count, wrong) = plot.cut_everywhere(sample_or_whole(40, usize::MAX));
+        assert!(!wrong.is_empty(), "without {what}: nothing wrong in {count} durable states");
+    }
+}

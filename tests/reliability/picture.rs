@@ -1,0 +1,170 @@
+//! Everything of a root that has to be as before or as after at once, and what no finished run leaves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use patchadm::format::journal::parse_head;
+use patchadm::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
+use patchadm::format::{cpio, datastream, envelope};
+use sha2::{Digest as _, Sha256};
+
+use crate::records::OWN;
+use crate::tree::Tree;
+
+/// The software and the whole package database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    /// To the last attribute and byte.
+    exact: Tree,
+    /// The same of two roots on which the same happened: without times of records, the numbers of runs, and the times
+    /// of directories in undo archives.
+    alike: BTreeMap<String, String>,
+}
+
+impl Picture {
+    pub(crate) fn of(root: &Path) -> Self {
+        let exact = Tree::of(root, &OWN);
+        let alike = exact.objects().iter().map(|(path, columns)| (path.clone(), alike(root, path, columns)));
+        Self { alike: alike.collect(), exact }
+    }
+
+    /// Whether this is the same root, with nothing changed at all. Only the log of a patch may be longer.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.exact == other.exact
+    }
+
+    /// Whether the same has happened to both; `logs` says whether logs count.
+    pub(crate) fn is_like(&self, other: &Self, logs: bool) -> bool {
+        let counts = |path: &&String| logs || !is_log(path);
+        let ours = self.alike.iter().filter(|(path, _)| counts(path));
+        ours.eq(other.alike.iter().filter(|(path, _)| counts(path)))
+    }
+
+    /// What differs, for a person.
+    pub(crate) fn difference(&self, other: &Self) -> String {
+        let mut text = String::new();
+        for (sign, one, another) in [('-', self, other), ('+', other, self)] {
+            for (path, what) in
+                one.alike.iter().filter(|(path, what)| another.alike.get(*path) != Some(*what))
+            {
+                text += &format!("{sign} {path}\t{what}\n");
+            }
+        }
+        text
+    }
+}
+
+fn is_log(path: &str) -> bool {
+    path.starts_with("var/sadm/patch/") && path.ends_with("/log")
+}
+
+fn alike(root: &Path, path: &str, columns: &[String]) -> String {
+    let mut columns = columns.to_vec();
+    if path.starts_with("var/sadm/") {
+        // the time
+        columns[6].clear();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let what = match name {
+            "undo.gz" => Some(archive(&root.join(path))),
+            "undo.sha256" => Some(digest(&root.join(path))),
+            "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
+            _ => None,
+        };
+        if let Some(what) = what {
+            columns[4].clear();
+            columns[5] = what;
+        }
+    }
+    columns.join("\t")
+}
+
+/// Whether the archive beside is the one that this file names.
+fn digest(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let mut words = text.split_whitespace();
+    let (digest, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let archive = fs::read(path.with_file_name(name)).unwrap_or_default();
+    let found: String = Sha256::digest(archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found == digest { format!("of {name}") } else { format!("{digest} is not of {name}: {found}") }
+}
+
+/// The text of a log without what no two roots have in common.
+fn log(root: &Path, text: &str) -> String {
+    let text = text.replace(&root.display().to_string(), "@ROOT@");
+    let line = |line: &str| if line.starts_with("# run ") { "# run" } else { line }.to_owned();
+    text.lines().map(line).collect::<Vec<_>>().join("|")
+}
+
+/// The members of an undo archive with their digests; what depends on the times of directories is left out.
+fn archive(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap();
+    let read = || -> Result<String, Box<dyn std::error::Error>> {
+        let mut stream = datastream::Reader::open(envelope::open(&bytes[..])?.reader)?;
+        let mut text = String::new();
+        while stream.next_part()?.is_some() {
+            while let Some(member) = stream.next_member()? {
+                let name = String::from_utf8_lossy(member.path.as_bytes()).into_owned();
+                let mut content = Vec::new();
+                stream.read_to_end(&mut content)?;
+                if name == format!("install/{MANIFEST}") {
+                    content = without_times(&content)?;
+                } else if name == format!("install/{RECORDS}") {
+                    content = records(&content)?;
+                } else if name == "pkgmap" {
+                    content.clear();
+                }
+                let digest = Sha256::digest(&content);
+                text += &format!("{name} {:02x}{:02x}{:02x} ", digest[0], digest[1], digest[2]);
+            }
+        }
+        Ok(text)
+    };
+    read().unwrap_or_else(|error| format!("damaged: {error}"))
+}
+
+/// The record files of an archive without their times.
+fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut reader = cpio::Reader::new(archive);
+    let mut text = Vec::new();
+    while let Some(header) = reader.next_member()? {
+        text.extend_from_slice(&header.name);
+        reader.read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let mut manifest = Manifest::parse(manifest)?;
+    for object in &mut manifest.objects {
+        for state in object.was.iter_mut().chain(&mut object.became) {
+            // records are written now, and links are not given a time
+            if state.kind != Kind::File || object.path.starts_with("/var/sadm") {
+                state.mtime.seconds = 0;
+                state.mtime.nanoseconds = 0;
+            }
+        }
+    }
+    Ok(manifest.to_bytes())
+}
+
+/// What is there of an unfinished run, and must not be when it is recovered.
+pub(crate) fn strays(root: &Path) -> Vec<String> {
+    let own = root.join("var/sadm/patchadm");
+    let known = ["history", "journal", "log", "script.lock", "stage", "unprivileged"];
+    let mut found: Vec<String> = names(&own).into_iter().filter(|name| !known.contains(&&**name)).collect();
+    found.extend(names(&own.join("stage")));
+    if let Ok(journal) = fs::read(own.join("journal")) {
+        match journal.get(..4096).map(parse_head) {
+            Some(Ok(head)) if head.done => {}
+            _ => found.push("a journal that is not done".to_owned()),
+        }
+    }
+    found
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}

@@ -1,0 +1,100 @@
+//! Power cuts on real file systems: what was synced is there, the rest is not, and the root is as before or as after.
+//!
+//! A root is made on ext4, on xfs, or on one of them with the other at `/opt`, each in an image of its own. While
+//! patchadd, patchrm, pkgadd, pkgrm or recover work, the file systems are shut down (`xfs_io -x -c shutdown`, with and
+//! without what their logs have in memory): from then on nothing reaches the image any more, as when the power goes.
+//! They are unmounted, mounted again, which replays their logs, and recovered by the program itself. Sometimes only one
+//! of two is cut, and the program has to say what it can and cannot put back.
+//! ```text
+//! PATCHADM_TESTS=whole cargo test --release --test integration reliability::power_cuts -- --nocapture
+//! ```
+//! Only root can do this, where the machine has loop devices and the tools; else it is skipped. Storage that loses what
+//! it said it had written is not played.
+
+/// Images, mounts, and the switch.
+mod disk;
+/// That only images are cut.
+mod safety;
+/// The root and what it has to be like.
+mod scene;
+/// A run that is cut.
+mod trial;
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use disk::{in_own_namespace, lacks};
+use scene::Layout;
+use trial::{Counts, Trials};
+
+use crate::reliability::{figures, is_whole, sample_or_whole};
+
+/// Every kind of root.
+const LAYOUTS: [Layout; 5] = [
+    Layout { root: "ext4", opt: Some("xfs") },
+    Layout { root: "ext4", opt: None },
+    Layout { root: "xfs", opt: None },
+    Layout { root: "xfs", opt: Some("ext4") },
+    Layout { root: "xfs", opt: Some("xfs") },
+];
+
+/// The kinds of roots that this machine can play; says which it cannot.
+fn layouts() -> Vec<Layout> {
+    let [no_ext4, no_xfs] = ["ext4", "xfs"].map(lacks);
+    let lack = |file_system: &str| if file_system == "xfs" { no_xfs.as_ref() } else { no_ext4.as_ref() };
+    for missing in ["ext4", "xfs"].into_iter().filter_map(lack) {
+        crate::skipped(&format!("power cuts: {missing}"));
+    }
+    let can = |layout: &Layout| lack(layout.root).is_none() && layout.opt.and_then(lack).is_none();
+    LAYOUTS.into_iter().filter(can).collect()
+}
+
+/// Cuts the power of one kind of root at least this often.
+fn play(number: u64, layout: Layout, cuts: u64) -> Counts {
+    in_own_namespace(|| {
+        let mut trials = Trials::new(layout, 0x5eed_1000 + number);
+        for trial in 0.. {
+            trials.trial(trial);
+            if trials.counts["power cuts"] >= cuts {
+                break;
+            }
+        }
+        trials.counts
+    })
+}
+
+#[test]
+fn a_power_cut_leaves_the_root_as_before_or_as_after_and_loses_nothing_that_was_acknowledged() {
+    let mut layouts = layouts();
+    layouts.truncate(sample_or_whole(1, LAYOUTS.len()));
+    let Some(cuts) = sample_or_whole(10, 1250_u64).checked_div(layouts.len() as u64) else { return };
+    // Two at a time: a cut is to meet a machine that is busy, not one that is overrun.
+    let numbered: Vec<(u64, Layout)> = (0..).zip(layouts).collect();
+    let mut counts = Counts::new();
+    for pair in numbered.chunks(2) {
+        let played: Vec<Counts> = thread::scope(|scope| {
+            let threads: Vec<_> = pair
+                .iter()
+                .map(|&(number, layout)| scope.spawn(move || play(number, layout, cuts)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        for (what, count) in played.iter().flatten() {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    let mut told: Vec<(&str, u64)> = counts.iter().map(|(what, count)| (*what, *count)).collect();
+    told.sort_by_key(|(what, _)| *what != "power cuts");
+    told.extend([("third states", 0), ("acknowledged runs lost", 0)]);
+    figures("power cuts", &told);
+    if is_whole() {
+        let wanted =
+            ["before publication", "in the switch", "after the commit", "after the end", "in recovery"];
+        for what in wanted.into_iter().chain(["trees mixed before recovery"]) {
+            assert!(counts.contains_key(what), "never {what}: {counts:?}");
+        }
+    }
+}

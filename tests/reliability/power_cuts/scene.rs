@@ -1,0 +1,261 @@
+//! A root over file systems whose power can be cut, the commands that change it, and what it has to be like.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::disk::Disk;
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::records::{OWN, records};
+use crate::scenario::Scenario;
+use crate::tree::Tree;
+
+/// Where the other program of a trial writes, below each file system.
+pub(super) const NOISE: &str = "noise";
+
+/// Which file systems a root is made of: its own, and perhaps another one at `/opt`.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) root: &'static str,
+    pub(super) opt: Option<&'static str>,
+}
+
+/// What a root has: the patch, and the second package.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Has {
+    pub(super) patch: bool,
+    pub(super) package: bool,
+}
+
+impl Has {
+    /// What it has after one of the two is added or removed.
+    pub(super) fn with(self, of_patch: bool) -> Self {
+        Self { patch: self.patch != of_patch, package: self.package == of_patch }
+    }
+
+    /// The command that leads from here to there.
+    pub(super) fn command(self, of_patch: bool) -> &'static str {
+        match (of_patch, self.patch, self.package) {
+            (true, false, _) => "patchadd -R @ROOT@ delivered/100-01",
+            (true, true, _) => "patchrm -R @ROOT@ 100-01",
+            (false, _, false) => "pkgadd -n -R @ROOT@ -d spool ACMEdoc",
+            (false, _, true) => "pkgrm -n -R @ROOT@ ACMEdoc",
+        }
+    }
+}
+
+/// Everything that has to be as before or as after at once.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) software: Tree,
+    records: BTreeMap<String, String>,
+}
+
+impl State {
+    fn of(root: &Path) -> Self {
+        let mut records = records(root);
+        for (path, record) in &mut records {
+            let mut columns: Vec<&str> = record.split('\t').collect();
+            if path.ends_with("/log") || path.contains("/undo") {
+                // The run is named in it, or inode numbers are.
+                columns.truncate(4);
+            } else if columns.len() > 6 {
+                // Every run writes its own at another time.
+                columns.remove(6);
+            }
+            *record = columns.join("\t");
+        }
+        Self { software: software(root), records }
+    }
+
+    /// What is different in another state.
+    pub(super) fn difference(&self, other: &Self) -> String {
+        let records = |one: &Self, another: &Self| {
+            let is_other = |(path, record): &(&String, &String)| another.records.get(*path) != Some(*record);
+            one.records.iter().filter(is_other).map(|(path, _)| format!(" {path}")).collect::<String>()
+        };
+        let [gone, come] = [records(self, other), records(other, self)];
+        format!("{}records - {gone}\nrecords + {come}\n", self.software.difference(&other.software))
+    }
+}
+
+/// Everything outside the package database that belongs to nobody's run.
+fn software(root: &Path) -> Tree {
+    let noise = format!("opt/{NOISE}");
+    Tree::of(root, &["var/sadm", NOISE, &noise, ".patchadm", "opt/.patchadm", "lost+found", "opt/lost+found"])
+}
+
+/// A root, its disks, and what it is like in each of its states.
+pub(super) struct Scene {
+    pub(super) disks: Vec<Disk>,
+    pub(super) stage: Scenario,
+    expected: BTreeMap<Has, State>,
+}
+
+impl Scene {
+    /// Makes the root with the first package on new file systems, and walks through its states twice.
+    pub(super) fn new(layout: Layout) -> Self {
+        let stage = Scenario::new();
+        stage.directory("/opt");
+        let root = Disk::new(layout.root, &stage.beside("root.image"), &stage.root());
+        // What the scenario made moves onto the file system.
+        let kept = stage.beside("kept");
+        copy(&stage.root(), &kept);
+        root.mount();
+        copy(&kept, &stage.root());
+        let mut disks = vec![root];
+        if let Some(opt) = layout.opt {
+            let opt = Disk::new(opt, &stage.beside("opt.image"), &stage.at("/opt"));
+            opt.mount();
+            // The inner one first: that is the order in which they are unmounted.
+            disks.insert(0, opt);
+        }
+        stage.install(&package());
+        patch().directory(&stage);
+        documents().write(&stage.beside("spool"));
+        let mut scene = Self { disks, stage, expected: BTreeMap::new() };
+        scene.walk();
+        let first = std::mem::take(&mut scene.expected);
+        scene.walk();
+        let differences = first.iter().map(|(has, state)| state.difference(&scene.expected[has]));
+        assert!(first == scene.expected, "{}", differences.collect::<String>());
+        assert_eq!(scene.expected.len(), 4);
+        scene
+    }
+
+    /// Goes through all states by commands that nobody disturbs, and notes what the root is like in each.
+    fn walk(&mut self) {
+        let mut has = Has::default();
+        for of_patch in [true, false, true, false] {
+            succeeds(&self.stage, has.command(of_patch));
+            has = has.with(of_patch);
+            self.expected.insert(has, self.state());
+        }
+    }
+
+    pub(super) fn expected(&self, has: Has) -> &State {
+        &self.expected[&has]
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::of(&self.stage.root())
+    }
+
+    pub(super) fn software(&self) -> Tree {
+        software(&self.stage.root())
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.stage.at("/var/sadm/patchadm/journal")
+    }
+
+    pub(super) fn unmount(&self) {
+        self.disks.iter().for_each(Disk::unmount);
+    }
+
+    pub(super) fn mount(&self) {
+        self.disks.iter().rev().for_each(Disk::mount);
+    }
+
+    /// Removes what the other program wrote.
+    pub(super) fn sweep(&self) {
+        for at in [NOISE.to_owned(), format!("opt/{NOISE}")] {
+            let _ = fs::remove_dir_all(self.stage.at(&at));
+        }
+    }
+
+    /// Stages and other things that no finished run leaves.
+    pub(super) fn strays(&self) -> Vec<String> {
+        let tree = Tree::of(&self.stage.root(), &["usr", NOISE]);
+        let is_stray = |path: &&String| {
+            path.contains(".patchadm")
+                || path.contains(".edited-")
+                || path.ends_with("/journal.new")
+                || path.starts_with(&format!("{}/stage/", OWN[0]))
+        };
+        tree.objects().keys().filter(is_stray).cloned().collect()
+    }
+}
+
+/// Runs a command that has to do what it is asked for, whatever it says.
+#[track_caller]
+pub(super) fn succeeds(stage: &Scenario, line: &str) {
+    let run = stage.run(line);
+    assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+/// How many files each half of the package has.
+const FILES: usize = 40;
+
+/// Objects of a package or patch on both sides of the border between the file systems.
+fn objects(package: Package, version: &str) -> Package {
+    (0..FILES).fold(package, |package, number| {
+        let text = format!("{version} of {number}\n").repeat(number * number + 1);
+        package.file(&format!("usr/web/{number:02}"), 0o644, &text).file(
+            &format!("opt/web/{number:02}"),
+            0o755,
+            &text,
+        )
+    })
+}
+
+fn package() -> Package {
+    let package = objects(Package::new("ACMEweb").param("BASEDIR", "/"), "first");
+    (0..FILES / 4)
+        .fold(package, |package, number| {
+            let text = format!("old {number}\n");
+            package.file(&format!("usr/old/{number}"), 0o644, &text).file(
+                &format!("opt/old/{number}"),
+                0o600,
+                &text,
+            )
+        })
+        .symlink("usr/web/link", "00")
+        .symlink("opt/web/link", "00")
+        .file("usr/web/mode", 0o644, "the same\n")
+        .file("opt/web/large", 0o644, "one ".repeat(1 << 18))
+}
+
+/// Replaces, adds and deletes on both sides.
+fn patch() -> Patch {
+    let package = objects(Package::new("ACMEweb").param("BASEDIR", "/"), "second");
+    let package = (0..FILES / 4)
+        .fold(package, |package, number| {
+            let text = format!("new {number}\n");
+            package.file(&format!("usr/new/{number}"), 0o644, &text).file(
+                &format!("opt/new/{number}"),
+                0o600,
+                &text,
+            )
+        })
+        .symlink("usr/web/link", "01")
+        .symlink("opt/web/link", "01")
+        .file("usr/web/mode", 0o4755, "the same\n")
+        .file("opt/web/large", 0o644, "two ".repeat(1 << 18));
+    let deleted: Vec<String> = (0..FILES / 4)
+        .flat_map(|number| [format!("usr/old/{number}"), format!("opt/old/{number}")])
+        .collect();
+    let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
+    Patch::of("100-01", package.deletes(&deleted))
+}
+
+/// The package that comes and goes.
+fn documents() -> Package {
+    let package = Package::new("ACMEdoc").param("BASEDIR", "/");
+    (0..FILES).fold(package, |package, number| {
+        let text = format!("page {number}\n").repeat(100);
+        package.file(&format!("usr/doc/{number:02}"), 0o644, &text).file(
+            &format!("opt/doc/{number:02}"),
+            0o644,
+            &text,
+        )
+    })
+}

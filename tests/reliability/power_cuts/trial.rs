@@ -1,0 +1,328 @@
+//! One run whose power is cut, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use patchadm::format::journal::{Head, Outcome, parse_head};
+
+use super::disk::Switch;
+use super::scene::{Has, Layout, NOISE, Scene, succeeds};
+use crate::reliability::killed::Dice;
+use crate::tree::Tree;
+
+/// How often a cut hit what, and what was found then.
+pub(super) type Counts = BTreeMap<&'static str, u64>;
+
+/// A root whose power is cut again and again.
+pub(super) struct Trials {
+    name: String,
+    scene: Scene,
+    dice: Dice,
+    has: Has,
+    /// How long undisturbed commands take: until the journal is published, from there to the end, and a recovery.
+    usual: [Duration; 3],
+    pub(super) counts: Counts,
+}
+
+/// How a command ended that was cut: its code, unless it was killed, and what it said.
+struct End {
+    /// That it had ended with 0 before the cut: its change is acknowledged.
+    acknowledged: bool,
+    code: Option<i32>,
+    said: String,
+}
+
+/// When the power goes.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// After a while.
+    After(Duration),
+    /// A while after the journal was published.
+    Published(Duration),
+    /// As soon as the outcome is written, which may be before it is durable.
+    Outcome,
+}
+
+impl Trials {
+    pub(super) fn new(layout: Layout, seed: u64) -> Self {
+        let name = format!("{}{}", layout.root, layout.opt.map(|opt| format!("+{opt}")).unwrap_or_default());
+        let mut trials = Self {
+            name,
+            scene: Scene::new(layout),
+            dice: Dice(seed),
+            has: Has::default(),
+            usual: [Duration::ZERO; 3],
+            counts: Counts::new(),
+        };
+        trials.measure();
+        trials
+    }
+
+    /// Takes the time of a patch and of its backout.
+    fn measure(&mut self) {
+        let mut has = self.has;
+        for _ in 0..2 {
+            let last = head(&self.scene).map(|head| head.header.run);
+            let began = Instant::now();
+            let mut child = self.spawn(has.command(true));
+            self.wait(&mut child, last.as_ref(), Moment::Published(Duration::ZERO));
+            let published = began.elapsed();
+            assert!(child.wait().unwrap().success());
+            self.usual = [published, began.elapsed().saturating_sub(published), published / 2];
+            has = has.with(true);
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn spawn(&self, line: &str) -> Child {
+        let output = File::create(self.said()).unwrap();
+        let mut command = self.scene.stage.command(line);
+        command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap()
+    }
+
+    /// Where commands write to: not on what is cut.
+    fn said(&self) -> PathBuf {
+        self.scene.stage.beside("said")
+    }
+
+    fn draw_moment(&mut self) -> Moment {
+        let [before, after, _] = self.usual;
+        match self.dice.below(8) {
+            0..4 => Moment::After(self.dice.below_duration(before + after)),
+            4..7 => Moment::Published(self.dice.below_duration(after)),
+            _ => Moment::Outcome,
+        }
+    }
+
+    /// Waits for the moment, or for the end of the command.
+    fn wait(&self, child: &mut Child, last: Option<&String>, moment: Moment) {
+        let until = |reached: &dyn Fn(&Head) -> bool, child: &mut Child| loop {
+            let ours = head(&self.scene).filter(|head| Some(&head.header.run) != last);
+            if ours.is_some_and(|head| reached(&head)) || child.try_wait().unwrap().is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_micros(50));
+        };
+        match moment {
+            Moment::After(pause) => thread::sleep(pause),
+            Moment::Published(pause) => {
+                until(&|_| true, child);
+                thread::sleep(pause);
+            }
+            Moment::Outcome => until(&|head| head.outcome.is_some(), child),
+        }
+    }
+
+    /// Which file systems are cut, in which order.
+    fn victims(&mut self) -> Vec<usize> {
+        match (self.scene.disks.len(), self.dice.below(4)) {
+            (1, _) => vec![0],
+            (_, 0) => vec![0, 1],
+            (_, 1) => vec![1, 0],
+            (_, only) => vec![usize::try_from(only).unwrap() - 2],
+        }
+    }
+
+    /// Cuts these file systems, one after the other, as soon as `wait` returns.
+    fn cut(&mut self, victims: &[usize], wait: impl FnOnce(&Self)) {
+        let flush = self.dice.below(2) == 0;
+        let between = Duration::from_micros(self.dice.below(3) * self.dice.below(1000));
+        let mut switches: Vec<Switch> = victims.iter().map(|disk| self.scene.disks[*disk].switch()).collect();
+        wait(self);
+        for (number, switch) in switches.iter_mut().enumerate() {
+            if number > 0 {
+                thread::sleep(between);
+            }
+            switch.checked();
+            switch.cut(flush);
+        }
+    }
+
+    /// A command whose power is cut, recovered and compared.
+    pub(super) fn trial(&mut self, number: u64) {
+        let of_patch = self.dice.below(4) > 0;
+        let line = self.has.command(of_patch);
+        let (before, after) = (self.has, self.has.with(of_patch));
+        let when = format!("{}, trial {number}, {line}", self.name);
+        let last = head(&self.scene).map(|head| head.header.run);
+        let victims = self.victims();
+        let end = self.cut_command(line, last.as_ref(), &victims);
+        self.scene.unmount();
+        self.scene.mount();
+        self.count("power cuts");
+        let is_mixed = self.look(&when, before, after);
+        let ours = head(&self.scene).filter(|head| Some(&head.header.run) != last.as_ref());
+        self.count(hit(&end, ours.as_ref()));
+        if is_mixed {
+            // Directories that became empty go after the commit, and may come back with the cut.
+            let is_known = head(&self.scene).is_some_and(|head| !head.done);
+            assert!(is_known, "{when}: mixed, and the journal does not know");
+            self.count("trees mixed before recovery");
+        }
+        let promised = promised(&when, &end, before, after);
+        let said = self.scene.stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok();
+        self.recover(&when);
+        self.has = self.found(&when, before, after);
+        if let Some(promised) = promised {
+            assert_eq!(self.has, promised, "{when}: {}", end.said);
+        }
+        assert_eq!(said.trim() == "100-01", self.has.patch, "{when}: what was said before recovery");
+        self.count(if self.has == after { "as after" } else { "as before" });
+    }
+
+    /// Runs the command into the cut, in a third of the trials beside another program that writes and syncs.
+    fn cut_command(&mut self, line: &str, last: Option<&String>, victims: &[usize]) -> End {
+        let moment = self.draw_moment();
+        let is_noisy = self.dice.below(3) == 0;
+        let is_killed = self.dice.below(2) == 0 && victims.len() == self.scene.disks.len();
+        let stop = AtomicBool::new(false);
+        let places: Vec<PathBuf> = self.scene.disks.iter().map(|disk| disk.at().join(NOISE)).collect();
+        let mut child = self.spawn(line);
+        let mut acknowledged = false;
+        thread::scope(|scope| {
+            if is_noisy {
+                places.iter().for_each(|place| drop(scope.spawn(|| write_and_sync(place, &stop))));
+            }
+            self.cut(victims, |trials| {
+                trials.wait(&mut child, last, moment);
+                acknowledged = child.try_wait().unwrap().is_some_and(|status| status.success());
+            });
+            if is_killed {
+                child.kill().unwrap();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let code = child.wait().unwrap().code();
+        End { acknowledged, code, said: fs::read_to_string(self.said()).unwrap() }
+    }
+
+    /// What is found when the power is back, before anything is recovered: each path is as before or as after, never
+    /// torn. Whether some are as before and some as after.
+    fn look(&self, when: &str, before: Has, after: Has) -> bool {
+        let now = self.scene.software();
+        let [before, after] = [before, after].map(|has| &self.scene.expected(has).software);
+        let of = |tree: &Tree, path: &String| tree.objects().get(path).cloned();
+        for path in now.objects().keys().chain(before.objects().keys()).chain(after.objects().keys()) {
+            let found = of(&now, path);
+            assert!(
+                found == of(before, path) || found == of(after, path),
+                "{when}: before recovery {path} is neither as before nor as after: {found:?}"
+            );
+        }
+        now != *before && now != *after
+    }
+
+    /// Recovers; in half of the trials the power goes in recovery, too, up to three times.
+    fn recover(&mut self, when: &str) {
+        let cuts = if self.dice.below(2) == 0 { self.dice.below(4) } else { 0 };
+        for _ in 0..cuts {
+            if head(&self.scene).is_none_or(|head| head.done) {
+                break;
+            }
+            let mut child = self.spawn("recover -R @ROOT@");
+            let pause = self.dice.below_duration(self.usual[2]);
+            let victims: Vec<usize> = (0..self.scene.disks.len()).collect();
+            let mut ended = None;
+            self.cut(&victims, |_| {
+                thread::sleep(pause);
+                ended = child.try_wait().unwrap();
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+            self.scene.unmount();
+            self.scene.mount();
+            self.count("power cuts");
+            self.count(if ended.is_some() { "after a recovery" } else { "in recovery" });
+            if ended.is_some_and(|status| status.success()) {
+                assert!(head(&self.scene).is_some_and(|head| !head.is_open()), "{when}: a recovery is lost");
+            }
+        }
+        let began = Instant::now();
+        succeeds(&self.scene.stage, "recover -R @ROOT@");
+        self.usual[2] = (self.usual[2] * 7 + began.elapsed()) / 8;
+        self.scene.sweep();
+    }
+
+    /// What the root has after recovery: what it had before, or what it was to have.
+    fn found(&self, when: &str, before: Has, after: Has) -> Has {
+        assert_eq!(self.scene.stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n", "{when}");
+        assert_eq!(self.scene.strays(), Vec::<String>::new(), "{when}");
+        let now = self.scene.state();
+        let [was, becomes] = [before, after].map(|has| self.scene.expected(has));
+        if now == *was {
+            return before;
+        }
+        assert!(
+            now == *becomes,
+            "{when}: neither before nor after\n{}\nor\n{}",
+            was.difference(&now),
+            becomes.difference(&now)
+        );
+        after
+    }
+}
+
+/// The journal as it is now.
+fn head(scene: &Scene) -> Option<Head> {
+    parse_head(fs::read(scene.journal()).ok()?.get(..4096)?).ok()
+}
+
+/// What the cut hit.
+fn hit(end: &End, head: Option<&Head>) -> &'static str {
+    match head {
+        _ if end.acknowledged => "after the end",
+        _ if end.said.to_lowercase().contains("whether the change is durable is not known") => "in doubt",
+        None => "before publication",
+        Some(Head { outcome: None, .. }) => "in the switch",
+        Some(Head { outcome: Some(Outcome::Commit), .. }) => "after the commit",
+        Some(Head { outcome: Some(Outcome::RolledBack), .. }) => "rolled back",
+    }
+}
+
+/// What a command has said it left, by its code or in words, if it said so.
+fn promised(when: &str, end: &End, before: Has, after: Has) -> Option<Has> {
+    let said = end.said.to_lowercase();
+    let says = |words: &str| said.contains(words);
+    match end.code {
+        Some(0) => Some(after),
+        None => None,
+        Some(65) if says("whether the change is durable is not known") => None,
+        Some(code) => {
+            // One that could not undo what it did, or not know that, sends to recovery; else nothing is left to do.
+            let is_sent =
+                says("run `patchadm recover`") && (says("nothing was changed") || says("not everything"));
+            assert!((1..=65).contains(&code) && is_sent == (code == 65), "{when}: {code} {}", end.said);
+            Some(before)
+        }
+    }
+}
+
+/// Another program: writes and syncs until it is told to stop or cannot any more.
+fn write_and_sync(place: &Path, stop: &AtomicBool) {
+    let write = |number: u64| -> std::io::Result<()> {
+        fs::create_dir_all(place)?;
+        let mut file = File::create(place.join((number % 16).to_string()))?;
+        file.write_all(&[0x5a; 1 << 14])?;
+        file.sync_all()?;
+        fs::rename(place.join((number % 16).to_string()), place.join("last"))
+    };
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) && write(number).is_ok() {
+        number += 1;
+    }
+}
+
+impl Dice {
+    fn below_duration(&mut self, end: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(end.as_micros()).unwrap().max(1)))
+    }
+}

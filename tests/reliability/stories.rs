@@ -1,0 +1,363 @@
+//! The stories that are broken off: small roots, and what is done to them, in this process and through a door.
+//!
+//! A story begins on a root that is copied for every trial, so that trials are alike to the last attribute (but for
+//! inode numbers). Its acts run as one command; after each of them the root is in a legal state, and in no other.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use patchadm::operation::add_package::{AddRequest, add_packages};
+use patchadm::operation::apply_patches::{ApplyRequest, apply_patches};
+use patchadm::operation::attendant::Nobody;
+use patchadm::operation::back_out::{BackOutRequest, back_out_patches};
+use patchadm::operation::failure::Failure;
+use patchadm::operation::patch_scripts::PatchScriptRequest;
+use patchadm::operation::recover::recover_root;
+use patchadm::operation::remove_package::{RemoveRequest, remove_packages};
+use patchadm::operation::scripts::ScriptSettings;
+use patchadm::operation::session::Caller;
+use patchadm::plan::occasion::Occasion;
+use patchadm::root::{Door, Root};
+use patchadm::transaction::{Receipt, Recovered};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
+use tempfile::TempDir;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
+use crate::scenario::{NOW, Scenario};
+
+/// What one command does.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// `patchadd`, or `patchadd -u`, of patches in directories beside the root.
+    Apply { patches: Vec<PathBuf>, again: bool },
+    /// `patchrm`.
+    BackOut(Vec<String>),
+    /// `pkgadd -n` of packages in this spool directory.
+    Add { spool: PathBuf, packages: Vec<String> },
+    /// `pkgrm -n`.
+    Remove(Vec<String>),
+}
+
+/// A root and what happens to it.
+pub(crate) struct Story {
+    pub(crate) name: &'static str,
+    pub(crate) stage: Scenario,
+    /// The acts, each a run of its own when it is played alone.
+    pub(crate) acts: Vec<Command>,
+    /// All acts in one command.
+    pub(crate) whole: Command,
+}
+
+impl Story {
+    /// A story of one act.
+    fn of(name: &'static str, stage: Scenario, act: Command) -> Self {
+        Self { name, stage, acts: vec![act.clone()], whole: act }
+    }
+}
+
+/// The package that is patched: something for every kind of change.
+fn package() -> Package {
+    Package::new("ACMEweb")
+        .directory("bin")
+        .directory("share")
+        .directory("tree")
+        .directory("tree/sub")
+        .file("bin/httpd", 0o4755, "first httpd\n".repeat(300))
+        .file("bin/same", 0o755, "the same\n")
+        .link("bin/httpd.again", "httpd")
+        .file("share/gone", 0o644, "gone\n")
+        .file("share/flat", 0o644, "flat\n")
+        .file("share/pointed", 0o644, "a file\n")
+        .file("tree/sub/leaf", 0o640, "leaf\n")
+        .symlink("share/current", "v1")
+}
+
+/// A patch that does everything that a patch can do.
+fn patch() -> Patch {
+    let changed = Package::new("ACMEweb")
+        .line("share", "d none share 0750 root root")
+        .file("bin/httpd", 0o755, "second httpd\n".repeat(400))
+        .link("bin/httpd.again", "httpd")
+        .file("bin/same", 0o700, "the same\n")
+        .file("bin/added", 0o555, "added\n")
+        .directory("new")
+        .file("new/tool", 0o755, "tool\n")
+        .link("new/tool.again", "tool")
+        .directory("share/flat")
+        .file("share/flat/leaf", 0o600, "leaf of flat\n")
+        .symlink("share/pointed", "flat/leaf")
+        .symlink("share/current", "v2")
+        .file("tree", 0o644, "a tree no more\n")
+        .deletes(&["share/gone", "tree/sub/leaf", "tree/sub"]);
+    Patch::of("100-01", changed)
+}
+
+/// A later patch of the same package, small, over some of the same objects.
+fn second_patch() -> Patch {
+    let changed = Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "third httpd\n".repeat(200))
+        .link("bin/httpd.again", "httpd")
+        .file("bin/added", 0o555, "added and changed\n")
+        .file("new/other", 0o755, "other\n");
+    Patch::of("200-01", changed)
+}
+
+/// A root on which the package is installed, and where both patches lie beside it.
+fn patched_with(applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/default", NOCHECK);
+    stage.install(&package());
+    let delivered = [patch().directory(&stage), second_patch().directory(&stage)];
+    for patch in applied {
+        stage.patchadd("", patch).ok();
+    }
+    (stage, delivered)
+}
+
+fn apply(patches: &[&PathBuf]) -> Command {
+    Command::Apply { patches: patches.iter().map(|path| (*path).clone()).collect(), again: false }
+}
+
+fn one_patch() -> Story {
+    let (stage, [first, _]) = patched_with(&[]);
+    Story::of("apply", stage, apply(&[&first]))
+}
+
+fn two_patches() -> Story {
+    let (stage, [first, second]) = patched_with(&[]);
+    let acts = vec![apply(&[&first]), apply(&[&second])];
+    Story { name: "apply two", stage, acts, whole: apply(&[&first, &second]) }
+}
+
+/// Attributes were changed by an administrator since, and the patch is applied once more.
+fn applied_again() -> Story {
+    let (stage, [first, _]) = patched_with(&[&patch()]);
+    stage.mode("/opt/ACMEweb/bin/httpd", 0o711);
+    stage.mode("/opt/ACMEweb/new", 0o700);
+    Story::of("apply again", stage, Command::Apply { patches: vec![first], again: true })
+}
+
+fn after_backout() -> Story {
+    let (stage, [first, _]) = patched_with(&[&patch()]);
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    Story::of("apply after backout", stage, apply(&[&first]))
+}
+
+fn backout() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    Story::of("back out", stage, Command::BackOut(vec!["100-01".to_owned()]))
+}
+
+fn two_backouts() -> Story {
+    let (stage, _) = patched_with(&[&patch(), &second_patch()]);
+    let ids = ["200-01", "100-01"].map(str::to_owned);
+    let acts = ids.iter().map(|id| Command::BackOut(vec![id.clone()])).collect();
+    Story { name: "back out two", stage, acts, whole: Command::BackOut(ids.to_vec()) }
+}
+
+/// A package beside the first one, sharing a directory with it.
+fn another_package() -> Package {
+    let package = Package::new("ACMEdoc").param("BASEDIR", "/opt/ACMEweb").directory("share");
+    package
+        .directory("doc")
+        .file("doc/index", 0o644, "index\n")
+        .link("doc/again", "index")
+        .symlink("doc/s", "index")
+}
+
+fn package_added() -> Story {
+    let (stage, _) = patched_with(&[]);
+    let spool = stage.beside("added");
+    another_package().write(&spool);
+    let act = Command::Add { spool, packages: vec!["ACMEdoc".to_owned()] };
+    Story::of("pkgadd", stage, act)
+}
+
+fn package_removed() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    stage.install(&another_package());
+    Story::of("pkgrm", stage, Command::Remove(vec!["ACMEweb".to_owned()]))
+}
+
+/// Scripts that write into the root, among them that of a class: all of it on objects of the package.
+pub(crate) fn with_scripts() -> Story {
+    let (stage, _) = patched_with(&[]);
+    let spool = stage.beside("added");
+    let write = |text: &str| format!("{text}; touch -d @1600000000 $PKG_INSTALL_ROOT/opt/ACMEsrv/etc/*\n");
+    let package = Package::new("ACMEsrv")
+        .param("CLASSES", "none mine")
+        .directory("etc")
+        .file("etc/plain", 0o644, "plain\n")
+        .of_class("mine", 'e', "etc/conf", 0o644, "conf\n")
+        .information("preinstall", "exit 0\n")
+        .information("i.mine", write("while read from to; do cp $from $to; done"))
+        .information("postinstall", write("echo ready >> $PKG_INSTALL_ROOT/opt/ACMEsrv/etc/conf"));
+    package.write(&spool);
+    Story::of("pkgadd with scripts", stage, Command::Add { spool, packages: vec!["ACMEsrv".to_owned()] })
+}
+
+/// All stories without procedure scripts.
+pub(crate) fn stories() -> Vec<Story> {
+    vec![
+        one_patch(),
+        two_patches(),
+        applied_again(),
+        after_backout(),
+        backout(),
+        two_backouts(),
+        package_added(),
+        package_removed(),
+    ]
+}
+
+/// A root of one trial, gone when it is dropped, and a directory beside it on the same file system.
+pub(crate) struct Trial {
+    dir: TempDir,
+}
+
+impl Trial {
+    /// A copy of the root with which a story begins.
+    pub(crate) fn of(story: &Story) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        copy(&story.stage.root(), &dir.path().join("root"), &mut HashMap::new());
+        fs::create_dir(dir.path().join("spare")).unwrap();
+        Self { dir }
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// Where a model may keep what it needs.
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.dir.path().join("spare")
+    }
+
+    /// Does what a command does, through `door`; an error is what it says. No error means that it is acknowledged.
+    pub(crate) fn run(&self, command: &Command, door: Door) -> Result<(), String> {
+        let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
+        with_caller(|caller| perform(&root, command, caller).map(drop).map_err(|error| error.to_string()))
+    }
+
+    /// The same, with the notes of a success, and the failure as the command line gets it.
+    pub(crate) fn perform(&self, command: &Command, door: Door) -> Result<Vec<String>, Failure> {
+        let root = Root::open_with(&self.root(), door)?;
+        with_caller(|caller| perform(&root, command, caller))
+    }
+
+    /// What the next command does first, through `door`.
+    pub(crate) fn recover(&self, door: Door) -> Result<Recovered, String> {
+        let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
+        with_caller(|caller| recover_root(&root, caller).map_err(|error| error.to_string()))
+    }
+}
+
+/// The notes of all runs, or the first failure.
+fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
+    let results: Vec<Result<Option<Receipt>, Failure>> = match command {
+        Command::Apply { patches, again } => {
+            let request = ApplyRequest {
+                patches: patches.clone(),
+                unconditional: *again,
+                scripts: PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() },
+                ..ApplyRequest::default()
+            };
+            let report = apply_patches(root, &request, caller)?;
+            report.patches.into_iter().map(|one| one.result).collect()
+        }
+        Command::BackOut(ids) => {
+            let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
+            let report = back_out_patches(root, &request, caller)?;
+            report.patches.into_iter().map(|one| one.result).collect()
+        }
+        Command::Add { spool, packages } => {
+            let request = AddRequest {
+                device: spool.clone(),
+                packages: packages.clone(),
+                silent: true,
+                scripts: scripts(),
+                ..AddRequest::default()
+            };
+            let report = add_packages(root, &request, caller, &mut Nobody)?;
+            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
+        }
+        Command::Remove(packages) => {
+            let request =
+                RemoveRequest { packages: packages.clone(), scripts: scripts(), ..RemoveRequest::default() };
+            let report = remove_packages(root, &request, caller, &mut Nobody)?;
+            report.packages.into_iter().map(|one| one.result.map(Some)).collect()
+        }
+    };
+    let receipts = results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(receipts.into_iter().flatten().flat_map(|receipt| receipt.notes).collect())
+}
+
+fn scripts() -> ScriptSettings {
+    let executable = PathBuf::from(env!("CARGO_BIN_EXE_patchadm"));
+    ScriptSettings { executable, temporary: std::env::temp_dir(), ..ScriptSettings::default() }
+}
+
+/// A caller with the clock of every scenario, whom nothing interrupts.
+fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
+    let now = DateTime::from_timestamp(i64::try_from(NOW).unwrap(), 0).unwrap();
+    let (utc, local) = (now.naive_utc(), now.naive_utc());
+    work(&Caller {
+        program: "patchadd",
+        occasion: Occasion { utc, local, host: "web1".to_owned() },
+        time: now.to_rfc3339(),
+        user: "root".to_owned(),
+        // A process that another test starts has our descriptors until it becomes its program.
+        wait: &|_| {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            true
+        },
+        interrupt: &|| None,
+        progress: &|_| {},
+        elapsed: &|| 7,
+    })
+}
+
+/// Copies a tree with all attributes that a test compares, and the times of directories.
+fn copy(from: &Path, to: &Path, links: &mut HashMap<u64, PathBuf>) {
+    let seen = from.symlink_metadata().unwrap();
+    if let Some(first) = links.get(&seen.ino()).filter(|_| !seen.is_dir()) {
+        fs::hard_link(first, to).unwrap();
+        return;
+    }
+    links.insert(seen.ino(), to.to_owned());
+    let kind = seen.file_type();
+    if kind.is_symlink() {
+        symlink(fs::read_link(from).unwrap(), to).unwrap();
+        return;
+    }
+    if kind.is_dir() {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name), links);
+        }
+    } else if kind.is_file() {
+        fs::write(to, fs::read(from).unwrap()).unwrap();
+    } else {
+        rustix::fs::mknodat(CWD, to, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        chown(to, Some(seen.uid()), Some(seen.gid())).unwrap();
+    }
+    fs::set_permissions(to, fs::Permissions::from_mode(seen.mode() & 0o7777)).unwrap();
+    set_mtime(to, seen.modified().unwrap());
+}
+
+fn set_mtime(path: &Path, time: SystemTime) {
+    let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let time =
+        Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap(), tv_nsec: i64::from(time.subsec_nanos()) };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
+}
