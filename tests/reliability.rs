@@ -33,6 +33,8 @@ pub(crate) mod hostile_roots;
 pub(crate) mod killed;
 /// The power cut at every moment.
 mod lost;
+/// An administrator who edits files while they are changed.
+mod meddling;
 /// What the program holds of what it works on.
 mod memory;
 /// What is compared.

@@ -10,6 +10,8 @@ mod backout_scripts;
 /// Damaged and hostile patches.
 mod bad_input;
 mod bad_packages;
+/// Recovery at boot.
+mod boot;
 /// Real releases, installed and compared with what they must look like.
 mod cases;
 /// The same releases, patched and backed out.

@@ -23,8 +23,10 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     let is_cut = |mode: u32| seen.mode.bits() == mode & 0o1777;
     let chowns = (from.uid, from.gid) != (to.uid, to.gid);
     let is_ours = seen.mode.bits() == from.mode || chowns && (is_cut(from.mode) || is_cut(to.mode));
-    if is_ours && mode != Some(to.mode) {
-        parent.set_mode(name, Mode::of(to.mode))?;
+    // What is somebody else's stays, also where chown(2) has just dropped some of it.
+    let wanted = if is_ours { to.mode } else { seen.mode.bits() };
+    if mode.is_some_and(|mode| mode != wanted) {
+        parent.set_mode(name, Mode::of(wanted))?;
     }
     Ok(())
 }
@@ -44,8 +46,9 @@ pub(super) fn set_attributes_of_directory(dir: &Dir, from: &Identity, to: &Ident
     }
     // After chown(2), which may drop setgid: the mode is set whenever it is not what it should be.
     let mode = dir.itself()?.mode.bits();
-    if seen.mode.bits() == from.mode && mode != to.mode {
-        dir.set_own_mode(Mode::of(to.mode))?;
+    let wanted = if seen.mode.bits() == from.mode { to.mode } else { seen.mode.bits() };
+    if mode != wanted {
+        dir.set_own_mode(Mode::of(wanted))?;
     }
     let empty = BTreeMap::new();
     let (before, after) = (from.xattrs.as_ref().unwrap_or(&empty), to.xattrs.as_ref().unwrap_or(&empty));

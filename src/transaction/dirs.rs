@@ -25,7 +25,7 @@ impl Dirs {
         Self { root: root.clone(), open: HashMap::new() }
     }
 
-    /// The directory at a physical path; none if it is not there.
+    /// The directory at a physical path; none if it is not there, or somebody put a symbolic link on the way.
     pub(super) fn get(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
@@ -38,7 +38,12 @@ impl Dirs {
             }
             opened => opened,
         };
-        let Some(dir) = opened? else { return Ok(None) };
+        let opened = match opened {
+            // Somebody put a symbolic link on the way.
+            Err(error) if error.errno() == Some(Errno::LOOP) => None,
+            opened => opened?,
+        };
+        let Some(dir) = opened else { return Ok(None) };
         if self.open.len() >= MOST {
             self.open.clear();
         }

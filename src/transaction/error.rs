@@ -109,6 +109,12 @@ pub enum Cause {
     /// An object is not as it was when the plan was made.
     #[error("{0} was changed by somebody else in the meantime")]
     Changed(String),
+    /// The directory of an object that has to go back is not there, or a symbolic link leads to it now.
+    #[error("its directory is gone; put it back, the old object waits in {stage}")]
+    NoPlace {
+        /// Where the object is.
+        stage: String,
+    },
     /// Something is at a path where nothing was when the plan was made.
     #[error("{0} was made by somebody else in the meantime")]
     Appeared(String),
@@ -194,6 +200,14 @@ impl Cause {
         match error.errno() {
             Some(Errno::XDEV) => Self::Apart { directory: directory.path().clone(), error },
             _ => Self::Root(error),
+        }
+    }
+
+    /// The same, but what is not there, or is of another type than it was, was changed by somebody else.
+    pub(super) fn or_changed(self, path: String) -> Self {
+        match self {
+            Self::Root(error) if error.is_not_found() => Self::Changed(path),
+            other => other,
         }
     }
 

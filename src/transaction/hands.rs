@@ -18,7 +18,7 @@ use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
 use crate::package::ObjectPath;
-use crate::root::{Dir, Root, RootError};
+use crate::root::{Dir, FileType, Root, RootError};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,8 @@ impl<'a> Hands<'a> {
             }
             OpKind::Attr => {
                 if let (Some(old), Some(new)) = (&op.old, &op.new) {
-                    set_attributes(&parent, name, old, new)?;
+                    set_attributes(&parent, name, old, new)
+                        .map_err(|cause| cause.or_changed(self.show(op)))?;
                 }
             }
             OpKind::Rmdir | OpKind::Held => {}
@@ -264,6 +265,10 @@ impl<'a> Hands<'a> {
         let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
+            if next == Undo::PutBack {
+                // Somebody moved the directory away, and what the run put there with it.
+                return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
+            }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
@@ -377,10 +382,12 @@ impl<'a> Hands<'a> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
         };
-        if !is_there(&parent, op.path.name(), old)? {
-            return Ok(());
-        }
-        set_attributes(&parent, op.path.name(), new, old)
+        // A directory is looked at field by field in any case: in a copied root it is another one.
+        let is_it = match parent.look(op.path.name())? {
+            Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
+            _ => is_there(&parent, op.path.name(), old)?,
+        };
+        if is_it { set_attributes(&parent, op.path.name(), new, old) } else { Ok(()) }
     }
 
     /// Does again what a committed run must have done and the disk lost; true if there was something.

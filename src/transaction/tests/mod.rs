@@ -2,6 +2,7 @@
 
 mod crash;
 mod ground;
+mod meddling;
 mod scripted;
 mod strays;
 mod table;

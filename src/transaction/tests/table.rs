@@ -1,6 +1,7 @@
 //! The recovery table, row by row: a run is stopped, target and stage are brought into the state of the row by hand,
 //! and recovery does what the row says.
 
+mod more_rows;
 mod second_names;
 
 use std::fs;
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 use super::ground::Ground;
 use super::world::{RUN, World, at};
 use crate::format::journal::{Journal, Op, OpKind};
+use crate::plan::Plan;
 use crate::root::{Call, Door};
 use crate::transaction::Recovered;
 
@@ -28,6 +30,11 @@ impl Stopped {
 
     fn on(ground: Ground) -> Self {
         let world = World::new();
+        let plan = ground.plan(&world);
+        Self::of(world, &plan, ground)
+    }
+
+    fn of(world: World, plan: &Plan, ground: Ground) -> Self {
         let published = std::sync::atomic::AtomicBool::new(false);
         let door = ground.door(move |step| {
             if published.load(std::sync::atomic::Ordering::Relaxed) {
@@ -38,7 +45,7 @@ impl Stopped {
             }
             Ok(())
         });
-        world.run_plan(&ground.plan(&world), door, &|| None).unwrap_err();
+        world.run_plan(plan, door, &|| None).unwrap_err();
         let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
         assert!(journal.head.is_open());
         Self { world, journal, ground }

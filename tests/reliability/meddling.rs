@@ -1,0 +1,144 @@
+//! An administrator edits a file that a command is just about to change, or that a dead one had changed: the command is
+//! given up with its code, everything else is as before, and the edit is there.
+//!
+//! The command is stopped (SIGSTOP) when its journal is published and the file that it comes to last is still the old
+//! one; where it was too fast for that, it is taken back and tried again.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::killed::journal;
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+use crate::tree::{Tree, assert_same};
+
+const FILES: usize = 400;
+const FIRST: &str = "/opt/ACMEweb/share/0000";
+const LAST: &str = "/opt/ACMEweb/share/9999";
+const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
+const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
+const INSTALL: &str = "pkgadd -n -R @ROOT@ -d spool ACMEweb";
+const UPDATE: &str = "pkgadd -n -R @ROOT@ -d newer ACMEweb";
+const UNINSTALL: &str = "pkgrm -n -R @ROOT@ ACMEweb";
+
+fn stage() -> Scenario {
+    let (mut package, mut patch) = (Package::new("ACMEweb"), Package::new("ACMEweb"));
+    for number in (0..FILES).chain([9999]) {
+        let path = format!("share/{number:04}");
+        package = package.file(&path, 0o644, format!("first of {number}\n"));
+        patch = patch.file(&path, 0o644, format!("the second of {number}\n"));
+    }
+    let stage = Scenario::in_memory();
+    stage.install(&package);
+    patch.clone().write(&stage.beside("newer"));
+    Patch::of("100-01", patch).directory(&stage);
+    stage
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Starts a command and stops it in the middle of its switch, the first file changed or the last one not yet; none if
+/// it was too fast.
+fn stopped(stage: &Scenario, line: &str, is_first_changed: bool) -> Option<Child> {
+    let inode = |path: &str| fs::symlink_metadata(stage.at(path)).map(|seen| seen.ino()).ok();
+    let place = stage.at("/var/sadm/patchadm/journal");
+    let (first, last) = (inode(FIRST), inode(LAST));
+    let before = journal(&place).map(|(run, _)| run);
+    let mut child = stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    loop {
+        let is_open = journal(&place).is_some_and(|(run, open)| open && Some(&run) != before.as_ref());
+        if is_open && (!is_first_changed || inode(FIRST) != first) {
+            break;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+    signal(&child, Signal::STOP);
+    // A signal is not taken at once.
+    thread::sleep(Duration::from_millis(2));
+    if inode(LAST) == last && journal(&place).is_some_and(|(_, open)| open) {
+        return Some(child);
+    }
+    signal(&child, Signal::CONT);
+    child.wait().unwrap();
+    None
+}
+
+/// The same, as often as it takes; `back` takes back what it did where it was too fast.
+fn stopped_at_last(stage: &Scenario, line: &str, back: &str, is_first_changed: bool) -> Child {
+    for _ in 0..60 {
+        if let Some(child) = stopped(stage, line, is_first_changed) {
+            return child;
+        }
+        assert_eq!(stage.run(back).code, 0, "{back}");
+    }
+    panic!("{line}: always too fast");
+}
+
+fn everything_but(stage: &Scenario, path: &str) -> Tree {
+    let without = ["var/sadm/install/.lockfile", "var/sadm/patchadm", path.trim_start_matches('/')];
+    Tree::of(&stage.root(), &without)
+}
+
+#[test]
+fn a_file_that_is_edited_while_it_is_changed_ends_the_command_and_keeps_the_edit() {
+    let stage = stage();
+    for (line, back, code) in
+        [(ADD, REMOVE, 10), (REMOVE, ADD, 7), (UPDATE, INSTALL, 1), (UNINSTALL, INSTALL, 1)]
+    {
+        if line == UPDATE {
+            assert_eq!(stage.run(REMOVE).code, 0);
+        }
+        let mut child = stopped_at_last(&stage, line, back, false);
+        let (text, time) = (fs::read(stage.at(LAST)).unwrap(), modified(&stage, LAST));
+        fs::write(stage.at(LAST), "by the administrator\n").unwrap();
+        signal(&child, Signal::CONT);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{line}");
+        assert_eq!(stage.text(LAST), "by the administrator\n", "{line}");
+        assert_eq!(stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
+        fs::write(stage.at(LAST), text).unwrap();
+        fs::File::open(stage.at(LAST)).unwrap().set_modified(time).unwrap();
+        assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{line}: files and records agree");
+        if line == ADD {
+            assert_eq!(stage.run(ADD).code, 0);
+        }
+    }
+}
+
+fn modified(stage: &Scenario, path: &str) -> SystemTime {
+    fs::metadata(stage.at(path)).unwrap().modified().unwrap()
+}
+
+#[test]
+fn a_file_that_is_edited_after_the_crash_is_kept_beside_the_old_one() {
+    let stage = stage();
+    stage.run(ADD).ok();
+    stage.run(REMOVE).ok();
+    let before = everything_but(&stage, FIRST);
+    let mut child = stopped_at_last(&stage, ADD, REMOVE, true);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (run, _) = journal(&stage.at("/var/sadm/patchadm/journal")).unwrap();
+    assert_eq!(stage.text(FIRST), "the second of 0\n");
+    fs::write(stage.at(FIRST), "by the administrator\n").unwrap();
+    let said = stage.run("recover -R @ROOT@").ok();
+    let kept = format!("{FIRST}.edited-{run}");
+    assert!(said.contains(&format!("that version is kept as @ROOT@{kept}")), "{said}");
+    assert_eq!(
+        (stage.text(FIRST), stage.text(&kept)),
+        ("first of 0\n".into(), "by the administrator\n".into())
+    );
+    fs::remove_file(stage.at(&kept)).unwrap();
+    assert_same(&everything_but(&stage, FIRST), &before);
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}
