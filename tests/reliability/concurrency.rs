@@ -237,8 +237,9 @@ fn readers_beside_every_kind_of_run_see_before_or_after() {
         assert_eq!(stage.ask_in_process(&root), said);
         assert!(is_killed || said != was);
         assert!(!is_open || said == was);
+        // It may be over before anybody has asked.
         let seen = stage.beside(|| stage.writes("recover -R @ROOT@"));
-        assert_eq!(seen, [!said, said], "recovery changes nothing for readers");
+        assert!(!seen[usize::from(!said)], "recovery changes nothing for readers");
     }
     figures(
         "readers",
