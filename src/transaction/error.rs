@@ -161,6 +161,14 @@ pub enum Cause {
     /// A procedure script did not do what it should, or could not be run.
     #[error("{0}")]
     Script(String),
+    /// A procedure script was not begun, because that it runs could not be noted first.
+    #[error("script {script} was not begun: {source}")]
+    NotBegun {
+        /// The script.
+        script: String,
+        /// Why it could not be noted: one of these causes.
+        source: std::io::Error,
+    },
     /// A signal asked for an end.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
@@ -191,6 +199,7 @@ impl Cause {
         match self {
             Self::Root(error) | Self::Apart { error, .. } => error.errno(),
             Self::Contents { reason: ContentsError::Io(error), .. } => Errno::from_io_error(error),
+            Self::NotBegun { source, .. } => source.get_ref()?.downcast_ref::<Self>()?.errno(),
             _ => None,
         }
     }

@@ -78,11 +78,11 @@ impl<'s> ScriptedRun<'s> {
         settings: Settings<'s>,
     ) -> Result<Self, TransactionError> {
         let mut opening = Opening::begin(root, settings, &[])?;
-        let published = match hold(root, &mut opening.sites, held, settings.watch) {
-            Ok(ops) => opening.publish(root, command, settings, &[], ops.into_iter()),
-            Err(cause) => Err(Box::new(Unpublished { journal: None, cause })),
+        let ops = match hold(root, &mut opening.sites, held, settings.watch) {
+            Ok(ops) => ops,
+            Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
         };
-        match published {
+        match opening.publish(root, command, settings, &[], ops.into_iter()) {
             Ok(journal) => Ok(Self {
                 root: root.clone(),
                 settings,
@@ -101,7 +101,7 @@ impl<'s> ScriptedRun<'s> {
                 Unpublished { journal: Some(journal), cause } => {
                     undo_published(root, &journal, Phase::Publish, cause)
                 }
-                Unpublished { journal: None, cause } => opening.abandon(root, Phase::Stage, cause),
+                Unpublished { journal: None, cause } => opening.abandon(root, Phase::Publish, cause),
             }),
         }
     }

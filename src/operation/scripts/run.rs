@@ -60,7 +60,10 @@ impl From<Failure> for Halt {
 
 impl From<ScriptError> for Halt {
     fn from(error: ScriptError) -> Self {
-        Self::Cause(Cause::Script(error.to_string()))
+        Self::Cause(match error {
+            ScriptError::NotBegun { name, source } => Cause::NotBegun { script: name, source },
+            error => Cause::Script(error.to_string()),
+        })
     }
 }
 
