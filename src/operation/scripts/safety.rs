@@ -5,11 +5,12 @@
 //! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::operation::session::Ground;
 use crate::package::{Installed, ObjectPath, PkgInst};
 use crate::plan::refusal::Reason;
-use crate::root::{Root, RootError};
+use crate::root::{FileType, Root, RootError};
 use crate::script::Workshop;
 use crate::source::PackageImage;
 
@@ -40,7 +41,7 @@ pub(in crate::operation) fn needs_absolute_tools_to_go(installed: &Installed) ->
 }
 
 fn name_missing_tools<'t>(mut scripts: impl Iterator<Item = &'t [u8]>) -> bool {
-    let missing = ABSOLUTE.iter().filter(|path| !std::path::Path::new(path).exists());
+    let missing = ABSOLUTE.iter().filter(|path| !Path::new(path).exists());
     let missing: Vec<&[u8]> = missing.map(|path| path.as_bytes()).collect();
     let names = |text: &[u8]| missing.iter().any(|path| text.windows(path.len()).any(|part| part == *path));
     scripts.any(names)
@@ -86,6 +87,25 @@ pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> 
     Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
 }
 
+/// Refuses a class action script that is no file: a pipe would never end. A symbolic link leads, for the shell, out of
+/// any root but that of the running system.
+pub(in crate::operation) fn check_class_script(
+    root: &Root,
+    place: &ObjectPath,
+    name: &str,
+) -> Result<(), Reason> {
+    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
+    let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
+    let shown = format!("{}/{name}", root.show(place));
+    let is_file = match look().map_err(|error| unsafe_because(error.to_string()))?.map(|seen| seen.file_type)
+    {
+        Some(FileType::Regular) => true,
+        Some(FileType::Symlink) if root.is_system() => Path::new(&shown).is_file(),
+        _ => false,
+    };
+    if is_file { Ok(()) } else { Err(unsafe_because(format!("{shown} is not a regular file"))) }
+}
+
 /// Whether a directory of the root is the same for a process that knows nothing of roots.
 fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootError> {
     if root.is_system() {
@@ -105,7 +125,6 @@ fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootErr
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
     use super::*;
     use crate::package::{Params, Policy};
@@ -124,6 +143,23 @@ mod tests {
             Ok(()) => None,
             Err(Reason::ScriptsUnsafe(why)) => Some(why.replace(&*top.to_string_lossy(), "@ROOT@")),
             Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_class_action_script_is_a_regular_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let scripts = dir.path().join("usr/sadm/install/scripts");
+        std::fs::create_dir_all(scripts.join("i.directory")).unwrap();
+        std::fs::write(scripts.join("i.file"), "exit 0\n").unwrap();
+        symlink("i.file", scripts.join("i.link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let place = crate::database::places::class_scripts();
+        assert!(check_class_script(&root, &place, "i.file").is_ok());
+        for name in ["i.directory", "i.link", "i.missing"] {
+            let error = check_class_script(&root, &place, name).unwrap_err();
+            let Reason::ScriptsUnsafe(why) = error else { panic!("{name}") };
+            assert!(why.ends_with(&format!("{name} is not a regular file")), "{why}");
         }
     }
 
