@@ -17,7 +17,7 @@ use super::sites::{drop_stages, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Inode, Mode, ObjectPath};
-use crate::root::{Dir, FileType, Lock, Root};
+use crate::root::{Dir, FileType, Lock, Root, WritableFile};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
 pub(super) fn finish(
@@ -201,9 +201,16 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
     Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
-/// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
+/// Appends a text that names the run, unless the end of the file names it already; durable afterwards, for once the
+/// journal says `done` nobody would write it again. A torn last line is cut first.
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
+    write_once(&mut file, run, text)?;
+    file.sync()?;
+    Ok(dir.sync()?)
+}
+
+fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
     let size = file.size()?;
     let tail_at = size.saturating_sub(1 << 16);
     let tail = file.get_at(tail_at, 1 << 16)?;
