@@ -14,7 +14,7 @@ use super::scripted_installation::held;
 use super::scripts::briefing::Briefing;
 use super::scripts::procedures::Procedures;
 use super::scripts::run::{Cast, Halt};
-use super::scripts::safety::{check_places, check_tools, needs_absolute_tools_to_go};
+use super::scripts::safety::{check_places, check_removal, check_tools, needs_absolute_tools_to_go};
 use super::scripts::{Ending, ScriptSettings};
 use super::session::Session;
 use crate::package::{Inventory, ObjectPath, Params, PkgInst};
@@ -68,6 +68,7 @@ pub(super) fn remove_with_scripts(
         run: None,
     };
     let course = RemovalCourse::of(&removal.intended, inventory).map_err(refuse)?;
+    check_removal(&session.ground, &course).map_err(refuse)?;
     let cast =
         Cast { ground: &session.ground, procedures: &mut procedures, briefing, ending: Ending::default() };
     Withdrawal { session, package, course: &course, cast, attendant }.perform(&removal.intended.plan)

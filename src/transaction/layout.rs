@@ -351,6 +351,7 @@ impl<'p> Builder<'_, 'p> {
     /// Sees to it that the directory of a record will be there, and says where the record will be.
     fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
         let physical = self.resolver.locate(path)?;
+        self.must_lead_somewhere(path)?;
         let mut missing = Vec::new();
         for above in physical.ancestors() {
             if self.made.contains_key(&above) || self.dirs.get(&above)?.is_some() {
@@ -365,6 +366,21 @@ impl<'p> Builder<'_, 'p> {
             self.push(item);
         }
         Ok(physical)
+    }
+
+    /// Directories are made where the path of a record says, never where a symbolic link on it leads to nothing: whoever
+    /// put that link there in the meantime would decide where the record is.
+    fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
+        for above in path.ancestors() {
+            let followed = self.resolver.locate_dir(&above)?;
+            if self.made.contains_key(&followed) || self.dirs.get(&followed)?.is_some() {
+                break;
+            }
+            if followed != self.resolver.locate(&above)? {
+                return Err(Cause::Changed(self.root.show(&above)));
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, item: Item<'p>) {

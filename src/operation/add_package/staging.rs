@@ -16,7 +16,7 @@ use crate::operation::scripts::interview::{Answers, Questions, interview};
 use crate::operation::scripts::medium::Medium;
 use crate::operation::scripts::procedures::Procedures;
 use crate::operation::scripts::run::Cast;
-use crate::operation::scripts::safety::{check_places, check_tools, needs_absolute_tools};
+use crate::operation::scripts::safety::{check_classes, check_places, check_tools, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::ObjectPath;
 use crate::plan::course::Course;
@@ -121,6 +121,7 @@ impl<'a> Place<'a> {
         // they may have changed since the scripts were asked
         if let Some(instance) = intended.plan.packages.first() {
             check_places(self.ground, instance, briefing.base.as_ref())
+                .and_then(|()| check_classes(self.ground, &course))
                 .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
         }
         let performance = Performance {

@@ -11,6 +11,7 @@ use crate::operation::installation::{Installation, described};
 use crate::operation::log;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed, held};
 use crate::operation::scripts::run::{Cast, Halt};
+use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
 use crate::package::{Inventory, ObjectPath};
 use crate::plan::course::Course;
@@ -218,6 +219,7 @@ impl<'a> PatchScripts<'a> {
             let mut intended = scripted.intended(&member.part, &self.session.caller.occasion);
             intended.read_from(member.index);
             let course = Course::of_installation(&intended, package, inventory).map_err(refuse)?;
+            check_classes(&self.session.ground, &course).map_err(refuse)?;
             let installation = described(intended, package, &inventory.packages, self.place.admin);
             return Ok(Act { installation, course });
         }
@@ -229,6 +231,7 @@ impl<'a> PatchScripts<'a> {
         intended.passing.clone_from(&member.part.chosen.passing);
         self.reconcile(member, intended)?;
         let course = Course::of_installation(intended, package, &prepared.inventory).map_err(refuse)?;
+        check_classes(&self.session.ground, &course).map_err(refuse)?;
         Ok(Act { installation: prepared.installation, course })
     }
 }

@@ -4,14 +4,20 @@
 //! than for us (`var -> /etc`), a script's own `rm -r` would follow it out of the root; such a root is refused. So is
 //! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::database::places;
 use crate::operation::session::Ground;
 use crate::package::{Installed, ObjectPath, PkgInst};
+use crate::plan::course::removal::{RemovalCourse, RemovalStep};
+use crate::plan::course::{ClassStep, Course, Step};
 use crate::plan::refusal::Reason;
+use crate::plan::scripts::Deliverer;
 use crate::root::{FileType, Root, RootError};
 use crate::script::Workshop;
+use crate::script::environment::Script;
 use crate::source::PackageImage;
 
 /// Commands of ours that scripts know by these absolute paths.
@@ -87,13 +93,52 @@ pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> 
     Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
 }
 
+/// Refuses the class action scripts of an installation that could not be run safely.
+pub(in crate::operation) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
+    course.steps.iter().try_for_each(|step| match step {
+        Step::Class(ClassStep { class, deliverer, files }) => {
+            let name = Script::InstallClass(class.clone()).name();
+            check_class(ground, &name, *deliverer, files.iter().map(|file| &file.path))
+        }
+        Step::Switch(_) | Step::Procedure(_) => Ok(()),
+    })
+}
+
+/// The same for a removal.
+pub(in crate::operation) fn check_removal(ground: &Ground, course: &RemovalCourse) -> Result<(), Reason> {
+    course.steps.iter().try_for_each(|step| match step {
+        RemovalStep::Class(portion) => {
+            let name = Script::RemoveClass(portion.class.clone()).name();
+            let deliverer = portion.deliverer.unwrap_or(Deliverer::Package);
+            check_class(ground, &name, deliverer, portion.objects.iter().map(|object| &object.path))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Refuses a class action script that is no file, and one that is given paths that lead somewhere else for the host.
+fn check_class<'p>(
+    ground: &Ground,
+    name: &str,
+    deliverer: Deliverer,
+    paths: impl Iterator<Item = &'p ObjectPath>,
+) -> Result<(), Reason> {
+    let delivered = places::class_scripts();
+    match deliverer {
+        Deliverer::Root => {
+            check_place(ground, &delivered)?;
+            check_class_script(&ground.root, &delivered, name)?;
+        }
+        Deliverer::Host => check_class_script(&ground.host, &delivered, name)?,
+        Deliverer::Package | Deliverer::Standard => {}
+    }
+    let directories: BTreeSet<ObjectPath> = paths.filter_map(ObjectPath::parent).collect();
+    directories.iter().try_for_each(|directory| check_place(ground, directory))
+}
+
 /// Refuses a class action script that is no file: a pipe would never end. A symbolic link leads, for the shell, out of
 /// any root but that of the running system.
-pub(in crate::operation) fn check_class_script(
-    root: &Root,
-    place: &ObjectPath,
-    name: &str,
-) -> Result<(), Reason> {
+fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
     let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
     let shown = format!("{}/{name}", root.show(place));
@@ -147,6 +192,26 @@ mod tests {
     }
 
     #[test]
+    fn a_class_action_script_gets_no_paths_that_lead_out_of_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("opt/web")).unwrap();
+        symlink("/etc", top.join("opt/web/out")).unwrap();
+        symlink("inside", top.join("opt/web/in")).unwrap();
+        let root = Root::open(&top).unwrap();
+        let host = root.elsewhere(Path::new("/")).unwrap();
+        let ground = Ground { root, host, policy: Policy::default() };
+        let check = |path: &str| {
+            let path = ObjectPath::new(path.as_bytes()).unwrap();
+            check_class(&ground, "i.mine", Deliverer::Package, [&path].into_iter())
+        };
+        assert_eq!(check("/opt/web/new/file"), Ok(()));
+        assert_eq!(check("/opt/web/in/file"), Ok(()));
+        let Err(Reason::ScriptsUnsafe(why)) = check("/opt/web/out/passwd") else { panic!("it leads out") };
+        assert!(why.ends_with("/opt/web/out leads out of the root"), "{why}");
+    }
+
+    #[test]
     fn a_class_action_script_is_a_regular_file() {
         let dir = tempfile::tempdir().unwrap();
         let scripts = dir.path().join("usr/sadm/install/scripts");
@@ -154,7 +219,7 @@ mod tests {
         std::fs::write(scripts.join("i.file"), "exit 0\n").unwrap();
         symlink("i.file", scripts.join("i.link")).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let place = crate::database::places::class_scripts();
+        let place = places::class_scripts();
         assert!(check_class_script(&root, &place, "i.file").is_ok());
         for name in ["i.directory", "i.link", "i.missing"] {
             let error = check_class_script(&root, &place, name).unwrap_err();

@@ -197,3 +197,24 @@ fn an_unsorted_database_is_sorted_on_the_next_change() {
     assert!(paths.is_sorted(), "{merged}");
     assert!(world.live(&at("/opt/web/new").to_string()).is_some());
 }
+
+#[test]
+fn a_record_is_never_made_where_a_link_leads_to_nothing_and_always_where_it_leads_to_a_directory() {
+    let linked = |target_is_there: bool| {
+        let world = World::new();
+        let plan = world.plan();
+        let (pkg, moved) = (world.path("var/sadm/pkg"), world.path("opt/pkg"));
+        std::fs::rename(&pkg, &moved).unwrap();
+        std::os::unix::fs::symlink("/opt/pkg", &pkg).unwrap();
+        if !target_is_there {
+            std::fs::rename(&moved, world.path("opt/away")).unwrap();
+        }
+        let before = world.picture();
+        let result = world.run_plan(&plan, Door::default(), &|| None);
+        (result, before == world.picture())
+    };
+    let (result, is_unchanged) = linked(false);
+    assert!(matches!(result.unwrap_err().cause, Cause::Changed(path) if path.ends_with("/var/sadm/pkg")));
+    assert!(is_unchanged);
+    assert!(linked(true).0.is_ok());
+}
