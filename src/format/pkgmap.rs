@@ -5,9 +5,7 @@
 //! carry is written with `\ooo` escapes (see [`escape`](crate::package::escape)). Comments are not kept.
 //! Variables in paths, owners and groups stay as they are; resolving them is the plan's matter.
 
-use std::collections::HashMap;
-
-use crate::package::{Ftype, Object, PackagePath};
+use crate::package::{Ftype, Object, PackagePath, is_room_for};
 
 use super::FieldError;
 use super::fields::{self, Fields};
@@ -15,6 +13,9 @@ use super::lines::{LineTooLong, numbered};
 
 /// The most entries of one package.
 pub const MOST_ENTRIES: usize = 8_000_000;
+
+/// What an entry takes beside the bytes of its path and its words: the blocks that hold them, and their places.
+const ROOM_PER_ENTRY: usize = size_of::<Entry>() + 4 * 32 + 8;
 
 /// A package's list of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,9 @@ pub enum PkgmapError {
     /// There are more than [`MOST_ENTRIES`].
     #[error("more than {MOST_ENTRIES} entries")]
     TooMany,
+    /// There is not enough memory for them.
+    #[error("not enough memory for {0} entries")]
+    NoRoom(usize),
     /// A line is too long.
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
@@ -75,24 +79,28 @@ pub enum PkgmapError {
 impl Pkgmap {
     /// Reads a whole pkgmap.
     pub fn parse(text: &[u8]) -> Result<Self, PkgmapError> {
-        let mut lines = numbered(text);
-        let (_, first) = lines.next().ok_or(PkgmapError::FirstLine)??;
+        let (_, first) = numbered(text).next().ok_or(PkgmapError::FirstLine)??;
         let mut map = parse_first_line(first).ok_or(PkgmapError::FirstLine)?;
-        let mut line_of = Vec::new();
-        for line in lines {
-            let (line, content) = line?;
-            if is_comment(content) {
-                continue;
-            }
-            if map.entries.len() == MOST_ENTRIES {
+        // Counted first, so that a list without end costs nothing.
+        let (mut count, mut room) = (0, 0);
+        for (_, content) in entry_lines(text).filter_map(Result::ok) {
+            count += 1;
+            room += (ROOM_PER_ENTRY + content.len()) as u64;
+            if count > MOST_ENTRIES {
                 return Err(PkgmapError::TooMany);
             }
+        }
+        if !is_room_for(room) {
+            return Err(PkgmapError::NoRoom(count));
+        }
+        map.entries.reserve_exact(count);
+        for line in entry_lines(text) {
+            let (line, content) = line?;
             let entry =
                 Entry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
             map.entries.push(entry);
-            line_of.push(line);
         }
-        refuse_duplicates(&map.entries, &line_of)?;
+        refuse_duplicates(&map.entries, text)?;
         Ok(map)
     }
 
@@ -166,6 +174,11 @@ impl Entry {
     }
 }
 
+/// The lines of entries, with their numbers.
+fn entry_lines(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
+    numbered(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
+}
+
 /// Blank lines and lines that begin with `:` or `#` say nothing.
 fn is_comment(line: &[u8]) -> bool {
     line.iter().find(|byte| !fields::is_blank(**byte)).is_none_or(|byte| b":#".contains(byte))
@@ -184,14 +197,18 @@ fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
 }
 
 /// Information files have a name space of their own: `i pkginfo` and an object `pkginfo` are two things.
-fn refuse_duplicates(entries: &[Entry], line_of: &[u64]) -> Result<(), PkgmapError> {
-    let mut seen = HashMap::with_capacity(entries.len());
-    for (entry, &line) in entries.iter().zip(line_of) {
-        if let Some(first) = seen.insert((entry.is_information(), &entry.path), line) {
-            return Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() });
-        }
-    }
-    Ok(())
+fn refuse_duplicates(entries: &[Entry], text: &[u8]) -> Result<(), PkgmapError> {
+    let key = |at: &u32| entries.get(*at as usize).map(|entry| (entry.is_information(), &entry.path));
+    // Most lists are in this order already; equal names keep theirs.
+    let mut order: Vec<u32> = (0..).take(entries.len()).collect();
+    order.sort_by(|one, other| key(one).cmp(&key(other)));
+    let pairs = order.iter().zip(order.iter().skip(1));
+    let again = pairs.filter(|(one, other)| key(one) == key(other)).min_by_key(|(_, other)| **other);
+    let Some((&first, &later)) = again else { return Ok(()) };
+    let line_of = |at: u32| entry_lines(text).nth(at as usize)?.ok().map(|(line, _)| line);
+    let Some(entry) = entries.get(later as usize) else { return Ok(()) };
+    let (line, first) = (line_of(later).unwrap_or_default(), line_of(first).unwrap_or_default());
+    Err(PkgmapError::Duplicate { line, first, path: entry.path.clone() })
 }
 
 /// Where the content of an object stands in a package directory: `root/…` for an absolute path, else `reloc/…`.

@@ -94,6 +94,7 @@ pub fn add_packages(
         Ok(device) => device,
         Err(missing) => return Ok(PackagesReport { missing, ..report }),
     };
+    device.source.check_room_to_plan(&device.image)?;
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
     if !installed::has_database(&View::live(root))? {

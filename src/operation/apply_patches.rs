@@ -146,6 +146,7 @@ pub fn apply_patches(
 fn read(path: &Path, separator: &str) -> Result<Operand, Failure> {
     let source = Source::open(path)?;
     let image = source.scan()?;
+    source.check_room_to_plan(&image)?;
     let ids = image
         .packages
         .iter()

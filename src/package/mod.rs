@@ -13,6 +13,7 @@ mod object;
 mod params;
 mod path;
 mod policy;
+mod room;
 mod sums;
 pub mod variables;
 
@@ -25,4 +26,5 @@ pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
 pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
 pub use policy::{Edited, Policy, ScriptPolicy, UndoFormat};
+pub use room::is_room_for;
 pub use sums::{Hashing, Summing, Sums};

@@ -1,11 +1,19 @@
 //! The parameters of a package: an ordered list of names and values.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Parameters in the order of their file. A name may occur more than once: the first one counts for look-ups
-/// (pkginfo(4)), all are kept. Values are bytes, because real files are not all UTF-8.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params(Vec<(String, Vec<u8>)>);
+/// (pkginfo(4)), all are kept. Values are bytes, because real files are not all UTF-8. A look-up, a change and a removal
+/// take the same time however many there are.
+#[derive(Clone, Debug, Default)]
+pub struct Params {
+    /// By places that rise in the order of the file; what was removed leaves a gap.
+    lines: BTreeMap<usize, (Arc<str>, Vec<u8>)>,
+    /// The places of each name, in order; none of them is empty.
+    places: HashMap<Arc<str>, Vec<usize>>,
+}
 
 impl Params {
     /// No parameters.
@@ -15,7 +23,8 @@ impl Params {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())
+        let first = self.places.get(name)?.first()?;
+        self.lines.get(first).map(|(_, value)| value.as_slice())
     }
 
     /// The value of `name` for a person or a comparison; bytes that are not UTF-8 become U+FFFD. Absent is empty.
@@ -25,36 +34,96 @@ impl Params {
 
     /// Gives `name` a value: in its first place, or at the end where it is new.
     pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let value = value.into();
-        match self.0.iter_mut().find(|(n, _)| n == name) {
-            Some(found) => found.1 = value,
-            None => self.0.push((name.to_owned(), value)),
+        let first = self.places.get(name).and_then(|places| places.first());
+        match first.and_then(|first| self.lines.get_mut(first)) {
+            Some(found) => found.1 = value.into(),
+            None => self.push(name, value),
         }
     }
 
     /// Adds a line at the end, even where the name is there already.
     pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        self.0.push((name.to_owned(), value.into()));
+        let place = self.lines.last_key_value().map_or(0, |(last, _)| last + 1);
+        let known = self.places.get_key_value(name).map(|(known, _)| Arc::clone(known));
+        let name = known.unwrap_or_else(|| Arc::from(name));
+        self.places.entry(Arc::clone(&name)).or_default().push(place);
+        self.lines.insert(place, (name, value.into()));
     }
 
     /// Takes all lines of `name` out.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(n, _)| n != name);
+        for place in self.places.remove(name).unwrap_or_default() {
+            self.lines.remove(&place);
+        }
     }
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.lines.values().map(|(name, value)| (&**name, value.as_slice()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines.is_empty()
     }
 }
 
-impl<N: Into<String>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Params {
+impl PartialEq for Params {
+    /// The same names and values in the same order.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Params {}
+
+impl<N: AsRef<str>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Params {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
-        Self(iter.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let mut params = Self::new();
+        for (name, value) in iter {
+            params.push(name.as_ref(), value);
+        }
+        params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(params: &Params) -> String {
+        let line = |(name, value): (&str, &[u8])| format!("{name}={}", String::from_utf8_lossy(value));
+        params.iter().map(line).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_first_of_a_name_counts_and_is_the_one_that_is_set() {
+        let mut params: Params = [("A", "1"), ("B", "2"), ("A", "3")].into_iter().collect();
+        assert_eq!((params.get("A"), params.get("C")), (Some(&b"1"[..]), None));
+        params.set("A", "4");
+        params.set("C", "5");
+        assert_eq!(shown(&params), "A=4 B=2 A=3 C=5");
+    }
+
+    #[test]
+    fn a_name_goes_with_all_its_lines_and_comes_back_at_the_end() {
+        let mut params: Params = [("A", "1"), ("B", "2"), ("A", "3")].into_iter().collect();
+        params.remove("A");
+        assert_eq!((shown(&params).as_str(), params.get("A")), ("B=2", None));
+        params.set("A", "4");
+        params.push("A", "5");
+        assert_eq!((shown(&params).as_str(), params.get("A")), ("B=2 A=4 A=5", Some(&b"4"[..])));
+        params.remove("B");
+        params.remove("A");
+        assert!(params.is_empty());
+    }
+
+    #[test]
+    fn what_was_removed_before_does_not_matter_to_what_is_equal() {
+        let mut changed: Params = [("A", "1"), ("B", "2")].into_iter().collect();
+        changed.remove("A");
+        assert_eq!(changed, [("B", "2")].into_iter().collect());
+        assert_ne!(changed, [("B", "3")].into_iter().collect());
+        assert_ne!(changed, Params::new());
     }
 }

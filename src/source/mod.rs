@@ -36,10 +36,13 @@ pub use objects::{Delivered, Sink};
 pub use pipe::is_standard_input;
 
 use crate::format::envelope::{self, Compression};
-use crate::package::PackagePath;
+use crate::package::{PackagePath, is_room_for};
 use directory::Directory;
 use member::{Member, Visit};
 use scan::Scan;
+
+/// What a plan and its inventory take for an entry of a pkgmap, in bytes.
+const ROOM_TO_PLAN: u64 = 6 << 10;
 
 /// What a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +144,20 @@ impl Source {
             scan.take(member, data).map_err(|problem| self.error(problem))
         })?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
+    }
+
+    /// Refuses packages of so many entries that the memory to plan what is done with them cannot be had: whoever plans
+    /// asks before. Without the question the program would be ended in the middle.
+    pub fn check_room_to_plan(&self, image: &Image) -> Result<(), SourceError> {
+        let count: usize = image.packages.iter().map(|package| package.pkgmap.entries.len()).sum();
+        let bytes: usize = image.packages.iter().map(|package| package.pkgmap_bytes.len()).sum();
+        // The pkgmap as it is becomes a record of the package.
+        if is_room_for((count as u64).saturating_mul(ROOM_TO_PLAN).saturating_add(2 * bytes as u64)) {
+            return Ok(());
+        }
+        let reason = format!("not enough memory for {count} entries in a pkgmap of {bytes} bytes");
+        let error = io::Error::new(io::ErrorKind::OutOfMemory, reason);
+        Err(self.error(Problem::Io { file: None, error }))
     }
 
     /// Gives the content of the objects (types `f`, `e`, `v`) for which `wanted` says so to `sink`: number of the

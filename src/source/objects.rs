@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::error::Problem;
 use super::image::{Image, PackageImage};
 use super::member::{Group, Kind, Member, Place, Stamp};
-use super::scan::check_content;
+use super::scan::{check_content, check_size};
 use super::{Source, SourceError};
 use crate::package::checksum::Sum;
 use crate::package::{Content, PackagePath};
@@ -258,12 +258,15 @@ pub(super) fn stream_checked<E: From<SourceError>>(
             files.map(|entry| (&entry.path, entry.object.content)).collect()
         });
         let expected = of_package.get(path).copied().unwrap_or_default();
+        let corrupt = |reason| {
+            let name = image.packages.get(package).map_or("", |package| &package.directory);
+            source.error(Problem::corrupt(name, path.to_string(), reason))
+        };
+        // What cannot become right is not read: it may be a few bytes that were compressed from gigabytes.
+        check_size(expected, delivered.size).map_err(corrupt)?;
         let mut summed = Summed { inner: data, sum: Sum::new(), size: 0 };
         sink(package, path, delivered, &mut summed)?;
-        check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| {
-            let name = image.packages.get(package).map_or("", |package| &package.directory);
-            source.error(Problem::corrupt(name, path.to_string(), reason)).into()
-        })
+        check_content(expected, summed.size, summed.sum.finish()).map_err(|reason| corrupt(reason).into())
     })
 }
 

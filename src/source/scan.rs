@@ -1,7 +1,7 @@
 //! The first pass over a source: everything but the content of the objects, checked as far as that goes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::Form;
 use super::error::Problem;
@@ -10,7 +10,7 @@ use super::member::{Kind, Member, Place, Stamp};
 use crate::format::deletes;
 use crate::format::params::ParamFile;
 use crate::format::patchinfo::PatchinfoFile;
-use crate::format::pkgmap::Pkgmap;
+use crate::format::pkgmap::{Pkgmap, PkgmapError};
 use crate::package::checksum;
 use crate::package::{Content, PackagePath, Params, PkgInst};
 
@@ -60,10 +60,7 @@ impl Scan {
         }
         let Some(limit) = self.limit(&member.path) else { return Ok(()) };
         let limit = limit.min(self.room);
-        let mut bytes = Vec::new();
-        data.take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Problem::of_member(&member.path, error))?;
+        let bytes = read_up_to(data, limit + 1).map_err(|error| Problem::of_member(&member.path, error))?;
         let length = bytes.len() as u64;
         if length <= limit && length != member.size {
             let reason = format!("{length} bytes, expected {}", member.size);
@@ -179,14 +176,24 @@ impl Scan {
         if let Some(archive) = self.class_archives.iter().find(|path| path.as_bytes().starts_with(&at)) {
             return Err(Problem::Unsupported(format!("package {directory}: a class archive ({archive})")));
         }
-        let [pkginfo_bytes, pkgmap_bytes] = [self.file(&at, "pkginfo")?, self.file(&at, "pkgmap")?];
-        let missing = || "it is missing".to_owned();
-        let pkginfo_bytes = pkginfo_bytes.ok_or_else(|| corrupt("pkginfo", missing()))?;
-        let pkgmap_bytes = pkgmap_bytes.ok_or_else(|| corrupt("pkgmap", missing()))?;
+        let mut description =
+            |file: &str, limit: &str| match inside(&at, file).and_then(|path| self.files.remove(&path)) {
+                Some(Some(bytes)) => Ok(bytes),
+                Some(None) => Err(corrupt(file, format!("it is larger than the limit of {limit}"))),
+                None => Err(corrupt(file, "it is missing".to_owned())),
+            };
+        let pkginfo_bytes = description("pkginfo", "16 MiB")?;
+        let pkgmap_bytes = description("pkgmap", "1 GiB")?;
         let params =
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
         check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
-        let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| corrupt("pkgmap", error.to_string()))?;
+        let pkgmap = Pkgmap::parse(&pkgmap_bytes).map_err(|error| match error {
+            PkgmapError::NoRoom(_) => Problem::read(
+                &format!("{directory}/pkgmap"),
+                io::Error::new(io::ErrorKind::OutOfMemory, error),
+            ),
+            error => corrupt("pkgmap", error.to_string()),
+        })?;
 
         let prefix = [&at[..], b"install/"].concat();
         let paths: Vec<_> =
@@ -225,13 +232,11 @@ impl Scan {
 
     /// Takes a file out of those held.
     fn file(&mut self, directory: &[u8], name: &str) -> Result<Option<Vec<u8>>, Problem> {
-        let Ok(path) = PackagePath::new(&[directory, name.as_bytes()].concat()) else { return Ok(None) };
+        let Some(path) = inside(directory, name) else { return Ok(None) };
         match self.files.remove(&path) {
             None => Ok(None),
             Some(Some(bytes)) => Ok(Some(bytes)),
-            Some(None) => {
-                Err(Problem::BadForm(format!("{path} is larger than the limit of 16 MiB (pkgmap: 1 GiB)")))
-            }
+            Some(None) => Err(Problem::BadForm(format!("{path} is larger than the limit of 16 MiB"))),
         }
     }
 
@@ -277,6 +282,24 @@ impl Scan {
     }
 }
 
+fn inside(directory: &[u8], name: &str) -> Option<PackagePath> {
+    PackagePath::new(&[directory, name.as_bytes()].concat()).ok()
+}
+
+/// The first bytes of a file. Memory grows with what is there and by an eighth of it, so that a large one takes little
+/// more than its size, and one that does not fit is an error.
+fn read_up_to(data: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let step = (bytes.len() / 8).max(1 << 16);
+        let step = usize::try_from(most.saturating_sub(bytes.len() as u64)).unwrap_or(step).min(step);
+        bytes.try_reserve_exact(step)?;
+        if data.take(step as u64).read_to_end(&mut bytes)? < step || step == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
 /// The name of a package directory that is ended by `/`.
 pub(super) fn last_component(at: &[u8]) -> String {
     let path = at.strip_suffix(b"/").unwrap_or(at);
@@ -319,11 +342,17 @@ pub(super) fn check_information(package: &PackageImage) -> Result<(), Problem> {
 
 /// Compares with what the pkgmap says; the time is not compared, because zip files and version control lose it.
 pub(super) fn check_content(expected: Content, size: u64, cksum: u16) -> Result<(), String> {
-    if let Some(expected) = expected.size.filter(|&expected| expected != size) {
-        return Err(format!("size {size}, expected {expected}"));
-    }
+    check_size(expected, size)?;
     if let Some(expected) = expected.cksum.filter(|&expected| expected != cksum) {
         return Err(format!("sum {cksum}, expected {expected}"));
     }
     Ok(())
+}
+
+/// Compares the size alone.
+pub(super) fn check_size(expected: Content, size: u64) -> Result<(), String> {
+    match expected.size.filter(|&expected| expected != size) {
+        Some(expected) => Err(format!("size {size}, expected {expected}")),
+        None => Ok(()),
+    }
 }

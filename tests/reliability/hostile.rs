@@ -159,7 +159,7 @@ fn the_bounds_of_memory_and_time_bite() {
     let ended = |program: &str, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(args).env("PATH", "/usr/bin:/bin");
-        bounded(&command, 1).output().unwrap().status.code()
+        bounded(&command, 1, MEMORY).output().unwrap().status.code()
     };
     let copy = |mebibytes: u64| {
         let block = format!("bs={mebibytes}M");

@@ -150,3 +150,10 @@ proptest! {
         let _ = Pkgmap::parse(format!(": 1 2\n{line}").as_bytes());
     }
 }
+
+#[test]
+fn the_first_entry_that_comes_again_is_told_by_the_lines_of_the_file() {
+    let text = b": 1 1\n1 d none z 0755 a b\n# none\n\n1 d none a 0755 a b\n1 i z\n1 s none z=a\n1 d none a 0755 a b\n";
+    let found = Pkgmap::parse(text).unwrap_err();
+    assert_eq!(found.to_string(), "line 7: path <z> is on line 2 already");
+}

@@ -58,6 +58,7 @@ pub fn ask_packages(
         Ok(device) => device,
         Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
     };
+    device.source.check_room_to_plan(&device.image)?;
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
     let add = AddRequest {

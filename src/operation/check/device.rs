@@ -56,6 +56,7 @@ pub fn check_device(device: &Path, scope: &Scope, aspects: Option<Aspects>) -> R
         Ok(device) => device,
         Err(missing) => return Ok(DeviceReport { packages: Vec::new(), missing }),
     };
+    device.source.check_room_to_plan(&device.image)?;
     let selection = Selection { categories: scope.categories.clone(), ..Selection::default() };
     let mut found: HashMap<(usize, PackagePath), Vec<Finding>> = HashMap::new();
     if aspects.is_some_and(|aspects| aspects.contents) {

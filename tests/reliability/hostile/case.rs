@@ -87,6 +87,8 @@ pub(super) struct Case {
     pub(super) giant: bool,
     /// It makes what only root can make.
     pub(super) privileged: bool,
+    /// The most memory that its commands may have, in KiB.
+    memory: u64,
 }
 
 /// A line of the table: class, name, command, how the source is made, what must happen.
@@ -97,13 +99,27 @@ pub(super) fn case(
     make: impl Fn(&Bench) -> PathBuf + Send + Sync + 'static,
     then: Then,
 ) -> Case {
-    Case { class, name: name.into(), line, make: Box::new(make), then, giant: false, privileged: false }
+    Case {
+        class,
+        name: name.into(),
+        line,
+        make: Box::new(make),
+        then,
+        giant: false,
+        privileged: false,
+        memory: MEMORY,
+    }
 }
 
 impl Case {
     /// The same for the whole run only.
     pub(super) fn giant(self) -> Self {
         Self { giant: true, ..self }
+    }
+
+    /// The same with a bound of its own for memory, in KiB: what is legal may need it.
+    pub(super) fn within(self, memory: u64) -> Self {
+        Self { memory, ..self }
     }
 
     /// The same where the test is root only.
@@ -180,7 +196,9 @@ impl Case {
     /// Runs a command within the bounds.
     fn run(&self, bench: &Bench, line: &str) -> Result<Run, String> {
         let line = &line.replace("@ADMIN@", bench.stage.beside("admin").to_str().unwrap());
-        let output = bounded(&bench.stage.command(line), PATIENCE[usize::from(self.giant)]).output().unwrap();
+        let output = bounded(&bench.stage.command(line), PATIENCE[usize::from(self.giant)], self.memory)
+            .output()
+            .unwrap();
         let root = bench.stage.root();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(root.to_str().unwrap(), "@ROOT@");
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -196,12 +214,12 @@ impl Case {
     }
 }
 
-/// A command that is killed when it takes longer than so many seconds, or more memory than [`MEMORY`].
-pub(super) fn bounded(command: &Command, seconds: u64) -> Command {
+/// A command that is killed when it takes longer than so many seconds, or more memory than so many KiB.
+pub(super) fn bounded(command: &Command, seconds: u64, memory: u64) -> Command {
     let mut bounded = Command::new("sh");
     let clock = seconds * CROWD;
     let limits =
-        format!("ulimit -d {MEMORY} && ulimit -t {seconds} && exec timeout -s KILL {clock} \"$0\" \"$@\"");
+        format!("ulimit -d {memory} && ulimit -t {seconds} && exec timeout -s KILL {clock} \"$0\" \"$@\"");
     bounded.args(["-c", &limits]).arg(command.get_program()).args(command.get_args()).env_clear();
     for (name, value) in command.get_envs() {
         bounded.env(name, value.unwrap_or_default());

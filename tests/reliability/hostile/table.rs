@@ -1,6 +1,7 @@
 //! The table: every hostile case, by what is wrong with it.
 
 mod bombs;
+mod floods;
 mod giants;
 mod links;
 mod names;
@@ -20,6 +21,7 @@ pub(super) fn table() -> Vec<Case> {
     table.extend(sizes::cases());
     table.extend(undo::cases());
     table.extend(giants::cases());
+    table.extend(floods::cases());
     table.extend(parameters::cases());
     table.extend(bombs::cases());
     table
