@@ -24,6 +24,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::reliability::canary::Canary;
 use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
+use crate::reliability::killed::Dice;
 use crate::reliability::stories::Command::BackOut;
 use crate::reliability::stories::{Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
@@ -124,18 +125,6 @@ impl State {
         };
         rest(self) == rest(other)
             && (&self.contents, &self.parameters) == (&other.contents, &other.parameters)
-    }
-}
-
-/// Numbers that are the same in every run of the tests (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
     }
 }
 
