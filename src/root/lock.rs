@@ -15,6 +15,9 @@ use crate::package::ObjectPath;
 /// The file that is locked; the classic tools lock the same one.
 const NAME: &[u8] = b".lockfile";
 
+/// The directory of that file.
+const INSTALL: &[u8] = b"/var/sadm/install";
+
 /// The directory of the stages. It is locked as well, once a run has made it.
 const STAGES: &[u8] = b"/var/sadm/patchadm/stage";
 
@@ -91,10 +94,9 @@ impl Lock {
         program: &str,
         mut wait: impl FnMut(&Holder) -> bool,
     ) -> Result<Self, LockError> {
-        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
         let mut looks = 0;
         loop {
-            let dir = root.dir(&root.resolver().locate_dir(&install)?)?;
+            let dir = root.dir(&place(root, INSTALL)?)?;
             let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
             let Some(stages) = private_stages(root)? else { return Ok(lock) };
             if lock_directory(&stages)? {
@@ -143,8 +145,7 @@ impl Lock {
 
     /// Whether the lock of `root` is held by somebody now.
     pub fn is_held(root: &Root) -> Result<bool, RootError> {
-        let install = ObjectPath::new(b"/var/sadm/install").unwrap_or_else(|_| ObjectPath::root());
-        let Some(dir) = root.dir_if_there(&root.resolver().locate_dir(&install)?)? else { return Ok(false) };
+        let Some(dir) = root.dir_if_there(&place(root, INSTALL)?)? else { return Ok(false) };
         match dir.open_regular(NAME) {
             Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
             Err(error) if error.is_not_found() => Ok(false),
@@ -195,11 +196,14 @@ fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
         .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
+/// Where a directory of the database is.
+fn place(root: &Root, directory: &[u8]) -> Result<ObjectPath, RootError> {
+    root.resolver().locate_dir(&ObjectPath::new(directory).unwrap_or_else(|_| ObjectPath::root()))
+}
+
 /// The directory of the stages, if it is there and nobody but its owner may open it.
 fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
-    let path = ObjectPath::new(STAGES).unwrap_or_else(|_| ObjectPath::root());
-    let dir = root.dir_if_there(&root.resolver().locate_dir(&path)?)?;
-    let Some(dir) = dir else { return Ok(None) };
+    let Some(dir) = root.dir_if_there(&place(root, STAGES)?)? else { return Ok(None) };
     let is_private = dir.itself()?.mode.bits() & 0o044 == 0;
     Ok(is_private.then_some(dir))
 }
