@@ -209,8 +209,15 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
         }
         _ => append(&own, b"log", run, &text)?,
     };
-    // Both are written before either is waited for: one commit of the file system then serves both.
-    history.sync()?;
+    sync_both(&history, &log)
+}
+
+/// Makes both durable: with one sync where they are on one file system.
+fn sync_both(history: &Appended, log: &Appended) -> Result<(), Cause> {
+    let (one, other) = (history.dir.itself()?, log.dir.itself()?);
+    if (one.mount, one.file_system) != (other.mount, other.file_system) {
+        history.sync()?;
+    }
     log.sync()
 }
 
@@ -224,29 +231,24 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
     Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
-/// A file that was appended to.
+/// A directory with a file that was appended to.
 struct Appended {
-    file: WritableFile,
-    /// Its directory, where the file is new there.
-    dir: Option<Dir>,
+    dir: Dir,
 }
 
 impl Appended {
-    /// Makes it durable: once the journal says `done` nobody would write it again.
+    /// Makes it durable: once the journal says `done` nobody would write it again. File, name and directory are in it
+    /// together.
     fn sync(&self) -> Result<(), Cause> {
-        self.file.sync()?;
-        Ok(self.dir.as_ref().map_or(Ok(()), Dir::sync)?)
+        Ok(self.dir.sync_file_system()?)
     }
 }
 
 /// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
-    let is_new = dir.look(name)?.is_none();
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
-    // A run that was cut here may have made it without making its name durable.
-    let may_be_new = is_new || file.size()? <= text.len() as u64;
-    Ok(Appended { file, dir: may_be_new.then(|| dir.again()).transpose()? })
+    Ok(Appended { dir: dir.again()? })
 }
 
 fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
