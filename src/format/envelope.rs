@@ -15,6 +15,9 @@ use super::datastream;
 /// How much of a file [`detect`] needs to see.
 pub const SNIFFED: usize = 512;
 
+/// Compressed bytes that are read at once.
+const BUFFER: usize = 1 << 18;
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -112,7 +115,7 @@ pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<Opened<'a>> {
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
         Form::Gzip => {
-            let decoder = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, whole));
+            let decoder = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole));
             (Compression::Gzip, Box::new(Decoding(decoder)))
         }
         Form::Compress => {
