@@ -218,7 +218,7 @@ impl Dir {
 
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
-    fn open_file(&self, name: &[u8]) -> Result<std::fs::File> {
+    pub fn open_file(&self, name: &[u8]) -> Result<std::fs::File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;

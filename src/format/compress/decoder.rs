@@ -121,13 +121,11 @@ impl<R: Read> Decoder<R> {
                 continue;
             }
             let room = self.output.get_mut(self.filled..).unwrap_or_default();
-            match self.table.expand(code, room) {
-                Some(length) => self.filled += length,
-                None => {
-                    let (code, offset) = (code.into(), self.input.group_at);
-                    return self.fail(CompressError::InvalidCode { code, offset }.into());
-                }
-            }
+            let Some(length) = self.table.expand(code, room) else {
+                let (code, offset) = (code.into(), self.input.group_at);
+                return self.fail(CompressError::InvalidCode { code, offset }.into());
+            };
+            self.filled += length;
         }
         Ok(())
     }
