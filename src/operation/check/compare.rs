@@ -69,23 +69,27 @@ impl Walk<'_> {
     }
 
     fn look_up(&mut self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
-        let Some(parent) = path.parent() else {
+        if path.relative().is_empty() {
             let top = self.comparison.root.dir(path)?;
             let seen = top.itself()?;
             return Ok(Some((Rc::new(top), Vec::new(), seen)));
-        };
-        let Some(dir) = self.directory(parent)? else { return Ok(None) };
-        let seen = dir.look(path.name())?;
-        Ok(seen.map(|seen| (dir, path.name().to_vec(), seen)))
+        }
+        let Some(dir) = self.directory_of(path)? else { return Ok(None) };
+        let name = path.name();
+        let seen = dir.look(name)?;
+        Ok(seen.map(|seen| (dir, name.to_vec(), seen)))
     }
 
-    fn directory(&mut self, path: ObjectPath) -> Result<Option<Rc<Dir>>, RootError> {
-        if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| *last == path) {
+    /// The directory that an object is or should be in, if it is there.
+    fn directory_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, RootError> {
+        let above = path.as_bytes().strip_suffix(path.name()).and_then(|above| above.strip_suffix(b"/"));
+        if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| above == Some(last.as_bytes())) {
             return Ok(dir.clone());
         }
-        let physical = self.resolver.locate_dir(&path)?;
+        let parent = path.parent().unwrap_or_else(ObjectPath::root);
+        let physical = self.resolver.locate_dir(&parent)?;
         let dir = self.comparison.root.dir_if_there(&physical)?.map(Rc::new);
-        self.last = Some((path, dir.clone()));
+        self.last = Some((parent, dir.clone()));
         Ok(dir)
     }
 
@@ -200,7 +204,7 @@ fn content(
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }
-    let read = sums(&mut dir.open_file(name)?, delivered, buffer);
+    let read = sums(&mut dir.open_file(name)?, seen.size, delivered, buffer);
     match read {
         Ok((cksum, is_delivered)) => {
             findings.extend(expected.cksum.and_then(|expected| differ(expected, cksum)).map(Finding::Cksum));
@@ -217,11 +221,12 @@ fn content(
 /// The sum of a file, and whether it has the digest of what was delivered. A digest is only taken where one is known.
 fn sums(
     file: &mut impl io::Read,
+    size: u64,
     delivered: Option<&DeliveredFile>,
     buffer: &mut [u8],
 ) -> io::Result<(u16, bool)> {
     let Some(delivered) = delivered else {
-        return Ok((sum_of(file, buffer)?.1, true));
+        return Ok((sum_of(file, buffer, Some(size))?.1, true));
     };
     let sums = Sums::through(buffer, file)?;
     Ok((sums.cksum, sums.sha256 == delivered.sha256))

@@ -114,7 +114,7 @@ fn compare(
         &mut wanted,
         &mut |package, path: &PackagePath, _, data: &mut dyn Read| {
             let mut findings = Vec::new();
-            match sum_of(data, &mut buffer) {
+            match sum_of(data, &mut buffer, None) {
                 Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
                 Ok((size, sum)) => {
                     let content = expected.get(&(package, path)).copied().unwrap_or_default();
