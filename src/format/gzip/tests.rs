@@ -28,7 +28,7 @@ fn encoded(content: &[u8], threads: usize) -> Vec<u8> {
         threads,
     );
     encoder.write_all(content).unwrap();
-    encoder.finish().unwrap();
+    drop(encoder.finish().unwrap());
     file
 }
 
