@@ -1,0 +1,154 @@
+//! The rest of the family: installing, checking, making and moving packages, beside what everybody does without them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::delivery::{PACKAGE, directories};
+use crate::disk::Disk;
+use crate::inputs::Inputs;
+use crate::line::Line;
+use crate::measure::{Costs, measure};
+use crate::options::Options;
+use crate::report::Report;
+use crate::table::{Table, mebibytes, seconds, spread};
+
+/// A command beside the one that it is compared with. Both write to `target` on the disk, which is not there before.
+struct Pair {
+    name: &'static str,
+    beside: &'static str,
+    limit: Option<f64>,
+    ours: Line,
+    theirs: Line,
+    target: &'static str,
+}
+
+/// Measures the pairs, in turns.
+pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
+    report.heading(&format!("The family, {}", disk.name()));
+    let prototype = disk.scratch().join("prototype");
+    write_prototype(&prototype, inputs)?;
+    let checked = disk.at("checked");
+    crate::contender::install_base(inputs, &checked)?;
+    let stream = disk.scratch().join("base.ds");
+    Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&stream).arg(PACKAGE).run()?;
+    let mut table =
+        Table::new(&["command", "wall (least–most)", "CPU", "peak memory", "beside", "its wall", "ratio"]);
+    for pair in pairs(disk, inputs, &prototype, &checked, &stream) {
+        let (mut ours, mut theirs) = (Costs::default(), Costs::default());
+        for _ in 0..options.runs() {
+            for (line, costs) in [(&pair.theirs, &mut theirs), (&pair.ours, &mut ours)] {
+                costs.0.push(measure(disk, line)?);
+                remove(&disk.at(pair.target))?;
+            }
+        }
+        let ratio = ours.wall().median / theirs.wall().median;
+        table.row([
+            pair.name.to_owned(),
+            spread(ours.wall()),
+            seconds(ours.spread(|cost| cost.cpu).median),
+            mebibytes(ours.spread(|cost| cost.peak).median),
+            pair.beside.to_owned(),
+            spread(theirs.wall()),
+            format!("{ratio:.2}"),
+        ]);
+        if let Some(limit) = pair.limit {
+            report.at_most(disk.name(), &format!("{} / {}", pair.name, pair.beside), limit, ratio, "");
+        }
+    }
+    report.table(&table);
+    fs::remove_file(stream)?;
+    Ok(fs::remove_dir_all(checked)?)
+}
+
+fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream: &Path) -> Vec<Pair> {
+    let files = inputs.base_files();
+    let package = inputs.base.join(PACKAGE);
+    let root = disk.at("installed");
+    let (made, moved) = (disk.at("made"), disk.at("moved.ds"));
+    let into = |target: &Path, words: &str| Line::shell("mkdir \"$0\"; exec \"$@\"").arg(target).words(words);
+    let copy = |from: &Path| Line::new("cp").arg("-r").arg(from).arg(&made);
+    let patchadm = || Line::patchadm();
+    let pkgmk = patchadm().words("pkgmk -o -d").arg(&made).arg("-f").arg(prototype);
+    let pkgtrans = |from: &Path| patchadm().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
+    let pkgadd = patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&inputs.base).arg(PACKAGE);
+    vec![
+        Pair {
+            name: "pkgadd, from a directory",
+            beside: "cp -a, syncfs",
+            limit: Some(1.3),
+            ours: into(&root, "").line(&pkgadd),
+            theirs: Line::shell("cp -a \"$0\" \"$1\"; sync -f \"$1\"").arg(&files).arg(&root),
+            target: "installed",
+        },
+        Pair {
+            name: "pkgchk",
+            beside: "reading, all cores",
+            limit: Some(1.2),
+            ours: patchadm().words("pkgchk -R").arg(checked).arg(PACKAGE),
+            theirs: reading(checked),
+            target: "nothing",
+        },
+        Pair {
+            name: "pkgmk",
+            beside: "cp -r",
+            limit: Some(1.3),
+            ours: into(&made, "").line(&pkgmk),
+            theirs: copy(&package),
+            target: "made",
+        },
+        Pair {
+            name: "pkgtrans, directory to directory",
+            beside: "cp -r",
+            limit: Some(1.3),
+            ours: into(&made, "").line(&pkgtrans(&inputs.base)),
+            theirs: copy(&package),
+            target: "made",
+        },
+        Pair {
+            name: "pkgtrans, datastream to directory",
+            beside: "cp -r",
+            limit: Some(1.3),
+            ours: into(&made, "").line(&pkgtrans(stream)),
+            theirs: copy(&package),
+            target: "made",
+        },
+        Pair {
+            name: "pkgtrans, directory to datastream",
+            beside: "tar -cf",
+            limit: None,
+            ours: patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&moved).arg(PACKAGE),
+            theirs: Line::new("tar").arg("-C").arg(&inputs.base).arg("-cf").arg(&moved).arg(PACKAGE),
+            target: "moved.ds",
+        },
+    ]
+}
+
+fn reading(root: &Path) -> Line {
+    let itself = std::env::current_exe().unwrap_or_default();
+    Line::new(itself).arg("@read").arg(root.join("opt"))
+}
+
+fn remove(target: &Path) -> Result<()> {
+    if target.is_dir() {
+        fs::remove_dir_all(target)?;
+    } else if target.exists() {
+        fs::remove_file(target)?;
+    }
+    Ok(())
+}
+
+/// The prototype of the base package.
+fn write_prototype(file: &Path, inputs: &Inputs) -> Result<()> {
+    let pkginfo = inputs.base.join(PACKAGE).join("pkginfo");
+    let files = inputs.base_files();
+    let mut text = format!("i pkginfo={}\n", pkginfo.display());
+    for directory in directories(&inputs.workload.files) {
+        text += &format!("d none {directory} 0755 root root\n");
+    }
+    for object in &inputs.workload.files {
+        text += &format!("f none {0}={1}/{0} 0644 root root\n", object.path, files.display());
+    }
+    Ok(fs::write(file, text)?)
+}
