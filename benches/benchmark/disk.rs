@@ -49,11 +49,12 @@ impl Disk {
         })
     }
 
-    /// An image of so many bytes with a file system of this type.
-    pub(crate) fn image(file_system: &str, size: u64, scratch: &Path) -> Result<Self> {
+    /// An image of so many bytes with a file system of this type; the image itself is in `store`.
+    pub(crate) fn image(file_system: &str, size: u64, store: &Path, scratch: &Path) -> Result<Self> {
         let program = format!("mkfs.{file_system}");
         ensure!(is_installed(&program), "{program} is not installed");
-        let (image, path) = (scratch.join(format!("{file_system}.img")), scratch.join(file_system));
+        let image = store.join(format!("patchadm-benchmark-{}.img", std::process::id()));
+        let path = scratch.join(file_system);
         fs::create_dir_all(&path)?;
         File::create(&image)?.set_len(size)?;
         let made = Line::new(&program).arg("-q").arg(&image).run().and_then(|()| {

@@ -15,6 +15,7 @@ use anyhow::Result;
 use crate::delivery::PackageWriter;
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
+use crate::measure::Spread;
 use crate::options::Options;
 use crate::report::Report;
 use crate::workload::{File, NEW, Version};
@@ -26,6 +27,33 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     operands::run(disk, options, report)?;
     files::run(disk, inputs, options, report)?;
     roots::run(disk, options, report)
+}
+
+/// Lines of a plot, each growing by a point for each number of something.
+struct Lines<const N: usize>([Vec<(f64, f64)>; N]);
+
+impl<const N: usize> Lines<N> {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| Vec::new()))
+    }
+
+    fn add(&mut self, number: usize, walls: [Spread; N]) {
+        for (line, wall) in self.0.iter_mut().zip(walls) {
+            line.push((number as f64, wall.median));
+        }
+    }
+
+    fn draw(
+        self,
+        report: &mut Report,
+        disk: &Disk,
+        [plot, title, across]: [&'static str; 3],
+        names: [&str; N],
+    ) {
+        for (name, points) in names.into_iter().zip(self.0) {
+            report.plot(plot, title, across, format!("{name}, {}", disk.word()), points);
+        }
+    }
 }
 
 /// Writes a patch that replaces some files of a package; gives its directory.

@@ -121,7 +121,7 @@ fn benchmark(options: &Options) -> Result<()> {
     report.say(&format!("{}\n", inputs.describe()));
     let mut rivals = None;
     if options.wants(Part::Apply) {
-        rivals = Some(Rivals::build(&inputs, scratch.path(), &mut report)?);
+        rivals = Some(Rivals::build(&inputs, scratch.path(), options, &mut report)?);
     }
     if options.wants(Part::Codecs) {
         codecs::measure_all(scratch.path(), &inputs, options, &mut report)?;
@@ -177,6 +177,10 @@ fn on_disk(
     Ok(())
 }
 
+/// Bytes of the images, which are sparse. mkfs.xfs makes none below 300 MiB.
+const FULL_IMAGE: u64 = 12 << 30;
+const SMALL_IMAGE: u64 = 512 << 20;
+
 /// Where to measure.
 enum Place {
     Directory(OsString),
@@ -194,8 +198,12 @@ impl Place {
     fn open(&self, options: &Options, scratch: &Path) -> Result<Disk> {
         match self {
             Self::Directory(path) => Disk::directory(Path::new(path), scratch),
-            // xfs is not made smaller than 300 MiB.
-            Self::Image(file_system) => Disk::image(file_system, options.pick(12 << 30, 512 << 20), scratch),
+            Self::Image(file_system) if options.small => {
+                // In memory, where it can be: no time is judged, so nobody need wait for a disk.
+                let store = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).unwrap_or(scratch);
+                Disk::image(file_system, SMALL_IMAGE, store, scratch)
+            }
+            Self::Image(file_system) => Disk::image(file_system, FULL_IMAGE, scratch, scratch),
         }
     }
 }

@@ -65,6 +65,17 @@ pub(crate) fn measure(disk: &Disk, line: &Line) -> Result<Cost> {
     Ok(Cost { wall: usage.wall, settled, cpu: usage.cpu, peak: usage.peak, written, flushes })
 }
 
+/// Runs commands in turns, one run of each after the other, so many times.
+pub(crate) fn in_turns<const N: usize>(disk: &Disk, runs: usize, lines: [&Line; N]) -> Result<[Costs; N]> {
+    let mut costs = std::array::from_fn(|_| Costs::default());
+    for _ in 0..runs {
+        for (line, costs) in lines.into_iter().zip(&mut costs) {
+            costs.0.push(measure(disk, line)?);
+        }
+    }
+    Ok(costs)
+}
+
 /// Runs a command that changes nothing and needs no disk to be quiet.
 pub(crate) fn run(scratch: &Path, line: &Line) -> Result<Usage> {
     let (report, log) = (scratch.join("usage.json"), scratch.join("said"));

@@ -11,6 +11,9 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 56.0;
 
+/// Columns of the legend.
+const COLUMNS: usize = 3;
+
 /// Colours of the series, each dark enough for a light page and light enough for a dark one.
 const COLOURS: [&str; 8] =
     ["#3b82f6", "#ef7d1a", "#22a06b", "#d6409f", "#8b7cf6", "#b08d1e", "#17a2b8", "#e5484d"];
@@ -40,7 +43,7 @@ impl Plot {
         let up = Axis::of(
             points().map(|point| point.1),
             HEIGHT - BOTTOM,
-            TOP + 16.0 * self.series.len() as f64 / 3.0,
+            TOP + 8.0 + 16.0 * self.series.len().div_ceil(COLUMNS) as f64,
         );
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
@@ -56,24 +59,7 @@ impl Plot {
             "middle",
             &format!("<tspan font-size=\"14\">{}</tspan>", escaped(&self.title)),
         );
-        for (value, label) in across.ticks(|value| grouped(value.round() as usize)) {
-            let x = across.place(value);
-            let (top, bottom) = (TOP, HEIGHT - BOTTOM);
-            let _ = writeln!(
-                svg,
-                "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>"
-            );
-            text(&mut svg, x, HEIGHT - BOTTOM + 16.0, "middle", &label);
-        }
-        for (value, label) in up.ticks(tick_of_seconds) {
-            let y = up.place(value);
-            let (left, right) = (LEFT, WIDTH - RIGHT);
-            let _ = writeln!(
-                svg,
-                "<line class=\"grid\" x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>"
-            );
-            text(&mut svg, LEFT - 6.0, y + 4.0, "end", &label);
-        }
+        grid(&mut svg, &across, &up);
         text(&mut svg, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 12.0, "middle", &escaped(&self.across));
         let middle = (TOP + HEIGHT - BOTTOM) / 2.0;
         let _ = writeln!(
@@ -84,7 +70,7 @@ impl Plot {
         for (number, (name, points)) in self.series.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
             draw(&mut svg, colour, points.iter().map(|point| (across.place(point.0), up.place(point.1))));
-            let (column, row) = ((number % 3) as f64, (number / 3) as f64);
+            let (column, row) = ((number % COLUMNS) as f64, (number / COLUMNS) as f64);
             let (x, y) = (LEFT + 8.0 + column * 205.0, TOP + 12.0 + row * 16.0);
             let _ = writeln!(svg, "<circle cx=\"{x}\" cy=\"{:.1}\" r=\"4\" fill=\"{colour}\"/>", y - 4.0);
             text(&mut svg, x + 9.0, y, "start", &escaped(name));
@@ -129,6 +115,23 @@ impl Axis {
 fn tick_of_seconds(value: f64) -> String {
     let text = seconds(value);
     text.replace(".0 ", " ").replace(".00 ", " ")
+}
+
+/// Lines and labels of both axes.
+fn grid(svg: &mut String, across: &Axis, up: &Axis) {
+    let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM);
+    for (value, label) in across.ticks(|value| grouped(value.round() as usize)) {
+        let x = across.place(value);
+        let _ =
+            writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\"/>");
+        text(svg, x, bottom + 16.0, "middle", &label);
+    }
+    for (value, label) in up.ticks(tick_of_seconds) {
+        let y = up.place(value);
+        let _ =
+            writeln!(svg, "<line class=\"grid\" x1=\"{left}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\"/>");
+        text(svg, left - 6.0, y + 4.0, "end", &label);
+    }
 }
 
 fn draw(svg: &mut String, colour: &str, points: impl Iterator<Item = (f64, f64)> + Clone) {

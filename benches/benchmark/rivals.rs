@@ -17,6 +17,7 @@ use crate::delivery::write_tree;
 use crate::disk::{Disk, is_root};
 use crate::inputs::{Inputs, fresh};
 use crate::line::{Line, is_installed};
+use crate::options::Options;
 use crate::report::Report;
 use crate::workload::{File, Version, Workload};
 
@@ -33,11 +34,16 @@ pub(crate) struct Rivals {
 }
 
 impl Rivals {
-    /// Builds what the installed ones need; says which are not there.
-    pub(crate) fn build(inputs: &Inputs, scratch: &Path, report: &mut Report) -> Result<Self> {
+    /// Builds what the installed ones need; the small version leaves the packages of changed files out.
+    pub(crate) fn build(
+        inputs: &Inputs,
+        scratch: &Path,
+        options: &Options,
+        report: &mut Report,
+    ) -> Result<Self> {
         let rivals = Self { directory: scratch.join("rivals") };
         fresh(&rivals.directory)?;
-        for cut in cuts(&inputs.workload) {
+        for cut in cuts(&inputs.workload).into_iter().take(options.pick(usize::MAX, 2)) {
             let stage = rivals.directory.join("stage");
             fresh(&stage)?;
             write_tree(&stage, &cut.files)?;
@@ -66,13 +72,12 @@ impl Rivals {
         let mut contenders = Vec::new();
         for role in [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync] {
             let (program, made) = match role {
-                Role::Dpkg | Role::DpkgChanged => ("dpkg", self.directory.join("acme-1.deb").exists()),
-                Role::Rpm | Role::RpmChanged => ("rpm", self.directory.join("acme-1.rpm").exists()),
+                Role::Dpkg | Role::DpkgChanged => ("dpkg", self.package(names(role).0, 1, "deb").exists()),
+                Role::Rpm | Role::RpmChanged => ("rpm", self.package(names(role).0, 1, "rpm").exists()),
                 _ => ("rsync", self.directory.join("new").exists()),
             };
             if !made {
-                report
-                    .skipped(role.name(), &format!("{program} is not installed, or builds no packages here"));
+                report.skipped(role.name(), &format!("{program} is not installed, or has no package here"));
                 continue;
             }
             let contender = match role {

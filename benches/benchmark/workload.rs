@@ -41,7 +41,7 @@ impl Scale {
         Self { files: 20_000, mean: 20_000, replaced: 2_000, added: 50, deleted: 20 };
 
     /// Just enough to see that everything works.
-    pub(crate) const SMALL: Self = Self { files: 200, mean: 6_000, replaced: 20, added: 5, deleted: 2 };
+    pub(crate) const SMALL: Self = Self { files: 100, mean: 6_000, replaced: 10, added: 3, deleted: 1 };
 }
 
 /// A file of the tree.

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use super::{clear, inputs_of, write_patch};
+use super::{Lines, clear, inputs_of, write_patch};
 use crate::contender;
 use crate::delivery::PACKAGE;
 use crate::disk::Disk;
 use crate::floor;
 use crate::inputs::Inputs;
 use crate::line::Line;
-use crate::measure::{Costs, measure};
+use crate::measure::{Costs, in_turns};
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, grouped, known, spread};
@@ -19,12 +19,12 @@ const ID: &str = "800001-01";
 
 pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     report.heading(&format!("The number of files in the patch, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 100, 500, 1_000, 2_000, 5_000, 20_000][..], &[1, 10]);
+    let counts = options.pick(&[1, 10, 100, 500, 1_000, 2_000, 5_000, 20_000][..], &[1, 5]);
     let floor = contender::floor(disk, inputs)?.root;
     let root = contender::patchadm(disk, inputs)?.root;
     let mut table =
         Table::new(&["files", "floor", "apply", "ratio", "flushes", "floor back", "back out", "ratio"]);
-    let mut lines: [Vec<(f64, f64)>; 4] = Default::default();
+    let mut lines = Lines::new();
     for &count in counts {
         let directory = inputs_of(disk, "growth")?;
         let part = part(&inputs.workload, count);
@@ -38,16 +38,9 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             Line::inner("@floor-back")?.arg(&changes).arg(&floor).arg(&undo),
             Line::patchadm().words("patchrm -R").arg(&root).arg(ID),
         ];
-        let mut costs: [Costs; 4] = Default::default();
-        for _ in 0..options.runs() {
-            for (line, costs) in commands.iter().zip(&mut costs) {
-                costs.0.push(measure(disk, line)?);
-            }
-        }
+        let costs = in_turns(disk, options.runs(), commands.each_ref())?;
         let [floor, apply, floor_back, back_out] = costs.each_ref().map(Costs::wall);
-        for (line, wall) in lines.iter_mut().zip([floor, apply, floor_back, back_out]) {
-            line.push((count as f64, wall.median));
-        }
+        lines.add(count, [floor, apply, floor_back, back_out]);
         table.row([
             grouped(count),
             spread(floor),
@@ -61,11 +54,8 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
         clear(&[&directory])?;
     }
     report.table(&table);
-    let names = ["floor", "apply", "floor back", "back out"];
-    for (name, points) in names.into_iter().zip(lines) {
-        let title = "Files in the patch";
-        report.plot("growth-files", title, "files replaced", format!("{name}, {}", disk.word()), points);
-    }
+    let plot = ["growth-files", "Files in the patch", "files replaced"];
+    lines.draw(report, disk, plot, ["floor", "apply", "floor back", "back out"]);
     clear(&[&floor, &root])
 }
 

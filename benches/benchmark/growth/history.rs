@@ -18,7 +18,7 @@ use crate::workload::File;
 const STRETCH: usize = 9;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
-    let count = options.pick(500, 20);
+    let count = options.pick(500, 6);
     report.heading(&format!("{} patches one after the other, {}", grouped(count), disk.name()));
     let inputs = inputs_of(disk, "growth")?;
     let file = |number: usize| File::new(format!("opt/many/f{number:03}"), 20_000, 5_000_000 + number as u64);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{clear, inputs_of, write_patch};
+use super::{Lines, clear, inputs_of, write_patch};
 use crate::delivery::{PACKAGE, write_base};
 use crate::disk::Disk;
 use crate::inputs::fresh;
@@ -20,23 +20,12 @@ const FILES: usize = 10;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     report.heading(&format!("Patches of {FILES} files as operands of one command, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 50, 200][..], &[1, 3]);
+    let counts = options.pick(&[1, 10, 50, 200][..], &[1, 2]);
     let most = counts.last().copied().unwrap_or_default();
     let inputs = inputs_of(disk, "growth")?;
-    let file = |number: usize| {
-        File::new(format!("opt/split/d{:03}/f{number:04}", number / 100), 20_000, 6_000_000 + number as u64)
-    };
-    let files: Vec<File> = (0..most * FILES).map(file).collect();
-    write_base(&inputs.join("base"), &files)?;
+    let files = files(most * FILES);
     let template = disk.at("template");
-    fresh(&template)?;
-    Line::patchadm()
-        .words("pkgadd -n -R")
-        .arg(&template)
-        .arg("-d")
-        .arg(inputs.join("base"))
-        .arg(PACKAGE)
-        .run()?;
+    install(&inputs, &files, &template)?;
     let split: Vec<PathBuf> = files
         .chunks(FILES)
         .enumerate()
@@ -44,7 +33,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         .collect::<Result<_>>()?;
 
     let mut table = Table::new(&["patches", "as operands", "flushes", "one patch", "flushes", "ratio"]);
-    let mut lines: [Vec<(f64, f64)>; 2] = Default::default();
+    let mut lines = Lines::new();
     for &count in counts {
         let one = write_patch(&inputs, &format!("{}-01", 700_000 + count), PACKAGE, &files[..count * FILES])?;
         let mut costs: [Costs; 2] = Default::default();
@@ -66,19 +55,29 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             known(flushes_of_one, whole),
             format!("{ratio:.2}"),
         ]);
-        for (line, wall) in lines.iter_mut().zip([many, one]) {
-            line.push((count as f64, wall.median));
-        }
+        lines.add(count, [many, one]);
         if count == 200 {
             report.at_most(disk.name(), "200 patches in one command / one patch", 3.0, ratio, "");
         }
     }
     report.table(&table);
-    for (name, points) in ["operands of one command", "one patch"].into_iter().zip(lines) {
-        let title = "Patches of ten files in one command";
-        report.plot("growth-patches", title, "patches", format!("{name}, {}", disk.word()), points);
-    }
+    let plot = ["growth-patches", "Patches of ten files in one command", "patches"];
+    lines.draw(report, disk, plot, ["operands of one command", "one patch"]);
     clear(&[&template, &inputs])
+}
+
+/// The files that are patched.
+fn files(count: usize) -> Vec<File> {
+    let path = |number: usize| format!("opt/split/d{:03}/f{number:04}", number / 100);
+    (0..count).map(|number| File::new(path(number), 20_000, 6_000_000 + number as u64)).collect()
+}
+
+/// Installs them below a new root.
+fn install(inputs: &Path, files: &[File], root: &Path) -> Result<()> {
+    let base = inputs.join("base");
+    write_base(&base, files)?;
+    fresh(root)?;
+    Line::patchadm().words("pkgadd -n -R").arg(root).arg("-d").arg(base).arg(PACKAGE).run()
 }
 
 /// Applies patches with one command to a fresh copy of a root.

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::{clear, inputs_of, write_patch};
+use super::{Lines, clear, inputs_of, write_patch};
 use crate::disk::Disk;
 use crate::line::Line;
-use crate::measure::{Costs, measure};
+use crate::measure::{Costs, in_turns};
 use crate::options::Options;
 use crate::report::Report;
 use crate::synthetic::{self, REAL, Records, real_file};
@@ -27,7 +27,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         "ratio",
         "back out",
     ]);
-    let mut lines: [Vec<(f64, f64)>; 3] = Default::default();
+    let mut lines = Lines::new();
     for &size in sizes {
         let records = Records::of_lines(size);
         let root = disk.at("growth");
@@ -36,16 +36,9 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         let floor = Line::inner("@floor-copy")?.arg(&contents).arg(root.join("copy"));
         let apply = Line::patchadm().words("patchadd -R").arg(&root).arg(&patch);
         let back_out = Line::patchadm().words("patchrm -R").arg(&root).arg(ID);
-        let mut costs: [Costs; 3] = Default::default();
-        for _ in 0..options.runs() {
-            for (line, costs) in [&floor, &apply, &back_out].into_iter().zip(&mut costs) {
-                costs.0.push(measure(disk, line)?);
-            }
-        }
+        let costs = in_turns(disk, options.runs(), [&floor, &apply, &back_out])?;
         let [floor, apply, back_out] = costs.each_ref().map(Costs::wall);
-        for (line, wall) in lines.iter_mut().zip([floor, apply, back_out]) {
-            line.push((size as f64, wall.median));
-        }
+        lines.add(size, [floor, apply, back_out]);
         let ratio = apply.median / floor.median;
         table.row([
             grouped(size),
@@ -64,15 +57,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         clear(&[&root])?;
     }
     report.table(&table);
-    for (name, points) in ["durable copy", "apply", "back out"].into_iter().zip(lines) {
-        let title = "A patch of one file against the size of contents";
-        report.plot(
-            "growth-contents",
-            title,
-            "lines of contents",
-            format!("{name}, {}", disk.word()),
-            points,
-        );
-    }
+    let plot = ["growth-contents", "A patch of one file against the size of contents", "lines of contents"];
+    lines.draw(report, disk, plot, ["durable copy", "apply", "back out"]);
     Ok(())
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{clear, inputs_of, write_patch};
+use super::{Lines, clear, inputs_of, write_patch};
 use crate::delivery::{PACKAGE, write_base};
 use crate::disk::Disk;
 use crate::inputs::fresh;
 use crate::line::Line;
-use crate::measure::{Costs, measure};
+use crate::measure::{Costs, in_turns};
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, grouped, seconds, spread};
@@ -20,7 +20,7 @@ const ID: &str = "900001-01";
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     report.heading(&format!("The number of roots, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 50, 100, 200, 500][..], &[1, 4]);
+    let counts = options.pick(&[1, 10, 50, 100, 200, 500][..], &[1, 3]);
     let most = counts.last().copied().unwrap_or_default();
     let inputs = inputs_of(disk, "growth")?;
     let files: Vec<File> =
@@ -33,7 +33,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
 
     let mut table =
         Table::new(&["roots", "in parallel", "per root", "one at a time", "ratio", "back out, in parallel"]);
-    let mut lines: [Vec<(f64, f64)>; 3] = Default::default();
+    let mut lines = Lines::new();
     for &count in counts {
         let list = inputs.join("roots");
         let paths: String = roots[..count].iter().map(|root| format!("{}\n", root.display())).collect();
@@ -46,12 +46,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             add().words("--jobs 1").arg(&patch),
             back_out.words("--jobs 1"),
         ];
-        let mut costs: [Costs; 4] = Default::default();
-        for _ in 0..options.runs() {
-            for (line, costs) in commands.iter().zip(&mut costs) {
-                costs.0.push(measure(disk, line)?);
-            }
-        }
+        let costs = in_turns(disk, options.runs(), commands.each_ref())?;
         let [parallel, back_out, serial, _] = costs.each_ref().map(Costs::wall);
         table.row([
             grouped(count),
@@ -61,15 +56,11 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             format!("{:.2}", parallel.median / serial.median),
             spread(back_out),
         ]);
-        for (line, wall) in lines.iter_mut().zip([parallel, back_out, serial]) {
-            line.push((count as f64, wall.median));
-        }
+        lines.add(count, [parallel, back_out, serial]);
     }
     report.table(&table);
-    for (name, points) in ["apply", "back out", "apply, --jobs 1"].into_iter().zip(lines) {
-        let title = "A patch of ten files on many roots, one command";
-        report.plot("growth-roots", title, "roots", format!("{name}, {}", disk.word()), points);
-    }
+    let plot = ["growth-roots", "A patch of ten files on many roots, one command", "roots"];
+    lines.draw(report, disk, plot, ["apply", "back out", "apply, --jobs 1"]);
     clear(&[&directory, &inputs])
 }
 
