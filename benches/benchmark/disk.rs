@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use crate::line::{Line, is_installed};
+use crate::scratch::Scratch;
 
 /// The file systems that images get.
 pub(crate) const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
@@ -22,7 +23,8 @@ pub(crate) struct Disk {
     path: PathBuf,
     scratch: PathBuf,
     counters: Option<PathBuf>,
-    is_mounted: bool,
+    /// A directory that is ours; none for an image, which is unmounted.
+    directory: Option<Scratch>,
 }
 
 /// What a block device has done since it was made.
@@ -37,16 +39,10 @@ pub(crate) struct Counters {
 impl Disk {
     /// A directory of its own below one that the user named.
     pub(crate) fn directory(parent: &Path, scratch: &Path) -> Result<Self> {
-        let path = parent.join(format!("patchadm-benchmark-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let name = file_system_of(&path);
-        Ok(Self {
-            name,
-            path: path.canonicalize()?,
-            scratch: scratch.to_owned(),
-            counters: None,
-            is_mounted: false,
-        })
+        let directory = Scratch::new(parent, "disk")?;
+        let path = directory.path().to_owned();
+        let (name, scratch) = (file_system_of(&path), scratch.to_owned());
+        Ok(Self { name, path, scratch, counters: None, directory: Some(directory) })
     }
 
     /// An image of so many bytes with a file system of this type; the image itself is in `store`.
@@ -68,7 +64,7 @@ impl Disk {
         // The device has none where /sys is not that of this machine.
         let counters = Some(counters).filter(|file| file.exists());
         let (name, scratch) = (format!("{file_system} image"), scratch.to_owned());
-        let disk = Self { name, path: path.canonicalize()?, scratch, counters, is_mounted: true };
+        let disk = Self { name, path: path.canonicalize()?, scratch, counters, directory: None };
         ensure!(device != fs::metadata("/")?.dev(), "the image was not mounted");
         Ok(disk)
     }
@@ -129,12 +125,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What cannot be cleaned up now goes with the namespace.
-        if self.is_mounted {
+        if self.directory.is_none() {
+            // Where it cannot be unmounted now, it goes with the namespace.
             let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
             let _ = fs::remove_dir(&self.path);
-        } else {
-            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }

@@ -64,6 +64,8 @@ mod reading;
 mod report;
 /// dpkg, rpm, rsync.
 mod rivals;
+/// Directories of one run.
+mod scratch;
 /// Patches whose scripts do the work.
 mod stock_scripts;
 /// Databases that are written, not installed.
@@ -86,6 +88,7 @@ use inputs::Inputs;
 use options::{Options, Part};
 use report::Report;
 use rivals::Rivals;
+use scratch::Scratch;
 use workload::Scale;
 
 fn main() -> ExitCode {
@@ -114,7 +117,7 @@ fn benchmark(options: &Options) -> Result<()> {
     {
         println!("skipped: images: {error:#}");
     }
-    let scratch = tempfile::Builder::new().prefix("benchmark-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let scratch = Scratch::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "data")?;
     let mut report = Report::new(options.small);
     head(options, &mut report);
     let inputs = Inputs::write(options.pick(Scale::FULL, Scale::SMALL), scratch.path())?;
@@ -226,11 +229,10 @@ fn head(options: &Options, report: &mut Report) {
     if options.small {
         report.say("The small version: times mean nothing.\n");
     } else {
-        let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-        report.say(&format!(
-            "Made by `cargo bench --bench benchmark -- {}`; medians of {} runs where nothing else is said.\n",
-            arguments.join(" "),
-            options.runs()
-        ));
+        let words = std::env::args().skip(1).filter(|word| word != "--bench");
+        let command =
+            words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
+        let (command, runs) = (command.trim_end_matches(" --"), options.runs());
+        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said.\n"));
     }
 }

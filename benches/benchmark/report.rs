@@ -12,6 +12,8 @@ use crate::table::Table;
 /// Everything that a run of the benchmark says.
 pub(crate) struct Report {
     text: String,
+    /// The table of targets, which stands first in the documentation.
+    verdict: String,
     targets: Vec<Target>,
     plots: BTreeMap<&'static str, Plot>,
     is_small: bool,
@@ -28,7 +30,13 @@ struct Target {
 impl Report {
     /// An empty report. That of the small version judges nothing.
     pub(crate) fn new(is_small: bool) -> Self {
-        Self { text: String::new(), targets: Vec::new(), plots: BTreeMap::new(), is_small }
+        Self {
+            text: String::new(),
+            verdict: String::new(),
+            targets: Vec::new(),
+            plots: BTreeMap::new(),
+            is_small,
+        }
     }
 
     /// Begins a section.
@@ -92,14 +100,15 @@ impl Report {
             let verdict = if is_met { "met" } else { "missed" };
             table.row([work, disk, goal, measured, verdict.to_owned()]);
         }
-        self.heading("Targets");
-        self.table(&table);
+        self.verdict = format!("\n## Targets\n\n{}", table.markdown());
+        println!("{}", self.verdict);
     }
 
     /// Writes the report and its plots into a directory.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory)?;
-        let mut text = self.text.clone();
+        let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
+        let mut text = format!("{head}{}{rest}", self.verdict);
         if !self.plots.is_empty() {
             text += "\n## Plots\n\n";
         }
