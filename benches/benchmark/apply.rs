@@ -54,6 +54,7 @@ fn rounds(
     let mut all = Vec::new();
     for contender in contenders {
         let mut measured = Measured::default();
+        Report::progress(&format!("{}, checked", contender.role.name()));
         match contender.checked_round(disk, inputs, &mut measured) {
             Ok(()) => all.push((contender, measured)),
             Err(error) if matches!(contender.role, Role::Floor | Role::Patchadm) => return Err(error),
@@ -66,7 +67,8 @@ fn rounds(
                 *measured = Measured::default();
             }
         }
-        for _ in 0..options.runs() {
+        for run in 1..=options.runs() {
+            Report::progress(&format!("run {run} of {}", options.runs()));
             for (contender, measured) in &mut all {
                 if measured.apply.0.first().is_none_or(|cost| cost.wall < LONG) {
                     contender.round(disk, inputs, measured)?;
@@ -124,10 +126,15 @@ fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
     let of = |role: Role| all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured);
     let (Some(floor), Some(ours)) = (of(Role::Floor), of(Role::Patchadm)) else { return };
     let on = disk.name();
-    let ratio = |one: &Costs, other: &Costs| one.wall().median / other.wall().median;
-    report.at_most(on, "apply / the floor", 0.7, ratio(&ours.apply, &floor.apply), "");
-    report.at_most(on, "backout / the floor's rollback", 0.9, ratio(&ours.back_out, &floor.back_out), "");
-    let window = |windows: &[f64]| Spread::of(windows.iter().copied()).median;
+    report.at_most(on, "apply / the floor", 0.7, Spread::of_ratio(&ours.apply, &floor.apply), "");
+    report.at_most(
+        on,
+        "backout / the floor's rollback",
+        0.9,
+        Spread::of_ratio(&ours.back_out, &floor.back_out),
+        "",
+    );
+    let window = |windows: &[f64]| Spread::of(windows.iter().copied());
     report.at_most(on, "switch window of an apply", 0.03, window(&ours.windows), " s");
     report.at_most(on, "switch window of a backout", 0.03, window(&ours.windows_back), " s");
     for (work, costs) in [("apply", &ours.apply), ("backout", &ours.back_out)] {
@@ -149,7 +156,7 @@ fn judge(disk: &Disk, all: &[(Role, Measured)], report: &mut Report) {
     ] {
         if let Some(rival) = of(role) {
             let work = format!("times faster than {}", role.name());
-            report.at_least(on, &work, factor, ratio(&rival.apply, &ours.apply), "");
+            report.at_least(on, &work, factor, Spread::of_ratio(&rival.apply, &ours.apply), "");
         }
     }
 }

@@ -48,16 +48,19 @@ pub(crate) fn measure_all(
     let plain = prepare(&directory, inputs, amount)?;
     let trials: Vec<Trial> =
         trials(&directory, &plain)?.into_iter().filter(|trial| has_program(trial, report)).collect();
-    let mut walls = vec![Vec::new(); trials.len()];
+    let mut usages = vec![Vec::new(); trials.len()];
     for _ in 0..options.runs() {
-        for (trial, walls) in trials.iter().zip(&mut walls) {
-            walls.push(run_measured(scratch, &trial.line)?.wall);
+        for (trial, usages) in trials.iter().zip(&mut usages) {
+            let usage = run_measured(scratch, &trial.line)?;
+            usages.push((usage.wall, usage.cpu));
         }
     }
-    let mut table = Table::new(&["codec", "MB/s", "wall"]);
-    for (trial, walls) in trials.iter().zip(walls) {
-        let wall = Spread::of(walls).median;
-        table.row([trial.name.to_owned(), format!("{:.0}", amount as f64 / 1e6 / wall), seconds(wall)]);
+    let mut table = Table::new(&["codec", "MB/s", "wall", "CPU"]);
+    for (trial, usages) in trials.iter().zip(usages) {
+        let wall = Spread::of(usages.iter().map(|usage| usage.0)).median;
+        let cpu = Spread::of(usages.iter().map(|usage| usage.1)).median;
+        let speed = format!("{:.0}", amount as f64 / 1e6 / wall);
+        table.row([trial.name.to_owned(), speed, seconds(wall), seconds(cpu)]);
     }
     report.table(&table);
     Ok(fs::remove_dir_all(directory)?)

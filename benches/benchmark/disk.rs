@@ -41,7 +41,7 @@ impl Disk {
     pub(crate) fn directory(parent: &Path, scratch: &Path) -> Result<Self> {
         let directory = Scratch::new(parent, "disk")?;
         let path = directory.path().to_owned();
-        let (name, scratch) = (file_system_of(&path), scratch.to_owned());
+        let (name, scratch) = (format!("{} directory", file_system_of(&path)), scratch.to_owned());
         Ok(Self { name, path, scratch, counters: None, directory: Some(directory) })
     }
 
@@ -146,10 +146,9 @@ pub(crate) fn leave_mounts_of_others() -> Result<()> {
 }
 
 /// The type of the file system below a directory, as far as /proc knows it.
-fn file_system_of(path: &Path) -> String {
+pub(crate) fn file_system_of(path: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let on = |line: &&str| line.split(' ').nth(1).is_some_and(|place| path.starts_with(place));
     let longest = mounts.lines().filter(on).max_by_key(|line| line.split(' ').nth(1).map(str::len));
-    let found = longest.and_then(|line| line.split(' ').nth(2));
-    format!("{} directory", found.unwrap_or("unknown"))
+    longest.and_then(|line| line.split(' ').nth(2)).unwrap_or("unknown").to_owned()
 }

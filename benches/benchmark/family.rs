@@ -9,7 +9,7 @@ use crate::delivery::{PACKAGE, directories};
 use crate::disk::Disk;
 use crate::inputs::Inputs;
 use crate::line::Line;
-use crate::measure::{Costs, measure};
+use crate::measure::{Costs, Spread, measure};
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, mebibytes, seconds, spread};
@@ -43,7 +43,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
                 remove(&disk.at(pair.target))?;
             }
         }
-        let ratio = ours.wall().median / theirs.wall().median;
+        let ratio = Spread::of_ratio(&ours, &theirs);
         table.row([
             pair.name.to_owned(),
             spread(ours.wall()),
@@ -51,7 +51,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             mebibytes(ours.spread(|cost| cost.peak).median),
             pair.beside.to_owned(),
             spread(theirs.wall()),
-            format!("{ratio:.2}"),
+            format!("{:.2}", ratio.median),
         ]);
         if let Some(limit) = pair.limit {
             report.at_most(disk.name(), &format!("{} / {}", pair.name, pair.beside), limit, ratio, "");

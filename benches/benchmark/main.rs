@@ -83,7 +83,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 
-use disk::{Disk, FILE_SYSTEMS, is_root, leave_mounts_of_others};
+use disk::{Disk, FILE_SYSTEMS, file_system_of, is_root, leave_mounts_of_others};
 use inputs::Inputs;
 use options::{Options, Part};
 use report::Report;
@@ -95,6 +95,11 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let result = match inner::run(&arguments) {
         Ok(true) => Ok(()),
+        // `cargo test --all-targets` runs it, too, with whatever filters and options tests are given.
+        Ok(false) if !arguments.iter().any(|word| word == "--bench") => {
+            println!("Nothing is measured but by cargo bench.");
+            Ok(())
+        }
         Ok(false) => benchmark(&Options::parse()),
         Err(error) => Err(error),
     };
@@ -108,10 +113,6 @@ fn main() -> ExitCode {
 }
 
 fn benchmark(options: &Options) -> Result<()> {
-    if !options.bench {
-        println!("Nothing is measured but by cargo bench.");
-        return Ok(());
-    }
     if is_root()
         && let Err(error) = leave_mounts_of_others()
     {
@@ -233,6 +234,8 @@ fn head(options: &Options, report: &mut Report) {
         let command =
             words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
         let (command, runs) = (command.trim_end_matches(" --"), options.runs());
-        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said.\n"));
+        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said."));
+        let below = file_system_of(Path::new(env!("CARGO_TARGET_TMPDIR")));
+        report.say(&format!("The packages, and the images where there are any, lie on {below}.\n"));
     }
 }

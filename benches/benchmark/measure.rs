@@ -97,7 +97,35 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
+impl From<f64> for Spread {
+    fn from(figure: f64) -> Self {
+        Self { median: figure, least: figure, most: figure }
+    }
+}
+
 impl Spread {
+    /// How much longer one command took than another that was measured in turns with it: of the medians, and from the
+    /// least to the most of the single rounds.
+    pub(crate) fn of_ratio(one: &Costs, other: &Costs) -> Self {
+        let median = one.wall().median / other.wall().median;
+        if one.0.len() != other.0.len() {
+            return median.into();
+        }
+        let rounds = one.0.iter().zip(&other.0).map(|(one, other)| one.wall / other.wall);
+        Self { median, ..Self::of(rounds) }
+    }
+
+    /// In another unit.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let Self { median, least, most } = self;
+        Self { median: median * factor, least: least * factor, most: most * factor }
+    }
+
+    /// Whether there is but one figure.
+    pub(crate) fn is_single(self) -> bool {
+        self.least.to_bits() == self.most.to_bits()
+    }
+
     /// Of at least one figure.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
         let mut figures: Vec<f64> = figures.into_iter().collect();

@@ -41,8 +41,8 @@ pub(crate) struct Options {
     pub(crate) write_docs: bool,
 
     /// What cargo bench adds.
-    #[arg(long, hide = true)]
-    pub(crate) bench: bool,
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
 }
 
 impl Options {

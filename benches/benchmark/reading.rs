@@ -62,7 +62,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         let wall = Spread::of(walls);
         table.row([query.name.to_owned(), spread(wall)]);
         if let Some(limit) = query.limit {
-            report.at_most(disk.name(), query.name, limit * 1e3, wall.median * 1e3, " ms");
+            report.at_most(disk.name(), query.name, limit * 1e3, wall.scaled(1e3), " ms");
         }
     }
     report.table(&table);

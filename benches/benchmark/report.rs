@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::measure::Spread;
 use crate::plot::Plot;
 use crate::table::Table;
 
@@ -61,20 +62,45 @@ impl Report {
         self.say(&format!("skipped: {what}: {}\n", why.lines().next().unwrap_or_default()));
     }
 
+    /// Says on standard error what is being done, to whoever waits.
+    pub(crate) fn progress(what: &str) {
+        eprintln!("… {what}");
+    }
+
     /// Notes a target of which less is better.
-    pub(crate) fn at_most(&mut self, disk: &str, work: &str, limit: f64, measured: f64, unit: &str) {
-        self.target(disk, work, &format!("≤ {limit}{unit}"), measured, unit, measured <= limit);
+    pub(crate) fn at_most(
+        &mut self,
+        disk: &str,
+        work: &str,
+        limit: f64,
+        measured: impl Into<Spread>,
+        unit: &str,
+    ) {
+        let measured = measured.into();
+        self.target([disk, work, &format!("≤ {limit}{unit}")], measured, unit, measured.median <= limit);
     }
 
     /// Notes a target of which more is better.
-    pub(crate) fn at_least(&mut self, disk: &str, work: &str, limit: f64, measured: f64, unit: &str) {
-        self.target(disk, work, &format!("≥ {limit}{unit}"), measured, unit, measured >= limit);
+    pub(crate) fn at_least(
+        &mut self,
+        disk: &str,
+        work: &str,
+        limit: f64,
+        measured: impl Into<Spread>,
+        unit: &str,
+    ) {
+        let measured = measured.into();
+        self.target([disk, work, &format!("≥ {limit}{unit}")], measured, unit, measured.median >= limit);
     }
 
-    fn target(&mut self, disk: &str, work: &str, goal: &str, measured: f64, unit: &str, is_met: bool) {
-        let digits = if measured < 0.1 { 4 } else { 2 };
-        let measured = format!("{measured:.digits$}{unit}");
-        let (disk, work, goal) = (disk.to_owned(), work.to_owned(), goal.to_owned());
+    fn target(&mut self, names: [&str; 3], figures: Spread, unit: &str, is_met: bool) {
+        let Spread { median, least, most } = figures;
+        let digits = if median < 0.1 { 4 } else { 2 };
+        let mut measured = format!("{median:.digits$}{unit}");
+        if !figures.is_single() {
+            measured += &format!(" ({least:.digits$}–{most:.digits$})");
+        }
+        let [disk, work, goal] = names.map(str::to_owned);
         self.targets.push(Target { disk, work, goal, measured, is_met });
     }
 

@@ -44,6 +44,7 @@ impl Rivals {
         let rivals = Self { directory: scratch.join("rivals") };
         fresh(&rivals.directory)?;
         for cut in cuts(&inputs.workload).into_iter().take(options.pick(usize::MAX, 2)) {
+            Report::progress(&format!("packages of {} {} for the others", cut.name, cut.version));
             let stage = rivals.directory.join("stage");
             fresh(&stage)?;
             write_tree(&stage, &cut.files)?;
@@ -111,7 +112,7 @@ impl Rivals {
         let spec = format!(
             "%global debug_package %{{nil}}\n%global __os_install_post %{{nil}}\n\
              Name: {name}\nVersion: {version}\nRelease: 1\nSummary: measured\nLicense: none\nBuildArch: noarch\n\
-             AutoReqProv: no\n%description\nMeasured.\n%install\nmkdir -p %{{buildroot}}\ncp -a {}/opt %{{buildroot}}\n\
+             AutoReqProv: no\n%description\nMeasured.\n%install\nmkdir -p %{{buildroot}}\ncp -al {}/opt %{{buildroot}}\n\
              %files\n%defattr(-,root,root)\n/opt/acme\n",
             stage.display()
         );

@@ -66,7 +66,7 @@ pub(crate) fn seconds(figure: f64) -> String {
 /// Seconds of several runs: the median, and from the least to the most where there is more than one.
 pub(crate) fn spread(figures: Spread) -> String {
     let Spread { median, least, most } = figures;
-    if least.to_bits() == most.to_bits() {
+    if figures.is_single() {
         return seconds(median);
     }
     format!("{} ({}–{})", seconds(median), seconds(least), seconds(most))

@@ -50,7 +50,7 @@ impl Tree {
 }
 
 /// Seconds between the first and the last change of these paths of a root: the last change of an inode that rename(2)
-/// has put in its place. A path that is not there, because it was deleted, tells no time.
+/// has put in its place, as finely as the kernel's clock for them ticks. A path that is not there, because it was deleted, tells no time.
 pub(crate) fn switch_window<'a>(root: &Path, files: impl Iterator<Item = &'a File>) -> Result<f64> {
     let mut times = Vec::new();
     for file in files {
