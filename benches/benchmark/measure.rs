@@ -9,6 +9,8 @@
 //! has, so the inputs, which were just written or used, are read from memory ("warm"). Bytes and flushes are those of the
 //! loop device's own counters, which nothing else writes to: *flushes* from before the command to its end, *written* to
 //! the end of a `syncfs` that follows it, since what a command leaves in the cache is written by its order all the same.
+//! A journal commits by itself every few seconds, which counts as flushes, too: of a command that takes longer the number
+//! is an upper bound.
 
 use std::fs;
 use std::path::Path;
