@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::delivery::PACKAGE;
+use crate::delivery::{PACKAGE, PATCH};
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
 use crate::line::Line;
 use crate::measure::{Costs, measure};
+use crate::reader::list;
 use crate::tree::{Tree, switch_window};
 use crate::workload::Version;
 
@@ -114,9 +115,8 @@ pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let root = disk.at("patchadm");
     install_base(inputs, &root)?;
     let apply = Line::patchadm().words("patchadd -R").arg(&root).arg(&inputs.patch);
-    let back_out = Line::patchadm().words("patchrm -R").arg(&root).arg(crate::delivery::PATCH);
-    let undo =
-        root.join("var/sadm/pkg").join(PACKAGE).join("save").join(crate::delivery::PATCH).join("undo.gz");
+    let back_out = Line::patchadm().words("patchrm -R").arg(&root).arg(PATCH);
+    let undo = root.join("var/sadm/pkg").join(PACKAGE).join("save").join(PATCH).join("undo.gz");
     Ok(Contender { role: Role::Patchadm, root, apply, back_out, undo: Some(undo) })
 }
 
@@ -132,6 +132,6 @@ fn size_of(path: &PathBuf) -> Result<f64> {
         return Ok(state.len() as f64);
     }
     let mut files = Vec::new();
-    crate::reader::list(path, &mut files)?;
+    list(path, &mut files)?;
     files.iter().map(|file| Ok(fs::metadata(file)?.len() as f64)).sum()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::contender::install_base;
 use crate::delivery::{PACKAGE, directories};
 use crate::disk::Disk;
 use crate::inputs::Inputs;
@@ -30,7 +31,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     let prototype = disk.scratch().join("prototype");
     write_prototype(&prototype, inputs)?;
     let checked = disk.at("checked");
-    crate::contender::install_base(inputs, &checked)?;
+    install_base(inputs, &checked)?;
     let stream = disk.scratch().join("base.ds");
     Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&stream).arg(PACKAGE).run()?;
     let mut table =
@@ -64,21 +65,14 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
 
 fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream: &Path) -> Vec<Pair> {
     let files = inputs.base_files();
-    let package = inputs.base.join(PACKAGE);
-    let root = disk.at("installed");
-    let (made, moved) = (disk.at("made"), disk.at("moved.ds"));
-    let into = |target: &Path, words: &str| Line::shell("mkdir \"$0\"; exec \"$@\"").arg(target).words(words);
-    let copy = |from: &Path| Line::new("cp").arg("-r").arg(from).arg(&made);
-    let patchadm = || Line::patchadm();
-    let pkgmk = patchadm().words("pkgmk -o -d").arg(&made).arg("-f").arg(prototype);
-    let pkgtrans = |from: &Path| patchadm().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
-    let pkgadd = patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&inputs.base).arg(PACKAGE);
-    vec![
+    let (root, moved) = (disk.at("installed"), disk.at("moved.ds"));
+    let pkgadd = Line::patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&inputs.base).arg(PACKAGE);
+    let mut pairs = vec![
         Pair {
             name: "pkgadd, from a directory",
             beside: "cp -a, syncfs",
             limit: Some(1.3),
-            ours: into(&root, "").line(&pkgadd),
+            ours: into(&root, &pkgadd),
             theirs: Line::shell("cp -a \"$0\" \"$1\"; sync -f \"$1\"").arg(&files).arg(&root),
             target: "installed",
         },
@@ -86,43 +80,46 @@ fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream:
             name: "pkgchk",
             beside: "reading, all cores",
             limit: Some(1.2),
-            ours: patchadm().words("pkgchk -R").arg(checked).arg(PACKAGE),
+            ours: Line::patchadm().words("pkgchk -R").arg(checked).arg(PACKAGE),
             theirs: reading(checked),
             target: "nothing",
         },
-        Pair {
-            name: "pkgmk",
-            beside: "cp -r",
-            limit: Some(1.3),
-            ours: into(&made, "").line(&pkgmk),
-            theirs: copy(&package),
-            target: "made",
-        },
-        Pair {
-            name: "pkgtrans, directory to directory",
-            beside: "cp -r",
-            limit: Some(1.3),
-            ours: into(&made, "").line(&pkgtrans(&inputs.base)),
-            theirs: copy(&package),
-            target: "made",
-        },
-        Pair {
-            name: "pkgtrans, datastream to directory",
-            beside: "cp -r",
-            limit: Some(1.3),
-            ours: into(&made, "").line(&pkgtrans(stream)),
-            theirs: copy(&package),
-            target: "made",
-        },
-        Pair {
-            name: "pkgtrans, directory to datastream",
-            beside: "tar -cf",
-            limit: None,
-            ours: patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&moved).arg(PACKAGE),
-            theirs: Line::new("tar").arg("-C").arg(&inputs.base).arg("-cf").arg(&moved).arg(PACKAGE),
-            target: "moved.ds",
-        },
-    ]
+    ];
+    pairs.extend(copies(disk, inputs, prototype, stream));
+    pairs.push(Pair {
+        name: "pkgtrans, directory to datastream",
+        beside: "tar -cf",
+        limit: None,
+        ours: Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&moved).arg(PACKAGE),
+        theirs: Line::new("tar").arg("-C").arg(&inputs.base).arg("-cf").arg(&moved).arg(PACKAGE),
+        target: "moved.ds",
+    });
+    pairs
+}
+
+/// Commands that make a package of what is there, beside a copy of that package.
+fn copies(disk: &Disk, inputs: &Inputs, prototype: &Path, stream: &Path) -> [Pair; 3] {
+    let made = disk.at("made");
+    let pkgmk = Line::patchadm().words("pkgmk -o -d").arg(&made).arg("-f").arg(prototype);
+    let pkgtrans = |from: &Path| Line::patchadm().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
+    let trials = [
+        ("pkgmk", pkgmk),
+        ("pkgtrans, directory to directory", pkgtrans(&inputs.base)),
+        ("pkgtrans, datastream to directory", pkgtrans(stream)),
+    ];
+    trials.map(|(name, line)| Pair {
+        name,
+        beside: "cp -r",
+        limit: Some(1.3),
+        ours: into(&made, &line),
+        theirs: Line::new("cp").arg("-r").arg(inputs.base.join(PACKAGE)).arg(&made),
+        target: "made",
+    })
+}
+
+/// A command that wants its target directory to be there.
+fn into(target: &Path, line: &Line) -> Line {
+    Line::shell("mkdir \"$0\"; exec \"$@\"").arg(target).line(line)
 }
 
 fn reading(root: &Path) -> Line {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::delivery::{PATCH, write_base, write_patch};
+use crate::delivery::{PACKAGE, PATCH, write_base, write_patch};
 use crate::floor;
-use crate::workload::{Scale, Workload};
+use crate::workload::{File, Scale, Workload};
 
 /// The workload and where its packages are.
 pub(crate) struct Inputs {
@@ -34,20 +34,19 @@ impl Inputs {
         write_patch(&patches, &workload, &[])?;
         floor::write_changes(&changes, &workload)?;
         let patch = patches.join(PATCH);
-        let patched_files = patch.join(crate::delivery::PACKAGE).join("reloc");
+        let patched_files = patch.join(PACKAGE).join("reloc");
         Ok(Self { workload, base, patch, patched_files, changes, ratio })
     }
 
     /// The files of the base, as a tree.
     pub(crate) fn base_files(&self) -> PathBuf {
-        self.base.join(crate::delivery::PACKAGE).join("reloc")
+        self.base.join(PACKAGE).join("reloc")
     }
 
     /// One sentence about the data.
     pub(crate) fn describe(&self) -> String {
-        let bytes = |files: &mut dyn Iterator<Item = &crate::workload::File>| {
-            files.map(crate::workload::File::size).sum::<usize>() as f64 / 1e6
-        };
+        let bytes =
+            |files: &mut dyn Iterator<Item = &File>| files.map(File::size).sum::<usize>() as f64 / 1e6;
         let Workload { files, replaced, deleted, added } = &self.workload;
         format!(
             "Base: {} files, {:.1} MB. Patch: {} replaced ({:.1} MB, a tenth of their blocks rewritten), {} added, {} \

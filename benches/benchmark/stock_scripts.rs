@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::contender::{Contender, Role, install_base};
-use crate::delivery::{PATCH, write_patch};
+use crate::delivery::{PACKAGE, PATCH, write_patch};
 use crate::disk::{Disk, is_root};
 use crate::inputs::Inputs;
 use crate::line::Line;
@@ -80,7 +80,6 @@ pub(crate) fn contender(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let program = Path::new(env!("CARGO_BIN_EXE_patchadm")).parent().context("a program has a directory")?;
     let boxed = Line::new("unshare")
         .words("--mount --propagation private --net --ipc --pid --fork --kill-child -- sh -ec")
-        .words("")
         .arg(BOX)
         .arg("box")
         .arg(disk.path())
@@ -91,6 +90,6 @@ pub(crate) fn contender(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
         boxed.clone().line(&line)
     };
     let (apply, back_out) = (inside("patchadd").arg(patches.join(PATCH)), inside("patchrm").arg(PATCH));
-    let save = root.join("var/sadm/pkg").join(crate::delivery::PACKAGE).join("save").join(PATCH);
+    let save = root.join("var/sadm/pkg").join(PACKAGE).join("save").join(PATCH);
     Ok(Contender { role: Role::Scripts, root, apply, back_out, undo: Some(save) })
 }

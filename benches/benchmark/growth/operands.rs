@@ -9,7 +9,7 @@ use crate::delivery::{PACKAGE, write_base};
 use crate::disk::Disk;
 use crate::inputs::fresh;
 use crate::line::Line;
-use crate::measure::{Costs, measure};
+use crate::measure::{Cost, Costs, measure};
 use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, grouped, known, spread};
@@ -81,7 +81,7 @@ fn install(inputs: &Path, files: &[File], root: &Path) -> Result<()> {
 }
 
 /// Applies patches with one command to a fresh copy of a root.
-fn apply(disk: &Disk, template: &Path, patches: &[PathBuf]) -> Result<crate::measure::Cost> {
+fn apply(disk: &Disk, template: &Path, patches: &[PathBuf]) -> Result<Cost> {
     let root = disk.at("growth");
     Line::new("cp").arg("-a").arg(template).arg(&root).run()?;
     let line = Line::patchadm().words("patchadd -R").arg(&root);
