@@ -15,11 +15,12 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::table::{Table, mebibytes, seconds, spread};
 
-/// A command beside the one that it is compared with. Both write to `target` on the disk, which is not there before.
+/// A command beside the one that it is compared with. Both may write to the directory `target` on the
+/// disk, which is not there before.
 struct Pair {
     name: &'static str,
     beside: &'static str,
-    limit: Option<f64>,
+    limit: f64,
     ours: Line,
     theirs: Line,
     target: &'static str,
@@ -41,7 +42,10 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
         for _ in 0..options.runs() {
             for (line, costs) in [(&pair.theirs, &mut theirs), (&pair.ours, &mut ours)] {
                 costs.0.push(measure(disk, line)?);
-                remove(&disk.at(pair.target))?;
+                let target = disk.at(pair.target);
+                if target.exists() {
+                    fs::remove_dir_all(target)?;
+                }
             }
         }
         let ratio = Spread::of_ratio(&ours, &theirs);
@@ -54,9 +58,8 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             spread(theirs.wall()),
             format!("{:.2}", ratio.median),
         ]);
-        if let Some(limit) = pair.limit {
-            report.at_most(disk.name(), &format!("{} / {}", pair.name, pair.beside), limit, ratio, "");
-        }
+        let work = format!("{} / {}", pair.name, pair.beside);
+        report.at_most(disk.name(), &work, pair.limit, ratio, "");
     }
     report.table(&table);
     fs::remove_file(stream)?;
@@ -65,13 +68,13 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
 
 fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream: &Path) -> Vec<Pair> {
     let files = inputs.base_files();
-    let (root, moved) = (disk.at("installed"), disk.at("moved.ds"));
+    let root = disk.at("installed");
     let pkgadd = Line::patchadm().words("pkgadd -n -R").arg(&root).arg("-d").arg(&inputs.base).arg(PACKAGE);
     let mut pairs = vec![
         Pair {
             name: "pkgadd, from a directory",
             beside: "cp -a, syncfs",
-            limit: Some(1.3),
+            limit: 1.3,
             ours: into(&root, &pkgadd),
             theirs: Line::shell("cp -a \"$0\" \"$1\"; sync -f \"$1\"").arg(&files).arg(&root),
             target: "installed",
@@ -79,38 +82,32 @@ fn pairs(disk: &Disk, inputs: &Inputs, prototype: &Path, checked: &Path, stream:
         Pair {
             name: "pkgchk",
             beside: "reading, all cores",
-            limit: Some(1.2),
+            limit: 1.2,
             ours: Line::patchadm().words("pkgchk -R").arg(checked).arg(PACKAGE),
             theirs: reading(checked),
             target: "nothing",
         },
     ];
     pairs.extend(copies(disk, inputs, prototype, stream));
-    pairs.push(Pair {
-        name: "pkgtrans, directory to datastream",
-        beside: "tar -cf",
-        limit: None,
-        ours: Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&moved).arg(PACKAGE),
-        theirs: Line::new("tar").arg("-C").arg(&inputs.base).arg("-cf").arg(&moved).arg(PACKAGE),
-        target: "moved.ds",
-    });
     pairs
 }
 
 /// Commands that make a package of what is there, beside a copy of that package.
-fn copies(disk: &Disk, inputs: &Inputs, prototype: &Path, stream: &Path) -> [Pair; 3] {
+fn copies(disk: &Disk, inputs: &Inputs, prototype: &Path, stream: &Path) -> [Pair; 4] {
     let made = disk.at("made");
+    let to_stream = Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(made.join("ds")).arg(PACKAGE);
     let pkgmk = Line::patchadm().words("pkgmk -o -d").arg(&made).arg("-f").arg(prototype);
     let pkgtrans = |from: &Path| Line::patchadm().arg("pkgtrans").arg(from).arg(&made).arg(PACKAGE);
     let trials = [
         ("pkgmk", pkgmk),
         ("pkgtrans, directory to directory", pkgtrans(&inputs.base)),
         ("pkgtrans, datastream to directory", pkgtrans(stream)),
+        ("pkgtrans, directory to datastream", to_stream),
     ];
     trials.map(|(name, line)| Pair {
         name,
         beside: "cp -r",
-        limit: Some(1.3),
+        limit: 1.3,
         ours: into(&made, &line),
         theirs: Line::new("cp").arg("-r").arg(inputs.base.join(PACKAGE)).arg(&made),
         target: "made",
@@ -125,15 +122,6 @@ fn into(target: &Path, line: &Line) -> Line {
 fn reading(root: &Path) -> Line {
     let itself = std::env::current_exe().unwrap_or_default();
     Line::new(itself).arg("@read").arg(root.join("opt"))
-}
-
-fn remove(target: &Path) -> Result<()> {
-    if target.is_dir() {
-        fs::remove_dir_all(target)?;
-    } else if target.exists() {
-        fs::remove_file(target)?;
-    }
-    Ok(())
 }
 
 /// The prototype of the base package.
