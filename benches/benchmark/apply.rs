@@ -16,6 +16,7 @@ use crate::report::Report;
 use crate::rivals::Rivals;
 use crate::stock_scripts;
 use crate::table::{Table, known, mebibytes, megabytes, seconds, spread};
+use crate::tree::Clock;
 use crate::workload::{File, NEW, OLD, Version};
 
 /// What takes longer than this, in seconds, is run once.
@@ -39,6 +40,12 @@ pub(crate) fn run(
     let measured = rounds(disk, inputs, contenders, options, report)?;
     table(report, "Apply", &measured, |measured| (&measured.apply, &measured.windows, measured.undo));
     table(report, "Back out", &measured, |measured| (&measured.back_out, &measured.windows_back, None));
+    if disk.clock() == Clock::Directory {
+        report.say(
+            "An exchange of two names leaves the ctime of files alone on this file system; the switch windows are those \
+             of the directories that were changed.\n",
+        );
+    }
     judge(disk, &measured, report);
     gigabyte(disk, options, report)
 }

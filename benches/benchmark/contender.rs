@@ -86,14 +86,14 @@ impl Contender {
         measured: &mut Measured,
         check: &mut dyn FnMut(Version, &str) -> Result<()>,
     ) -> Result<()> {
-        let workload = &inputs.workload;
+        let (workload, clock) = (&inputs.workload, disk.clock());
         measured.apply.0.push(measure(disk, &self.apply)?);
-        measured.windows.push(switch_window(&self.root, workload.delivered())?);
+        measured.windows.push(switch_window(&self.root, workload.delivered(), clock)?);
         measured.undo = self.undo.as_ref().map(size_of).transpose()?;
         check(Version::New, "the change")?;
         measured.back_out.0.push(measure(disk, &self.back_out)?);
         let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
-        measured.windows_back.push(switch_window(&self.root, back)?);
+        measured.windows_back.push(switch_window(&self.root, back, clock)?);
         check(Version::Old, "the way back")
     }
 }

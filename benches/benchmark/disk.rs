@@ -13,6 +13,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use crate::line::{Line, is_installed};
 use crate::scratch::Scratch;
+use crate::tree::Clock;
 
 /// The file systems that images get.
 pub(crate) const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
@@ -23,6 +24,7 @@ pub(crate) struct Disk {
     path: PathBuf,
     scratch: PathBuf,
     counters: Option<PathBuf>,
+    clock: Clock,
     /// A directory that is ours; none for an image, which is unmounted.
     directory: Option<Scratch>,
 }
@@ -42,7 +44,8 @@ impl Disk {
         let directory = Scratch::new(parent, "disk")?;
         let path = directory.path().to_owned();
         let (name, scratch) = (format!("{} directory", file_system_of(&path)), scratch.to_owned());
-        Ok(Self { name, path, scratch, counters: None, directory: Some(directory) })
+        let clock = Clock::probe(&path)?;
+        Ok(Self { name, path, scratch, counters: None, clock, directory: Some(directory) })
     }
 
     /// An image of so many bytes with a file system of this type; the image itself is in `store`.
@@ -64,8 +67,10 @@ impl Disk {
         // The device has none where /sys is not that of this machine.
         let counters = Some(counters).filter(|file| file.exists());
         let (name, scratch) = (format!("{file_system} image"), scratch.to_owned());
-        let disk = Self { name, path: path.canonicalize()?, scratch, counters, directory: None };
+        let (path, clock) = (path.canonicalize()?, Clock::Inode);
+        let mut disk = Self { name, path, scratch, counters, clock, directory: None };
         ensure!(device != fs::metadata("/")?.dev(), "the image was not mounted");
+        disk.clock = Clock::probe(&disk.path)?;
         Ok(disk)
     }
 
@@ -82,6 +87,11 @@ impl Disk {
     /// A directory on it.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// What tells when a path was changed.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Its directory.

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::reader::list;
 use crate::workload::{File, Version};
@@ -49,16 +52,59 @@ impl Tree {
     }
 }
 
-/// Seconds between the first and the last change of these paths of a root: the last change of an inode that rename(2)
-/// has put in its place, as finely as the kernel's clock for them ticks. A path that is not there, because it was deleted, tells no time.
-pub(crate) fn switch_window<'a>(root: &Path, files: impl Iterator<Item = &'a File>) -> Result<f64> {
+/// What tells when a path was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The last change (ctime) of the inode that rename(2) has put in its place.
+    Inode,
+    /// That of its directory, where an exchange of two names leaves the inodes as they are (xfs). The window may be a
+    /// little longer than what this tells: of the directory that is changed first only the last change is known.
+    Directory,
+}
+
+impl Clock {
+    /// Finds out, in a directory that may be written to, what an exchange of names does there.
+    pub(crate) fn probe(directory: &Path) -> Result<Self> {
+        let [one, other] = ["probe-1", "probe-2"].map(|name| directory.join(name));
+        fs::write(&one, "")?;
+        fs::write(&other, "")?;
+        let before = last_change(&other)?;
+        // Longer than any kernel's clock for these times needs to tick.
+        thread::sleep(Duration::from_millis(20));
+        renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)?;
+        let after = last_change(&one)?;
+        fs::remove_file(one)?;
+        fs::remove_file(other)?;
+        Ok(if after > before { Self::Inode } else { Self::Directory })
+    }
+}
+
+/// Seconds between the first and the last change of these paths of a root, as finely as the kernel's clock for such
+/// changes ticks. By the clock of inodes a path that was deleted tells no time.
+pub(crate) fn switch_window<'a>(
+    root: &Path,
+    files: impl Iterator<Item = &'a File>,
+    clock: Clock,
+) -> Result<f64> {
     let mut times = Vec::new();
     for file in files {
-        let Ok(state) = fs::symlink_metadata(root.join(&file.path)) else { continue };
-        times.push(i128::from(state.ctime()) * 1_000_000_000 + i128::from(state.ctime_nsec()));
+        let path = root.join(&file.path);
+        let told = match clock {
+            Clock::Inode => Some(path.as_path()),
+            Clock::Directory => path.parent(),
+        };
+        if let Some(told) = told.filter(|told| told.symlink_metadata().is_ok()) {
+            times.push(last_change(told)?);
+        }
     }
     match (times.iter().min(), times.iter().max()) {
         (Some(first), Some(last)) => Ok((last - first) as f64 / 1e9),
         _ => bail!("nothing was changed"),
     }
+}
+
+/// The ctime of what has this name, in nanoseconds since 1970.
+fn last_change(path: &Path) -> Result<i128> {
+    let state = fs::symlink_metadata(path)?;
+    Ok(i128::from(state.ctime()) * 1_000_000_000 + i128::from(state.ctime_nsec()))
 }
