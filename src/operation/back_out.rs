@@ -201,10 +201,11 @@ impl<'a> Place<'a> {
             return Ok(None);
         }
         let rules = self.survey(&Touched::default())?;
-        let applied = installed::applied(&View::live(&self.ground.root), &self.ground.policy.separator)?;
+        let view = View::live(&self.ground.root);
+        let applied = installed::applied(&view, &self.ground.policy.separator)?;
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
-                let archive = self.archive(package, &saved_as(&rules, package, id));
+                let archive = self.archive(package, &installed::saved_as(&view, package, id)?);
                 if let Err(error) = archive.and_then(|archive| archive.verify(Some(&rules.marker))) {
                     return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
                 }
@@ -243,7 +244,7 @@ impl<'a> Place<'a> {
         let mut touched = Touched::default();
         let mut undo = Vec::new();
         for package in &packages {
-            let name = saved_as(&rules, package, id);
+            let name = installed::saved_as(&View::live(&self.ground.root), package, id)?;
             let one = self.undo(package, &name, &rules.marker)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
@@ -317,13 +318,6 @@ impl Undo {
             outside: self.outside.as_deref(),
         })
     }
-}
-
-/// The save directory of a patch: its id as it was first written.
-pub(super) fn saved_as(inventory: &Inventory, package: &PkgInst, id: &PatchId) -> String {
-    let saves = inventory.packages.get(package).map(|installed| installed.saves.keys());
-    let same = saves.into_iter().flatten().find(|name| PatchId::new(name).is_ok_and(|other| other == *id));
-    same.cloned().unwrap_or_else(|| id.to_string())
 }
 
 /// The old record files that an archive carries.

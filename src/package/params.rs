@@ -1,7 +1,7 @@
 //! The parameters of a package: an ordered list of names and values.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Parameters in the order of their file. A name may occur more than once: the first one counts for look-ups
@@ -9,10 +9,16 @@ use std::sync::Arc;
 /// take the same time however many there are.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    /// By places that rise in the order of the file; what was removed leaves a gap.
-    lines: BTreeMap<usize, (Arc<str>, Vec<u8>)>,
-    /// The places of each name, in order; none of them is empty.
-    places: HashMap<Arc<str>, Vec<usize>>,
+    /// In the order of the file; what was removed leaves a gap.
+    lines: Vec<Option<(Arc<str>, Vec<u8>)>>,
+    places: HashMap<Arc<str>, Places>,
+}
+
+/// The places of one name, in order.
+#[derive(Clone, Debug)]
+struct Places {
+    first: usize,
+    others: Vec<usize>,
 }
 
 impl Params {
@@ -23,8 +29,8 @@ impl Params {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let first = self.places.get(name)?.first()?;
-        self.lines.get(first).map(|(_, value)| value.as_slice())
+        let first = self.places.get(name)?.first;
+        self.lines.get(first)?.as_ref().map(|(_, value)| value.as_slice())
     }
 
     /// The value of `name` for a person or a comparison; bytes that are not UTF-8 become U+FFFD. Absent is empty.
@@ -34,37 +40,45 @@ impl Params {
 
     /// Gives `name` a value: in its first place, or at the end where it is new.
     pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let first = self.places.get(name).and_then(|places| places.first());
+        let first = self.places.get(name).map(|places| places.first);
         match first.and_then(|first| self.lines.get_mut(first)) {
-            Some(found) => found.1 = value.into(),
-            None => self.push(name, value),
+            Some(Some(found)) => found.1 = value.into(),
+            _ => self.push(name, value),
         }
     }
 
     /// Adds a line at the end, even where the name is there already.
     pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let place = self.lines.last_key_value().map_or(0, |(last, _)| last + 1);
-        let known = self.places.get_key_value(name).map(|(known, _)| Arc::clone(known));
-        let name = known.unwrap_or_else(|| Arc::from(name));
-        self.places.entry(Arc::clone(&name)).or_default().push(place);
-        self.lines.insert(place, (name, value.into()));
+        let place = self.lines.len();
+        let name = match self.places.get_key_value(name) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(name),
+        };
+        self.places
+            .entry(Arc::clone(&name))
+            .and_modify(|places| places.others.push(place))
+            .or_insert(Places { first: place, others: Vec::new() });
+        self.lines.push(Some((name, value.into())));
     }
 
     /// Takes all lines of `name` out.
     pub fn remove(&mut self, name: &str) {
-        for place in self.places.remove(name).unwrap_or_default() {
-            self.lines.remove(&place);
+        let Some(Places { first, others }) = self.places.remove(name) else { return };
+        for place in std::iter::once(first).chain(others) {
+            if let Some(line) = self.lines.get_mut(place) {
+                *line = None;
+            }
         }
     }
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines.values().map(|(name, value)| (&**name, value.as_slice()))
+        self.lines.iter().flatten().map(|(name, value)| (&**name, value.as_slice()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.places.is_empty()
     }
 }
 

@@ -25,6 +25,7 @@ mod identity;
 mod journal_file;
 mod layout;
 mod means;
+mod merged;
 mod notes;
 mod opening;
 mod outside;

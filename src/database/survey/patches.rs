@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Setting, Touched};
 use crate::database::archive::{self, Archive, ArchiveError};
-use crate::database::{DatabaseError, View};
+use crate::database::{DatabaseError, View, installed};
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
 use crate::patch::PatchList;
 
-/// Fills `archives`, `patched_by` and `delivered` for the packages concerned and those that own a path concerned.
+/// Fills the save directories, `archives`, `patched_by` and `delivered` for the packages concerned and those that own a path concerned.
 ///
 /// An archive that is missing or damaged is left out: what stands on it is refused where that is decided. So is one
 /// that another root's patch left there.
@@ -23,6 +23,9 @@ pub(super) fn read(
 ) -> Result<(), DatabaseError> {
     let mut delivered: BTreeMap<(ObjectPath, PkgInst), Digest> = BTreeMap::new();
     for package in packages(touched, inventory) {
+        if let Some(installed) = inventory.packages.get_mut(&package) {
+            installed.saves = installed::saves(view, &package)?;
+        }
         for patch in applied(inventory, &package, setting.separator) {
             let found = match archive::find(view, setting.host, &package, &patch, setting.moved_to) {
                 Ok(found) => found,
