@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
+
 use super::{DatabaseError, View, all, places};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Installed, ObjectPath, Params, PkgInst, RecordFile, Save};
+use crate::package::{Installed, Params, PkgInst, RecordFile, Save};
 use crate::patch::{Applied, AppliedPatches, PatchId};
-use crate::root::FileType;
+use crate::root::{FileType, Seen};
 
 /// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
@@ -91,29 +93,55 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
 pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let directory = places::save(package);
     let mut saves = BTreeMap::new();
+    let held = match view.is_live() {
+        true => view.root().dir_if_there(&view.root().resolver().locate_dir(&directory)?)?,
+        false => None,
+    };
     for name in view.list(&directory)?.unwrap_or_default() {
         let (Ok(at), Ok(id)) = (directory.join(&name), std::str::from_utf8(&name)) else { continue };
-        let seen = view.look(&at)?;
-        if name != SPOOL && seen.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            saves.insert(id.to_owned(), save(view, &at)?);
+        if name == SPOOL {
+            continue;
         }
+        // Five hundred of them are opened from the directory that is open.
+        let save = match &held {
+            Some(held) => match held.dir(&name) {
+                Ok(dir) => {
+                    save(&dir.names()?, |name, limit| dir.read_regular(name, limit), |name| dir.look(name))?
+                }
+                // A link or a file.
+                Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => continue,
+                Err(error) => return Err(error.into()),
+            },
+            None if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) => continue,
+            None => {
+                let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
+                save(
+                    &view.list(&at)?.unwrap_or_default(),
+                    |name, limit| view.read(&path(name), limit),
+                    |name| view.look(&path(name)),
+                )?
+            }
+        };
+        saves.insert(id.to_owned(), save);
     }
     Ok(saves)
 }
 
-fn save(view: &View<'_>, directory: &ObjectPath) -> Result<Save, DatabaseError> {
-    let mut save = Save::default();
-    let names = view.list(directory)?.unwrap_or_default();
-    let has = |name: &str| names.iter().any(|n| n == name.as_bytes());
-    let read = |name: &str, limit| match directory.join(name.as_bytes()) {
-        Ok(path) if has(name) => view.read(&path, limit),
-        _ => Ok(None),
+/// A save directory with these names in it.
+fn save<E>(
+    names: &[Vec<u8>],
+    read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
+    look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
+) -> Result<Save, E> {
+    let has = |name: &[u8]| names.iter().any(|n| n == name);
+    let text = |name: &[u8], limit| if has(name) { read(name, limit) } else { Ok(None) };
+    let mut save = Save {
+        remote: text(b"remote", LARGEST_REMOTE)?,
+        obsoleted_by: text(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
+        ..Save::default()
     };
-    save.remote = read("remote", LARGEST_REMOTE)?;
-    save.obsoleted_by = read("obsoleted_by", LARGEST_OBSOLETED_BY)?;
-    for name in ARCHIVE_NAMES.into_iter().filter(|name| has(name)) {
-        let seen = directory.join(name.as_bytes()).ok().map(|path| view.look(&path)).transpose()?.flatten();
-        if let Some(seen) = seen.filter(|seen| seen.file_type == FileType::Regular) {
+    for name in ARCHIVE_NAMES.into_iter().filter(|name| has(name.as_bytes())) {
+        if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
             save.archive = Some(name.to_owned());
             save.size = seen.size;
             break;

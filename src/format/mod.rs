@@ -35,5 +35,6 @@ pub mod remote;
 pub mod response;
 pub mod space;
 pub mod undo_digest;
+pub mod undo_paths;
 
 pub use fields::FieldError;

@@ -28,8 +28,6 @@ pub struct Inventory {
     pub identical: BTreeSet<ObjectPath>,
     /// Which applied patches have a path in their undo archives, in order of application, for the paths concerned.
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
-    /// Names of `save` directories whose archive is readable, and how large each is: package, id, bytes.
-    pub archives: BTreeMap<(PkgInst, String), u64>,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.

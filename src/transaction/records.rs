@@ -18,9 +18,10 @@ use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
 use crate::format::journal::{Archive, Run};
-use crate::format::manifest::encode;
+use crate::format::manifest::{ObjectRecord, encode};
+use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, Inode, Mode, ObjectPath};
-use crate::plan::{Plan, TreeContent, TreeFile, UndoPlace};
+use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
 use crate::root::{Dir, Root};
 
 /// What the journal needs to know of the undo archives.
@@ -102,6 +103,7 @@ impl<'p> Recorder<'_, 'p> {
                 if let TreeContent::UndoDigest(undo) = file.content {
                     let dir = within.dir(&name)?;
                     self.digest(undo, &dir, b"undo.sha256")?;
+                    self.paths(undo, &dir)?;
                 }
             }
             note_identity(&mut layout.items[index], &within, &name, None)?;
@@ -130,7 +132,17 @@ impl<'p> Recorder<'_, 'p> {
         let written = archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
-        self.digest_named(index, dir, b"undo.sha256", name)
+        self.digest_named(index, dir, b"undo.sha256", name)?;
+        self.paths(index, dir)
+    }
+
+    /// Writes the list of the paths that an archive changed.
+    fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
+        let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
+        let changed = manifest.objects.iter().filter(|record| record.is_changed());
+        let paths: Vec<ObjectPath> = changed.filter_map(ObjectRecord::object_path).collect();
+        let text = UndoPaths::write(&manifest.header.root, paths.iter());
+        record_file(dir, b"undo.paths", &text, Mode::of(0o600), None).map(drop)
     }
 
     fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
