@@ -13,7 +13,7 @@ use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
 use super::outside::{host_path, outside_path};
-use super::sites::{drop_stages, make_own_directory};
+use super::sites::{drop_objects, drop_stages, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Inode, Mode, ObjectPath};
@@ -30,7 +30,7 @@ pub(super) fn finish(
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
     let told = [
         outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
+        tell_and_drop_objects(root, journal, outcome, duration_ms),
         drop_stages(root, journal.domains.iter()),
     ];
     notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
@@ -45,6 +45,26 @@ pub(super) fn finish(
         Err(cause) => notes.push(cause.to_string()),
     }
     notes
+}
+
+/// Tells of the run, which is to wait for the disk, while another thread removes the staged objects, which is work.
+fn tell_and_drop_objects(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<(), Cause> {
+    if root.workers() < 2 {
+        return tell(root, journal, outcome, duration_ms);
+    }
+    std::thread::scope(|scope| {
+        // What it leaves is removed with the stages, and that tells of an error.
+        let dropping =
+            scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
+        let told = tell(root, journal, outcome, duration_ms);
+        let _ = dropping.join();
+        told
+    })
 }
 
 /// Removes what became empty, durably: once the journal says `done`, nobody would do it again.

@@ -9,6 +9,7 @@ use super::journal_file;
 use super::layout::{Layout, lay_out};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
+use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
 use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
@@ -110,7 +111,8 @@ impl<'p> Planned<'p> {
 
     /// Writes every new object beside its target, with `content` as the source of the files.
     pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
-        let stager = Stager::new(&self.root, &self.opening.sites, &mut self.layout, self.settings.watch);
+        let (root, sites, watch) = (&self.root, &self.opening.sites, self.settings.watch);
+        let stager = Stager { root, sites, layout: &mut self.layout, watch };
         match stager.objects(content) {
             Ok(content) => Ok(Staged { on: self, content }),
             Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
@@ -133,18 +135,14 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let saved = recorder.remote_archives().and_then(|()| recorder.archives(&mut self.on.layout));
-        let all = saved
-            .map_err(|cause| (Phase::Snapshot, cause))
-            .and_then(|()| {
-                let records = recorder.directories(&mut self.on.layout);
-                let records = records.and_then(|()| recorder.files(&mut self.on.layout));
-                records.map_err(|cause| (Phase::Records, cause))
-            })
-            .and_then(|()| {
-                let laid = lay_way_back(&self.on.root, &self.on.opening.sites, &mut self.on.layout);
-                laid.map_err(|cause| (Phase::Stage, cause))
-            });
+        let (sites, layout) = (&self.on.opening.sites, &mut self.on.layout);
+        let all = beside_early_sync(&self.on.root, sites, self.content.bytes, || {
+            let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
+            saved.map_err(|cause| (Phase::Snapshot, cause))?;
+            let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
+            records.map_err(|cause| (Phase::Records, cause))?;
+            lay_way_back(&self.on.root, sites, layout).map_err(|cause| (Phase::Stage, cause))
+        });
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
         let archives = recorder.archives;
         match all {
@@ -155,6 +153,29 @@ impl<'p> Staged<'p> {
             }
         }
     }
+}
+
+/// From this many bytes of new objects on they are sent to the disk while the old ones are saved.
+const WORTH_AN_EARLY_SYNC: u64 = 4 << 20;
+
+/// Does `work` while what has been staged so far goes to the disk. The sync that counts comes later and has less to do;
+/// but an error that this one is told of is told only once, so it is one of the run.
+fn beside_early_sync(
+    root: &Root,
+    sites: &Sites,
+    staged: u64,
+    work: impl FnOnce() -> Result<(), (Phase, Cause)>,
+) -> Result<(), (Phase, Cause)> {
+    if root.workers() < 2 || staged < WORTH_AN_EARLY_SYNC {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let early = scope.spawn(|| sites.sync());
+        let worked = work();
+        let failed = |_| Err(Cause::Internal("the syncing thread failed".to_owned()));
+        let synced = early.join().unwrap_or_else(failed).map_err(|cause| (Phase::Publish, cause));
+        worked.and(synced)
+    })
 }
 
 /// Bytes of all old objects that are saved.
