@@ -105,9 +105,7 @@ pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save
         // Five hundred of them are opened from the directory that is open.
         let save = match &held {
             Some(held) => match held.dir(&name) {
-                Ok(dir) => {
-                    save(&dir.names()?, |name, limit| dir.read_regular(name, limit), |name| dir.look(name))?
-                }
+                Ok(dir) => save(|name, limit| dir.read_regular(name, limit), |name| dir.look(name))?,
                 // A link or a file.
                 Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => continue,
                 Err(error) => return Err(error.into()),
@@ -115,11 +113,7 @@ pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save
             None if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) => continue,
             None => {
                 let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
-                save(
-                    &view.list(&at)?.unwrap_or_default(),
-                    |name, limit| view.read(&path(name), limit),
-                    |name| view.look(&path(name)),
-                )?
+                save(|name, limit| view.read(&path(name), limit), |name| view.look(&path(name)))?
             }
         };
         saves.insert(id.to_owned(), save);
@@ -127,20 +121,17 @@ pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save
     Ok(saves)
 }
 
-/// A save directory with these names in it.
+/// What is in a save directory.
 fn save<E>(
-    names: &[Vec<u8>],
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
     look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
 ) -> Result<Save, E> {
-    let has = |name: &[u8]| names.iter().any(|n| n == name);
-    let text = |name: &[u8], limit| if has(name) { read(name, limit) } else { Ok(None) };
     let mut save = Save {
-        remote: text(b"remote", LARGEST_REMOTE)?,
-        obsoleted_by: text(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
+        remote: read(b"remote", LARGEST_REMOTE)?,
+        obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
         ..Save::default()
     };
-    for name in ARCHIVE_NAMES.into_iter().filter(|name| has(name.as_bytes())) {
+    for name in ARCHIVE_NAMES {
         if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
             save.archive = Some(name.to_owned());
             save.size = seen.size;

@@ -132,9 +132,8 @@ pub fn name_in(line: &[u8]) -> Option<ObjectPath> {
 
 /// Name and source of a hard-link line; none for every other line. Looks at no more than the first three fields.
 pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
-    let path = path_of(raw);
-    let start = raw.len() - raw.trim_ascii_start().len() + path.len();
-    if raw.get(start) != Some(&b'=') || is_comment(raw) {
+    let blanks = raw.iter().take_while(|byte| b" \t".contains(byte)).count();
+    if raw.get(blanks + path_of(raw).len()) != Some(&b'=') || is_comment(raw) {
         return None;
     }
     let mut fields = raw.split(|&b| b == b' ' || b == b'\t').filter(|field| !field.is_empty());

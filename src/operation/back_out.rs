@@ -14,7 +14,7 @@ use crate::database::{View, installed, places};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
 use crate::package::{Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
-use crate::patch::{AppliedPatches, PatchId};
+use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{PlannedScript, ScriptChoice};
@@ -239,7 +239,7 @@ impl<'a> Place<'a> {
             hooks: self.hooks(id)?,
             ..BackOutOptions::default()
         };
-        let rules = self.survey(&Touched::default())?;
+        let rules = self.rules(id)?;
         let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
         let mut undo = Vec::new();
@@ -260,6 +260,18 @@ impl<'a> Place<'a> {
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
+    }
+
+    /// What the rules ask about: every package, and the save directories of those that have the patch.
+    fn rules(&self, id: &PatchId) -> Result<Inventory, Failure> {
+        let mut rules = self.survey(&Touched::default())?;
+        for (package, installed) in &mut rules.packages {
+            let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
+            if list.is_ok_and(|list| list.contains(id)) {
+                installed.saves = installed::saves(&View::live(&self.ground.root), package)?;
+            }
+        }
+        Ok(rules)
     }
 
     fn survey(&self, touched: &Touched) -> Result<Inventory, Failure> {

@@ -158,16 +158,13 @@ impl Merging<'_> {
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file, sha256) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
-            Some(made) if made.links.len() <= MOST_LINK_BYTES => Ok(Written {
+            Some(made) => Ok(Written {
                 file,
                 sha256,
                 old_sha256: Some(stamp.sha256),
                 body: made.body,
-                links: Some(made.links),
+                links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
             }),
-            Some(made) => {
-                Ok(Written { file, sha256, old_sha256: Some(stamp.sha256), body: made.body, links: None })
-            }
             None => Err(file),
         })
     }
