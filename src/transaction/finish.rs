@@ -191,24 +191,27 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
         duration: duration_ms.unwrap_or_default(),
     };
     let own = make_own_directory(root)?;
-    append(&own, b"history", run, &entry.line())?;
+    let history = append(&own, b"history", run, &entry.line())?;
     let mut text = format!("# run {run}\n{}", story.text).into_bytes();
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     text.extend(stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default());
     if text.ends_with(format!("# run {run}\n").as_bytes()) {
-        return Ok(());
+        return history.sync();
     }
-    match (&story.log, outcome) {
+    let log = match (&story.log, outcome) {
         (Some(log), Outcome::Commit) => {
             let physical = root.resolver().locate(log)?;
             let parent = physical.parent().unwrap_or_else(ObjectPath::root);
             match root.dir_if_there(&parent)? {
-                Some(dir) => append(&dir, physical.name(), run, &text),
-                None => append(&own, b"log", run, &text),
+                Some(dir) => append(&dir, physical.name(), run, &text)?,
+                None => append(&own, b"log", run, &text)?,
             }
         }
-        _ => append(&own, b"log", run, &text),
-    }
+        _ => append(&own, b"log", run, &text)?,
+    };
+    // Both are written before either is waited for: one commit of the file system then serves both.
+    history.sync()?;
+    log.sync()
 }
 
 /// Adds to the log of a root what happened without a run: before one could begin. The caller has the lock of the root.
@@ -221,13 +224,29 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
     Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
-/// Appends a text that names the run, unless the end of the file names it already; durable afterwards, for once the
-/// journal says `done` nobody would write it again. A torn last line is cut first.
-fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
+/// A file that was appended to.
+struct Appended {
+    file: WritableFile,
+    /// Its directory, where the file is new there.
+    dir: Option<Dir>,
+}
+
+impl Appended {
+    /// Makes it durable: once the journal says `done` nobody would write it again.
+    fn sync(&self) -> Result<(), Cause> {
+        self.file.sync()?;
+        Ok(self.dir.as_ref().map_or(Ok(()), Dir::sync)?)
+    }
+}
+
+/// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
+fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
+    let is_new = dir.look(name)?.is_none();
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
-    file.sync()?;
-    Ok(dir.sync()?)
+    // A run that was cut here may have made it without making its name durable.
+    let may_be_new = is_new || file.size()? <= text.len() as u64;
+    Ok(Appended { file, dir: may_be_new.then(|| dir.again()).transpose()? })
 }
 
 fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {

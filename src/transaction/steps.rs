@@ -136,7 +136,8 @@ impl<'p> Staged<'p> {
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
         let (sites, layout) = (&self.on.opening.sites, &mut self.on.layout);
-        let all = beside_early_sync(&self.on.root, sites, self.content.bytes, || {
+        let worth_it = self.content.bytes.min(saved_bytes(recorder.plan)) >= WORTH_AN_EARLY_SYNC;
+        let all = beside_early_sync(&self.on.root, sites, worth_it, || {
             let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
             saved.map_err(|cause| (Phase::Snapshot, cause))?;
             let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
@@ -155,7 +156,7 @@ impl<'p> Staged<'p> {
     }
 }
 
-/// From this many bytes of new objects on they are sent to the disk while the old ones are saved.
+/// From this many bytes on, of old and of new objects, the new ones are sent to the disk while the old ones are saved.
 const WORTH_AN_EARLY_SYNC: u64 = 4 << 20;
 
 /// Does `work` while what has been staged so far goes to the disk. The sync that counts comes later and has less to do;
@@ -163,10 +164,10 @@ const WORTH_AN_EARLY_SYNC: u64 = 4 << 20;
 fn beside_early_sync(
     root: &Root,
     sites: &Sites,
-    staged: u64,
+    worth_it: bool,
     work: impl FnOnce() -> Result<(), (Phase, Cause)>,
 ) -> Result<(), (Phase, Cause)> {
-    if root.workers() < 2 || staged < WORTH_AN_EARLY_SYNC {
+    if root.workers() < 2 || !worth_it {
         return work();
     }
     std::thread::scope(|scope| {

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
+use super::deflating::Deflating;
 use super::in_order::InOrder;
 use super::{CHUNK, HEAD, HEADER, LONGEST};
 
@@ -98,7 +99,7 @@ impl<O: Output> Write for Encoder<O> {
 
 /// Compresses one chunk after another.
 struct Worker {
-    deflate: Compress,
+    deflating: Deflating,
     inflate: Decompress,
     again: Vec<u8>,
 }
@@ -106,7 +107,7 @@ struct Worker {
 impl Worker {
     fn new() -> Self {
         Self {
-            deflate: Compress::new(Compression::fast(), false),
+            deflating: Deflating::new(),
             inflate: Decompress::new(false),
             again: Vec::with_capacity(CHUNK + 1),
         }
@@ -116,13 +117,7 @@ impl Worker {
         let mut member = Vec::with_capacity(LONGEST);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
-        self.deflate.reset();
-        let status = self.deflate.compress_vec(&content, &mut member, FlushCompress::Finish)?;
-        if status != Status::StreamEnd {
-            // One that was stopped half-way cannot be used again.
-            self.deflate = Compress::new(Compression::fast(), false);
-            return Err(io::Error::other("the compressed data is longer than deflate can make it"));
-        }
+        self.deflating.deflate(&content, &mut member)?;
         self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
         let mut crc = Crc::new();
         crc.update(&content);

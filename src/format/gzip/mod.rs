@@ -12,6 +12,7 @@
 //! reads such files, and any other gzip file one member after another.
 
 mod decoder;
+mod deflating;
 mod encoder;
 mod in_order;
 
@@ -30,8 +31,8 @@ const TRAILER: usize = 8;
 /// What a header of ours begins with, up to the size of the member.
 const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 4, 0xff, 8, 0, b'P', b'A', 4, 0];
 
-/// No member of ours is longer: with the fixed codes of deflate a byte takes nine bits at most.
-const LONGEST: usize = CHUNK + CHUNK / 8 + 256 + HEADER + TRAILER;
+/// No member of ours is longer.
+const LONGEST: usize = deflating::longest(CHUNK) + HEADER + TRAILER;
 
 /// The size of a member of ours, by its header; none where the header is another's.
 fn member_size(header: &[u8]) -> Option<usize> {
