@@ -93,9 +93,10 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
 pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let directory = places::save(package);
     let mut saves = BTreeMap::new();
-    let held = match view.is_live() {
-        true => view.root().dir_if_there(&view.root().resolver().locate_dir(&directory)?)?,
-        false => None,
+    let held = if view.is_live() {
+        view.root().dir_if_there(&view.root().resolver().locate_dir(&directory)?)?
+    } else {
+        None
     };
     for name in view.list(&directory)?.unwrap_or_default() {
         let (Ok(at), Ok(id)) = (directory.join(&name), std::str::from_utf8(&name)) else { continue };

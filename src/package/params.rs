@@ -75,9 +75,10 @@ impl Params {
 
     /// Takes all lines of `name` out.
     pub fn remove(&mut self, name: &str) {
-        let places = match self.lines.len() > INDEXED {
-            true => self.index.remove(name).unwrap_or_default(),
-            false => self.placed().filter(|(_, other, _)| *other == name).map(|(place, ..)| place).collect(),
+        let places = if self.lines.len() > INDEXED {
+            self.index.remove(name).unwrap_or_default()
+        } else {
+            self.placed().filter(|(_, other, _)| *other == name).map(|(place, ..)| place).collect()
         };
         for place in places {
             if let Some(line) = self.lines.get_mut(place) {

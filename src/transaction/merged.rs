@@ -57,17 +57,14 @@ pub(super) fn stage(
     let merging = Merging { root, plan, path: &item.op.path };
     let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
     let file = within.create(name)?;
-    let written = match &old {
-        Some((old, identity)) => {
-            let written = merging.write(old, file)?;
-            // What was copied must be what the journal calls the old one.
-            merging.must_be(old, identity)?;
-            written
-        }
-        None => {
-            let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
-            merging.merge(io::empty(), file, merge).map_err(|(_, reason)| merging.wrong(reason))?
-        }
+    let written = if let Some((old, identity)) = &old {
+        let written = merging.write(old, file)?;
+        // What was copied must be what the journal calls the old one.
+        merging.must_be(old, identity)?;
+        written
+    } else {
+        let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
+        merging.merge(io::empty(), file, merge).map_err(|(_, reason)| merging.wrong(reason))?
     };
     if root.is_privileged() {
         written.file.set_owner(0, 0)?;

@@ -147,7 +147,8 @@ fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
         fs::create_dir(scene.stamp()).unwrap();
     };
     let empty = |scene: &Scene| fs::write(scene.stamp(), "").unwrap();
-    let cases: [(&str, &dyn Fn(&Scene)); 9] = [
+    type Change<'a> = &'a dyn Fn(&Scene);
+    let cases: [(&str, Change<'_>); 9] = [
         ("copied", &copied),
         ("touched", &touched),
         ("longer", &longer),

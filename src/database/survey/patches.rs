@@ -80,7 +80,9 @@ impl Survey<'_> {
                     .map(|(_, path)| path.clone())
                     .collect();
                 let is_doubtful = changed.iter().any(|path| self.doubtful.contains(path));
-                changed.into_iter().for_each(|path| self.changed_by(path, patch));
+                for path in changed {
+                    self.changed_by(path, patch);
+                }
                 if !is_doubtful {
                     return Ok(());
                 }
