@@ -213,8 +213,9 @@ mod tests {
                 self.0.seek(to)
             }
         }
-        let text: String =
+        let lines: Vec<String> =
             (0..400_000).map(|number| format!("/opt/acme/lib/{number:08} f none A\n")).collect();
+        let text = lines.concat();
         let file = Counting(Cursor::new(text.as_bytes()), 0);
         let mut lines = Ordered::new(file, 0, text.len() as u64, key);
         let spot = lines.find(b"/opt/acme/lib/00271828").unwrap().unwrap();

@@ -101,6 +101,8 @@ impl Scene {
 
 const ANSWERS: &str = "/opt/a /opt/b /opt/c | /opt/a/n | /opt/a /opt/a/n /opt/ab /opt/c";
 
+type Change<'a> = &'a dyn Fn(&Scene);
+
 #[test]
 fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
     let scene = Scene::new();
@@ -147,7 +149,6 @@ fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
         fs::create_dir(scene.stamp()).unwrap();
     };
     let empty = |scene: &Scene| fs::write(scene.stamp(), "").unwrap();
-    type Change<'a> = &'a dyn Fn(&Scene);
     let cases: [(&str, Change<'_>); 9] = [
         ("copied", &copied),
         ("touched", &touched),
