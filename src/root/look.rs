@@ -12,6 +12,11 @@ use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
+/// The most that is laid by for a file because of its size, and what is laid by beyond, so that its end is seen by one
+/// more read; bytes.
+const LARGEST_HINT: usize = 1 << 20;
+const SPARE: usize = 64;
+
 /// What statx(2) is asked for.
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
@@ -263,8 +268,22 @@ impl Dir {
 
     /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(file) = optional(self.open_regular(name))? else { return Ok(None) };
-        let mut bytes = Vec::new();
+        match self.read_regular(name, limit)? {
+            Some(bytes) => Ok(Some(bytes)),
+            // What is there and no file is an error with its reason.
+            None => optional(self.open_regular(name)).map(|_| None),
+        }
+    }
+
+    /// As [`read`](Self::read); none also where something else than a regular file is there.
+    pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+        if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+            return Ok(None);
+        }
+        let Some((file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        // The size is a hint; a file that grows is read to its end.
+        let capacity = usize::try_from(seen.size.min(limit)).unwrap_or_default().min(LARGEST_HINT);
+        let mut bytes = Vec::with_capacity(capacity + SPARE);
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.io_error("read", name, &error))?;
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.show(name), limit });
