@@ -37,6 +37,9 @@ const UNSUPPORTED: [(u64, &str); 7] = [
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];
 
+/// Objects that one thread removes at least.
+const FEW: usize = 64;
+
 /// No more directories than this are domains of their own: each holds descriptors and a ballast.
 const MOST_ALONE: usize = 64;
 
@@ -238,13 +241,22 @@ pub(super) fn drop_stages<'d>(
     domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))
 }
 
-/// Removes the objects of one stage; the stage itself, its records and its marker stay.
+/// Removes the objects of one stage; the stage itself, its records and its marker stay. To give the blocks of a file back
+/// is most of the work, and is done by several threads at once.
 pub(super) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
-    match stage.look(b"o")? {
-        Some(_) => Ok(stage.dir(b"o")?.empty()?),
-        None => Ok(()),
+    if stage.look(b"o")?.is_none() {
+        return Ok(());
     }
+    let objects = stage.dir(b"o")?;
+    let names = objects.names()?;
+    let each = names.len().div_ceil(root.workers()).max(FEW);
+    std::thread::scope(|scope| {
+        let remove = |names: &[Vec<u8>]| names.iter().try_for_each(|name| objects.remove_tree(name));
+        let parts: Vec<_> = names.chunks(each).map(|part| scope.spawn(move || remove(part))).collect();
+        let failed = |_| Cause::Internal("a thread that removes staged objects failed".to_owned());
+        parts.into_iter().try_for_each(|part| Ok(part.join().map_err(failed)??))
+    })
 }
 
 /// Removes one stage, and the directory that holds it when that is ours and empty.
