@@ -193,6 +193,19 @@ pub struct Story {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// The logs of the other patches of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Log>,
+}
+
+/// A log that a run writes when it has ended, beside that of its [`Story`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The file that gets `text` when the run committed.
+    #[serde(with = "path_text::option", default)]
+    pub log: Option<ObjectPath>,
+    /// What it says.
+    pub text: String,
 }
 
 /// What happens to one name. Paths are physical: no symbolic link among their parents.

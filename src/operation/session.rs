@@ -7,7 +7,7 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::database::survey::{Setting, survey};
 use crate::database::{View, installed, places, policy, read_consistently};
-use crate::format::journal::{ScriptProcess, Story};
+use crate::format::journal::{Log, ScriptProcess, Story};
 use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
@@ -122,13 +122,23 @@ impl<'a> Session<'a> {
         log: Option<ObjectPath>,
         text: String,
     ) -> Result<Receipt, Failure> {
+        self.perform_with_logs(plan, content, vec![Log { log, text }])
+    }
+
+    /// The same for a plan of several patches, each with a log of its own.
+    pub fn perform_with_logs(
+        &self,
+        plan: &Plan,
+        content: &mut dyn Content,
+        logs: Vec<Log>,
+    ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, log, text, |settings| {
+        self.with_settings(plan, logs, |settings| {
             Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
         })
     }
@@ -143,7 +153,7 @@ impl<'a> Session<'a> {
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        self.with_settings(plan, log, text, |settings| {
+        self.with_settings(plan, vec![Log { log, text }], |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
@@ -157,10 +167,11 @@ impl<'a> Session<'a> {
     fn with_settings<T>(
         &self,
         plan: &Plan,
-        log: Option<ObjectPath>,
-        text: String,
+        logs: Vec<Log>,
         work: impl FnOnce(Settings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let mut logs = logs.into_iter();
+        let Log { log, text } = logs.next().unwrap_or_default();
         let story = Story {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
@@ -169,6 +180,7 @@ impl<'a> Session<'a> {
             packages: plan.packages.iter().map(ToString::to_string).collect(),
             log,
             text,
+            others: logs.collect(),
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {

@@ -96,6 +96,7 @@ impl Undoing<'_> {
             patch: self.id.to_string(),
             pkginfo: self.parameters(),
             saved,
+            passing: BTreeMap::new(),
             deletes,
             scripts: scripts::taking_back(&target.image.install),
             records: records.old.clone(),

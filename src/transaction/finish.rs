@@ -172,23 +172,39 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     };
     let own = make_own_directory(root)?;
     append(&own, b"history", run, &entry.line())?;
-    let mut text = format!("# run {run}\n{}", story.text).into_bytes();
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
-    text.extend(stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default());
-    if text.ends_with(format!("# run {run}\n").as_bytes()) {
-        return Ok(());
-    }
-    match (&story.log, outcome) {
-        (Some(log), Outcome::Commit) => {
-            let physical = root.resolver().locate(log)?;
-            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-            match root.dir_if_there(&parent)? {
-                Some(dir) => append(&dir, physical.name(), run, &text),
-                None => append(&own, b"log", run, &text),
+    let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
+    let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
+    texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let title = format!("# run {run}\n");
+    let (mut rest, mut written, mut last) = (Vec::new(), 0, None);
+    for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        let place = match (log, outcome) {
+            (Some(log), Outcome::Commit) => directory_of(root, log)?,
+            _ => None,
+        };
+        match place {
+            Some((dir, name)) => {
+                let file = write_to(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
+                (written, last) = (written + 1, Some((dir, file)));
             }
+            None => rest.extend(text),
         }
-        _ => append(&own, b"log", run, &text),
     }
+    match &last {
+        Some((dir, file)) if written == 1 => sync(dir, file)?,
+        // Directories that the run has made side by side: one sync instead of two for each.
+        Some((dir, _)) => dir.sync_file_system()?,
+        None => {}
+    }
+    if rest.is_empty() { Ok(()) } else { append(&own, b"log", run, &[title.as_bytes(), &rest].concat()) }
+}
+
+/// The directory of a log, if it is there, and the name of the log in it.
+fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+    let physical = root.resolver().locate(log)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
 }
 
 /// Adds to the log of a root what happened without a run: before one could begin. The caller has the lock of the root.
@@ -204,8 +220,18 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
 /// Appends a text that names the run, unless the end of the file names it already; durable afterwards, for once the
 /// journal says `done` nobody would write it again. A torn last line is cut first.
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
+    let file = write_to(dir, name, run, text)?;
+    sync(dir, &file)
+}
+
+/// The same before it is durable.
+fn write_to(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<WritableFile, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
+    Ok(file)
+}
+
+fn sync(dir: &Dir, file: &WritableFile) -> Result<(), Cause> {
     file.sync()?;
     Ok(dir.sync()?)
 }

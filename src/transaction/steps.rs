@@ -10,6 +10,7 @@ use super::layout::{Layout, lay_out};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::stage::{StagedContent, Stager};
+use super::versions::Versions;
 use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
@@ -71,6 +72,7 @@ pub struct Planned<'p> {
 pub struct Staged<'p> {
     on: Planned<'p>,
     content: StagedContent,
+    versions: Versions,
 }
 
 /// Old objects are saved, and every record stands beside its place.
@@ -110,9 +112,12 @@ impl<'p> Planned<'p> {
 
     /// Writes every new object beside its target, with `content` as the source of the files.
     pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
-        let stager = Stager::new(&self.root, &self.opening.sites, &mut self.layout, self.settings.watch);
-        match stager.objects(content) {
-            Ok(content) => Ok(Staged { on: self, content }),
+        let (root, sites, watch) = (&self.root, &self.opening.sites, self.settings.watch);
+        let staged = Versions::stage(root, sites, self.plan, content, watch).and_then(|versions| {
+            Ok((Stager::new(root, sites, &mut self.layout, watch).objects(content)?, versions))
+        });
+        match staged {
+            Ok((content, versions)) => Ok(Staged { on: self, content, versions }),
             Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
         }
     }
@@ -128,12 +133,16 @@ impl<'p> Staged<'p> {
             plan: self.on.plan,
             digests: &self.content.digests,
             held: None,
+            versions: &self.versions,
             settings: self.on.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let saved = recorder.remote_archives().and_then(|()| recorder.archives(&mut self.on.layout));
+        let saved = recorder
+            .remote_archives()
+            .and_then(|()| recorder.archives(&mut self.on.layout))
+            .and_then(|()| self.versions.remove());
         let all = saved
             .map_err(|cause| (Phase::Snapshot, cause))
             .and_then(|()| {
@@ -197,7 +206,7 @@ impl<'p> Snapshotted<'p> {
     /// Notes for each op where its old object is in an undo archive.
     fn name_saved_objects(&mut self) {
         for (index, undo) in self.on.plan.undo.iter().enumerate() {
-            for (entry, path) in &undo.saved {
+            for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
                 if let Some(&item) = self.on.layout.by_path.get(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
                 {
