@@ -1,7 +1,7 @@
 //! Several patches of one command: one run for those without scripts, and everything as if each had been a command of
 //! its own: the tree, `contents`, every record, and each undo archive byte for byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
@@ -97,7 +97,8 @@ impl Twins {
     fn runs(&self) -> (usize, usize) {
         let runs = |stage: &Scenario| {
             let history = fs::read_to_string(stage.at("/var/sadm/patchadm/history")).unwrap();
-            history.lines().filter(|line| line.contains("\"command\":\"patchadd\"")).count()
+            let runs = history.lines().filter(|line| line.contains("\"command\":\"patchadd\""));
+            runs.map(|line| line.split('"').nth(3).unwrap()).collect::<BTreeSet<_>>().len()
         };
         (runs(&self.single), runs(&self.together))
     }
@@ -300,7 +301,7 @@ fn a_refused_patch_is_left_out_and_so_is_one_whose_source_is_not_what_it_says() 
 }
 
 #[test]
-fn each_patch_has_its_own_log_and_the_run_is_one_line_of_history() {
+fn each_patch_has_its_own_log_and_its_own_line_of_history_with_the_run_that_they_share() {
     let twins = Twins::of(&[base()]);
     let patches = [patch("100-01", 1), patch("200-01", 2)];
     assert_eq!(twins.apply("", &patches, ""), (vec![0, 0], 0));
@@ -308,7 +309,9 @@ fn each_patch_has_its_own_log_and_the_run_is_one_line_of_history() {
     assert!(log.starts_with("# run ") && log.contains("/opt/ACMEweb/bin/only-2\n"), "{log}");
     assert!(!log.contains("only-1"), "{log}");
     let history = fs::read_to_string(twins.together.at("/var/sadm/patchadm/history")).unwrap();
-    assert!(history.lines().last().unwrap().contains("\"patches\":[\"100-01\",\"200-01\"]"), "{history}");
+    let lines: Vec<&str> = history.lines().rev().take(2).collect();
+    assert!(lines[0].contains("\"patches\":[\"200-01\"]") && lines[1].contains("\"patches\":[\"100-01\"]"));
+    assert_eq!(twins.runs(), (2, 1));
 }
 
 #[test]

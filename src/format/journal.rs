@@ -193,18 +193,22 @@ pub struct Story {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
-    /// The logs of the other patches of the run.
+    /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<Log>,
+    pub others: Vec<Chapter>,
 }
 
-/// A log that a run writes when it has ended, beside that of its [`Story`].
+/// What is told of one patch of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Log {
+pub struct Chapter {
+    /// The patch; as a list, like that of a [`Story`].
+    pub patches: Vec<String>,
+    /// The packages that it changed.
+    pub packages: Vec<String>,
     /// The file that gets `text` when the run committed.
     #[serde(with = "path_text::option", default)]
     pub log: Option<ObjectPath>,
-    /// What it says.
+    /// What the log says.
     pub text: String,
 }
 

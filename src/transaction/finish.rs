@@ -153,25 +153,30 @@ pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
     format!("undo.{run}.tmp").into_bytes()
 }
 
-/// One line to the history of the root, the text to the log.
+/// One line for each patch to the history of the root, the texts to the logs.
 fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<(), Cause> {
     let story = &journal.story;
     if story.command.is_empty() {
         return Ok(());
     }
     let run = &journal.head.header.run;
-    let entry = history::Entry {
-        run: run.clone(),
-        time: story.time.clone(),
-        user: story.user.clone(),
-        command: story.command.clone(),
-        patches: story.patches.clone(),
-        result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
-        packages: story.packages.clone(),
-        duration: duration_ms.unwrap_or_default(),
+    let line = |patches: &[String], packages: &[String]| {
+        let entry = history::Entry {
+            run: run.clone(),
+            time: story.time.clone(),
+            user: story.user.clone(),
+            command: story.command.clone(),
+            patches: patches.to_vec(),
+            result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            packages: packages.to_vec(),
+            duration: duration_ms.unwrap_or_default(),
+        };
+        entry.line()
     };
+    let mut lines = line(&story.patches, &story.packages);
+    lines.extend(story.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
     let own = make_own_directory(root)?;
-    append(&own, b"history", run, &entry.line())?;
+    append(&own, b"history", run, &lines)?;
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
     let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
@@ -236,14 +241,25 @@ fn sync(dir: &Dir, file: &WritableFile) -> Result<(), Cause> {
     Ok(dir.sync()?)
 }
 
+/// Where the line begins that a text ends in.
+fn line_start(text: &[u8]) -> usize {
+    text.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
+}
+
 fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
     let size = file.size()?;
-    let tail_at = size.saturating_sub(1 << 16);
-    let tail = file.get_at(tail_at, 1 << 16)?;
-    if tail.windows(run.len()).any(|window| window == run.as_bytes()) {
-        return Ok(());
-    }
-    let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
+    let window = (1 << 16) + 2 * text.len();
+    let tail_at = size.saturating_sub(window as u64);
+    let tail = file.get_at(tail_at, window)?;
+    let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
+    let named = tail.windows(run.len()).position(|window| window == run.as_bytes());
+    let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
+    let whole = match begun {
+        Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
+        // A power cut tore what has several lines between two of them.
+        Some(begun) => begun,
+        None => line_start(&tail),
+    };
     file.set_size(if tail_at > 0 && whole == 0 { size } else { tail_at + whole as u64 })?;
     Ok(file.put(text)?)
 }

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use super::{Applied, Circumstances, Operand, log_of, report_on};
 use crate::database::{View, installed};
-use crate::format::journal::Log;
 use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::Failure;
 use crate::operation::in_use::in_use_of_each;
 use crate::operation::log::of_installation;
-use crate::operation::session::Session;
+use crate::operation::session::{Session, chapter};
 use crate::package::{Digest, ObjectPath, PackagePath, Params, PkgInst, Sums, Touched};
 use crate::plan::ahead::{Ahead, Made};
 use crate::plan::concern::brings_scripts;
@@ -244,9 +243,9 @@ fn perform(
     session: &Session<'_>,
     taken: &[(&Operand, &Taken)],
 ) -> Option<Result<Receipt, Arc<TransactionError>>> {
-    let logs = taken.iter().map(|(_, taken)| {
+    let chapters = taken.iter().map(|(_, taken)| {
         let plan = &taken.scripted.plan;
-        Log { log: log_of(plan), text: of_installation(plan) }
+        chapter(plan, log_of(plan), of_installation(plan))
     });
     let sources = taken
         .iter()
@@ -259,7 +258,7 @@ fn perform(
         packages += operand.device.image.packages.len();
     }
     let plan = together(&singles)?;
-    let done = session.perform_with_logs(&plan, &mut content, logs.collect());
+    let done = session.perform_together(&plan, &mut content, chapters.collect());
     Some(done.map_err(|failure| match failure {
         Failure::Transaction(error) => error,
         Failure::Root(error) => unchanged(Cause::Root(error)),

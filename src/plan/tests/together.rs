@@ -43,6 +43,15 @@ impl Both {
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }
 
+    /// One that takes all patches.
+    fn taken(world: World, patches: &[&Parcel]) -> Self {
+        let mut both = Self::of(world, patches);
+        for parcel in patches {
+            assert!(both.take(parcel));
+        }
+        both
+    }
+
     /// Plans a patch both ways; whether it can be part of the run. What is refused is refused both ways.
     fn take(&mut self, parcel: &Parcel) -> bool {
         let mut touched = Touched::by_patch(&parcel.image, "x", &self.ahead.installed);
@@ -181,8 +190,7 @@ fn a_file_that_three_patches_replace_is_switched_once_and_saved_three_times() {
     let patches =
         ["900-01", "900-02", "900-03"].map(|id| patch(id, "").file("bin/httpd", &format!("httpd of {id}")));
     assert_eq!(run(base(), &patches.each_ref()), 3);
-    let mut both = Both::of(base(), &patches.each_ref());
-    patches.iter().for_each(|parcel| assert!(both.take(parcel)));
+    let both = Both::taken(base(), &patches.each_ref());
     let plan = both.plan();
     assert_eq!((plan.changes.len(), plan.undo.len(), plan.versions.len()), (1, 3, 2));
     assert!(plan.undo[0].passing.is_empty());
@@ -196,8 +204,7 @@ fn what_comes_and_goes_leaves_nothing_and_what_goes_and_comes_is_replaced() {
         patch("900-01", "").file("new", "new").deletes("bin/tool"),
         patch("901-01", "").deletes("new").file("bin/tool", "again"),
     ];
-    let mut both = Both::of(base(), &patches.each_ref());
-    patches.iter().for_each(|parcel| assert!(both.take(parcel)));
+    let both = Both::taken(base(), &patches.each_ref());
     let plan = both.plan();
     let [change] = &plan.changes[..] else { panic!("{:?}", plan.changes) };
     assert_eq!(change.path, path("/opt/web/bin/tool"));
@@ -211,8 +218,7 @@ fn an_archive_that_the_same_run_makes_obsolete_gets_its_last_name_at_once() {
         patch("900-01", "").file("bin/httpd", "two"),
         patch("901-01", "SUNW_OBSOLETES=900-01").file("bin/httpd", "three"),
     ];
-    let mut both = Both::of(base(), &patches.each_ref());
-    patches.iter().for_each(|parcel| assert!(both.take(parcel)));
+    let both = Both::taken(base(), &patches.each_ref());
     let plan = both.plan();
     let names: Vec<String> = plan
         .records

@@ -62,12 +62,11 @@ impl Records {
 
     /// The last word on a record.
     fn set(&mut self, path: &ObjectPath, record: RecordChange) {
-        match self.places.get(path).and_then(|place| self.list.get_mut(*place)) {
-            Some(known) => *known = record,
-            None => {
-                self.places.insert(path.clone(), self.list.len());
-                self.list.push(record);
-            }
+        if let Some(known) = self.places.get(path).and_then(|place| self.list.get_mut(*place)) {
+            *known = record;
+        } else {
+            self.places.insert(path.clone(), self.list.len());
+            self.list.push(record);
         }
     }
 
