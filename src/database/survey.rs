@@ -11,12 +11,14 @@ use std::path::Path;
 use super::contents::{Lines, lines_below, lines_of_paths};
 use super::{DatabaseError, View, installed, marker, places};
 use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, Touched};
-use crate::root::{Dir, Resolver, Root, accounts_of};
+use crate::root::{Resolver, Root, accounts_of};
 
 mod file_systems;
+mod looking;
 mod patches;
 
 use file_systems::FileSystems;
+use looking::{Directory, Seen};
 
 /// What a survey needs beside the root.
 #[derive(Clone, Copy, Debug)]
@@ -148,39 +150,43 @@ impl<'a> Walk<'a> {
                 by_directory.entry(directory).or_default().push((path, name));
             }
             self.open.retain(|path| !self.inventory.physical.contains_key(path));
-            for (directory, paths) in by_directory {
-                self.directory(&directory, &paths)?;
-            }
+            self.directories(by_directory)?;
         }
         Ok(())
     }
 
-    /// Looks at paths that are in one directory.
-    fn directory(
+    /// Looks at paths, directory by directory.
+    fn directories(
         &mut self,
-        physical: &ObjectPath,
-        paths: &[(ObjectPath, Vec<u8>)],
+        by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>>,
     ) -> Result<(), DatabaseError> {
-        let file_system = self.file_systems.of(physical)?;
-        self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
-        let Some(dir) = self.root.dir_if_there(physical)? else { return Ok(()) };
-        for (path, name) in paths {
-            if let Some(live) = dir.live(name)? {
-                self.below(path, &live, &dir, name)?;
-                self.inventory.live.insert(path.clone(), live);
-            }
+        let mut directories = Vec::with_capacity(by_directory.len());
+        for (physical, paths) in by_directory {
+            let file_system = self.file_systems.of(&physical)?;
+            self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
+            let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
+            directories.push(Directory { physical, paths, is_listed });
         }
-        self.beside(&dir, paths)
+        let seen = looking::look(self.root, &directories)?;
+        for (directory, Seen { live, names }) in directories.iter().zip(seen) {
+            for (path, live) in live {
+                self.below(&path, &live)?;
+                self.inventory.live.insert(path, live);
+            }
+            self.beside(&names, &directory.paths);
+        }
+        Ok(())
     }
 
     /// Adds what is in a directory that is to become something else.
-    fn below(&mut self, path: &ObjectPath, live: &Live, dir: &Dir, name: &[u8]) -> Result<(), DatabaseError> {
+    fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
         let goes =
             self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
         if !goes || !live.is_directory() {
             return Ok(());
         }
-        for inner in dir.dir(name)?.names()? {
+        let physical = self.inventory.physical.get(path).unwrap_or(path);
+        for inner in self.root.dir(physical)?.names()? {
             if let Ok(inner) = path.join(&inner) {
                 self.add(&inner);
             }
@@ -190,22 +196,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds what runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`: these names are taken.
-    fn beside(&mut self, dir: &Dir, paths: &[(ObjectPath, Vec<u8>)]) -> Result<(), DatabaseError> {
+    fn beside(&mut self, names: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
         let concerned: BTreeMap<&[u8], &ObjectPath> = paths
             .iter()
             .filter(|(path, _)| self.touched.paths.contains(path))
             .map(|(path, name)| (name.as_slice(), path))
             .collect();
-        if concerned.is_empty() {
-            return Ok(());
-        }
-        for name in dir.names()? {
-            let Some(path) = kept_name(&name).and_then(|name| concerned.get(name)) else { continue };
-            if let Some(kept) = path.parent().and_then(|parent| parent.join(&name).ok()) {
+        for name in names {
+            let Some(path) = kept_name(name).and_then(|name| concerned.get(name)) else { continue };
+            if let Some(kept) = path.parent().and_then(|parent| parent.join(name).ok()) {
                 self.add(&kept);
             }
         }
-        Ok(())
     }
 
     fn finish(mut self) -> Result<Inventory, DatabaseError> {

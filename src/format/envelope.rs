@@ -5,12 +5,11 @@
 //! else behind a member is an error.
 
 use std::error::Error;
-use std::io::{self, BufReader, Read};
-
-use flate2::bufread::MultiGzDecoder;
+use std::io::{self, Read};
 
 use super::compress;
 use super::datastream;
+use super::gzip;
 
 /// How much of a file [`detect`] needs to see.
 pub const SNIFFED: usize = 512;
@@ -112,7 +111,7 @@ pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<Opened<'a>> {
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
         Form::Gzip => {
-            let decoder = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, whole));
+            let decoder = gzip::Decoder::new(whole).map_err(tagged)?;
             (Compression::Gzip, Box::new(Decoding(decoder)))
         }
         Form::Compress => {

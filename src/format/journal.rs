@@ -139,6 +139,11 @@ impl Head {
     pub fn is_open(&self) -> bool {
         self.outcome.is_none() && !self.done
     }
+
+    /// The run.
+    pub fn run(&self) -> Option<Run> {
+        Run::parse(&self.header.run)
+    }
 }
 
 /// A line of the journal.
@@ -407,11 +412,6 @@ impl Journal {
             return Err(JournalError::Content("the number of a domain".to_owned()));
         }
         Ok(journal)
-    }
-
-    /// The run.
-    pub fn run(&self) -> Option<Run> {
-        Run::parse(&self.head.header.run)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod deletes;
 pub mod depend;
 pub mod envelope;
 mod fields;
+pub mod gzip;
 pub mod journal;
 pub mod lines;
 pub mod manifest;

@@ -205,7 +205,7 @@ impl<'a> Place<'a> {
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
                 let archive = self.archive(package, &saved_as(&rules, package, id));
-                if let Err(error) = archive.and_then(|archive| archive.verify(Some(&rules.marker))) {
+                if let Err(error) = archive.and_then(|archive| whole(&archive, Some(&rules.marker))) {
                     return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
                 }
             }
@@ -267,14 +267,15 @@ impl<'a> Place<'a> {
 
     fn undo(&self, package: &PkgInst, patch: &str, marker: &str) -> Result<Undo, Failure> {
         let archive = self.archive(package, patch)?;
-        let manifest = match self.known.get(&(package.clone(), patch.to_owned())) {
-            Some(manifest) => manifest.clone(),
-            None => archive.verify(Some(marker))?.manifest,
+        let known = self.known.get(&(package.clone(), patch.to_owned())).cloned();
+        let (manifest, is_as_written) = match known {
+            Some(manifest) => (manifest, false),
+            None => whole(&archive, Some(marker))?,
         };
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
         let source = Source::from_file(archive.into_file(), &path)?;
-        let image = source.scan()?;
+        let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
         let records = match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
             Some(bytes) => records(bytes).map_err(|reason| damaged(&path, &reason))?,
             None => BTreeMap::new(),
@@ -316,6 +317,15 @@ impl Undo {
             records: &self.records,
             outside: self.outside.as_deref(),
         })
+    }
+}
+
+/// Whether an archive is whole, with its manifest: by the digest of its bytes where that is known, and that is said;
+/// else by reading every member.
+fn whole(archive: &archive::Archive, marker: Option<&str>) -> Result<(Option<Manifest>, bool), ArchiveError> {
+    match archive.as_written(marker)? {
+        Some(verified) => Ok((verified.manifest, true)),
+        None => Ok((archive.verify(marker)?.manifest, false)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod checksum;
+mod cores;
 mod inst;
 mod inventory;
 mod line;
@@ -18,6 +19,7 @@ mod sums;
 pub mod variables;
 
 pub use accounts::Accounts;
+pub use cores::cores;
 pub use inst::{PkgInst, PkgInstError};
 pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save, Touched};
 pub use line::Line;

@@ -65,17 +65,23 @@ impl Dir {
 
     /// The names in it, sorted.
     pub fn names(&self) -> Result<Vec<Vec<u8>>> {
-        let mut names = Vec::new();
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names in it, sorted, each with whether it may be a directory, as far as the directory says so.
+    pub(in crate::root) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
+        use rustix::fs::FileType::{Directory, Unknown};
+        let mut found = Vec::new();
         let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
         for entry in entries {
             let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push(name.to_vec());
+                found.push((name.to_vec(), matches!(entry.file_type(), Directory | Unknown)));
             }
         }
-        names.sort();
-        Ok(names)
+        found.sort();
+        Ok(found)
     }
 
     /// The target of a symbolic link, as written.

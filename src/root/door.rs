@@ -81,13 +81,25 @@ type Witness = dyn Fn(&Step<'_>, Result<(), Errno>) + Send + Sync;
 pub struct Door {
     watcher: Option<Box<Watcher>>,
     witness: Option<Box<Witness>>,
+    for_many: bool,
 }
 
 impl Door {
     /// A door that asks `watcher` before every change. EINTR, too, is taken as the answer of the system: the call is
     /// tried again.
     pub fn watched(watcher: impl Fn(&Step<'_>) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
-        Self { watcher: Some(Box::new(watcher)), witness: None }
+        Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
+    }
+
+    /// Whether somebody looks at the changes, and so wants them in an order that does not change from run to run.
+    pub(in crate::root) fn is_watched(&self) -> bool {
+        self.watcher.is_some() && !self.for_many
+    }
+
+    /// The same door for changes that several threads make side by side, in whatever order.
+    #[must_use]
+    pub fn for_many(self) -> Self {
+        Self { for_many: true, ..self }
     }
 
     /// The same door; `witness` is told what became of every change that the watcher let through.

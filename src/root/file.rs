@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::write::timestamps;
-use super::{Call, Result, Root, RootError, Step, again};
+use super::{Call, Result, Root, RootError, Seen, Step, again};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
 /// A file of the root, open for reading and writing; every change passes the door.
@@ -120,6 +121,19 @@ impl WritableFile {
         self.change(Call::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
         self.file.seek(SeekFrom::Start(size)).map_err(|error| self.write_error(&error))?;
         Ok(())
+    }
+
+    /// Has the system begin to write these bytes to the disk, without waiting for it. It is advice: nothing is durable
+    /// by it, and what goes wrong shows at the next sync.
+    pub fn begin_write_back(&self, offset: u64, length: u64) {
+        // Bytes that are not on the disk yet are sent there first; while they are under way they stay in memory.
+        let _ =
+            rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(length), rustix::fs::Advice::DontNeed);
+    }
+
+    /// Looks at it.
+    pub fn look(&self) -> Result<Seen> {
+        Seen::of_file(&self.file).map_err(|errno| self.error("look at", errno))
     }
 
     /// Its size in bytes.

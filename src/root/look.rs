@@ -12,6 +12,11 @@ use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
+/// What statx(2) is asked for.
+const WANTED: StatxFlags = StatxFlags::from_bits_retain(
+    StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
+);
+
 /// The type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileType {
@@ -65,7 +70,17 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn of(statx: &Statx) -> Option<Self> {
+    /// What an open file is; `shown` names it in an error.
+    pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
+        Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
+    }
+
+    pub(in crate::root) fn of_file(file: impl AsFd) -> rustix::io::Result<Self> {
+        let statx = again(|| rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, WANTED))?;
+        Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+    }
+
+    fn from_statx(statx: &Statx) -> Option<Self> {
         let file_type = match rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()) {
             rustix::fs::FileType::RegularFile => FileType::Regular,
             rustix::fs::FileType::Directory => FileType::Directory,
@@ -125,10 +140,9 @@ impl Dir {
     }
 
     fn statx(&self, name: &[u8], flags: AtFlags) -> Result<Seen> {
-        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
-        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, mask))
+        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))
             .map_err(|errno| self.error("look at", name, errno))?;
-        Seen::of(&statx).ok_or_else(|| self.error("look at", name, Errno::OPNOTSUPP))
+        Seen::from_statx(&statx).ok_or_else(|| self.error("look at", name, Errno::OPNOTSUPP))
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
@@ -136,34 +150,41 @@ impl Dir {
     pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
         for _ in 0..3 {
             let Some(seen) = self.look(name)? else { return Ok(None) };
-            let kind = self.kind(name, &seen)?;
-            let xattrs = self.xattrs(name)?;
-            if self.look(name)?.is_some_and(|later| seen.is_untouched(&later)) {
-                return Ok(Some(Live {
-                    kind,
-                    mode: seen.mode,
-                    uid: seen.uid,
-                    gid: seen.gid,
-                    mtime: seen.mtime,
-                    ctime: seen.ctime,
-                    inode: seen.inode,
-                    links: seen.links,
-                    xattrs,
-                    obstacle: seen.obstacle,
-                }));
+            let is_file = seen.file_type == FileType::Regular;
+            let live = if is_file { self.live_file(name)? } else { self.live_other(name, &seen)? };
+            if live.is_some() {
+                return Ok(live);
             }
         }
         Err(self.error("read a steady state of", name, Errno::AGAIN))
     }
 
+    /// What a regular file is; none if it changes meanwhile.
+    fn live_file(&self, name: &[u8]) -> Result<Option<Live>> {
+        let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        let sums = Sums::of(&mut file).map_err(|error| self.io_error("read", name, &error))?;
+        let kind = LiveKind::Regular { size: sums.size, sha256: sums.sha256, cksum: sums.cksum };
+        let xattrs = xattrs(
+            |names| rustix::fs::flistxattr(&file, names),
+            |key, value| rustix::fs::fgetxattr(&file, key, value),
+        )
+        .map_err(|(action, errno)| self.error(action, name, errno))?;
+        let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
+        Ok(is_steady.then(|| live(kind, &seen, xattrs)))
+    }
+
+    /// What anything else is.
+    fn live_other(&self, name: &[u8], seen: &Seen) -> Result<Option<Live>> {
+        let kind = self.kind(name, seen)?;
+        let xattrs = self.xattrs(name)?;
+        let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
+        Ok(is_steady.then(|| live(kind, seen, xattrs)))
+    }
+
     fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
         Ok(match seen.file_type {
-            FileType::Regular => {
-                let sums = Sums::of(&mut self.open_file(name)?);
-                let Sums { size, cksum, sha256 } =
-                    sums.map_err(|error| self.io_error("read", name, &error))?;
-                LiveKind::Regular { size, sha256, cksum }
-            }
+            // It was something else a moment ago.
+            FileType::Regular => return Err(self.error("read a steady state of", name, Errno::AGAIN)),
             FileType::Directory => LiveKind::Directory,
             FileType::Symlink => LiveKind::Symlink(self.read_link(name)?),
             FileType::Pipe => LiveKind::Pipe,
@@ -179,23 +200,11 @@ impl Dir {
     /// The extended attributes of `name` itself; empty where the file system has none.
     pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
         let path = self.magic_path(name);
-        let mut names = vec![0u8; LONGEST_XATTR];
-        let length = match again(|| rustix::fs::llistxattr(path.as_slice(), names.as_mut_slice())) {
-            Ok(length) => length,
-            Err(Errno::OPNOTSUPP | Errno::ACCESS) => return Ok(Xattrs::new()),
-            Err(errno) => return Err(self.error("list the extended attributes of", name, errno)),
-        };
-        let mut value = Vec::new();
-        let mut found = Xattrs::new();
-        for key in names[..length].split(|&b| b == 0).filter(|key| !key.is_empty()) {
-            value.resize(LONGEST_XATTR, 0u8);
-            match again(|| rustix::fs::lgetxattr(path.as_slice(), key, value.as_mut_slice())) {
-                Ok(length) => found.insert(key.to_vec(), value[..length].to_vec()),
-                Err(Errno::NODATA | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) => None,
-                Err(errno) => return Err(self.error("read an extended attribute of", name, errno)),
-            };
-        }
-        Ok(found)
+        xattrs(
+            |names| rustix::fs::llistxattr(path.as_slice(), names),
+            |key, value| rustix::fs::lgetxattr(path.as_slice(), key, value),
+        )
+        .map_err(|(action, errno)| self.error(action, name, errno))
     }
 
     /// `name` by way of `/proc/self/fd`: the calls on extended attributes of an object itself take only paths.
@@ -208,25 +217,34 @@ impl Dir {
 
     /// Opens a regular file for reading; anything else is refused unopened, because to open a device may do something.
     pub fn open_regular(&self, name: &[u8]) -> Result<std::fs::File> {
+        match self.open_seen(name)? {
+            Some((file, _)) => Ok(file),
+            None => Err(self.error("open", name, Errno::NOENT)),
+        }
+    }
+
+    /// Opens a regular file for reading and says what was opened; none if it is not there. Anything else is refused
+    /// unopened.
+    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(std::fs::File, Seen)>> {
         match self.look(name)? {
-            Some(seen) if seen.file_type == FileType::Regular => self.open_file(name),
+            Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
             Some(seen) if seen.file_type == FileType::Symlink => Err(self.error("open", name, Errno::LOOP)),
             Some(_) => Err(self.error("read", name, Errno::INVAL)),
-            None => Err(self.error("open", name, Errno::NOENT)),
+            None => Ok(None),
         }
     }
 
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
-    fn open_file(&self, name: &[u8]) -> Result<std::fs::File> {
+    fn open_file(&self, name: &[u8]) -> Result<(std::fs::File, Seen)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
-        let stat = rustix::fs::fstat(&fd).map_err(|errno| self.error("look at", name, errno))?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        let seen = Seen::of_file(&fd).map_err(|errno| self.error("look at", name, errno))?;
+        if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
         }
-        Ok(std::fs::File::from(fd))
+        Ok((std::fs::File::from(fd), seen))
     }
 
     /// Takes an I/O error of reading `name` through a descriptor as one of this directory.
@@ -244,4 +262,54 @@ impl Dir {
         }
         Ok(Some(bytes))
     }
+}
+
+fn live(kind: LiveKind, seen: &Seen, xattrs: Xattrs) -> Live {
+    Live {
+        kind,
+        mode: seen.mode,
+        uid: seen.uid,
+        gid: seen.gid,
+        mtime: seen.mtime,
+        ctime: seen.ctime,
+        inode: seen.inode,
+        links: seen.links,
+        xattrs,
+        obstacle: seen.obstacle,
+    }
+}
+
+/// Reads all extended attributes, with `list` for their names and `get` for a value.
+fn xattrs(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> std::result::Result<Xattrs, (&'static str, Errno)> {
+    let names = match filled(list) {
+        Ok(names) => names,
+        Err(Errno::OPNOTSUPP | Errno::ACCESS) => return Ok(Xattrs::new()),
+        Err(errno) => return Err(("list the extended attributes of", errno)),
+    };
+    let mut found = Xattrs::new();
+    for key in names.split(|&b| b == 0).filter(|key| !key.is_empty()) {
+        match filled(|value| get(key, value)) {
+            Ok(value) => found.insert(key.to_vec(), value),
+            Err(Errno::NODATA | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) => None,
+            Err(errno) => return Err(("read an extended attribute of", errno)),
+        };
+    }
+    Ok(found)
+}
+
+/// What a call puts into a buffer: a small one first, as most objects have no extended attributes at all.
+fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut small = [0u8; 256];
+    match again(|| call(&mut small)) {
+        Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut large = vec![0u8; LONGEST_XATTR];
+    let length = again(|| call(&mut large))?;
+    large.truncate(length);
+    Ok(large)
 }

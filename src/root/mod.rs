@@ -29,7 +29,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::package::{ObjectPath, unescape};
+use crate::package::{ObjectPath, cores, unescape};
 
 pub use accounts::accounts_of;
 pub use building::{Building, NewTree};
@@ -165,6 +165,11 @@ impl Root {
     /// Whether owners can be set: the caller is the superuser.
     pub fn is_privileged(&self) -> bool {
         self.privileged
+    }
+
+    /// How many threads work on the root side by side: one where somebody looks at the order of the changes.
+    pub fn workers(&self) -> usize {
+        if self.door.is_watched() { 1 } else { cores() }
     }
 
     /// Whether the root directory belongs to the caller, so that an unprivileged one may work on it.

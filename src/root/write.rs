@@ -228,10 +228,16 @@ impl Dir {
         if !dir.is_writable() {
             dir.set_own_mode(Mode::of(0o700))?;
         }
-        for inner in dir.names()? {
-            dir.remove_tree(&inner)?;
-        }
+        dir.empty()?;
         self.remove_dir(name).map(drop)
+    }
+
+    /// Removes everything that is in this directory.
+    pub fn empty(&self) -> Result<()> {
+        for (name, may_be_directory) in self.entries()? {
+            if may_be_directory { self.remove_tree(&name)? } else { self.remove(&name)? }
+        }
+        Ok(())
     }
 
     /// Sets owner and group of `name` itself.

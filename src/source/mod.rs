@@ -38,7 +38,7 @@ pub use pipe::is_standard_input;
 use crate::format::envelope::{self, Compression};
 use crate::package::{PackagePath, is_room_for};
 use directory::Directory;
-use member::{Member, Visit};
+use member::{Kind, Member, Place, Visit};
 use scan::Scan;
 
 /// What a plan and its inventory take for an entry of a pkgmap, in bytes.
@@ -55,6 +55,20 @@ pub enum Form {
     Tar(Option<Compression>),
     /// A zip archive or a jar.
     Zip,
+}
+
+/// Why a walk ends before the source does.
+enum Halt {
+    /// What is behind is not wanted.
+    AtObjects,
+    /// It cannot go on.
+    Failed(SourceError),
+}
+
+impl From<SourceError> for Halt {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// A source that is open for reading, any number of times.
@@ -144,6 +158,30 @@ impl Source {
             scan.take(member, data).map_err(|problem| self.error(problem))
         })?;
         scan.finish(&self.name(), self.form, &order, wanted).map_err(|problem| self.error(problem))
+    }
+
+    /// The same of a datastream that is known to be whole, as an undo archive by its digest: reading ends where the
+    /// objects begin, which are not looked at.
+    pub fn scan_descriptions(&self) -> Result<Image, SourceError> {
+        let mut scan = Scan::new();
+        let walked = self.walk::<Halt>(&mut |member, data| {
+            let inside = image::cut(member.path.as_bytes(), 1);
+            if member.kind != Kind::Directory
+                && inside.is_some_and(|(_, rest)| matches!(Place::of(rest), Place::Object(..)))
+            {
+                return Err(Halt::AtObjects);
+            }
+            scan.take(member, data).map_err(|problem| Halt::Failed(self.error(problem)))
+        });
+        match walked {
+            Ok(()) | Err(Halt::AtObjects) => {}
+            Err(Halt::Failed(error)) => return Err(error),
+        }
+        let image = scan.finish(&self.name(), self.form, &HashMap::new(), &|_| true);
+        let image = image.map_err(|problem| self.error(problem))?;
+        let checked = image.packages.iter().try_for_each(scan::check_information);
+        checked.map_err(|problem| self.error(problem))?;
+        Ok(image)
     }
 
     /// Refuses packages of so many entries that the memory to plan what is done with them cannot be had: whoever plans

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::rc::Rc;
 
 use super::Watch;
 use super::dirs::Dirs;
@@ -21,7 +20,7 @@ use crate::format::{deletes, params};
 use crate::package::checksum;
 use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
-use crate::root::{Dir, Root, WritableFile};
+use crate::root::{Resolver, Root, Seen, WritableFile};
 
 /// The files of the backout package that are not objects.
 type Information = BTreeMap<String, Vec<u8>>;
@@ -65,9 +64,11 @@ pub(super) fn write(
         pkginfo: pkginfo.clone(),
         pkgmap: pkgmap.write(),
     };
-    let passing = &archive.passing;
-    let mut objects = Objects { root, dirs: Dirs::new(root), held, versions, passing, place, watch };
-    let written = verified::write(file, archive.format, |encoder| {
+    let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
+    let buffer = Vec::new();
+    let mut objects = Objects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
+    let mut file = WritingBack { file, written: 0, begun: 0 };
+    let written = verified::write(&mut file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {
@@ -147,13 +148,19 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
 /// Reads old objects into the archive.
 struct Objects<'a> {
     root: &'a Root,
+    resolver: Resolver<'a>,
     dirs: Dirs,
     held: Option<&'a HeldCopies<'a>>,
     versions: &'a Versions,
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
     watch: Watch<'a>,
+    /// The content of one small object after the other.
+    buffer: Vec<u8>,
 }
+
+/// Larger objects are not held in memory.
+const LARGEST_HELD: u64 = 1 << 20;
 
 impl Objects<'_> {
     fn stream<'f>(
@@ -180,15 +187,16 @@ impl Objects<'_> {
         }
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
             self.watch.check()?;
-            let mut old = self.open(path, entry)?;
+            let old = self.open(path, entry)?;
             let name = member_name(&entry.path);
             directories.above(&name, &mut part).map_err(failed)?;
             let mode = entry.object.attributes.mode.map_or(0o644, crate::package::Mode::bits);
             let mtime = entry.object.content.mtime.unwrap_or_default();
-            let header = cpio::Header::file(&name, mode, mtime, old.size);
-            part.member(&header, &mut old).map_err(|error| self.read_error(path, &error, archive))?;
-            self.is_as_surveyed(path, &old, entry)?;
-            self.watch.advances(old.size);
+            let header = cpio::Header::file(&name, mode, mtime, old.seen.size);
+            let written = self.member(&old, &header, &mut part);
+            let sum = written.map_err(|error| self.read_error(path, &error, archive))?;
+            self.is_as_surveyed(path, &old, sum, entry)?;
+            self.watch.advances(old.seen.size);
         }
         part.finish().and_then(Writer::finish).map_err(failed)
     }
@@ -196,27 +204,44 @@ impl Objects<'_> {
     /// Opens an old object that is of the size that the survey saw.
     fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
-        let physical = self.root.resolver().locate(path)?;
+        let physical = self.resolver.locate(path)?;
         let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
         let version = self.versions.find(self.passing, path)?;
-        let (dir, name) = match version.or(held) {
-            Some((dir, name)) => (Rc::new(dir), name),
-            None => (self.dirs.parent(&physical)?.ok_or_else(changed)?, physical.name().to_vec()),
+        let opened = match version.or(held) {
+            Some((dir, name)) => dir.open_seen(&name)?,
+            None => self.dirs.parent(&physical)?.ok_or_else(changed)?.open_seen(physical.name())?,
         };
-        let size = dir.look(&name)?.ok_or_else(changed)?.size;
-        if Some(size) != entry.object.content.size {
-            return Err(changed());
+        let (file, seen) = opened.ok_or_else(changed)?;
+        if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
+    }
+
+    /// Writes the bytes of an old object; the answer is their sum.
+    fn member<W: io::Write>(
+        &mut self,
+        old: &OldFile,
+        header: &cpio::Header,
+        part: &mut PartWriter<W>,
+    ) -> Result<u16, DatastreamError> {
+        if old.seen.size > LARGEST_HELD {
+            let mut reader = SummingReader { file: &old.file, sum: checksum::Sum::new() };
+            part.member(header, &mut reader)?;
+            return Ok(reader.sum.finish());
         }
-        let file = dir.open_regular(&name)?;
-        let before = dir.look(&name)?.ok_or_else(changed)?;
-        Ok(OldFile { file, size, sum: checksum::Sum::new(), dir, name, before })
+        let size = usize::try_from(old.seen.size).unwrap_or_default();
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        let bytes = self.buffer.get_mut(..size).unwrap_or_default();
+        (&old.file).read_exact(bytes)?;
+        part.member(header, &*bytes)?;
+        Ok(checksum::sum(bytes))
     }
 
     /// Whether the bytes that went into the archive are those that the plan was made for, and nobody wrote to the
     /// object while it was read.
-    fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, entry: &Entry) -> Result<(), Cause> {
-        let steady = old.dir.look(&old.name)?.is_some_and(|after| old.before.is_untouched(&after));
-        if steady && Some(old.sum.finish()) == entry.object.content.cksum {
+    fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, sum: u16, entry: &Entry) -> Result<(), Cause> {
+        let after = Seen::of(&old.file, || self.root.show(path))?;
+        if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
             Ok(())
         } else {
             Err(Cause::Changed(self.root.show(path)))
@@ -227,6 +252,9 @@ impl Objects<'_> {
         match error {
             // A file that shrinks while it is read.
             DatastreamError::Archive { source: cpio::CpioError::SizeChanged { .. }, .. } => {
+                Cause::Changed(self.root.show(path))
+            }
+            DatastreamError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Cause::Changed(self.root.show(path))
             }
             other => self_error(archive, self.place, other),
@@ -269,20 +297,48 @@ fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Ca
     }
 }
 
-/// An old object that is being read.
-struct OldFile {
-    file: std::fs::File,
-    size: u64,
-    sum: checksum::Sum,
-    dir: Rc<Dir>,
-    name: Vec<u8>,
-    before: crate::root::Seen,
+/// A large file whose bytes go to the disk while more are made, so that the sync afterwards has little left to do.
+struct WritingBack<'f> {
+    file: &'f mut WritableFile,
+    written: u64,
+    begun: u64,
 }
 
-impl Read for OldFile {
+/// Bytes that are sent to the disk at once.
+const SENT_AT_ONCE: u64 = 4 << 20;
+
+impl io::Write for WritingBack<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        if self.written - self.begun >= SENT_AT_ONCE {
+            self.file.begin_write_back(self.begun, self.written - self.begun);
+            self.begun = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// An old object that is open, as it was seen then.
+struct OldFile {
+    file: std::fs::File,
+    seen: Seen,
+}
+
+/// Reads an old object, and sums it.
+struct SummingReader<'f> {
+    file: &'f std::fs::File,
+    sum: checksum::Sum,
+}
+
+impl Read for SummingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        self.sum.update(&buffer[..count]);
+        self.sum.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }
 }

@@ -13,7 +13,7 @@ use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
 use super::outside::{host_path, outside_path};
-use super::sites::{drop_stages, make_own_directory};
+use super::sites::{drop_objects, drop_stages, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Inode, Mode, ObjectPath};
@@ -30,7 +30,7 @@ pub(super) fn finish(
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
     let told = [
         outside(root, journal, outcome),
-        tell(root, journal, outcome, duration_ms),
+        tell_and_drop_objects(root, journal, outcome, duration_ms),
         drop_stages(root, journal.domains.iter()),
     ];
     notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
@@ -45,6 +45,26 @@ pub(super) fn finish(
         Err(cause) => notes.push(cause.to_string()),
     }
     notes
+}
+
+/// Tells of the run, which is to wait for the disk, while another thread removes the staged objects, which is work.
+fn tell_and_drop_objects(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<(), Cause> {
+    if root.workers() < 2 {
+        return tell(root, journal, outcome, duration_ms);
+    }
+    std::thread::scope(|scope| {
+        // What it leaves is removed with the stages, and that tells of an error.
+        let dropping =
+            scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
+        let told = tell(root, journal, outcome, duration_ms);
+        let _ = dropping.join();
+        told
+    })
 }
 
 /// Removes what became empty, durably: once the journal says `done`, nobody would do it again.
@@ -176,13 +196,13 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     let mut lines = line(&story.patches, &story.packages);
     lines.extend(story.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
     let own = make_own_directory(root)?;
-    append(&own, b"history", run, &lines)?;
+    let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
     let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
     texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
     let title = format!("# run {run}\n");
-    let (mut rest, mut written, mut last) = (Vec::new(), 0, None);
+    let mut rest = Vec::new();
     for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         let place = match (log, outcome) {
             (Some(log), Outcome::Commit) => directory_of(root, log)?,
@@ -190,19 +210,16 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
         };
         match place {
             Some((dir, name)) => {
-                let file = write_to(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
-                (written, last) = (written + 1, Some((dir, file)));
+                let log = append(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
+                log.add_to(&mut written);
             }
             None => rest.extend(text),
         }
     }
-    match &last {
-        Some((dir, file)) if written == 1 => sync(dir, file)?,
-        // Directories that the run has made side by side: one sync instead of two for each.
-        Some((dir, _)) => dir.sync_file_system()?,
-        None => {}
+    if !rest.is_empty() {
+        append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
-    if rest.is_empty() { Ok(()) } else { append(&own, b"log", run, &[title.as_bytes(), &rest].concat()) }
+    written.iter().try_for_each(Appended::sync)
 }
 
 /// The directory of a log, if it is there, and the name of the log in it.
@@ -222,23 +239,34 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
     Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
-/// Appends a text that names the run, unless the end of the file names it already; durable afterwards, for once the
-/// journal says `done` nobody would write it again. A torn last line is cut first.
-fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<(), Cause> {
-    let file = write_to(dir, name, run, text)?;
-    sync(dir, &file)
+/// A directory with a file that was appended to.
+struct Appended {
+    dir: Dir,
+    /// The mount and the file system that it is on.
+    on: (u64, (u32, u32)),
 }
 
-/// The same before it is durable.
-fn write_to(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<WritableFile, Cause> {
+impl Appended {
+    /// Adds it to those that are to be made durable, unless the sync of another one does that, too.
+    fn add_to(self, all: &mut Vec<Self>) {
+        if all.iter().all(|other| other.on != self.on) {
+            all.push(self);
+        }
+    }
+
+    /// Makes it durable: once the journal says `done` nobody would write it again. File, name and directory are in it
+    /// together.
+    fn sync(&self) -> Result<(), Cause> {
+        Ok(self.dir.sync_file_system()?)
+    }
+}
+
+/// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
+fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
-    Ok(file)
-}
-
-fn sync(dir: &Dir, file: &WritableFile) -> Result<(), Cause> {
-    file.sync()?;
-    Ok(dir.sync()?)
+    let seen = dir.itself()?;
+    Ok(Appended { dir: dir.again()?, on: (seen.mount, seen.file_system) })
 }
 
 /// Where the line begins that a text ends in.

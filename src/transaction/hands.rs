@@ -17,7 +17,7 @@ use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
-use crate::package::ObjectPath;
+use crate::package::{Inode, ObjectPath};
 use crate::root::{Dir, FileType, Root, RootError};
 
 /// What undoing an op does next.
@@ -74,6 +74,8 @@ pub(super) struct Hands<'a> {
     pub(super) stages: Vec<Dir>,
     /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
     within: BTreeMap<(usize, String), Rc<Dir>>,
+    /// The directory that was last found to be the one of the plan.
+    known: Option<(Rc<Dir>, Inode)>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -91,7 +93,7 @@ impl<'a> Hands<'a> {
             }
         }
         let within = BTreeMap::new();
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, notes: Vec::new() })
+        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, known: None, notes: Vec::new() })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -135,11 +137,7 @@ impl<'a> Hands<'a> {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
-        if let Some(expected) = op.parent
-            && !is_same_inode(&parent, &parent.itself()?, expected)?
-        {
-            return Err(Cause::Changed(self.root.show(parent.path())));
-        }
+        self.must_be_the_directory(&parent, op)?;
         let (name, means) = (op.path.name(), self.means(op));
         match op.kind {
             OpKind::Add => {
@@ -181,6 +179,19 @@ impl<'a> Hands<'a> {
             }
             OpKind::Rmdir | OpKind::Held => {}
         }
+        Ok(())
+    }
+
+    /// Whether a directory is the one that the plan was made for; asked once for each that is opened.
+    fn must_be_the_directory(&mut self, parent: &Rc<Dir>, op: &Op) -> Result<(), Cause> {
+        let Some(expected) = op.parent else { return Ok(()) };
+        if self.known.as_ref().is_some_and(|(known, inode)| Rc::ptr_eq(known, parent) && *inode == expected) {
+            return Ok(());
+        }
+        if !is_same_inode(parent, &parent.itself()?, expected)? {
+            return Err(Cause::Changed(self.root.show(parent.path())));
+        }
+        self.known = Some((parent.clone(), expected));
         Ok(())
     }
 

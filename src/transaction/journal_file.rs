@@ -5,7 +5,7 @@ use std::io::Read as _;
 use super::error::Cause;
 use super::sites::make_own_directory;
 use crate::database::own_directory;
-use crate::format::journal::{self, HEAD, Journal, Outcome, Progress};
+use crate::format::journal::{self, HEAD, Head, Journal, Outcome, Progress};
 use crate::package::Mode;
 use crate::root::{Dir, Root, WritableFile};
 
@@ -31,16 +31,22 @@ pub(super) fn read_from(dir: &Dir, name: &[u8]) -> Result<Option<Journal>, Cause
     Journal::parse(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
 }
 
-/// Whether the journal in a directory is that of a run without outcome.
-pub(super) fn is_open_in(own: &Dir) -> Result<bool, Cause> {
+/// The sectors of the journal of a root, if it ever had one: what is to know of a run that is tidied up.
+pub(super) fn head(root: &Root) -> Result<Option<Head>, Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
+}
+
+/// The same in the directory of the journal.
+pub(super) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
     let file = match own.open_regular(NAME) {
-        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) if error.is_not_found() => return Ok(None),
         opened => opened?,
     };
     let mut bytes = Vec::with_capacity(HEAD);
     file.take(HEAD as u64).read_to_end(&mut bytes).map_err(|error| own.read_error(NAME, &error))?;
     let path = own.root().show(&own.at(NAME));
-    journal::parse_head(&bytes).map(|head| head.is_open()).map_err(|reason| Cause::Journal { path, reason })
+    journal::parse_head(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
 }
 
 /// Writes the journal under its temporary name. It is not durable and means nothing yet.

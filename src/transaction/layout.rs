@@ -8,7 +8,7 @@ use super::identity::{encoded, identity, is_layered};
 use super::means::Means;
 use super::sites::{Site, Sites};
 use crate::format::journal::{Identity, Op, OpKind};
-use crate::package::{LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
+use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
 use crate::root::{Dir, Resolver, Root};
 
@@ -19,6 +19,8 @@ pub(super) struct Item<'p> {
     pub(super) op: Op,
     /// What is to be staged, if anything.
     pub(super) new: Option<New<'p>>,
+    /// The object of a package that stands there, as the survey saw it.
+    pub(super) live: Option<&'p Live>,
     /// The path as the plan has it.
     pub(super) client: ObjectPath,
     /// Its path below the staged subtree of another item, with which it is published: there is no op for it.
@@ -85,6 +87,8 @@ pub(super) struct Builder<'a, 'p> {
     sites: &'a mut Sites,
     items: Vec<Item<'p>>,
     by_path: HashMap<ObjectPath, usize>,
+    /// The directory of the last target, with its domain and inode.
+    last: Option<(ObjectPath, usize, Inode)>,
     /// Directories that the run makes, with their domain.
     made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
@@ -105,6 +109,7 @@ pub(super) fn lay_out<'p>(
         sites,
         items: Vec::new(),
         by_path: HashMap::new(),
+        last: None,
         made: BTreeMap::new(),
         folds: BTreeMap::new(),
     };
@@ -170,6 +175,7 @@ impl<'p> Builder<'_, 'p> {
         self.push(Item {
             op,
             new,
+            live: change.old.as_ref(),
             client: change.path.clone(),
             inside: None,
             rank: (rank, self.items.len()),
@@ -182,7 +188,7 @@ impl<'p> Builder<'_, 'p> {
     fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
         let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
-        let was_directory = change.old.as_ref().is_some_and(crate::package::Live::is_directory);
+        let was_directory = change.old.as_ref().is_some_and(Live::is_directory);
         if becomes_directory != was_directory {
             if let Some(reason) = cannot_turn(self.sites.get(domain)?, was_directory)? {
                 return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
@@ -208,7 +214,14 @@ impl<'p> Builder<'_, 'p> {
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
         let (rank, inside) = (above.rank, Some(below[1..].to_vec()));
-        self.push(Item { op, new: Some(New::Object(new)), client: change.path.clone(), inside, rank });
+        self.push(Item {
+            op,
+            new: Some(New::Object(new)),
+            live: None,
+            client: change.path.clone(),
+            inside,
+            rank,
+        });
         Ok(())
     }
 
@@ -345,7 +358,14 @@ impl<'p> Builder<'_, 'p> {
             touched: None,
             editable: false,
         };
-        Ok(Item { op, new: None, client: path.clone(), inside: None, rank: (turn::RECORD, number) })
+        Ok(Item {
+            op,
+            new: None,
+            live: None,
+            client: path.clone(),
+            inside: None,
+            rank: (turn::RECORD, number),
+        })
     }
 
     /// Sees to it that the directory of a record will be there, and says where the record will be.
@@ -389,17 +409,22 @@ impl<'p> Builder<'_, 'p> {
     }
 
     /// The domain of a target: that of its directory, or of the nearest one above that is there already.
-    fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<crate::package::Inode>), Cause> {
+    fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
             .parent()
             .ok_or_else(|| Cause::Internal("the root directory itself cannot be replaced".to_owned()))?;
         if let Some(&domain) = self.made.get(&parent) {
             return Ok((domain, None));
         }
-        match self.dirs.get(&parent)? {
-            Some(dir) => Ok((self.sites.of(&dir)?, Some(dir.itself()?.inode))),
-            None => Err(Cause::Changed(self.root.show(&parent))),
+        if let Some((of, domain, inode)) = &self.last
+            && *of == parent
+        {
+            return Ok((*domain, Some(*inode)));
         }
+        let Some(dir) = self.dirs.get(&parent)? else { return Err(Cause::Changed(self.root.show(&parent))) };
+        let (domain, inode) = (self.sites.of(&dir)?, dir.itself()?.inode);
+        self.last = Some((parent, domain, inode));
+        Ok((domain, Some(inode)))
     }
 }
 

@@ -24,6 +24,7 @@ mod held;
 mod identity;
 mod journal_file;
 mod layout;
+mod making;
 mod means;
 mod notes;
 mod opening;

@@ -37,7 +37,7 @@ impl Opening {
             Ok(sites) => Ok(Self { run, marker, sites }),
             Err(cause) => {
                 // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
-                let _ = remove_strays(root, None);
+                let _ = remove_strays(root, 0);
                 Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged })
             }
         }
@@ -59,10 +59,8 @@ impl Opening {
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
-            Err(cause) => match journal_file::read(root) {
-                Ok(found) if found.as_ref().is_none_or(|found| found.head != journal.head) => {
-                    Err(before(cause))
-                }
+            Err(cause) => match journal_file::head(root) {
+                Ok(found) if found.as_ref().is_none_or(|found| *found != journal.head) => Err(before(cause)),
                 _ => Err(Box::new(Unpublished { journal: Some(journal), cause })),
             },
         }

@@ -10,7 +10,7 @@ use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
 use super::sites::{HOLDER, drop_holder, drop_stage, run_of};
 use crate::database::own_directory;
-use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
+use crate::format::journal::{Head, Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
 use crate::package::ObjectPath;
 use crate::root::{Dir, FileType, Lock, Root};
@@ -39,23 +39,31 @@ pub enum Recovered {
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
 /// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
 pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError> {
-    let journal = journal_file::read(root).during(Phase::Recover)?;
-    let recovered = match &journal {
+    let head = journal_file::head(root).during(Phase::Recover)?;
+    let recovered = match &head {
         None => Recovered::Nothing,
-        Some(journal) if journal.head.done => Recovered::Nothing,
-        Some(journal) => match journal.head.outcome {
-            None => rolled_back(root, journal)?,
-            Some(outcome) => finished(root, &with_notes(root, journal).during(Phase::Recover)?, outcome)?,
-        },
+        // What it did is of no interest any more.
+        Some(head) if head.done => Recovered::Nothing,
+        Some(_) => recover_run(root)?,
     };
-    remove_strays(root, journal.as_ref()).during(Phase::Recover)?;
+    let last = head.and_then(|head| head.run()).map_or(0, |run| run.number);
+    remove_strays(root, last).during(Phase::Recover)?;
     Ok(recovered)
+}
+
+fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
+    let Some(journal) = journal_file::read(root).during(Phase::Recover)? else {
+        return Ok(Recovered::Nothing);
+    };
+    match journal.head.outcome {
+        None => rolled_back(root, &journal),
+        Some(outcome) => finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome),
+    }
 }
 
 /// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
-    let journal = journal_file::read(root).during(Phase::Recover)?;
-    let head = journal.map(|journal| journal.head).filter(crate::format::journal::Head::is_open);
+    let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
     Ok(head.and_then(|head| head.progress).and_then(|progress| progress.script))
 }
 
@@ -140,11 +148,12 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
 }
 
 /// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
-/// opened here has the last word on what is unfinished: nobody can put another one in its place in between.
-pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<(), Cause> {
+/// opened here has the last word on what is unfinished: nobody can put another one in its place in between. `last` is the
+/// number of the last run.
+pub(super) fn remove_strays(root: &Root, last: u64) -> Result<(), Cause> {
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
-        if journal_file::is_open_in(&own)? {
+        if journal_file::head_in(&own)?.is_some_and(|head| head.is_open()) {
             return Err(Cause::Changed(root.show(own.path())));
         }
         journal_file::remove_new_in(&own)?;
@@ -153,7 +162,6 @@ pub(super) fn remove_strays(root: &Root, journal: Option<&Journal>) -> Result<()
             stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;
         }
     }
-    let last = journal.and_then(Journal::run).map_or(0, |run| run.number);
     for mount in root.mount_points()? {
         // Where the path would be too long there can be no stage.
         let Ok(holder) = mount.join(HOLDER) else { continue };
@@ -223,7 +231,7 @@ fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
 
 /// The run that follows the last one of a root.
 pub(super) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
-    let journal = journal_file::read(root)?;
-    let number = journal.as_ref().and_then(Journal::run).map_or(0, |run| run.number);
-    Ok((Run { number: number + 1, nonce }, journal.map(|journal| journal.head.header.root)))
+    let head = journal_file::head(root)?;
+    let number = head.as_ref().and_then(Head::run).map_or(0, |run| run.number);
+    Ok((Run { number: number + 1, nonce }, head.map(|head| head.header.root)))
 }

@@ -130,7 +130,8 @@ impl<'s> ScriptedRun<'s> {
         for item in &layout.items {
             self.must_hold(&item.op)?;
         }
-        let stager = Stager::new(&self.root, &self.sites, &mut layout, self.settings.watch);
+        let (root, sites, watch) = (&self.root, &self.sites, self.settings.watch);
+        let stager = Stager { root, sites, layout: &mut layout, watch };
         let staged = stager.objects(content)?;
         self.digests.extend(staged.digests);
         let held = HeldCopies::of(&self.sites, &self.journal.ops);

@@ -51,6 +51,8 @@ pub(super) struct Site {
     pub(super) objects: Dir,
     /// `db/` of the stage: records, readable for everybody.
     pub(super) records: Dir,
+    /// Owner and group that what is made in the stage has from the beginning.
+    pub(super) gives: (u32, u32),
 }
 
 /// What tells domains apart.
@@ -190,8 +192,9 @@ impl Sites {
         let index = self.list.len();
         let mut marker = dir.create(MARKER)?;
         marker.put(marker_text(&self.run.to_string(), index).as_bytes())?;
+        let made = marker.look()?;
         let domain = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
-        self.list.push(Site { domain, dir, objects, records });
+        self.list.push(Site { domain, dir, objects, records, gives: (made.uid, made.gid) });
         self.keys.insert(key, index);
         let lacks = probe(&self.get(index)?.dir)?;
         if let Some(site) = self.list.last_mut() {
@@ -233,6 +236,15 @@ pub(super) fn drop_stages<'d>(
         alone::remove_noted(root, &first)?;
     }
     domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))
+}
+
+/// Removes the objects of one stage; the stage itself, its records and its marker stay.
+pub(super) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
+    let Some(stage) = root.dir_if_there(&domain.stage)? else { return Ok(()) };
+    match stage.look(b"o")? {
+        Some(_) => Ok(stage.dir(b"o")?.empty()?),
+        None => Ok(()),
+    }
 }
 
 /// Removes one stage, and the directory that holds it when that is ours and empty.

@@ -1,19 +1,33 @@
 //! Staging: every new object is written beside its target, final in every attribute, while nothing live changes.
+//!
+//! One thread reads the source, which is a stream; others make the files of what it has read. A large file is written
+//! by the reader itself, piece by piece, so that no more than some megabytes are ever held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::{BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::identity;
 use super::layout::{Item, Layout, New};
+use super::making::{Made, Maker, may_be_left_out};
 use super::sites::Sites;
 use super::{Content, Doing, StreamError, Watch};
-use crate::package::{Digest, LiveKind, Mode, ObjectPath, PackagePath, Summing, Sums, Timestamp, Xattrs};
-use crate::plan::{Body, Member, NewObject, NewXattrs, TreeContent, TreeFile};
-use crate::root::{Dir, Node, Root, WritableFile};
+use crate::format::journal::Identity;
+use crate::package::{Digest, Mode, ObjectPath, PackagePath, Timestamp, Xattrs};
+use crate::plan::{Body, NewObject, TreeContent, TreeFile};
+use crate::root::{Dir, Root};
+
+/// Files that are larger are not held in memory.
+const LARGEST_HELD: u64 = 1 << 20;
+
+/// Bytes and files that are handed over at once.
+const BATCH: (usize, usize) = (1 << 18, 32);
 
 /// What staging knows afterwards.
 #[derive(Debug, Default)]
@@ -30,38 +44,49 @@ pub(super) struct Stager<'a, 'p> {
     pub(super) sites: &'a Sites,
     pub(super) layout: &'a mut Layout<'p>,
     pub(super) watch: Watch<'a>,
-    dirs: Dirs,
-    staged: StagedContent,
 }
 
-impl<'a, 'p> Stager<'a, 'p> {
-    pub(super) fn new(
-        root: &'a Root,
-        sites: &'a Sites,
-        layout: &'a mut Layout<'p>,
-        watch: Watch<'a>,
-    ) -> Self {
-        Self { root, sites, layout, watch, dirs: Dirs::new(root), staged: StagedContent::default() }
-    }
+/// The items that each file of the source is for.
+type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
 
+/// Files of the source that were read, each with the items it is for.
+type Batch<'w> = Vec<(&'w [usize], Vec<u8>)>;
+
+impl<'p> Stager<'_, 'p> {
     /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
     /// archives among them need what is known only now.
-    pub(super) fn objects(mut self, content: &mut dyn Content) -> Result<StagedContent, Cause> {
+    pub(super) fn objects(self, content: &mut dyn Content) -> Result<StagedContent, Cause> {
+        let made = self.make(content)?;
+        for (index, identity) in made.identities {
+            if let Some(item) = self.layout.items.get_mut(index) {
+                item.op.new = Some(identity);
+            }
+        }
+        Ok(made.content)
+    }
+
+    fn make(&self, content: &mut dyn Content) -> Result<Made, Cause> {
         let sizes = self.layout.items.iter().filter_map(|item| match object(item).map(|new| &new.body) {
             Some(Body::Member(member)) => Some(member.size),
             _ => None,
         });
         self.watch.begins(Doing::Staging, sizes.sum());
+        let mut maker = Maker::new(self.root, self.sites, self.layout);
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
-            self.without_content(index)?;
+            self.watch.check()?;
+            maker.without_content(index)?;
         }
-        self.members(content)?;
+        let mut made = self.members(content, &mut maker)?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
-            self.link(index)?;
+            self.watch.check()?;
+            maker.link(index, &made.content.digests)?;
         }
-        self.settle_directories()?;
-        self.identify()?;
-        Ok(self.staged)
+        // The innermost first: a directory may take away the right to write into it.
+        for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
+            maker.settle_directory(index)?;
+        }
+        made.add(maker.finish());
+        Ok(made)
     }
 
     fn select(&self, wanted: impl Fn(&Body) -> bool) -> Vec<usize> {
@@ -71,292 +96,147 @@ impl<'a, 'p> Stager<'a, 'p> {
             .collect()
     }
 
-    /// The staged place of an item: directory and name.
-    fn place(&self, index: usize) -> Result<(Dir, Vec<u8>), Cause> {
-        let item = self.item(index)?;
-        let site = self.sites.get(item.op.domain)?;
-        let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        let Some(inside) = &item.inside else { return Ok((site.objects.again()?, top)) };
-        let mut dir = site.objects.dir(&top)?;
-        let mut parts: Vec<&[u8]> = inside.split(|&b| b == b'/').collect();
-        let name = parts.pop().unwrap_or_default().to_vec();
-        for part in parts {
-            dir = dir.dir(part)?;
-        }
-        Ok((dir, name))
-    }
-
-    fn item(&self, index: usize) -> Result<&Item<'p>, Cause> {
-        self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
-    }
-
-    fn without_content(&mut self, index: usize) -> Result<(), Cause> {
-        self.watch.check()?;
-        let (dir, name) = self.place(index)?;
-        let Some(new) = object(self.item(index)?) else { return Ok(()) };
-        match &new.body {
-            // Its own mode may not let us write into it; it gets it when everything is in it.
-            Body::Directory => drop(dir.make_dir(&name, Mode::of(0o700))?),
-            Body::Symlink(target) => dir.make_symlink(&name, target)?,
-            Body::Pipe => dir.make_node(&name, Node::Pipe)?,
-            Body::Device { block: true, major, minor } => {
-                dir.make_node(&name, Node::Block(*major, *minor))?;
-            }
-            Body::Device { major, minor, .. } => dir.make_node(&name, Node::Character(*major, *minor))?,
-            Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
-            Body::Member(_) | Body::Link(_) => {}
-        }
-        if !matches!(new.body, Body::Directory) {
-            self.attributes(index, &dir, &name, new)?;
-        }
-        Ok(())
-    }
-
-    /// A copy of a live file with all its attributes.
-    fn copy(&mut self, index: usize, dir: &Dir, name: &[u8], path: &ObjectPath) -> Result<(), Cause> {
-        let changed = || Cause::Changed(self.root.show(path));
-        let physical = self.root.resolver().locate(path)?;
-        let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
-        let live = from.live(physical.name())?.ok_or_else(changed)?;
-        let mut file = dir.create(name)?;
-        file.reserve(live.size().unwrap_or_default())?;
-        let mut source = from.open_regular(physical.name())?;
-        io::copy(&mut source, &mut file).map_err(|error| file.write_error(&error))?;
-        let LiveKind::Regular { sha256, size, .. } = live.kind else { return Err(changed()) };
-        let copy = dir.live(name)?;
-        let is_same =
-            matches!(copy.map(|copy| copy.kind), Some(LiveKind::Regular { sha256: s, .. }) if s == sha256);
-        if !is_same {
-            return Err(changed());
-        }
-        let client = self.item(index)?.client.clone();
-        self.staged.digests.insert(client, sha256);
-        self.staged.bytes += size;
-        self.own(dir, name, live.uid, live.gid)?;
-        set_xattrs(dir, name, &live.xattrs)?;
-        dir.set_mode(name, live.mode)?;
-        dir.set_mtime(name, live.mtime)?;
-        Ok(())
-    }
-
-    /// Streams all files that come from the source.
-    fn members(&mut self, content: &mut dyn Content) -> Result<(), Cause> {
-        let mut wanted: BTreeMap<(usize, PackagePath), Vec<usize>> = BTreeMap::new();
-        for index in self.select(|body| matches!(body, Body::Member(_))) {
-            if let Some(Body::Member(member)) = object(self.item(index)?).map(|new| &new.body) {
+    fn wanted(&self) -> WantedItems {
+        let mut wanted = WantedItems::new();
+        for (index, item) in self.layout.items.iter().enumerate() {
+            if let Some(Body::Member(member)) = object(item).map(|new| &new.body) {
                 wanted.entry((member.package, member.path.clone())).or_default().push(index);
             }
         }
+        wanted
+    }
+
+    /// Streams all files that come from the source.
+    fn members(&self, content: &mut dyn Content, own: &mut Maker<'_, 'p>) -> Result<Made, Cause> {
+        let wanted = self.wanted();
+        if wanted.is_empty() {
+            return Ok(Made::default());
+        }
+        let workers = if self.root.workers() > 1 && wanted.len() > 1 { self.root.workers() } else { 0 };
+        let has_failed = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (to, jobs) = sync_channel(workers);
+            let jobs = Arc::new(Mutex::new(jobs));
+            let start = |_| {
+                let (jobs, has_failed) = (jobs.clone(), &has_failed);
+                let (root, sites, layout) = (self.root, self.sites, &*self.layout);
+                scope.spawn(move || work(Maker::new(root, sites, layout), &jobs, has_failed))
+            };
+            let threads: Vec<_> = (0..workers).map(start).collect();
+            // The threads alone hold it, so that handing over fails when all have given up.
+            drop(jobs);
+            let to = (workers > 0).then_some(to);
+            let mut reading = Reading {
+                stager: self,
+                wanted: &wanted,
+                own,
+                to,
+                batch: Batch::new(),
+                held: 0,
+                has_failed: &has_failed,
+            };
+            let read = reading.all(content);
+            drop(reading);
+            let mut made = Made::default();
+            for thread in threads {
+                let part =
+                    thread.join().map_err(|_| Cause::Internal("a staging thread failed".to_owned()))?;
+                made.add(part?);
+            }
+            read.map(|()| made)
+        })
+    }
+}
+
+impl Made {
+    fn add(&mut self, other: Self) {
+        self.content.digests.extend(other.content.digests);
+        self.content.bytes += other.content.bytes;
+        self.identities.extend(other.identities);
+    }
+}
+
+/// What each thread does: it makes the files of one batch after another, until there is none or one fails.
+fn work(
+    mut maker: Maker<'_, '_>,
+    jobs: &Mutex<Receiver<Batch<'_>>>,
+    has_failed: &AtomicBool,
+) -> Result<Made, Cause> {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(batch) = next else { return Ok(maker.finish()) };
+        for (indexes, data) in batch {
+            if let Err(cause) = maker.member(indexes, &mut data.as_slice(), &|_| ()) {
+                has_failed.store(true, Ordering::Relaxed);
+                return Err(cause);
+            }
+        }
+    }
+}
+
+/// The thread that reads the source.
+struct Reading<'a, 'w, 'l, 'p> {
+    stager: &'a Stager<'a, 'p>,
+    wanted: &'w WantedItems,
+    own: &'a mut Maker<'l, 'p>,
+    /// Where batches go; none where there is one thread only.
+    to: Option<SyncSender<Batch<'w>>>,
+    batch: Batch<'w>,
+    held: usize,
+    has_failed: &'a AtomicBool,
+}
+
+impl<'w> Reading<'_, 'w, '_, '_> {
+    fn all(&mut self, content: &mut dyn Content) -> Result<(), Cause> {
+        let wanted = self.wanted;
         let mut missing: BTreeSet<_> = wanted.keys().cloned().collect();
         let is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
         let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
             let key = (package, path.clone());
             let Some(indexes) = wanted.get(&key) else { return Ok(()) };
             missing.remove(&key);
-            self.member(indexes, data)
+            self.one(indexes, data)
         };
-        if !wanted.is_empty() {
-            content.stream(&is_wanted, &mut sink).map_err(|error| match error {
-                StreamError::Source(error) => Cause::Source(error),
-                StreamError::Sink(cause) => cause,
-            })?;
-        }
+        content.stream(&is_wanted, &mut sink).map_err(|error| match error {
+            StreamError::Source(error) => Cause::Source(error),
+            StreamError::Sink(cause) => cause,
+        })?;
+        self.hand_over()?;
         match missing.first().and_then(|key| wanted.get(key)).and_then(|indexes| indexes.first()) {
-            Some(&index) => {
-                let package = self.package_of(index);
-                Err(Cause::Missing { package, path: self.root.show(&self.item(index)?.client) })
-            }
+            Some(&index) => Err(self.own.missing(index)?),
             None => Ok(()),
         }
     }
 
-    fn package_of(&self, index: usize) -> String {
-        self.layout
-            .packages
-            .get(&self.layout.items[index].client)
-            .map(ToString::to_string)
-            .unwrap_or_default()
-    }
-
-    /// Writes one file of the source; further places of the same member are copied from the first.
-    fn member(&mut self, indexes: &[usize], data: &mut dyn Read) -> Result<(), Cause> {
-        self.watch.check()?;
-        let Some((&first, others)) = indexes.split_first() else { return Ok(()) };
-        let (dir, name) = self.place(first)?;
-        let Some(new) = object(self.item(first)?) else { return Ok(()) };
-        let Body::Member(member) = &new.body else { return Ok(()) };
-        let mut file = dir.create(&name)?;
-        file.reserve(member.size)?;
-        let digest = self.pour(first, member, data, &mut file)?;
-        self.attributes(first, &dir, &name, new)?;
-        self.staged.digests.insert(self.item(first)?.client.clone(), digest);
-        for &other in others {
-            let (to, to_name) = self.place(other)?;
-            let Some(new) = object(self.item(other)?) else { continue };
-            let mut copy = to.create(&to_name)?;
-            let mut source = dir.open_regular(&name)?;
-            io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
-            self.attributes(other, &to, &to_name, new)?;
-            self.staged.digests.insert(self.item(other)?.client.clone(), digest);
-        }
-        Ok(())
-    }
-
-    /// Writes the bytes and checks them against what the package says of them.
-    fn pour(
-        &mut self,
-        index: usize,
-        member: &Member,
-        data: &mut dyn Read,
-        file: &mut WritableFile,
-    ) -> Result<Digest, Cause> {
-        let corrupt = |reason: String| Cause::Corrupt {
-            package: self.package_of(index),
-            path: self.root.show(&self.layout.items[index].client),
-            reason,
+    fn one(&mut self, indexes: &'w [usize], data: &mut dyn Read) -> Result<(), Cause> {
+        let watch = self.stager.watch;
+        watch.check()?;
+        let Some(&first) = indexes.first() else { return Ok(()) };
+        let size = match self.stager.layout.items.get(first).and_then(object).map(|new| &new.body) {
+            Some(Body::Member(member)) => member.size,
+            _ => return Ok(()),
         };
-        let mut summing = Summing::default();
-        let mut buffer = vec![0; 1 << 17];
-        loop {
-            let count = match data.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(corrupt(error.to_string())),
-            };
-            let bytes = &buffer[..count];
-            summing.update(bytes);
-            if summing.size() > member.size {
-                return Err(corrupt(format!("size {} expected, more delivered", member.size)));
-            }
-            file.put(bytes)?;
-            self.watch.advances(count as u64);
+        if self.to.is_none() || size > LARGEST_HELD {
+            let mut data = BufReader::with_capacity(1 << 17, data);
+            return self.own.member(indexes, &mut data, &|count| watch.advances(count));
         }
-        let Sums { size, cksum, sha256 } = summing.finish();
-        if size != member.size {
-            return Err(corrupt(format!("file size <{}> expected <{size}> actual", member.size)));
-        }
-        if cksum != member.cksum {
-            return Err(corrupt(format!("file cksum <{}> expected <{cksum}> actual", member.cksum)));
-        }
-        if member.sha256.is_some_and(|expected| expected != sha256) {
-            return Err(corrupt("it does not have the SHA-256 that was recorded".to_owned()));
-        }
-        self.staged.bytes += size;
-        Ok(sha256)
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        // One byte more than it should have shows that it has too many.
+        let read = data.take(size + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.own.corrupt(first, error.to_string()))?;
+        watch.advances(bytes.len() as u64);
+        self.held += bytes.len();
+        self.batch.push((indexes, bytes));
+        if self.held >= BATCH.0 || self.batch.len() >= BATCH.1 { self.hand_over() } else { Ok(()) }
     }
 
-    /// Another name of a new object, or of a live one that stays.
-    fn link(&mut self, index: usize) -> Result<(), Cause> {
-        self.watch.check()?;
-        let Some(NewObject { body: Body::Link(source), .. }) = object(self.item(index)?) else {
-            return Ok(());
-        };
-        let (dir, name) = self.place(index)?;
-        let staged = self
-            .layout
-            .by_path
-            .get(source)
-            .copied()
-            .filter(|&of| self.layout.items.get(of).and_then(object).is_some());
-        if let Some(of) = staged {
-            let (from, from_name) = self.place(of)?;
-            dir.make_link(&name, &from, &from_name)?;
-        } else {
-            let physical = self.root.resolver().locate(source)?;
-            let changed = || Cause::Changed(self.root.show(source));
-            let from = self.dirs.parent(&physical)?.ok_or_else(changed)?;
-            dir.make_link(&name, &from, physical.name())?;
-        }
-        let digest = self.staged.digests.get(source).copied();
-        if let Some(digest) = digest {
-            let client = self.item(index)?.client.clone();
-            self.staged.digests.insert(client, digest);
-        }
-        Ok(())
-    }
-
-    /// Directories get their attributes when everything is in them, the innermost first.
-    fn settle_directories(&mut self) -> Result<(), Cause> {
-        for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
-            let (dir, name) = self.place(index)?;
-            if let Some(new) = object(self.item(index)?) {
-                self.attributes(index, &dir, &name, new)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Owner, extended attributes, mode and time, in the order in which none undoes another.
-    fn attributes(&mut self, index: usize, dir: &Dir, name: &[u8], new: &NewObject) -> Result<(), Cause> {
-        self.own(dir, name, new.uid, new.gid)?;
-        let is_symlink = matches!(new.body, Body::Symlink(_));
-        match &new.xattrs {
-            NewXattrs::Exact(xattrs) => set_xattrs(dir, name, xattrs)?,
-            NewXattrs::Inherited if is_symlink => {}
-            NewXattrs::Inherited => {
-                let is_directory = matches!(new.body, Body::Directory);
-                let inherited = self.inherited(index, is_directory)?;
-                set_xattrs(dir, name, &inherited)?;
-            }
-        }
-        if !is_symlink {
-            dir.set_mode(name, new.mode)?;
-        }
-        if let Some(mtime) = new.mtime.filter(|_| !matches!(new.body, Body::Directory)) {
-            dir.set_mtime(name, mtime)?;
-        }
-        Ok(())
-    }
-
-    /// Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
-    fn own(&self, dir: &Dir, name: &[u8], uid: u32, gid: u32) -> Result<(), Cause> {
-        if self.root.is_privileged() {
-            dir.set_owner(name, Some(uid), Some(gid))?;
-        }
-        Ok(())
-    }
-
-    /// What a new object takes over: label, ACL and `user.*` of the object that it replaces; the label and the
-    /// default ACL of its directory where it replaces none. Never capabilities or integrity digests: those belong to
-    /// bytes that are gone.
-    fn inherited(&mut self, index: usize, is_directory: bool) -> Result<Xattrs, Cause> {
-        let (path, old) = (self.item(index)?.op.path.clone(), self.item(index)?.op.old.is_some());
-        let inside = self.item(index)?.inside.is_some();
-        let Some(parent) = (if inside { None } else { self.dirs.parent(&path)? }) else {
-            return Ok(Xattrs::new());
-        };
-        if old {
-            let mut kept = parent.xattrs(path.name())?;
-            kept.retain(|key, _| {
-                is_label(key) || key.starts_with(b"user.") || key == b"system.posix_acl_access"
-            });
-            return Ok(kept);
-        }
-        let mut handed_down = Xattrs::new();
-        for (key, value) in parent.xattrs(b"")? {
-            if is_label(&key) {
-                handed_down.insert(key, value);
-            } else if key == b"system.posix_acl_default" {
-                handed_down.insert(b"system.posix_acl_access".to_vec(), value.clone());
-                if is_directory {
-                    handed_down.insert(key, value);
-                }
-            }
-        }
-        Ok(handed_down)
-    }
-
-    /// Notes which inode each staged object is.
-    fn identify(&mut self) -> Result<(), Cause> {
-        for index in 0..self.layout.items.len() {
-            let item = self.item(index)?;
-            if item.inside.is_some() || object(item).is_none() {
-                continue;
-            }
-            let (dir, name) = self.place(index)?;
-            let digest = self.staged.digests.get(&self.item(index)?.client).copied();
-            note_identity(&mut self.layout.items[index], &dir, &name, digest)?;
+    fn hand_over(&mut self) -> Result<(), Cause> {
+        let batch = std::mem::take(&mut self.batch);
+        self.held = 0;
+        let Some(to) = self.to.as_ref().filter(|_| !batch.is_empty()) else { return Ok(()) };
+        if self.has_failed.load(Ordering::Relaxed) || to.send(batch).is_err() {
+            // What failed is told by the thread that it happened to.
+            return Err(Cause::Internal("a staging thread gave up".to_owned()));
         }
         Ok(())
     }
@@ -369,17 +249,22 @@ pub(super) fn note_identity(
     name: &[u8],
     digest: Option<Digest>,
 ) -> Result<(), Cause> {
+    item.op.new = Some(identity_of(dir, name, digest)?);
+    Ok(())
+}
+
+/// The identity of a staged object.
+pub(super) fn identity_of(dir: &Dir, name: &[u8], digest: Option<Digest>) -> Result<Identity, Cause> {
     let seen = dir.look(name)?.ok_or_else(|| Cause::Changed(dir.root().show(&dir.at(name))))?;
     let target = match seen.file_type {
         crate::root::FileType::Symlink => Some(dir.read_link(name)?),
         _ => None,
     };
-    item.op.new = Some(identity(&seen, digest, target.as_deref()));
-    Ok(())
+    Ok(identity(&seen, digest, target.as_deref()))
 }
 
 /// The object that an item stages, if it stages one of a package.
-fn object<'p>(item: &Item<'p>) -> Option<&'p NewObject> {
+pub(super) fn object<'p>(item: &Item<'p>) -> Option<&'p NewObject> {
     match item.new {
         Some(New::Object(new)) => Some(new),
         _ => None,
@@ -390,15 +275,11 @@ fn object<'p>(item: &Item<'p>) -> Option<&'p NewObject> {
 pub(super) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
     for (key, value) in xattrs {
         match dir.set_xattr(name, key, value) {
-            Err(error) if !dir.root().is_privileged() && error.errno() == Some(rustix::io::Errno::PERM) => {}
+            Err(error) if may_be_left_out(dir.root(), &error) => {}
             other => other?,
         }
     }
     Ok(())
-}
-
-fn is_label(key: &[u8]) -> bool {
-    key == b"security.selinux" || key.starts_with(b"security.SMACK64")
 }
 
 /// Writes a record file with its attributes: those of the file it replaces, else root's.

@@ -1,20 +1,21 @@
 //! Writing a compressed file that is decoded again while it is written.
 //!
-//! What the encoder puts out goes to the file and, through a channel, to a second thread that decodes it with the
-//! reader a backout will use. That proves the encoder; the sync of the file system proves the disk.
+//! gzip: each member is decoded by the thread that made it and compared with what went in; the same bytes pass the
+//! datastream reader in a second thread. Other forms: what the encoder puts out goes through a channel to a second
+//! thread that decodes it with the reader a backout will use, and digests are compared. That proves the encoder; the sync
+//! of the file system proves the disk.
 
 use std::io::{self, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use flate2::{Compression, GzBuilder, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
-use crate::format::{compress, datastream, envelope};
-use crate::package::{Digest, Hashing, UndoFormat};
+use crate::format::{compress, datastream, envelope, gzip};
+use crate::package::{Digest, Hashing, UndoFormat, cores};
 
 /// Chunks under way between the two threads.
-const UNDER_WAY: usize = 16;
+const UNDER_WAY: usize = 4;
 
 /// A file that was written and read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +37,15 @@ pub(super) enum Failure<E> {
     Content(E),
 }
 
-/// The output of the archive writer: counts and hashes what goes in, compresses, and passes it on.
+/// The output of the archive writer: compresses what goes in, and passes it on.
 pub(super) struct Encoder<'f> {
-    raw: Sha256,
     inner: Inner<'f>,
 }
 
 enum Inner<'f> {
-    Gzip(GzEncoder<Sink<'f>>),
-    Compress(compress::Encoder<Sink<'f>>),
-    Plain(Sink<'f>),
+    Gzip(gzip::Encoder<Sink<'f>>),
+    Compress(Hashing<compress::Encoder<Sink<'f>>>),
+    Plain(Hashing<Sink<'f>>),
 }
 
 struct Sink<'f> {
@@ -64,13 +64,13 @@ pub(super) fn write<'f, E>(
     let (sender, receiver) = sync_channel(UNDER_WAY);
     let sink = Sink { file, sha256: Sha256::new(), size: 0, reader: sender };
     let inner = match format {
-        UndoFormat::Gzip => Inner::Gzip(GzBuilder::new().mtime(0).write(sink, Compression::fast())),
-        UndoFormat::Compress => Inner::Compress(compress::Encoder::new(sink)),
-        UndoFormat::Plain => Inner::Plain(sink),
+        UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores())),
+        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::Encoder::new(sink))),
+        UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
     };
     thread::scope(|scope| {
-        let reading = scope.spawn(|| read_back(receiver));
-        let made = content(Encoder { raw: Sha256::new(), inner });
+        let reading = scope.spawn(move || read_back(Chunks::new(receiver), format));
+        let made = content(Encoder { inner });
         let finished = match made {
             Ok(encoder) => encoder.finish().map_err(Failure::Write),
             Err(error) => Err(Failure::Content(error)),
@@ -87,26 +87,31 @@ pub(super) fn write<'f, E>(
 }
 
 impl Encoder<'_> {
-    fn finish(self) -> io::Result<(Written, Digest)> {
-        let sink = match self.inner {
-            Inner::Gzip(encoder) => encoder.finish()?,
-            Inner::Compress(encoder) => encoder.finish()?,
-            Inner::Plain(sink) => sink,
+    /// What was written, and the digest of what went in where that is to be compared with what comes back.
+    fn finish(self) -> io::Result<(Written, Option<Digest>)> {
+        let (sink, raw) = match self.inner {
+            Inner::Gzip(encoder) => (encoder.finish()?, None),
+            Inner::Compress(encoder) => {
+                let (encoder, raw) = encoder.finish();
+                (encoder.finish()?, Some(raw))
+            }
+            Inner::Plain(sink) => {
+                let (sink, raw) = sink.finish();
+                (sink, Some(raw))
+            }
         };
         let written = Written { size: sink.size, sha256: Digest(sink.sha256.finalize().into()) };
-        Ok((written, Digest(self.raw.finalize().into())))
+        Ok((written, raw))
     }
 }
 
 impl Write for Encoder<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = match &mut self.inner {
-            Inner::Gzip(encoder) => encoder.write(bytes)?,
-            Inner::Compress(encoder) => encoder.write(bytes)?,
-            Inner::Plain(sink) => sink.write(bytes)?,
-        };
-        self.raw.update(&bytes[..count]);
-        Ok(count)
+        match &mut self.inner {
+            Inner::Gzip(encoder) => encoder.write(bytes),
+            Inner::Compress(encoder) => encoder.write(bytes),
+            Inner::Plain(sink) => sink.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -114,13 +119,32 @@ impl Write for Encoder<'_> {
     }
 }
 
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Sink<'_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.sha256.update(bytes);
         self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn read_back(&mut self, bytes: Vec<u8>) {
         // A reader that gave up has its reason; it is asked for it at the end.
-        let _ = self.reader.send(bytes.to_vec());
+        let _ = self.reader.send(bytes);
+    }
+}
+
+impl gzip::Output for Sink<'_> {
+    fn take(&mut self, verified: gzip::Verified) -> io::Result<()> {
+        self.put(&verified.member)?;
+        self.read_back(verified.content);
+        Ok(())
+    }
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes)?;
+        self.read_back(bytes.to_vec());
         Ok(bytes.len())
     }
 
@@ -129,12 +153,20 @@ impl Write for Sink<'_> {
     }
 }
 
-/// Decodes a whole compressed datastream: every member is read, and the digest of the decoded bytes is the answer.
-fn read_back(receiver: Receiver<Vec<u8>>) -> Result<Digest, String> {
-    let chunks = Chunks { receiver, chunk: io::Cursor::new(Vec::new()) };
-    let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
-    let hashing = Hashing::new(BufReader::with_capacity(1 << 16, opened.reader));
-    let mut stream = datastream::Reader::open(hashing).map_err(|error| error.to_string())?;
+/// Reads a whole datastream: every member. What was compressed by gzip has been decoded and compared before; of the
+/// other forms the digest of the decoded bytes is the answer.
+fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, String> {
+    if format == UndoFormat::Gzip {
+        read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
+    } else {
+        let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
+        let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
+        Ok(Some(read.finish().1))
+    }
+}
+
+fn read_members<R: Read>(input: R) -> Result<R, String> {
+    let mut stream = datastream::Reader::open(input).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
             io::copy(&mut stream, &mut io::sink()).map_err(|error| error.to_string())?;
@@ -142,13 +174,19 @@ fn read_back(receiver: Receiver<Vec<u8>>) -> Result<Digest, String> {
     }
     let mut rest = stream.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| error.to_string())?;
-    Ok(rest.finish().1)
+    Ok(rest)
 }
 
 /// The other end of the channel as a reader.
 struct Chunks {
     receiver: Receiver<Vec<u8>>,
     chunk: io::Cursor<Vec<u8>>,
+}
+
+impl Chunks {
+    fn new(receiver: Receiver<Vec<u8>>) -> Self {
+        Self { receiver, chunk: io::Cursor::new(Vec::new()) }
+    }
 }
 
 impl Read for Chunks {

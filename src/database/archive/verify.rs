@@ -6,7 +6,10 @@ use std::io::{self, Read};
 use super::{Archive, ArchiveError, LARGEST_MANIFEST, MANIFEST, Stream, stream};
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
-use crate::package::{Hashing, PackagePath, PkgInst, Sums};
+use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums};
+
+/// Bytes that are digested at once.
+const BUFFER: usize = 1 << 17;
 
 /// What a whole archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,29 @@ pub struct Verified {
 }
 
 impl Archive {
+    /// Whether its bytes are those that its run wrote, by the digest in `undo.sha256`: they were decoded and compared
+    /// then, and need not be decoded once more to be known as whole. None where nothing binds it to a run, or it has no
+    /// manifest: then only [`Self::verify`] knows.
+    pub fn as_written(&self, marker: Option<&str>) -> Result<Option<Verified>, ArchiveError> {
+        let Some(written) = &self.written else { return Ok(None) };
+        let mut raw = Hashing::new(self.bytes());
+        let mut buffer = vec![0; BUFFER];
+        while read(&mut raw, &mut buffer).map_err(|error| super::unreadable(&self.shown, &error))? > 0 {}
+        self.must_be_written(raw.finish().1)?;
+        let Some(manifest) = self.manifest()? else { return Ok(None) };
+        self.is_of(&manifest, marker)?;
+        Ok(Some(Verified { manifest: Some(manifest), run: Some(written.run.clone()) }))
+    }
+
+    fn must_be_written(&self, digest: Digest) -> Result<(), ArchiveError> {
+        match self.written.as_ref().filter(|written| written.sha256 != digest) {
+            None => Ok(()),
+            Some(written) => {
+                Err(self.damaged(&format!("its bytes are not those that run {} wrote", written.run)))
+            }
+        }
+    }
+
     /// Reads all of it: its bytes have the digest that `undo.sha256` names, the datastream is readable to the end,
     /// every member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256.
     /// `marker` is that of the root, if it is to be one of the root's own.
@@ -28,10 +54,7 @@ impl Archive {
             stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
         let (_, digest) = raw.finish();
-        if let Some(written) = self.written.as_ref().filter(|written| written.sha256 != digest) {
-            let reason = format!("its bytes are not those that run {} wrote", written.run);
-            return Err(self.damaged(&reason));
-        }
+        self.must_be_written(digest)?;
         let manifest = read.map_err(|reason| self.damaged(&reason))?;
         if let Some(manifest) = &manifest {
             self.is_of(manifest, marker)?;
@@ -50,6 +73,15 @@ impl Archive {
             return Err(ArchiveError::OtherRoot { path: self.shown.clone(), marker: header.root.clone() });
         }
         Ok(())
+    }
+}
+
+fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn sample() -> Vec<u8> {
 #[test]
 fn a_journal_comes_back_with_the_records_first() {
     let journal = Journal::parse(&sample()).unwrap();
-    assert_eq!(journal.run(), Some(Run { number: 17, nonce: 0xabc }));
+    assert_eq!(journal.head.run(), Some(Run { number: 17, nonce: 0xabc }));
     assert!(journal.head.is_open());
     let paths: Vec<_> = journal.ops.iter().map(|op| (op.path.clone(), op.db)).collect();
     assert_eq!(paths, [(at("/var/sadm/install/contents"), true), (at("/opt/a\u{e9} b"), false)]);

@@ -1,0 +1,86 @@
+//! Looking at the objects of many directories side by side: to read and digest them is most of a survey's work.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::package::{Live, ObjectPath};
+use crate::root::{Result, Root};
+
+/// Objects of one directory that one thread looks at in one go.
+const PIECE: usize = 64;
+
+/// A directory, and what is looked at in it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// Its physical path.
+    pub(super) physical: ObjectPath,
+    /// The paths of the survey that are in it, each with its name there.
+    pub(super) paths: Vec<(ObjectPath, Vec<u8>)>,
+    /// Whether what else is in it is of interest.
+    pub(super) is_listed: bool,
+}
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The objects at the paths that were asked for.
+    pub(super) live: Vec<(ObjectPath, Live)>,
+    /// All names in it, where they were asked for.
+    pub(super) names: Vec<Vec<u8>>,
+}
+
+/// A part of a directory, by its number: its names from one to another.
+type Piece = (usize, usize, usize);
+
+/// Looks at everything, and says what is there, directory by directory; nothing where a directory is not there.
+pub(super) fn look(root: &Root, directories: &[Directory]) -> Result<Vec<Seen>> {
+    let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
+    let next = AtomicUsize::new(0);
+    let seen = Mutex::new(Vec::with_capacity(pieces.len()));
+    let work = || {
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = look_at(root, directories, *piece);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push((*piece, found));
+        }
+    };
+    let threads = root.workers().min(pieces.len());
+    if threads < 2 {
+        work();
+    } else {
+        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    }
+    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Whichever thread was faster: the first error in the order of the paths is the one that is told.
+    seen.sort_by_key(|(piece, _)| *piece);
+    let mut all: Vec<Seen> = directories.iter().map(|_| Seen::default()).collect();
+    for ((directory, ..), found) in seen {
+        let found = found?;
+        if let Some(all) = all.get_mut(directory) {
+            all.live.extend(found.live);
+            all.names.extend(found.names);
+        }
+    }
+    Ok(all)
+}
+
+fn pieces((number, directory): (usize, &Directory)) -> impl Iterator<Item = Piece> {
+    let count = directory.paths.len();
+    (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
+}
+
+fn look_at(root: &Root, directories: &[Directory], (number, from, to): Piece) -> Result<Seen> {
+    let mut seen = Seen::default();
+    let Some(directory) = directories.get(number) else { return Ok(seen) };
+    let Some(dir) = root.dir_if_there(&directory.physical)? else { return Ok(seen) };
+    for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
+        if let Some(live) = dir.live(name)? {
+            seen.live.push((path.clone(), live));
+        }
+    }
+    if from == 0 && directory.is_listed {
+        seen.names = dir.names()?;
+    }
+    Ok(seen)
+}

@@ -1,0 +1,45 @@
+//! gzip in members of equal length, so that several cores can work at one file.
+//!
+//! RFC 1952 lets a gzip file be a sequence of members, and every gzip reads it as one. Ours are made of [`CHUNK`] bytes
+//! of content each (the last of fewer), and an extra field of each header (`FEXTRA`, subfield `PA`) says how many bytes
+//! the whole member has, so that a reader can cut the file into members without decoding them. Which thread does what
+//! has no influence on the bytes: the same content gives the same file.
+//!
+//! ```text
+//!   1f 8b 08 04  mtime 0  XFL 4  OS 255 │ 08 00  'P' 'A'  04 00  <size of the member> │ deflate │ CRC-32  size
+//! ```
+//! Numbers are little-endian. [`Encoder`] writes, and decodes each member again before it lets it out; [`Decoder`]
+//! reads such files, and any other gzip file one member after another.
+
+mod decoder;
+mod deflating;
+mod encoder;
+mod in_order;
+
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Output, Verified};
+
+/// Bytes of content in one member.
+pub const CHUNK: usize = 1 << 18;
+
+/// Bytes of a header of ours.
+const HEADER: usize = 20;
+
+/// Bytes behind the deflated content: CRC-32 and length.
+const TRAILER: usize = 8;
+
+/// What a header of ours begins with, up to the size of the member.
+const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 4, 0xff, 8, 0, b'P', b'A', 4, 0];
+
+/// No member of ours is longer.
+const LONGEST: usize = deflating::longest(CHUNK) + HEADER + TRAILER;
+
+/// The size of a member of ours, by its header; none where the header is another's.
+fn member_size(header: &[u8]) -> Option<usize> {
+    let size = header.strip_prefix(&HEAD)?.first_chunk()?;
+    let size = usize::try_from(u32::from_le_bytes(*size)).ok()?;
+    (HEADER + TRAILER..=LONGEST).contains(&size).then_some(size)
+}
+
+#[cfg(test)]
+mod tests;
