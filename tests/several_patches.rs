@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::delivery::{Patch, archive};
 use crate::packages::{DELIVERED, Package};
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::sample_or_whole;
 use crate::scenario::Scenario;
 
 /// Two roots that are the same, for the same patches: one after another in the first, by one command in the second.
@@ -451,7 +451,5 @@ proptest! {
             twins.both(|stage| drop(stage.run(&format!("remove -R @ROOT@ {id}"))));
             twins.are_the_same_again();
         }
-        let (single, together) = twins.runs();
-        figures("several patches", &[("runs one by one", single as u64), ("runs together", together as u64)]);
     }
 }
