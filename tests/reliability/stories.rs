@@ -145,7 +145,7 @@ fn one_run() -> Story {
             "300-02",
             package("two\n").file("share/gone", 0o600, "is back\n").symlink("share/current", "v2"),
         ),
-        Patch::of("300-03", package("three\n").deletes(&["bin/comes"])),
+        Patch::of("500-01", package("three\n").deletes(&["bin/comes"])),
     ];
     let delivered = patches.map(|patch| patch.directory(&stage));
     Story::of("apply three as one run", stage, apply(&delivered.each_ref()))
