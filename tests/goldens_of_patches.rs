@@ -271,6 +271,7 @@ fn saved(save: &Path) -> BTreeSet<String> {
             let name = file.file_name().into_string().unwrap();
             let stem = name.split('.').next().unwrap().to_owned();
             let is_data = !name.ends_with(".sha256")
+                && name != "undo.paths"
                 && ["undo", "obsolete", "remote", "obsoleted_by"].contains(&&*stem);
             if is_data && id.contains('-') {
                 found.insert(format!("{id}/{stem}"));

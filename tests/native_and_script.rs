@@ -120,6 +120,9 @@ impl Side {
                 state.insert(format!("digest of the undo archive in {save}"), "there".to_owned());
                 continue;
             }
+            if name.ends_with("/undo.paths") {
+                continue;
+            }
             let name = name.replace("undo.gz", "undo").replace("undo.Z", "undo");
             let name = name.replace("obsolete.gz", "obsolete").replace("obsolete.Z", "obsolete");
             state.insert(format!("record {name}"), "there".to_owned());

@@ -99,7 +99,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         return device::run(call, &args, path, &scope);
     }
     let root = args.root.open(call)?;
-    let request = args.request(scope)?;
+    let request = args.request(scope, call.surroundings.processors)?;
     if args.long || args.lines {
         return list(call, &args, &root, &request);
     }
@@ -131,6 +131,9 @@ fn tell(call: &mut Invocation, args: &Args, root: &Root, report: &Report) -> io:
 
 /// Prints an object with its errors. With -v every object that is there is named, after its errors.
 fn say(call: &mut Invocation, args: &Args, root: &Root, checked: &Checked) -> io::Result<()> {
+    if checked.findings.is_empty() && !args.verbose {
+        return Ok(());
+    }
     let path = root.show(&checked.path);
     if !(args.quiet && checked.is_missing()) {
         call.output.complain(finding::error(&checked.findings, &path, call.surroundings.zone))?;
@@ -203,13 +206,13 @@ impl Args {
         }
     }
 
-    fn request(&self, scope: Scope) -> anyhow::Result<Request> {
+    fn request(&self, scope: Scope, workers: usize) -> anyhow::Result<Request> {
         if self.map.is_some() && (scope.packages.len() > 1 || scope.packages.first() == Some(&Pattern::All)) {
             let message = "a pkgmap is that of one package".to_owned();
             return Err(Stop::Usage { message, usage: USAGE }.into());
         }
         let map = self.map.clone().map(|pkgmap| MapFiles { pkgmap, environment: self.environment.clone() });
-        Ok(Request { scope, aspects: self.aspects(), map })
+        Ok(Request { scope, aspects: self.aspects(), map, workers })
     }
 
     fn scope(&self) -> anyhow::Result<Scope> {

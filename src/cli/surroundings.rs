@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub zone: Zone,
     /// What uname(2) says of this machine.
     pub machine: Machine,
+    /// How many processors the program may use.
+    pub processors: usize,
     /// Where private directories are made: `TMPDIR`, else `/var/tmp`.
     pub temporary: PathBuf,
     /// Whether standard output is a terminal.
@@ -95,6 +97,7 @@ impl Surroundings {
             began: Instant::now(),
             zone: Zone::of(set("TZ").as_deref()),
             machine: Machine::this(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
             temporary: set("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
@@ -195,6 +198,7 @@ mod tests {
             began: Instant::now(),
             zone: Zone::Utc,
             machine: Machine::default(),
+            processors: 1,
             temporary: PathBuf::from("/var/tmp"),
             stdout_is_terminal: false,
             stdin_is_terminal: false,

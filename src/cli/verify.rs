@@ -78,7 +78,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
     // Nothing is changed, so a signal may end it at any moment.
-    let report = verify(&root, &args.names, &occasion(&call.surroundings)).map_err(refused)?;
+    let report = verify(&root, &args.names, call.surroundings.processors, &occasion(&call.surroundings))
+        .map_err(refused)?;
     let exit = exit_of(&report);
     if args.common.extensions.json {
         let body = Body::of(&report, &root, call.surroundings.zone, exit);

@@ -21,8 +21,9 @@ use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
 use crate::format::undo_digest::UndoDigest;
+use crate::format::undo_paths::UndoPaths;
 use crate::package::{ObjectPath, PkgInst};
-use crate::root::{Root, RootError};
+use crate::root::{Dir, Root, RootError};
 
 mod verify;
 
@@ -35,6 +36,10 @@ const LARGEST_MANIFEST: u64 = 256 << 20;
 /// The file in the save directory that binds an archive to its run, and the most of it that is read.
 const DIGEST: &[u8] = b"undo.sha256";
 const LARGEST_DIGEST: u64 = 4096;
+
+/// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
+const PATHS: &[u8] = b"undo.paths";
+const LARGEST_PATHS: u64 = 64 << 20;
 
 /// The largest `remote`, in bytes.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -134,6 +139,16 @@ pub fn find(
         written,
         remote: is_remote,
     })
+}
+
+/// Which paths the archive of a patch changed, by the list beside it; none without one. `saves` is the directory with the
+/// save directories of its package.
+pub fn paths(saves: &Dir, patch: &str) -> Result<Option<UndoPaths>, RootError> {
+    match saves.dir(patch.as_bytes()) {
+        Ok(save) => Ok(save.read_regular(PATHS, LARGEST_PATHS)?.and_then(UndoPaths::parse)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 type Found = (File, ObjectPath);

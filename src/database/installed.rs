@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{DatabaseError, View, places};
-use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::package::{Installed, ObjectPath, Params, PkgInst, RecordFile, Save};
-use crate::patch::{Applied, AppliedPatches};
-use crate::root::FileType;
+use rustix::io::Errno;
+
+use super::{DatabaseError, View, all, places};
+use crate::format::params::{self, LARGEST_FILE};
+use crate::package::{Installed, Params, PkgInst, RecordFile, Save};
+use crate::patch::{Applied, AppliedPatches, PatchId};
+use crate::root::{FileType, Seen};
 
 /// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
@@ -22,6 +24,9 @@ const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 /// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
 pub(super) const ARCHIVE_NAMES: [&str; 6] =
     ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
+
+/// The locks of an unfinished installation or removal.
+pub(super) const LOCKS: [&[u8]; 2] = [b"!I-Lock!", b"!R-Lock!"];
 
 /// The spooled copy of a package in its `save` directory: no save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
@@ -49,58 +54,86 @@ pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
 pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    let file = ParamFile::parse(&text)
+    let params = params::read(&text)
         .map_err(|reason| DatabaseError::Params { path: view.root().show(&path), reason })?;
-    Ok(Some(file.params()))
+    Ok(Some(params))
 }
 
 /// The parameters of all packages that are installed.
 pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
-    let mut all = BTreeMap::new();
-    for package in packages(view)? {
-        if let Some(params) = params(view, &package)? {
-            all.insert(package, params);
-        }
-    }
-    Ok(all)
+    let all = all::each(view, |package| {
+        Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
+    });
+    Ok(all?.into_iter().collect())
 }
 
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
-    let names = view.list(&places::package(package))?.unwrap_or_default();
-    let partial = names.iter().any(|name| name == b"!I-Lock!" || name == b"!R-Lock!");
+    let partial = is_partial(view, package)?;
     Ok(Some(Installed { params, partial, saves: saves(view, package)?, ..Installed::default() }))
+}
+
+/// Whether a lock of an unfinished installation or removal is in the directory of a package.
+pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    Ok(LOCKS.iter().any(|lock| names.iter().any(|name| name == lock)))
+}
+
+/// The save directory of a patch: its id as it was first written.
+pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
+    let names = view.list(&places::save(package))?.unwrap_or_default();
+    let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+    let mut same = names.filter(|name| PatchId::new(name).is_ok_and(|other| other == *id));
+    Ok(same.next().unwrap_or_else(|| id.to_string()))
 }
 
 /// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
 /// scripts (`build`, `sed`) are among them; their names are no patch ids.
-fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
     let directory = places::save(package);
     let mut saves = BTreeMap::new();
+    let held = if view.is_live() {
+        view.root().dir_if_there(&view.root().resolver().locate_dir(&directory)?)?
+    } else {
+        None
+    };
     for name in view.list(&directory)?.unwrap_or_default() {
         let (Ok(at), Ok(id)) = (directory.join(&name), std::str::from_utf8(&name)) else { continue };
-        let seen = view.look(&at)?;
-        if name != SPOOL && seen.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            saves.insert(id.to_owned(), save(view, &at)?);
+        if name == SPOOL {
+            continue;
         }
+        // Five hundred of them are opened from the directory that is open.
+        let save = match &held {
+            Some(held) => match held.dir(&name) {
+                Ok(dir) => save(|name, limit| dir.read_regular(name, limit), |name| dir.look(name))?,
+                // A link or a file.
+                Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => continue,
+                Err(error) => return Err(error.into()),
+            },
+            None if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) => continue,
+            None => {
+                let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
+                save(|name, limit| view.read(&path(name), limit), |name| view.look(&path(name)))?
+            }
+        };
+        saves.insert(id.to_owned(), save);
     }
     Ok(saves)
 }
 
-fn save(view: &View<'_>, directory: &ObjectPath) -> Result<Save, DatabaseError> {
-    let mut save = Save::default();
-    let names = view.list(directory)?.unwrap_or_default();
-    let has = |name: &str| names.iter().any(|n| n == name.as_bytes());
-    let read = |name: &str, limit| match directory.join(name.as_bytes()) {
-        Ok(path) if has(name) => view.read(&path, limit),
-        _ => Ok(None),
+/// What is in a save directory.
+fn save<E>(
+    read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
+    look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
+) -> Result<Save, E> {
+    let mut save = Save {
+        remote: read(b"remote", LARGEST_REMOTE)?,
+        obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
+        ..Save::default()
     };
-    save.remote = read("remote", LARGEST_REMOTE)?;
-    save.obsoleted_by = read("obsoleted_by", LARGEST_OBSOLETED_BY)?;
-    for name in ARCHIVE_NAMES.into_iter().filter(|name| has(name)) {
-        let seen = directory.join(name.as_bytes()).ok().map(|path| view.look(&path)).transpose()?.flatten();
-        if let Some(seen) = seen.filter(|seen| seen.file_type == FileType::Regular) {
+    for name in ARCHIVE_NAMES {
+        if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
             save.archive = Some(name.to_owned());
             save.size = seen.size;
             break;
@@ -138,9 +171,11 @@ pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) ->
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
 pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
-    let all = all_params(view)?;
-    let applied = all.iter().map(|(package, params)| Applied::from_params(package, params, separator));
-    Ok(AppliedPatches::new(applied.collect::<Result<_, _>>()?))
+    let applied = all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
+    });
+    Ok(AppliedPatches::new(applied?))
 }
 
 #[cfg(test)]
@@ -148,7 +183,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::patch::PatchId;
     use crate::root::Root;
 
     /// A root with these files.

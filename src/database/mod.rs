@@ -8,16 +8,20 @@
 //! places                            where the records are
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
+//! all                               every package at once
+//! stamped                           lines of a contents that is known to be in order
 //! archive                           undo archives: found, read, verified
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```
 
+pub mod all;
 pub mod archive;
 pub mod contents;
 pub mod history;
 pub mod installed;
 pub mod places;
 pub mod policy;
+pub mod stamped;
 pub mod survey;
 mod view;
 

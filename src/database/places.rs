@@ -32,6 +32,11 @@ pub fn contents() -> ObjectPath {
     fixed("/var/sadm/install/contents")
 }
 
+/// What is known of the `contents` that the last run wrote: `format::contents_stamp`.
+pub fn contents_stamp() -> ObjectPath {
+    fixed("/var/sadm/patchadm/contents.stamp")
+}
+
 /// The directory with a directory for each installed package.
 pub fn packages() -> ObjectPath {
     fixed("/var/sadm/pkg")

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::contents::{Lines, lines_below, lines_of_paths};
-use super::{DatabaseError, View, installed, marker, places};
-use crate::package::{Digest, Ftype, Inventory, Live, LiveKind, ObjectPath, Touched};
+use super::{DatabaseError, View, all, installed, marker, places};
+use crate::package::{Digest, Ftype, Installed, Inventory, Live, LiveKind, ObjectPath, PkgInst, Touched};
 use crate::root::{Resolver, Root, accounts_of};
 
 mod file_systems;
@@ -49,15 +49,14 @@ pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Resu
         accounts: accounts_of(root, setting.host)?,
         privileged: root.is_privileged(),
         caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-        contents_size: view.look(&places::contents())?.map_or(0, |seen| seen.size),
+        contents_size: size(view, &places::contents())? + size(view, &places::contents_stamp())?,
         ..Inventory::default()
     };
-    for package in installed::packages(view)? {
-        let Some(mut installed) = installed::installed(view, &package)? else { continue };
-        if touched.packages.contains(&package) {
-            installed::records(view, &package, &mut installed)?;
+    inventory.packages.extend(packages(view)?);
+    for package in &touched.packages {
+        if let Some(installed) = inventory.packages.get_mut(package) {
+            installed::records(view, package, installed)?;
         }
-        inventory.packages.insert(package, installed);
     }
     let mut walk = Walk::new(root, touched, inventory);
     walk.lines(view)?;
@@ -70,6 +69,19 @@ pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Resu
     mark_swap_files(root, &mut inventory)?;
     patches::read(view, touched, setting, &mut inventory)?;
     Ok(inventory)
+}
+
+fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
+    Ok(view.look(record)?.map_or(0, |seen| seen.size))
+}
+
+/// Every package with its parameters, and nothing of what only the packages concerned are asked for.
+fn packages(view: &View<'_>) -> Result<Vec<(PkgInst, Installed)>, DatabaseError> {
+    all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        let partial = package.is_partial()?;
+        Ok(Some((package.inst().clone(), Installed { params, partial, ..Installed::default() })))
+    })
 }
 
 /// Marks the paths whose live bytes are exactly those that are delivered now.

@@ -228,6 +228,11 @@ impl<'a> View<'a> {
         self.root
     }
 
+    /// Whether every record is the live file at its place.
+    pub fn is_live(&self) -> bool {
+        self.open.is_none()
+    }
+
     /// Whether a run is in progress, or dead and not yet recovered, that this reader has no part in.
     pub fn is_during_run(&self) -> bool {
         self.open.is_some() && self.within.is_none()
@@ -416,7 +421,7 @@ impl<'a> View<'a> {
 }
 
 /// Which object an open file is.
-fn inode_of(file: &File) -> std::io::Result<Inode> {
+pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
     let metadata = file.metadata()?;
     let born = metadata.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let born = born.and_then(|since| {

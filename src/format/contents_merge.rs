@@ -14,6 +14,7 @@ use chrono::NaiveDateTime;
 use crate::package::{Line, ObjectPath, PkgInst};
 
 use super::contents::{ContentsError, Reader, is_comment, key_of};
+use super::contents_stamp::Links;
 
 /// The most lines that [`merge_unsorted`] takes into memory.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
@@ -43,6 +44,17 @@ impl Trailer {
     }
 }
 
+/// What a merge made.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// What it did.
+    pub report: MergeReport,
+    /// Bytes in front of the trailer.
+    pub body: u64,
+    /// The hard-link lines that are in the database now.
+    pub links: Links,
+}
+
 /// What a merge did, in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeReport {
@@ -70,7 +82,7 @@ pub fn merge(
     out: impl Write,
     edits: &Edits,
     trailer: &Trailer,
-) -> Result<MergeReport, ContentsError> {
+) -> Result<Merged, ContentsError> {
     let mut merger = Merger::new(out, edits);
     let mut old = Reader::new(old);
     let mut trailers = TrailerFilter::default();
@@ -95,7 +107,7 @@ pub fn merge_unsorted(
     out: impl Write,
     edits: &Edits,
     trailer: &Trailer,
-) -> Result<MergeReport, ContentsError> {
+) -> Result<Merged, ContentsError> {
     let mut old = Reader::new(old);
     let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
@@ -175,18 +187,29 @@ struct Merger<'a, W> {
     held: Option<Held>,
     /// The key of the line written last, while none is held.
     written: Vec<u8>,
+    /// Bytes written.
+    size: u64,
+    links: Links,
     report: MergeReport,
 }
 
 impl<'a, W: Write> Merger<'a, W> {
     fn new(out: W, edits: &'a Edits) -> Self {
         let edits = edits.iter().peekable();
-        Self { out, edits, held: None, written: Vec::new(), report: MergeReport::default() }
+        Self {
+            out,
+            edits,
+            held: None,
+            written: Vec::new(),
+            size: 0,
+            links: Links::default(),
+            report: MergeReport::default(),
+        }
     }
 
     fn comment(&mut self, raw: &[u8]) -> Result<(), ContentsError> {
         let Some(held) = &mut self.held else {
-            return Ok(write_line(&mut self.out, raw)?);
+            return self.write(raw);
         };
         write_line(&mut held.comments, raw)?;
         if held.comments.len() > MOST_COMMENTS_HELD {
@@ -222,16 +245,17 @@ impl<'a, W: Write> Merger<'a, W> {
         self.insert_while(|path| path.as_bytes() < &*key)?;
         match self.edits.next_if(|(path, _)| path.as_bytes() == &*key) {
             Some((_, Some(line))) => {
-                write_line(&mut self.out, &line.write())?;
+                self.object_line(&line.write())?;
                 self.report.replaced += 1;
             }
             Some((_, None)) => self.report.deleted += 1,
             None => {
-                write_line(&mut self.out, &raw)?;
+                self.object_line(&raw)?;
                 self.report.kept += 1;
             }
         }
         self.out.write_all(&comments)?;
+        self.size += comments.len() as u64;
         self.written = key;
         Ok(())
     }
@@ -240,7 +264,7 @@ impl<'a, W: Write> Merger<'a, W> {
     fn insert_while(&mut self, belongs: impl Fn(&ObjectPath) -> bool) -> Result<(), ContentsError> {
         while let Some((_, edit)) = self.edits.next_if(|(path, _)| belongs(path)) {
             if let Some(line) = edit {
-                write_line(&mut self.out, &line.write())?;
+                self.object_line(&line.write())?;
                 self.report.inserted += 1;
             } else {
                 self.report.absent += 1;
@@ -249,12 +273,23 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(())
     }
 
-    fn finish(mut self, trailer: &Trailer) -> Result<MergeReport, ContentsError> {
+    fn object_line(&mut self, line: &[u8]) -> Result<(), ContentsError> {
+        self.links.note(line);
+        self.write(line)
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), ContentsError> {
+        self.size += line.len() as u64 + 1;
+        Ok(write_line(&mut self.out, line)?)
+    }
+
+    fn finish(mut self, trailer: &Trailer) -> Result<Merged, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
+        let body = self.size;
         self.out.write_all(&trailer.write())?;
         self.out.flush()?;
-        Ok(self.report)
+        Ok(Merged { report: self.report, body, links: self.links })
     }
 }
 

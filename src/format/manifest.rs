@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Digest, Live, LiveKind, Timestamp};
+use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
 
 /// The version of the format that is written; a reader refuses a higher one.
 pub const VERSION: u32 = 1;
@@ -168,6 +168,23 @@ impl Manifest {
             out.extend_from_slice(&json_line(object));
         }
         out
+    }
+}
+
+impl ObjectRecord {
+    /// Whether the patch changed the object. A directory that stayed as it was is recorded and is not changed.
+    pub fn is_changed(&self) -> bool {
+        match (&self.was, &self.became) {
+            (Some(was), Some(became)) if was.kind == Kind::Directory && became.kind == Kind::Directory => {
+                (was.mode, was.uid, was.gid) != (became.mode, became.uid, became.gid)
+            }
+            _ => true,
+        }
+    }
+
+    /// Its path; none where it is none.
+    pub fn object_path(&self) -> Option<ObjectPath> {
+        ObjectPath::new(&decode(&self.path)).ok()
     }
 }
 

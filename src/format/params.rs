@@ -12,7 +12,7 @@
 
 use crate::package::Params;
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LONGEST_LINE, LineTooLong, numbered};
 
 /// The largest parameter file, in bytes: 16 MiB.
 pub const LARGEST_FILE: usize = 16 << 20;
@@ -65,28 +65,13 @@ struct Entry {
 impl ParamFile {
     /// Reads a whole file. An unclosed quote in a comment is no error.
     pub fn parse(text: &[u8]) -> Result<Self, ParamsError> {
-        if text.len() > LARGEST_FILE {
-            return Err(ParamsError::TooLarge { size: text.len() });
-        }
-        for line in numbered(text) {
-            line?;
-        }
         let mut file = Self::default();
-        let (mut rest, mut line, mut count) = (text, 1, 0);
-        while !rest.is_empty() {
-            let (param, length) = read_entry(rest, line)?;
-            let (raw, tail) = rest.split_at(length);
-            count += usize::from(param.is_some());
-            if count > MOST_PARAMETERS {
-                return Err(ParamsError::TooMany { line });
-            }
+        entries(text, |raw, param| {
             match file.entries.last_mut().filter(|last| last.param.is_none() && param.is_none()) {
                 Some(text) => text.raw.extend_from_slice(raw),
                 None => file.entries.push(Entry { raw: raw.to_vec(), param }),
             }
-            line += raw.split(|&byte| byte == b'\n').skip(1).count() as u64;
-            rest = tail;
-        }
+        })?;
         Ok(file)
     }
 
@@ -141,6 +126,42 @@ impl Entry {
     }
 }
 
+/// The parameters of a file that is not to be written again: those of [`ParamFile::params`], for less.
+pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
+    let mut params = Params::new();
+    entries(text, |_, param| {
+        if let Some((name, value)) = param {
+            params.push(&name, value);
+        }
+    })?;
+    Ok(params)
+}
+
+/// Hands every entry of a file to `take`, as it stands there and as the parameter that it is, if it is one.
+fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<(String, Vec<u8>)>)) -> Result<(), ParamsError> {
+    if text.len() > LARGEST_FILE {
+        return Err(ParamsError::TooLarge { size: text.len() });
+    }
+    if text.len() > LONGEST_LINE {
+        for line in numbered(text) {
+            line?;
+        }
+    }
+    let (mut rest, mut line, mut count) = (text, 1, 0);
+    while !rest.is_empty() {
+        let (param, length) = read_entry(rest, line)?;
+        let (raw, tail) = rest.split_at(length);
+        count += usize::from(param.is_some());
+        if count > MOST_PARAMETERS {
+            return Err(ParamsError::TooMany { line });
+        }
+        take(raw, param);
+        line += raw.split(|&byte| byte == b'\n').skip(1).count() as u64;
+        rest = tail;
+    }
+    Ok(())
+}
+
 /// One parameter, or nothing for a comment or a line without meaning; and the bytes that it takes.
 type Parsed = (Option<(String, Vec<u8>)>, usize);
 
@@ -175,6 +196,23 @@ struct Value {
 
 /// Reads what stands behind the separator.
 fn read_value(text: &[u8]) -> Value {
+    read_plain_value(text).unwrap_or_else(|| read_any_value(text))
+}
+
+/// A value of one line that opens no quote, as nearly all are.
+fn read_plain_value(text: &[u8]) -> Option<Value> {
+    let end = text.iter().position(|&byte| byte == b'\n')?;
+    let line = text.get(..end)?;
+    let start = line.iter().position(|byte| !b" \t".contains(byte)).unwrap_or(line.len());
+    let value = line.get(start..)?;
+    if value.ends_with(b"\\") || matches!(value.first(), Some(b'\'' | b'"')) {
+        return None;
+    }
+    let kept = value.iter().rposition(|&byte| !is_space(byte)).map_or(0, |last| last + 1);
+    Some(Value { bytes: value.get(..kept)?.to_vec(), length: end + 1, closed: true })
+}
+
+fn read_any_value(text: &[u8]) -> Value {
     let mut bytes = Vec::new();
     let mut length = 0;
     let (mut quoted, mut escaped, mut beginning) = (false, false, true);

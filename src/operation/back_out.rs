@@ -14,7 +14,7 @@ use crate::database::{View, installed, places};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
 use crate::package::{Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
-use crate::patch::{AppliedPatches, PatchId};
+use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{PlannedScript, ScriptChoice};
@@ -201,10 +201,11 @@ impl<'a> Place<'a> {
             return Ok(None);
         }
         let rules = self.survey(&Touched::default())?;
-        let applied = installed::applied(&View::live(&self.ground.root), &self.ground.policy.separator)?;
+        let view = View::live(&self.ground.root);
+        let applied = installed::applied(&view, &self.ground.policy.separator)?;
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
-                let archive = self.archive(package, &saved_as(&rules, package, id));
+                let archive = self.archive(package, &installed::saved_as(&view, package, id)?);
                 if let Err(error) = archive.and_then(|archive| whole(&archive, Some(&rules.marker))) {
                     return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
                 }
@@ -238,12 +239,12 @@ impl<'a> Place<'a> {
             hooks: self.hooks(id)?,
             ..BackOutOptions::default()
         };
-        let rules = self.survey(&Touched::default())?;
+        let rules = self.rules(id)?;
         let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
         let mut undo = Vec::new();
         for package in &packages {
-            let name = saved_as(&rules, package, id);
+            let name = installed::saved_as(&View::live(&self.ground.root), package, id)?;
             let one = self.undo(package, &name, &rules.marker)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
@@ -259,6 +260,18 @@ impl<'a> Place<'a> {
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
+    }
+
+    /// What the rules ask about: every package, and the save directories of those that have the patch.
+    fn rules(&self, id: &PatchId) -> Result<Inventory, Failure> {
+        let mut rules = self.survey(&Touched::default())?;
+        for (package, installed) in &mut rules.packages {
+            let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
+            if list.is_ok_and(|list| list.contains(id)) {
+                installed.saves = installed::saves(&View::live(&self.ground.root), package)?;
+            }
+        }
+        Ok(rules)
     }
 
     fn survey(&self, touched: &Touched) -> Result<Inventory, Failure> {
@@ -327,13 +340,6 @@ fn whole(archive: &archive::Archive, marker: Option<&str>) -> Result<(Option<Man
         Some(verified) => Ok((verified.manifest, true)),
         None => Ok((archive.verify(marker)?.manifest, false)),
     }
-}
-
-/// The save directory of a patch: its id as it was first written.
-pub(super) fn saved_as(inventory: &Inventory, package: &PkgInst, id: &PatchId) -> String {
-    let saves = inventory.packages.get(package).map(|installed| installed.saves.keys());
-    let same = saves.into_iter().flatten().find(|name| PatchId::new(name).is_ok_and(|other| other == *id));
-    same.cloned().unwrap_or_else(|| id.to_string())
 }
 
 /// The old record files that an archive carries.

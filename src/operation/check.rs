@@ -18,7 +18,7 @@ mod map;
 mod scope;
 
 use std::collections::HashMap;
-use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::failure::Failure;
@@ -42,7 +42,13 @@ pub struct Request {
     pub aspects: Aspects,
     /// The records are those of a pkgmap instead of the database.
     pub map: Option<MapFiles>,
+    /// How many threads compare; none is one.
+    pub workers: usize,
 }
+
+/// Objects that a thread takes at a time: enough that most are in the directory of the one before, few enough that no
+/// thread waits long for the last one.
+const SHARE: usize = 64;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -242,12 +248,10 @@ pub fn check<'a>(
 pub(super) fn check_delivered(
     view: &View<'_>,
     host: &Root,
-    scope: Scope,
-    aspects: Aspects,
+    request: &Request,
     delivered: &Delivered,
 ) -> Result<Report, CheckError> {
-    let request = Request { scope, aspects, map: None };
-    Records::of(&request)?.compare(view, host, false, delivered)
+    Records::of(request)?.compare(view, host, false, delivered)
 }
 
 /// Compares objects with their records and repairs what differs, as far as no content has to change, under the lock of
@@ -293,8 +297,11 @@ impl<'a> Records<'a> {
         let accounts = (!is_unprivileged).then(|| accounts_of(root, host)).transpose()?;
         let aspects = self.request.aspects;
         let comparison = Comparison { root, accounts: accounts.as_ref(), aspects, delivered };
-        let mut checked =
-            if fixes { fix::fix_all(&comparison, &lines) } else { in_parallel(&comparison, &lines) };
+        let mut checked = if fixes {
+            fix::fix_all(&comparison, &lines)
+        } else {
+            in_parallel(&comparison, &lines, self.request.workers)
+        };
         if aspects.exclusive {
             checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
         }
@@ -302,17 +309,38 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Compares all objects, on every processor.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[Line]) -> Vec<Checked> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = lines.len().div_ceil(threads).max(1);
-    thread::scope(|scope| {
-        let workers: Vec<_> =
-            lines.chunks(share).map(|lines| scope.spawn(|| comparison.compare_all(lines))).collect();
-        let joined = workers.into_iter().map(|worker| match worker.join() {
-            Ok(checked) => checked,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
-    })
+/// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
+fn in_parallel(comparison: &Comparison<'_>, lines: &[Line], workers: usize) -> Vec<Checked> {
+    let shares = lines.len().div_ceil(SHARE);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut walk = comparison.walk();
+        let mut done = Vec::new();
+        while let Some((at, share)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            lines.chunks(SHARE).nth(at).map(|share| (at, share))
+        } {
+            let checked: Vec<Checked> = share.iter().map(|line| walk.checked(line)).collect();
+            done.push((at, checked));
+        }
+        done
+    };
+    let workers = workers.min(shares);
+    let mut done: Vec<(usize, Vec<Checked>)> = if workers < 2 {
+        work()
+    } else {
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(|worker| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.flatten().collect()
+        })
+    };
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().flat_map(|(_, checked)| checked).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What is known of the patches of a root: their state, their date, their undo data.
 
 use super::failure::Failure;
-use crate::database::{DatabaseError, installed, policy, read_consistently};
+use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::package::{Installed, PkgInst};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
 use crate::root::Root;
@@ -38,12 +38,13 @@ pub struct UndoData {
 pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
     let policy = policy::of_root(root)?;
     let (applied, packages) = read_consistently(root, |view| {
-        let (mut applied, mut packages) = (Vec::new(), Vec::new());
-        for package in installed::packages(view)? {
-            let Some(found) = installed::installed(view, &package)? else { continue };
-            applied.push(Applied::from_params(&package, &found.params, &policy.separator)?);
-            packages.push((package, found));
-        }
+        let found = all::each(view, |package| {
+            let inst = package.inst();
+            let Some(found) = installed::installed(package.view(), inst)? else { return Ok(None) };
+            let applied = Applied::from_params(inst, &found.params, &policy.separator)?;
+            Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
+        })?;
+        let (applied, packages): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         Ok::<_, DatabaseError>((AppliedPatches::new(applied), packages))
     })?;
     let one = |patch: &AppliedPatch| {

@@ -1,7 +1,7 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use crate::database::policy::{self, PolicyError};
-use crate::database::{DatabaseError, Reader, installed, read_consistently};
+use crate::database::{DatabaseError, Reader, all, read_consistently};
 use crate::package::{Params, PkgInst};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
 
@@ -25,15 +25,15 @@ pub fn applied_patches<'a>(reader: impl Into<Reader<'a>>) -> Result<Vec<AppliedP
     let reader = reader.into();
     let separator = &policy::of_root(reader.root())?.separator;
     let patches = read_consistently(reader, |view| {
-        let (mut applied, mut progressive) = (Vec::new(), Vec::new());
-        for package in installed::packages(view)? {
-            let Some(params) = installed::params(view, &package)? else { continue };
-            let records = Applied::from_params(&package, &params, separator)?;
-            progressive.extend(progressive_patch(&package, &params, &records, separator));
-            applied.push(records);
-        }
+        let records = all::each(view, |package| {
+            let Some(params) = package.params()? else { return Ok(None) };
+            let records = Applied::from_params(package.inst(), &params, separator)?;
+            let progressive = progressive_patch(package.inst(), &params, &records, separator);
+            Ok::<_, DatabaseError>(Some((records, progressive)))
+        })?;
+        let (applied, progressive): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let mut patches: Vec<AppliedPatch> = AppliedPatches::new(applied).iter().cloned().collect();
-        for patch in progressive {
+        for patch in progressive.into_iter().flatten() {
             merge(&mut patches, patch);
         }
         patches.sort_by(|a, b| a.id.cmp(&b.id));

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use super::counts::Counts;
 use super::device::named;
 use super::select::Selection;
+use crate::database::all::{self, Package};
 use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::package::{Line, Params, PkgInst};
+use crate::root::{FileType, Seen};
 use crate::source::{PackageImage, Source, SourceError};
 
 /// The largest `compver` file that is read, in bytes.
@@ -98,17 +100,14 @@ pub fn installed_packages<'a>(
 ) -> Result<Listing, QueryError> {
     read_consistently(reader, |view| {
         let mut listing = Listing::default();
-        for inst in installed::packages(view)?.iter().filter(|inst| selection.fits_name(inst.as_str())) {
-            match params_of(view, inst) {
-                Ok(Some(params)) => {
-                    let package = installed_package(view, inst, params)?;
-                    listing.add(package, selection, || compver_of(view, inst))?;
+        for found in all::each(view, |package| found(package, selection))? {
+            match found {
+                Found::Package(package) => {
+                    let inst = PkgInst::new(&package.instance).ok();
+                    listing
+                        .add(*package, selection, || inst.map_or(Ok(None), |inst| compver_of(view, &inst)))?;
                 }
-                Ok(None) => {}
-                Err(DatabaseError::Params { reason, .. }) => {
-                    listing.corrupt.push((inst.to_string(), reason.to_string()));
-                }
-                Err(error) => return Err(error.into()),
+                Found::Corrupt(instance, reason) => listing.corrupt.push((instance, reason)),
             }
         }
         if count {
@@ -126,15 +125,35 @@ fn compver_of(view: &View<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryE
     }
 }
 
-fn installed_package(
-    view: &View<'_>,
-    inst: &PkgInst,
-    params: Params,
-) -> Result<ListedPackage, DatabaseError> {
-    let names = view.list(&places::package(inst))?.unwrap_or_default();
-    let is_partial = names.iter().any(|name| name == b"!I-Lock!" || name == b"!R-Lock!");
-    let state = if is_partial { State::Partial } else { State::Complete };
-    Ok(ListedPackage { instance: inst.to_string(), params, state, counts: None })
+/// What a directory of the database turns out to be.
+enum Found {
+    Package(Box<ListedPackage>),
+    /// Its name, and what is wrong with its pkginfo.
+    Corrupt(String, String),
+}
+
+fn found(package: &Package<'_>, selection: &Selection) -> Result<Option<Found>, QueryError> {
+    let instance = package.inst().to_string();
+    if !selection.fits_name(&instance) {
+        return Ok(None);
+    }
+    let is_file = |seen: Seen| seen.file_type == FileType::Regular;
+    let params = if !package.is_being_updated() {
+        package.params()
+    } else if package.view().look(&places::pkginfo(package.inst()))?.is_some_and(is_file) {
+        params_of(package.view(), package.inst())
+    } else {
+        Ok(None)
+    };
+    match params {
+        Ok(Some(params)) => {
+            let state = if package.is_partial()? { State::Partial } else { State::Complete };
+            Ok(Some(Found::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
+        }
+        Ok(None) => Ok(None),
+        Err(DatabaseError::Params { reason, .. }) => Ok(Some(Found::Corrupt(instance, reason.to_string()))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Counts the objects of all packages in one pass over `contents`; no line is kept.

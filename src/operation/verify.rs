@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 use super::back_out::{KnownArchives, rehearse};
 use super::check::{
-    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Scope, check_delivered,
+    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Request, Scope,
+    check_delivered,
 };
 use super::failure::Failure;
 use super::select::Pattern;
@@ -115,8 +116,13 @@ impl Report {
 }
 
 /// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with
-/// the patches that are applied to them. Everything where there is none.
-pub fn verify(root: &Root, words: &[String], occasion: &Occasion) -> Result<Report, VerifyError> {
+/// the patches that are applied to them. Everything where there is none. `workers` threads read.
+pub fn verify(
+    root: &Root,
+    words: &[String],
+    workers: usize,
+    occasion: &Occasion,
+) -> Result<Report, VerifyError> {
     let ground = Ground::of(root)?;
     must_have_database(root)?;
     read_consistently(root, |view| {
@@ -125,8 +131,8 @@ pub fn verify(root: &Root, words: &[String], occasion: &Occasion) -> Result<Repo
         }
         let all = Packages::read(view, &ground.policy.separator)?;
         let chosen = all.chosen(words, &ground.policy.separator)?;
-        let (archives, known) = archives::verify_all(&ground, &chosen.archives)?;
-        let objects = objects(view, &ground, &all, &chosen, &known)?;
+        let (archives, known) = archives::verify_all(&ground, &chosen.archives, workers)?;
+        let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
         let ids = chosen.patches();
         let backouts = rehearse(&ground, &ids, known, occasion)?;
         let mut patches: BTreeMap<PatchId, Vec<Archive>> = BTreeMap::new();
@@ -241,6 +247,7 @@ fn objects(
     all: &Packages,
     chosen: &Chosen,
     known: &KnownArchives,
+    workers: usize,
 ) -> Result<ObjectsReport, CheckError> {
     let is_all = chosen.packages.len() == all.0.len();
     let named = chosen.packages.iter().filter(|_| !is_all);
@@ -260,7 +267,9 @@ fn objects(
         }
     }
     let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
-    check_delivered(view, &ground.host, Scope { packages, ..Scope::default() }, aspects, &delivered)
+    let scope = Scope { packages, ..Scope::default() };
+    let request = Request { scope, aspects, workers, ..Request::default() };
+    check_delivered(view, &ground.host, &request, &delivered)
 }
 
 /// Notes what a patch delivered. A path that it left alone, or took away, is no longer what an earlier one delivered.

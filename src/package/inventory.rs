@@ -28,8 +28,6 @@ pub struct Inventory {
     pub identical: BTreeSet<ObjectPath>,
     /// Which applied patches have a path in their undo archives, in order of application, for the paths concerned.
     pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
-    /// Names of `save` directories whose archive is readable, and how large each is: package, id, bytes.
-    pub archives: BTreeMap<(PkgInst, String), u64>,
     /// The accounts that count in this root.
     pub accounts: Accounts,
     /// Whether owners can be set; if not, they are recorded only.
@@ -40,7 +38,7 @@ pub struct Inventory {
     pub file_systems: Vec<FileSystem>,
     /// The file system that each path concerned is on, by its place in `file_systems`.
     pub on: BTreeMap<ObjectPath, usize>,
-    /// Bytes of `contents`, which is written anew by every change.
+    /// Bytes of `contents` and its stamp, which are written anew by every change.
     pub contents_size: u64,
     /// The place in `file_systems` of the one that holds `var/sadm`.
     pub records_on: usize,
@@ -74,7 +72,8 @@ pub struct Installed {
     pub params: Params,
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub partial: bool,
-    /// Its save directories, by the patch id that names each.
+    /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
+    /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,
     /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
     /// `save/pspool/…`, by name in that directory. Filled in for the packages concerned only.

@@ -1,18 +1,32 @@
 //! The parameters of a package: an ordered list of names and values.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// From so many lines on, names are found by an index rather than by looking at each.
+const INDEXED: usize = 64;
 
 /// Parameters in the order of their file. A name may occur more than once: the first one counts for look-ups
 /// (pkginfo(4)), all are kept. Values are bytes, because real files are not all UTF-8. A look-up, a change and a removal
 /// take the same time however many there are.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
-    /// By places that rise in the order of the file; what was removed leaves a gap.
-    lines: BTreeMap<usize, (Arc<str>, Vec<u8>)>,
-    /// The places of each name, in order; none of them is empty.
-    places: HashMap<Arc<str>, Vec<usize>>,
+    /// All names and all values, one behind the other: the parameters of a thousand packages are read at once, and every
+    /// value in a place of its own would cost more than the reading.
+    names: String,
+    values: Vec<u8>,
+    /// In the order of the file; what was removed leaves a gap.
+    lines: Vec<Option<Line>>,
+    /// The places of each name, once there are many.
+    index: HashMap<Box<str>, Vec<usize>>,
+}
+
+/// Where name and value of a line are.
+#[derive(Clone, Debug)]
+struct Line {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Params {
@@ -23,8 +37,8 @@ impl Params {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let first = self.places.get(name)?.first()?;
-        self.lines.get(first).map(|(_, value)| value.as_slice())
+        let line = self.lines.get(self.first(name)?)?.as_ref()?;
+        self.values.get(line.value.clone())
     }
 
     /// The value of `name` for a person or a comparison; bytes that are not UTF-8 become U+FFFD. Absent is empty.
@@ -33,38 +47,78 @@ impl Params {
     }
 
     /// Gives `name` a value: in its first place, or at the end where it is new.
-    pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let first = self.places.get(name).and_then(|places| places.first());
-        match first.and_then(|first| self.lines.get_mut(first)) {
-            Some(found) => found.1 = value.into(),
-            None => self.push(name, value),
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let Some(first) = self.first(name) else { return self.push(name, value) };
+        let value = self.keep(value.as_ref());
+        if let Some(Some(line)) = self.lines.get_mut(first) {
+            line.value = value;
         }
     }
 
     /// Adds a line at the end, even where the name is there already.
-    pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        let place = self.lines.last_key_value().map_or(0, |(last, _)| last + 1);
-        let known = self.places.get_key_value(name).map(|(known, _)| Arc::clone(known));
-        let name = known.unwrap_or_else(|| Arc::from(name));
-        self.places.entry(Arc::clone(&name)).or_default().push(place);
-        self.lines.insert(place, (name, value.into()));
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let start = self.names.len();
+        self.names.push_str(name);
+        let value = self.keep(value.as_ref());
+        self.lines.push(Some(Line { name: start..self.names.len(), value }));
+        let place = self.lines.len() - 1;
+        if place > INDEXED {
+            self.index.entry(name.into()).or_default().push(place);
+        } else if place == INDEXED {
+            let names: Vec<(usize, Box<str>)> =
+                self.placed().map(|(place, name, _)| (place, Box::from(name))).collect();
+            for (place, name) in names {
+                self.index.entry(name).or_default().push(place);
+            }
+        }
     }
 
     /// Takes all lines of `name` out.
     pub fn remove(&mut self, name: &str) {
-        for place in self.places.remove(name).unwrap_or_default() {
-            self.lines.remove(&place);
+        let places = if self.lines.len() > INDEXED {
+            self.index.remove(name).unwrap_or_default()
+        } else {
+            self.placed().filter(|(_, other, _)| *other == name).map(|(place, ..)| place).collect()
+        };
+        for place in places {
+            if let Some(line) = self.lines.get_mut(place) {
+                *line = None;
+            }
         }
     }
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines.values().map(|(name, value)| (&**name, value.as_slice()))
+        self.placed().map(|(_, name, value)| (name, value))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.lines.iter().all(Option::is_none)
+    }
+
+    /// The first place of `name`.
+    fn first(&self, name: &str) -> Option<usize> {
+        if self.lines.len() > INDEXED {
+            return self.index.get(name)?.first().copied();
+        }
+        self.placed().find(|(_, other, _)| *other == name).map(|(place, ..)| place)
+    }
+
+    /// Every line with its place.
+    fn placed(&self) -> impl Iterator<Item = (usize, &str, &[u8])> {
+        let line = |(place, line): (usize, &Option<Line>)| {
+            let Line { name, value } = line.clone()?;
+            Some((place, self.names.get(name)?, self.values.get(value)?))
+        };
+        self.lines.iter().enumerate().filter_map(line)
+    }
+
+    /// Puts a value behind the others.
+    fn keep(&mut self, value: &[u8]) -> Range<usize> {
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
+        start..self.values.len()
     }
 }
 
@@ -77,7 +131,7 @@ impl PartialEq for Params {
 
 impl Eq for Params {}
 
-impl<N: AsRef<str>, V: Into<Vec<u8>>> FromIterator<(N, V)> for Params {
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Params {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
         let mut params = Self::new();
         for (name, value) in iter {
@@ -116,6 +170,23 @@ mod tests {
         params.remove("B");
         params.remove("A");
         assert!(params.is_empty());
+    }
+
+    #[test]
+    fn many_are_found_as_few_are() {
+        for count in [INDEXED - 1, INDEXED, INDEXED + 1, 5 * INDEXED] {
+            let mut params: Params = (0..count).map(|n| (format!("N{}", n % 100), n.to_string())).collect();
+            for number in 0..count.min(100) {
+                assert_eq!(params.text(&format!("N{number}")), number.to_string(), "{count}");
+            }
+            params.remove("N7");
+            params.set("N8", "new");
+            params.push("N7", "back");
+            assert_eq!((params.text("N7").as_ref(), params.text("N8").as_ref()), ("back", "new"), "{count}");
+            assert_eq!(params.iter().filter(|(name, _)| *name == "N7").count(), 1, "{count}");
+            (0..100).for_each(|number| params.remove(&format!("N{number}")));
+            assert!(params.is_empty(), "{count}");
+        }
     }
 
     #[test]

@@ -21,10 +21,14 @@ pub struct Sums {
 impl Sums {
     /// Reads to the end.
     pub fn of(input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
+        Self::through(&mut vec![0; 1 << 16], input)
+    }
+
+    /// Reads to the end through a buffer that is used for many files.
+    pub fn through(buffer: &mut [u8], input: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         let mut summing = Summing::default();
-        let mut buffer = vec![0; 1 << 16];
         loop {
-            match input.read(&mut buffer) {
+            match input.read(buffer) {
                 Ok(0) => return Ok(summing.finish()),
                 Ok(count) => summing.update(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

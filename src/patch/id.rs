@@ -22,6 +22,8 @@ pub struct PatchId {
     base: usize,
     /// Where the revision begins.
     revision: usize,
+    /// The base as a number, where it is one that 64 bits hold: thousands of ids are put in order at a time.
+    number: Option<u64>,
 }
 
 /// Why a text is not a patch id.
@@ -75,7 +77,8 @@ impl PatchId {
         if !base.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.+-".contains(&b)) {
             return bad("the base may only have letters, digits, `_`, `.`, `+` and `-`");
         }
-        Ok(Self { base: base.len(), revision: base.len() + separator.len(), text: text.into() })
+        let number = if all_digits(base) { base.parse().ok() } else { None };
+        Ok(Self { base: base.len(), revision: base.len() + separator.len(), text: text.into(), number })
     }
 
     /// The id as it was first written.
@@ -149,6 +152,11 @@ impl PartialOrd for PatchId {
 
 impl Ord for PatchId {
     fn cmp(&self, other: &Self) -> Ordering {
+        if let (Some(own), Some(number)) = (self.number, other.number)
+            && own != number
+        {
+            return own.cmp(&number);
+        }
         base_order(self.base(), other.base()).then_with(|| number_order(self.revision(), other.revision()))
     }
 }

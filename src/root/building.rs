@@ -61,7 +61,7 @@ impl NewTree {
             Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
             None => (&b""[..], name),
         };
-        self.directory(above)?.create(name)
+        self.enter(above)?.create(name)
     }
 
     /// Makes a file of these bytes.
@@ -74,9 +74,19 @@ impl NewTree {
 
     /// The directory of this name below the top, made where it is not there yet; the top for an empty name.
     pub fn directory(&mut self, name: &[u8]) -> Result<Dir> {
-        if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| last == name) {
-            return dir.again();
-        }
+        self.enter(name)?.again()
+    }
+
+    /// The same, held for the next file.
+    fn enter(&mut self, name: &[u8]) -> Result<&Dir> {
+        let last = match self.last.take() {
+            Some((last, dir)) if last == name => (last, dir),
+            _ => (name.to_vec(), self.make(name)?),
+        };
+        Ok(&self.last.insert(last).1)
+    }
+
+    fn make(&mut self, name: &[u8]) -> Result<Dir> {
         let mut dir = self.top.again()?;
         let mut length = 0;
         for component in name.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
@@ -94,7 +104,6 @@ impl NewTree {
                 }
             };
         }
-        self.last = Some((name.to_vec(), dir.again()?));
         Ok(dir)
     }
 

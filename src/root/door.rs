@@ -130,6 +130,7 @@ impl fmt::Debug for Door {
         f.debug_struct("Door")
             .field("watched", &self.watcher.is_some())
             .field("witnessed", &self.witness.is_some())
+            .field("for_many", &self.for_many)
             .finish()
     }
 }

@@ -12,6 +12,11 @@ use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
 /// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LONGEST_XATTR: usize = 65_536;
 
+/// The most that is laid by for a file because of its size, and what is laid by beyond, so that its end is seen by one
+/// more read; bytes.
+const LARGEST_HINT: usize = 1 << 20;
+const SPARE: usize = 64;
+
 /// What statx(2) is asked for.
 const WANTED: StatxFlags = StatxFlags::from_bits_retain(
     StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
@@ -148,10 +153,17 @@ impl Dir {
     /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
     /// if it is not there. Fails with EAGAIN when the file changes while it is read, three times in a row.
     pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
+        self.live_through(&mut vec![0; 1 << 16], name)
+    }
+
+    /// The same; files are read through a buffer that is used for many of them.
+    pub fn live_through(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
         for _ in 0..3 {
             let Some(seen) = self.look(name)? else { return Ok(None) };
-            let is_file = seen.file_type == FileType::Regular;
-            let live = if is_file { self.live_file(name)? } else { self.live_other(name, &seen)? };
+            let live = match seen.file_type {
+                FileType::Regular => self.live_file(buffer, name)?,
+                _ => self.live_other(name, &seen)?,
+            };
             if live.is_some() {
                 return Ok(live);
             }
@@ -160,9 +172,11 @@ impl Dir {
     }
 
     /// What a regular file is; none if it changes meanwhile.
-    fn live_file(&self, name: &[u8]) -> Result<Option<Live>> {
+    fn live_file(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
         let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
-        let sums = Sums::of(&mut file).map_err(|error| self.io_error("read", name, &error))?;
+        // That nothing came behind these bytes meanwhile is what the second look says.
+        let sums = Sums::through(buffer, &mut (&mut file).take(seen.size));
+        let sums = sums.map_err(|error| self.io_error("read", name, &error))?;
         let kind = LiveKind::Regular { size: sums.size, sha256: sums.sha256, cksum: sums.cksum };
         let xattrs = xattrs(
             |names| rustix::fs::flistxattr(&file, names),
@@ -236,7 +250,7 @@ impl Dir {
 
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
-    fn open_file(&self, name: &[u8]) -> Result<(std::fs::File, Seen)> {
+    pub fn open_file(&self, name: &[u8]) -> Result<(std::fs::File, Seen)> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
@@ -254,8 +268,22 @@ impl Dir {
 
     /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
     pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(file) = optional(self.open_regular(name))? else { return Ok(None) };
-        let mut bytes = Vec::new();
+        match self.read_regular(name, limit)? {
+            Some(bytes) => Ok(Some(bytes)),
+            // What is there and no file is an error with its reason.
+            None => optional(self.open_regular(name)).map(|_| None),
+        }
+    }
+
+    /// As [`read`](Self::read); none also where something else than a regular file is there.
+    pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+        if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+            return Ok(None);
+        }
+        let Some((file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        // The size is a hint; a file that grows is read to its end.
+        let capacity = usize::try_from(seen.size.min(limit)).unwrap_or_default().min(LARGEST_HINT);
+        let mut bytes = Vec::with_capacity(capacity + SPARE);
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.io_error("read", name, &error))?;
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.show(name), limit });

@@ -12,6 +12,9 @@ use crate::package::PackagePath;
 /// end; no more, because the end may never come.
 const JUNK: u64 = 1 << 20;
 
+/// What is read at once.
+const BUFFER: usize = 1 << 18;
+
 /// Gives each member of each part as `<pkginst>/<path>`; `pkginfo` and `pkgmap` come first, from the table of
 /// contents, and the copies in the parts must be equal to them.
 pub(super) fn walk<E: From<SourceError>>(
@@ -20,7 +23,7 @@ pub(super) fn walk<E: From<SourceError>>(
     fail: &dyn Fn(Problem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(Problem::of_datastream(error));
-    let mut reader = Reader::open(BufReader::with_capacity(1 << 16, input)).map_err(broken)?;
+    let mut reader = Reader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
     for (package, times) in reader.packages().iter().zip(reader.times()) {
         let [pkginfo, pkgmap] = *times;
         for (name, data, mtime) in

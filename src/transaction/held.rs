@@ -14,6 +14,7 @@ use super::error::Cause;
 use super::identity::{encoded, identity};
 use super::sites::Sites;
 use super::stage::set_xattrs;
+use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
 use crate::root::{Dir, FileType, Node, Resolver, Root, Seen};
@@ -73,6 +74,10 @@ pub(super) fn hold(root: &Root, sites: &mut Sites, held: &Held, watch: Watch<'_>
     for path in held.files.iter().chain(&held.trees) {
         watch.check()?;
         holder.hold(path, true, false)?;
+        // A batch that changes the one changes the other.
+        if *path == places::contents() {
+            holder.hold(&places::contents_stamp(), true, false)?;
+        }
     }
     for object in &held.objects {
         watch.check()?;

@@ -7,6 +7,7 @@ use super::error::Cause;
 use super::identity::{encoded, identity, is_layered};
 use super::means::Means;
 use super::sites::{Site, Sites};
+use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
 use crate::plan::{Action, Change, DirectoryAttributes, NewObject, Plan, RecordChange, TreeFile};
@@ -42,6 +43,8 @@ pub(super) enum New<'p> {
     Directory,
     /// The merged `contents`.
     Contents,
+    /// What is known of it, when it has been staged.
+    ContentsStamp,
     /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),
 }
@@ -255,7 +258,8 @@ impl<'p> Builder<'_, 'p> {
 
     fn contents(&mut self) -> Result<(), Cause> {
         let path = ObjectPath::new(CONTENTS).map_err(|error| Cause::Internal(error.to_string()))?;
-        self.write_record(&path, New::Contents, turn::CONTENTS)
+        self.write_record(&path, New::Contents, turn::CONTENTS)?;
+        self.write_record(&places::contents_stamp(), New::ContentsStamp, turn::CONTENTS)
     }
 
     fn record(&mut self, record: &'p RecordChange) -> Result<(), Cause> {
@@ -338,6 +342,10 @@ impl<'p> Builder<'_, 'p> {
     ) -> Result<Item<'p>, Cause> {
         let (domain, parent) = self.domain_of(&physical)?;
         let old = match self.dirs.parent(&physical)? {
+            // The merge knows or takes the digest of a long file.
+            Some(dir) if path.as_bytes() == CONTENTS => {
+                dir.look(physical.name())?.map(|seen| identity(&seen, None, None))
+            }
             Some(dir) => live_identity(&dir, physical.name())?,
             None => None,
         };

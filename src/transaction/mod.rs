@@ -26,6 +26,7 @@ mod journal_file;
 mod layout;
 mod making;
 mod means;
+mod merged;
 mod notes;
 mod opening;
 mod outside;

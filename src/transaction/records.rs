@@ -1,7 +1,6 @@
 //! Staging the records: `contents` merged once, every `pkginfo`, the save directories with their undo archives.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,18 +12,18 @@ use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::means::{Means, is_not_there};
+use super::merged;
 use super::outside::{host_inode, host_path};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
 use super::versions::Versions;
-use crate::format::contents::ContentsError;
-use crate::format::contents_merge::{self, Edits, MergeReport, Trailer};
-use crate::format::journal::{Archive, Op, OpKind, Run};
-use crate::format::manifest::encode;
-use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath};
-use crate::plan::{Plan, TreeContent, TreeFile, UndoPlace};
-use crate::root::{Dir, Root, WritableFile};
+use crate::format::journal::{Archive, Run};
+use crate::format::manifest::{ObjectRecord, encode};
+use crate::format::undo_paths::UndoPaths;
+use crate::package::{Digest, Inode, Mode, ObjectPath};
+use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
+use crate::root::{Dir, Root};
 
 /// What the journal needs to know of the undo archives.
 pub(super) type Archives = Vec<Archive>;
@@ -107,6 +106,7 @@ impl<'p> Recorder<'_, 'p> {
                 if let TreeContent::UndoDigest(undo) = file.content {
                     let dir = within.dir(&name)?;
                     self.digest(undo, &dir, b"undo.sha256")?;
+                    self.paths(undo, &dir)?;
                 }
             }
             note_identity(&mut layout.items[index], &within, &name, None)?;
@@ -137,7 +137,17 @@ impl<'p> Recorder<'_, 'p> {
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
         // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
-        self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))
+        self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
+        self.paths(index, dir)
+    }
+
+    /// Writes the list of the paths that an archive changed.
+    fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
+        let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
+        let changed = manifest.objects.iter().filter(|record| record.is_changed());
+        let paths: Vec<ObjectPath> = changed.filter_map(ObjectRecord::object_path).collect();
+        let text = UndoPaths::write(&manifest.header.root, paths.iter());
+        record_file(dir, b"undo.paths", &text, Mode::of(0o600), None).map(drop)
     }
 
     fn digest(&self, index: usize, dir: &Dir, file: &[u8]) -> Result<(), Cause> {
@@ -159,10 +169,17 @@ impl<'p> Recorder<'_, 'p> {
 
     /// Stages all other records.
     pub(super) fn files(&mut self, layout: &mut Layout<'p>) -> Result<(), Cause> {
+        // What is known of the staged `contents`, which comes before its stamp.
+        let mut stamp = Vec::new();
         for item in &mut layout.items {
             self.settings.watch.check()?;
             match item.new {
-                Some(New::Bytes(..) | New::Directory | New::Contents) => self.file(item)?,
+                Some(New::Contents) => {
+                    let (within, name) = self.place(item.op.domain, &item.op.stage)?;
+                    stamp = merged::stage(self.root, self.plan, item, &within, &name)?;
+                }
+                Some(New::ContentsStamp) => self.file(item, &stamp)?,
+                Some(New::Bytes(..) | New::Directory) => self.file(item, &[])?,
                 Some(New::Attributes(_)) => attributes(item),
                 Some(New::Object(_) | New::Tree(_)) | None => {}
             }
@@ -170,11 +187,11 @@ impl<'p> Recorder<'_, 'p> {
         Ok(())
     }
 
-    fn file(&self, item: &mut Item<'p>) -> Result<(), Cause> {
+    fn file(&self, item: &mut Item<'p>, stamp: &[u8]) -> Result<(), Cause> {
         let (within, name) = self.place(item.op.domain, &item.op.stage)?;
         let digest = match item.new {
             Some(New::Bytes(bytes, mode, mtime)) => Some(record_file(&within, &name, bytes, mode, mtime)?),
-            Some(New::Contents) => Some(self.contents(&item.op, &within, &name)?),
+            Some(New::ContentsStamp) => Some(record_file(&within, &name, stamp, Mode::of(0o644), None)?),
             _ => {
                 within.make_dir(&name, Mode::of(0o755))?;
                 None
@@ -182,58 +199,6 @@ impl<'p> Recorder<'_, 'p> {
         };
         note_identity(item, &within, &name, digest)
     }
-
-    /// Merges `contents` in one pass; a database that is not sorted is sorted on this occasion.
-    fn contents(&self, op: &Op, within: &Dir, name: &[u8]) -> Result<Digest, Cause> {
-        let (physical, kind) = (&op.path, op.kind);
-        let wrong = |reason| Cause::Contents { path: self.root.show(physical), reason };
-        let fresh = |file| BufWriter::with_capacity(1 << 18, Hashing::new(file));
-        let mut out = fresh(within.create(name)?);
-        match self
-            .merge(physical, kind, &mut out, |old, out, edits, by| contents_merge::merge(old, out, edits, by))
-        {
-            Err(ContentsError::Unsorted { .. }) => {
-                out = fresh(restart(out).map_err(wrong)?);
-                let sort: Merge = |old, out, edits, by| contents_merge::merge_unsorted(old, out, edits, by);
-                self.merge(physical, kind, &mut out, sort).map_err(wrong)?;
-            }
-            other => other.map_err(wrong)?,
-        }
-        let out = out.into_inner().map_err(|error| wrong(ContentsError::Io(error.into_error())))?;
-        let (file, digest) = out.finish();
-        if self.root.is_privileged() {
-            file.set_owner(0, 0)?;
-        }
-        file.set_mode(Mode::of(0o644))?;
-        Ok(digest)
-    }
-
-    fn merge(
-        &self,
-        physical: &ObjectPath,
-        kind: OpKind,
-        out: &mut dyn Write,
-        merge: Merge,
-    ) -> Result<(), ContentsError> {
-        let old: Box<dyn std::io::Read> = if kind == OpKind::Add {
-            Box::new(std::io::empty())
-        } else {
-            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-            let dir = self.root.dir(&parent).map_err(std::io::Error::other)?;
-            Box::new(dir.open_regular(physical.name()).map_err(std::io::Error::other)?)
-        };
-        let mut old = BufReader::with_capacity(1 << 18, old);
-        merge(&mut old, out, &self.plan.contents, &self.plan.trailer).map(drop)
-    }
-}
-
-type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<MergeReport, ContentsError>;
-
-/// Empties a file to which a first try was written.
-fn restart(out: BufWriter<Hashing<WritableFile>>) -> Result<WritableFile, ContentsError> {
-    let (mut file, _) = out.into_parts().0.finish();
-    file.set_size(0).map_err(std::io::Error::other)?;
-    Ok(file)
 }
 
 /// The identity that an object has with its new attributes.

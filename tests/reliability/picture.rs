@@ -69,6 +69,8 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         let what = match name {
             "undo.gz" => Some(archive(&root.join(path))),
             "undo.sha256" => Some(digest(&root.join(path))),
+            // behind the marker of the root
+            "undo.paths" => Some(fs::read_to_string(root.join(path)).unwrap()[16..].to_owned()),
             "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
             _ => None,
         };
@@ -152,7 +154,7 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
 /// What is there of an unfinished run, and must not be when it is recovered.
 pub(crate) fn strays(root: &Path) -> Vec<String> {
     let own = root.join("var/sadm/patchadm");
-    let known = ["history", "journal", "log", "script.lock", "stage", "unprivileged"];
+    let known = ["contents.stamp", "history", "journal", "log", "script.lock", "stage", "unprivileged"];
     let mut found: Vec<String> = names(&own).into_iter().filter(|name| !known.contains(&&**name)).collect();
     found.extend(names(&own.join("stage")));
     if let Ok(journal) = fs::read(own.join("journal")) {

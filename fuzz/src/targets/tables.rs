@@ -34,10 +34,12 @@ pub fn contents_merge(input: &[u8]) {
         when: chrono::NaiveDateTime::default(),
     };
     let mut once = Vec::new();
-    let Ok(report) = merge_unsorted(input, &mut once, &Edits::new(), &trailer) else { return };
+    let Ok(merged) = merge_unsorted(input, &mut once, &Edits::new(), &trailer) else { return };
+    let report = merged.report;
     assert_eq!((report.inserted, report.replaced, report.deleted), (0, 0, 0));
     let mut twice = Vec::new();
-    let report = merge(&once[..], &mut twice, &Edits::new(), &trailer).expect("what was sorted is sorted");
+    let report =
+        merge(&once[..], &mut twice, &Edits::new(), &trailer).expect("what was sorted is sorted").report;
     assert_eq!(report.duplicates, 0);
     assert_eq!(once.escape_ascii().to_string(), twice.escape_ascii().to_string());
 }

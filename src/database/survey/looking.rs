@@ -11,6 +11,9 @@ use crate::root::{Result, Root};
 /// Objects of one directory that one thread looks at in one go.
 const PIECE: usize = 64;
 
+/// Bytes read at once.
+const BUFFER: usize = 1 << 17;
+
 /// A directory, and what is looked at in it.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -40,8 +43,9 @@ pub(super) fn look(root: &Root, directories: &[Directory]) -> Result<Vec<Seen>> 
     let next = AtomicUsize::new(0);
     let seen = Mutex::new(Vec::with_capacity(pieces.len()));
     let work = || {
+        let mut buffer = vec![0; BUFFER];
         while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = look_at(root, directories, *piece);
+            let found = look_at(root, directories, *piece, &mut buffer);
             seen.lock().unwrap_or_else(PoisonError::into_inner).push((*piece, found));
         }
     };
@@ -70,12 +74,17 @@ fn pieces((number, directory): (usize, &Directory)) -> impl Iterator<Item = Piec
     (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
 }
 
-fn look_at(root: &Root, directories: &[Directory], (number, from, to): Piece) -> Result<Seen> {
+fn look_at(
+    root: &Root,
+    directories: &[Directory],
+    (number, from, to): Piece,
+    buffer: &mut [u8],
+) -> Result<Seen> {
     let mut seen = Seen::default();
     let Some(directory) = directories.get(number) else { return Ok(seen) };
     let Some(dir) = root.dir_if_there(&directory.physical)? else { return Ok(seen) };
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
-        if let Some(live) = dir.live(name)? {
+        if let Some(live) = dir.live_through(buffer, name)? {
             seen.live.push((path.clone(), live));
         }
     }

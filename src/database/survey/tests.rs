@@ -215,9 +215,34 @@ fn manifests_tell_who_changed_a_path_and_what_a_file_with_another_time_should_be
     let expected = [("/opt/a", vec!["100-01"]), ("/opt/b", vec!["100-01", "200-01"])];
     let expected = expected.map(|(path, ids)| (at(path), ids.into_iter().map(str::to_owned).collect()));
     assert_eq!(inventory.patched_by, expected.into());
-    assert_eq!(inventory.archives.len(), 2);
-    let size = inventory.packages[&inst()].saves["100-01"].size;
-    assert_eq!(inventory.archives[&(inst(), "100-01".to_owned())], size);
+    assert_eq!(inventory.packages[&inst()].saves.len(), 2);
+}
+
+#[test]
+fn the_list_beside_an_archive_answers_for_it_unless_a_file_is_in_doubt() {
+    let mut scene = Scene::new();
+    scene.install("/opt/a", b"new");
+    scene.install("/opt/b", b"newer");
+    scene.touch("/opt/b", INSTALLED + 5);
+    scene.patch(&[("100-01", &[("/opt/a", b"old", b"new")]), ("200-01", &[("/opt/b", b"new", b"newer")])]);
+    let list = |paths: &[&str]| {
+        let paths: Vec<ObjectPath> = paths.iter().map(|path| at(path)).collect();
+        crate::format::undo_paths::UndoPaths::write(MARKER, paths.iter())
+    };
+    scene.write("/var/sadm/pkg/X/save/100-01/undo.gz", b"it is not looked at");
+    scene.write("/var/sadm/pkg/X/save/100-01/undo.paths", &list(&["/opt/a"]));
+    scene.write("/var/sadm/pkg/X/save/200-01/undo.paths", &list(&["/opt/b"]));
+    let inventory = scene.survey_paths(&["/opt/a", "/opt/b", "/opt/c"]);
+    let expected = [("/opt/a", vec!["100-01"]), ("/opt/b", vec!["200-01"])];
+    let expected = expected.map(|(path, ids)| (at(path), ids.into_iter().map(str::to_owned).collect()));
+    assert_eq!(inventory.patched_by, expected.into());
+    assert_eq!(inventory.delivered, [(at("/opt/b"), digest(b"newer"))].into());
+
+    // That of another root, and one that is none, leave the question to the archive.
+    for list in [list(&["/opt/b"]).to_ascii_uppercase(), b"garbage".to_vec()] {
+        scene.write("/var/sadm/pkg/X/save/100-01/undo.paths", &list);
+        assert_eq!(scene.survey_paths(&["/opt/a"]).patched_by, [].into());
+    }
 }
 
 #[test]
@@ -236,7 +261,7 @@ fn a_damaged_archive_is_left_out() {
     scene.patch(&[("100-01", &[("/opt/a", b"old", b"new")])]);
     scene.write("/var/sadm/pkg/X/save/100-01/undo.gz", b"garbage");
     let inventory = scene.survey_paths(&["/opt/a"]);
-    assert!(inventory.archives.is_empty() && inventory.patched_by.is_empty());
+    assert!(inventory.patched_by.is_empty());
 }
 
 #[test]

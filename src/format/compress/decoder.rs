@@ -10,6 +10,15 @@ const INPUT: usize = 32 << 10;
 /// Output is handed on when there is this much of it; one code can add up to 64 KiB more.
 const OUTPUT: usize = 64 << 10;
 
+/// The longest string that a code can stand for has a byte less than there are codes.
+const LONGEST: usize = CODES;
+
+/// The most bytes that are written at once.
+const TAIL: usize = 8;
+
+/// Codes that there can be.
+const CODES: usize = 1 << MOST_BITS;
+
 /// Decodes `.Z` data; reading gives the plain bytes. Errors are [`CompressError`]s inside [`io::Error`], and come
 /// after all bytes before them were given.
 #[derive(Debug)]
@@ -18,21 +27,20 @@ pub struct Decoder<R> {
     block_mode: bool,
     most_bits: u32,
     table: Table,
-    /// The codes of the present group that are not yet used, lowest first, and how many they are.
-    group: u128,
-    left: u32,
+    /// The present group, and how many of its codes are used.
+    group: Group,
+    used: usize,
+    /// Room for a good piece and one string more; how much of it is filled, and how much of that given.
     output: Vec<u8>,
+    filled: usize,
     given: usize,
     failed: Option<CompressError>,
 }
 
-/// What the codes stand for: a string is a shorter string and one more byte.
+/// What the codes stand for.
 #[derive(Debug)]
 struct Table {
-    prefix: Vec<u16>,
-    suffix: Vec<u8>,
-    /// Bytes of each string, less one.
-    extent: Vec<u16>,
+    shapes: Vec<Shape>,
     /// The next code that gets a meaning, and the most there can be.
     next: u32,
     most: u32,
@@ -40,7 +48,26 @@ struct Table {
     bits: u32,
     widen_at: u32,
     /// The code before, and the first byte of its string; none at the beginning and after a clear code.
-    before: Option<(u32, u8)>,
+    before: Option<(u16, u8)>,
+}
+
+/// What a code stands for: the string of another code and up to [`TAIL`] bytes more. The first string of a row of ever
+/// longer ones has one byte more than its prefix, the next has two and the same prefix, and so on: so a string is
+/// written in few steps, a short one in a single one, whatever its length.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    tail: [u8; TAIL],
+    /// Means nothing where the tail is all of it.
+    prefix: u16,
+    /// Bytes of the string, less one.
+    extent: u16,
+}
+
+/// Codes that were read together; the last group may be short.
+#[derive(Debug, Default)]
+struct Group {
+    codes: [u16; GROUP as usize],
+    count: usize,
 }
 
 impl<R: Read> Decoder<R> {
@@ -62,40 +89,43 @@ impl<R: Read> Decoder<R> {
             block_mode,
             most_bits,
             table: Table::new(most_bits, if block_mode { CLEAR + 1 } else { CLEAR }),
-            group: 0,
-            left: 0,
-            output: Vec::with_capacity(2 * OUTPUT),
+            group: Group::default(),
+            used: 0,
+            output: vec![0; OUTPUT + LONGEST + TAIL],
+            filled: 0,
             given: 0,
             failed: None,
         })
     }
 
-    /// Decodes until there is a good piece of output; leaves `output` empty at the end of the input.
+    /// Decodes until there is a good piece of output; fills nothing at the end of the input.
     fn decode(&mut self) -> io::Result<()> {
-        self.output.clear();
-        self.given = 0;
-        while self.output.len() < OUTPUT {
+        (self.filled, self.given) = (0, 0);
+        while self.filled < OUTPUT {
             if self.table.next > self.table.widen_at {
                 self.table.widen(self.most_bits);
-                self.left = 0;
+                self.used = self.group.count;
             }
-            if self.left == 0 {
+            if self.used == self.group.count {
                 match self.input.next(self.table.bits) {
-                    Ok(Some((group, count))) => (self.group, self.left) = (group, count),
+                    Ok(Some(group)) => (self.group, self.used) = (group, 0),
                     Ok(None) => return Ok(()),
                     Err(error) => return self.fail(error),
                 }
             }
-            #[allow(clippy::cast_possible_truncation)] // masked to 16 bits at most
-            let code = self.group as u32 & ((1 << self.table.bits) - 1);
-            self.group >>= self.table.bits;
-            self.left -= 1;
-            if code == CLEAR && self.block_mode {
+            let Some(&code) = self.group.codes.get(self.used) else { return Ok(()) };
+            self.used += 1;
+            if u32::from(code) == CLEAR && self.block_mode {
                 self.table.clear();
-                self.left = 0;
-            } else if !self.table.expand(code, &mut self.output) {
-                return self.fail(CompressError::InvalidCode { code, offset: self.input.group_at }.into());
+                self.used = self.group.count;
+                continue;
             }
+            let room = self.output.get_mut(self.filled..).unwrap_or_default();
+            let Some(length) = self.table.expand(code, room) else {
+                let (code, offset) = (code.into(), self.input.group_at);
+                return self.fail(CompressError::InvalidCode { code, offset }.into());
+            };
+            self.filled += length;
         }
         Ok(())
     }
@@ -109,16 +139,16 @@ impl<R: Read> Decoder<R> {
 
 impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given >= self.output.len() && !buffer.is_empty() {
+        if self.given >= self.filled && !buffer.is_empty() {
             if let Some(error) = &self.failed {
                 return Err(error.clone().into());
             }
             self.decode()?;
-            if let (true, Some(error)) = (self.output.is_empty(), &self.failed) {
+            if let (0, Some(error)) = (self.filled, &self.failed) {
                 return Err(error.clone().into());
             }
         }
-        let mut rest = self.output.get(self.given..).unwrap_or_default();
+        let mut rest = self.output.get(self.given..self.filled).unwrap_or_default();
         let count = rest.read(buffer)?;
         self.given += count;
         Ok(count)
@@ -127,15 +157,12 @@ impl<R: Read> Read for Decoder<R> {
 
 impl Table {
     fn new(most_bits: u32, first: u32) -> Self {
-        let size = 1usize << most_bits;
-        let mut suffix = vec![0; size];
-        for (byte, slot) in (0..=u8::MAX).zip(&mut suffix) {
-            *slot = byte;
+        let mut shapes = vec![Shape::default(); CODES];
+        for (byte, shape) in (0..=u8::MAX).zip(&mut shapes) {
+            shape.tail[0] = byte;
         }
         Self {
-            prefix: vec![0; size],
-            suffix,
-            extent: vec![0; size],
+            shapes,
             next: first,
             most: 1 << most_bits,
             bits: FEWEST_BITS,
@@ -158,53 +185,63 @@ impl Table {
         self.before = None;
     }
 
-    /// Adds the string of `code` to `output` and gives the next code its meaning; false if the code has none.
-    fn expand(&mut self, code: u32, output: &mut Vec<u8>) -> bool {
+    /// Writes the string of `code` to the beginning of `room`, which has [`TAIL`] bytes more, and gives the next code
+    /// its meaning. The length of the string; none if the code has no meaning.
+    fn expand(&mut self, code: u16, room: &mut [u8]) -> Option<usize> {
         let Some((before, first)) = self.before else {
-            let Ok(byte) = u8::try_from(code) else { return false };
-            output.push(byte);
+            let byte = u8::try_from(code).ok()?;
+            *room.first_mut()? = byte;
             self.before = Some((code, byte));
-            return true;
+            return Some(1);
         };
         // The one code that may be used before it has a meaning: the string before and its own first byte.
-        let own = code == self.next && self.next < self.most;
-        if code >= self.next && !own {
-            return false;
+        let is_own = u32::from(code) == self.next;
+        if is_own {
+            self.define(before, first);
         }
-        let known = if own { before } else { code };
-        let Some(string) = self.string(known, output) else { return false };
-        if own {
-            output.push(first);
+        if u32::from(code) >= self.next {
+            return None;
         }
-        let first = if own { first } else { string };
-        if self.next < self.most {
+        let length = self.write(code, room)?;
+        let first = *room.first()?;
+        if !is_own {
             self.define(before, first);
         }
         self.before = Some((code, first));
-        true
+        Some(length)
     }
 
-    /// Writes the string of a code that has a meaning; its first byte.
-    fn string(&self, code: u32, output: &mut Vec<u8>) -> Option<u8> {
-        let mut at = code as usize;
-        let length = usize::from(*self.extent.get(at)?) + 1;
-        let start = output.len();
-        output.resize(start + length, 0);
-        for slot in output.get_mut(start..)?.iter_mut().rev() {
-            *slot = *self.suffix.get(at)?;
-            at = usize::from(*self.prefix.get(at)?);
+    /// Writes the string of a code that has a meaning, its end first; its length.
+    fn write(&self, code: u16, room: &mut [u8]) -> Option<usize> {
+        let mut shape = self.shape(code);
+        let length = usize::from(shape.extent) + 1;
+        let mut at = usize::from(shape.extent) / TAIL * TAIL;
+        while at > 0 {
+            *room.get_mut(at..)?.first_chunk_mut()? = shape.tail;
+            shape = self.shape(shape.prefix);
+            at -= TAIL;
         }
-        output.get(start).copied()
+        *room.first_chunk_mut()? = shape.tail;
+        Some(length)
     }
 
-    #[allow(clippy::cast_possible_truncation)] // codes are below 2^16
-    fn define(&mut self, prefix: u32, byte: u8) {
-        let at = self.next as usize;
-        let extent = self.extent.get(prefix as usize).copied().unwrap_or(0);
-        if let (Some(p), Some(s), Some(e)) =
-            (self.prefix.get_mut(at), self.suffix.get_mut(at), self.extent.get_mut(at))
-        {
-            (*p, *s, *e) = (prefix as u16, byte, extent.saturating_add(1));
+    fn shape(&self, code: u16) -> Shape {
+        self.shapes.get(usize::from(code)).copied().unwrap_or_default()
+    }
+
+    /// Gives the next code its meaning, if there is room for one more.
+    fn define(&mut self, prefix: u16, byte: u8) {
+        if self.next >= self.most {
+            return;
+        }
+        let Shape { tail, prefix: far, extent } = self.shape(prefix);
+        let extent = extent.saturating_add(1);
+        let at = usize::from(extent) % TAIL;
+        // As a number: a byte that is put into an array, which is then taken as a whole, holds up the processor.
+        let kept = u64::from_le_bytes(tail) & ((1 << (8 * at)) - 1);
+        let tail = (kept | u64::from(byte) << (8 * at)).to_le_bytes();
+        if let Some(shape) = self.shapes.get_mut(self.next as usize) {
+            *shape = Shape { tail, prefix: if at == 0 { prefix } else { far }, extent };
         }
         self.next += 1;
     }
@@ -223,9 +260,8 @@ struct Groups<R> {
 }
 
 impl<R: Read> Groups<R> {
-    /// The next group of codes of this width: the codes, and how many there are; the last group may be short. None
-    /// at the end.
-    fn next(&mut self, bits: u32) -> io::Result<Option<(u128, u32)>> {
+    /// The next group of codes of this width; the last one may be short. None at the end.
+    fn next(&mut self, bits: u32) -> io::Result<Option<Group>> {
         let wanted = bits as usize;
         if self.end - self.start < wanted {
             self.refill()?;
@@ -235,24 +271,23 @@ impl<R: Read> Groups<R> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let mut group = [0; 16];
-        for (to, from) in group.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        let count = bytes.len();
-        let (codes, spare) = if count == wanted {
-            (GROUP, 0)
-        } else {
-            let filled = (count * 8) % wanted;
-            (u32::try_from(count * 8 / wanted).unwrap_or(GROUP), filled)
-        };
-        if spare >= 8 {
+        let (length, filled) = (bytes.len(), bytes.len() * 8);
+        if length < wanted && filled % wanted >= 8 {
             return Err(CompressError::Truncated { offset: self.next_at }.into());
         }
-        self.start += count;
+        let mut group = [0; 16];
+        group.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let group = u128::from_le_bytes(group);
+        let mut codes = [0; GROUP as usize];
+        for (code, at) in codes.iter_mut().zip(0u32..) {
+            #[allow(clippy::cast_possible_truncation)] // masked to 16 bits at most
+            let bits_of_code = (group >> (at * bits)) as u16 & (u16::MAX >> (MOST_BITS - bits));
+            *code = bits_of_code;
+        }
+        self.start += length;
         self.group_at = self.next_at;
-        self.next_at += count as u64;
-        Ok(Some((u128::from_le_bytes(group), codes)))
+        self.next_at += length as u64;
+        Ok(Some(Group { codes, count: filled / wanted }))
     }
 
     fn refill(&mut self) -> io::Result<()> {

@@ -21,7 +21,7 @@ fn edits(list: &[(&str, Option<&str>)]) -> Edits {
 #[track_caller]
 fn merged(old: &str, edits: &Edits) -> (String, MergeReport) {
     let mut out = Vec::new();
-    let report = merge(old.as_bytes(), &mut out, edits, &trailer()).unwrap();
+    let report = merge(old.as_bytes(), &mut out, edits, &trailer()).unwrap().report;
     (String::from_utf8(out).unwrap(), report)
 }
 

@@ -190,16 +190,25 @@ impl<R: Read> Reader<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), CpioError> {
-        let mut input = self.input.by_ref().take(buffer.len() as u64);
-        let copied = io::copy(&mut input, &mut &mut *buffer)?;
-        self.position += copied;
-        if copied < buffer.len() as u64 {
-            return Err(CpioError::Truncated { place: "a header".to_owned() });
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            match self.input.read(rest) {
+                Ok(0) => return Err(CpioError::Truncated { place: "a header".to_owned() }),
+                Ok(count) => {
+                    self.position += count as u64;
+                    rest = rest.get_mut(count..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
 
     fn skip_exact(&mut self, count: u64) -> Result<(), CpioError> {
+        if count == 0 {
+            return Ok(());
+        }
         let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink())?;
         self.position += skipped;
         if skipped < count {

@@ -81,9 +81,11 @@ impl<W: Write> Writer<W> {
         self.zeros(self.position.next_multiple_of(4) - self.position)
     }
 
+    /// Less than a block of them.
     fn zeros(&mut self, count: u64) -> Result<(), CpioError> {
-        self.position += io::copy(&mut io::repeat(0).take(count), &mut self.out)?;
-        Ok(())
+        const ZEROS: [u8; 512] = [0; 512];
+        let count = usize::try_from(count).unwrap_or(ZEROS.len());
+        self.put(ZEROS.get(..count).unwrap_or(&ZEROS))
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), CpioError> {

@@ -91,7 +91,9 @@ fn is_noise(block: &[u8]) -> bool {
         return false;
     }
     let mut counts = [0u32; 256];
-    block.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+    for &byte in block {
+        counts[usize::from(byte)] += 1;
+    }
     // For evenly distributed bytes the expected sum of squares is n²/256 + n.
     let squares: u32 = counts.iter().map(|count| count * count).sum();
     let even = u32::try_from(BLOCK * BLOCK / 256 + BLOCK).unwrap_or(u32::MAX);

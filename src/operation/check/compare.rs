@@ -1,11 +1,15 @@
 //! One object held against its line of `contents`.
 
 use std::io;
+use std::rc::Rc;
 
 use super::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
-use crate::package::checksum::Sum;
+use crate::package::checksum::sum_of;
 use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
+
+/// What is read at once: most files as a whole, and no more than the cache of a processor holds.
+const BUFFER: usize = 1 << 18;
 
 /// What objects are held against.
 pub(super) struct Comparison<'a> {
@@ -17,91 +21,83 @@ pub(super) struct Comparison<'a> {
     pub(super) delivered: &'a Delivered,
 }
 
-impl Comparison<'_> {
-    /// Compares each; what cannot be read is a finding of that object.
-    pub(super) fn compare_all(&self, lines: &[Line]) -> Vec<Checked> {
-        let resolver = self.root.resolver();
-        lines.iter().map(|line| self.checked(&resolver, line)).collect()
-    }
+/// The way of one thread through the objects: it knows the directories that it has seen, holds the last one open, and
+/// has room to read into.
+pub(super) struct Walk<'a> {
+    comparison: &'a Comparison<'a>,
+    resolver: Resolver<'a>,
+    /// The directory that the object before was in, as its path says, and itself if it is there.
+    last: Option<(ObjectPath, Option<Rc<Dir>>)>,
+    buffer: Vec<u8>,
+}
 
-    /// Compares one, whatever was known of the way to it.
-    pub(super) fn compare_one(&self, line: &Line) -> Checked {
-        self.checked(&self.root.resolver(), line)
-    }
+/// An object that is there: the directory that it is in, its name there, and what it looks like.
+pub(super) type Found = (Rc<Dir>, Vec<u8>, Seen);
 
-    fn checked(&self, resolver: &Resolver<'_>, line: &Line) -> Checked {
+impl Walk<'_> {
+    /// Compares an object; what cannot be read is a finding of it.
+    pub(super) fn checked(&mut self, line: &Line) -> Checked {
         let findings =
-            self.compare(resolver, line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
+            self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
         Checked { path: line.path.clone(), findings }
     }
 
-    /// The directory that an object is or should be in, and its name there; the root has no name.
-    pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
-        let physical = self.root.resolver().locate(path)?;
-        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-        Ok((self.root.dir(&parent)?, physical.name().to_vec()))
-    }
-
-    /// The object at a path: the directory that it is in, its name there, and what it looks like.
-    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<(Dir, Vec<u8>, Seen)>, RootError> {
-        self.look_up(&self.root.resolver(), path)
-    }
-
-    fn compare(&self, resolver: &Resolver<'_>, line: &Line) -> Result<Vec<Finding>, RootError> {
-        let found = self.look_up(resolver, &line.path)?;
+    fn compare(&mut self, line: &Line) -> Result<Vec<Finding>, RootError> {
+        let found = self.look_up(&line.path)?;
+        let comparison = self.comparison;
         let mut findings = Vec::new();
         let Some((dir, name, seen)) = found else {
             findings.push(Finding::Missing);
-            if line.object.ftype == Ftype::Link && self.aspects.attributes {
-                findings.extend(self.link(resolver, line, None)?);
+            if line.object.ftype == Ftype::Link && comparison.aspects.attributes {
+                findings.extend(self.link(line, None)?);
             }
             return Ok(findings);
         };
-        if self.aspects.attributes {
+        if comparison.aspects.attributes {
             findings.extend(match line.object.ftype {
-                Ftype::Link => self.link(resolver, line, Some(&seen))?.into_iter().collect(),
+                Ftype::Link => self.link(line, Some(&seen))?.into_iter().collect(),
                 Ftype::Symlink => symlink(&dir, &name, &seen, &line.object)?.into_iter().collect(),
-                _ => self.attributes(&line.object, &seen),
+                _ => comparison.attributes(&line.object, &seen),
             });
         }
-        if self.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
-            let delivered = self.delivered.get(&line.path).filter(|file| file.object == line.object);
-            findings.extend(content(&dir, &name, &seen, &line.object, delivered)?);
+        if comparison.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
+            let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
+            self.buffer.resize(BUFFER, 0);
+            findings.extend(content(&dir, &name, &seen, &line.object, delivered, &mut self.buffer)?);
         }
         Ok(findings)
     }
 
-    fn look_up(
-        &self,
-        resolver: &Resolver<'_>,
-        path: &ObjectPath,
-    ) -> Result<Option<(Dir, Vec<u8>, Seen)>, RootError> {
-        let physical = resolver.locate(path)?;
-        let Some(parent) = physical.parent() else {
-            let top = self.root.dir(&physical)?;
+    fn look_up(&mut self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
+        if path.relative().is_empty() {
+            let top = self.comparison.root.dir(path)?;
             let seen = top.itself()?;
-            return Ok(Some((top, Vec::new(), seen)));
-        };
-        let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(None) };
-        let seen = dir.look(physical.name())?;
-        Ok(seen.map(|seen| (dir, physical.name().to_vec(), seen)))
+            return Ok(Some((Rc::new(top), Vec::new(), seen)));
+        }
+        let Some(dir) = self.directory_of(path)? else { return Ok(None) };
+        let name = path.name();
+        let seen = dir.look(name)?;
+        Ok(seen.map(|seen| (dir, name.to_vec(), seen)))
     }
 
-    fn wants_content(&self, ftype: Ftype) -> bool {
-        let changes = matches!(ftype, Ftype::Editable | Ftype::Volatile);
-        ftype.is_regular() && self.aspects.contents && (self.aspects.changing_contents || !changes)
+    /// The directory that an object is or should be in, if it is there.
+    fn directory_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, RootError> {
+        let above = path.as_bytes().strip_suffix(path.name()).and_then(|above| above.strip_suffix(b"/"));
+        if let Some((_, dir)) = self.last.as_ref().filter(|(last, _)| above == Some(last.as_bytes())) {
+            return Ok(dir.clone());
+        }
+        let parent = path.parent().unwrap_or_else(ObjectPath::root);
+        let physical = self.resolver.locate_dir(&parent)?;
+        let dir = self.comparison.root.dir_if_there(&physical)?.map(Rc::new);
+        self.last = Some((parent, dir.clone()));
+        Ok(dir)
     }
 
     /// A hard link must be the same object as its source, by whatever name.
-    fn link(
-        &self,
-        resolver: &Resolver<'_>,
-        line: &Line,
-        seen: Option<&Seen>,
-    ) -> Result<Option<Finding>, RootError> {
+    fn link(&mut self, line: &Line, seen: Option<&Seen>) -> Result<Option<Finding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
-            Ok(path) => self.look_up(resolver, &path)?.map(|(_, _, seen)| seen),
+            Ok(path) => self.look_up(&path)?.map(|(_, _, seen)| seen),
             Err(_) => None,
         };
         let is_linked = match (seen, source) {
@@ -111,6 +107,35 @@ impl Comparison<'_> {
             _ => false,
         };
         Ok((!is_linked).then(|| Finding::NotLinked(target.to_vec())))
+    }
+}
+
+impl Comparison<'_> {
+    /// A way that begins here.
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk { comparison: self, resolver: self.root.resolver(), last: None, buffer: Vec::new() }
+    }
+
+    /// Compares one, whatever was known of the way to it.
+    pub(super) fn compare_one(&self, line: &Line) -> Checked {
+        self.walk().checked(line)
+    }
+
+    /// The directory that an object is or should be in, and its name there; the root has no name.
+    pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
+        let physical = self.root.resolver().locate(path)?;
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+        Ok((self.root.dir(&parent)?, physical.name().to_vec()))
+    }
+
+    /// The object at a path.
+    pub(super) fn find(&self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
+        self.walk().look_up(path)
+    }
+
+    fn wants_content(&self, ftype: Ftype) -> bool {
+        let changes = matches!(ftype, Ftype::Editable | Ftype::Volatile);
+        ftype.is_regular() && self.aspects.contents && (self.aspects.changing_contents || !changes)
     }
 
     /// Type, device numbers, permissions, group, owner; another type is the only finding where it is one.
@@ -166,6 +191,7 @@ fn content(
     seen: &Seen,
     object: &Object,
     delivered: Option<&DeliveredFile>,
+    buffer: &mut [u8],
 ) -> Result<Vec<Finding>, RootError> {
     let expected = object.content;
     let mut findings = Vec::new();
@@ -178,7 +204,8 @@ fn content(
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }
-    let read = sums(&mut dir.open_regular(name)?, delivered);
+    let (mut file, _) = dir.open_file(name)?;
+    let read = sums(&mut file, seen.size, delivered, buffer);
     match read {
         Ok((cksum, is_delivered)) => {
             findings.extend(expected.cksum.and_then(|expected| differ(expected, cksum)).map(Finding::Cksum));
@@ -193,13 +220,16 @@ fn content(
 }
 
 /// The sum of a file, and whether it has the digest of what was delivered. A digest is only taken where one is known.
-fn sums(file: &mut impl io::Read, delivered: Option<&DeliveredFile>) -> io::Result<(u16, bool)> {
+fn sums(
+    file: &mut impl io::Read,
+    size: u64,
+    delivered: Option<&DeliveredFile>,
+    buffer: &mut [u8],
+) -> io::Result<(u16, bool)> {
     let Some(delivered) = delivered else {
-        let mut sum = Sum::new();
-        io::copy(file, &mut sum)?;
-        return Ok((sum.finish(), true));
+        return Ok((sum_of(file, buffer, Some(size))?.1, true));
     };
-    let sums = Sums::of(file)?;
+    let sums = Sums::through(buffer, file)?;
     Ok((sums.cksum, sums.sha256 == delivered.sha256))
 }
 

@@ -5,7 +5,7 @@
 //! says nothing: an archive need not keep it.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
@@ -14,9 +14,12 @@ use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::query::spooled_name;
 use crate::operation::select::Selection;
-use crate::package::checksum::Sum;
+use crate::package::checksum::sum_of;
 use crate::package::{Content, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};
+
+/// What is read at once.
+const BUFFER: usize = 1 << 18;
 
 /// A package on a device.
 #[derive(Debug)]
@@ -104,20 +107,20 @@ fn compare(
             expected.insert((index, &entry.path), entry.object.content);
         }
     }
+    let mut buffer = vec![0; BUFFER];
     let mut wanted = |package: usize, path: &PackagePath| expected.contains_key(&(package, path));
     device.source.stream(
         &device.image,
         &mut wanted,
         &mut |package, path: &PackagePath, _, data: &mut dyn Read| {
-            let mut sum = Sum::new();
             let mut findings = Vec::new();
-            match io::copy(data, &mut sum) {
+            match sum_of(data, &mut buffer, None) {
                 Err(error) => findings.push(Finding::Unreadable(format!("cannot be read: {error}"))),
-                Ok(size) => {
+                Ok((size, sum)) => {
                     let content = expected.get(&(package, path)).copied().unwrap_or_default();
                     findings
                         .extend(content.size.and_then(|expected| differ(expected, size)).map(Finding::Size));
-                    let cksum = content.cksum.and_then(|expected| differ(expected, sum.finish()));
+                    let cksum = content.cksum.and_then(|expected| differ(expected, sum));
                     findings.extend(cksum.map(Finding::Cksum));
                 }
             }

@@ -4,6 +4,7 @@
 //! directory is looked at once; what is in a hidden directory is not looked at, it is hidden with it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 
 use super::compare::Comparison;
 use super::{CheckError, Checked, Finding, Unfixed};
@@ -51,7 +52,7 @@ fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<O
     if seen.file_type != FileType::Directory {
         return Ok(Vec::new());
     }
-    let dir = if name.is_empty() { parent } else { parent.dir(&name)? };
+    let dir = if name.is_empty() { parent } else { Rc::new(parent.dir(&name)?) };
     Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
 }
 

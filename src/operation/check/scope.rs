@@ -1,6 +1,6 @@
 //! Which recorded objects a check is about.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{CheckError, Unknown};
 use crate::database::contents::{self, Lines};
@@ -53,15 +53,7 @@ impl Scope {
     /// The lines of `contents` in scope, and what finds none.
     pub(super) fn lines(&self, view: &View<'_>) -> Result<(Lines, Unknown), CheckError> {
         let packages = self.wanted_packages(view)?;
-        let exact: HashSet<&[u8]> = self.exact().map(ObjectPath::as_bytes).collect();
-        let others: Vec<&PathPattern> =
-            self.paths.iter().filter(|path| !matches!(path, PathPattern::Exactly(_))).collect();
-        let mut lines = contents::scan(view, |raw| {
-            let path = key_of(raw);
-            self.paths.is_empty()
-                || exact.contains(path.as_ref())
-                || others.iter().any(|pattern| pattern.fits(&path))
-        })?;
+        let mut lines = self.lines_of_paths(view)?;
         let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
         let mut unknown = Unknown { paths, ..Unknown::default() };
         if !packages.is_empty() {
@@ -71,6 +63,30 @@ impl Scope {
             self.sort_out(view, unowned, &mut unknown)?;
         }
         Ok((lines, unknown))
+    }
+
+    /// The lines of all paths in scope, whoever owns them.
+    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, DatabaseError> {
+        let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
+        let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
+        for path in &self.paths {
+            match path {
+                PathPattern::Exactly(_) => {}
+                PathPattern::Prefix(prefix) => prefixes.push(prefix.clone()),
+                PathPattern::Part(_) => parts.push(path),
+            }
+        }
+        if parts.is_empty() && !self.paths.is_empty() {
+            return contents::lines_at(view, &exact, &prefixes);
+        }
+        let exact: HashSet<&[u8]> = exact.iter().map(ObjectPath::as_bytes).collect();
+        contents::scan(view, |raw| {
+            let path = key_of(raw);
+            self.paths.is_empty()
+                || exact.contains(path.as_ref())
+                || prefixes.iter().any(|prefix| path.starts_with(prefix))
+                || parts.iter().any(|part| part.fits(&path))
+        })
     }
 
     /// Whether a path is in scope; all are where none is named.

@@ -6,7 +6,7 @@
 //! the whole path. `/dev/null` is an empty file. Only regular files count.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -108,11 +108,12 @@ fn relative(path: &[u8]) -> &OsStr {
     OsStr::from_bytes(path.get(start..).unwrap_or_default())
 }
 
-/// Opens a file for reading; a pipe that nobody writes to is refused without waiting.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+/// Opens a file for reading, and says what it is; a pipe that nobody writes to is refused without waiting.
+pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+    let seen = file.metadata()?;
+    if seen.is_file() { Ok((file, seen)) } else { Err(io::Error::other("not a regular file")) }
 }
 
 #[cfg(test)]

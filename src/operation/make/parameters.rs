@@ -38,7 +38,7 @@ pub(super) fn read(source: &Source) -> Result<Params, MakeError> {
     let mut text = Vec::new();
     let limit = LARGEST_FILE as u64;
     open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut text))
+        .and_then(|(file, _)| file.take(limit + 1).read_to_end(&mut text))
         .map_err(|error| MakeError::Read { path: path.clone(), error })?;
     let file = ParamFile::parse(&text).map_err(|error| MakeError::Pkginfo { path: path.clone(), error })?;
     Ok(file.params())

@@ -17,17 +17,18 @@ use crate::package::{Content, Mode, PkgInst, Timestamp};
 use crate::root::{Building, Dir, FileType, NewTree, RootError};
 
 /// Bytes that are read at once.
-const CHUNK: usize = 1 << 16;
+const BUFFER: usize = 1 << 18;
 /// What everybody may do with the files of a package, and what is kept of their own mode (pkgmk(1)).
 const READABLE: u32 = 0o644;
 const KEPT: u32 = 0o777;
 
 /// Reads all sources and writes nothing.
 pub(super) fn read(mut draft: Draft, watch: &mut Watch<'_>) -> Result<Pkgmap, MakeError> {
+    let mut buffer = vec![0; BUFFER];
     for item in &mut draft.items {
         let Some(source) = &item.source else { continue };
         watch.check()?;
-        let (content, _) = pass(source, draft.now, watch, &mut |_| Ok(()))?;
+        let (content, _) = pass(source, draft.now, watch, &mut buffer, &mut |_| Ok(()))?;
         item.entry.object.content = content;
     }
     draft.pkgmap()
@@ -47,11 +48,12 @@ pub(super) fn write(
         (watch.tell)(Step::Writing(place.path.join(name)));
     }
     own_file(&mut building.tree, b"pkginfo", &draft.pkginfo, now)?;
+    let mut buffer = vec![0; BUFFER];
     for item in &mut draft.items {
         let Some(path) = item.member() else { continue };
         watch.check()?;
         (watch.tell)(Step::Writing(place.path.join(as_path(&path))));
-        member(&mut building.tree, item, &path, now, watch)?;
+        member(&mut building.tree, item, &path, now, &mut buffer, watch)?;
     }
     (watch.tell)(Step::Validating);
     parameters::check_scripts(&draft.parameters, &draft.items, watch);
@@ -106,11 +108,12 @@ fn member(
     item: &mut Item,
     member: &[u8],
     now: Timestamp,
+    buffer: &mut [u8],
     watch: &Watch<'_>,
 ) -> Result<(), MakeError> {
     let Some(source) = &item.source else { return Ok(()) };
     let mut file = tree.file(member)?;
-    let (content, seen) = pass(source, now.seconds, watch, &mut |bytes| file.put(bytes))?;
+    let (content, seen) = pass(source, now.seconds, watch, buffer, &mut |bytes| file.put(bytes))?;
     let mode = item.entry.object.attributes.mode.map(Mode::bits);
     let mode = mode.or(seen.as_ref().map(Metadata::mode)).unwrap_or(READABLE);
     file.set_mode(Mode::of((mode | READABLE) & KEPT))?;
@@ -127,18 +130,17 @@ fn pass(
     source: &Source,
     now: i64,
     watch: &Watch<'_>,
+    buffer: &mut [u8],
     put: &mut dyn FnMut(&[u8]) -> Result<(), RootError>,
 ) -> Result<(Content, Option<Metadata>), MakeError> {
     let Source::File(path) = source else {
         return Ok((Content { size: Some(0), cksum: Some(0), mtime: Some(now) }, None));
     };
     let unreadable = |error| MakeError::Read { path: path.clone(), error };
-    let mut file = open(path).map_err(unreadable)?;
-    let seen = file.metadata().map_err(unreadable)?;
+    let (mut file, seen) = open(path).map_err(unreadable)?;
     let (mut size, mut sum) = (0, Sum::new());
-    let mut buffer = vec![0; CHUNK];
     loop {
-        let count = match file.read(&mut buffer) {
+        let count = match file.read(buffer) {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -7,7 +7,8 @@
 //! What a package is made of goes over, and nothing else: its pkginfo and pkgmap byte for byte, the files of its
 //! `install` directory, and the objects that its pkgmap delivers, with the modes and times that the source gives their
 //! files. Sizes and sums are compared with the pkgmap on the way. Nothing appears under its name before it is
-//! complete. No package database is looked at, no lock is taken, no script is run.
+//! complete. What is new is not synced, because it can be made again; before something takes the place of what is
+//! there, its bytes are. No package database is looked at, no lock is taken, no script is run.
 //!
 //! Not done here: the verification and making of signatures.
 

@@ -93,9 +93,11 @@ impl NewFile {
             let path = PathBuf::from(OsStr::from_bytes(&self.name));
             let file = file.into_inner().map_err(|error| failed(&path, error.into_error().into()))?;
             file.set_mode(Mode::of(0o644))?;
-            file.sync()?;
+            if self.dir.look(&self.name)?.is_some() {
+                // A power cut must not find the old file gone and the new one without its bytes.
+                file.sync()?;
+            }
             self.dir.rename(&self.temporary, &self.name)?;
-            self.dir.sync()?;
             Ok(result)
         });
         if settled.is_err() {

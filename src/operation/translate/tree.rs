@@ -5,7 +5,7 @@
 //! setgid bits are not set: a file that waits for its installation gives nobody's rights away, and the pkgmap knows them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, BufWriter, Read, Write as _};
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::{Attended, Existing, Observer, Transferred, TranslateError, Translation, member_name};
@@ -14,6 +14,9 @@ use crate::operation::query::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
 use crate::root::{Building, Dir, NewTree, Root};
 use crate::source::{PackageImage, Stamp};
+
+/// What is read and written at once.
+const BUFFER: usize = 1 << 18;
 
 /// The permission bits that are set.
 const PERMISSIONS: u32 = 0o777;
@@ -125,10 +128,15 @@ fn write_all(
         building.close(Timestamp::whole(package.stamp("pkgmap").mtime))?;
         written.push(building);
     }
-    top.sync_file_system()?;
+    let replaces = instances.iter().map(|instance| top.look(instance.as_str().as_bytes()));
+    let replaces = replaces.collect::<Result<Vec<_>, _>>()?.iter().any(Option::is_some);
+    if replaces {
+        // A power cut must not find the old package gone and the new one without its bytes.
+        top.sync_file_system()?;
+    }
     observer.check()?;
     written.iter().try_for_each(|building| building.publish(true))?;
-    Ok(top.sync()?)
+    Ok(())
 }
 
 fn package_into(
@@ -138,11 +146,12 @@ fn package_into(
     package: &PackageImage,
     observer: &Observer<'_>,
 ) -> Result<(), TranslateError> {
+    let mut buffer = vec![0; BUFFER];
     for (name, bytes) in [("pkginfo", &package.pkginfo_bytes), ("pkgmap", &package.pkgmap_bytes)] {
-        file(tree, name.as_bytes(), package.stamp(name), &mut &bytes[..])?;
+        file(tree, name.as_bytes(), package.stamp(name), &mut &bytes[..], &mut buffer)?;
     }
     for (name, mut bytes, stamp) in translation.information(package) {
-        file(tree, name.as_bytes(), stamp, &mut bytes)?;
+        file(tree, name.as_bytes(), stamp, &mut bytes, &mut buffer)?;
     }
     if translation.description_only {
         return Ok(());
@@ -155,17 +164,29 @@ fn package_into(
         &mut |_, path, delivered, data: &mut dyn Read| {
             observer.check()?;
             let name = member_name(path, parts.get(path).copied().unwrap_or(1));
-            file(tree, &name, delivered.stamp, &mut Attended { data, interrupt: observer.interrupt })
+            let data = &mut Attended { data, interrupt: observer.interrupt };
+            file(tree, &name, delivered.stamp, data, &mut buffer)
         },
     )
 }
 
-/// Makes a file.
-fn file(tree: &mut NewTree, name: &[u8], stamp: Stamp, data: &mut dyn Read) -> Result<(), TranslateError> {
-    let mut to = BufWriter::with_capacity(1 << 16, tree.file(name)?);
-    let copied = io::copy(data, &mut to).and_then(|_| to.flush());
-    let (file, _) = to.into_parts();
-    copied.map_err(|error| file.write_error(&error))?;
+/// Makes a file, whose bytes pass through a buffer that serves all.
+fn file(
+    tree: &mut NewTree,
+    name: &[u8],
+    stamp: Stamp,
+    data: &mut dyn Read,
+    buffer: &mut [u8],
+) -> Result<(), TranslateError> {
+    let mut file = tree.file(name)?;
+    loop {
+        match data.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => file.put(buffer.get(..count).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(file.write_error(&error).into()),
+        }
+    }
     file.set_mode(Mode::of(stamp.mode & PERMISSIONS))?;
     Ok(file.set_mtime(Timestamp::whole(stamp.mtime))?)
 }

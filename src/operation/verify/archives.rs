@@ -1,6 +1,5 @@
-//! The undo archives of a root, read to their ends by as many threads as there are processors.
+//! The undo archives of a root, read to their ends by several threads.
 
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -39,13 +38,14 @@ pub enum State {
     Unusable(ArchiveError),
 }
 
-/// Verifies archives, in their order; of the sound ones also what their manifests say.
+/// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
 pub(super) fn verify_all(
     ground: &Ground,
     archives: &[Of],
+    workers: usize,
 ) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(archives.len());
+    let threads = workers.max(1).min(archives.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();

@@ -4,6 +4,7 @@ mod crash;
 mod ground;
 mod meddling;
 mod scripted;
+mod stamp;
 mod strays;
 mod table;
 mod world;

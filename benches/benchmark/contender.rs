@@ -1,0 +1,137 @@
+//! Who is measured side by side: each with a root of its own on the disk, a command that changes it, and one that takes
+//! the change back.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::delivery::{PACKAGE, PATCH};
+use crate::disk::Disk;
+use crate::inputs::{Inputs, fresh};
+use crate::line::Line;
+use crate::measure::{Costs, measure};
+use crate::reader::list;
+use crate::tree::{Tree, switch_window};
+use crate::workload::Version;
+
+/// Who is who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Floor,
+    Patchadm,
+    Dpkg,
+    DpkgChanged,
+    Rpm,
+    RpmChanged,
+    Rsync,
+    Scripts,
+}
+
+impl Role {
+    /// What it is called in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "the floor",
+            Self::Patchadm => "patchadm",
+            Self::Dpkg => "dpkg -i, full package",
+            Self::DpkgChanged => "dpkg -i, changed files",
+            Self::Rpm => "rpm -U, full package",
+            Self::RpmChanged => "rpm -U, changed files",
+            Self::Rsync => "rsync --backup",
+            Self::Scripts => "patchadm, stock scripts",
+        }
+    }
+}
+
+/// Somebody who is measured.
+pub(crate) struct Contender {
+    pub(crate) role: Role,
+    pub(crate) root: PathBuf,
+    pub(crate) apply: Line,
+    pub(crate) back_out: Line,
+    /// Where it keeps what it replaced: a file, or a directory.
+    pub(crate) undo: Option<PathBuf>,
+}
+
+/// What was measured of a contender.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) apply: Costs,
+    pub(crate) back_out: Costs,
+    pub(crate) windows: Vec<f64>,
+    pub(crate) windows_back: Vec<f64>,
+    /// Bytes of the undo data.
+    pub(crate) undo: Option<f64>,
+}
+
+impl Contender {
+    /// One round: the change and the way back.
+    pub(crate) fn round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        self.round_with(disk, inputs, measured, &mut |_, _| Ok(()))
+    }
+
+    /// A round in which the tree must be as it should after either step.
+    pub(crate) fn checked_round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
+        self.round_with(disk, inputs, measured, &mut |version, after| {
+            let expected = Tree::expected(&inputs.workload.tree(version));
+            Tree::of(&self.root)?.assert_same(&expected, &format!("{after} of {}", self.role.name()))
+        })
+    }
+
+    fn round_with(
+        &self,
+        disk: &Disk,
+        inputs: &Inputs,
+        measured: &mut Measured,
+        check: &mut dyn FnMut(Version, &str) -> Result<()>,
+    ) -> Result<()> {
+        let (workload, clock) = (&inputs.workload, disk.clock());
+        measured.apply.0.push(measure(disk, &self.apply)?);
+        measured.windows.push(switch_window(&self.root, workload.delivered(), clock)?);
+        measured.undo = self.undo.as_ref().map(size_of).transpose()?;
+        check(Version::New, "the change")?;
+        measured.back_out.0.push(measure(disk, &self.back_out)?);
+        let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
+        measured.windows_back.push(switch_window(&self.root, back, clock)?);
+        check(Version::Old, "the way back")
+    }
+}
+
+/// The least that can be done.
+pub(crate) fn floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    let root = disk.at("floor");
+    fresh(&root)?;
+    Line::new("cp").arg("-a").arg(inputs.base_files().join("opt")).arg(&root).run()?;
+    let undo = root.join("undo.gz");
+    let apply =
+        Line::inner("@floor-apply")?.arg(&inputs.changes).arg(&inputs.patched_files).arg(&root).arg(&undo);
+    let back_out = Line::inner("@floor-back")?.arg(&inputs.changes).arg(&root).arg(&undo);
+    Ok(Contender { role: Role::Floor, root, apply, back_out, undo: Some(undo) })
+}
+
+/// The program.
+pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    let root = disk.at("patchadm");
+    install_base(inputs, &root)?;
+    let apply = Line::patchadm().words("patchadd -R").arg(&root).arg(&inputs.patch);
+    let back_out = Line::patchadm().words("patchrm -R").arg(&root).arg(PATCH);
+    let undo = root.join("var/sadm/pkg").join(PACKAGE).join("save").join(PATCH).join("undo.gz");
+    Ok(Contender { role: Role::Patchadm, root, apply, back_out, undo: Some(undo) })
+}
+
+/// Installs the base package below a new root.
+pub(crate) fn install_base(inputs: &Inputs, root: &PathBuf) -> Result<()> {
+    fresh(root)?;
+    Line::patchadm().words("pkgadd -n -R").arg(root).arg("-d").arg(&inputs.base).arg(PACKAGE).run()
+}
+
+fn size_of(path: &PathBuf) -> Result<f64> {
+    let state = fs::metadata(path).with_context(|| format!("there is no undo data at {}", path.display()))?;
+    if state.is_file() {
+        return Ok(state.len() as f64);
+    }
+    let mut files = Vec::new();
+    list(path, &mut files)?;
+    files.iter().map(|file| Ok(fs::metadata(file)?.len() as f64)).sum()
+}

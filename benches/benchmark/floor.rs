@@ -1,0 +1,177 @@
+//! The floor: the least that a program can do which changes a tree and can take it back, safely.
+//!
+//! It saves the old objects as one serial gzip-1 stream, writes the new ones beside their targets, makes that durable,
+//! renames, deletes, and makes that durable. The way back decompresses beside the targets, and does the same. It checks
+//! nothing, records nothing, recovers from nothing, and knows beforehand what is to be done.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+
+use crate::workload::Workload;
+
+/// What an object of the undo stream has before its name and its bytes: lengths of both, mode, time.
+const HEAD: usize = 32;
+
+/// What is to be done, a path in a line, behind one of these letters.
+const REPLACE: &str = "r";
+const ADD: &str = "a";
+const DELETE: &str = "d";
+
+/// Writes what the patch of a workload does, for the floor to read.
+pub(crate) fn write_changes(file: &Path, workload: &Workload) -> Result<()> {
+    let mut text = String::new();
+    for (number, object) in workload.delivered().enumerate() {
+        let letter = if number < workload.replaced.len() { REPLACE } else { ADD };
+        text += &format!("{letter} {}\n", object.path);
+    }
+    text.extend(workload.gone().map(|object| format!("{DELETE} {}\n", object.path)));
+    fs::write(file, text)?;
+    Ok(())
+}
+
+/// Applies `changes` with the files below `source` to `root`, keeping what it replaces in `undo`.
+pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> Result<()> {
+    let changes = read_changes(changes)?;
+    let mut saved =
+        GzEncoder::new(BufWriter::with_capacity(1 << 18, File::create(undo)?), Compression::new(1));
+    for (_, path) in changes.iter().filter(|(letter, _)| letter != ADD) {
+        save(&mut saved, path, &root.join(path))?;
+    }
+    saved.finish()?.flush()?;
+    for (_, path) in changes.iter().filter(|(letter, _)| letter != DELETE) {
+        let (from, target) = (source.join(path), root.join(path));
+        let content = fs::read(&from).with_context(|| format!("{}", from.display()))?;
+        if let Some(parent) = target.parent().filter(|parent| !parent.exists()) {
+            fs::create_dir_all(parent)?;
+        }
+        let state = fs::metadata(&from)?;
+        put(&beside(&target), &content, state.mode(), state.mtime())?;
+    }
+    sync(root)?;
+    switch(root, &changes, ADD)?;
+    sync(root)
+}
+
+/// Takes the same changes back.
+pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
+    let changes = read_changes(changes)?;
+    let mut saved = GzDecoder::new(BufReader::with_capacity(1 << 18, File::open(undo)?));
+    while let Some(object) = next_saved(&mut saved)? {
+        put(&beside(&root.join(object.path)), &object.content, object.mode, object.mtime)?;
+    }
+    sync(root)?;
+    let mut reverse = changes;
+    for (letter, _) in &mut reverse {
+        *letter = match letter.as_str() {
+            ADD => DELETE.to_owned(),
+            DELETE => ADD.to_owned(),
+            other => other.to_owned(),
+        };
+    }
+    switch(root, &reverse, ADD)?;
+    for (_, path) in reverse.iter().filter(|(letter, _)| letter == DELETE) {
+        // Only one that is empty goes.
+        let _ = root.join(path).parent().map(fs::remove_dir);
+    }
+    fs::remove_file(undo)?;
+    sync(root)
+}
+
+/// Copies one file durably to a new name beside `target`, and renames it there.
+pub(crate) fn copy_durably(from: &Path, target: &Path) -> Result<()> {
+    let new = beside(target);
+    let mut input = File::open(from)?;
+    let mut output = File::create(&new)?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => break,
+            length => output.write_all(&buffer[..length])?,
+        }
+    }
+    output.sync_all()?;
+    fs::rename(&new, target)?;
+    File::open(target.parent().context("a file has a directory")?)?.sync_all()?;
+    Ok(())
+}
+
+fn read_changes(file: &Path) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(file)?;
+    let split = |line: &str| line.split_once(' ').map(|(letter, path)| (letter.to_owned(), path.to_owned()));
+    Ok(text.lines().filter_map(split).collect())
+}
+
+fn save(out: &mut impl Write, path: &str, object: &Path) -> Result<()> {
+    let content = fs::read(object).with_context(|| format!("{}", object.display()))?;
+    let state = fs::metadata(object)?;
+    for number in
+        [path.len() as u64, content.len() as u64, u64::from(state.mode()), state.mtime().cast_unsigned()]
+    {
+        out.write_all(&number.to_le_bytes())?;
+    }
+    out.write_all(path.as_bytes())?;
+    out.write_all(&content)?;
+    Ok(())
+}
+
+/// An object of the undo stream.
+struct Saved {
+    path: String,
+    content: Vec<u8>,
+    mode: u32,
+    mtime: i64,
+}
+
+/// The next object of an undo stream.
+fn next_saved(input: &mut impl Read) -> Result<Option<Saved>> {
+    let mut head = [0; HEAD];
+    match input.read_exact(&mut head) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|offset| head[at * 8 + offset]));
+    let mut path = vec![0; number(0) as usize];
+    input.read_exact(&mut path)?;
+    let mut content = vec![0; number(1) as usize];
+    input.read_exact(&mut content)?;
+    let path = String::from_utf8(path)?;
+    Ok(Some(Saved { path, content, mode: number(2) as u32, mtime: number(3).cast_signed() }))
+}
+
+fn put(path: &Path, content: &[u8], mode: u32, mtime: i64) -> Result<()> {
+    let mut file = File::create(path).with_context(|| format!("{}", path.display()))?;
+    file.write_all(content)?;
+    file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+    let mtime = u64::try_from(mtime)?;
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime))?;
+    Ok(())
+}
+
+/// Renames what was written beside its target, and deletes.
+fn switch(root: &Path, changes: &[(String, String)], added: &str) -> Result<()> {
+    for (letter, path) in changes {
+        let target = root.join(path);
+        if letter == REPLACE || letter == added {
+            fs::rename(beside(&target), &target).with_context(|| format!("{}", target.display()))?;
+        } else {
+            fs::remove_file(&target)?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+fn sync(root: &Path) -> Result<()> {
+    Ok(rustix::fs::syncfs(File::open(root)?)?)
+}

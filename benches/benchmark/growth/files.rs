@@ -1,0 +1,68 @@
+//! The number of files in the patch, beside the floor.
+
+use anyhow::Result;
+
+use super::{Lines, clear, inputs_of, write_patch};
+use crate::contender;
+use crate::delivery::PACKAGE;
+use crate::disk::Disk;
+use crate::floor;
+use crate::inputs::Inputs;
+use crate::line::Line;
+use crate::measure::{Costs, in_turns};
+use crate::options::Options;
+use crate::report::Report;
+use crate::table::{Table, grouped, known, spread};
+use crate::workload::{File, Workload};
+
+const ID: &str = "800001-01";
+
+pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
+    report.heading(&format!("The number of files in the patch, {}", disk.name()));
+    let counts = options.pick(&[1, 10, 100, 500, 1_000, 2_000, 5_000, 20_000][..], &[1, 5]);
+    let floor = contender::floor(disk, inputs)?.root;
+    let root = contender::patchadm(disk, inputs)?.root;
+    let mut table =
+        Table::new(&["files", "floor", "apply", "ratio", "flushes", "floor back", "back out", "ratio"]);
+    let mut lines = Lines::new();
+    for &count in counts {
+        let directory = inputs_of(disk, "growth")?;
+        let part = part(&inputs.workload, count);
+        let patch = write_patch(&directory, ID, PACKAGE, &part.files)?;
+        let (changes, undo) = (directory.join("changes"), floor.join("undo.gz"));
+        floor::write_changes(&changes, &part)?;
+        let source = patch.join(PACKAGE).join("reloc");
+        let commands = [
+            Line::inner("@floor-apply")?.arg(&changes).arg(&source).arg(&floor).arg(&undo),
+            Line::patchadm().words("patchadd -R").arg(&root).arg(&patch),
+            Line::inner("@floor-back")?.arg(&changes).arg(&floor).arg(&undo),
+            Line::patchadm().words("patchrm -R").arg(&root).arg(ID),
+        ];
+        let costs = in_turns(disk, options.runs(), commands.each_ref())?;
+        let [floor, apply, floor_back, back_out] = costs.each_ref().map(Costs::wall);
+        lines.add(count, [floor, apply, floor_back, back_out]);
+        table.row([
+            grouped(count),
+            spread(floor),
+            spread(apply),
+            format!("{:.2}", apply.median / floor.median),
+            known(costs[1].counted(|cost| cost.flushes), |flushes| format!("{flushes:.0}")),
+            spread(floor_back),
+            spread(back_out),
+            format!("{:.2}", back_out.median / floor_back.median),
+        ]);
+        clear(&[&directory])?;
+    }
+    report.table(&table);
+    let plot = ["growth-files", "Files in the patch", "files replaced"];
+    lines.draw(report, disk, plot, ["floor", "apply", "floor back", "back out"]);
+    clear(&[&floor, &root])
+}
+
+/// So many files of the tree, from all over it.
+fn part(workload: &Workload, count: usize) -> Workload {
+    let step = workload.files.len() / count;
+    let files: Vec<File> = workload.files.iter().step_by(step).take(count).cloned().collect();
+    let replaced = (0..files.len()).collect();
+    Workload { files, replaced, deleted: Vec::new(), added: Vec::new() }
+}

@@ -1,0 +1,79 @@
+//! One patch on many roots with one command, in parallel and one at a time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{Lines, clear, inputs_of, write_patch};
+use crate::delivery::{PACKAGE, write_base};
+use crate::disk::Disk;
+use crate::inputs::fresh;
+use crate::line::Line;
+use crate::measure::{Costs, in_turns};
+use crate::options::Options;
+use crate::report::Report;
+use crate::table::{Table, grouped, seconds, spread};
+use crate::workload::File;
+
+const ID: &str = "900001-01";
+
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
+    report.heading(&format!("The number of roots, {}", disk.name()));
+    let counts = options.pick(&[1, 10, 50, 100, 200, 500][..], &[1, 3]);
+    let most = counts.last().copied().unwrap_or_default();
+    let inputs = inputs_of(disk, "growth")?;
+    let files: Vec<File> =
+        (0..10).map(|number| File::new(format!("opt/small/f{number}"), 20_000, 7_000_000 + number)).collect();
+    write_base(&inputs.join("base"), &files)?;
+    let patch = write_patch(&inputs, ID, PACKAGE, &files)?;
+    let directory = disk.at("roots");
+    fresh(&directory)?;
+    let roots = make_roots(&directory, &inputs.join("base"), most)?;
+
+    let mut table =
+        Table::new(&["roots", "in parallel", "per root", "one at a time", "ratio", "back out, in parallel"]);
+    let mut lines = Lines::new();
+    for &count in counts {
+        let list = inputs.join("roots");
+        let paths: String = roots[..count].iter().map(|root| format!("{}\n", root.display())).collect();
+        fs::write(&list, paths)?;
+        let add = || Line::patchadm().words("add --roots").arg(&list);
+        let back_out = Line::patchadm().words("remove --roots").arg(&list).arg(ID);
+        let commands = [
+            add().arg(&patch),
+            back_out.clone(),
+            add().words("--jobs 1").arg(&patch),
+            back_out.words("--jobs 1"),
+        ];
+        let costs = in_turns(disk, options.runs(), commands.each_ref())?;
+        let [parallel, back_out, serial, _] = costs.each_ref().map(Costs::wall);
+        table.row([
+            grouped(count),
+            spread(parallel),
+            seconds(parallel.median / count as f64),
+            spread(serial),
+            format!("{:.2}", parallel.median / serial.median),
+            spread(back_out),
+        ]);
+        lines.add(count, [parallel, back_out, serial]);
+    }
+    report.table(&table);
+    let plot = ["growth-roots", "A patch of ten files on many roots, one command", "roots"];
+    lines.draw(report, disk, plot, ["apply", "back out", "apply, --jobs 1"]);
+    clear(&[&directory, &inputs])
+}
+
+/// Installs the package once, and copies that root.
+fn make_roots(directory: &Path, base: &Path, count: usize) -> Result<Vec<PathBuf>> {
+    let roots: Vec<PathBuf> = (0..count).map(|number| directory.join(format!("r{number:03}"))).collect();
+    for (number, root) in roots.iter().enumerate() {
+        if number == 0 {
+            fresh(root)?;
+            Line::patchadm().words("pkgadd -n -R").arg(root).arg("-d").arg(base).arg(PACKAGE).run()?;
+        } else {
+            Line::new("cp").arg("-a").arg(&roots[0]).arg(root).run()?;
+        }
+    }
+    Ok(roots)
+}

@@ -1,0 +1,49 @@
+//! The small programs that the benchmark runs as processes of their own: it calls itself with one of their names.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+use crate::measure::Usage;
+use crate::{codecs, floor, reader};
+
+/// Runs the small program that the first argument names; false where it names none.
+pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
+    let Some((name, rest)) = arguments.split_first() else { return Ok(false) };
+    let path = |number: usize| -> Result<&Path> {
+        rest.get(number).map(Path::new).with_context(|| format!("argument {number} is missing"))
+    };
+    match name.to_str().unwrap_or_default() {
+        "@measured" => measured(path(0)?, path(1)?, rest.get(2..).unwrap_or_default())?,
+        "@floor-apply" => floor::apply(path(0)?, path(1)?, path(2)?, path(3)?)?,
+        "@floor-back" => floor::back_out(path(0)?, path(1)?, path(2)?)?,
+        "@floor-copy" => floor::copy_durably(path(0)?, path(1)?)?,
+        "@read" => reader::read_all(path(0)?)?,
+        "@codec" => codecs::run(&path(0)?.to_string_lossy(), path(1)?)?,
+        other if other.starts_with('@') => bail!("there is no small program {other}"),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Runs one command and reports what it used; its output goes to `log`.
+fn measured(report: &Path, log: &Path, words: &[OsString]) -> Result<()> {
+    let (program, arguments) = words.split_first().context("no command")?;
+    let log = File::create(log)?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let started = Instant::now();
+    let status = command.status().with_context(|| format!("{}", PathBuf::from(program).display()))?;
+    let wall = started.elapsed().as_secs_f64();
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu = (used.user_time() + used.system_time()).num_microseconds() as f64 / 1e6;
+    let usage = Usage { wall, cpu, peak: used.max_rss() as f64 * 1024.0, code: status.code().unwrap_or(-1) };
+    fs::write(report, serde_json::to_vec(&usage)?)?;
+    Ok(())
+}

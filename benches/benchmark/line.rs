@@ -1,0 +1,94 @@
+//! Command lines: values that are built once and run many times.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A program with its arguments.
+#[derive(Clone)]
+pub(crate) struct Line {
+    words: Vec<OsString>,
+}
+
+impl Line {
+    /// A program without arguments.
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
+        Self { words: vec![program.into()] }
+    }
+
+    /// The program under test: the one that was built with the benchmark, or the one that `PATCHADM_BENCH_PROGRAM`
+    /// names.
+    pub(crate) fn patchadm() -> Self {
+        let named = std::env::var_os("PATCHADM_BENCH_PROGRAM");
+        Self::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_patchadm").into()))
+    }
+
+    /// The benchmark itself, as one of its small programs; see [`inner`](crate::inner).
+    pub(crate) fn inner(name: &str) -> Result<Self> {
+        Ok(Self::new(std::env::current_exe()?).arg(name))
+    }
+
+    /// A text that sh(1) runs; `$0`, `$1` … are what is added.
+    pub(crate) fn shell(text: &str) -> Self {
+        Self::new("sh").arg("-ec").arg(text)
+    }
+
+    /// With one more argument.
+    pub(crate) fn arg(mut self, word: impl Into<OsString>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    /// With more arguments, as a shell would split them.
+    pub(crate) fn words(mut self, text: &str) -> Self {
+        self.words.extend(text.split_whitespace().map(OsString::from));
+        self
+    }
+
+    /// With the arguments of another line, program first.
+    pub(crate) fn line(mut self, other: &Self) -> Self {
+        self.words.extend(other.words.iter().cloned());
+        self
+    }
+
+    /// A command that asks nobody, in English, and knows no root but the one that it is given.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).env("LC_ALL", "C").stdin(Stdio::null());
+        for name in ["PKG_INSTALL_ROOT", "SOURCE_DATE_EPOCH", "DPKG_ROOT", "DPKG_ADMINDIR"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs it, unmeasured, to a good end.
+    pub(crate) fn run(&self) -> Result<()> {
+        let output = self.command().output().with_context(|| format!("cannot run {self}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            bail!("{self}: {}\n{}", output.status, tail(&said));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
+        let line = words.join(" ");
+        out.write_str(line.get(..300).unwrap_or(&line))
+    }
+}
+
+/// The last lines of what a command said.
+pub(crate) fn tail(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// Whether there is a program of this name in `PATH`.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}

@@ -1,0 +1,241 @@
+//! The benchmark: what patchadm costs, beside the least that a program can do and beside others, in one run.
+//!
+//! ```text
+//! cargo bench --bench benchmark                      everything; as root on ext4 and xfs images of its own
+//! cargo bench --bench benchmark -- apply reading     only these parts: apply, growth, reading, family, codecs
+//! cargo bench --bench benchmark -- --small           seconds: does every part still work? Judges no time
+//! cargo bench --bench benchmark -- --runs 11         more runs than 5
+//! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md and the plots beside it
+//! PATCHADM_BENCH_DIR=/dir cargo bench --bench benchmark     without root, or on a disk of your choice
+//! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after
+//! ```
+//!
+//! All data follows from a fixed seed ([`workload`]). Every command is a whole process that an intermediate process runs
+//! and accounts for ([`measure`] says how each figure is taken). Whatever is compared is measured in turns, run by run, so
+//! that the noise of the machine meets everybody. The tables give the median; *least–most* is the spread. Each change and
+//! each way back is first run once uncounted, and what it leaves is compared with what it should be: a contender that does
+//! something else fails (ours and the floor) or is left out (others). What takes more than ten seconds is run once.
+//!
+//! The page cache is warm: packages and patches were just written, and are used again and again. They lie in `target/tmp`,
+//! not on the disk that is measured, so nobody can clone instead of copying.
+//!
+//! Images are sparse files in `target/tmp`, mounted in a private mount namespace and unlinked at once, so that nothing
+//! stays mounted however it ends ([`disk`]). They need root, `mkfs.ext4` and `mkfs.xfs`; bytes written and flushes are
+//! known on images only. [`rivals`] says what dpkg, rpm and rsync have to do; whatever is not installed is skipped, by name.
+//!
+//! Not measured: a cold cache, other programs at the same time, networks.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark talks to who started it
+#![allow(clippy::disallowed_methods)] // it makes its own trees, beside the door
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // figures for people
+#![allow(clippy::format_push_string, clippy::format_collect)] // lists and reports need not be fast
+
+/// Applying and backing out, side by side.
+mod apply;
+/// Compression and archive formats.
+mod codecs;
+mod contender;
+/// Packages and patches, written.
+mod delivery;
+/// Images and directories to measure on.
+mod disk;
+/// Installing, checking, making, moving packages.
+mod family;
+/// The least that a program can do.
+mod floor;
+/// Cost against size.
+mod growth;
+/// Small programs that run as processes of their own.
+mod inner;
+mod inputs;
+/// Command lines.
+mod line;
+mod machine;
+/// What a command costs.
+mod measure;
+mod options;
+mod plot;
+/// Numbers that a seed decides.
+mod random;
+/// Reading a tree with all cores.
+mod reader;
+/// Queries.
+mod reading;
+mod report;
+/// dpkg, rpm, rsync.
+mod rivals;
+/// Directories of one run.
+mod scratch;
+/// Patches whose scripts do the work.
+mod stock_scripts;
+/// Databases that are written, not installed.
+mod synthetic;
+mod table;
+/// What a tree holds, and when it was changed.
+mod tree;
+/// Files and their versions.
+mod workload;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser as _;
+
+use disk::{Disk, FILE_SYSTEMS, file_system_of, is_root, leave_mounts_of_others};
+use inputs::Inputs;
+use options::{Options, Part};
+use report::Report;
+use rivals::Rivals;
+use scratch::Scratch;
+use workload::Scale;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let result = match inner::run(&arguments) {
+        Ok(true) => Ok(()),
+        // `cargo test --all-targets` runs it, too, with whatever filters and options tests are given.
+        Ok(false) if !arguments.iter().any(|word| word == "--bench") => {
+            println!("Nothing is measured but by cargo bench.");
+            Ok(())
+        }
+        Ok(false) => benchmark(&Options::parse()),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("benchmark: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn benchmark(options: &Options) -> Result<()> {
+    if is_root()
+        && let Err(error) = leave_mounts_of_others()
+    {
+        println!("skipped: images: {error:#}");
+    }
+    let scratch = Scratch::new(Path::new(env!("CARGO_TARGET_TMPDIR")), "data")?;
+    let mut report = Report::new(options.small);
+    head(options, &mut report);
+    let inputs = Inputs::write(options.pick(Scale::FULL, Scale::SMALL), scratch.path())?;
+    report.say(&format!("{}\n", inputs.describe()));
+    let mut rivals = None;
+    if options.wants(Part::Apply) {
+        rivals = Some(Rivals::build(&inputs, scratch.path(), options, &mut report)?);
+    }
+    if options.wants(Part::Codecs) {
+        codecs::measure_all(scratch.path(), &inputs, options, &mut report)?;
+    }
+    let mut measured = 0;
+    for place in places(options) {
+        let disk = match place.open(options, scratch.path()) {
+            Ok(disk) => disk,
+            Err(error) => {
+                report.skipped(&place.name(), &format!("{error:#}"));
+                continue;
+            }
+        };
+        on_disk(&disk, &inputs, rivals.as_ref(), options, &mut report)?;
+        measured += 1;
+        if options.small {
+            break;
+        }
+    }
+    if measured == 0 {
+        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+    }
+    report.judge();
+    let drawn = report.draw();
+    if options.write_docs {
+        report.write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmark"))?;
+    } else if options.small {
+        println!("Everything works; the plots are {drawn} bytes of SVG.");
+    }
+    Ok(())
+}
+
+/// All parts that have to do with a disk.
+fn on_disk(
+    disk: &Disk,
+    inputs: &Inputs,
+    rivals: Option<&Rivals>,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()> {
+    if let Some(rivals) = rivals {
+        apply::run(disk, inputs, rivals, options, report)?;
+    }
+    if options.wants(Part::Growth) {
+        growth::run(disk, inputs, options, report)?;
+    }
+    if options.wants(Part::Reading) {
+        reading::run(disk, options, report)?;
+    }
+    if options.wants(Part::Family) {
+        family::run(disk, inputs, options, report)?;
+    }
+    Ok(())
+}
+
+/// Bytes of the images, which are sparse. mkfs.xfs makes none below 300 MiB.
+const FULL_IMAGE: u64 = 12 << 30;
+const SMALL_IMAGE: u64 = 512 << 20;
+
+/// Where to measure.
+enum Place {
+    Directory(OsString),
+    Image(&'static str),
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match self {
+            Self::Directory(path) => path.to_string_lossy().into_owned(),
+            Self::Image(file_system) => format!("{file_system} image"),
+        }
+    }
+
+    fn open(&self, options: &Options, scratch: &Path) -> Result<Disk> {
+        match self {
+            Self::Directory(path) => Disk::directory(Path::new(path), scratch),
+            Self::Image(file_system) if options.small => {
+                // In memory, where it can be: no time is judged, so nobody need wait for a disk.
+                let store = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).unwrap_or(scratch);
+                Disk::image(file_system, SMALL_IMAGE, store, scratch)
+            }
+            Self::Image(file_system) => Disk::image(file_system, FULL_IMAGE, scratch, scratch),
+        }
+    }
+}
+
+/// The directory that the user named; as root images; the small version takes one image, or a directory of its own.
+fn places(options: &Options) -> Vec<Place> {
+    if let Some(path) = std::env::var_os("PATCHADM_BENCH_DIR") {
+        return vec![Place::Directory(path)];
+    }
+    let wanted = |name: &&str| options.only.as_deref().is_none_or(|only| only == *name);
+    let images = FILE_SYSTEMS.into_iter().filter(wanted).filter(|_| is_root()).map(Place::Image);
+    if options.small {
+        return images.take(1).chain([Place::Directory(env!("CARGO_TARGET_TMPDIR").into())]).collect();
+    }
+    images.collect()
+}
+
+fn head(options: &Options, report: &mut Report) {
+    report.say(&format!("# Benchmark\n\n{}\n", machine::describe()));
+    if options.small {
+        report.say("The small version: times mean nothing.\n");
+    } else {
+        let words = std::env::args().skip(1).filter(|word| word != "--bench");
+        let command =
+            words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
+        let (command, runs) = (command.trim_end_matches(" --"), options.runs());
+        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said."));
+        let below = file_system_of(Path::new(env!("CARGO_TARGET_TMPDIR")));
+        report.say(&format!("The packages, and the images where there are any, lie on {below}.\n"));
+    }
+}

@@ -1,0 +1,167 @@
+//! What one command costs.
+//!
+//! A command is run by an intermediate process, a fresh copy of the benchmark that does nothing else: `ru_maxrss` of a
+//! child begins with the memory of the process that forked it, and the benchmark itself may be large. The intermediate
+//! takes wall time from before the fork to the end of the command, and CPU and memory from `getrusage` of its children:
+//! CPU of all processes that were waited for, memory of the largest one.
+//!
+//! Before a command the file system is synchronised, so that it pays for nothing but itself; the page cache keeps what it
+//! has, so the inputs, which were just written or used, are read from memory ("warm"). Bytes and flushes are those of the
+//! loop device's own counters, which nothing else writes to: *flushes* from before the command to its end, *written* to
+//! the end of a `syncfs` that follows it, since what a command leaves in the cache is written by its order all the same.
+//! A journal commits by itself every few seconds, which counts as flushes, too: of a command that takes longer the number
+//! is an upper bound.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::line::{Line, tail};
+
+/// What the intermediate reports.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Usage {
+    /// Seconds from fork to exit.
+    pub(crate) wall: f64,
+    /// Seconds of CPU in user and kernel mode.
+    pub(crate) cpu: f64,
+    /// Peak resident set of the largest process, in bytes.
+    pub(crate) peak: f64,
+    /// Exit code; -1 for a signal.
+    pub(crate) code: i32,
+}
+
+/// What one run of a command cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// Seconds from fork to exit.
+    pub(crate) wall: f64,
+    /// Seconds until everything that it wrote was on the disk.
+    pub(crate) settled: f64,
+    /// Seconds of CPU.
+    pub(crate) cpu: f64,
+    /// Peak resident set, in bytes.
+    pub(crate) peak: f64,
+    /// Bytes that reached the device; known on images only.
+    pub(crate) written: Option<f64>,
+    /// Flushes of the device's cache; known on images only.
+    pub(crate) flushes: Option<f64>,
+}
+
+/// Runs a command on a disk, to a good end.
+pub(crate) fn measure(disk: &Disk, line: &Line) -> Result<Cost> {
+    disk.settle()?;
+    let before = disk.counters()?;
+    let usage = run(disk.scratch(), line)?;
+    let at_exit = disk.counters()?;
+    let started = Instant::now();
+    disk.settle()?;
+    let settled = usage.wall + started.elapsed().as_secs_f64();
+    let after = disk.counters()?;
+    let written = before.zip(after).map(|(before, after)| after.written - before.written);
+    let flushes = before.zip(at_exit).map(|(before, after)| after.flushes - before.flushes);
+    Ok(Cost { wall: usage.wall, settled, cpu: usage.cpu, peak: usage.peak, written, flushes })
+}
+
+/// Runs commands in turns, one run of each after the other, so many times.
+pub(crate) fn in_turns<const N: usize>(disk: &Disk, runs: usize, lines: [&Line; N]) -> Result<[Costs; N]> {
+    let mut costs = std::array::from_fn(|_| Costs::default());
+    for _ in 0..runs {
+        for (line, costs) in lines.into_iter().zip(&mut costs) {
+            costs.0.push(measure(disk, line)?);
+        }
+    }
+    Ok(costs)
+}
+
+/// Runs a command that changes nothing and needs no disk to be quiet.
+pub(crate) fn run(scratch: &Path, line: &Line) -> Result<Usage> {
+    let (report, log) = (scratch.join("usage.json"), scratch.join("said"));
+    let intermediate = Line::inner("@measured")?.arg(&report).arg(&log).line(line);
+    intermediate.run()?;
+    let usage: Usage = serde_json::from_slice(&fs::read(report)?).context("the intermediate's report")?;
+    if usage.code != 0 {
+        let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+        bail!("{line}: exit code {}\n{}", usage.code, tail(&said));
+    }
+    Ok(usage)
+}
+
+/// A figure of several runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl From<f64> for Spread {
+    fn from(figure: f64) -> Self {
+        Self { median: figure, least: figure, most: figure }
+    }
+}
+
+impl Spread {
+    /// How much longer one command took than another that was measured in turns with it: of the medians, and from the
+    /// least to the most of the single rounds.
+    pub(crate) fn of_ratio(one: &Costs, other: &Costs) -> Self {
+        let median = one.wall().median / other.wall().median;
+        if one.0.len() != other.0.len() {
+            return median.into();
+        }
+        let rounds = one.0.iter().zip(&other.0).map(|(one, other)| one.wall / other.wall);
+        Self { median, ..Self::of(rounds) }
+    }
+
+    /// In another unit.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let Self { median, least, most } = self;
+        Self { median: median * factor, least: least * factor, most: most * factor }
+    }
+
+    /// Whether there is but one figure.
+    pub(crate) fn is_single(self) -> bool {
+        self.least.to_bits() == self.most.to_bits()
+    }
+
+    /// Of at least one figure.
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let median = match figures.len() {
+            0 => f64::NAN,
+            count if count % 2 == 1 => figures[middle],
+            _ => f64::midpoint(figures[middle - 1], figures[middle]),
+        };
+        let [least, most] =
+            [figures.first(), figures.last()].map(|figure| figure.copied().unwrap_or(f64::NAN));
+        Self { median, least, most }
+    }
+}
+
+/// The costs of one command over several runs.
+#[derive(Clone, Default)]
+pub(crate) struct Costs(pub(crate) Vec<Cost>);
+
+impl Costs {
+    /// One of their figures.
+    pub(crate) fn spread(&self, figure: impl Fn(&Cost) -> f64) -> Spread {
+        Spread::of(self.0.iter().map(figure))
+    }
+
+    /// Seconds from fork to exit.
+    pub(crate) fn wall(&self) -> Spread {
+        self.spread(|cost| cost.wall)
+    }
+
+    /// The median of a figure that only images have.
+    pub(crate) fn counted(&self, figure: impl Fn(&Cost) -> Option<f64>) -> Option<f64> {
+        let counted: Option<Vec<f64>> = self.0.iter().map(figure).collect();
+        counted.map(|figures| Spread::of(figures).median)
+    }
+}

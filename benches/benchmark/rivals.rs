@@ -1,0 +1,229 @@
+//! Others that change an installed tree: dpkg, rpm, rsync.
+//!
+//! They get every advantage that is honest: packages that are not compressed, as the patch is not; no maintainer
+//! scripts; no dependencies. Their root and their database are on the disk, in the benchmark's own mount namespace, and
+//! none is started on a root that lies elsewhere. dpkg syncs as it does by default, whatever the host's configuration
+//! says. Each is measured with the full package (20,000 files), and with a package of just the changed files, beside
+//! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
+//! and keeps what it replaces in a directory; it neither syncs nor records anything.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::contender::{Contender, Role};
+use crate::delivery::write_tree;
+use crate::disk::{Disk, is_root};
+use crate::inputs::{Inputs, fresh};
+use crate::line::{Line, is_installed};
+use crate::options::Options;
+use crate::report::Report;
+use crate::workload::{File, Version, Workload};
+
+/// A package to build: its name, its version, and what is in it.
+struct Cut<'a> {
+    name: &'static str,
+    version: u8,
+    files: Vec<(&'a File, Version)>,
+}
+
+/// The packages of the others, built once.
+pub(crate) struct Rivals {
+    directory: PathBuf,
+}
+
+impl Rivals {
+    /// Builds what the installed ones need; the small version leaves the packages of changed files out.
+    pub(crate) fn build(
+        inputs: &Inputs,
+        scratch: &Path,
+        options: &Options,
+        report: &mut Report,
+    ) -> Result<Self> {
+        let rivals = Self { directory: scratch.join("rivals") };
+        fresh(&rivals.directory)?;
+        for cut in cuts(&inputs.workload).into_iter().take(options.pick(usize::MAX, 2)) {
+            Report::progress(&format!("packages of {} {} for the others", cut.name, cut.version));
+            let stage = rivals.directory.join("stage");
+            fresh(&stage)?;
+            write_tree(&stage, &cut.files)?;
+            if is_installed("rpmbuild")
+                && is_installed("rpm")
+                && let Err(error) = rivals.rpm(&cut, &stage)
+            {
+                report.skipped(&format!("rpm, {}", cut.name), &format!("{error:#}"));
+            }
+            if is_installed("dpkg-deb")
+                && is_installed("dpkg")
+                && let Err(error) = rivals.deb(&cut, &stage)
+            {
+                report.skipped(&format!("dpkg, {}", cut.name), &format!("{error:#}"));
+            }
+            fs::remove_dir_all(&stage)?;
+        }
+        if is_installed("rsync") {
+            write_tree(&rivals.directory.join("new"), &inputs.workload.tree(Version::New))?;
+        }
+        Ok(rivals)
+    }
+
+    /// Sets them up on a disk; whoever is not installed, or does not work here, is named and left out.
+    pub(crate) fn contenders(&self, disk: &Disk, inputs: &Inputs, report: &mut Report) -> Vec<Contender> {
+        let mut contenders = Vec::new();
+        for role in [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync] {
+            let (program, made) = match role {
+                Role::Dpkg | Role::DpkgChanged => ("dpkg", self.package(names(role).0, 1, "deb").exists()),
+                Role::Rpm | Role::RpmChanged => ("rpm", self.package(names(role).0, 1, "rpm").exists()),
+                _ => ("rsync", self.directory.join("new").exists()),
+            };
+            if !made {
+                report.skipped(role.name(), &format!("{program} is not installed, or has no package here"));
+                continue;
+            }
+            let contender = match role {
+                Role::Dpkg | Role::DpkgChanged => self.dpkg_contender(disk, role),
+                Role::Rpm | Role::RpmChanged => self.rpm_contender(disk, role),
+                _ => self.rsync_contender(disk, inputs),
+            };
+            match contender {
+                Ok(contender) => contenders.push(contender),
+                Err(error) => report.skipped(role.name(), &format!("{error:#}").replace('\n', "; ")),
+            }
+        }
+        contenders
+    }
+
+    fn deb(&self, cut: &Cut<'_>, stage: &Path) -> Result<()> {
+        let Cut { name, version, .. } = cut;
+        fs::create_dir(stage.join("DEBIAN"))?;
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody\nDescription: measured\n"
+        );
+        fs::write(stage.join("DEBIAN/control"), control)?;
+        let line = Line::new("dpkg-deb").words("-Znone --root-owner-group -b").arg(stage);
+        line.arg(self.package(name, *version, "deb")).run()
+    }
+
+    fn rpm(&self, cut: &Cut<'_>, stage: &Path) -> Result<()> {
+        let Cut { name, version, .. } = cut;
+        let top = self.directory.join("rpmbuild");
+        fresh(&top)?;
+        let spec = format!(
+            "%global debug_package %{{nil}}\n%global __os_install_post %{{nil}}\n\
+             Name: {name}\nVersion: {version}\nRelease: 1\nSummary: measured\nLicense: none\nBuildArch: noarch\n\
+             AutoReqProv: no\n%description\nMeasured.\n%install\nmkdir -p %{{buildroot}}\ncp -al {}/opt %{{buildroot}}\n\
+             %files\n%defattr(-,root,root)\n/opt/acme\n",
+            stage.display()
+        );
+        fs::write(top.join("a.spec"), spec)?;
+        let line = Line::new("rpmbuild").words("-bb --quiet --nodeps --define");
+        let line = line.arg(format!("_topdir {}", top.display())).arg("--define");
+        let line =
+            line.arg(format!("_dbpath {}/db", top.display())).arg("--define").arg("_build_id_links none");
+        let line =
+            line.arg("--define").arg("_binary_payload w.ufdio").arg("--buildroot").arg(top.join("root"));
+        line.arg(top.join("a.spec")).run()?;
+        let built = top.join(format!("RPMS/noarch/{name}-{version}-1.noarch.rpm"));
+        fs::rename(built, self.package(name, *version, "rpm"))?;
+        Ok(fs::remove_dir_all(&top)?)
+    }
+
+    fn package(&self, name: &str, version: u8, form: &str) -> PathBuf {
+        self.directory.join(format!("{name}-{version}.{form}"))
+    }
+
+    fn dpkg_contender(&self, disk: &Disk, role: Role) -> Result<Contender> {
+        let (name, rest) = names(role);
+        let root = disk.at(if rest.is_some() { "dpkg-changed" } else { "dpkg" });
+        let database = root.join("var/lib/dpkg");
+        for directory in ["info", "updates", "triggers"] {
+            fs::create_dir_all(database.join(directory))?;
+        }
+        for file in ["status", "available"] {
+            fs::write(database.join(file), "")?;
+        }
+        disk.assert_ours(&root)?;
+        let dpkg = |sync: &str, force: &str| {
+            let line = privileged("dpkg").arg(format!("--root={}", root.display()));
+            let line = line.arg(format!("--admindir={}", database.display()));
+            let line = line.arg(format!("--log={}", root.join("dpkg.log").display()));
+            line.words(sync).words("--force-bad-path").words(force).arg("-i")
+        };
+        let setup = dpkg("--force-unsafe-io", "").arg(self.package(name, 1, "deb"));
+        rest.iter().fold(setup, |line, rest| line.arg(self.package(rest, 1, "deb"))).run()?;
+        let apply = dpkg("--no-force-unsafe-io", "").arg(self.package(name, 2, "deb"));
+        let back_out = dpkg("--no-force-unsafe-io", "--force-downgrade").arg(self.package(name, 1, "deb"));
+        Ok(Contender { role, root, apply, back_out, undo: None })
+    }
+
+    fn rpm_contender(&self, disk: &Disk, role: Role) -> Result<Contender> {
+        let (name, rest) = names(role);
+        let root = disk.at(if rest.is_some() { "rpm-changed" } else { "rpm" });
+        fs::create_dir_all(root.join("var/lib/rpm"))?;
+        disk.assert_ours(&root)?;
+        let rpm = || {
+            let line = privileged("rpm").arg("--root").arg(&root);
+            line.words("--dbpath /var/lib/rpm --noplugins")
+        };
+        rpm().arg("--initdb").run()?;
+        let change = || rpm().words("--noscripts --nodeps -U");
+        let setup = change().arg(self.package(name, 1, "rpm"));
+        rest.iter().fold(setup, |line, rest| line.arg(self.package(rest, 1, "rpm"))).run()?;
+        let apply = change().arg(self.package(name, 2, "rpm"));
+        let back_out = change().arg("--oldpackage").arg(self.package(name, 1, "rpm"));
+        Ok(Contender { role, root, apply, back_out, undo: None })
+    }
+
+    fn rsync_contender(&self, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+        let (root, backup) = (disk.at("rsync"), disk.at("rsync-backup"));
+        fresh(&root)?;
+        Line::new("cp").arg("-a").arg(inputs.base_files().join("opt")).arg(&root).run()?;
+        let added = self.directory.join("added");
+        let paths: String = inputs.workload.added.iter().map(|file| format!("{}\n", file.path)).collect();
+        fs::write(&added, paths)?;
+        let slash = |path: &Path| format!("{}/", path.display());
+        let backup_option = format!("--backup-dir={}", backup.display());
+        let apply = Line::new("rsync").words("-a --delete --backup").arg(backup_option);
+        let apply = apply.arg(slash(&self.directory.join("new"))).arg(slash(&root));
+        let text = "rsync -a \"$0\" \"$1\"; cd \"$1\"; xargs rm < \"$2\"; rmdir opt/acme/new; rm -r \"$0\"";
+        let back_out = Line::shell(text).arg(slash(&backup)).arg(slash(&root)).arg(&added);
+        Ok(Contender { role: Role::Rsync, root, apply, back_out, undo: Some(backup) })
+    }
+}
+
+/// The packages: full, changed and rest, old and new.
+fn cuts(workload: &Workload) -> Vec<Cut<'_>> {
+    let indices = |numbers: &[usize], version: Version| -> Vec<(&File, Version)> {
+        numbers.iter().map(|&number| (&workload.files[number], version)).collect()
+    };
+    let mut changed = [&workload.replaced[..], &workload.deleted].concat();
+    changed.sort_unstable();
+    let rest: Vec<usize> =
+        (0..workload.files.len()).filter(|number| changed.binary_search(number).is_err()).collect();
+    let mut new = indices(&workload.replaced, Version::New);
+    new.extend(workload.added.iter().map(|file| (file, Version::New)));
+    vec![
+        Cut { name: "acme", version: 1, files: workload.tree(Version::Old) },
+        Cut { name: "acme", version: 2, files: workload.tree(Version::New) },
+        Cut { name: "acme-changed", version: 1, files: indices(&changed, Version::Old) },
+        Cut { name: "acme-changed", version: 2, files: new },
+        Cut { name: "acme-rest", version: 1, files: indices(&rest, Version::Old) },
+    ]
+}
+
+/// The package that is upgraded, and the one beside it.
+fn names(role: Role) -> (&'static str, Option<&'static str>) {
+    match role {
+        Role::DpkgChanged | Role::RpmChanged => ("acme-changed", Some("acme-rest")),
+        _ => ("acme", None),
+    }
+}
+
+/// A program that insists on being root, which an ordinary user is in a user namespace.
+fn privileged(program: &str) -> Line {
+    if is_root() {
+        return Line::new(program);
+    }
+    Line::new("unshare").words("--user --map-root-user --mount --propagation private").arg(program)
+}

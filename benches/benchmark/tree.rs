@@ -1,0 +1,110 @@
+//! What a tree holds, and when it was changed: whether a contender did what it says, and how fast it switched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::reader::list;
+use crate::workload::{File, Version};
+
+/// The files of a tree: permissions, size and CRC of each path.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Tree(BTreeMap<String, (u32, usize, u32)>);
+
+impl Tree {
+    /// What is below `opt/acme` of a root.
+    pub(crate) fn of(root: &Path) -> Result<Self> {
+        let mut paths = Vec::new();
+        list(&root.join("opt/acme"), &mut paths)?;
+        let mut files = BTreeMap::new();
+        for path in paths {
+            let content = fs::read(&path)?;
+            let mode = fs::metadata(&path)?.mode() & 0o7777;
+            let name = path.strip_prefix(root)?.display().to_string();
+            files.insert(name, (mode, content.len(), crc32c::crc32c(&content)));
+        }
+        Ok(Self(files))
+    }
+
+    /// What these files are in an installed tree.
+    pub(crate) fn expected(files: &[(&File, Version)]) -> Self {
+        let entry = |(file, version): &(&File, Version)| {
+            let content = file.content(*version);
+            (file.path.clone(), (0o644, content.len(), crc32c::crc32c(&content)))
+        };
+        Self(files.iter().map(entry).collect())
+    }
+
+    /// Fails with the first difference.
+    pub(crate) fn assert_same(&self, expected: &Self, after: &str) -> Result<()> {
+        let (found, wanted) = (&self.0, &expected.0);
+        for path in found.keys().chain(wanted.keys()) {
+            let (is, should) = (found.get(path), wanted.get(path));
+            ensure!(is == should, "after {after} {path} is {is:?} instead of {should:?}");
+        }
+        Ok(())
+    }
+}
+
+/// What tells when a path was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The last change (ctime) of the inode that rename(2) has put in its place.
+    Inode,
+    /// That of its directory, where an exchange of two names leaves the inodes as they are (xfs). The window may be a
+    /// little longer than what this tells: of the directory that is changed first only the last change is known.
+    Directory,
+}
+
+impl Clock {
+    /// Finds out, in a directory that may be written to, what an exchange of names does there.
+    pub(crate) fn probe(directory: &Path) -> Result<Self> {
+        let [one, other] = ["probe-1", "probe-2"].map(|name| directory.join(name));
+        fs::write(&one, "")?;
+        fs::write(&other, "")?;
+        let before = last_change(&other)?;
+        // Longer than any kernel's clock for these times needs to tick.
+        thread::sleep(Duration::from_millis(20));
+        renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)?;
+        let after = last_change(&one)?;
+        fs::remove_file(one)?;
+        fs::remove_file(other)?;
+        Ok(if after > before { Self::Inode } else { Self::Directory })
+    }
+}
+
+/// Seconds between the first and the last change of these paths of a root, as finely as the kernel's clock for such
+/// changes ticks. By the clock of inodes a path that was deleted tells no time.
+pub(crate) fn switch_window<'a>(
+    root: &Path,
+    files: impl Iterator<Item = &'a File>,
+    clock: Clock,
+) -> Result<f64> {
+    let mut times = Vec::new();
+    for file in files {
+        let path = root.join(&file.path);
+        let told = match clock {
+            Clock::Inode => Some(path.as_path()),
+            Clock::Directory => path.parent(),
+        };
+        if let Some(told) = told.filter(|told| told.symlink_metadata().is_ok()) {
+            times.push(last_change(told)?);
+        }
+    }
+    match (times.iter().min(), times.iter().max()) {
+        (Some(first), Some(last)) => Ok((last - first) as f64 / 1e9),
+        _ => bail!("nothing was changed"),
+    }
+}
+
+/// The ctime of what has this name, in nanoseconds since 1970.
+fn last_change(path: &Path) -> Result<i128> {
+    let state = fs::symlink_metadata(path)?;
+    Ok(i128::from(state.ctime()) * 1_000_000_000 + i128::from(state.ctime_nsec()))
+}

@@ -1,0 +1,192 @@
+//! Every package of a root, read side by side: a thousand of them are no thousand times anything.
+//!
+//! Where the live files count, each package costs its directory and its pkginfo, opened from the directory of packages,
+//! and the work is shared by all processors. A run in progress, whose records may be elsewhere, is read one by one
+//! through its [`View`]; so is a package whose directory is a symbolic link. The answers are the same.
+
+use std::num::NonZero;
+use std::thread;
+
+use rustix::io::Errno;
+
+use super::installed;
+use super::{DatabaseError, View, places};
+use crate::format::params::{self, LARGEST_FILE};
+use crate::package::{Params, PkgInst};
+use crate::root::Dir;
+
+/// So many packages are worth a thread.
+const SHARE: usize = 100;
+/// The most threads.
+const MOST_THREADS: usize = 8;
+
+/// A directory below `var/sadm/pkg` whose name is a package instance.
+#[derive(Debug)]
+pub struct Package<'a> {
+    inst: PkgInst,
+    view: &'a View<'a>,
+    /// Its directory, where that counts; none where the view has to be asked.
+    dir: Option<Dir>,
+    is_being_updated: bool,
+}
+
+impl<'a> Package<'a> {
+    /// Its name.
+    pub fn inst(&self) -> &PkgInst {
+        &self.inst
+    }
+
+    /// The records that it is one of.
+    pub fn view(&self) -> &'a View<'a> {
+        self.view
+    }
+
+    /// Whether the classic tools have put its parameters aside, in `.save.<instance>`, while they update it.
+    pub fn is_being_updated(&self) -> bool {
+        self.is_being_updated
+    }
+
+    /// Its parameters; none where it is not installed.
+    pub fn params(&self) -> Result<Option<Params>, DatabaseError> {
+        let Some(dir) = &self.dir else { return installed::params(self.view, &self.inst) };
+        let Some(text) = dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? else { return Ok(None) };
+        let path = || self.view.root().show(&places::pkginfo(&self.inst));
+        let params = params::read(&text).map_err(|reason| DatabaseError::Params { path: path(), reason })?;
+        Ok(Some(params))
+    }
+
+    /// Whether a lock of an unfinished installation or removal is in its directory.
+    pub fn is_partial(&self) -> Result<bool, DatabaseError> {
+        let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };
+        for lock in installed::LOCKS {
+            if dir.look(lock)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What `work` makes of every package, in the order of their names; nothing of those for which it makes none. An error is
+/// that of the first one that has any.
+pub fn each<T: Send, E: Send + From<DatabaseError>>(
+    view: &View<'_>,
+    work: impl Fn(&Package<'_>) -> Result<Option<T>, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
+    let packages: Vec<(PkgInst, bool)> = names
+        .iter()
+        .filter_map(|name| PkgInst::new(std::str::from_utf8(name).ok()?).ok())
+        .map(|inst| {
+            let saved = format!(".save.{inst}").into_bytes();
+            let is_being_updated = names.binary_search(&saved).is_ok();
+            (inst, is_being_updated)
+        })
+        .collect();
+    if !view.is_live() {
+        return share(view, None, packages, &work);
+    }
+    let root = view.root();
+    let directory = root.resolver().locate_dir(&places::packages()).map_err(DatabaseError::from)?;
+    let Some(directory) = root.dir_if_there(&directory).map_err(DatabaseError::from)? else {
+        return Ok(Vec::new());
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let threads = processors.min(packages.len().div_ceil(SHARE)).max(1);
+    if threads == 1 {
+        return share(view, Some(&directory), packages, &work);
+    }
+    let (portion, mut rest) = (packages.len().div_ceil(threads), packages);
+    thread::scope(|scope| {
+        let mut running = Vec::new();
+        while !rest.is_empty() {
+            let mine: Vec<_> = rest.drain(..portion.min(rest.len())).collect();
+            let (directory, work) = (&directory, &work);
+            running.push(scope.spawn(move || share(&View::live(root), Some(directory), mine, work)));
+        }
+        let mut found = Vec::new();
+        for each in running {
+            found.extend(each.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(found)
+    })
+}
+
+/// What one thread does.
+fn share<T, E: From<DatabaseError>>(
+    view: &View<'_>,
+    directory: Option<&Dir>,
+    packages: Vec<(PkgInst, bool)>,
+    work: &impl Fn(&Package<'_>) -> Result<Option<T>, E>,
+) -> Result<Vec<T>, E> {
+    let mut found = Vec::new();
+    for (inst, is_being_updated) in packages {
+        let opened = directory.map(|directory| directory.dir(inst.as_str().as_bytes())).transpose();
+        let dir = match opened {
+            // A symbolic link, or a file: the view follows the one and passes over the other.
+            Err(error) if matches!(error.errno(), Some(Errno::NOTDIR | Errno::LOOP)) => None,
+            Err(error) if error.is_not_found() => continue,
+            opened => opened.map_err(DatabaseError::from)?,
+        };
+        found.extend(work(&Package { inst, view, dir, is_being_updated })?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::root::Root;
+
+    fn all(root: &Root) -> Result<Vec<String>, DatabaseError> {
+        each(&View::live(root), |package| {
+            let Some(params) = package.params()? else { return Ok(None) };
+            let mark = |is: bool, mark| if is { mark } else { "" };
+            let partial = mark(package.is_partial()?, "!");
+            let updated = mark(package.is_being_updated(), "~");
+            Ok(Some(format!("{}={}{partial}{updated}", package.inst(), params.text("NAME"))))
+        })
+    }
+
+    #[test]
+    fn packages_are_read_side_by_side_and_come_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("var/sadm/pkg");
+        let mut expected = Vec::new();
+        for number in 0..350 {
+            let package = packages.join(format!("P{number:03}"));
+            fs::create_dir_all(&package).unwrap();
+            fs::write(package.join("pkginfo"), format!("NAME=n{number}\n")).unwrap();
+            expected.push(format!("P{number:03}=n{number}"));
+        }
+        fs::write(packages.join("P007/!I-Lock!"), "").unwrap();
+        fs::create_dir(packages.join(".save.P300")).unwrap();
+        expected[7] += "!";
+        expected[300] += "~";
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(all(&root).unwrap(), expected);
+
+        fs::write(packages.join("P200/pkginfo"), "NAME=\"open\n").unwrap();
+        fs::write(packages.join("P300/pkginfo"), "NAME=\"open\n").unwrap();
+        let error = all(&root).unwrap_err().to_string();
+        assert!(error.starts_with(&packages.join("P200/pkginfo: ").display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_package_is_passed_over_and_a_link_is_followed_inside_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let packages = dir.path().join("var/sadm/pkg");
+        fs::create_dir_all(packages.join("Empty")).unwrap();
+        fs::create_dir_all(packages.join("Odd/pkginfo")).unwrap();
+        fs::create_dir_all(dir.path().join("elsewhere")).unwrap();
+        fs::write(dir.path().join("elsewhere/pkginfo"), "NAME=linked\n").unwrap();
+        fs::write(packages.join("stray"), "").unwrap();
+        symlink("/elsewhere", packages.join("Link")).unwrap();
+        symlink("/nowhere", packages.join("Gone")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(all(&root).unwrap(), ["Link=linked"]);
+    }
+}

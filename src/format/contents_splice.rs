@@ -1,0 +1,232 @@
+//! The next `contents` from one that is known to be in order: what no edit names is copied without being looked at.
+//!
+//! The result is that of [`merge`](super::contents_merge::merge), byte for byte. It needs the [`Stamp`] of the old file,
+//! which tells that every line of it is in its place; whether the stamp fits is the caller's knowledge.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use super::contents::{ContentsError, is_comment, key_of};
+use super::contents_merge::{Edits, Trailer};
+use super::contents_stamp::{Stamp, link_line};
+use super::ordered::{OrderError, Ordered};
+
+/// What is copied at once, in bytes.
+const PORTION: usize = 256 << 10;
+
+/// What a splice made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spliced {
+    /// Bytes in front of the trailer.
+    pub body: u64,
+    /// The hard-link lines that are in the database now, as a stamp has them.
+    pub links: Vec<u8>,
+}
+
+/// A place of the old file where something changes: from `start` to `end` the new line stands instead, if there is one.
+struct Seam {
+    start: u64,
+    end: u64,
+    line: Option<Vec<u8>>,
+}
+
+/// Writes `old` with `edits` and a new trailer to `out`. `links` are the lines of the stamp about hard links. None, with
+/// nothing written, where `old` turns out to be in no order.
+pub fn splice(
+    mut old: impl Read + Seek,
+    stamp: &Stamp,
+    links: &[u8],
+    out: impl Write,
+    edits: &Edits,
+    trailer: &Trailer,
+) -> Result<Option<Spliced>, ContentsError> {
+    let mut changes = LinkChanges::default();
+    let seams = match seams(&mut old, stamp, edits, &mut changes) {
+        Ok(seams) => seams,
+        Err(OrderError::Io(error)) => return Err(error.into()),
+        Err(OrderError::Unsorted | OrderError::TooLong) => return Ok(None),
+    };
+    let body = copy(&mut old, stamp.body, &seams, out, trailer)?;
+    Ok(Some(Spliced { body, links: changes.applied(links) }))
+}
+
+/// The places of all edits, in the order of the file.
+fn seams(
+    old: impl Read + Seek,
+    stamp: &Stamp,
+    edits: &Edits,
+    changes: &mut LinkChanges,
+) -> Result<Vec<Seam>, OrderError> {
+    let mut lines = Ordered::new(old, 0, stamp.body, object_key);
+    let mut seams = Vec::with_capacity(edits.len());
+    let mut from = 0;
+    for (path, edit) in edits {
+        let spot = lines.find_from(from, path.as_bytes())?;
+        let at = spot.as_ref().map_or(stamp.body, |spot| spot.start);
+        let same = spot.filter(|spot| *key_of(&spot.line) == *path.as_bytes());
+        let line = edit.as_ref().map(crate::package::Line::write);
+        changes.removed.extend(same.as_ref().and_then(|spot| link_line(&spot.line)));
+        changes.added.extend(line.as_deref().and_then(link_line));
+        from = same.as_ref().map_or(at, |spot| spot.end);
+        seams.push(Seam { start: at, end: from, line });
+    }
+    Ok(seams)
+}
+
+/// The key by which the lines of a database ascend.
+pub fn object_key(line: &[u8]) -> Option<Cow<'_, [u8]>> {
+    (!is_comment(line)).then(|| key_of(line))
+}
+
+/// Copies what is between the seams; the bytes in front of the trailer.
+fn copy(
+    mut old: impl Read + Seek,
+    end: u64,
+    seams: &[Seam],
+    mut out: impl Write,
+    trailer: &Trailer,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; PORTION];
+    let (mut at, mut size) = (0, 0);
+    old.seek(SeekFrom::Start(0))?;
+    let last = Seam { start: end, end, line: None };
+    for seam in seams.iter().chain([&last]) {
+        let mut left = seam.start - at;
+        size += left;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PORTION).min(PORTION);
+            let count = old.read(&mut buffer[..most])?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.write_all(&buffer[..count])?;
+            left -= count as u64;
+        }
+        if let Some(line) = &seam.line {
+            out.write_all(line)?;
+            out.write_all(b"\n")?;
+            size += line.len() as u64 + 1;
+        }
+        if seam.end > seam.start {
+            old.seek(SeekFrom::Start(seam.end))?;
+        }
+        at = seam.end;
+    }
+    out.write_all(&trailer.write())?;
+    out.flush()?;
+    Ok(size)
+}
+
+/// What becomes of the list of hard links.
+#[derive(Default)]
+struct LinkChanges {
+    removed: BTreeSet<Vec<u8>>,
+    added: BTreeSet<Vec<u8>>,
+}
+
+impl LinkChanges {
+    fn applied(&self, links: &[u8]) -> Vec<u8> {
+        if self.removed == self.added {
+            return links.to_vec();
+        }
+        let lines = links.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let mut lines: Vec<&[u8]> = lines.filter(|line| !self.removed.contains(*line)).collect();
+        lines.extend(self.added.iter().map(Vec::as_slice));
+        lines.sort_unstable();
+        lines.into_iter().flat_map(|line| [line, b"\n"]).flatten().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::contents_merge::{Merged, merge};
+    use super::*;
+    use crate::package::{Digest, Inode, Line, ObjectPath, PkgInst, Timestamp};
+    use proptest::prelude::*;
+
+    fn trailer(program: &str) -> Trailer {
+        let package = PkgInst::new("X").unwrap();
+        Trailer { program: program.to_owned(), package, when: chrono::NaiveDateTime::default() }
+    }
+
+    /// A database as a run leaves it, with its stamp and the list of its links.
+    fn merged(old: &[u8], edits: &Edits) -> (Vec<u8>, Stamp, Vec<u8>) {
+        let mut out = Vec::new();
+        let Merged { body, links, .. } = merge(old, &mut out, edits, &trailer("pkgadd")).unwrap();
+        let inode = Inode { number: 1, born: None };
+        let (size, links) = (out.len() as u64, links.into_bytes().unwrap());
+        let mtime = Timestamp::default();
+        let stamp = Stamp { inode, size, mtime, body, sha256: Digest([0; 32]), links: links.len() as u64 };
+        (out, stamp, links)
+    }
+
+    #[test]
+    fn a_file_in_no_order_is_left_to_the_merge() {
+        let lines: Vec<u8> =
+            (0..2000).rev().flat_map(|n| format!("/{n:06} p none 0600 a b X\n").into_bytes()).collect();
+        let (_, mut stamp, _) = merged(b"", &Edits::new());
+        stamp.body = lines.len() as u64;
+        let edits = Edits::from([(ObjectPath::new(b"/001234").unwrap(), None)]);
+        let mut out = Vec::new();
+        assert_eq!(splice(Cursor::new(&lines), &stamp, b"", &mut out, &edits, &trailer("a")).unwrap(), None);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_its_stamp_says_is_an_error() {
+        let (text, stamp, links) = merged(b"/a p none 0600 a b X\n", &Edits::new());
+        let short = Cursor::new(&text[..5]);
+        let error = splice(short, &stamp, &links, io::sink(), &Edits::new(), &trailer("a")).unwrap_err();
+        assert!(matches!(error, ContentsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+    }
+
+    fn line(path: &str, kind: u8) -> Line {
+        let text = match kind {
+            0 => format!("{path} p none 0600 a b X"),
+            1 => format!("{path}=../a l none X"),
+            2 => format!("{path}=b l none X Y"),
+            _ => format!("{path}=b s none X"),
+        };
+        Line::parse(text.as_bytes()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_splice_is_what_a_merge_would_be(
+            paths in prop::collection::btree_map("/[a-c]{1,2}(/[a-c ]{1,12}){0,2}", 0u8..4, 0..300),
+            comments in prop::collection::vec(0usize..300, 0..5),
+            edits in prop::collection::btree_map("/[a-c]{1,2}(/[a-c ]{1,12}){0,2}", prop::option::of(0u8..4), 0..30),
+            gone in prop::collection::vec(0usize..300, 0..5),
+        ) {
+            let escaped = |path: &str| path.replace(' ', "\\040");
+            let sorted: std::collections::BTreeMap<ObjectPath, u8> =
+                paths.iter().map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), *kind)).collect();
+            let mut text = Vec::new();
+            for (index, (path, kind)) in sorted.iter().enumerate() {
+                if comments.contains(&index) {
+                    text.extend_from_slice(b"# of mine\n\n");
+                }
+                text.extend_from_slice(&line(&escaped(&path.to_string()), *kind).write());
+                text.push(b'\n');
+            }
+            let mut changes: Edits = edits
+                .iter()
+                .map(|(path, kind)| (ObjectPath::new(path.as_bytes()).unwrap(), kind.map(|kind| line(&escaped(path), kind))))
+                .collect();
+            changes.extend(sorted.keys().enumerate().filter(|(n, _)| gone.contains(n)).map(|(_, path)| (path.clone(), None)));
+
+            let (old, stamp, links) = merged(&text, &Edits::new());
+            let mut expected = Vec::new();
+            let merged = merge(&old[..], &mut expected, &changes, &trailer("pkgrm")).unwrap();
+            let mut out = Vec::new();
+            let made = splice(Cursor::new(&old), &stamp, &links, &mut out, &changes, &trailer("pkgrm")).unwrap();
+            prop_assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+            let made = made.unwrap();
+            prop_assert_eq!(made.body, merged.body);
+            prop_assert_eq!(made.links, merged.links.into_bytes().unwrap());
+        }
+    }
+}

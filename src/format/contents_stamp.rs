@@ -1,0 +1,221 @@
+//! `var/sadm/patchadm/contents.stamp` (contents(5)): what is known of the `contents` that the last run wrote.
+//!
+//! While that file is the one that the stamp names (inode, size, modification time), it is known to be sorted with one
+//! line for each path, so that a line is found by halving, and the next merge copies what it does not change as it is.
+//! The stamp also lists the hard-link lines by what they lead to, which no order of paths could tell. A stamp that does
+//! not fit, is damaged or is missing means nothing but that everything is read.
+//!
+//! ```text
+//! 512 bytes   CRC-32C and one JSON object, padded with blanks      as a sector of the journal
+//! lines       <source> <name>                                      escaped as in contents, in the order of their bytes
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::contents::{is_comment, path_of};
+use super::journal::{self, SECTOR};
+use crate::package::{Digest, Ftype, Inode, ObjectPath, Timestamp, escape, unescape};
+
+/// The version that is written and read.
+const VERSION: u32 = 1;
+/// The most bytes of lines about hard links. A database with more gets no stamp.
+pub const MOST_LINK_BYTES: usize = 8 << 20;
+/// Bytes in front of these lines.
+pub const STAMP_HEAD: usize = SECTOR;
+
+/// Which file a stamp is about, and what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The file.
+    pub inode: Inode,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub mtime: Timestamp,
+    /// Bytes in front of the two lines that close it.
+    pub body: u64,
+    /// SHA-256 of all its bytes.
+    pub sha256: Digest,
+    /// Bytes of the lines about hard links.
+    pub links: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    inode: Inode,
+    size: u64,
+    mtime: Timestamp,
+    body: u64,
+    sha256: String,
+    links: u64,
+}
+
+impl Stamp {
+    /// Reads the first [`STAMP_HEAD`] bytes of a stamp; none where they are no such thing, or of another version.
+    pub fn parse(head: &[u8]) -> Option<Self> {
+        let head: Head = journal::checked_values(head.trim_ascii_end()).next()?;
+        let Head { version, inode, size, mtime, body, sha256, links } = head;
+        let makes_sense = version == VERSION && body <= size;
+        let sha256 = Digest::from_hex(&sha256)?;
+        makes_sense.then_some(Self { inode, size, mtime, body, sha256, links })
+    }
+
+    /// The stamp; `links` are the lines of [`Links::into_bytes`].
+    pub fn write(&self, links: &[u8]) -> Vec<u8> {
+        let Self { inode, size, mtime, body, ref sha256, .. } = *self;
+        let (version, sha256) = (VERSION, sha256.to_string());
+        let head = Head { version, inode, size, mtime, body, sha256, links: links.len() as u64 };
+        let mut out = journal::checked_line(&head);
+        out.pop();
+        out.resize(STAMP_HEAD - 1, b' ');
+        out.push(b'\n');
+        out.extend_from_slice(links);
+        out
+    }
+}
+
+/// The hard-link lines of a database, as they are met.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    lines: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Links {
+    /// Notes a line of the database, if it is one of a hard link.
+    pub fn note(&mut self, raw: &[u8]) {
+        let Some(line) = link_line(raw) else { return };
+        self.bytes = self.bytes.saturating_add(line.len() + 1);
+        if self.bytes <= MOST_LINK_BYTES {
+            self.lines.push(line);
+        } else {
+            self.lines = Vec::new();
+        }
+    }
+
+    /// The lines, in order; none where there are more than [`MOST_LINK_BYTES`].
+    pub fn into_bytes(mut self) -> Option<Vec<u8>> {
+        if self.bytes > MOST_LINK_BYTES {
+            return None;
+        }
+        self.lines.sort_unstable();
+        let mut bytes = Vec::with_capacity(self.bytes);
+        for line in self.lines {
+            bytes.extend_from_slice(&line);
+            bytes.push(b'\n');
+        }
+        Some(bytes)
+    }
+}
+
+/// The line about a hard link; none for every other line of the database.
+pub(super) fn link_line(raw: &[u8]) -> Option<Vec<u8>> {
+    let (name, source) = link_of(raw)?;
+    let mut line = beginning(&source);
+    line.extend_from_slice(&escape(name.as_bytes()));
+    Some(line)
+}
+
+/// What the lines begin with that name the links to `source`.
+pub fn beginning(source: &ObjectPath) -> Vec<u8> {
+    let mut line = escape(source.as_bytes());
+    line.push(b' ');
+    line
+}
+
+/// The link that a line names.
+pub fn name_in(line: &[u8]) -> Option<ObjectPath> {
+    let at = line.iter().position(|&byte| byte == b' ')?;
+    ObjectPath::new(&unescape(line.get(at + 1..)?)).ok()
+}
+
+/// Name and source of a hard-link line; none for every other line. Looks at no more than the first three fields.
+pub fn link_of(raw: &[u8]) -> Option<(ObjectPath, ObjectPath)> {
+    let blanks = raw.iter().take_while(|byte| b" \t".contains(byte)).count();
+    if raw.get(blanks + path_of(raw).len()) != Some(&b'=') || is_comment(raw) {
+        return None;
+    }
+    let mut fields = raw.split(|&b| b == b' ' || b == b'\t').filter(|field| !field.is_empty());
+    let first = fields.next()?;
+    let equals = first.iter().position(|&b| b == b'=')?;
+    let is_volume = |field: &&[u8]| field.iter().all(u8::is_ascii_digit);
+    let ftype = fields.find(|field| !is_volume(field))?;
+    if *ftype != [Ftype::Link.letter()] {
+        return None;
+    }
+    let (name, target) = (first.get(..equals)?, first.get(equals + 1..)?);
+    let name = ObjectPath::new(&unescape(name)).ok()?;
+    let source = name.link_source(&unescape(target)).ok()?;
+    Some((name, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp() -> Stamp {
+        let mtime = Timestamp { seconds: 1_577_836_800, nanoseconds: 123_456_789 };
+        let inode = Inode { number: 4711, born: Some(mtime) };
+        Stamp { inode, size: 1000, mtime, body: 900, sha256: Digest([7; 32]), links: 20 }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_nothing_else_is_a_stamp() {
+        let bytes = stamp().write(b"/opt/a /opt/b\n/o /p\n");
+        assert_eq!(bytes.len(), STAMP_HEAD + 20);
+        assert_eq!(Stamp::parse(&bytes[..STAMP_HEAD]), Some(stamp()));
+        for damage in [0, 20, 100] {
+            let mut bytes = bytes.clone();
+            bytes[damage] ^= 1;
+            assert_eq!(Stamp::parse(&bytes[..STAMP_HEAD]), None, "byte {damage}");
+        }
+        for other in [&b""[..], b"\n", &[b' '; STAMP_HEAD], b"00000000 {}"] {
+            assert_eq!(Stamp::parse(other), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_values_fit_into_the_head() {
+        let mtime = Timestamp { seconds: i64::MIN, nanoseconds: 999_999_999 };
+        let inode = Inode { number: u64::MAX, born: Some(mtime) };
+        let most = u64::MAX;
+        let stamp = Stamp { inode, size: most, mtime, body: most, sha256: Digest([255; 32]), links: 0 };
+        assert_eq!(Stamp::parse(&stamp.write(b"")), Some(stamp));
+    }
+
+    #[test]
+    fn links_are_listed_by_their_sources_and_other_lines_are_not() {
+        let mut links = Links::default();
+        for line in [
+            "/opt/d=../opt/./a 1 l none Y\\",
+            "/opt/c\\040c=a l none X",
+            "/opt/s=a s none X",
+            "/opt/l f none 0644 l l 1 2 3 l",
+            "/opt/b=a l none +X Y:cfg",
+            "# /opt/x=y l none X",
+            "",
+        ] {
+            links.note(line.as_bytes());
+        }
+        let bytes = links.into_bytes().unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), "/opt/a /opt/b\n/opt/a /opt/c\\040c\n/opt/a /opt/d\n");
+        let source = ObjectPath::new(b"/opt/a").unwrap();
+        let names: Vec<_> = bytes
+            .split(|&byte| byte == b'\n')
+            .filter(|line| line.starts_with(&beginning(&source)))
+            .map(|line| name_in(line).unwrap().to_string())
+            .collect();
+        assert_eq!(names, ["/opt/b", "/opt/c c", "/opt/d"]);
+    }
+
+    #[test]
+    fn a_database_with_too_many_links_gets_no_stamp() {
+        let mut links = Links::default();
+        let target = "x".repeat(200);
+        for number in 0..20_000 {
+            links.note(format!("/{target}/{number}=/{target}/{target} l none X").as_bytes());
+        }
+        assert_eq!(links.into_bytes(), None);
+    }
+}
