@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn failed(phase: Phase, cause: Cause) -> Failure {
-        Failure::Transaction(TransactionError { phase, cause, left: Left::RolledBack })
+        TransactionError { phase, cause, left: Left::RolledBack }.into()
     }
 
     fn source(problem: Problem, path: &str) -> Failure {
@@ -291,7 +291,7 @@ mod tests {
             (Failure::NoDatabase(String::new()), [7, 2, 1, 1, 1]),
             (Failure::DuringRun(String::new()), [65, 65, 65, 65, 65]),
             (Failure::Lock(held()), [64, 19, 64, 64, 64]),
-            (Failure::Transaction(doubt), [65, 65, 65, 65, 65]),
+            (doubt.into(), [65, 65, 65, 65, 65]),
             (failed(Phase::Stage, no_space()), [18, 20, 1, 1, 99]),
             (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1, 99]),
             (failed(Phase::Records, no_space()), [5, 5, 1, 1, 99]),

@@ -1,4 +1,5 @@
-//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome.
+//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome;
+//! a run of several patches has one for each of them.
 //!
 //! [`Entry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
 //! parameters of the packages. A last line that a power cut tore off is passed over (the next writer cuts it off).
@@ -11,7 +12,7 @@ use crate::format::lines::LONGEST_LINE;
 /// The largest history that is read, in bytes: 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
-/// One run.
+/// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The run: `<number>-<16 hexadecimal digits>`.

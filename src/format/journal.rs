@@ -198,6 +198,23 @@ pub struct Story {
     pub log: Option<ObjectPath>,
     /// What the log says.
     pub text: String,
+    /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Chapter>,
+}
+
+/// What is told of one patch of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chapter {
+    /// The patch; as a list, like that of a [`Story`].
+    pub patches: Vec<String>,
+    /// The packages that it changed.
+    pub packages: Vec<String>,
+    /// The file that gets `text` when the run committed.
+    #[serde(with = "path_text::option", default)]
+    pub log: Option<ObjectPath>,
+    /// What the log says.
+    pub text: String,
 }
 
 /// What happens to one name. Paths are physical: no symbolic link among their parents.

@@ -107,7 +107,7 @@ pub struct State {
     pub uid: u32,
     /// Numeric group.
     pub gid: u32,
-    /// Modification time.
+    /// Modification time; zero for a directory, whose time changes with every name in it and is not restored.
     pub mtime: Timestamp,
     /// Bytes, for a regular file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -196,7 +196,7 @@ impl State {
             mode: live.mode.bits(),
             uid: live.uid,
             gid: live.gid,
-            mtime: live.mtime,
+            mtime: if live.is_directory() { Timestamp::default() } else { live.mtime },
             size: None,
             sha256: None,
             target: None,

@@ -1,4 +1,7 @@
-//! `patchadd`: one patch after another, each a run of its own, planned against what the one before left.
+//! `patchadd`: one patch after another, planned against what the one before left. Patches without scripts of their own
+//! that follow one another are one run (`run`); one with scripts is a run of its own.
+
+mod run;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -132,14 +135,7 @@ pub fn apply_patches(
     }
     let session = Session::begin(ground, caller)?;
     let circumstances = Circumstances::of(&session.ground, request, caller, &operands)?;
-    for operand in &operands {
-        let applied = apply_one(&session, &circumstances, operand);
-        let goes_on = !matches!(&applied.result, Err(Failure::Transaction(_)));
-        report.push(applied);
-        if !goes_on {
-            break;
-        }
-    }
+    report.extend(run::apply_all(&session, &circumstances, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches: report })
 }
 
@@ -204,6 +200,19 @@ fn plan_all(ground: &Ground, circumstances: &Circumstances<'_>, operands: &[Oper
     planned
 }
 
+/// The log of a patch.
+fn log_of(plan: &Plan) -> Option<ObjectPath> {
+    let id = plan.patches.first()?;
+    ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok()
+}
+
+impl Operand {
+    /// The name of the patch's directory in the database; one without an id has none.
+    fn name_of_directory(&self) -> String {
+        self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+    }
+}
+
 fn report_on(
     operand: &Operand,
     scripted: Option<Scripted>,
@@ -223,8 +232,7 @@ fn apply_one(session: &Session<'_>, circumstances: &Circumstances<'_>, operand: 
         Err(failure) => return report_on(operand, None, Vec::new(), Err(failure)),
     };
     let plan = &scripted.plan;
-    let id = plan.patches.first().cloned().unwrap_or_default();
-    let log = ObjectPath::new(format!("/var/sadm/patch/{id}/log").as_bytes()).ok();
+    let log = log_of(plan);
     // Before the switch: afterwards the old files have no path any more.
     let in_use = in_use(&session.ground.root, plan);
     if scripted.has_scripts() {
@@ -255,13 +263,25 @@ impl<'a> Circumstances<'a> {
         operand: &Operand,
         answers: &BTreeMap<usize, Params>,
     ) -> Result<(Scripted, Inventory), Failure> {
-        let Device { source, image, .. } = &operand.device;
-        let id = operand.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         let installed = installed::all_params(&View::live(&ground.root))?;
-        let touched = Touched::by_patch(image, &id, &installed);
+        let touched = Touched::by_patch(&operand.device.image, &operand.name_of_directory(), &installed);
         let mut inventory = ground.survey(&touched, None)?;
+        let scripted = self.plan_against(ground, operand, &mut inventory, answers)?;
+        Ok((scripted, inventory))
+    }
+
+    /// Plans with an inventory that holds all that the operand touches.
+    fn plan_against(
+        &self,
+        ground: &Ground,
+        operand: &Operand,
+        inventory: &mut Inventory,
+        answers: &BTreeMap<usize, Params>,
+    ) -> Result<Scripted, Failure> {
+        let Device { source, image, .. } = &operand.device;
         let files = delivered_files(image, &inventory.packages);
-        mark_identical(source, image, files, &mut inventory)?;
+        inventory.identical.clear();
+        mark_identical(source, image, files, inventory)?;
         let options = ApplyOptions {
             scripts: self.choice.clone(),
             answers: answers.clone(),
@@ -270,8 +290,7 @@ impl<'a> Circumstances<'a> {
         if let Some(directory) = &options.undo_dir {
             usable_directory(&ground.host, directory)?;
         }
-        let scripted = apply(image, &inventory, &ground.policy, &options, &self.caller.occasion)?;
-        Ok((scripted, inventory))
+        Ok(apply(image, inventory, &ground.policy, &options, &self.caller.occasion)?)
     }
 
     fn apply_with_scripts(

@@ -27,6 +27,28 @@ impl Content for OneSource<'_> {
     }
 }
 
+/// Several sources: the packages of the plan are those of all images, one after another.
+pub(super) struct ManySources<'a>(pub(super) Vec<OneSource<'a>>);
+
+impl Content for ManySources<'_> {
+    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+        let mut before = 0;
+        for one in &mut self.0 {
+            let packages = one.image.packages.iter().enumerate();
+            let of_this = |package: usize, path: &PackagePath| wanted(before + package, path);
+            let mut files = packages.flat_map(|(at, package)| package.files().map(move |file| (at, file)));
+            // What must be read from its beginning is read only if there is something in it.
+            if files.any(|(at, file)| of_this(at, &file.path)) {
+                one.stream(&of_this, &mut |package, path, data: &mut dyn Read| {
+                    sink(before + package, path, data)
+                })?;
+            }
+            before += one.image.packages.len();
+        }
+        Ok(())
+    }
+}
+
 /// Undo archives: the package of the plan is the place of its archive, which has one package.
 pub(super) struct Archives<'a>(pub(super) Vec<OneSource<'a>>);
 

@@ -4,6 +4,7 @@
 //! exit codes and words.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::scripts::ScriptFailure;
 use crate::database::archive::ArchiveError;
@@ -14,7 +15,7 @@ use crate::root::{LockError, RootError};
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
-use crate::transaction::{Left, TransactionError};
+use crate::transaction::{Cause, Left, TransactionError};
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,9 @@ pub enum Failure {
     /// A run is under way, or dead and not recovered: nothing can be planned for a root in between.
     #[error("another run changes {0} at the moment, or was interrupted and is not recovered yet")]
     DuringRun(String),
-    /// The run failed; its error says what is left.
+    /// The run failed; its error says what is left. All patches of one run share it.
     #[error(transparent)]
-    Transaction(TransactionError),
+    Transaction(Arc<TransactionError>),
     /// The package database cannot be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -94,7 +95,7 @@ impl From<Refusal> for Failure {
 
 impl From<TransactionError> for Failure {
     fn from(error: TransactionError) -> Self {
-        Self::Transaction(error)
+        Self::Transaction(Arc::new(error))
     }
 }
 
@@ -108,7 +109,8 @@ impl Failure {
     /// What the root is like now.
     pub fn left(&self) -> Left {
         match self {
-            Self::Transaction(error) | Self::Unrecovered { error } => error.left.clone(),
+            Self::Transaction(error) => error.left.clone(),
+            Self::Unrecovered { error } => error.left.clone(),
             Self::Script(failure) => failure.left.clone(),
             _ => Left::Unchanged,
         }
@@ -117,10 +119,10 @@ impl Failure {
     /// The signal that ended it, if one did.
     pub fn signal(&self) -> Option<i32> {
         match self {
-            Self::Transaction(TransactionError {
-                cause: crate::transaction::Cause::Interrupted(signal),
-                ..
-            }) => Some(*signal),
+            Self::Transaction(error) => match error.cause {
+                Cause::Interrupted(signal) => Some(signal),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -24,17 +24,41 @@ pub struct InUse {
 
 /// The processes that use something the plan replaces or deletes.
 pub(super) fn in_use(root: &Root, plan: &Plan) -> Vec<InUse> {
+    in_use_of_each(root, &[plan]).pop().unwrap_or_default()
+}
+
+/// The same for each of several plans, with one look at all processes.
+pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<Vec<InUse>> {
     if !root.is_system() {
-        return Vec::new();
+        return plans.iter().map(|_| Vec::new()).collect();
     }
+    let each: Vec<BTreeSet<Vec<u8>>> = plans.iter().map(|plan| taken_by(plan)).collect();
+    let all = users(&each.iter().flatten().cloned().collect());
+    let own = |paths: &BTreeSet<Vec<u8>>| {
+        let shown: BTreeSet<_> = paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
+        let users = all.iter().map(|user| InUse {
+            paths: user.paths.iter().filter(|path| shown.contains(path.as_str())).cloned().collect(),
+            ..user.clone()
+        });
+        users.filter(|user| !user.paths.is_empty()).collect()
+    };
+    each.iter().map(own).collect()
+}
+
+/// The paths of the objects that a plan replaces or deletes.
+fn taken_by(plan: &Plan) -> BTreeSet<Vec<u8>> {
     let changing =
         plan.changes.iter().filter(|change| matches!(change.action, Action::Replace(_) | Action::Delete));
-    let paths: BTreeSet<Vec<u8>> = changing.map(|change| change.path.as_bytes().to_vec()).collect();
+    changing.map(|change| change.path.as_bytes().to_vec()).collect()
+}
+
+/// The processes that use one of these paths.
+fn users(paths: &BTreeSet<Vec<u8>>) -> Vec<InUse> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let used: BTreeMap<u32, InUse> = processes
         .filter_map(|entry| {
             let process = entry.file_name().to_str()?.parse().ok()?;
-            Some((process, of_process(process, &entry.path(), &paths)?))
+            Some((process, of_process(process, &entry.path(), paths)?))
         })
         .collect();
     used.into_values().collect()

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::database::survey::{Setting, survey};
 use crate::database::{View, installed, places, policy, read_consistently};
-use crate::format::journal::{ScriptProcess, Story};
+use crate::format::journal::{Chapter, ScriptProcess, Story};
 use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
@@ -122,13 +122,23 @@ impl<'a> Session<'a> {
         log: Option<ObjectPath>,
         text: String,
     ) -> Result<Receipt, Failure> {
+        self.perform_together(plan, content, vec![chapter(plan, log, text)])
+    }
+
+    /// The same for a plan of several patches, of each of which something is told.
+    pub fn perform_together(
+        &self,
+        plan: &Plan,
+        content: &mut dyn Content,
+        chapters: Vec<Chapter>,
+    ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
         if self.is_to_be_marked()? {
             self.mark_unprivileged(plan.to_mut())?;
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, log, text, |settings| {
+        self.with_settings(plan, chapters, |settings| {
             Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
         })
     }
@@ -143,7 +153,7 @@ impl<'a> Session<'a> {
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        self.with_settings(plan, log, text, |settings| {
+        self.with_settings(plan, vec![chapter(plan, log, text)], |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
@@ -157,18 +167,20 @@ impl<'a> Session<'a> {
     fn with_settings<T>(
         &self,
         plan: &Plan,
-        log: Option<ObjectPath>,
-        text: String,
+        chapters: Vec<Chapter>,
         work: impl FnOnce(Settings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let mut chapters = chapters.into_iter();
+        let Chapter { patches, packages, log, text } = chapters.next().unwrap_or_default();
         let story = Story {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
             command: self.caller.program.to_owned(),
-            patches: plan.patches.clone(),
-            packages: plan.packages.iter().map(ToString::to_string).collect(),
+            patches,
+            packages,
             log,
             text,
+            others: chapters.collect(),
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {
@@ -210,6 +222,12 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// What is told of a plan: `log` is the file that gets `text` when it is done.
+pub(super) fn chapter(plan: &Plan, log: Option<ObjectPath>, text: String) -> Chapter {
+    let packages = plan.packages.iter().map(ToString::to_string).collect();
+    Chapter { patches: plan.patches.clone(), packages, log, text }
 }
 
 /// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.

@@ -105,6 +105,7 @@ impl Application<'_> {
         draft.notes.clone_from(&self.validated.notes);
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
+        draft.date(self.occasion.timestamp());
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
             (Vec::new(), Vec::new())
@@ -128,6 +129,7 @@ impl Application<'_> {
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", last),
             undo,
+            versions: Vec::new(),
             space,
             discard: Vec::new(),
             notes: draft.notes,
@@ -333,7 +335,8 @@ impl Application<'_> {
         for package in patched {
             let target = &package.target;
             let files = records::files(&target.package, target.image, &target.params, is_kept)?;
-            let records = RecordChanges::of(&target.package, package.installed, files)?;
+            let mut records = RecordChanges::of(&target.package, package.installed, files)?;
+            records.date(self.occasion.timestamp());
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);

@@ -203,6 +203,7 @@ impl Backout<'_> {
             trailer: self.occasion.trailer("pkgadd", last),
             packages,
             undo: Vec::new(),
+            versions: Vec::new(),
             space,
             discard: self.archives.iter().filter_map(|archive| archive.outside).map(Path::to_owned).collect(),
             notes: draft.notes,

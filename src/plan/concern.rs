@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::engine::{Role, ScriptChoice, applying};
 use super::records::patch_path;
 use super::target::{Target, Wanted};
 use super::validate::same_version;
@@ -88,6 +89,21 @@ pub fn delivered_files<'i>(image: &'i Image, installed: &BTreeMap<PkgInst, Insta
         }
     }
     files
+}
+
+/// Whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
+/// packages. What is refused for its scripts brings none.
+pub fn brings_scripts(image: &Image, installed: &BTreeMap<PkgInst, Params>, choice: &ScriptChoice) -> bool {
+    if applying(&image.hooks).next().is_some() {
+        return true;
+    }
+    image.packages.iter().enumerate().any(|(index, package)| {
+        installed.iter().filter(|(_, old)| same_version(old, &package.params)).any(|(inst, old)| {
+            let target = target(inst, index, package, old);
+            let chosen = target.map(|target| choice.about(inst, package, &target.params, Role::Patch));
+            chosen.and_then(Result::ok).is_some_and(|chosen| chosen.has_scripts())
+        })
+    })
 }
 
 /// The package in its place: installed parameters, and delivered ones where those are silent.

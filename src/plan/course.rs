@@ -183,6 +183,7 @@ impl Course {
             records: Vec::new(),
             contents: BTreeMap::new(),
             undo: Vec::new(),
+            versions: Vec::new(),
             space: Vec::new(),
             discard: Vec::new(),
             notes: Vec::new(),

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::package::{Attributes, Ftype, Inventory, Line, Live, Mode, Object, ObjectPath, Owner, PkgInst};
+use crate::package::{
+    Attributes, Ftype, Inventory, Line, Live, Mode, Object, ObjectPath, Owner, PkgInst, Timestamp,
+};
 
 use super::refusal::{Problem, Reason};
 use super::reserved;
@@ -106,6 +108,18 @@ impl<'a> Draft<'a> {
         let old = self.old(path).cloned();
         let change = Change { package: package.clone(), path: path.clone(), action, old };
         self.changes.insert(path.clone(), change);
+    }
+
+    /// Gives every new object without a time of its own this one: what is made anew must not say when the disk got it,
+    /// for the undo archive of a later patch does. Directories change with every name in them, and keep no time.
+    pub(super) fn date(&mut self, when: Timestamp) {
+        for change in self.changes.values_mut() {
+            if let Action::Add(new) | Action::Replace(new) = &mut change.action
+                && !matches!(new.body, Body::Directory | Body::Link(_))
+            {
+                new.mtime.get_or_insert(when);
+            }
+        }
     }
 
     /// Claims the place of a path for a package; the package that had claimed the same path before, if one has.

@@ -172,6 +172,7 @@ impl Installation<'_> {
             notes: [draft.notes, self.passed_over(&package)].concat(),
             packages: vec![package],
             undo: Vec::new(),
+            versions: Vec::new(),
             space,
             discard: Vec::new(),
         };

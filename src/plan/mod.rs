@@ -4,6 +4,7 @@
 //! (`apply`, `back_out`, `install`, `remove`, `installf`, `removef`) are pure functions from what is delivered or asked
 //! for and what the root holds to a plan or a refusal; they open nothing, and read neither clock nor environment.
 
+pub mod ahead;
 pub mod apply;
 pub mod back_out;
 pub mod concern;
@@ -38,6 +39,7 @@ mod space;
 mod target;
 #[cfg(test)]
 mod tests;
+pub mod together;
 mod undo;
 mod validate;
 
@@ -71,12 +73,26 @@ pub struct Plan {
     pub trailer: Trailer,
     /// The undo archives to write, one for each package of a patch that keeps undo data.
     pub undo: Vec<UndoArchive>,
+    /// In a run of several patches: the versions of objects that one patch delivers and a later one replaces. They are
+    /// saved in undo archives and never seen at their paths.
+    pub versions: Vec<Version>,
     /// What it needs on each file system that it writes to.
     pub space: Vec<SpaceNeed>,
     /// Undo archives outside the root that are of no use after the commit, and removed then.
     pub discard: Vec<PathBuf>,
     /// What a person should know, in whole sentences.
     pub notes: Vec<String>,
+}
+
+/// What a patch delivers at a path where a later patch of the same run puts something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The package that delivers it.
+    pub package: PkgInst,
+    /// The path.
+    pub path: ObjectPath,
+    /// Its content.
+    pub member: Member,
 }
 
 /// What a plan needs on one file system, beside what is free there.
@@ -289,6 +305,9 @@ pub struct UndoArchive {
     /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
     /// (a link, a device, a directory) is only written down.
     pub saved: Vec<(Entry, ObjectPath)>,
+    /// Those of them that are not there before the run, but made by an earlier patch of it: the place in
+    /// [`Plan::versions`] of what has content.
+    pub passing: BTreeMap<ObjectPath, Option<usize>>,
     /// What the patch adds, for tools that know no manifest; what is below a directory comes before it.
     pub deletes: Vec<PackagePath>,
     /// The procedure scripts of the backout package, for the same tools, by their names in `install`.

@@ -3,7 +3,7 @@
 use chrono::NaiveDateTime;
 
 use crate::format::contents_merge::Trailer;
-use crate::package::PkgInst;
+use crate::package::{PkgInst, Timestamp};
 
 /// The moment of a run and the machine that it happens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub struct Occasion {
 }
 
 impl Occasion {
+    /// The time of what a run makes and no package gives a time, in whole seconds.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::whole(self.utc.and_utc().timestamp())
+    }
+
     /// The time of a `PATCH_INFO` line: as date(1) prints it, in UTC.
     pub(super) fn patch_date(&self) -> String {
         self.utc.format("%a %b %e %H:%M:%S UTC %Y").to_string()

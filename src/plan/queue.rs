@@ -159,6 +159,7 @@ pub(super) fn planned(
         contents,
         trailer: occasion.trailer(command.name(), package),
         undo: Vec::new(),
+        versions: Vec::new(),
         space,
         discard: Vec::new(),
         notes,

@@ -93,6 +93,15 @@ pub(super) fn files(
 }
 
 impl RecordChanges {
+    /// Gives every file without a time of its own this one: the undo archive of the next patch has it.
+    pub(super) fn date(&mut self, when: Timestamp) {
+        for change in &mut self.changes {
+            if let RecordChange::Write { mtime, .. } = change {
+                mtime.get_or_insert(when);
+            }
+        }
+    }
+
     /// The changes that bring an installed package's files to these.
     pub(super) fn of(
         package: &PkgInst,

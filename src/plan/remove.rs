@@ -94,6 +94,7 @@ fn plan(
         contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
         trailer: occasion.trailer("pkgrm", package),
         undo: Vec::new(),
+        versions: Vec::new(),
         space,
         discard: Vec::new(),
         notes: draft.notes,

@@ -9,7 +9,7 @@ use super::refusal::Reason;
 use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArchive, UndoPlace};
 
 /// What the transaction reserves on every file system, in bytes.
-const BALLAST: u64 = 1 << 20;
+pub(super) const BALLAST: u64 = 1 << 20;
 /// What headers, names and padding of one member of an archive take at most, in bytes.
 const MEMBER: u64 = 8 << 10;
 

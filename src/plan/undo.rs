@@ -96,6 +96,7 @@ impl Undoing<'_> {
             patch: self.id.to_string(),
             pkginfo: self.parameters(),
             saved,
+            passing: BTreeMap::new(),
             deletes,
             scripts: scripts::taking_back(&target.image.install),
             records: records.old.clone(),
@@ -303,7 +304,7 @@ fn saved_entry(
     Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
 }
 
-/// The live objects, each by one path: one place under two paths (there is a link above it) is one name, and goes by
+/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is one name, and goes by
 /// the path that the patch or a record has.
 fn one_path_each<'a>(
     inventory: &'a Inventory,
@@ -311,7 +312,8 @@ fn one_path_each<'a>(
 ) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
     let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
     let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
-    for (path, live) in &inventory.live {
+    let several = |live: &Live| live.links > 1 && !live.is_directory();
+    for (path, live) in inventory.live.iter().filter(|(_, live)| several(live)) {
         let place = inventory.physical.get(path).unwrap_or(path);
         let known = places.entry(place).or_insert((path, live));
         if rank(path) > rank(known.0) {
@@ -337,15 +339,12 @@ struct Groups {
 impl Groups {
     fn of(draft: &Draft<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
         let inventory = draft.inventory;
-        let key = |path: &ObjectPath, live: &Live| -> Option<(Option<usize>, Inode)> {
-            let several = live.links > 1 && !live.is_directory();
-            several.then(|| (inventory.on.get(path).copied(), live.inode))
+        let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
+            (inventory.on.get(path).copied(), live.inode)
         };
         let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
         for (path, live) in one_path_each(inventory, paths) {
-            if let Some(key) = key(path, live) {
-                names.entry(key).or_default().push(path);
-            }
+            names.entry(key(path, live)).or_default().push(path);
         }
         let mut groups = Self::default();
         let mut next = 0;

@@ -10,6 +10,7 @@ use super::dirs::Dirs;
 use super::error::Cause;
 use super::held::HeldCopies;
 use super::verified::{self, Encoder, Failure, Written};
+use super::versions::Versions;
 use crate::format::cpio::{self, BLOCK, Form};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
@@ -33,6 +34,8 @@ pub(super) struct Material<'a> {
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
     /// In a run with scripts: the held copies, which are what was there before any script ran.
     pub(super) held: Option<&'a HeldCopies<'a>>,
+    /// In a run of several patches: what one of them delivers and a later one replaces.
+    pub(super) versions: &'a Versions,
 }
 
 /// Writes `archive` to `file` and reads it back. `place` is what messages call the file.
@@ -43,7 +46,7 @@ pub(super) fn write(
     place: &str,
     watch: Watch<'_>,
 ) -> Result<Written, Cause> {
-    let Material { root, digests, held } = material;
+    let Material { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
     let pkgmap = pkgmap(archive, &information, &pkginfo)?;
@@ -61,8 +64,9 @@ pub(super) fn write(
         pkginfo: pkginfo.clone(),
         pkgmap: pkgmap.write(),
     };
-    let (resolver, dirs) = (root.resolver(), Dirs::new(root));
-    let mut objects = Objects { root, resolver, dirs, held, place, watch, buffer: Vec::new() };
+    let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
+    let buffer = Vec::new();
+    let mut objects = Objects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
     let written = verified::write(&mut file, archive.format, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
@@ -99,13 +103,15 @@ fn information(
     Ok(files)
 }
 
-/// The manifest with the digests of what has been staged.
+/// The manifest with the digests of what has been staged, where it has none: what a later patch of the run replaces
+/// has been read before.
 fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
-        if let (Some(became), Some(digest)) = (&mut object.became, path.and_then(|path| digests.get(&path))) {
-            became.sha256 = Some(digest.to_string());
+        let became = object.became.as_mut().filter(|state| state.kind == manifest::Kind::File);
+        if let (Some(became), Some(digest)) = (became, path.and_then(|path| digests.get(&path))) {
+            became.sha256.get_or_insert_with(|| digest.to_string());
         }
     }
     manifest
@@ -145,6 +151,8 @@ struct Objects<'a> {
     resolver: Resolver<'a>,
     dirs: Dirs,
     held: Option<&'a HeldCopies<'a>>,
+    versions: &'a Versions,
+    passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
     watch: Watch<'a>,
     /// The content of one small object after the other.
@@ -198,7 +206,8 @@ impl Objects<'_> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.resolver.locate(path)?;
         let held = self.held.map(|held| held.find(&physical)).transpose()?.flatten();
-        let opened = match held {
+        let version = self.versions.find(self.passing, path)?;
+        let opened = match version.or(held) {
             Some((dir, name)) => dir.open_seen(&name)?,
             None => self.dirs.parent(&physical)?.ok_or_else(changed)?.open_seen(physical.name())?,
         };

@@ -173,52 +173,60 @@ pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
     format!("undo.{run}.tmp").into_bytes()
 }
 
-/// One line to the history of the root, the text to the log.
+/// One line for each patch to the history of the root, the texts to the logs.
 fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<(), Cause> {
     let story = &journal.story;
     if story.command.is_empty() {
         return Ok(());
     }
     let run = &journal.head.header.run;
-    let entry = history::Entry {
-        run: run.clone(),
-        time: story.time.clone(),
-        user: story.user.clone(),
-        command: story.command.clone(),
-        patches: story.patches.clone(),
-        result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
-        packages: story.packages.clone(),
-        duration: duration_ms.unwrap_or_default(),
+    let line = |patches: &[String], packages: &[String]| {
+        let entry = history::Entry {
+            run: run.clone(),
+            time: story.time.clone(),
+            user: story.user.clone(),
+            command: story.command.clone(),
+            patches: patches.to_vec(),
+            result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            packages: packages.to_vec(),
+            duration: duration_ms.unwrap_or_default(),
+        };
+        entry.line()
     };
+    let mut lines = line(&story.patches, &story.packages);
+    lines.extend(story.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
     let own = make_own_directory(root)?;
-    let history = append(&own, b"history", run, &entry.line())?;
-    let mut text = format!("# run {run}\n{}", story.text).into_bytes();
+    let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
-    text.extend(stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default());
-    if text.ends_with(format!("# run {run}\n").as_bytes()) {
-        return history.sync();
-    }
-    let log = match (&story.log, outcome) {
-        (Some(log), Outcome::Commit) => {
-            let physical = root.resolver().locate(log)?;
-            let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-            match root.dir_if_there(&parent)? {
-                Some(dir) => append(&dir, physical.name(), run, &text)?,
-                None => append(&own, b"log", run, &text)?,
+    let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
+    let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
+    texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let title = format!("# run {run}\n");
+    let mut rest = Vec::new();
+    for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        let place = match (log, outcome) {
+            (Some(log), Outcome::Commit) => directory_of(root, log)?,
+            _ => None,
+        };
+        match place {
+            Some((dir, name)) => {
+                let log = append(&dir, &name, run, &[title.as_bytes(), &text].concat())?;
+                log.add_to(&mut written);
             }
+            None => rest.extend(text),
         }
-        _ => append(&own, b"log", run, &text)?,
-    };
-    sync_both(&history, &log)
+    }
+    if !rest.is_empty() {
+        append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
+    }
+    written.iter().try_for_each(Appended::sync)
 }
 
-/// Makes both durable: with one sync where they are on one file system.
-fn sync_both(history: &Appended, log: &Appended) -> Result<(), Cause> {
-    let (one, other) = (history.dir.itself()?, log.dir.itself()?);
-    if (one.mount, one.file_system) != (other.mount, other.file_system) {
-        history.sync()?;
-    }
-    log.sync()
+/// The directory of a log, if it is there, and the name of the log in it.
+fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
+    let physical = root.resolver().locate(log)?;
+    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+    Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
 }
 
 /// Adds to the log of a root what happened without a run: before one could begin. The caller has the lock of the root.
@@ -234,9 +242,18 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
 /// A directory with a file that was appended to.
 struct Appended {
     dir: Dir,
+    /// The mount and the file system that it is on.
+    on: (u64, (u32, u32)),
 }
 
 impl Appended {
+    /// Adds it to those that are to be made durable, unless the sync of another one does that, too.
+    fn add_to(self, all: &mut Vec<Self>) {
+        if all.iter().all(|other| other.on != self.on) {
+            all.push(self);
+        }
+    }
+
     /// Makes it durable: once the journal says `done` nobody would write it again. File, name and directory are in it
     /// together.
     fn sync(&self) -> Result<(), Cause> {
@@ -248,17 +265,29 @@ impl Appended {
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
-    Ok(Appended { dir: dir.again()? })
+    let seen = dir.itself()?;
+    Ok(Appended { dir: dir.again()?, on: (seen.mount, seen.file_system) })
+}
+
+/// Where the line begins that a text ends in.
+fn line_start(text: &[u8]) -> usize {
+    text.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
 }
 
 fn write_once(file: &mut WritableFile, run: &str, text: &[u8]) -> Result<(), Cause> {
     let size = file.size()?;
-    let tail_at = size.saturating_sub(1 << 16);
-    let tail = file.get_at(tail_at, 1 << 16)?;
-    if tail.windows(run.len()).any(|window| window == run.as_bytes()) {
-        return Ok(());
-    }
-    let whole = tail.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1);
+    let window = (1 << 16) + 2 * text.len();
+    let tail_at = size.saturating_sub(window as u64);
+    let tail = file.get_at(tail_at, window)?;
+    let lines = |text: &[u8]| text.split(|&b| b == b'\n').count();
+    let named = tail.windows(run.len()).position(|window| window == run.as_bytes());
+    let begun = named.map(|named| line_start(tail.get(..named).unwrap_or_default()));
+    let whole = match begun {
+        Some(begun) if lines(tail.get(begun..).unwrap_or_default()) >= lines(text) => return Ok(()),
+        // A power cut tore what has several lines between two of them.
+        Some(begun) => begun,
+        None => line_start(&tail),
+    };
     file.set_size(if tail_at > 0 && whole == 0 { size } else { tail_at + whole as u64 })?;
     Ok(file.put(text)?)
 }

@@ -42,6 +42,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod verified;
+mod versions;
 mod way_back;
 mod whereabouts;
 

@@ -111,5 +111,8 @@ fn attributes(saved: &State, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     if saved.kind != Kind::Symlink {
         stage.set_mode(name, Mode::of(saved.mode))?;
     }
+    if saved.kind == Kind::Directory {
+        return Ok(());
+    }
     Ok(stage.set_mtime(name, saved.mtime)?)
 }

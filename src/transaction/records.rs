@@ -17,6 +17,7 @@ use super::outside::{host_inode, host_path};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
+use super::versions::Versions;
 use crate::format::journal::{Archive, Run};
 use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::undo_paths::UndoPaths;
@@ -36,6 +37,8 @@ pub(super) struct Recorder<'a, 'p> {
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
     /// In a run with scripts: the held copies.
     pub(super) held: Option<&'a HeldCopies<'a>>,
+    /// In a run of several patches: what one of them delivers and a later one replaces.
+    pub(super) versions: &'a Versions,
     pub(super) settings: Settings<'a>,
     /// The archives that are written, by their place in the plan.
     pub(super) written: BTreeMap<usize, Written>,
@@ -70,7 +73,7 @@ impl<'p> Recorder<'_, 'p> {
     }
 
     fn material(&self) -> Material<'_> {
-        Material { root: self.root, digests: self.digests, held: self.held }
+        Material { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
     }
 
     /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
@@ -132,7 +135,9 @@ impl<'p> Recorder<'_, 'p> {
         let written = archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
         self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
-        self.digest_named(index, dir, b"undo.sha256", name)?;
+        // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
+        let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
+        self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
         self.paths(index, dir)
     }
 

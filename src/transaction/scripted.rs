@@ -27,6 +27,7 @@ use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::sites::Sites;
 use super::stage::Stager;
+use super::versions::Versions;
 use super::{Content, Receipt, Settings};
 use crate::format::journal::{Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story};
 use crate::package::{Digest, Mode, ObjectPath, Timestamp};
@@ -141,6 +142,7 @@ impl<'s> ScriptedRun<'s> {
             plan: batch,
             digests: &self.digests,
             held: Some(&held),
+            versions: &Versions::default(),
             settings: self.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),

@@ -11,6 +11,7 @@ use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
+use super::versions::Versions;
 use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
@@ -72,6 +73,7 @@ pub struct Planned<'p> {
 pub struct Staged<'p> {
     on: Planned<'p>,
     content: StagedContent,
+    versions: Versions,
 }
 
 /// Old objects are saved, and every record stands beside its place.
@@ -112,9 +114,12 @@ impl<'p> Planned<'p> {
     /// Writes every new object beside its target, with `content` as the source of the files.
     pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
         let (root, sites, watch) = (&self.root, &self.opening.sites, self.settings.watch);
-        let stager = Stager { root, sites, layout: &mut self.layout, watch };
-        match stager.objects(content) {
-            Ok(content) => Ok(Staged { on: self, content }),
+        let staged = Versions::stage(root, sites, self.plan, content, watch).and_then(|versions| {
+            let stager = Stager { root, sites, layout: &mut self.layout, watch };
+            Ok((stager.objects(content)?, versions))
+        });
+        match staged {
+            Ok((content, versions)) => Ok(Staged { on: self, content, versions }),
             Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
         }
     }
@@ -130,6 +135,7 @@ impl<'p> Staged<'p> {
             plan: self.on.plan,
             digests: &self.content.digests,
             held: None,
+            versions: &self.versions,
             settings: self.on.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
@@ -139,6 +145,7 @@ impl<'p> Staged<'p> {
         let worth_it = self.content.bytes.min(saved_bytes(recorder.plan)) >= WORTH_AN_EARLY_SYNC;
         let all = beside_early_sync(&self.on.root, sites, worth_it, || {
             let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
+            let saved = saved.and_then(|()| self.versions.remove());
             saved.map_err(|cause| (Phase::Snapshot, cause))?;
             let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
             records.map_err(|cause| (Phase::Records, cause))?;
@@ -219,7 +226,7 @@ impl<'p> Snapshotted<'p> {
     /// Notes for each op where its old object is in an undo archive.
     fn name_saved_objects(&mut self) {
         for (index, undo) in self.on.plan.undo.iter().enumerate() {
-            for (entry, path) in &undo.saved {
+            for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
                 if let Some(&item) = self.on.layout.by_path.get(path)
                     && let Some(item) = self.on.layout.items.get_mut(item)
                 {

@@ -135,6 +135,22 @@ fn two_patches() -> Story {
     Story { name: "apply two", stage, acts, whole: apply(&[&first, &second]) }
 }
 
+/// Three patches that are one run: never one of them without the others.
+fn one_run() -> Story {
+    let (stage, _) = patched_with(&[]);
+    let package = |content: &str| Package::new("ACMEweb").file("bin/same", 0o755, content);
+    let patches = [
+        Patch::of("300-01", package("one\n").deletes(&["share/gone"]).file("bin/comes", 0o755, "comes\n")),
+        Patch::of(
+            "300-02",
+            package("two\n").file("share/gone", 0o600, "is back\n").symlink("share/current", "v2"),
+        ),
+        Patch::of("500-01", package("three\n").deletes(&["bin/comes"])),
+    ];
+    let delivered = patches.map(|patch| patch.directory(&stage));
+    Story::of("apply three as one run", stage, apply(&delivered.each_ref()))
+}
+
 /// Attributes were changed by an administrator since, and the patch is applied once more.
 fn applied_again() -> Story {
     let (stage, [first, _]) = patched_with(&[&patch()]);
@@ -206,7 +222,7 @@ pub(crate) fn with_scripts() -> Story {
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
-pub(crate) const STORIES: [Told; 8] = [
+pub(crate) const STORIES: [Told; 9] = [
     one_patch,
     backout,
     package_added,
@@ -215,6 +231,7 @@ pub(crate) const STORIES: [Told; 8] = [
     applied_again,
     after_backout,
     two_backouts,
+    one_run,
 ];
 
 /// All of them, one after another.

@@ -12,6 +12,7 @@ mod random;
 mod removal;
 mod rules;
 mod scripts;
+mod together;
 mod world;
 
 use parcel::{Parcel, patch};

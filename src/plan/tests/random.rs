@@ -3,15 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::admin::{Admin, Alteration};
 use crate::package::Edited;
-use crate::plan::install::{InstallOptions, install};
 
 const PATHS: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e"];
 
 /// What a package says about a path.
 #[derive(Clone, Debug)]
-enum Said {
+pub(super) enum Said {
     Nothing,
     File(u8),
     Editable(u8),
@@ -36,7 +34,7 @@ fn said() -> impl Strategy<Value = Said> {
 }
 
 /// What a package says about all paths. Mostly it makes sense: below what is no directory nothing is delivered.
-fn all() -> impl Strategy<Value = Vec<Said>> {
+pub(super) fn all() -> impl Strategy<Value = Vec<Said>> {
     let said = prop::collection::vec(said(), PATHS.len());
     (said, 0u8..10).prop_map(|(mut all, wild)| {
         for at in 0..PATHS.len() {
@@ -62,7 +60,7 @@ fn beside(one: &[Said], other: &[Said]) -> Vec<Said> {
         .collect()
 }
 
-fn parcel(name: &str, lists: &str, all: &[Said]) -> Parcel {
+pub(super) fn parcel_of(name: &str, lists: &str, all: &[Said]) -> Parcel {
     say(Parcel::empty(name).package("ACMEweb", lists), all)
 }
 
@@ -85,14 +83,6 @@ fn say(mut parcel: Parcel, all: &[Said]) -> Parcel {
         };
     }
     parcel
-}
-
-/// A root with another package installed, where that is possible.
-fn installed(world: World, base: &Parcel) -> Option<World> {
-    let admin = Admin { conflict: Alteration::NoCheck, ..Admin::delivered() };
-    let options = InstallOptions { admin, ..InstallOptions::default() };
-    let plan = install(&base.image, 0, &world.inventory, &options, &world::occasion());
-    plan.is_ok().then(|| world.with(base))
 }
 
 /// Applies the patches that can be applied, and takes them back in reverse.
@@ -124,7 +114,7 @@ proptest! {
         edits in prop::collection::vec((0usize..PATHS.len(), 0u8..2), 0..3),
         keep in any::<bool>(),
     ) {
-        let Some(mut world) = installed(World::new(), &parcel("base", "", &base)) else { return Ok(()) };
+        let Some(mut world) = World::new().if_installed(&parcel_of("base", "", &base)) else { return Ok(()) };
         world.options.edits.general = if keep { Edited::Keep } else { Edited::Replace };
         for (at, content) in edits {
             let at = format!("/opt/web/{}", PATHS[at]);
@@ -137,7 +127,7 @@ proptest! {
             .enumerate()
             .map(|(revision, said)| {
                 let id = format!("900-0{}", revision + 1);
-                (id.clone(), parcel(&id, &format!("SUNW_PATCHID={id}"), said))
+                (id.clone(), parcel_of(&id, &format!("SUNW_PATCHID={id}"), said))
             })
             .collect();
         there_and_back(world, &patches)?;
@@ -150,15 +140,15 @@ proptest! {
         patches in prop::collection::vec((all(), all()), 1..3),
     ) {
         let other = say(Parcel::empty("base").package("ACMEshr", "BASEDIR=/opt/web"), &beside(&one, &other));
-        let world = installed(World::new(), &parcel("base", "", &one));
-        let Some(mut world) = world.and_then(|world| installed(world, &other)) else { return Ok(()) };
+        let world = World::new().if_installed(&parcel_of("base", "", &one));
+        let Some(mut world) = world.and_then(|world| world.if_installed(&other)) else { return Ok(()) };
         world.options.edits.general = Edited::Replace;
         let patches: Vec<(String, Parcel)> = patches
             .iter()
             .enumerate()
             .map(|(revision, (one, other))| {
                 let id = format!("900-0{}", revision + 1);
-                let first = parcel(&id, &format!("SUNW_PATCHID={id}"), one);
+                let first = parcel_of(&id, &format!("SUNW_PATCHID={id}"), one);
                 let second = first.package("ACMEshr", &format!("SUNW_PATCHID={id} BASEDIR=/opt/web"));
                 (id, say(second, &beside(one, other)))
             })

@@ -96,6 +96,14 @@ impl World {
         self
     }
 
+    /// The same where a planner lets the package in.
+    pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
+        let admin = Admin { conflict: Alteration::NoCheck, ..Admin::delivered() };
+        let options = InstallOptions { admin, ..InstallOptions::default() };
+        let plan = install(&parcel.image, 0, &self.inventory, &options, &occasion());
+        plan.is_ok().then(|| self.with(parcel))
+    }
+
     /// Puts an object there by hand.
     pub(super) fn put(&mut self, at: &str, kind: LiveKind, mode: u32) {
         let live =
@@ -338,7 +346,8 @@ impl World {
             }
         };
         let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
-        let mut live = self.live(kind, new.mode.bits(), new.uid, new.gid, new.mtime.unwrap_or(now));
+        let mode = if matches!(kind, LiveKind::Symlink(_)) { 0o777 } else { new.mode.bits() };
+        let mut live = self.live(kind, mode, new.uid, new.gid, new.mtime.unwrap_or(now));
         live.xattrs = match &new.xattrs {
             NewXattrs::Exact(xattrs) => xattrs.clone(),
             NewXattrs::Inherited => old.map(|old| old.xattrs.clone()).unwrap_or_default(),
@@ -369,12 +378,17 @@ impl World {
                     && let (Body::Member(member), Kind::File) = (&new.body, became.kind)
                 {
                     let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
-                    became.sha256 = Some(digest.to_string());
+                    became.sha256.get_or_insert_with(|| digest.to_string());
                 }
             }
             let mut bytes = BTreeMap::new();
             for (entry, at) in undo.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
-                bytes.insert(entry.path.clone(), self.bytes[at].clone());
+                let version = undo.passing.get(at).map(|version| &plan.versions[version.unwrap()]);
+                let saved = match version {
+                    Some(version) => delivered(parcel, &version.member),
+                    None => self.bytes[at].clone(),
+                };
+                bytes.insert(entry.path.clone(), saved);
             }
             let entries = undo.saved.iter().map(|(entry, _)| entry.clone()).collect();
             let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries };
@@ -388,7 +402,7 @@ impl World {
 
     fn record(&mut self, record: &RecordChange, plan: &Plan) {
         match record {
-            RecordChange::Write { path, bytes, .. } => self.write_record(path, bytes),
+            RecordChange::Write { path, bytes, mtime, .. } => self.write_record(path, bytes, *mtime),
             RecordChange::AddTree { path, files } => {
                 if let Some((name, saved)) = split(path).filter(|(_, rest)| rest.starts_with("save/")) {
                     let mut save = Save::default();
@@ -397,6 +411,9 @@ impl World {
                             TreeContent::Undo(place) => {
                                 assert!(plan.undo.len() > *place);
                                 save.archive = Some(String::from_utf8(file.name.clone()).unwrap());
+                            }
+                            TreeContent::Bytes(bytes) if file.name == b"obsoleted_by" => {
+                                save.obsoleted_by = Some(bytes.clone());
                             }
                             TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
                             TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
@@ -409,7 +426,7 @@ impl World {
                     for file in files {
                         match &file.content {
                             TreeContent::Bytes(bytes) => {
-                                self.write_record(&path.join(&file.name).unwrap(), bytes);
+                                self.write_record(&path.join(&file.name).unwrap(), bytes, file.mtime);
                             }
                             content => assert!(matches!(content, TreeContent::Directory)),
                         }
@@ -439,7 +456,7 @@ impl World {
         }
     }
 
-    fn write_record(&mut self, at: &ObjectPath, bytes: &[u8]) {
+    fn write_record(&mut self, at: &ObjectPath, bytes: &[u8], mtime: Option<Timestamp>) {
         let Some((name, rest)) = split(at) else { return };
         let package = self.inventory.packages.entry(name).or_default();
         if rest == "pkginfo" {
@@ -451,8 +468,11 @@ impl World {
             }
             Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
             _ => {
-                let file =
-                    RecordFile { bytes: bytes.to_vec(), mode: Mode::of(0o644), mtime: Timestamp::whole(7) };
+                let mtime = mtime.unwrap_or(Timestamp::whole(7));
+                let file = RecordFile { bytes: bytes.to_vec(), mode: Mode::of(0o644), mtime };
+                let ends = rest.match_indices('/').map(|(end, _)| &rest[..end]);
+                let above = ends.filter(|above| *above != "save").map(|above| above.as_bytes().to_vec());
+                package.directories.extend(above);
                 package.records.insert(rest.into_bytes(), file);
             }
         }

@@ -1,0 +1,235 @@
+//! Several patches as one run: what all of them do, done at once.
+//!
+//! Every path has a chain: what is there, what the first patch puts there, the second, …, or nothing. Only the last
+//! link of a chain is switched. Each patch keeps its own undo archive, as a run of its own would have written it; what
+//! it saves of an earlier patch of the run is one of [`Plan::versions`]. The plans were made one after another against
+//! [`super::ahead::Ahead`], which ends a run where this could not be exact.
+
+mod records;
+
+use std::collections::BTreeMap;
+
+use super::ahead::{Made, handed_on};
+use super::{
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
+};
+use crate::format::manifest::{Kind, decode};
+use crate::package::{Live, LiveKind, ObjectPath};
+use crate::plan::UndoArchive;
+use crate::plan::space::BALLAST;
+
+/// One patch of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Single<'a> {
+    /// What it does, by itself.
+    pub plan: &'a Plan,
+    /// What it makes.
+    pub made: &'a Made,
+    /// How many packages the sources of the patches before it have: members are numbered over all of them.
+    pub packages: usize,
+}
+
+/// All changes of one path, each with the place of its patch.
+type Chain<'a> = Vec<(usize, &'a Change)>;
+
+/// The plans of one run as a single one; none where there is no patch.
+pub fn together(patches: &[Single<'_>]) -> Option<Plan> {
+    let last = patches.last()?.plan;
+    let plans = || patches.iter().map(|patch| patch.plan);
+    let mut chains: BTreeMap<&ObjectPath, Chain<'_>> = BTreeMap::new();
+    for (place, patch) in patches.iter().enumerate() {
+        for change in &patch.plan.changes {
+            chains.entry(&change.path).or_default().push((place, change));
+        }
+    }
+    let mut versions = Vec::new();
+    let mut undo = Vec::new();
+    for (place, patch) in patches.iter().enumerate() {
+        for archive in &patch.plan.undo {
+            undo.push(archived(archive, place, patches, &chains, &mut versions));
+        }
+    }
+    let mut packages = Vec::new();
+    for package in plans().flat_map(|plan| &plan.packages) {
+        if !packages.contains(package) {
+            packages.push(package.clone());
+        }
+    }
+    Some(Plan {
+        command: last.command,
+        patches: plans().flat_map(|plan| plan.patches.iter().cloned()).collect(),
+        packages,
+        changes: chains.values().filter_map(|chain| in_the_end(chain, patches)).collect(),
+        records: records::folded(plans()),
+        contents: plans().flat_map(|plan| plan.contents.clone()).collect(),
+        trailer: last.trailer.clone(),
+        undo,
+        versions,
+        space: space(plans()),
+        discard: plans().flat_map(|plan| plan.discard.iter().cloned()).collect(),
+        notes: plans().flat_map(|plan| plan.notes.iter().cloned()).collect(),
+    })
+}
+
+/// What a chain comes to.
+fn in_the_end(chain: &Chain<'_>, patches: &[Single<'_>]) -> Option<Change> {
+    let ((_, first), (place, last)) = (chain.first()?, chain.last()?);
+    let was_there = first.old.is_some();
+    let put = |new: NewObject| if was_there { Action::Replace(new) } else { Action::Add(new) };
+    let action = match &last.action {
+        Action::Add(new) | Action::Replace(new) => put(in_place(new, *place, first, patches, &last.path)),
+        Action::Attributes(attributes) => {
+            let base = chain.iter().rev().find_map(|(place, change)| match &change.action {
+                Action::Add(new) | Action::Replace(new) => Some((*place, new)),
+                _ => None,
+            });
+            match base {
+                Some((place, new)) => put(with_attributes(
+                    in_place(new, place, first, patches, &last.path),
+                    &all_attributes(chain),
+                )),
+                None if chain.len() == 1 => Action::Attributes(attributes.clone()),
+                None => Action::Attributes(differing(all_attributes(chain), first.old.as_ref())?),
+            }
+        }
+        Action::Delete if was_there => Action::Delete,
+        Action::RemoveDirectory if was_there => Action::RemoveDirectory,
+        Action::Delete | Action::RemoveDirectory => return None,
+    };
+    let (package, path) = (last.package.clone(), last.path.clone());
+    Some(Change { package, path, action, old: first.old.clone() })
+}
+
+/// The new object of the patch at `place`, where the run puts it in the place of what was there before `first`.
+fn in_place(
+    new: &NewObject,
+    place: usize,
+    first: &Change,
+    patches: &[Single<'_>],
+    path: &ObjectPath,
+) -> NewObject {
+    let mut new = new.clone();
+    if let Body::Member(member) = &mut new.body {
+        renumber(member, place, patches);
+    }
+    let made = patches.get(place).and_then(|patch| patch.made.get(path));
+    if let (Some(made), NewXattrs::Inherited, true) = (made, &new.xattrs, place > 0)
+        && !matches!(new.body, Body::Symlink(_) | Body::Link(_))
+    {
+        // Staging sees neither what an earlier patch of the run put there nor the directories that it made.
+        let seen = first.old.as_ref().map(|old| handed_on(&old.xattrs)).unwrap_or_default();
+        if seen != made.xattrs {
+            new.xattrs = NewXattrs::Exact(made.xattrs.clone());
+        }
+    }
+    new
+}
+
+fn renumber(member: &mut Member, place: usize, patches: &[Single<'_>]) {
+    member.package += patches.get(place).map_or(0, |patch| patch.packages);
+}
+
+/// The attributes that a chain of changes leaves, counted from its last new object.
+fn all_attributes(chain: &Chain<'_>) -> DirectoryAttributes {
+    let mut all = DirectoryAttributes::default();
+    for (_, change) in chain {
+        match &change.action {
+            Action::Attributes(next) => {
+                all.mode = next.mode.or(all.mode);
+                all.uid = next.uid.or(all.uid);
+                all.gid = next.gid.or(all.gid);
+                all.xattrs = next.xattrs.clone().or(all.xattrs);
+            }
+            _ => all = DirectoryAttributes::default(),
+        }
+    }
+    all
+}
+
+fn with_attributes(mut new: NewObject, attributes: &DirectoryAttributes) -> NewObject {
+    new.mode = attributes.mode.unwrap_or(new.mode);
+    new.uid = attributes.uid.unwrap_or(new.uid);
+    new.gid = attributes.gid.unwrap_or(new.gid);
+    if let Some(xattrs) = &attributes.xattrs {
+        new.xattrs = NewXattrs::Exact(xattrs.clone());
+    }
+    new
+}
+
+/// The attributes that are not as they were; none where all are.
+fn differing(new: DirectoryAttributes, old: Option<&Live>) -> Option<DirectoryAttributes> {
+    let differing = match old {
+        Some(old) => DirectoryAttributes {
+            mode: new.mode.filter(|mode| *mode != old.mode),
+            uid: new.uid.filter(|uid| *uid != old.uid),
+            gid: new.gid.filter(|gid| *gid != old.gid),
+            xattrs: new.xattrs.filter(|xattrs| *xattrs != old.xattrs),
+        },
+        None => new,
+    };
+    (differing != DirectoryAttributes::default()).then_some(differing)
+}
+
+/// The archive of the patch at `place` as the run writes it: where its objects come from, and what a later patch does
+/// not leave for staging to read.
+fn archived(
+    archive: &UndoArchive,
+    place: usize,
+    patches: &[Single<'_>],
+    chains: &BTreeMap<&ObjectPath, Chain<'_>>,
+    versions: &mut Vec<Version>,
+) -> UndoArchive {
+    let mut archive = archive.clone();
+    for (entry, path) in &archive.saved {
+        let before = chains.get(path).and_then(|chain| chain.iter().rev().find(|(other, _)| *other < place));
+        let Some((maker, change)) = before else { continue };
+        let (Action::Add(new) | Action::Replace(new)) = &change.action else { continue };
+        let made = patches.get(*maker).and_then(|patch| patch.made.get(path));
+        let version = match &new.body {
+            Body::Member(member) if entry.object.ftype.is_regular() => {
+                let mut member = Member { sha256: made.and_then(digest), ..member.clone() };
+                renumber(&mut member, *maker, patches);
+                versions.push(Version { package: change.package.clone(), path: path.clone(), member });
+                Some(versions.len() - 1)
+            }
+            _ => None,
+        };
+        archive.passing.insert(path.clone(), version);
+    }
+    let own = patches.get(place).map(|patch| patch.made);
+    for record in &mut archive.manifest.objects {
+        let Some(became) = record.became.as_mut().filter(|state| state.kind == Kind::File) else { continue };
+        if became.sha256.is_some() {
+            continue;
+        }
+        let path = ObjectPath::new(&decode(&record.path)).ok();
+        let is_replaced = |path: &ObjectPath| {
+            chains.get(path).and_then(|chain| chain.last()).is_some_and(|(last, _)| *last > place)
+        };
+        let digest = path.filter(is_replaced).and_then(|path| digest(own?.get(&path)?));
+        became.sha256 = digest.map(|digest| digest.to_string());
+    }
+    archive
+}
+
+fn digest(live: &Live) -> Option<crate::package::Digest> {
+    match live.kind {
+        LiveKind::Regular { sha256, .. } => Some(sha256),
+        _ => None,
+    }
+}
+
+/// What all plans need together, at most: what they share is counted with each.
+fn space<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<SpaceNeed> {
+    let mut all: Vec<SpaceNeed> = Vec::new();
+    for need in plans.flat_map(|plan| &plan.space) {
+        match all.iter_mut().find(|known| known.file_system == need.file_system) {
+            Some(known) => {
+                known.bytes = known.bytes.saturating_add(need.bytes.saturating_sub(BALLAST));
+                known.inodes = known.inodes.saturating_add(need.inodes);
+            }
+            None => all.push(need.clone()),
+        }
+    }
+    all
+}

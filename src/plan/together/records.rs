@@ -1,0 +1,100 @@
+//! The records of several patches as one run leaves them: the last word on each file counts, and what happens to a file
+//! in a directory that the same run makes happens in that directory before it is there.
+
+use std::collections::HashMap;
+
+use crate::package::ObjectPath;
+use crate::plan::{Plan, RecordChange, TreeContent, TreeFile};
+
+/// The records of `plans`, with undo archives numbered over all of them.
+pub(super) fn folded<'p>(plans: impl Iterator<Item = &'p Plan>) -> Vec<RecordChange> {
+    let mut records = Records::default();
+    let mut archives = 0;
+    for plan in plans {
+        for record in &plan.records {
+            records.add(record, archives);
+        }
+        archives += plan.undo.len();
+    }
+    records.list
+}
+
+/// The changes so far, in the order in which their records came up first.
+#[derive(Default)]
+struct Records {
+    list: Vec<RecordChange>,
+    /// The place of each record that is written or removed, and of each directory that is added.
+    places: HashMap<ObjectPath, usize>,
+}
+
+impl Records {
+    fn add(&mut self, record: &RecordChange, archives: usize) {
+        match record {
+            RecordChange::Write { path, bytes, mode, mtime } => {
+                let content = TreeContent::Bytes(bytes.clone());
+                let file = |name| TreeFile { name, content, mode: *mode, mtime: *mtime };
+                match self.tree_of(path) {
+                    Some((files, name)) => put(files, file(name)),
+                    None => self.set(path, record.clone()),
+                }
+            }
+            RecordChange::AddTree { path, files } => {
+                let files = files.iter().cloned().map(|file| renumbered(file, archives)).collect();
+                self.set(path, RecordChange::AddTree { path: path.clone(), files });
+            }
+            RecordChange::RemoveFile(path) => match self.tree_of(path) {
+                Some((files, name)) => files.retain(|file| file.name != name),
+                None => self.set(path, record.clone()),
+            },
+            RecordChange::Move { from, to } => match (self.tree_of(from).map(|(_, name)| name), to) {
+                (Some(old), to) => {
+                    if let Some((files, new)) = self.tree_of(to)
+                        && let Some(file) = files.iter_mut().find(|file| file.name == old)
+                    {
+                        file.name = new;
+                    }
+                }
+                (None, _) => self.list.push(record.clone()),
+            },
+            RecordChange::RemoveTree(path) => self.set(path, record.clone()),
+        }
+    }
+
+    /// The last word on a record.
+    fn set(&mut self, path: &ObjectPath, record: RecordChange) {
+        if let Some(known) = self.places.get(path).and_then(|place| self.list.get_mut(*place)) {
+            *known = record;
+        } else {
+            self.places.insert(path.clone(), self.list.len());
+            self.list.push(record);
+        }
+    }
+
+    /// The files of the directory, added by the run, that a file is in, and the name of the file there.
+    fn tree_of(&mut self, path: &ObjectPath) -> Option<(&mut Vec<TreeFile>, Vec<u8>)> {
+        let is_tree = |record: Option<&RecordChange>| matches!(record, Some(RecordChange::AddTree { .. }));
+        let (above, place) = path.ancestors().find_map(|above| {
+            let place = *self.places.get(&above)?;
+            is_tree(self.list.get(place)).then_some((above, place))
+        })?;
+        let name = path.as_bytes().get(above.as_bytes().len() + 1..)?.to_vec();
+        match self.list.get_mut(place) {
+            Some(RecordChange::AddTree { files, .. }) => Some((files, name)),
+            _ => None,
+        }
+    }
+}
+
+fn put(files: &mut Vec<TreeFile>, file: TreeFile) {
+    match files.iter_mut().find(|known| known.name == file.name) {
+        Some(known) => *known = file,
+        None => files.push(file),
+    }
+}
+
+fn renumbered(mut file: TreeFile, archives: usize) -> TreeFile {
+    if let TreeContent::Undo(place) | TreeContent::UndoDigest(place) = &mut file.content {
+        *place += archives;
+    }
+    file
+}
