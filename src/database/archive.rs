@@ -27,7 +27,7 @@ use crate::root::{Dir, Root, RootError};
 
 mod verify;
 
-pub use verify::Verified;
+pub use verify::{Digesting, Verified};
 
 /// The member with the manifest, and the largest one that is read, in bytes.
 const MANIFEST: &[u8] = b"install/patchadm.manifest";

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use crate::database::archive::{self, ArchiveError};
+use crate::database::archive::{self, ArchiveError, Digesting};
 use crate::database::{View, installed, places};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
@@ -206,7 +206,7 @@ impl<'a> Place<'a> {
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
                 let archive = self.archive(package, &installed::saved_as(&view, package, id)?);
-                if let Err(error) = archive.and_then(|archive| whole(&archive, Some(&rules.marker))) {
+                if let Err(error) = archive.and_then(|archive| must_be_whole(&archive, &rules.marker)) {
                     return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
                 }
             }
@@ -232,7 +232,20 @@ impl<'a> Place<'a> {
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
+    /// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that
+    /// is what is told, whatever else stands against it.
     fn plan(&self, id: &PatchId) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
+        let mut digesting = Vec::new();
+        let planned = self.plan_meanwhile(id, &mut digesting);
+        digesting.into_iter().try_for_each(Digesting::wait)?;
+        planned
+    }
+
+    fn plan_meanwhile(
+        &self,
+        id: &PatchId,
+        digesting: &mut Vec<Digesting>,
+    ) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
         let mut options = BackOutOptions {
             force: self.request.force,
             scripts: self.choice.clone(),
@@ -245,7 +258,7 @@ impl<'a> Place<'a> {
         let mut undo = Vec::new();
         for package in &packages {
             let name = installed::saved_as(&View::live(&self.ground.root), package, id)?;
-            let one = self.undo(package, &name, &rules.marker)?;
+            let one = self.undo(package, &name, &rules.marker, digesting)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
                 (None, Some(installed), Some(image)) => {
@@ -278,12 +291,24 @@ impl<'a> Place<'a> {
         self.ground.survey(touched, self.request.moved_to.as_deref())
     }
 
-    fn undo(&self, package: &PkgInst, patch: &str, marker: &str) -> Result<Undo, Failure> {
+    fn undo(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+        marker: &str,
+        digesting: &mut Vec<Digesting>,
+    ) -> Result<Undo, Failure> {
         let archive = self.archive(package, patch)?;
         let known = self.known.get(&(package.clone(), patch.to_owned())).cloned();
-        let (manifest, is_as_written) = match known {
-            Some(manifest) => (manifest, false),
-            None => whole(&archive, Some(marker))?,
+        let as_written = if known.is_none() { archive.as_written(Some(marker))? } else { None };
+        let is_as_written = as_written.is_some();
+        let manifest = match (known, as_written) {
+            (Some(manifest), _) => manifest,
+            (None, Some((manifest, thread))) => {
+                digesting.push(thread);
+                Some(manifest)
+            }
+            (None, None) => archive.verify(Some(marker))?.manifest,
         };
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
@@ -333,12 +358,11 @@ impl Undo {
     }
 }
 
-/// Whether an archive is whole, with its manifest: by the digest of its bytes where that is known, and that is said;
-/// else by reading every member.
-fn whole(archive: &archive::Archive, marker: Option<&str>) -> Result<(Option<Manifest>, bool), ArchiveError> {
-    match archive.as_written(marker)? {
-        Some(verified) => Ok((verified.manifest, true)),
-        None => Ok((archive.verify(marker)?.manifest, false)),
+/// That an archive is whole: by the digest of its bytes where that is known, else by reading every member.
+fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), ArchiveError> {
+    match archive.as_written(Some(marker))? {
+        Some((_, digesting)) => digesting.wait(),
+        None => archive.verify(Some(marker)).map(drop),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Verifying an undo archive from its first byte to its last, before anything is restored from it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read};
+use std::thread::JoinHandle;
 
-use super::{Archive, ArchiveError, LARGEST_MANIFEST, MANIFEST, Stream, stream};
+use super::{Archive, ArchiveError, FromStart, LARGEST_MANIFEST, MANIFEST, Stream, stream};
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::undo_digest::UndoDigest;
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums};
 
 /// Bytes that are digested at once.
@@ -24,24 +27,21 @@ pub struct Verified {
 impl Archive {
     /// Whether its bytes are those that its run wrote, by the digest in `undo.sha256`: they were decoded and compared
     /// then, and need not be decoded once more to be known as whole. None where nothing binds it to a run, or it has no
-    /// manifest: then only [`Self::verify`] knows.
-    pub fn as_written(&self, marker: Option<&str>) -> Result<Option<Verified>, ArchiveError> {
+    /// manifest: then only [`Self::verify`] knows. The bytes are read by a thread, which is to be asked before anything
+    /// is done ([`Digesting::wait`]).
+    pub fn as_written(&self, marker: Option<&str>) -> Result<Option<(Manifest, Digesting)>, ArchiveError> {
         let Some(written) = &self.written else { return Ok(None) };
-        let mut raw = Hashing::new(self.bytes());
-        let mut buffer = vec![0; BUFFER];
-        while read(&mut raw, &mut buffer).map_err(|error| super::unreadable(&self.shown, &error))? > 0 {}
-        self.must_be_written(raw.finish().1)?;
-        let Some(manifest) = self.manifest()? else { return Ok(None) };
-        self.is_of(&manifest, marker)?;
-        Ok(Some(Verified { manifest: Some(manifest), run: Some(written.run.clone()) }))
-    }
-
-    fn must_be_written(&self, digest: Digest) -> Result<(), ArchiveError> {
-        match self.written.as_ref().filter(|written| written.sha256 != digest) {
-            None => Ok(()),
-            Some(written) => {
-                Err(self.damaged(&format!("its bytes are not those that run {} wrote", written.run)))
+        let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
+        let (shown, expected) = (self.shown.clone(), written.clone());
+        let digesting = Digesting(std::thread::spawn(move || must_be(&file, &shown, &expected)));
+        match self.manifest() {
+            Ok(Some(manifest)) => {
+                self.is_of(&manifest, marker)?;
+                Ok(Some((manifest, digesting)))
             }
+            Ok(None) => Ok(None),
+            // Other bytes than were written are the reason, whatever they look like.
+            Err(error) => Err(digesting.wait().err().unwrap_or(error)),
         }
     }
 
@@ -54,7 +54,7 @@ impl Archive {
             stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
         let (_, digest) = raw.finish();
-        self.must_be_written(digest)?;
+        self.written.as_ref().map_or(Ok(()), |written| same(&self.shown, written, digest))?;
         let manifest = read.map_err(|reason| self.damaged(&reason))?;
         if let Some(manifest) = &manifest {
             self.is_of(manifest, marker)?;
@@ -74,6 +74,33 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// A thread that takes the digest of an archive.
+#[derive(Debug)]
+pub struct Digesting(JoinHandle<Result<(), ArchiveError>>);
+
+impl Digesting {
+    /// Waits for the end of the archive; an error if it is not what its run wrote.
+    pub fn wait(self) -> Result<(), ArchiveError> {
+        let failed = || super::unreadable("the undo archive", &io::Error::other("the reading thread failed"));
+        self.0.join().unwrap_or_else(|_| Err(failed()))
+    }
+}
+
+fn must_be(file: &File, shown: &str, written: &UndoDigest) -> Result<(), ArchiveError> {
+    let mut raw = Hashing::new(FromStart { file, offset: 0 });
+    let mut buffer = vec![0; BUFFER];
+    while read(&mut raw, &mut buffer).map_err(|error| super::unreadable(shown, &error))? > 0 {}
+    same(shown, written, raw.finish().1)
+}
+
+fn same(shown: &str, written: &UndoDigest, digest: Digest) -> Result<(), ArchiveError> {
+    if written.sha256 == digest {
+        return Ok(());
+    }
+    let reason = format!("its bytes are not those that run {} wrote", written.run);
+    Err(ArchiveError::Damaged { path: shown.to_owned(), reason })
 }
 
 fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
