@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::in_order::InOrder;
 use super::{CHUNK, HEADER, TRAILER, member_size};
@@ -165,8 +165,5 @@ fn decode(inflate: &mut Decompress, member: &[u8]) -> io::Result<Vec<u8>> {
     if status != Status::StreamEnd || content.len() > CHUNK || inflate.total_in() != deflated.len() as u64 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream"));
     }
-    let mut crc = Crc::new();
-    crc.update(&content);
-    let said = [crc.sum().to_le_bytes(), crc.amount().to_le_bytes()].concat();
-    if said == trailer { Ok(content) } else { Err(damaged()) }
+    if super::trailer(&content) == *trailer { Ok(content) } else { Err(damaged()) }
 }

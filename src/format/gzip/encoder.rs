@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::deflating::Deflating;
 use super::in_order::InOrder;
-use super::{CHUNK, HEAD, HEADER, LONGEST};
+use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
 
 /// A member, and the content that it was made of: decoded again it is that content, byte by byte.
 #[derive(Debug)]
@@ -119,10 +119,7 @@ impl Worker {
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
         self.deflating.deflate(&content, &mut member)?;
         self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
-        let mut crc = Crc::new();
-        crc.update(&content);
-        member.extend_from_slice(&crc.sum().to_le_bytes());
-        member.extend_from_slice(&crc.amount().to_le_bytes());
+        member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;
         member.splice(HEAD.len()..HEADER, size.to_le_bytes());
         Ok(Verified { member, content })

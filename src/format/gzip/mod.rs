@@ -41,5 +41,15 @@ fn member_size(header: &[u8]) -> Option<usize> {
     (HEADER + TRAILER..=LONGEST).contains(&size).then_some(size)
 }
 
+/// What stands behind the deflated content: its CRC-32, and its length.
+fn trailer(content: &[u8]) -> [u8; TRAILER] {
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let mut trailer = [0; TRAILER];
+    let (crc, size) = trailer.split_at_mut(TRAILER / 2);
+    crc.copy_from_slice(&crc32fast::hash(content).to_le_bytes());
+    size.copy_from_slice(&length.to_le_bytes());
+    trailer
+}
+
 #[cfg(test)]
 mod tests;
