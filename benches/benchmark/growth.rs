@@ -57,7 +57,7 @@ impl<const N: usize> Lines<N> {
 }
 
 /// Writes a patch that replaces some files of a package; gives its directory.
-fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]) -> Result<PathBuf> {
+pub(crate) fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]) -> Result<PathBuf> {
     let mut patch = PackageWriter::of_patch(parent, id, package)?;
     for file in files {
         patch.file(&file.path, &file.content(Version::New), NEW)?;
@@ -67,7 +67,7 @@ fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]) -> Result
 }
 
 /// An empty directory of inputs in the scratch directory.
-fn inputs_of(disk: &Disk, name: &str) -> Result<PathBuf> {
+pub(crate) fn inputs_of(disk: &Disk, name: &str) -> Result<PathBuf> {
     let directory = disk.scratch().join(name);
     fresh(&directory)?;
     Ok(directory)

@@ -1,22 +1,34 @@
 //! Queries of a large machine, each a whole process.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Result;
 
 use crate::disk::Disk;
+use crate::growth::{inputs_of, write_patch};
 use crate::line::Line;
 use crate::measure::{Spread, run as run_measured};
 use crate::options::Options;
 use crate::report::Report;
-use crate::synthetic::{self, Records, some_package, some_path};
+use crate::synthetic::{self, REAL, Records, real_file, some_package, some_path};
 use crate::table::{Table, grouped, spread};
+
+const ID: &str = "400001-01";
 
 /// A query and how long it may take, in seconds.
 struct Query {
     name: &'static str,
     line: Line,
     limit: Option<f64>,
+}
+
+/// Makes the database one that was last written by patchadm, as it is where patchadm is used: a patch is applied and
+/// backed out.
+fn change_once(disk: &Disk, root: &Path) -> Result<()> {
+    let patch = write_patch(&inputs_of(disk, "reading")?, ID, REAL, &[real_file()])?;
+    Line::patchadm().words("patchadd -R").arg(root).arg(patch).run()?;
+    Line::patchadm().words("patchrm -R").arg(root).arg(ID).run()
 }
 
 /// Measures the queries, in turns.
@@ -27,6 +39,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     );
     let root = disk.at("reading");
     synthetic::write(&root, records)?;
+    change_once(disk, &root)?;
     let Records { packages, patches, lines } = records;
     report.heading(&format!(
         "Reading, {}: {} packages, {} patches, {} lines of contents",

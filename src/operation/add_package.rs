@@ -33,7 +33,7 @@ pub mod asking;
 pub(super) mod preparation;
 pub(super) mod staging;
 
-use preparation::Placed;
+use preparation::{Placed, Prepared};
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -97,10 +97,11 @@ pub fn add_packages(
     device.source.check_room_to_plan(&device.image)?;
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
+    let mut rehearsed = None;
     if !installed::has_database(&View::live(root))? {
         let policy = ground.policy.scripts;
         let place = Place { ground: &ground, admin: &admin, system: &system, policy, request, caller };
-        report.packages = place.refused(&device, attendant);
+        (report.packages, rehearsed) = place.rehearse(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
         }
@@ -110,8 +111,10 @@ pub fn add_packages(
     let session = Session::begin(ground, caller)?;
     let policy = session.ground.policy.scripts;
     let place = Place { ground: &session.ground, admin: &admin, system: &system, policy, request, caller };
+    // Others may have been here before the lock was taken.
+    let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
     for &index in &device.selected {
-        let added = place.add(&session, &device, index, attendant);
+        let added = place.add(&session, &device, index, rehearsed.take(), attendant);
         attendant.added(&added);
         let goes_on = added.result.as_ref().err().is_none_or(leaves_root_usable);
         report.packages.push(added);
@@ -144,29 +147,35 @@ struct Stage<'p> {
 
 impl Place<'_> {
     /// The packages that are refused on a root that has no database yet: where all are, none is made. What a package
-    /// would answer itself is not known here, so one that asks is not refused.
-    fn refused(&self, device: &Device, attendant: &mut dyn Attendant) -> Vec<Added> {
+    /// would answer itself is not known here, so one that asks is not refused. Where one is not refused: how it is
+    /// planned, if that does not depend on whether there is a database.
+    fn rehearse(&self, device: &Device, attendant: &mut dyn Attendant) -> (Vec<Added>, Option<Prepared>) {
         let mut refused = Vec::new();
         for &index in &device.selected {
-            let Err(failure) = self.planned(device, index) else { return Vec::new() };
-            let name = device.package(index).map(spooled_name).unwrap_or_default();
-            refused.push(Added::refused(name, failure));
+            match self.planned(device, index) {
+                Ok(prepared) => return (Vec::new(), prepared.filter(Prepared::is_beside_database)),
+                Err(failure) => {
+                    let name = device.package(index).map(spooled_name).unwrap_or_default();
+                    refused.push(Added::refused(name, failure));
+                }
+            }
         }
         for added in &refused {
             attendant.added(added);
         }
-        refused
+        (refused, None)
     }
 
-    fn planned(&self, device: &Device, index: usize) -> Result<(), Failure> {
+    /// How a package is planned; none where it is to be asked itself.
+    fn planned(&self, device: &Device, index: usize) -> Result<Option<Prepared>, Failure> {
         let package = device.package(index)?;
         let answered = self.answered(package)?.unwrap_or_default();
         let placed = self.place(device, index, &answered.params)?;
         let scripts = InstallScripts::of(package, &placed.params, self.system);
         if scripts.request || scripts.checkinstall {
-            return Ok(());
+            return Ok(None);
         }
-        self.prepare(device, index, &placed, &answered.params, None).map(drop)
+        self.prepare(device, index, &placed, &answered.params, None).map(Some)
     }
 
     fn answered(&self, package: &PackageImage) -> Result<Option<Answered>, Failure> {
@@ -178,6 +187,7 @@ impl Place<'_> {
         session: &Session<'_>,
         device: &Device,
         index: usize,
+        rehearsed: Option<Prepared>,
         attendant: &mut dyn Attendant,
     ) -> Added {
         let package = match device.package(index) {
@@ -188,7 +198,7 @@ impl Place<'_> {
         attendant.adding(&name, package);
         let mut added =
             Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
-        added.result = self.install(session, device, index, attendant, &mut added);
+        added.result = self.install(session, device, index, rehearsed, attendant, &mut added);
         added
     }
 
@@ -207,6 +217,7 @@ impl Place<'_> {
         session: &Session<'_>,
         device: &Device,
         index: usize,
+        rehearsed: Option<Prepared>,
         attendant: &mut dyn Attendant,
         added: &mut Added,
     ) -> Result<Receipt, Failure> {
@@ -232,7 +243,10 @@ impl Place<'_> {
         added.ending.warned |= answers.warned;
         // the answers may have changed where it goes
         let placed = self.place(device, index, &answers.params)?;
-        let prepared = self.prepare(device, index, &placed, &answers.params, Some(&mut *attendant))?;
+        let prepared = match rehearsed {
+            Some(prepared) => prepared,
+            None => self.prepare(device, index, &placed, &answers.params, Some(&mut *attendant))?,
+        };
         let installation = &prepared.installation;
         attendant.installing(installation, package);
         added.name.clone_from(&installation.instance);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use crate::database::survey::{Setting, survey};
-use crate::database::{View, installed, places, policy, read_consistently};
+use crate::database::{View, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{Chapter, ScriptProcess, Story};
 use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
 use crate::plan::occasion::Occasion;
@@ -156,6 +156,13 @@ impl<'a> Session<'a> {
         self.with_settings(plan, vec![chapter(plan, log, text)], |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
+    }
+
+    /// Whether nothing was ever recorded in the root: neither a package nor a run.
+    pub(super) fn is_first(&self) -> Result<bool, Failure> {
+        let view = View::live(&self.ground.root);
+        let is_new = matches!(self.recovered, Recovered::Nothing) && marker(&self.ground.root)?.is_none();
+        Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 
     /// Adds to the log of the root what happened before a run could begin.

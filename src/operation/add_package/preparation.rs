@@ -12,7 +12,7 @@ use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::installation::{Installation, described};
 use crate::operation::query::spooled_name;
-use crate::package::{Installed, Inventory, Params, PkgInst, Touched};
+use crate::package::{Installed, Inventory, ObjectPath, Params, PkgInst, Touched};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
@@ -42,6 +42,17 @@ pub(in crate::operation) struct Prepared {
     pub(in crate::operation) installation: Installation,
     /// What it was planned with.
     pub(in crate::operation) inventory: Inventory,
+}
+
+impl Prepared {
+    /// Whether it is the same on a root whose database was only just made: no script looks at it, and no path of the
+    /// package is where the database is.
+    pub(super) fn is_beside_database(&self) -> bool {
+        let var = |path: &ObjectPath| path.as_bytes().split(|&b| b == b'/').nth(1) == Some(b"var");
+        let inventory = &self.inventory;
+        let paths = inventory.physical.iter().flat_map(|(path, physical)| [path, physical]);
+        !self.installation.has_scripts && !paths.into_iter().any(var)
+    }
 }
 
 impl Place<'_> {
