@@ -9,7 +9,6 @@ use super::journal_file;
 use super::layout::{Layout, lay_out};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
-use super::sites::Sites;
 use super::stage::{StagedContent, Stager};
 use super::versions::Versions;
 use super::way_back::lay_way_back;
@@ -141,16 +140,7 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let (sites, layout) = (&self.on.opening.sites, &mut self.on.layout);
-        let worth_it = self.content.bytes.min(saved_bytes(recorder.plan)) >= WORTH_AN_EARLY_SYNC;
-        let all = beside_early_sync(&self.on.root, sites, worth_it, || {
-            let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
-            let saved = saved.and_then(|()| self.versions.remove());
-            saved.map_err(|cause| (Phase::Snapshot, cause))?;
-            let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
-            records.map_err(|cause| (Phase::Records, cause))?;
-            lay_way_back(&self.on.root, sites, layout).map_err(|cause| (Phase::Stage, cause))
-        });
+        let all = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
         let archives = recorder.archives;
         match all {
@@ -163,27 +153,17 @@ impl<'p> Staged<'p> {
     }
 }
 
-/// From this many bytes on, of old and of new objects, the new ones are sent to the disk while the old ones are saved.
-const WORTH_AN_EARLY_SYNC: u64 = 4 << 20;
-
-/// Does `work` while what has been staged so far goes to the disk. The sync that counts comes later and has less to do;
-/// but an error that this one is told of is told only once, so it is one of the run.
-fn beside_early_sync(
-    root: &Root,
-    sites: &Sites,
-    worth_it: bool,
-    work: impl FnOnce() -> Result<(), (Phase, Cause)>,
+/// The undo archives, then the records that name them, then what a way back needs; an error with its phase.
+fn save_and_record<'p>(
+    recorder: &mut Recorder<'_, 'p>,
+    layout: &mut Layout<'p>,
+    versions: &Versions,
 ) -> Result<(), (Phase, Cause)> {
-    if root.workers() < 2 || !worth_it {
-        return work();
-    }
-    std::thread::scope(|scope| {
-        let early = scope.spawn(|| sites.sync());
-        let worked = work();
-        let failed = |_| Err(Cause::Internal("the syncing thread failed".to_owned()));
-        let synced = early.join().unwrap_or_else(failed).map_err(|cause| (Phase::Publish, cause));
-        worked.and(synced)
-    })
+    let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
+    saved.and_then(|()| versions.remove()).map_err(|cause| (Phase::Snapshot, cause))?;
+    let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
+    records.map_err(|cause| (Phase::Records, cause))?;
+    lay_way_back(recorder.root, recorder.sites, layout).map_err(|cause| (Phase::Stage, cause))
 }
 
 /// Bytes of all old objects that are saved.

@@ -11,6 +11,10 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 /// Bytes that are judged together.
 const BLOCK: usize = 4096;
 
+/// Fewer blocks of noise in a row are left to deflate: what is behind a run cannot refer to what is before it, and that
+/// costs more than a short one saves.
+const FEWEST: usize = 4;
+
 /// The longest stored block.
 const LONGEST_STORED: usize = 0xffff;
 
@@ -72,8 +76,13 @@ fn store(run: &[u8], out: &mut Vec<u8>) {
 
 /// Runs of blocks of one kind: noise, or not.
 fn runs(content: &[u8]) -> Vec<(bool, &[u8])> {
-    let kinds: Vec<(bool, usize)> =
+    let mut kinds: Vec<(bool, usize)> =
         content.chunks(BLOCK).map(|block| (is_noise(block), block.len())).collect();
+    for few in kinds.chunk_by_mut(|one, next| one.0 == next.0).filter(|run| run.len() < FEWEST) {
+        for (is_noise, _) in few {
+            *is_noise = false;
+        }
+    }
     let mut rest = content;
     let of_one_kind = kinds.chunk_by(|one, next| one.0 == next.0);
     let run = |blocks: &[(bool, usize)]| {
@@ -143,12 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn a_little_noise_does_not_part_what_belongs_together() {
+        let text: Vec<u8> =
+            (0..=255).flat_map(|n: u8| [n, b' ', n.wrapping_mul(7)]).cycle().take(BLOCK).collect();
+        let content = [&text[..], &noise(5), &text].concat();
+        assert_eq!(runs(&content), [(false, &content[..])]);
+    }
+
+    #[test]
     fn noise_gets_hardly_longer_and_the_rest_is_deflated() {
         let text: Vec<u8> = b"PATCHLIST=103500-01 ".iter().copied().cycle().take(3 * BLOCK).collect();
-        let content = [noise(1), text, noise(2), noise(3)].concat();
+        let noise = (1..=4).flat_map(noise).collect::<Vec<u8>>();
+        let content = [&noise[..], &text, &noise, &text].concat();
         let mut out = Vec::with_capacity(longest(content.len()));
         Deflating::new().deflate(&content, &mut out).unwrap();
-        assert!(out.len() < 3 * BLOCK + 400, "{}", out.len());
+        assert!(out.len() < 8 * BLOCK + 400, "{}", out.len());
         let mut back = Vec::with_capacity(content.len() + 1);
         flate2::Decompress::new(false)
             .decompress_vec(&out, &mut back, flate2::FlushDecompress::Finish)
