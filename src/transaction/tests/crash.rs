@@ -143,3 +143,22 @@ fn without_log(mut picture: Picture) -> Picture {
     picture.remove("var/sadm/patch/100-01/log");
     picture
 }
+
+/// Several threads make the changes, in whatever order: which one is the last changes from run to run.
+#[test]
+fn stopped_anywhere_a_run_of_several_threads_is_all_or_nothing_after_recovery() {
+    let ground = Ground::ALL[0];
+    let after = after(ground);
+    let mut seen = [0, 0];
+    for number in 0..count(ground) {
+        let world = World::new();
+        let before = without_log(world.picture());
+        let _ = run(ground, &world, dead_after(ground, number).for_many());
+        let recovered = world.recover_with(ground.open_door().for_many());
+        let now = without_log(world.picture());
+        let is_after = now == after;
+        assert!(is_after || now == before, "stopped at {number}: {recovered:?}: {now:#?}");
+        seen[usize::from(is_after)] += 1;
+    }
+    assert!(seen[0] > 50 && seen[1] > 0, "{seen:?}");
+}
