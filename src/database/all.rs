@@ -4,7 +4,6 @@
 //! and the work is shared by all processors. A run in progress, whose records may be elsewhere, is read one by one
 //! through its [`View`]; so is a package whose directory is a symbolic link. The answers are the same.
 
-use std::num::NonZero;
 use std::thread;
 
 use rustix::io::Errno;
@@ -12,13 +11,11 @@ use rustix::io::Errno;
 use super::installed;
 use super::{DatabaseError, View, places};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Params, PkgInst};
+use crate::package::{Params, PkgInst, cores};
 use crate::root::Dir;
 
 /// So many packages are worth a thread.
 const SHARE: usize = 100;
-/// The most threads.
-const MOST_THREADS: usize = 8;
 
 /// A directory below `var/sadm/pkg` whose name is a package instance.
 #[derive(Debug)]
@@ -91,8 +88,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
     let Some(directory) = root.dir_if_there(&directory).map_err(DatabaseError::from)? else {
         return Ok(Vec::new());
     };
-    let processors = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let threads = processors.min(packages.len().div_ceil(SHARE)).max(1);
+    let threads = cores().min(packages.len().div_ceil(SHARE)).max(1);
     if threads == 1 {
         return share(view, Some(&directory), packages, &work);
     }

@@ -18,14 +18,12 @@ mod map;
 mod scope;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use super::failure::Failure;
 use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
-use crate::package::{Digest, Line, Mode, Object, ObjectPath};
+use crate::package::{Digest, Line, Mode, Object, ObjectPath, side_by_side};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
 use map::Map;
@@ -311,35 +309,16 @@ impl<'a> Records<'a> {
 
 /// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
 fn in_parallel(comparison: &Comparison<'_>, lines: &[Line], workers: usize) -> Vec<Checked> {
-    let shares = lines.len().div_ceil(SHARE);
-    let next = AtomicUsize::new(0);
-    let work = || {
+    let shares: Vec<&[Line]> = lines.chunks(SHARE).collect();
+    let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
-        let mut done = Vec::new();
-        while let Some((at, share)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            lines.chunks(SHARE).nth(at).map(|share| (at, share))
-        } {
-            let checked: Vec<Checked> = share.iter().map(|line| walk.checked(line)).collect();
-            done.push((at, checked));
+        let shares = &shares;
+        move |at| -> Vec<Checked> {
+            let share = shares.get(at).copied().unwrap_or_default();
+            share.iter().map(|line| walk.checked(line)).collect()
         }
-        done
-    };
-    let workers = workers.min(shares);
-    let mut done: Vec<(usize, Vec<Checked>)> = if workers < 2 {
-        work()
-    } else {
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let joined = workers.into_iter().map(|worker| match worker.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            joined.flatten().collect()
-        })
-    };
-    done.sort_unstable_by_key(|(at, _)| *at);
-    done.into_iter().flat_map(|(_, checked)| checked).collect()
+    });
+    checked.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

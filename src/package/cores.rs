@@ -1,6 +1,7 @@
-//! How many threads work side by side.
+//! How many threads work side by side, and how they share the work.
 
-use std::thread::available_parallelism;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, available_parallelism};
 
 /// More than these gain nothing: a disk is behind them, and each holds buffers.
 const MOST: usize = 8;
@@ -9,4 +10,53 @@ const MOST: usize = 8;
 /// only the time that it takes.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, usize::from).min(MOST)
+}
+
+/// Does pieces of work by so many threads, each with a worker of its own, and gives what they made in the order of the
+/// pieces, however many threads there are. One thread is the caller's. A panic of a worker is one of the caller.
+pub fn side_by_side<R: Send, W: FnMut(usize) -> R>(
+    threads: usize,
+    pieces: usize,
+    worker: impl Fn() -> W + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let (mut work, mut done) = (worker(), Vec::new());
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= pieces {
+                return done;
+            }
+            done.push((at, work(at)));
+        }
+    };
+    let threads = threads.min(pieces);
+    let mut done = if threads < 2 {
+        share()
+    } else {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(share)).collect();
+            let joined = threads.into_iter().map(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.flatten().collect::<Vec<_>>()
+        })
+    };
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, made)| made).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_has_the_order_of_the_pieces_however_many_threads_there_are() {
+        for threads in [0, 1, 3, 100] {
+            let made = side_by_side(threads, 50, || |at: usize| at * 2);
+            assert_eq!(made, (0..50).map(|at| at * 2).collect::<Vec<_>>(), "{threads}");
+        }
+        assert!(side_by_side(3, 0, || |at: usize| at).is_empty());
+    }
 }

@@ -19,7 +19,7 @@ mod sums;
 pub mod variables;
 
 pub use accounts::Accounts;
-pub use cores::cores;
+pub use cores::{cores, side_by_side};
 pub use inst::{PkgInst, PkgInstError};
 pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save, Touched};
 pub use line::Line;

@@ -1,11 +1,6 @@
 //! Looking at the objects of many directories side by side: to read and digest them is most of a survey's work.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
-use crate::package::{Live, ObjectPath};
+use crate::package::{Live, ObjectPath, side_by_side};
 use crate::root::{Result, Root};
 
 /// Objects of one directory that one thread looks at in one go.
@@ -40,26 +35,13 @@ type Piece = (usize, usize, usize);
 /// Looks at everything, and says what is there, directory by directory; nothing where a directory is not there.
 pub(super) fn look(root: &Root, directories: &[Directory]) -> Result<Vec<Seen>> {
     let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
-    let next = AtomicUsize::new(0);
-    let seen = Mutex::new(Vec::with_capacity(pieces.len()));
-    let work = || {
-        let mut buffer = vec![0; BUFFER];
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = look_at(root, directories, *piece, &mut buffer);
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push((*piece, found));
-        }
-    };
-    let threads = root.workers().min(pieces.len());
-    if threads < 2 {
-        work();
-    } else {
-        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    }
-    let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Whichever thread was faster: the first error in the order of the paths is the one that is told.
-    seen.sort_by_key(|(piece, _)| *piece);
+    let seen = side_by_side(root.workers(), pieces.len(), || {
+        let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
+        move |at| pieces.get(at).map(|piece| (piece.0, look_at(root, directories, *piece, &mut buffer)))
+    });
     let mut all: Vec<Seen> = directories.iter().map(|_| Seen::default()).collect();
-    for ((directory, ..), found) in seen {
+    // Whichever thread was faster: the first error in the order of the paths is the one that is told.
+    for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
             all.live.extend(found.live);

@@ -1,3 +1,5 @@
+//! Comparing by several threads finds what one finds, in the same order. What is compared is shown by the tests of pkgchk.
+
 use std::fs;
 
 use super::*;

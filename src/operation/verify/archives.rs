@@ -1,15 +1,12 @@
 //! The undo archives of a root, read to their ends by several threads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use super::{Of, VerifyError};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{View, marker};
 use crate::format::manifest::Manifest;
 use crate::operation::back_out::KnownArchives;
 use crate::operation::session::Ground;
-use crate::package::PkgInst;
+use crate::package::{PkgInst, side_by_side};
 
 /// The undo archive of a patch for a package.
 #[derive(Debug)]
@@ -45,29 +42,11 @@ pub(super) fn verify_all(
     workers: usize,
 ) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let threads = workers.max(1).min(archives.len());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((at, of)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            archives.get(at).map(|of| (at, of))
-        } {
-            done.push((at, verified(ground, marker.as_deref(), of)));
-        }
-        done
-    };
-    let mut done: Vec<(usize, (Archive, Option<Manifest>))> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| match worker.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
+    let done = side_by_side(workers, archives.len(), || {
+        |at| archives.get(at).map(|of| (of, verified(ground, marker.as_deref(), of)))
     });
-    done.sort_by_key(|(at, _)| *at);
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
-    for (of, (_, (archive, manifest))) in archives.iter().zip(done) {
+    for (of, (archive, manifest)) in done.into_iter().flatten() {
         if matches!(archive.state, State::Sound { .. }) {
             known.insert((of.package.clone(), of.saved_as.clone()), manifest);
         }
