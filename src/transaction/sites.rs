@@ -14,7 +14,7 @@ use super::error::Cause;
 use super::means::probe;
 use crate::database::own_directory;
 use crate::format::journal::{Domain, Run};
-use crate::package::{Mode, ObjectPath};
+use crate::package::{Mode, ObjectPath, side_by_side};
 use crate::root::{Dir, FileType, Root, Seen};
 
 /// The directory for stages in the topmost directory of another mount.
@@ -37,7 +37,7 @@ const UNSUPPORTED: [(u64, &str); 7] = [
     (0x0027_e0eb, "is a control group, not a place for files"),
 ];
 
-/// Objects that one thread removes at least.
+/// Objects that one thread removes in one go.
 const FEW: usize = 64;
 
 /// No more directories than this are domains of their own: each holds descriptors and a ballast.
@@ -250,13 +250,13 @@ pub(super) fn drop_objects(root: &Root, domain: &Domain) -> Result<(), Cause> {
     }
     let objects = stage.dir(b"o")?;
     let names = objects.names()?;
-    let each = names.len().div_ceil(root.workers()).max(FEW);
-    std::thread::scope(|scope| {
-        let remove = |names: &[Vec<u8>]| names.iter().try_for_each(|name| objects.remove_tree(name));
-        let parts: Vec<_> = names.chunks(each).map(|part| scope.spawn(move || remove(part))).collect();
-        let failed = |_| Cause::Internal("a thread that removes staged objects failed".to_owned());
-        parts.into_iter().try_for_each(|part| Ok(part.join().map_err(failed)??))
-    })
+    let shares: Vec<&[Vec<u8>]> = names.chunks(FEW).collect();
+    let removed = side_by_side(root.workers(), shares.len(), || {
+        |at| {
+            shares.get(at).map_or(Ok(()), |share| share.iter().try_for_each(|name| objects.remove_tree(name)))
+        }
+    });
+    removed.into_iter().try_for_each(|removed| Ok(removed?))
 }
 
 /// Removes one stage, and the directory that holds it when that is ours and empty.
