@@ -74,11 +74,18 @@ fn stopped(stage: &Scenario, line: &str, is_first_changed: bool) -> Option<Child
     None
 }
 
-/// The same, as often as it takes; `back` takes back what it did where it was too fast.
-fn stopped_at_last(stage: &Scenario, line: &str, back: &str, is_first_changed: bool) -> Child {
+/// The same, as often as it takes, and everything but one path as it was before the command that was stopped; `back`
+/// takes back what it did where it was too fast, which writes the records anew.
+fn stopped_at_last(
+    stage: &Scenario,
+    [line, back]: [&str; 2],
+    is_first_changed: bool,
+    but: &str,
+) -> (Child, Tree) {
     for _ in 0..60 {
+        let before = everything_but(stage, but);
         if let Some(child) = stopped(stage, line, is_first_changed) {
-            return child;
+            return (child, before);
         }
         assert_eq!(stage.run(back).code, 0, "{back}");
     }
@@ -99,7 +106,7 @@ fn a_file_that_is_edited_while_it_is_changed_ends_the_command_and_keeps_the_edit
         if line == UPDATE {
             assert_eq!(stage.run(REMOVE).code, 0);
         }
-        let mut child = stopped_at_last(&stage, line, back, false);
+        let (mut child, _) = stopped_at_last(&stage, [line, back], false, LAST);
         let (text, time) = (fs::read(stage.at(LAST)).unwrap(), modified(&stage, LAST));
         fs::write(stage.at(LAST), "by the administrator\n").unwrap();
         signal(&child, Signal::CONT);
@@ -124,8 +131,7 @@ fn a_file_that_is_edited_after_the_crash_is_kept_beside_the_old_one() {
     let stage = stage();
     stage.run(ADD).ok();
     stage.run(REMOVE).ok();
-    let before = everything_but(&stage, FIRST);
-    let mut child = stopped_at_last(&stage, ADD, REMOVE, true);
+    let (mut child, before) = stopped_at_last(&stage, [ADD, REMOVE], true, FIRST);
     child.kill().unwrap();
     child.wait().unwrap();
     let (run, _) = journal(&stage.at("/var/sadm/patchadm/journal")).unwrap();
