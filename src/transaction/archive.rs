@@ -68,7 +68,9 @@ pub(super) fn write(
     let buffer = Vec::new();
     let mut objects = Objects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
-    let written = verified::write(&mut file, archive.format, |encoder| {
+    // The pkgmap is in the header of the datastream, and in the part.
+    let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
+    let written = verified::write(&mut file, archive.format, described as u64, |encoder| {
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {

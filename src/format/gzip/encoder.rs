@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::deflating::Deflating;
+use super::deflating::{Deflating, Effort};
 use super::in_order::InOrder;
 use super::{CHUNK, HEAD, HEADER, LONGEST, trailer};
 
@@ -29,30 +29,38 @@ impl<F: FnMut(Verified) -> io::Result<()>> Output for F {
     }
 }
 
+/// A chunk, and what it is worth.
+type Job = (Vec<u8>, Effort);
+
 /// Compresses what is written to it, and hands the members to `out` in their order.
 #[derive(Debug)]
 pub struct Encoder<O> {
     out: O,
     chunk: Vec<u8>,
     /// Started when there is more than one member.
-    pool: Option<InOrder<Vec<u8>, io::Result<Verified>>>,
+    pool: Option<InOrder<Job, io::Result<Verified>>>,
     threads: usize,
-    is_empty: bool,
+    /// Bytes in full chunks.
+    handed_over: u64,
+    /// Bytes at the beginning that are worth more time.
+    thorough: u64,
 }
 
 impl<O: Output> Encoder<O> {
-    /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way.
-    pub fn new(out: O, threads: usize) -> Self {
-        Self { out, chunk: Vec::with_capacity(CHUNK), pool: None, threads: threads.max(1), is_empty: true }
+    /// Nothing is written yet. Up to `threads` threads compress; each has up to two chunks under way. Members that begin
+    /// within the first `thorough` bytes are made as small as `gzip -6` makes them, the others as fast as `gzip -1`.
+    pub fn new(out: O, threads: usize, thorough: u64) -> Self {
+        let chunk = Vec::with_capacity(CHUNK);
+        Self { out, chunk, pool: None, threads: threads.max(1), handed_over: 0, thorough }
     }
 
     /// Ends the file, and gives back what the members were handed to.
     pub fn finish(mut self) -> io::Result<O> {
-        let last = std::mem::take(&mut self.chunk);
-        if !last.is_empty() || self.is_empty {
+        let (last, effort) = (std::mem::take(&mut self.chunk), self.effort());
+        if !last.is_empty() || self.handed_over == 0 {
             match &mut self.pool {
-                Some(pool) => pool.ask(last),
-                None => self.out.take(Worker::new().encode(last)?)?,
+                Some(pool) => pool.ask((last, effort)),
+                None => self.out.take(Worker::new().encode(last, effort)?)?,
             }
         }
         while self.pool.as_ref().is_some_and(|pool| pool.under_way() > 0) {
@@ -61,18 +69,24 @@ impl<O: Output> Encoder<O> {
         Ok(self.out)
     }
 
+    /// What the chunk that is being filled is worth.
+    fn effort(&self) -> Effort {
+        if self.handed_over < self.thorough { Effort::Thorough } else { Effort::Fast }
+    }
+
     /// Hands a full chunk over.
     fn full(&mut self) -> io::Result<()> {
+        let effort = self.effort();
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
         let threads = self.threads;
         let pool = self.pool.get_or_insert_with(|| {
             InOrder::new(threads, || {
                 let mut worker = Worker::new();
-                move |chunk| worker.encode(chunk)
+                move |(chunk, effort)| worker.encode(chunk, effort)
             })
         });
-        pool.ask(chunk);
-        self.is_empty = false;
+        pool.ask((chunk, effort));
+        self.handed_over += CHUNK as u64;
         if pool.under_way() > 2 * threads { self.take() } else { Ok(()) }
     }
 
@@ -107,17 +121,17 @@ struct Worker {
 impl Worker {
     fn new() -> Self {
         Self {
-            deflating: Deflating::new(),
+            deflating: Deflating::default(),
             inflate: Decompress::new(false),
             again: Vec::with_capacity(CHUNK + 1),
         }
     }
 
-    fn encode(&mut self, content: Vec<u8>) -> io::Result<Verified> {
+    fn encode(&mut self, content: Vec<u8>, effort: Effort) -> io::Result<Verified> {
         let mut member = Vec::with_capacity(LONGEST);
         member.extend_from_slice(&HEAD);
         member.extend_from_slice(&[0; HEADER - HEAD.len()]);
-        self.deflating.deflate(&content, &mut member)?;
+        self.deflating.deflate(&content, effort, &mut member)?;
         self.must_decode_to(&content, member.get(HEADER..).unwrap_or_default())?;
         member.extend_from_slice(&trailer(&content));
         let size = u32::try_from(member.len()).map_err(io::Error::other)?;
