@@ -28,14 +28,15 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
 ) -> Vec<String> {
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
-    let told = [
-        outside(root, journal, outcome),
-        tell_and_drop_objects(root, journal, outcome, duration_ms),
-        drop_stages(root, journal.domains.iter()),
-    ];
-    notes.extend(told.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
+    let outside = outside(root, journal, outcome);
+    let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
+        Ok(unsynced) => (Ok(()), unsynced),
+        Err(cause) => (Err(cause), Vec::new()),
+    };
+    let done = [outside, told, drop_stages(root, journal.domains.iter())];
+    notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
-    let emptied = if outcome == Outcome::Commit { empty_out(root, journal) } else { Ok(Vec::new()) };
+    let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };
     match emptied {
         Ok(mut stay) => {
             notes.append(&mut stay);
@@ -47,37 +48,53 @@ pub(super) fn finish(
     notes
 }
 
+/// Whether directories are to be removed that became empty.
+fn empties(journal: &Journal, outcome: Outcome) -> bool {
+    outcome == Outcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
+}
+
 /// Tells of the run, which is to wait for the disk, while another thread removes the staged objects, which is work.
+/// Where directories are to be removed, their sync is for both: what it has to make durable is the answer.
 fn tell_and_drop_objects(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
     duration_ms: Option<u64>,
-) -> Result<(), Cause> {
+) -> Result<Vec<Appended>, Cause> {
+    let tell = || {
+        let told = tell(root, journal, outcome, duration_ms)?;
+        // What scripts said is nowhere else than in the stage, which is dropped before the directories go.
+        if empties(journal, outcome) && !told.is_from_stage {
+            return Ok(told.places);
+        }
+        told.places.iter().try_for_each(Appended::sync).map(|()| Vec::new())
+    };
     if root.workers() < 2 {
-        return tell(root, journal, outcome, duration_ms);
+        return tell();
     }
     std::thread::scope(|scope| {
         // What it leaves is removed with the stages, and that tells of an error.
         let dropping =
             scope.spawn(|| journal.domains.iter().try_for_each(|domain| drop_objects(root, domain)));
-        let told = tell(root, journal, outcome, duration_ms);
+        let told = tell();
         let _ = dropping.join();
         told
     })
 }
 
-/// Removes what became empty, durably: once the journal says `done`, nobody would do it again.
-fn empty_out(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
+/// Removes what became empty, durably, as is what was told before: once the journal says `done`, nobody would do it
+/// again.
+fn empty_out(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
     let stay = remove_directories(root, journal)?;
-    if journal.ops.iter().any(|op| op.kind == OpKind::Rmdir) {
-        for domain in &journal.domains {
-            // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
-            if let Some(top) = root.dir_if_there(&domain.top)? {
-                top.sync_file_system()?;
-            }
+    for domain in &journal.domains {
+        // A directory that was a domain of its own may have gone with the rest: the domain above it has the change.
+        if let Some(top) = root.dir_if_there(&domain.top)? {
+            top.sync_file_system()?;
+            let seen = top.itself()?;
+            told.retain(|place| place.on != (seen.mount, seen.file_system));
         }
     }
+    told.iter().try_for_each(Appended::sync)?;
     Ok(stay)
 }
 
@@ -173,11 +190,20 @@ pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
     format!("undo.{run}.tmp").into_bytes()
 }
 
+/// What was told of a run.
+#[derive(Default)]
+struct Told {
+    /// Where; nothing is durable yet.
+    places: Vec<Appended>,
+    /// Whether a part of it was in the stage only.
+    is_from_stage: bool,
+}
+
 /// One line for each patch to the history of the root, the texts to the logs.
-fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<(), Cause> {
+fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<Told, Cause> {
     let story = &journal.story;
     if story.command.is_empty() {
-        return Ok(());
+        return Ok(Told::default());
     }
     let run = &journal.head.header.run;
     let line = |patches: &[String], packages: &[String]| {
@@ -199,6 +225,7 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
+    let is_from_stage = !told.is_empty();
     let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
     texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
     let title = format!("# run {run}\n");
@@ -219,7 +246,7 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     if !rest.is_empty() {
         append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
-    written.iter().try_for_each(Appended::sync)
+    Ok(Told { places: written, is_from_stage })
 }
 
 /// The directory of a log, if it is there, and the name of the log in it.

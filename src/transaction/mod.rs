@@ -16,6 +16,7 @@ mod alone;
 mod archive;
 mod attributes;
 mod dirs;
+mod early;
 mod error;
 mod fallback;
 mod finish;

@@ -54,8 +54,8 @@ impl Opening {
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
-        let (bytes, journal) = self.journal(command, settings, archives, ops).map_err(before)?;
-        self.write(root, &bytes, settings).map_err(before)?;
+        let bytes = self.journal(command, settings, archives, ops);
+        let journal = self.write_and_read_back(root, &bytes, settings).map_err(before)?;
         match journal_file::publish(root) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
@@ -72,7 +72,7 @@ impl Opening {
         settings: Settings<'_>,
         archives: &[Archive],
         ops: impl Iterator<Item = Op>,
-    ) -> Result<(Vec<u8>, Journal), Cause> {
+    ) -> Vec<u8> {
         let is_plain = self.sites.iter().all(|site| site.domain.lacks.is_empty());
         let header = Header {
             version: if is_plain { PLAIN_VERSION } else { VERSION },
@@ -88,11 +88,23 @@ impl Opening {
         let story = Entry::Story(settings.story.clone());
         let ops = ops.map(|op| Entry::Op(Box::new(op)));
         let entries: Vec<Entry> = domains.chain(archives).chain([story]).chain(ops).collect();
-        let bytes = Journal::to_bytes(header, &entries);
-        drop(entries);
-        let path = "journal".to_owned();
-        let journal = Journal::parse(&bytes).map_err(|reason| Cause::Journal { path, reason })?;
-        Ok((bytes, journal))
+        Journal::to_bytes(header, &entries)
+    }
+
+    /// Writes the journal and makes everything durable. While that waits for the disk, the journal is read as recovery
+    /// would read it: from here on the run works by what its journal says.
+    fn write_and_read_back(
+        &self,
+        root: &Root,
+        bytes: &[u8],
+        settings: Settings<'_>,
+    ) -> Result<Journal, Cause> {
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| Journal::parse(bytes));
+            self.write(root, bytes, settings)?;
+            let read = reading.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))?;
+            read.map_err(|reason| Cause::Journal { path: "journal".to_owned(), reason })
+        })
     }
 
     fn write(&self, root: &Root, bytes: &[u8], settings: Settings<'_>) -> Result<(), Cause> {

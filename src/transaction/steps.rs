@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::early::EarlySync;
 use super::error::{Cause, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
@@ -140,7 +141,13 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
-        let all = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
+        // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
+        let bytes = if self.on.plan.undo.is_empty() { 0 } else { self.content.bytes };
+        let all = std::thread::scope(|scope| {
+            let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.sites, bytes);
+            let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
+            saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
+        });
         let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
         let archives = recorder.archives;
         match all {
