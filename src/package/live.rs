@@ -46,7 +46,12 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (two, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
