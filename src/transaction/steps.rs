@@ -167,7 +167,8 @@ fn save_and_record<'p>(
     versions: &Versions,
 ) -> Result<(), (Phase, Cause)> {
     let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
-    saved.and_then(|()| versions.remove()).map_err(|cause| (Phase::Snapshot, cause))?;
+    saved.map_err(|cause| (Phase::Snapshot, cause))?;
+    versions.remove().map_err(|cause| (Phase::Stage, cause))?;
     let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
     records.map_err(|cause| (Phase::Records, cause))?;
     lay_way_back(recorder.root, recorder.sites, layout).map_err(|cause| (Phase::Stage, cause))
