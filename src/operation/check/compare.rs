@@ -92,9 +92,9 @@ impl Walk<'_> {
         let parent = path.parent().unwrap_or_else(ObjectPath::root);
         let root = self.comparison.root;
         let dir = match root.dir_if_there(&parent) {
-            Ok(dir) => dir,
-            // A symbolic link may be on the way, which this does not follow.
-            Err(_) => root.dir_if_there(&self.resolver.locate_dir(&parent)?)?,
+            Ok(Some(dir)) => Some(dir),
+            // A symbolic link may be on the way or at its end, which this does not follow.
+            _ => root.dir_if_there(&self.resolver.locate_dir(&parent)?)?,
         };
         let dir = dir.map(Rc::new);
         self.last = Some((parent, dir.clone()));

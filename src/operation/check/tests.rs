@@ -110,3 +110,20 @@ fn a_record_that_makes_no_sense_is_named_whoever_reads_it() {
         assert_eq!(error.to_string(), expected, "{workers}");
     }
 }
+
+#[test]
+fn what_lies_behind_symbolic_links_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    fs::create_dir_all(dir.path().join("real/sub")).unwrap();
+    fs::write(dir.path().join("real/sub/file"), "x").unwrap();
+    std::os::unix::fs::symlink("/real", dir.path().join("way")).unwrap();
+    std::os::unix::fs::symlink("sub", dir.path().join("real/last")).unwrap();
+    let lines = ["/real/last/file", "/real/sub/file", "/way/last/file", "/way/sub/file"];
+    record(&root, &lines.map(|path| line(path, b"x")));
+    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
+    let packages = vec![Pattern::parse("ACMEweb")];
+    let request = Request { scope: Scope { packages, ..Scope::default() }, aspects, ..Request::default() };
+    let report = check(&root, &root, &request).unwrap();
+    assert_eq!(report.checked.iter().map(|checked| checked.findings.len()).collect::<Vec<_>>(), [0; 4]);
+}
