@@ -11,8 +11,9 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 56.0;
 
-/// Columns of the legend.
-const COLUMNS: usize = 3;
+/// Columns of the legend, and how wide each is: the longest names have room.
+const COLUMNS: usize = 2;
+const COLUMN: f64 = 310.0;
 
 /// Colours of the series, each dark enough for a light page and light enough for a dark one.
 const COLOURS: [&str; 8] =
@@ -71,7 +72,7 @@ impl Plot {
             let colour = COLOURS[number % COLOURS.len()];
             draw(&mut svg, colour, points.iter().map(|point| (across.place(point.0), up.place(point.1))));
             let (column, row) = ((number % COLUMNS) as f64, (number / COLUMNS) as f64);
-            let (x, y) = (LEFT + 8.0 + column * 205.0, TOP + 12.0 + row * 16.0);
+            let (x, y) = (LEFT + 8.0 + column * COLUMN, TOP + 12.0 + row * 16.0);
             let _ = writeln!(svg, "<circle cx=\"{x}\" cy=\"{:.1}\" r=\"4\" fill=\"{colour}\"/>", y - 4.0);
             text(&mut svg, x + 9.0, y, "start", &escaped(name));
         }
@@ -100,10 +101,14 @@ impl Axis {
         self.begin + part * (self.end - self.begin)
     }
 
-    /// 1, 2 and 5 of each power of ten; only the 1 where that would be many.
+    /// 1, 2 and 5 of each power of ten; only the 1 where that would be many, more where it would be hardly any.
     fn ticks(&self, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
         let decades = (self.most / self.least).log10();
-        let steps: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let steps: &[f64] = match decades {
+            3.0.. => &[1.0],
+            1.0.. => &[1.0, 2.0, 5.0],
+            _ => &[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
+        };
         let (first, last) = (self.least.log10().floor() as i32, self.most.log10().ceil() as i32);
         let all = (first..=last).flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)));
         all.filter(|&value| value >= self.least && value <= self.most)

@@ -145,7 +145,11 @@ pub fn find(
 /// save directories of its package.
 pub fn paths(saves: &Dir, patch: &str) -> Result<Option<UndoPaths>, RootError> {
     match saves.dir(patch.as_bytes()) {
-        Ok(save) => Ok(save.read_regular(PATHS, LARGEST_PATHS)?.and_then(UndoPaths::parse)),
+        Ok(save) => match save.read_regular(PATHS, LARGEST_PATHS) {
+            // A list that is too long is as good as none.
+            Err(RootError::TooLarge { .. }) => Ok(None),
+            read => Ok(read?.and_then(UndoPaths::parse)),
+        },
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

@@ -29,7 +29,7 @@ pub fn scan(view: &View<'_>, mut wants: impl FnMut(&[u8]) -> bool) -> Result<Lin
 }
 
 /// The database, open for reading; none where there is none.
-fn open(view: &View<'_>) -> Result<Option<File>, DatabaseError> {
+pub(super) fn open(view: &View<'_>) -> Result<Option<File>, DatabaseError> {
     let path = places::contents();
     let file = view.open(&path)?;
     if file.is_none() && view.look(&path)?.is_some() {
@@ -48,7 +48,12 @@ fn scan_file(
     let picked = file.rewind().map_err(ContentsError::from);
     picked
         .and_then(|()| pick(BufReader::with_capacity(1 << 18, file), wants))
-        .map_err(|reason| DatabaseError::Contents { path: view.root().show(&places::contents()), reason })
+        .map_err(|reason| failed(view, reason))
+}
+
+/// An error of reading the database.
+pub(super) fn failed(view: &View<'_>, reason: ContentsError) -> DatabaseError {
+    DatabaseError::Contents { path: view.root().show(&places::contents()), reason }
 }
 
 fn pick(from: BufReader<impl Read>, wants: &mut impl FnMut(&[u8]) -> bool) -> Result<Lines, ContentsError> {

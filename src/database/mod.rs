@@ -9,6 +9,7 @@
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
 //! all                               every package at once
+//! pieces                            every line of contents, by several threads
 //! stamped                           lines of a contents that is known to be in order
 //! archive                           undo archives: found, read, verified
 //! survey                            all of it that a plan needs, as an Inventory
@@ -19,6 +20,7 @@ pub mod archive;
 pub mod contents;
 pub mod history;
 pub mod installed;
+pub mod pieces;
 pub mod places;
 pub mod policy;
 pub mod stamped;

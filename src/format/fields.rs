@@ -3,7 +3,9 @@
 //! pkgmap(4) and contents(4) write the same object in another order around the same fields: this module reads and
 //! writes those fields, each with its limit and its error. Where a line begins and ends is the two formats' matter.
 
-use crate::package::{Attributes, Content, Ftype, Mode, Object, PathError, escape, unescape};
+use std::borrow::Cow;
+
+use crate::package::{Attributes, Content, Ftype, Mode, Object, PathError, escape, unescape, unescaped};
 
 /// The longest class, owner or group, in bytes (pkgmap(4) documents 12 and 14; every implementation takes 64).
 const LONGEST_WORD: usize = 64;
@@ -66,6 +68,9 @@ pub enum FieldError {
     Extra,
 }
 
+/// A path and the target of a link, unescaped.
+pub(super) type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
+
 /// The fields of one line, from left to right.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a>(&'a [u8]);
@@ -99,13 +104,13 @@ impl<'a> Fields<'a> {
     }
 
     /// `path` or `path=target`, unescaped.
-    pub(super) fn path_and_target(&mut self) -> Result<(Vec<u8>, Option<Vec<u8>>), FieldError> {
+    pub(super) fn path_and_target(&mut self) -> Result<PathAndTarget<'a>, FieldError> {
         let field = self.next().ok_or(FieldError::Pathname)?;
         let (path, target) = match field.iter().position(|&byte| byte == b'=') {
             Some(at) => (&field[..at], field.get(at + 1..).map(unescape)),
             None => (field, None),
         };
-        Ok((unescape(path), target))
+        Ok((unescaped(path), target))
     }
 
     /// What follows the path, or in `contents` the class: device numbers, attributes and content as the type has.
@@ -239,8 +244,11 @@ pub(super) fn name(
     if field.len() > LONGEST_WORD {
         return Err(too_long);
     }
-    let name = std::str::from_utf8(field).ok();
-    let printable = name.filter(|name| !name.chars().any(|c| c.is_control() || c.is_whitespace()));
+    let is_printable = |name: &&str| {
+        name.bytes().all(|byte| byte.is_ascii_graphic())
+            || !name.chars().any(|c| c.is_control() || c.is_whitespace())
+    };
+    let printable = std::str::from_utf8(field).ok().filter(is_printable);
     printable.map(|name| Some(name.to_owned())).ok_or(error)
 }
 

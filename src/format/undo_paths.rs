@@ -1,11 +1,12 @@
 //! `undo.paths`: which paths the undo archive beside it changed (patchadm-undo(5)), without opening the archive.
 //!
 //! ```text
-//! <marker of the root>
+//! <marker of the root> <CRC-32C of the lines below, in hexadecimal>
 //! <the first 16 bytes of the SHA-256 of a path, in hexadecimal>      sorted, each path once
 //! ```
 //! Whoever plans a change asks every archive of a package about a few paths; five hundred archives answer from a line
-//! each instead of being decompressed. The manifest in the archive is what counts when something is restored.
+//! each instead of being decompressed. The manifest in the archive is what counts when something is restored, and where
+//! the list is damaged.
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +16,8 @@ use crate::package::{Digest, ObjectPath};
 const DIGITS: usize = 32;
 /// Hexadecimal digits of a marker.
 const MARKER: usize = 16;
+/// Bytes of the first line: marker, blank, eight digits, newline.
+const HEAD: usize = MARKER + 10;
 
 /// The file, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +41,8 @@ impl PathDigest {
 impl UndoPaths {
     /// Reads the file; none where it is anything else.
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let lines = bytes.get(MARKER + 1..)?;
-        let is_whole = bytes.get(MARKER) == Some(&b'\n') && lines.len() % (DIGITS + 1) == 0;
-        let mut ends = lines.iter().skip(DIGITS).step_by(DIGITS + 1);
-        (is_whole && ends.all(|&end| end == b'\n')).then_some(Self { bytes })
+        let (head, lines) = bytes.split_at_checked(HEAD)?;
+        (head.get(MARKER..)? == checksum(lines).as_bytes()).then_some(Self { bytes })
     }
 
     /// The file.
@@ -49,12 +50,8 @@ impl UndoPaths {
         let mut digests: Vec<PathDigest> = paths.map(PathDigest::of).collect();
         digests.sort_unstable();
         digests.dedup();
-        let mut out = format!("{marker}\n");
-        for PathDigest(digest) in digests {
-            out.push_str(&digest);
-            out.push('\n');
-        }
-        out.into_bytes()
+        let lines: String = digests.into_iter().map(|PathDigest(digest)| digest + "\n").collect();
+        format!("{marker}{}{lines}", checksum(lines.as_bytes())).into_bytes()
     }
 
     /// The marker of the root whose objects the archive saves.
@@ -64,10 +61,15 @@ impl UndoPaths {
 
     /// Whether the archive changed a path.
     pub fn has(&self, PathDigest(digest): &PathDigest) -> bool {
-        let lines = self.bytes.get(MARKER + 1..).unwrap_or_default();
+        let lines = self.bytes.get(HEAD..).unwrap_or_default();
         let (lines, _) = lines.as_chunks::<{ DIGITS + 1 }>();
         lines.binary_search_by(|line| line[..DIGITS].cmp(digest.as_bytes())).is_ok()
     }
+}
+
+/// What stands behind the marker in front of these lines.
+fn checksum(lines: &[u8]) -> String {
+    format!(" {:08x}\n", crc32c::crc32c(lines))
 }
 
 #[cfg(test)]
@@ -84,11 +86,19 @@ mod tests {
             &b""[..],
             b"0123456789abcdef",
             b"0123456789abcdefx",
+            b"0123456789abcdef\n",
             &good[..good.len() - 1],
             &[&good[..], b"\n"].concat(),
         ] {
             assert_eq!(UndoPaths::parse(bad.to_vec()), None, "{}", bad.escape_ascii());
         }
+        for at in MARKER..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(UndoPaths::parse(bad), None, "byte {at}");
+        }
+        let of_another_root = [b"f", &good[1..]].concat();
+        assert_eq!(UndoPaths::parse(of_another_root).unwrap().marker(), b"f123456789abcdef");
     }
 
     proptest! {

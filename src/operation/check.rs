@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
-use crate::package::{Digest, Line, Mode, Object, ObjectPath, side_by_side};
+use crate::package::{Accounts, Digest, Line, Mode, Object, ObjectPath, side_by_side};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
 use map::Map;
@@ -278,8 +278,7 @@ impl<'a> Records<'a> {
         if let Some(map) = &self.map {
             return map.lines(view, scope);
         }
-        let (lines, unknown) = scope.lines(view)?;
-        Ok((lines.into_values().collect(), unknown))
+        scope.lines(view, self.request.workers)
     }
 
     fn compare(
@@ -289,22 +288,41 @@ impl<'a> Records<'a> {
         fixes: bool,
         delivered: &Delivered,
     ) -> Result<Report, CheckError> {
-        let (lines, unknown) = self.lines(view)?;
         let root = view.root();
-        let is_unprivileged = view.look(&places::unprivileged())?.is_some();
-        let accounts = (!is_unprivileged).then(|| accounts_of(root, host)).transpose()?;
-        let aspects = self.request.aspects;
-        let comparison = Comparison { root, accounts: accounts.as_ref(), aspects, delivered };
+        let accounts = owners_of(view, host);
+        if accounts.is_err() {
+            // What is wrong with the records is said before it.
+            self.lines(view)?;
+        }
+        let accounts = accounts?;
+        let Request { aspects, scope, workers, .. } = self.request;
+        let comparison = Comparison { root, accounts: accounts.as_ref(), aspects: *aspects, delivered };
+        if self.map.is_none() && !fixes && !aspects.exclusive {
+            let compared = scope.each(view, *workers, || {
+                let mut walk = comparison.walk();
+                move |line: Line| Checked { findings: walk.findings(&line), path: line.path }
+            })?;
+            if let Some((checked, unknown)) = compared {
+                return Ok(Report { checked, unknown });
+            }
+        }
+        let (lines, unknown) = self.lines(view)?;
         let mut checked = if fixes {
             fix::fix_all(&comparison, &lines)
         } else {
-            in_parallel(&comparison, &lines, self.request.workers)
+            in_parallel(&comparison, &lines, *workers)
         };
         if aspects.exclusive {
             checked.extend(exclusive::hidden(view, &comparison, &lines, fixes)?);
         }
         Ok(Report { checked, unknown })
     }
+}
+
+/// The accounts of a root; none where owners are recorded only.
+fn owners_of(view: &View<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
+    let is_unprivileged = view.look(&places::unprivileged())?.is_some();
+    Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }
 
 /// Compares all objects by so many threads; the answer has the order of the lines, however many there are.

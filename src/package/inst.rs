@@ -32,7 +32,7 @@ impl PkgInst {
         if name.len() > Self::LONGEST {
             return bad("it is too long");
         }
-        if !name.chars().all(|c| c.is_ascii_alphanumeric() || "-+_.".contains(c)) {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+_.".contains(&byte)) {
             return bad("it may only have letters, digits, `-`, `+`, `_` and `.`");
         }
         if matches!(name, "all" | "new" | "install") {

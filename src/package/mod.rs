@@ -26,7 +26,7 @@ pub use line::Line;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
 pub use params::Params;
-pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
+pub use path::{ObjectPath, PackagePath, PathError, escape, unescape, unescaped};
 pub use policy::{Edited, Policy, ScriptPolicy, UndoFormat};
 pub use room::is_room_for;
 pub use sums::{Hashing, Summing, Sums};

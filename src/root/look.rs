@@ -1,6 +1,7 @@
 //! Looking at an object without changing it: one statx(2), or everything down to its digest.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
@@ -133,6 +134,28 @@ impl Seen {
     }
 }
 
+/// A file that was a regular one a moment ago. Whether it still is, is asked before its second read, so that nothing is
+/// read without end; what is another thing now gives an error then.
+#[derive(Debug)]
+pub struct StillFile {
+    file: File,
+    is_begun: bool,
+    is_known: bool,
+}
+
+impl Read for StillFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_begun && !self.is_known {
+            if Seen::of_file(&self.file)?.file_type != FileType::Regular {
+                return Err(Errno::INVAL.into());
+            }
+            self.is_known = true;
+        }
+        self.is_begun = true;
+        self.file.read(buffer)
+    }
+}
+
 impl Dir {
     /// Looks at this directory itself.
     pub fn itself(&self) -> Result<Seen> {
@@ -230,7 +253,7 @@ impl Dir {
     }
 
     /// Opens a regular file for reading; anything else is refused unopened, because to open a device may do something.
-    pub fn open_regular(&self, name: &[u8]) -> Result<std::fs::File> {
+    pub fn open_regular(&self, name: &[u8]) -> Result<File> {
         match self.open_seen(name)? {
             Some((file, _)) => Ok(file),
             None => Err(self.error("open", name, Errno::NOENT)),
@@ -239,7 +262,7 @@ impl Dir {
 
     /// Opens a regular file for reading and says what was opened; none if it is not there. Anything else is refused
     /// unopened.
-    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(std::fs::File, Seen)>> {
+    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, Seen)>> {
         match self.look(name)? {
             Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
             Some(seen) if seen.file_type == FileType::Symlink => Err(self.error("open", name, Errno::LOOP)),
@@ -250,19 +273,29 @@ impl Dir {
 
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
-    pub fn open_file(&self, name: &[u8]) -> Result<(std::fs::File, Seen)> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
-            .map_err(|errno| self.error("open", name, errno))?;
-        let seen = Seen::of_file(&fd).map_err(|errno| self.error("look at", name, errno))?;
+    pub fn open_file(&self, name: &[u8]) -> Result<(File, Seen)> {
+        let file = self.open_at_once(name)?;
+        let seen = Seen::of_file(&file).map_err(|errno| self.error("look at", name, errno))?;
         if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
         }
-        Ok((std::fs::File::from(fd), seen))
+        Ok((file, seen))
+    }
+
+    /// The same for whoever reads most files by one call, and looks at them no second time.
+    pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
+        Ok(StillFile { file: self.open_at_once(name)?, is_begun: false, is_known: false })
+    }
+
+    fn open_at_once(&self, name: &[u8]) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        Ok(File::from(fd))
     }
 
     /// Takes an I/O error of reading `name` through a descriptor as one of this directory.
-    pub fn read_error(&self, name: &[u8], error: &std::io::Error) -> RootError {
+    pub fn read_error(&self, name: &[u8], error: &io::Error) -> RootError {
         self.io_error("read", name, error)
     }
 
@@ -340,4 +373,36 @@ fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::
     let length = again(|| call(&mut large))?;
     large.truncate(length);
     Ok(large)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_became_a_device_meanwhile_is_not_read_without_end() {
+        let devices = Dir::of_host(Path::new("/dev")).unwrap();
+        let mut file = devices.open_still(b"zero").unwrap();
+        let mut buffer = [1; 100];
+        assert_eq!(file.read(&mut buffer).unwrap(), 100);
+        let errno = file.read(&mut buffer).map_err(|error| Errno::from_io_error(&error));
+        assert_eq!(errno.unwrap_err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_file_that_still_is_one_is_read_to_its_end_and_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), [b'x'; 1000]).unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let mut bytes = Vec::new();
+        place.open_still(b"file").unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, [b'x'; 1000]);
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(place.fd(), "pipe", rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(place.open_still(b"pipe").unwrap().read(&mut [0; 100]).unwrap(), 0);
+        std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+        assert_eq!(place.open_still(b"link").unwrap_err().errno(), Some(Errno::LOOP));
+    }
 }

@@ -37,7 +37,7 @@ pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
 pub use lock::{Holder, Lock, LockError};
-pub use look::{FileType, Seen};
+pub use look::{FileType, Seen, StillFile};
 pub use resolve::Resolver;
 pub use write::Node;
 

@@ -324,9 +324,16 @@ impl<'p> Builder<'_, 'p> {
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
+            Some(old) if old.file_type == 'f' => {}
+            // Nobody goes by a stamp that is something else; a directory may have something in it.
+            Some(old) if matches!(new, New::ContentsStamp) => {
+                if old.file_type == 'd' {
+                    let reason = "is a directory where the stamp of contents belongs";
+                    return Err(Cause::Unsupported { path: self.root.show(path), reason });
+                }
+            }
             // The plan was made from a file, so this is not what it was made from.
-            Some(old) if old.file_type != 'f' => return Err(Cause::Changed(self.root.show(path))),
-            Some(_) => {}
+            Some(_) => return Err(Cause::Changed(self.root.show(path))),
         }
         item.new = Some(new);
         item.rank.0 = rank;

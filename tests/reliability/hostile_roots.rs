@@ -48,7 +48,7 @@ const DIRECTORIES: [&str; 20] = [
 ];
 
 /// Files that can be something else.
-const FILES: [&str; 21] = [
+const FILES: [&str; 23] = [
     "etc/passwd",
     "etc/group",
     "etc/patchadm/policy",
@@ -60,6 +60,7 @@ const FILES: [&str; 21] = [
     "var/sadm/install/contents",
     "var/sadm/patch/100-01/README.100-01",
     "var/sadm/patch/100-01/log",
+    "var/sadm/patchadm/contents.stamp",
     "var/sadm/patchadm/history",
     "var/sadm/patchadm/journal",
     "var/sadm/patchadm/journal.new",
@@ -68,6 +69,7 @@ const FILES: [&str; 21] = [
     "var/sadm/pkg/ACMEscr/install/preremove",
     "var/sadm/pkg/ACMEweb/pkginfo",
     "var/sadm/pkg/ACMEweb/save/100-01/undo.gz",
+    "var/sadm/pkg/ACMEweb/save/100-01/undo.paths",
     "var/sadm/pkg/ACMEweb/save/100-01/undo.sha256",
     "var/sadm/pkg/ACMEweb/save/100-01/remote",
 ];

@@ -8,8 +8,8 @@ use crate::package::checksum::sum_of;
 use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
 
-/// What is read at once: most files as a whole, and no more than the cache of a processor holds.
-const BUFFER: usize = 1 << 18;
+/// What is read at once: most files as a whole, and no more than the cache of a processor holds beside other things.
+const BUFFER: usize = 1 << 17;
 
 /// What objects are held against.
 pub(super) struct Comparison<'a> {
@@ -31,22 +31,26 @@ pub(super) struct Walk<'a> {
     buffer: Vec<u8>,
 }
 
-/// An object that is there: the directory that it is in, its name there, and what it looks like.
-pub(super) type Found = (Rc<Dir>, Vec<u8>, Seen);
+/// An object that is there: the directory that it is in, and what it looks like. Its name there is that of its path; the
+/// root has none, and is in itself.
+pub(super) type Found = (Rc<Dir>, Seen);
 
 impl Walk<'_> {
     /// Compares an object; what cannot be read is a finding of it.
     pub(super) fn checked(&mut self, line: &Line) -> Checked {
-        let findings =
-            self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())]);
-        Checked { path: line.path.clone(), findings }
+        Checked { findings: self.findings(line), path: line.path.clone() }
+    }
+
+    /// What is wrong with an object.
+    pub(super) fn findings(&mut self, line: &Line) -> Vec<Finding> {
+        self.compare(line).unwrap_or_else(|error| vec![Finding::Unreadable(error.to_string())])
     }
 
     fn compare(&mut self, line: &Line) -> Result<Vec<Finding>, RootError> {
         let found = self.look_up(&line.path)?;
         let comparison = self.comparison;
         let mut findings = Vec::new();
-        let Some((dir, name, seen)) = found else {
+        let Some((dir, seen)) = found else {
             findings.push(Finding::Missing);
             if line.object.ftype == Ftype::Link && comparison.aspects.attributes {
                 findings.extend(self.link(line, None)?);
@@ -56,14 +60,14 @@ impl Walk<'_> {
         if comparison.aspects.attributes {
             findings.extend(match line.object.ftype {
                 Ftype::Link => self.link(line, Some(&seen))?.into_iter().collect(),
-                Ftype::Symlink => symlink(&dir, &name, &seen, &line.object)?.into_iter().collect(),
+                Ftype::Symlink => symlink(&dir, line, &seen)?.into_iter().collect(),
                 _ => comparison.attributes(&line.object, &seen),
             });
         }
         if comparison.wants_content(line.object.ftype) && seen.file_type == FileType::Regular {
             let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
             self.buffer.resize(BUFFER, 0);
-            findings.extend(content(&dir, &name, &seen, &line.object, delivered, &mut self.buffer)?);
+            findings.extend(content(&dir, line, &seen, delivered, &mut self.buffer)?);
         }
         Ok(findings)
     }
@@ -72,12 +76,11 @@ impl Walk<'_> {
         if path.relative().is_empty() {
             let top = self.comparison.root.dir(path)?;
             let seen = top.itself()?;
-            return Ok(Some((Rc::new(top), Vec::new(), seen)));
+            return Ok(Some((Rc::new(top), seen)));
         }
         let Some(dir) = self.directory_of(path)? else { return Ok(None) };
-        let name = path.name();
-        let seen = dir.look(name)?;
-        Ok(seen.map(|seen| (dir, name.to_vec(), seen)))
+        let seen = dir.look(path.name())?;
+        Ok(seen.map(|seen| (dir, seen)))
     }
 
     /// The directory that an object is or should be in, if it is there.
@@ -87,8 +90,13 @@ impl Walk<'_> {
             return Ok(dir.clone());
         }
         let parent = path.parent().unwrap_or_else(ObjectPath::root);
-        let physical = self.resolver.locate_dir(&parent)?;
-        let dir = self.comparison.root.dir_if_there(&physical)?.map(Rc::new);
+        let root = self.comparison.root;
+        let dir = match root.dir_if_there(&parent) {
+            Ok(Some(dir)) => Some(dir),
+            // A symbolic link may be on the way or at its end, which this does not follow.
+            _ => root.dir_if_there(&self.resolver.locate_dir(&parent)?)?,
+        };
+        let dir = dir.map(Rc::new);
         self.last = Some((parent, dir.clone()));
         Ok(dir)
     }
@@ -97,7 +105,7 @@ impl Walk<'_> {
     fn link(&mut self, line: &Line, seen: Option<&Seen>) -> Result<Option<Finding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
-            Ok(path) => self.look_up(&path)?.map(|(_, _, seen)| seen),
+            Ok(path) => self.look_up(&path)?.map(|(_, seen)| seen),
             Err(_) => None,
         };
         let is_linked = match (seen, source) {
@@ -173,13 +181,14 @@ impl Comparison<'_> {
     }
 }
 
-fn symlink(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Option<Finding>, RootError> {
+fn symlink(dir: &Dir, line: &Line, seen: &Seen) -> Result<Option<Finding>, RootError> {
+    let object = &line.object;
     let target = object.target.as_deref().unwrap_or_default();
     if seen.file_type != FileType::Symlink {
         let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
         return Ok(Some(Finding::Type(types)));
     }
-    let is_same = dir.read_link(name)? == target;
+    let is_same = dir.read_link(line.path.name())? == target;
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
@@ -187,13 +196,12 @@ fn symlink(dir: &Dir, name: &[u8], seen: &Seen, object: &Object) -> Result<Optio
 /// tells, because the sum is reported too.
 fn content(
     dir: &Dir,
-    name: &[u8],
+    line: &Line,
     seen: &Seen,
-    object: &Object,
     delivered: Option<&DeliveredFile>,
     buffer: &mut [u8],
 ) -> Result<Vec<Finding>, RootError> {
-    let expected = object.content;
+    let expected = line.object.content;
     let mut findings = Vec::new();
     if let Some(mtime) = expected.mtime {
         findings.extend(differ(mtime, seen.mtime.seconds).map(Finding::Mtime));
@@ -204,7 +212,7 @@ fn content(
     if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }
-    let (mut file, _) = dir.open_file(name)?;
+    let mut file = dir.open_still(line.path.name())?;
     let read = sums(&mut file, seen.size, delivered, buffer);
     match read {
         Ok((cksum, is_delivered)) => {

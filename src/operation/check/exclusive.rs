@@ -48,11 +48,12 @@ pub(super) fn hidden(
 
 /// The paths in a directory; none where there is no directory.
 fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<ObjectPath>, RootError> {
-    let Some((parent, name, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
+    let Some((parent, seen)) = comparison.find(directory)? else { return Ok(Vec::new()) };
     if seen.file_type != FileType::Directory {
         return Ok(Vec::new());
     }
-    let dir = if name.is_empty() { parent } else { Rc::new(parent.dir(&name)?) };
+    let name = directory.name();
+    let dir = if name.is_empty() { parent } else { Rc::new(parent.dir(name)?) };
     Ok(dir.names()?.iter().filter_map(|name| directory.join(name).ok()).collect())
 }
 

@@ -1,10 +1,11 @@
 //! Which recorded objects a check is about.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CheckError, Unknown};
 use crate::database::contents::{self, Lines};
-use crate::database::{DatabaseError, View, installed};
+use crate::database::{DatabaseError, View, installed, pieces};
 use crate::format::contents::key_of;
 use crate::operation::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
@@ -50,19 +51,40 @@ impl PathPattern {
 }
 
 impl Scope {
-    /// The lines of `contents` in scope, and what finds none.
-    pub(super) fn lines(&self, view: &View<'_>) -> Result<(Lines, Unknown), CheckError> {
-        let packages = self.wanted_packages(view)?;
+    /// The lines of `contents` in scope, in the order of their paths, and what finds none.
+    pub(super) fn lines(&self, view: &View<'_>, workers: usize) -> Result<(Vec<Line>, Unknown), CheckError> {
+        if let Some(found) = self.each(view, workers, || |line| line)? {
+            return Ok(found);
+        }
+        let owners = Owners::of(self.wanted_packages(view)?);
         let mut lines = self.lines_of_paths(view)?;
         let paths = self.exact().filter(|path| !lines.contains_key(path)).cloned().collect();
         let mut unknown = Unknown { paths, ..Unknown::default() };
-        if !packages.is_empty() {
-            let mut owned: Vec<bool> = vec![false; packages.len()];
-            lines.retain(|_, line| is_owned(line, &packages, &mut owned));
-            let unowned = packages.iter().zip(owned).filter(|(_, owned)| !owned).map(|(pattern, _)| pattern);
-            self.sort_out(view, unowned, &mut unknown)?;
+        lines.retain(|_, line| owners.have(line));
+        self.sort_out(view, &owners, &mut unknown)?;
+        Ok((lines.into_values().collect(), unknown))
+    }
+
+    /// The same of what so many workers make of the lines, while these are read. None where the lines have to be there
+    /// before: some paths only are in scope, or `contents` is not in order.
+    pub(super) fn each<R: Send, W: FnMut(Line) -> R>(
+        &self,
+        view: &View<'_>,
+        workers: usize,
+        worker: impl Fn() -> W + Sync,
+    ) -> Result<Option<(Vec<R>, Unknown)>, CheckError> {
+        if !self.paths.is_empty() {
+            return Ok(None);
         }
-        Ok((lines, unknown))
+        let owners = Owners::of(self.wanted_packages(view)?);
+        let made = pieces::every(view, workers, || {
+            let (mut work, owners) = (worker(), &owners);
+            move |line: Line| owners.have(&line).then(|| work(line))
+        })?;
+        let Some(made) = made else { return Ok(None) };
+        let mut unknown = Unknown::default();
+        self.sort_out(view, &owners, &mut unknown)?;
+        Ok(Some((made, unknown)))
     }
 
     /// The lines of all paths in scope, whoever owns them.
@@ -119,14 +141,12 @@ impl Scope {
 
     /// Tells packages that are not installed from those that own nothing. With a list of paths, owning none of them
     /// is no news.
-    fn sort_out<'a>(
-        &self,
-        view: &View<'_>,
-        unowned: impl Iterator<Item = &'a Pattern>,
-        unknown: &mut Unknown,
-    ) -> Result<(), DatabaseError> {
+    fn sort_out(&self, view: &View<'_>, owners: &Owners, unknown: &mut Unknown) -> Result<(), DatabaseError> {
+        if owners.0.is_empty() {
+            return Ok(());
+        }
         let packages = installed::packages(view)?;
-        for pattern in unowned {
+        for pattern in owners.without_objects() {
             let is_installed = packages.iter().any(|package| pattern.fits(package.as_str()));
             if !is_installed {
                 unknown.packages.push(pattern.to_string());
@@ -138,13 +158,34 @@ impl Scope {
     }
 }
 
-/// Whether any of the packages owns the line; notes which words it fits.
-fn is_owned(line: &Line, packages: &[Pattern], owned: &mut [bool]) -> bool {
-    let mut is_owned = false;
-    for (pattern, owned) in packages.iter().zip(owned) {
-        if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {
-            (*owned, is_owned) = (true, true);
-        }
+/// The packages whose objects are in scope, each with whether a line of it has been met; everything where there is none.
+struct Owners(Vec<(Pattern, AtomicBool)>);
+
+impl Owners {
+    fn of(packages: Vec<Pattern>) -> Self {
+        Self(packages.into_iter().map(|pattern| (pattern, AtomicBool::new(false))).collect())
     }
-    is_owned
+
+    /// Whether any of them owns the line; notes which.
+    fn have(&self, line: &Line) -> bool {
+        let mut is_owned = self.0.is_empty();
+        for (pattern, has_objects) in &self.0 {
+            if line.owners.iter().any(|owner| pattern.fits(owner.package.as_str())) {
+                is_owned = true;
+                // Threads that only read it do not wait for each other.
+                if !has_objects.load(Ordering::Relaxed) {
+                    has_objects.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        is_owned
+    }
+
+    /// Those of which no line has been met.
+    fn without_objects(&self) -> impl Iterator<Item = &Pattern> {
+        self.0
+            .iter()
+            .filter(|(_, has_objects)| !has_objects.load(Ordering::Relaxed))
+            .map(|(pattern, _)| pattern)
+    }
 }

@@ -1,9 +1,11 @@
-//! Comparing by several threads finds what one finds, in the same order. What is compared is shown by the tests of pkgchk.
+//! Comparing by several threads, while the records are read or after it, finds what one finds, in the same order. What
+//! is compared is shown by the tests of pkgchk.
 
 use std::fs;
 
 use super::*;
-use crate::package::{Content, Ftype, checksum};
+use crate::operation::select::Pattern;
+use crate::package::{Content, Ftype, Owner, PkgInst, checksum};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -13,7 +15,8 @@ fn line(path: &str, bytes: &[u8]) -> Line {
     let mut object = Object::new(Ftype::File, "none");
     object.content =
         Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: None };
-    Line { path: at(path), volume: None, object, owners: Vec::new() }
+    let owners = vec![Owner::new(PkgInst::new("ACMEweb").unwrap())];
+    Line { path: at(path), volume: None, object, owners }
 }
 
 /// Files of several directories in turn, of which every seventh has another byte, every eleventh is not there, and one
@@ -52,4 +55,75 @@ fn many_threads_say_what_one_says_in_the_same_order() {
         assert!(in_parallel(&comparison, &lines, workers) == alone, "{workers}");
     }
     assert_eq!(in_parallel(&comparison, &[], 3), []);
+}
+
+/// Writes the records of a root: these lines and one of another package.
+fn record(root: &Root, lines: &[Line]) {
+    let other = b"/zz d none ? ? ? ACMEother".to_vec();
+    let text = lines.iter().map(Line::write).chain([other]).collect::<Vec<_>>().join(&b'\n');
+    let contents = root.prefix().join("var/sadm/install/contents");
+    fs::create_dir_all(contents.parent().unwrap()).unwrap();
+    fs::write(contents, text).unwrap();
+}
+
+#[test]
+fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let mut lines = files(&root);
+    lines.sort_by(|a, b| a.path.cmp(&b.path));
+    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
+    let comparison = Comparison { root: &root, accounts: None, aspects, delivered: &Delivered::default() };
+    let alone: Vec<Checked> = lines.iter().map(|line| comparison.compare_one(line)).collect();
+    let packages = ["ACMEweb", "ACMEnone"].map(Pattern::parse).to_vec();
+    let unknown = Unknown { packages: vec!["ACMEnone".to_owned()], ..Unknown::default() };
+    let request = Request { scope: Scope { packages, ..Scope::default() }, aspects, ..Request::default() };
+    let in_order = lines.clone();
+    let mut out_of_order = lines.clone();
+    out_of_order.swap(400, 401);
+    let twice = [&lines[..], &lines[999..]].concat();
+    for (number, recorded) in [in_order, out_of_order, twice].iter().enumerate() {
+        record(&root, recorded);
+        for workers in [0, 1, 2, 5] {
+            let request = Request { workers, ..request.clone() };
+            let report = check(&root, &root, &request).unwrap();
+            assert!(report.checked == alone, "{number}: {workers}");
+            assert_eq!(report.unknown, unknown, "{number}: {workers}");
+            let (found, _) = super::recorded(&root, &request).unwrap();
+            assert!(found == lines, "{number}: {workers}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_makes_no_sense_is_named_whoever_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    let lines = files(&root);
+    record(&root, &lines);
+    let contents = dir.path().join("var/sadm/install/contents");
+    let text = fs::read_to_string(&contents).unwrap().replacen("/d0/f0300 f", "/d0/f0300 ?", 1);
+    fs::write(&contents, text).unwrap();
+    for workers in [0, 1, 3] {
+        let error = check(&root, &root, &Request { workers, ..Request::default() }).unwrap_err();
+        let expected = format!("{}: line 301: unknown ftype", contents.display());
+        assert_eq!(error.to_string(), expected, "{workers}");
+    }
+}
+
+#[test]
+fn what_lies_behind_symbolic_links_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    fs::create_dir_all(dir.path().join("real/sub")).unwrap();
+    fs::write(dir.path().join("real/sub/file"), "x").unwrap();
+    std::os::unix::fs::symlink("/real", dir.path().join("way")).unwrap();
+    std::os::unix::fs::symlink("sub", dir.path().join("real/last")).unwrap();
+    let lines = ["/real/last/file", "/real/sub/file", "/way/last/file", "/way/sub/file"];
+    record(&root, &lines.map(|path| line(path, b"x")));
+    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
+    let packages = vec![Pattern::parse("ACMEweb")];
+    let request = Request { scope: Scope { packages, ..Scope::default() }, aspects, ..Request::default() };
+    let report = check(&root, &root, &request).unwrap();
+    assert_eq!(report.checked.iter().map(|checked| checked.findings.len()).collect::<Vec<_>>(), [0; 4]);
 }

@@ -7,6 +7,7 @@ mod scripted;
 mod stamp;
 mod strays;
 mod table;
+mod versions;
 mod world;
 
 use rustix::io::Errno;

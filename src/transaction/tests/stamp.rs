@@ -104,6 +104,37 @@ fn stopped_anywhere_a_run_leaves_records_that_readers_see_whole_and_a_stamp_that
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_stamp_is_replaced_and_not_followed_and_a_directory_stays() {
+    let stamp = "var/sadm/patchadm/contents.stamp";
+    for ground in Ground::ALL {
+        for number in (0..).step_by(7) {
+            let world = World::new();
+            world.file("theirs", "theirs");
+            std::fs::create_dir_all(world.path("var/sadm/patchadm")).unwrap();
+            std::os::unix::fs::symlink("../../../theirs", world.path(stamp)).unwrap();
+            let counter = AtomicUsize::new(0);
+            let dies = move |_: &crate::root::Step<'_>| {
+                if counter.fetch_add(1, Ordering::Relaxed) < number { Ok(()) } else { Err(Errno::IO) }
+            };
+            let ended = world.run_plan(&ground.plan(&world), ground.door(dies), &|| None);
+            world.recover_with(ground.open_door());
+            assert!(fits(&world) || world.path(stamp).is_symlink(), "{ground:?}: stopped at {number}");
+            assert_eq!(std::fs::read(world.path("theirs")).unwrap(), b"theirs", "{ground:?}: {number}");
+            if ended.is_ok_and(|receipt| receipt.notes.is_empty()) {
+                assert!(number > 20 && fits(&world), "{ground:?}: {number}");
+                break;
+            }
+        }
+    }
+    let world = World::new();
+    std::fs::create_dir_all(world.path(stamp)).unwrap();
+    let before = world.picture();
+    let error = world.run(Door::default()).unwrap_err();
+    assert!(error.to_string().contains("contents.stamp: is a directory"), "{error}");
+    assert!(world.picture() == before && world.path(stamp).is_dir());
+}
+
+#[test]
 fn a_mark_of_a_package_is_found_by_the_stamp_as_by_a_pass() {
     let world = World::new();
     world.run(Door::default()).unwrap();

@@ -4,6 +4,7 @@ mod bombs;
 mod floods;
 mod giants;
 mod links;
+mod lists;
 mod names;
 mod objects;
 mod parameters;
@@ -20,6 +21,7 @@ pub(super) fn table() -> Vec<Case> {
     table.extend(objects::cases());
     table.extend(sizes::cases());
     table.extend(undo::cases());
+    table.extend(lists::cases());
     table.extend(giants::cases());
     table.extend(floods::cases());
     table.extend(parameters::cases());
