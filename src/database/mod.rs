@@ -8,6 +8,7 @@
 //! places                            where the records are
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
+//! saves                             the save directories of a package
 //! all                               every package at once
 //! stamped                           lines of a contents that is known to be in order
 //! archive                           undo archives: found, read, verified
@@ -21,6 +22,7 @@ pub mod history;
 pub mod installed;
 pub mod places;
 pub mod policy;
+pub mod saves;
 pub mod stamped;
 pub mod survey;
 mod view;
