@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::installed::ARCHIVE_NAMES;
+use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
 use crate::format::datastream::{DatastreamError, Reader};
 use crate::format::envelope;
@@ -141,17 +141,12 @@ pub fn find(
     })
 }
 
-/// Which paths the archive of a patch changed, by the list beside it; none without one. `saves` is the directory with the
-/// save directories of its package.
-pub fn paths(saves: &Dir, patch: &str) -> Result<Option<UndoPaths>, RootError> {
-    match saves.dir(patch.as_bytes()) {
-        Ok(save) => match save.read_regular(PATHS, LARGEST_PATHS) {
-            // A list that is too long is as good as none.
-            Err(RootError::TooLarge { .. }) => Ok(None),
-            read => Ok(read?.and_then(UndoPaths::parse)),
-        },
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+/// Which paths the archive in a save directory changed, by the list beside it; none without one.
+pub fn paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    match save.read_regular(PATHS, LARGEST_PATHS) {
+        // A list that is too long is as good as none.
+        Err(RootError::TooLarge { .. }) => Ok(None),
+        read => Ok(read?.and_then(UndoPaths::parse)),
     }
 }
 

@@ -6,30 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use rustix::io::Errno;
-
-use super::{DatabaseError, View, all, places};
+use super::{DatabaseError, View, all, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Installed, Params, PkgInst, RecordFile, Save};
+use crate::package::{Installed, Params, PkgInst, RecordFile};
 use crate::patch::{Applied, AppliedPatches, PatchId};
-use crate::root::{FileType, Seen};
+use crate::root::FileType;
 
 /// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
 const LARGEST_RECORD: u64 = 64 << 20;
 
-/// The largest `remote` or `obsoleted_by`, in bytes: 64 KiB, and 16 MiB.
-const LARGEST_REMOTE: u64 = 64 << 10;
-const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
-
-/// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
-pub(super) const ARCHIVE_NAMES: [&str; 6] =
-    ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
-
 /// The locks of an unfinished installation or removal.
 pub(super) const LOCKS: [&[u8]; 2] = [b"!I-Lock!", b"!R-Lock!"];
-
-/// The spooled copy of a package in its `save` directory: no save directory of a patch.
-const SPOOL: &[u8] = b"pspool";
 
 /// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
 pub fn has_database(view: &View<'_>) -> Result<bool, DatabaseError> {
@@ -71,7 +58,7 @@ pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, Database
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
     let partial = is_partial(view, package)?;
-    Ok(Some(Installed { params, partial, saves: saves(view, package)?, ..Installed::default() }))
+    Ok(Some(Installed { params, partial, saves: saves::saves(view, package)?, ..Installed::default() }))
 }
 
 /// Whether a lock of an unfinished installation or removal is in the directory of a package.
@@ -86,60 +73,6 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
     let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
     let mut same = names.filter(|name| PatchId::new(name).is_ok_and(|other| other == *id));
     Ok(same.next().unwrap_or_else(|| id.to_string()))
-}
-
-/// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
-/// scripts (`build`, `sed`) are among them; their names are no patch ids.
-pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
-    let directory = places::save(package);
-    let mut saves = BTreeMap::new();
-    let held = if view.is_live() {
-        view.root().dir_if_there(&view.root().resolver().locate_dir(&directory)?)?
-    } else {
-        None
-    };
-    for name in view.list(&directory)?.unwrap_or_default() {
-        let (Ok(at), Ok(id)) = (directory.join(&name), std::str::from_utf8(&name)) else { continue };
-        if name == SPOOL {
-            continue;
-        }
-        // Five hundred of them are opened from the directory that is open.
-        let save = match &held {
-            Some(held) => match held.dir(&name) {
-                Ok(dir) => save(|name, limit| dir.read_regular(name, limit), |name| dir.look(name))?,
-                // A link or a file.
-                Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => continue,
-                Err(error) => return Err(error.into()),
-            },
-            None if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) => continue,
-            None => {
-                let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
-                save(|name, limit| view.read(&path(name), limit), |name| view.look(&path(name)))?
-            }
-        };
-        saves.insert(id.to_owned(), save);
-    }
-    Ok(saves)
-}
-
-/// What is in a save directory.
-fn save<E>(
-    read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
-    look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
-) -> Result<Save, E> {
-    let mut save = Save {
-        remote: read(b"remote", LARGEST_REMOTE)?,
-        obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
-        ..Save::default()
-    };
-    for name in ARCHIVE_NAMES {
-        if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
-            save.archive = Some(name.to_owned());
-            save.size = seen.size;
-            break;
-        }
-    }
-    Ok(save)
 }
 
 /// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install` and
@@ -183,6 +116,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::package::Save;
     use crate::root::Root;
 
     /// A root with these files.

@@ -8,6 +8,7 @@
 //! places                            where the records are
 //! view                              one moment of them
 //! installed  contents  history      each kind of record        policy   of the root
+//! saves                             the save directories of a package
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
 //! stamped                           lines of a contents that is known to be in order
@@ -23,6 +24,7 @@ pub mod installed;
 pub mod pieces;
 pub mod places;
 pub mod policy;
+pub mod saves;
 pub mod stamped;
 pub mod survey;
 mod view;

@@ -42,6 +42,16 @@ fn prefix(root: &Root) -> Option<ObjectPath> {
 
 /// Reads what a plan for `touched` needs to know.
 pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
+    survey_with(packages(view)?, view, touched, setting)
+}
+
+/// The same where the [`packages`], or their [`parameters`], are known: they have not changed since they were read.
+pub fn survey_with(
+    packages: BTreeMap<PkgInst, Installed>,
+    view: &View<'_>,
+    touched: &Touched,
+    setting: &Setting<'_>,
+) -> Result<Inventory, DatabaseError> {
     let root = view.root();
     let mut inventory = Inventory {
         marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
@@ -50,9 +60,9 @@ pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Resu
         privileged: root.is_privileged(),
         caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         contents_size: size(view, &places::contents())? + size(view, &places::contents_stamp())?,
+        packages,
         ..Inventory::default()
     };
-    inventory.packages.extend(packages(view)?);
     for package in &touched.packages {
         if let Some(installed) = inventory.packages.get_mut(package) {
             installed::records(view, package, installed)?;
@@ -75,13 +85,26 @@ fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Every package with its parameters, and nothing of what only the packages concerned are asked for.
-fn packages(view: &View<'_>) -> Result<Vec<(PkgInst, Installed)>, DatabaseError> {
-    all::each(view, |package| {
+/// Every package with its parameters alone: all that rules about patches ask of packages that are not concerned.
+pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    let packages = all::each(view, |package| {
+        let params = package.params()?;
+        let installed = params.map(|params| Installed { params, ..Installed::default() });
+        Ok::<_, DatabaseError>(installed.map(|installed| (package.inst().clone(), installed)))
+    });
+    Ok(packages?.into_iter().collect())
+}
+
+/// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
+/// are asked for.
+pub fn packages(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let partial = package.is_partial()?;
-        Ok(Some((package.inst().clone(), Installed { params, partial, ..Installed::default() })))
-    })
+        let installed = Installed { params, partial, ..Installed::default() };
+        Ok::<_, DatabaseError>(Some((package.inst().clone(), installed)))
+    });
+    Ok(packages?.into_iter().collect())
 }
 
 /// Marks the paths whose live bytes are exactly those that are delivered now.

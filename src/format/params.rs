@@ -10,6 +10,8 @@
 //! either kind closes, later ones are text. Newer illumos readers take the *last* quote of an entry as the closing
 //! one; the two differ only where quotes stand inside quotes, and our writer never writes that.
 
+use std::borrow::Cow;
+
 use crate::package::Params;
 
 use super::lines::{LONGEST_LINE, LineTooLong, numbered};
@@ -67,6 +69,7 @@ impl ParamFile {
     pub fn parse(text: &[u8]) -> Result<Self, ParamsError> {
         let mut file = Self::default();
         entries(text, |raw, param| {
+            let param = param.map(|(name, value)| (name.into_owned(), value.into_owned()));
             match file.entries.last_mut().filter(|last| last.param.is_none() && param.is_none()) {
                 Some(text) => text.raw.extend_from_slice(raw),
                 None => file.entries.push(Entry { raw: raw.to_vec(), param }),
@@ -128,7 +131,7 @@ impl Entry {
 
 /// The parameters of a file that is not to be written again: those of [`ParamFile::params`], for less.
 pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
-    let mut params = Params::new();
+    let mut params = Params::of_text(text);
     entries(text, |_, param| {
         if let Some((name, value)) = param {
             params.push(&name, value);
@@ -138,7 +141,7 @@ pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
 }
 
 /// Hands every entry of a file to `take`, as it stands there and as the parameter that it is, if it is one.
-fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<(String, Vec<u8>)>)) -> Result<(), ParamsError> {
+fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Result<(), ParamsError> {
     if text.len() > LARGEST_FILE {
         return Err(ParamsError::TooLarge { size: text.len() });
     }
@@ -162,12 +165,15 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<(String, Vec<u8>)>)) 
     Ok(())
 }
 
+/// Name and value: where nothing has to be taken out of them, as they stand in the file.
+type Param<'t> = (Cow<'t, str>, Cow<'t, [u8]>);
+
 /// One parameter, or nothing for a comment or a line without meaning; and the bytes that it takes.
-type Parsed = (Option<(String, Vec<u8>)>, usize);
+type Parsed<'t> = (Option<Param<'t>>, usize);
 
 /// Reads the entry at the beginning of `text`, which is line `line` of its file.
-fn read_entry(text: &[u8], line: u64) -> Result<Parsed, ParamsError> {
-    let Some(end) = text.iter().position(|byte| b":=\n".contains(byte)) else {
+fn read_entry(text: &[u8], line: u64) -> Result<Parsed<'_>, ParamsError> {
+    let Some(end) = text.iter().position(|byte| matches!(byte, b':' | b'=' | b'\n')) else {
         return Ok((None, text.len()));
     };
     let (name, separator) = text.split_at(end);
@@ -179,7 +185,7 @@ fn read_entry(text: &[u8], line: u64) -> Result<Parsed, ParamsError> {
     if name.starts_with(b"#") {
         return Ok((None, length));
     }
-    let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();
+    let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]);
     if value.closed {
         Ok((Some((name, value.bytes)), length))
     } else {
@@ -187,20 +193,20 @@ fn read_entry(text: &[u8], line: u64) -> Result<Parsed, ParamsError> {
     }
 }
 
-struct Value {
-    bytes: Vec<u8>,
+struct Value<'t> {
+    bytes: Cow<'t, [u8]>,
     /// Bytes of the file that it takes, the newline that ends it included.
     length: usize,
     closed: bool,
 }
 
 /// Reads what stands behind the separator.
-fn read_value(text: &[u8]) -> Value {
+fn read_value(text: &[u8]) -> Value<'_> {
     read_plain_value(text).unwrap_or_else(|| read_any_value(text))
 }
 
 /// A value of one line that opens no quote, as nearly all are.
-fn read_plain_value(text: &[u8]) -> Option<Value> {
+fn read_plain_value(text: &[u8]) -> Option<Value<'_>> {
     let end = text.iter().position(|&byte| byte == b'\n')?;
     let line = text.get(..end)?;
     let start = line.iter().position(|byte| !b" \t".contains(byte)).unwrap_or(line.len());
@@ -209,10 +215,10 @@ fn read_plain_value(text: &[u8]) -> Option<Value> {
         return None;
     }
     let kept = value.iter().rposition(|&byte| !is_space(byte)).map_or(0, |last| last + 1);
-    Some(Value { bytes: value.get(..kept)?.to_vec(), length: end + 1, closed: true })
+    Some(Value { bytes: value.get(..kept)?.into(), length: end + 1, closed: true })
 }
 
-fn read_any_value(text: &[u8]) -> Value {
+fn read_any_value(text: &[u8]) -> Value<'_> {
     let mut bytes = Vec::new();
     let mut length = 0;
     let (mut quoted, mut escaped, mut beginning) = (false, false, true);
@@ -241,7 +247,7 @@ fn read_any_value(text: &[u8]) -> Value {
     }
     let kept = bytes.iter().rposition(|&byte| !is_space(byte)).map_or(0, |last| last + 1);
     bytes.truncate(kept);
-    Value { bytes, length, closed: !quoted }
+    Value { bytes: bytes.into(), length, closed: !quoted }
 }
 
 /// What C's `isspace` says; unlike Rust's ASCII white space it includes the vertical tab.

@@ -15,7 +15,6 @@ use super::order::in_order;
 use super::patch_scripts::applying::{self, Application};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use crate::database::{View, installed};
 use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
@@ -166,12 +165,12 @@ fn needs(operand: &Operand, separator: &str) -> (Option<PatchId>, Vec<PatchId>) 
 }
 
 /// Operands of which no package is installed: a requirement on one of them counts as met.
-fn not_applicable(root: &Root, operands: &[Operand]) -> Result<PatchList, Failure> {
+fn not_applicable(ground: &Ground, operands: &[Operand]) -> Result<PatchList, Failure> {
     let mut list = PatchList::new();
     if operands.len() < 2 {
         return Ok(list);
     }
-    let installed = installed::all_params(&View::live(root))?;
+    let installed = ground.packages()?;
     for operand in operands {
         let touched = Touched::by_patch(&operand.device.image, "none", &installed);
         if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
@@ -253,7 +252,7 @@ impl<'a> Circumstances<'a> {
         caller: &'a Caller<'a>,
         operands: &[Operand],
     ) -> Result<Self, Failure> {
-        let not_applicable = not_applicable(&ground.root, operands)?;
+        let not_applicable = not_applicable(ground, operands)?;
         Ok(Self { request, caller, not_applicable, choice: request.scripts.choice(ground)? })
     }
 
@@ -263,9 +262,9 @@ impl<'a> Circumstances<'a> {
         operand: &Operand,
         answers: &BTreeMap<usize, Params>,
     ) -> Result<(Scripted, Inventory), Failure> {
-        let installed = installed::all_params(&View::live(&ground.root))?;
+        let installed = ground.packages()?;
         let touched = Touched::by_patch(&operand.device.image, &operand.name_of_directory(), &installed);
-        let mut inventory = ground.survey(&touched, None)?;
+        let mut inventory = ground.survey_with(installed, &touched, None)?;
         let scripted = self.plan_against(ground, operand, &mut inventory, answers)?;
         Ok((scripted, inventory))
     }

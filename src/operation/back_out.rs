@@ -10,11 +10,11 @@ use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{View, installed, places};
+use crate::database::{DatabaseError, View, installed, places, saves};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS};
-use crate::package::{Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
-use crate::patch::{AppliedPatches, PatchId, PatchList};
+use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
+use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{PlannedScript, ScriptChoice};
@@ -200,7 +200,7 @@ impl<'a> Place<'a> {
         if ids.len() < 2 {
             return Ok(None);
         }
-        let rules = self.survey(&Touched::default())?;
+        let rules = self.survey(self.ground.packages()?, &Touched::default())?;
         let view = View::live(&self.ground.root);
         let applied = installed::applied(&view, &self.ground.policy.separator)?;
         for id in ids {
@@ -252,7 +252,7 @@ impl<'a> Place<'a> {
             hooks: self.hooks(id)?,
             ..BackOutOptions::default()
         };
-        let rules = self.rules(id)?;
+        let mut rules = self.rules(id)?;
         let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
         let mut undo = Vec::new();
@@ -268,8 +268,9 @@ impl<'a> Place<'a> {
             }
             undo.push(one);
         }
-        let inventory = self.survey(&touched)?;
-        options.later = self.later(id, &packages)?;
+        rules.packages.values_mut().for_each(|installed| installed.saves.clear());
+        let inventory = self.survey(rules.packages, &touched)?;
+        options.later = self.later(id, &packages, &inventory)?;
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
@@ -277,18 +278,22 @@ impl<'a> Place<'a> {
 
     /// What the rules ask about: every package, and the save directories of those that have the patch.
     fn rules(&self, id: &PatchId) -> Result<Inventory, Failure> {
-        let mut rules = self.survey(&Touched::default())?;
+        let mut rules = self.survey(self.ground.packages()?, &Touched::default())?;
         for (package, installed) in &mut rules.packages {
             let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
             if list.is_ok_and(|list| list.contains(id)) {
-                installed.saves = installed::saves(&View::live(&self.ground.root), package)?;
+                installed.saves = saves::saves(&View::live(&self.ground.root), package)?;
             }
         }
         Ok(rules)
     }
 
-    fn survey(&self, touched: &Touched) -> Result<Inventory, Failure> {
-        self.ground.survey(touched, self.request.moved_to.as_deref())
+    fn survey(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        touched: &Touched,
+    ) -> Result<Inventory, Failure> {
+        self.ground.survey_with(packages, touched, self.request.moved_to.as_deref())
     }
 
     fn undo(
@@ -328,17 +333,20 @@ impl<'a> Place<'a> {
         &self,
         id: &PatchId,
         packages: &[PkgInst],
+        inventory: &Inventory,
     ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
         let view = View::live(&self.ground.root);
-        let applied = installed::applied(&view, &self.ground.policy.separator)?;
         let mut found = BTreeMap::new();
-        for package in applied.packages().iter().filter(|one| packages.contains(&one.package)) {
-            let after = package.list.iter().skip_while(|other| *other != id).skip(1);
+        let concerned = inventory.packages.iter().filter(|(package, _)| packages.contains(package));
+        for (package, installed) in concerned {
+            let applied = Applied::from_params(package, &installed.params, &self.ground.policy.separator);
+            let list = applied.map_err(DatabaseError::from)?.list;
+            let after = list.iter().skip_while(|other| *other != id).skip(1);
             for patch in after {
                 let name = patch.to_string();
-                let archive = archive::find(&view, &self.ground.host, &package.package, &name, None);
+                let archive = archive::find(&view, &self.ground.host, package, &name, None);
                 if let Ok(Some(manifest)) = archive.and_then(|archive| archive.manifest()) {
-                    found.insert((package.package.clone(), name), manifest);
+                    found.insert((package.clone(), name), manifest);
                 }
             }
         }

@@ -2,13 +2,14 @@
 //! run, the survey, and carrying a plan out.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::failure::Failure;
-use crate::database::survey::{Setting, survey};
+use crate::database::survey::{Setting, packages, parameters, survey_with};
 use crate::database::{View, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{Chapter, ScriptProcess, Story};
-use crate::package::{Inventory, Mode, ObjectPath, Policy, Touched};
+use crate::package::{Installed, Inventory, Mode, ObjectPath, PkgInst, Policy, Touched};
 use crate::plan::occasion::Occasion;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Holder, Lock, LockError, Root, random};
@@ -58,10 +59,26 @@ impl Ground {
     /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
     /// caller has the lock of the root, or plans [`without_lock`].
     pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
+        self.survey_with(packages(&View::live(&self.root))?, touched, moved_to)
+    }
+
+    /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
+    /// Locks of unfinished installations are not looked for.
+    pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        Ok(parameters(&View::live(&self.root))?)
+    }
+
+    /// The same survey with `packages` that were read under the same lock.
+    pub fn survey_with(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        touched: &Touched,
+        moved_to: Option<&Path>,
+    ) -> Result<Inventory, Failure> {
         let new_marker = format!("{:016x}", random()?);
         let separator = &self.policy.separator;
         let setting = Setting { host: &self.host, separator, new_marker: &new_marker, moved_to };
-        Ok(survey(&View::live(&self.root), touched, &setting)?)
+        Ok(survey_with(packages, &View::live(&self.root), touched, &setting)?)
     }
 }
 

@@ -1,13 +1,15 @@
 //! The name under which a package is installed.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A package instance: the abbreviation (`PKG`), with a `.suffix` where several instances stand side by side.
 ///
 /// 1 to 32 characters of letters, digits, `-`, `+`, `_` and `.`; it begins with a letter or a digit and is none of
-/// the reserved words `all`, `new`, `install` (pkginfo(4)). It is safe as a file name by construction.
+/// the reserved words `all`, `new`, `install` (pkginfo(4)). It is safe as a file name by construction. Copies share the
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PkgInst(String);
+pub struct PkgInst(Arc<str>);
 
 /// Why a word is not a package instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +40,7 @@ impl PkgInst {
         if matches!(name, "all" | "new" | "install") {
             return bad("the word is reserved");
         }
-        Ok(Self(name.to_owned()))
+        Ok(Self(name.into()))
     }
 
     /// The whole name, as the directory under `var/sadm/pkg` is called.

@@ -7,6 +7,11 @@ use std::ops::Range;
 /// From so many lines on, names are found by an index rather than by looking at each.
 const INDEXED: usize = 64;
 
+/// Room that is laid by when a file is read: for so many lines at most, with names and values of so many bytes.
+const MOST_ROOM: usize = 4096;
+const USUAL_NAME: usize = 20;
+const USUAL_LINE: usize = 64;
+
 /// Parameters in the order of their file. A name may occur more than once: the first one counts for look-ups
 /// (pkginfo(4)), all are kept. Values are bytes, because real files are not all UTF-8. A look-up, a change and a removal
 /// take the same time however many there are.
@@ -33,6 +38,14 @@ impl Params {
     /// No parameters.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No parameters yet, and room for those of a file.
+    pub(crate) fn of_text(text: &[u8]) -> Self {
+        let lines = (text.len() / USUAL_LINE + 1).min(MOST_ROOM);
+        let values = Vec::with_capacity(text.len().min(lines * USUAL_LINE));
+        let names = String::with_capacity(lines * USUAL_NAME);
+        Self { names, values, lines: Vec::with_capacity(lines), index: HashMap::new() }
     }
 
     /// The value of `name`.

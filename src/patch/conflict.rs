@@ -40,11 +40,14 @@ impl AppliedPatches {
             Some(Conflict::IncomingNames { named, applied })
         });
         named.or_else(|| {
-            self.effective().filter(|patch| patch.id != *incoming).find_map(|patch| {
+            self.iter().filter(|patch| patch.id != *incoming).find_map(|patch| {
                 let mut contained = std::iter::once(incoming).chain(obsoletes);
                 let named =
                     contained.find_map(|id| patch.incompatibles.iter().find(|named| means(named, id)))?;
-                Some(Conflict::AppliedNames { applied: &patch.id, named })
+                // Asked last, because few of thousands of patches name any.
+                self.superseded(&patch.id)
+                    .is_none()
+                    .then_some(Conflict::AppliedNames { applied: &patch.id, named })
             })
         })
     }

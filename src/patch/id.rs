@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// A patch id: base, separator, revision, as in `105181-05`, `IDR148363-26`, `ACME-web-3`.
 ///
@@ -17,7 +18,8 @@ use std::hash::{Hash, Hasher};
 /// revisions by number. (Comparing by number only where *both* are digits would not be an order: `9 < 10 < 1a < 9`.)
 #[derive(Clone)]
 pub struct PatchId {
-    text: Box<str>,
+    /// Shared by all copies: the records of thousands of patches are put together in several ways.
+    text: Arc<str>,
     /// Where the base ends.
     base: usize,
     /// Where the revision begins.

@@ -6,7 +6,9 @@
 
 use super::list::words;
 use super::{PatchList, Requirements};
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// What became of a patch in a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,11 +53,11 @@ impl PatchInfo {
             return Self::Empty;
         };
         Self::Installed(Installed {
-            date,
-            host,
-            obsoletes: PatchList::parse_legible(words(&obsoletes), separator),
-            requires: Requirements::parse_legible(&requires, separator),
-            incompatibles: PatchList::parse_legible(words(&incompatibles), separator),
+            date: date.into_text(),
+            host: host.into_text(),
+            obsoletes: PatchList::parse_legible(words(obsoletes.text()), separator),
+            requires: Requirements::parse_legible(requires.text(), separator),
+            incompatibles: PatchList::parse_legible(words(incompatibles.text()), separator),
         })
     }
 
@@ -76,8 +78,8 @@ fn label(word: &str) -> Option<(usize, &str)> {
 
 /// The text after each label; none where there is no label at all. A label that comes again or too late is passed
 /// over.
-fn parts(value: &str) -> Option<[String; 5]> {
-    let mut parts: [String; 5] = Default::default();
+fn parts(value: &str) -> Option<[Part<'_>; 5]> {
+    let mut parts: [Part<'_>; 5] = Default::default();
     let mut at: Option<usize> = None;
     for word in value.split_ascii_whitespace() {
         let mut rest = word;
@@ -89,13 +91,47 @@ fn parts(value: &str) -> Option<[String; 5]> {
             rest = behind;
         }
         if let Some(part) = at.and_then(|at| parts.get_mut(at)).filter(|_| !rest.is_empty()) {
-            if !part.is_empty() {
-                part.push(' ');
-            }
-            part.push_str(rest);
+            part.push(value, rest);
         }
     }
     at.map(|_| parts)
+}
+
+/// Words of a value with single blanks between them: as they stand there, while they stand there like that.
+#[derive(Default)]
+struct Part<'v> {
+    /// Where the words are, while nothing had to be written anew.
+    place: Range<usize>,
+    words: Cow<'v, str>,
+}
+
+impl<'v> Part<'v> {
+    /// Adds a word of `value`.
+    fn push(&mut self, value: &'v str, word: &'v str) {
+        let start = word.as_ptr().addr() - value.as_ptr().addr();
+        let end = start + word.len();
+        if self.words.is_empty() {
+            *self = Self { place: start..end, words: word.into() };
+            return;
+        }
+        let between = value.get(self.place.end..start);
+        match (&mut self.words, value.get(self.place.start..end)) {
+            (Cow::Borrowed(words), Some(longer)) if between == Some(" ") => *words = longer,
+            (words, _) => {
+                words.to_mut().push(' ');
+                words.to_mut().push_str(word);
+            }
+        }
+        self.place.end = end;
+    }
+
+    fn text(&self) -> &str {
+        &self.words
+    }
+
+    fn into_text(self) -> String {
+        self.words.into_owned()
+    }
 }
 
 impl fmt::Display for PatchInfo {

@@ -70,7 +70,7 @@ impl AppliedPatches {
     /// revision, directly or through others.
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
-        itself.or_else(|| self.later_revision(id)).or_else(|| self.provided.provider(id))
+        itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id))
     }
 
     /// The applied patch that meets `requirement`; of alternatives the first that is met.

@@ -5,10 +5,11 @@
 //! knows an exit code, or which of several refusals comes first when more is asked than [`AppliedPatches::standing`].
 
 use super::provision::Provided;
-use super::{Applied, PatchId, PatchList, Requirements};
+use super::{Applied, PatchId, PatchInfo, PatchList, Requirements};
 use crate::package::PkgInst;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::sync::OnceLock;
 
 /// A patch as all packages of the root together record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,8 @@ pub struct AppliedPatches {
     patches: BTreeMap<PatchId, AppliedPatch>,
     /// What is explicitly obsoleted, and by which applied patches.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    pub(super) provided: Provided,
+    /// Worked out when it is asked for the first time: most patches require nothing that is not there as it is.
+    provided: OnceLock<Provided>,
 }
 
 /// That a patch is explicitly obsoleted.
@@ -76,7 +78,7 @@ impl AppliedPatches {
             for id in &applied.list {
                 let patch = patches.entry(id.clone()).or_insert_with(|| AppliedPatch::new(id.clone()));
                 patch.packages.push(applied.package.clone());
-                if let Some(installed) = applied.installed(id) {
+                if let Some(installed) = applied.infos.get(id).and_then(PatchInfo::installed) {
                     patch.obsoletes.extend(installed.obsoletes.iter().cloned());
                     patch.requires.extend(installed.requires.iter().cloned());
                     patch.incompatibles.extend(installed.incompatibles.iter().cloned());
@@ -94,8 +96,12 @@ impl AppliedPatches {
                 }
             }
         }
-        let provided = Provided::by(patches.keys(), &packages);
-        Self { packages, patches, obsoleted, provided }
+        Self { packages, patches, obsoleted, provided: OnceLock::new() }
+    }
+
+    /// What the patches provide beside themselves.
+    pub(super) fn provided(&self) -> &Provided {
+        self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
     /// The records that this view was made of, e.g. to change them and ask again.

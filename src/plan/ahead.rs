@@ -14,7 +14,7 @@ pub(super) use objects::handed_on;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::manifest::{Kind, ObjectRecord, decode};
-use crate::package::{Digest, Inventory, Live, LiveKind, ObjectPath, Params, PkgInst, Timestamp, Touched};
+use crate::package::{Digest, Inventory, Live, LiveKind, ObjectPath, Timestamp, Touched};
 
 use super::Plan;
 
@@ -26,8 +26,6 @@ pub type Made = BTreeMap<ObjectPath, Live>;
 pub struct Ahead {
     /// What the next patch is planned against.
     pub inventory: Inventory,
-    /// The parameters of all packages by then.
-    pub installed: BTreeMap<PkgInst, Params>,
     /// What was surveyed.
     surveyed: Touched,
     /// When the run is.
@@ -59,17 +57,10 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// The root before the first patch: `inventory` is the survey of `surveyed`, `installed` the parameters of all
-    /// packages, `when` the time of the run.
-    pub fn new(
-        inventory: Inventory,
-        installed: BTreeMap<PkgInst, Params>,
-        surveyed: Touched,
-        when: Timestamp,
-    ) -> Self {
+    /// The root before the first patch: `inventory` is the survey of `surveyed`, `when` the time of the run.
+    pub fn new(inventory: Inventory, surveyed: Touched, when: Timestamp) -> Self {
         Self {
             inventory,
-            installed,
             surveyed,
             when,
             patches: 0,

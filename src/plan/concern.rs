@@ -24,12 +24,13 @@ pub struct Delivered<'a> {
 impl Touched {
     /// What applying a patch touches: the packages of `image` that are installed. Packages that make no sense are
     /// passed over here; the planner refuses them.
-    pub fn by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Params>) -> Self {
+    pub fn by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Self {
         let mut touched = Self::default();
         touched.paths.extend(patch_path(id).ok());
         for (index, package) in image.packages.iter().enumerate() {
-            for (inst, old) in installed.iter().filter(|(_, old)| same_version(old, &package.params)) {
-                touched.add(inst, index, package, old);
+            for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params))
+            {
+                touched.add(inst, index, package, &old.params);
             }
         }
         touched
@@ -93,13 +94,17 @@ pub fn delivered_files<'i>(image: &'i Image, installed: &BTreeMap<PkgInst, Insta
 
 /// Whether a patch brings scripts that would run, as far as that can be told from the parameters of the installed
 /// packages. What is refused for its scripts brings none.
-pub fn brings_scripts(image: &Image, installed: &BTreeMap<PkgInst, Params>, choice: &ScriptChoice) -> bool {
+pub fn brings_scripts(
+    image: &Image,
+    installed: &BTreeMap<PkgInst, Installed>,
+    choice: &ScriptChoice,
+) -> bool {
     if applying(&image.hooks).next().is_some() {
         return true;
     }
     image.packages.iter().enumerate().any(|(index, package)| {
-        installed.iter().filter(|(_, old)| same_version(old, &package.params)).any(|(inst, old)| {
-            let target = target(inst, index, package, old);
+        installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)).any(|(inst, old)| {
+            let target = target(inst, index, package, &old.params);
             let chosen = target.map(|target| choice.about(inst, package, &target.params, Role::Patch));
             chosen.and_then(Result::ok).is_some_and(|chosen| chosen.has_scripts())
         })

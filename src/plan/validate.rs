@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Inventory, Params, PkgInst, Policy};
+use crate::package::{Installed, Inventory, Params, PkgInst, Policy, cores, side_by_side};
 use crate::patch::{
     Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement,
     Requirements, Standing,
@@ -19,6 +19,9 @@ use crate::format::params::compact;
 
 /// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
+
+/// So many packages are read in one go.
+const PORTION: usize = 100;
 
 /// What a patch as a whole says: the union over its packages and its patchinfo.
 #[derive(Clone, Debug)]
@@ -123,16 +126,22 @@ impl Facts {
 
 /// The patches applied to a root.
 pub(super) fn applied(inventory: &Inventory, separator: &str) -> Result<AppliedPatches, Reason> {
-    let packages = inventory.packages.iter();
-    let records: Result<Vec<Applied>, Reason> = packages
-        .map(|(package, installed)| {
-            Applied::from_params(package, &installed.params, separator).map_err(|error| Reason::BadPkginfo {
-                package: package.to_string(),
-                reason: error.to_string(),
-            })
-        })
-        .collect();
-    Ok(AppliedPatches::new(records?))
+    let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
+    let portions: Vec<_> = packages.chunks(PORTION).collect();
+    let records = side_by_side(cores(), portions.len(), || {
+        |at: usize| portions.get(at).map_or_else(|| Ok(Vec::new()), |portion| records_of(portion, separator))
+    });
+    let records: Result<Vec<Vec<Applied>>, Reason> = records.into_iter().collect();
+    Ok(AppliedPatches::new(records?.into_iter().flatten().collect()))
+}
+
+/// The patch records of some packages.
+fn records_of(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<Applied>, Reason> {
+    let read = |(package, installed): &(&PkgInst, &Installed)| {
+        Applied::from_params(package, &installed.params, separator)
+            .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
+    };
+    packages.iter().map(read).collect()
 }
 
 /// Asks every rule about a patch.

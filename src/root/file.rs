@@ -98,6 +98,17 @@ impl WritableFile {
         Ok(())
     }
 
+    /// Writes as many of these bytes at `offset` as one call takes; how many those were.
+    pub fn put_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let step = self.step(Call::Write);
+        Ok(self.root.door().make(step, || rustix::io::pwrite(&self.file, bytes, offset))?)
+    }
+
+    /// Reads what one call gives at `offset`; how many bytes those were, none at the end of the file.
+    pub fn get_into(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(again(|| rustix::io::pread(&self.file, &mut *buffer, offset))?)
+    }
+
     /// Reads `length` bytes at `offset`, or fewer at the end of the file.
     pub fn get_at(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
@@ -159,18 +160,21 @@ impl Read for StillFile {
 impl Dir {
     /// Looks at this directory itself.
     pub fn itself(&self) -> Result<Seen> {
-        self.statx(b"", AtFlags::EMPTY_PATH)
+        self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
     /// Looks at `name`; none if it is not there.
     pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
-        optional(self.statx(name, AtFlags::SYMLINK_NOFOLLOW))
+        match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Thousands of files are looked for that are not there: no words for that.
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            seen => seen.map(Some).map_err(|errno| self.error("look at", name, errno)),
+        }
     }
 
-    fn statx(&self, name: &[u8], flags: AtFlags) -> Result<Seen> {
-        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))
-            .map_err(|errno| self.error("look at", name, errno))?;
-        Seen::from_statx(&statx).ok_or_else(|| self.error("look at", name, Errno::OPNOTSUPP))
+    fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<Seen> {
+        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))?;
+        Seen::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
@@ -317,12 +321,27 @@ impl Dir {
         // The size is a hint; a file that grows is read to its end.
         let capacity = usize::try_from(seen.size.min(limit)).unwrap_or_default().min(LARGEST_HINT);
         let mut bytes = Vec::with_capacity(capacity + SPARE);
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| self.io_error("read", name, &error))?;
+        read_whole(&file, seen.size, limit, &mut bytes)
+            .map_err(|error| self.io_error("read", name, &error))?;
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.show(name), limit });
         }
         Ok(Some(bytes))
     }
+}
+
+/// Reads a file of this size to its end, or one byte more than `limit`. Where a call gives all the bytes that there were
+/// when the file was opened, and had room for more, that was the end.
+fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let room = bytes.capacity() as u64;
+    if size < room && size <= limit {
+        let count = again(|| rustix::io::read(file, spare_capacity(bytes)))? as u64;
+        if count == size {
+            return Ok(());
+        }
+    }
+    let rest = (limit + 1).saturating_sub(bytes.len() as u64);
+    file.take(rest).read_to_end(bytes).map(drop)
 }
 
 fn live(kind: LiveKind, seen: &Seen, xattrs: Xattrs) -> Live {

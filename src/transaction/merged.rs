@@ -2,13 +2,16 @@
 //!
 //! While the stamp of the last run fits, everything between the changed lines is copied as it is, and the digest of the
 //! old file is the one that the stamp names. Else every line is looked at; a database that is not sorted is sorted on
-//! this occasion. The digest of the new file is taken by a thread of its own while it is written.
+//! this occasion. The digest of the new file is taken by a thread of its own while it is written; meanwhile the system
+//! begins to bring a large one to the disk, so that the sync that makes it durable finds little left to do.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
+
+use rustix::io::Errno;
 
 use super::error::Cause;
 use super::layout::Item;
@@ -25,20 +28,26 @@ use crate::root::{Dir, Root, WritableFile};
 
 /// What is read and written at once, in bytes.
 const PORTION: usize = 256 << 10;
-/// Portions that may wait for the thread that takes the digest.
-const WAITING: usize = 8;
 /// What finding the place of one change costs, as bytes that could be merged meanwhile.
 const SEARCH: u64 = 8 << 10;
-/// The size from which on it matters which way is taken, in bytes.
+/// The size from which on it matters which way is taken, and how the file comes to the disk, in bytes.
 const SMALL: u64 = 1 << 20;
+/// The size from which on taking the digest takes longer than copying, and one flush more is worth it, in bytes.
+const LARGE: u64 = 8 << 20;
+
+/// What is known of bytes that were written.
+struct Passed {
+    size: u64,
+    sha256: Digest,
+}
 
 type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<Merged, ContentsError>;
 
 /// The new file and what is known of it.
 struct Written {
     file: WritableFile,
-    sha256: Digest,
-    /// Of the old one.
+    passed: Passed,
+    /// SHA-256 of the old one.
     old_sha256: Option<Digest>,
     body: u64,
     /// None where there are too many for a stamp.
@@ -57,7 +66,12 @@ pub(super) fn stage(
     let merging = Merging { root, plan, path: &item.op.path };
     let old = item.op.old.as_ref().map(|old| Ok::<_, Cause>((merging.open(old)?, old))).transpose()?;
     let file = within.create(name)?;
-    let written = if let Some((old, identity)) = &old {
+    let reserved = old.as_ref().map(|(_, identity)| identity.size).filter(|size| *size >= SMALL);
+    if let Some(size) = reserved {
+        // In one piece it is written faster, and a full disk shows now.
+        file.reserve(size)?;
+    }
+    let mut written = if let Some((old, identity)) = &old {
         let written = merging.write(old, file)?;
         // What was copied must be what the journal calls the old one.
         merging.must_be(old, identity)?;
@@ -66,6 +80,9 @@ pub(super) fn stage(
         let merge: Merge = |old, out, edits, by| contents_merge::merge(old, out, edits, by);
         merging.merge(io::empty(), file, merge).map_err(|(_, reason)| merging.wrong(reason))?
     };
+    if reserved.is_some_and(|reserved| reserved > written.passed.size) {
+        written.file.set_size(written.passed.size)?;
+    }
     if root.is_privileged() {
         written.file.set_owner(0, 0)?;
     }
@@ -73,14 +90,14 @@ pub(super) fn stage(
     if let Some(old) = &mut item.op.old {
         old.sha256 = written.old_sha256.map(|digest| digest.to_string());
     }
-    note_identity(item, within, name, Some(written.sha256))?;
+    note_identity(item, within, name, Some(written.passed.sha256))?;
     let (Some(new), Some(links)) = (&item.op.new, written.links) else { return Ok(Vec::new()) };
     let stamp = Stamp {
         inode: new.inode,
         size: new.size,
         mtime: new.mtime,
         body: written.body,
-        sha256: written.sha256,
+        sha256: written.passed.sha256,
         links: links.len() as u64,
     };
     Ok(stamp.write(&links))
@@ -153,16 +170,16 @@ impl Merging<'_> {
         let mut listed = Vec::new();
         links.take(stamp.links).read_to_end(&mut listed).map_err(|error| self.failed(error))?;
         let Plan { contents: edits, trailer, .. } = self.plan;
-        let (made, file, sha256) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
+        let (made, file) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
-            Some(made) => Ok(Written {
+            (Some(made), passed) => Ok(Written {
                 file,
-                sha256,
+                passed,
                 old_sha256: Some(stamp.sha256),
                 body: made.body,
                 links: Some(made.links).filter(|links| links.len() <= MOST_LINK_BYTES),
             }),
-            None => Err(file),
+            (None, _) => Err(file),
         })
     }
 
@@ -175,60 +192,141 @@ impl Merging<'_> {
     ) -> Result<Written, (WritableFile, ContentsError)> {
         let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
         let Plan { contents: edits, trailer, .. } = self.plan;
-        let (made, file, sha256) = digested(file, |out| merge(&mut old, out, edits, trailer));
+        let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
-            Ok(Merged { body, links, .. }) => {
+            Ok((Merged { body, links, .. }, passed)) => {
                 let (_, old_sha256) = old.into_inner().finish();
                 let links = links.into_bytes();
-                Ok(Written { file, sha256, old_sha256: Some(old_sha256), body, links })
+                Ok(Written { file, passed, old_sha256: Some(old_sha256), body, links })
             }
             Err(reason) => Err((file, reason)),
         }
     }
 }
 
-/// Lets `work` write a file, and takes the digest of what it writes beside it.
+/// Lets `work` write a file; meanwhile a thread takes the digest of what is in it. A large file is on the disk when the
+/// digest is known: instead of waiting for the one and then for the other, it waits for both.
 fn digested<T>(
     file: WritableFile,
     work: impl FnOnce(&mut dyn Write) -> Result<T, ContentsError>,
-) -> (Result<T, ContentsError>, WritableFile, Digest) {
-    thread::scope(|scope| {
-        let (hasher, portions) = sync_channel::<Vec<u8>>(WAITING);
-        let digest = scope.spawn(move || {
-            let mut hashing = Hashing::new(io::sink());
-            for portion in portions {
-                // A sink takes everything.
-                let _ = hashing.write_all(&portion);
-            }
-            hashing.finish().1
-        });
-        let mut out = BufWriter::with_capacity(PORTION, Forked { file, hasher });
+) -> (Result<(T, Passed), ContentsError>, WritableFile) {
+    let (made, size, digest) = thread::scope(|scope| {
+        let (progress, written) = channel();
+        let digest = scope.spawn(|| digest(&file, written));
+        let mut out = BufWriter::with_capacity(PORTION, Watched { file: &file, size: 0, begun: 0, progress });
         let mut made = work(&mut out);
         if let Err(error) = out.flush() {
             made = made.and(Err(error.into()));
         }
-        let Forked { file, hasher } = out.into_parts().0;
-        drop(hasher);
-        let digest = digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (made, file, digest)
-    })
+        let Watched { size, progress, .. } = out.into_parts().0;
+        drop(progress);
+        if size >= LARGE
+            && made.is_ok()
+            && let Err(error) = file.sync()
+        {
+            made = Err(io::Error::from(error.errno().unwrap_or(Errno::IO)).into());
+        }
+        (made, size, digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let made = made.and_then(|made| Ok((made, Passed { size, sha256: digest? })));
+    (made, file)
 }
 
-/// A file that is written, and the thread that takes its digest.
-struct Forked {
-    file: WritableFile,
-    hasher: SyncSender<Vec<u8>>,
+/// The digest of a file that is being written; `written` says how far it is.
+fn digest(file: &WritableFile, written: impl IntoIterator<Item = u64>) -> io::Result<Digest> {
+    let mut buffer = vec![0; PORTION];
+    let (mut hashing, mut at) = (Hashing::new(io::sink()), 0);
+    for written in written {
+        while at < written {
+            let most = usize::try_from(written - at).unwrap_or(PORTION).min(PORTION);
+            let portion = buffer.get_mut(..most).unwrap_or_default();
+            let count = file.get_into(portion, at)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            hashing.write_all(portion.get(..count).unwrap_or_default())?;
+            at += count as u64;
+        }
+    }
+    Ok(hashing.finish().1)
 }
 
-impl Write for Forked {
+/// A file that is written while somebody waits for what is in it.
+struct Watched<'f> {
+    file: &'f WritableFile,
+    /// Bytes written.
+    size: u64,
+    /// How many of them are on their way to the disk.
+    begun: u64,
+    progress: Sender<u64>,
+}
+
+impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        let written = bytes.get(..count).unwrap_or_default().to_vec();
-        self.hasher.send(written).map_err(|_| io::Error::other("the thread that takes the digest ended"))?;
+        let count = self.file.put_some(bytes, self.size)?;
+        self.size += count as u64;
+        // Who no longer listens has failed, and says so.
+        let _ = self.progress.send(self.size);
+        let whole = self.size - self.size % SMALL;
+        if whole > self.begun {
+            self.file.begin_write_back(self.begun, whole - self.begun);
+            self.begun = whole;
+        }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::root::{Call, Door};
+
+    /// A file of so many bytes, written in pieces; how often it was synced meanwhile.
+    fn written(size: usize, fails: bool) -> (Result<Passed, ContentsError>, Vec<u8>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let counted = syncs.clone();
+        let door = Door::watched(move |step| {
+            let is_sync = step.call == Call::Sync;
+            counted.fetch_add(usize::from(is_sync), Ordering::Relaxed);
+            if is_sync && fails { Err(Errno::NOSPC) } else { Ok(()) }
+        });
+        let root = Root::open_with(dir.path(), door).unwrap();
+        let file = root.dir(&ObjectPath::root()).unwrap().create(b"contents").unwrap();
+        let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[at % 3]).collect();
+        let (made, _) = digested(file, |out| {
+            for piece in bytes.chunks(100_003) {
+                out.write_all(piece)?;
+            }
+            Ok(())
+        });
+        let found = std::fs::read(dir.path().join("contents")).unwrap();
+        assert!(found == bytes, "{size} bytes");
+        (made.map(|((), passed)| passed), bytes, syncs.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn the_digest_is_that_of_what_was_written_and_only_a_large_file_is_synced_at_once() {
+        for (size, syncs) in [(0, 0), (1000, 0), ((2 << 20) + 5, 0), ((8 << 20) + 7, 1)] {
+            let (passed, bytes, synced) = written(size, false);
+            let passed = passed.unwrap();
+            assert_eq!(passed.sha256, Digest(Sha256::digest(&bytes).into()));
+            assert_eq!((passed.size, synced), (size as u64, syncs));
+        }
+    }
+
+    #[test]
+    fn a_large_file_that_cannot_be_brought_to_the_disk_is_an_error_with_what_the_system_said() {
+        let Err(ContentsError::Io(error)) = written(9 << 20, true).0 else { panic!("no error of the disk") };
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! An archive of another program says only what it saves: neither what the patch added nor what it delivered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Setting, Touched};
 use crate::database::archive::{self, Archive, ArchiveError};
-use crate::database::{DatabaseError, View, installed, places};
+use crate::database::{DatabaseError, View, saves};
 use crate::format::manifest::{ObjectRecord, State, decode};
-use crate::format::undo_paths::PathDigest;
-use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst, Save};
-use crate::patch::{PatchId, PatchList};
-use crate::root::Dir;
+use crate::format::undo_paths::{PathDigest, UndoPaths};
+use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
+use crate::patch::PatchList;
+use crate::root::{Dir, RootError};
 
 /// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path concerned.
 ///
@@ -33,15 +33,25 @@ pub(super) fn read(
         delivered: BTreeMap::new(),
     };
     for package in packages(touched, inventory) {
+        let applied = applied(inventory, &package, setting.separator);
+        let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
+        let (asked, marker) = (&survey.asked, &inventory.marker);
+        let all = saves::each(view, &package, |id, save| {
+            if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
+        })?;
+        let mut lists = BTreeMap::new();
         if let Some(installed) = inventory.packages.get_mut(&package) {
-            installed.saves = installed::saves(view, &package)?;
+            installed.saves.clear();
+            for (patch, (save, list)) in all {
+                let is_kept = save.archive.is_some() || save.remote.is_some();
+                lists.insert(patch.clone(), list.flatten().filter(|_| is_kept));
+                installed.saves.insert(patch, save);
+            }
         }
-        let saves = view.root().resolver().locate_dir(&places::save(&package))?;
-        let saves = view.root().dir_if_there(&saves)?;
-        for (patch, save) in applied(inventory, &package, setting.separator) {
-            let is_kept = save.archive.is_some() || save.remote.is_some();
-            let saves = saves.as_ref().filter(|_| is_kept);
-            survey.archive(inventory, &package, &patch, saves)?;
+        for patch in &applied {
+            if let Some(listed) = lists.remove(patch) {
+                survey.archive(inventory, &package, patch, listed)?;
+            }
         }
     }
     let Survey { patched_by, delivered, doubtful, .. } = survey;
@@ -62,30 +72,36 @@ struct Survey<'a> {
     delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
 }
 
+/// Which of the paths `asked` about the archive in a save directory changed, where there is a list of them.
+fn listed(
+    save: &Dir,
+    asked: &[(PathDigest, ObjectPath)],
+    marker: &str,
+) -> Result<Option<Vec<ObjectPath>>, RootError> {
+    let list = archive::paths(save)?.filter(|list| list.marker() == marker.as_bytes());
+    let changed = |list: UndoPaths| {
+        let asked = asked.iter().filter(|(digest, _)| list.has(digest));
+        asked.map(|(_, path)| path.clone()).collect()
+    };
+    Ok(list.map(changed))
+}
+
 impl Survey<'_> {
+    /// Asks the archive of a patch; `listed` is what is listed beside it.
     fn archive(
         &mut self,
         inventory: &Inventory,
         package: &PkgInst,
         patch: &str,
-        saves: Option<&Dir>,
+        listed: Option<Vec<ObjectPath>>,
     ) -> Result<(), DatabaseError> {
-        if let Some(saves) = saves {
-            let list = archive::paths(saves, patch)?;
-            if let Some(list) = list.filter(|list| list.marker() == inventory.marker.as_bytes()) {
-                let changed: Vec<ObjectPath> = self
-                    .asked
-                    .iter()
-                    .filter(|(digest, _)| list.has(digest))
-                    .map(|(_, path)| path.clone())
-                    .collect();
-                let is_doubtful = changed.iter().any(|path| self.doubtful.contains(path));
-                for path in changed {
-                    self.changed_by(path, patch);
-                }
-                if !is_doubtful {
-                    return Ok(());
-                }
+        if let Some(changed) = listed {
+            let is_doubtful = changed.iter().any(|path| self.doubtful.contains(path));
+            for path in changed {
+                self.changed_by(path, patch);
+            }
+            if !is_doubtful {
+                return Ok(());
             }
         }
         self.manifest(inventory, package, patch)
@@ -157,13 +173,12 @@ fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
     touched.packages.iter().cloned().chain(owners).collect()
 }
 
-/// The save directories of the patches applied to a package, oldest first. A list that cannot be read is refused by
+/// The patches applied to a package, oldest first. A list that cannot be read is refused by
 /// whoever decides by it.
-fn applied<'a>(inventory: &'a Inventory, package: &PkgInst, separator: &str) -> Vec<(String, &'a Save)> {
+fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
     let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
     let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
-    let save = |id: &PatchId| Some((id.as_str().to_owned(), installed.saves.get(id.as_str())?));
-    list.iter().filter_map(save).collect()
+    list.iter().map(ToString::to_string).collect()
 }
 
 /// Whether the line that a patch wrote is still there: a later one without an archive may have delivered since.

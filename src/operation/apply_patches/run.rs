@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Applied, Circumstances, Operand, log_of, report_on};
-use crate::database::{View, installed};
 use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::Failure;
 use crate::operation::in_use::in_use_of_each;
 use crate::operation::log::of_installation;
 use crate::operation::session::{Session, chapter};
-use crate::package::{Digest, ObjectPath, PackagePath, Params, PkgInst, Sums, Touched};
+use crate::package::{Digest, Installed, ObjectPath, PackagePath, PkgInst, Sums, Touched};
 use crate::plan::ahead::{Ahead, Made};
 use crate::plan::concern::brings_scripts;
 use crate::plan::parts::Scripted;
@@ -93,7 +92,7 @@ fn stretch<'o>(
         return rest;
     }
     // What is wrong with the database is said where the first operand is planned.
-    let Ok(installed) = installed::all_params(&View::live(&session.ground.root)) else { return &[] };
+    let Ok(installed) = session.ground.packages() else { return &[] };
     let stands_alone = |place: usize, operand: &Operand| {
         alone.contains(&(at + place))
             || brings_scripts(&operand.device.image, &installed, &circumstances.choice)
@@ -114,7 +113,7 @@ fn gather<'o>(
     };
     let mut gathered = Vec::new();
     for (place, operand) in operands.iter().enumerate() {
-        let touched = touched(operand, &ahead.installed);
+        let touched = touched(operand, &ahead.inventory.packages);
         if ahead.ends_before(&touched) {
             break;
         }
@@ -141,7 +140,7 @@ fn look_ahead(
     circumstances: &Circumstances<'_>,
     operands: &[Operand],
 ) -> Result<(Ahead, HashMap<ObjectPath, usize>), Failure> {
-    let installed = installed::all_params(&View::live(&session.ground.root))?;
+    let installed = session.ground.packages()?;
     let (mut all, mut last) = (Touched::default(), HashMap::new());
     for (place, operand) in operands.iter().enumerate() {
         let touched = touched(operand, &installed);
@@ -150,11 +149,11 @@ fn look_ahead(
         all.not_directories.extend(touched.not_directories);
         all.packages.extend(touched.packages);
     }
-    let inventory = session.ground.survey(&all, None)?;
-    Ok((Ahead::new(inventory, installed, all, circumstances.caller.occasion.timestamp()), last))
+    let inventory = session.ground.survey_with(installed, &all, None)?;
+    Ok((Ahead::new(inventory, all, circumstances.caller.occasion.timestamp()), last))
 }
 
-fn touched(operand: &Operand, installed: &BTreeMap<PkgInst, Params>) -> Touched {
+fn touched(operand: &Operand, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
     Touched::by_patch(&operand.device.image, &operand.name_of_directory(), installed)
 }
 

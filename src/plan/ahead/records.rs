@@ -56,7 +56,6 @@ impl Ahead {
             && let Ok(parsed) = ParamFile::parse(&file.bytes)
         {
             installed.params = parsed.params();
-            self.installed.insert(package, installed.params.clone());
         }
         let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         let above = ends.filter_map(|end| name.get(..end)).filter(|above| *above != b"save");

@@ -24,14 +24,8 @@ struct Both {
 impl Both {
     fn of(world: World, patches: &[&Parcel]) -> Self {
         let mut surveyed = Touched::default();
-        let installed: std::collections::BTreeMap<_, _> = world
-            .inventory
-            .packages
-            .iter()
-            .map(|(name, installed)| (name.clone(), installed.params.clone()))
-            .collect();
         for parcel in patches {
-            let touched = Touched::by_patch(&parcel.image, "x", &installed);
+            let touched = Touched::by_patch(&parcel.image, "x", &world.inventory.packages);
             surveyed.paths.extend(touched.paths);
             surveyed.not_directories.extend(touched.not_directories);
             surveyed.packages.extend(touched.packages);
@@ -39,7 +33,7 @@ impl Both {
         let mut surveyed_world = world.clone();
         surveyed_world.remember();
         let inventory = surveyed_world.inventory;
-        let ahead = Ahead::new(inventory, installed, surveyed, occasion().timestamp());
+        let ahead = Ahead::new(inventory, surveyed, occasion().timestamp());
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }
 
@@ -54,7 +48,7 @@ impl Both {
 
     /// Plans a patch both ways; whether it can be part of the run. What is refused is refused both ways.
     fn take(&mut self, parcel: &Parcel) -> bool {
-        let mut touched = Touched::by_patch(&parcel.image, "x", &self.ahead.installed);
+        let mut touched = Touched::by_patch(&parcel.image, "x", &self.ahead.inventory.packages);
         touched.paths.remove(&path("/var/sadm/patch/x"));
         if self.ahead.ends_before(&touched) {
             return false;
