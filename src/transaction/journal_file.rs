@@ -56,9 +56,28 @@ pub(super) fn write_new(root: &Root, bytes: &[u8]) -> Result<(), Cause> {
     write(&own, NEW, bytes)
 }
 
-/// Writes a copy of the journal into a stage.
+/// Writes a copy of the journal into a stage, under its temporary name.
 pub(super) fn write_copy(stage: &Dir, bytes: &[u8]) -> Result<(), Cause> {
-    write(stage, NAME, bytes)
+    write(stage, NEW, bytes)
+}
+
+/// Gives a copy that is durable its name: one that is damaged from here on has not been torn by a power cut. That the
+/// name is durable is not waited for: nothing that comes later in its file system is durable without it, or the
+/// temporary name tells as much.
+pub(super) fn name_copy(stage: &Dir) -> Result<(), Cause> {
+    Ok(stage.rename(NEW, NAME)?)
+}
+
+/// The copy in a stage. None where there is none, or the power was cut before it was durable: such a run was never
+/// published.
+pub(super) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
+    match read_from(stage, NAME)? {
+        None => match read_from(stage, NEW) {
+            Err(Cause::Journal { .. }) => Ok(None),
+            read => read,
+        },
+        copy => Ok(copy),
+    }
 }
 
 fn write(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), Cause> {

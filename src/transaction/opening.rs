@@ -113,7 +113,8 @@ impl Opening {
             journal_file::write_copy(&site.dir, bytes)?;
         }
         settings.watch.check()?;
-        self.sites.sync()
+        self.sites.sync()?;
+        self.sites.iter().skip(1).try_for_each(|site| journal_file::name_copy(&site.dir))
     }
 
     /// Gives the run up before anything live has changed.

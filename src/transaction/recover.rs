@@ -195,7 +195,7 @@ fn stray_of_other_domain(root: &Root, holder: &Dir, name: &[u8], last: u64) -> R
 
 /// Whether any target of the stage's own copy of its journal is the new object.
 fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
-    let Some(copy) = journal_file::read_from(stage, b"journal")? else { return Ok(false) };
+    let Some(copy) = journal_file::read_copy(stage)? else { return Ok(false) };
     for op in &copy.ops {
         let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
         let parent = op.path.parent().unwrap_or_else(ObjectPath::root);

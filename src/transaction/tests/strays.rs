@@ -94,6 +94,50 @@ fn a_stage_of_a_later_run_that_has_switched_stops_everything() {
     assert!(world.path(".patchadm").exists());
 }
 
+/// Gives the copy of the journal in a stray stage the name that it has until it is durable; `damaged`: its first sector
+/// is not what was written.
+fn not_durable_yet(world: &World, stage: &ObjectPath, damaged: bool) {
+    let place = world.path(&stage.to_string()[1..]);
+    let mut bytes = fs::read(place.join("journal")).unwrap();
+    if damaged {
+        bytes[..512].fill(0);
+    }
+    fs::write(place.join("journal.new"), bytes).unwrap();
+    fs::remove_file(place.join("journal")).unwrap();
+}
+
+#[test]
+fn a_stage_whose_copy_of_the_journal_the_power_cut_tore_never_switched() {
+    let (world, stage) = with_stray(9, true);
+    not_durable_yet(&world, &stage, true);
+    world.recover();
+    assert!(!world.path(".patchadm").exists());
+}
+
+#[test]
+fn a_stage_has_switched_although_the_last_name_of_its_copy_of_the_journal_was_lost() {
+    let (world, stage) = with_stray(9, true);
+    not_durable_yet(&world, &stage, false);
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", |_| false).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(matches!(error.cause, Cause::LaterStage { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_copy_of_a_journal_that_was_durable_stops_everything() {
+    let (world, stage) = with_stray(9, true);
+    let copy = world.path(&stage.join(b"journal").unwrap().to_string()[1..]);
+    let mut bytes = fs::read(&copy).unwrap();
+    bytes[..512].fill(0);
+    fs::write(&copy, bytes).unwrap();
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", |_| false).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(matches!(error.cause, Cause::Journal { .. }), "{error}");
+    assert!(copy.exists());
+}
+
 #[test]
 fn a_directory_that_nothing_can_be_renamed_into_becomes_a_domain_of_its_own_in_a_second_try() {
     let world = World::new();
