@@ -13,7 +13,7 @@ const BLOCK: usize = 1024;
 
 /// Fewer blocks of noise in a row are left to deflate: what is behind a run cannot refer to what is before it, and that
 /// costs more than a short one saves.
-const FEWEST: usize = 8;
+const FEWEST: usize = 9;
 
 /// The longest stored block.
 const LONGEST_STORED: usize = 0xffff;
