@@ -87,12 +87,9 @@ fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
 
 /// Every package with its parameters alone: all that rules about patches ask of packages that are not concerned.
 pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
-    let packages = all::each(view, |package| {
-        let params = package.params()?;
-        let installed = params.map(|params| Installed { params, ..Installed::default() });
-        Ok::<_, DatabaseError>(installed.map(|installed| (package.inst().clone(), installed)))
-    });
-    Ok(packages?.into_iter().collect())
+    let installed = |params| Installed { params, ..Installed::default() };
+    let all = installed::all_params(view)?.into_iter();
+    Ok(all.map(|(package, params)| (package, installed(params))).collect())
 }
 
 /// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
