@@ -15,6 +15,7 @@ mod params;
 mod path;
 mod policy;
 mod room;
+pub mod rule;
 mod sums;
 pub mod variables;
 
