@@ -34,6 +34,11 @@ impl Dir {
         Self { fd, path, root }
     }
 
+    /// The same directory, shown by another path.
+    pub(in crate::root) fn shown_as(self, path: ObjectPath) -> Self {
+        Self { path, ..self }
+    }
+
     /// A directory of the host, as a root of its own that holds nothing but it.
     pub fn of_host(path: &Path) -> Result<Self> {
         Root::open(path)?.dir(&ObjectPath::root())

@@ -16,6 +16,7 @@ mod door;
 mod file;
 mod lock;
 mod look;
+mod removal;
 mod resolve;
 mod write;
 

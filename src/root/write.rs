@@ -211,35 +211,6 @@ impl Dir {
         }
     }
 
-    /// Removes a name with everything below it; nothing happens where it is not there. Symbolic links are removed,
-    /// not followed; the depth is bounded by the longest path.
-    pub fn remove_tree(&self, name: &[u8]) -> Result<()> {
-        if !self.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            return self.remove(name);
-        }
-        // A directory without rights for its owner (0000) can be emptied by its owner once it has them.
-        let dir = match self.dir(name) {
-            Err(error) if error.errno() == Some(Errno::ACCESS) => {
-                self.set_mode(name, Mode::of(0o700))?;
-                self.dir(name)?
-            }
-            other => other?,
-        };
-        if !dir.is_writable() {
-            dir.set_own_mode(Mode::of(0o700))?;
-        }
-        dir.empty()?;
-        self.remove_dir(name).map(drop)
-    }
-
-    /// Removes everything that is in this directory.
-    pub fn empty(&self) -> Result<()> {
-        for (name, may_be_directory) in self.entries()? {
-            if may_be_directory { self.remove_tree(&name)? } else { self.remove(&name)? }
-        }
-        Ok(())
-    }
-
     /// Sets owner and group of `name` itself.
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
