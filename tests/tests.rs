@@ -150,6 +150,8 @@ mod several_patches;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
+/// What others put where a stage could be.
+mod stage_strays;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
 /// The arrows between the modules of the library.

@@ -54,12 +54,13 @@ impl Body {
     fn of(result: &Result<Recovered, Failure>) -> Self {
         let (word, notes, error) = match result {
             Ok(Recovered::Nothing) => ("nothing-to-do", Vec::new(), None),
+            Ok(Recovered::PassedOver { notes }) => ("nothing-to-do", notes.clone(), None),
             Ok(Recovered::RolledBack { notes, .. }) => ("rolled-back", notes.clone(), None),
             Ok(Recovered::Finished { notes, .. }) => ("finished", notes.clone(), None),
             Err(failed) => ("failed", Vec::new(), Some(failed.to_string())),
         };
         let changed = match result {
-            Ok(found) => *found != Recovered::Nothing,
+            Ok(found) => !found.is_nothing(),
             Err(failed) => !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
         };
         Self { result: word, changed, notes, error }
@@ -147,7 +148,7 @@ fn sentence(found: &Recovered) -> String {
 fn of_root(root: &Root, result: &Result<Recovered, Failure>) -> OfRoot<Body> {
     let (exit, body) = (code(result), Body::of(result));
     let (class, line) = match result {
-        Ok(Recovered::Nothing) => (Class::Idle, sentence(&Recovered::Nothing)),
+        Ok(found) if found.is_nothing() => (Class::Idle, sentence(found)),
         Ok(found) => (Class::Done, sentence(found)),
         Err(failed) => {
             (Class::Failed, format!("failed ({}): {}", exit.code(), in_one_line(&failed.to_string())))

@@ -106,13 +106,10 @@ pub(super) fn human(bytes: u64) -> String {
 
 /// Says what recovery found, where it found something.
 pub(super) fn recovered(output: &mut Output, found: &Recovered) -> io::Result<()> {
-    let (Recovered::RolledBack { notes, .. } | Recovered::Finished { notes, .. }) = found else {
-        return Ok(());
-    };
     if let Some(sentence) = sentence_of(found) {
         output.complain(format!("NOTE: {sentence}\n"))?;
     }
-    for note in notes {
+    for note in found.notes() {
         output.complain(format!("NOTE: {note}\n"))?;
     }
     Ok(())
@@ -121,7 +118,7 @@ pub(super) fn recovered(output: &mut Output, found: &Recovered) -> io::Result<()
 /// What recovery found, as a sentence.
 pub(super) fn sentence_of(found: &Recovered) -> Option<String> {
     match found {
-        Recovered::Nothing => None,
+        Recovered::Nothing | Recovered::PassedOver { .. } => None,
         Recovered::RolledBack { run, .. } => {
             Some(format!("The interrupted run {run} was rolled back: everything is as before it."))
         }

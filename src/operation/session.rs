@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
     /// Whether nothing was ever recorded in the root: neither a package nor a run.
     pub(super) fn is_first(&self) -> Result<bool, Failure> {
         let view = View::live(&self.ground.root);
-        let is_new = matches!(self.recovered, Recovered::Nothing) && marker(&self.ground.root)?.is_none();
+        let is_new = self.recovered.is_nothing() && marker(&self.ground.root)?.is_none();
         Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 

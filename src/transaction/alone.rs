@@ -4,7 +4,7 @@
 //! domain, durably, before it is made. Whoever removes that stage removes first what is noted in it.
 
 use super::error::Cause;
-use super::sites::drop_stage;
+use super::own_stage::{Found, open_own};
 use crate::format::journal::{checked_line, checked_values};
 use crate::format::manifest::{decode, encode};
 use crate::package::{Mode, ObjectPath};
@@ -29,27 +29,34 @@ pub(super) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     Ok(first.sync_file_system()?)
 }
 
-/// Removes the stages that are noted in `first`, the stage of a run, durably.
-pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<(), Cause> {
+/// Removes the stages that are noted in `first`, the stage of a run, durably. Notes say what is not such a stage and stays.
+pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<Vec<String>, Cause> {
     let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
-    let own = name(&String::from_utf8_lossy(first.path().name()));
+    let run = first.path().name();
+    let own = name(&String::from_utf8_lossy(run));
+    let mut notes = Vec::new();
     for path in checked_values::<String>(&bytes) {
         if let Ok(path) = ObjectPath::new(&decode(&path))
             && path.name() == own
         {
-            remove(root, &path)?;
+            notes.extend(remove(root, &path, run)?);
         }
     }
-    Ok(())
+    Ok(notes)
 }
 
-/// Removes one stage, durably: else a power cut could bring it back when nothing tells of it any more.
-fn remove(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
-    let Some(parent) = stage.parent() else { return Ok(()) };
-    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
-    if dir.look(stage.name())?.is_some() {
-        drop_stage(root, stage)?;
-        dir.sync_file_system()?;
+/// Removes one stage, durably: else a power cut could bring it back when nothing tells of it any more. A note where what
+/// is there is no stage of the run.
+fn remove(root: &Root, stage: &ObjectPath, run: &[u8]) -> Result<Option<String>, Cause> {
+    let Some(parent) = stage.parent() else { return Ok(None) };
+    let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
+    match open_own(&dir, stage.name(), run)? {
+        Found::Nothing => Ok(None),
+        Found::Theirs(reason) => Ok(Some(format!("{} {reason}: it is left as it is", root.show(stage)))),
+        Found::Ours(_) => {
+            dir.remove_tree(stage.name())?;
+            dir.sync_file_system()?;
+            Ok(None)
+        }
     }
-    Ok(())
 }

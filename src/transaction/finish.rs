@@ -33,7 +33,8 @@ pub(super) fn finish(
         Ok(unsynced) => (Ok(()), unsynced),
         Err(cause) => (Err(cause), Vec::new()),
     };
-    let done = [outside, told, drop_stages(root, journal.domains.iter())];
+    let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
+    let done = [outside, told, dropped];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
     let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };

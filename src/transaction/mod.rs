@@ -31,6 +31,7 @@ mod merged;
 mod notes;
 mod opening;
 mod outside;
+mod own_stage;
 mod put_back;
 mod queue;
 mod rebuild;
@@ -40,6 +41,7 @@ mod scripted;
 mod sites;
 mod stage;
 mod steps;
+mod strays;
 #[cfg(test)]
 mod tests;
 mod verified;

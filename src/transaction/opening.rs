@@ -1,8 +1,9 @@
 //! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
 
 use super::error::{Cause, In, Left, Phase, TransactionError};
-use super::recover::{next_run, remove_strays, roll_back};
+use super::recover::{next_run, roll_back};
 use super::sites::Sites;
+use super::strays::remove_strays;
 use super::{Settings, journal_file};
 use crate::format::journal::{Archive, Entry, Header, Journal, Op, PLAIN_VERSION, Run, VERSION};
 use crate::package::ObjectPath;
@@ -37,7 +38,7 @@ impl Opening {
             Ok(sites) => Ok(Self { run, marker, sites }),
             Err(cause) => {
                 // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
-                let _ = remove_strays(root, 0);
+                let _ = remove_strays(root, None);
                 Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged })
             }
         }

@@ -1,19 +1,15 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
-use super::alone;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
-use super::identity::{State, state_of};
 use super::journal_file;
 use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
-use super::sites::{HOLDER, drop_holder, drop_stage, run_of};
-use crate::database::own_directory;
-use crate::format::journal::{Head, Identity, Journal, Op, OpKind, Outcome, Run, ScriptProcess};
+use super::strays::remove_strays;
+use crate::format::journal::{Head, Journal, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
-use crate::package::ObjectPath;
-use crate::root::{Dir, FileType, Lock, Root};
+use crate::root::{Lock, Root};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +30,39 @@ pub enum Recovered {
         /// What a person should know.
         notes: Vec<String>,
     },
+    /// No run was unfinished. Something lies where a stage could be and is not ours: it was passed over.
+    PassedOver {
+        /// What, and why.
+        notes: Vec<String>,
+    },
+}
+
+impl Recovered {
+    /// Whether there was no run to recover.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing | Self::PassedOver { .. })
+    }
+
+    /// What a person should know.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Nothing => &[],
+            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
+                notes
+            }
+        }
+    }
+
+    fn with_notes(mut self, mut more: Vec<String>) -> Self {
+        match &mut self {
+            Self::Nothing if more.is_empty() => {}
+            Self::Nothing => return Self::PassedOver { notes: more },
+            Self::RolledBack { notes, .. } | Self::Finished { notes, .. } | Self::PassedOver { notes } => {
+                notes.append(&mut more);
+            }
+        }
+        self
+    }
 }
 
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
@@ -46,9 +75,8 @@ pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError>
         Some(head) if head.done => Recovered::Nothing,
         Some(_) => recover_run(root)?,
     };
-    let last = head.and_then(|head| head.run()).map_or(0, |run| run.number);
-    remove_strays(root, last).during(Phase::Recover)?;
-    Ok(recovered)
+    let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
+    Ok(recovered.with_notes(notes))
 }
 
 fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
@@ -145,88 +173,6 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
         any |= hands.redo(op)?;
     }
     if any { hands.sync() } else { Ok(()) }
-}
-
-/// Removes stages that belong to no unfinished run, and a journal that was never published. The directory that is
-/// opened here has the last word on what is unfinished: nobody can put another one in its place in between. `last` is the
-/// number of the last run.
-pub(super) fn remove_strays(root: &Root, last: u64) -> Result<(), Cause> {
-    let own = root.resolver().locate_dir(&own_directory())?;
-    if let Some(own) = root.dir_if_there(&own)? {
-        if journal_file::head_in(&own)?.is_some_and(|head| head.is_open()) {
-            return Err(Cause::Changed(root.show(own.path())));
-        }
-        journal_file::remove_new_in(&own)?;
-        if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-            let stages = own.dir(b"stage")?;
-            stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;
-        }
-    }
-    for mount in root.mount_points()? {
-        // Where the path would be too long there can be no stage.
-        let Ok(holder) = mount.join(HOLDER) else { continue };
-        let Some(dir) = root.dir_if_there(&holder)? else { continue };
-        for name in dir.names()? {
-            stray_of_other_domain(root, &dir, &name, last)?;
-        }
-        // A run may have been cut before its first stage was in it, or after its last one was gone.
-        drop_holder(root, dir.path())?;
-    }
-    Ok(())
-}
-
-/// A stage of the first domain, with those that it tells of.
-fn remove_stray(root: &Root, stages: &Dir, name: &[u8]) -> Result<(), Cause> {
-    if stages.look(name)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
-        alone::remove_noted(root, &stages.dir(name)?)?;
-    }
-    Ok(stages.remove_tree(name)?)
-}
-
-/// A stage on another file system whose run the journal does not name.
-fn stray_of_other_domain(root: &Root, holder: &Dir, name: &[u8], last: u64) -> Result<(), Cause> {
-    let stage = holder.dir(name)?;
-    let Some(run) = run_of(&stage)? else { return drop_stage(root, stage.path()) };
-    if run.number > last && was_switched(root, &stage)? {
-        return Err(Cause::LaterStage { stage: root.show(stage.path()) });
-    }
-    drop_stage(root, stage.path())
-}
-
-/// Whether any target of the stage's own copy of its journal is the new object.
-fn was_switched(root: &Root, stage: &Dir) -> Result<bool, Cause> {
-    let Some(copy) = journal_file::read_copy(stage)? else { return Ok(false) };
-    for op in &copy.ops {
-        let in_stage = copy.domains.get(op.domain).is_some_and(|domain| domain.stage == *stage.path());
-        let parent = op.path.parent().unwrap_or_else(ObjectPath::root);
-        if let Some(dir) = root.dir_if_there(&parent)?.filter(|_| in_stage)
-            && is_as_after(&dir, op)?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
-/// and after: its attributes tell, where they are not the same as before.
-fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
-    if op.kind == OpKind::Held {
-        let seen = dir.look(op.path.name())?;
-        return Ok(match (seen, &op.old) {
-            (Some(seen), Some(old)) => seen.inode != old.inode || op.touched != Some(seen.ctime),
-            (seen, old) => seen.is_some() != old.is_some(),
-        });
-    }
-    if op.kind == OpKind::Attr {
-        let Some(seen) = dir.look(op.path.name())? else { return Ok(false) };
-        let has = |identity: &Identity| {
-            (identity.mode, identity.uid, identity.gid) == (seen.mode.bits(), seen.uid, seen.gid)
-        };
-        return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
-    }
-    let found = state_of(dir, op.path.name(), op)?;
-    Ok(matches!(found, State::New | State::NewTouched))
 }
 
 /// The run that follows the last one of a root.

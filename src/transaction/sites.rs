@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use super::alone;
 use super::error::Cause;
 use super::means::probe;
+use super::own_stage::{MARKER, marker_text, stranger};
 use crate::database::own_directory;
 use crate::format::journal::{Domain, Run};
 use crate::package::{Mode, ObjectPath, side_by_side};
@@ -19,9 +20,6 @@ use crate::root::{Dir, FileType, Root, Seen};
 
 /// The directory for stages in the topmost directory of another mount.
 pub(super) const HOLDER: &[u8] = b".patchadm";
-
-/// The marker in a stage: it says which run and which domain the stage is of.
-const MARKER: &[u8] = b"marker";
 
 /// How much is held back for a rollback on a full disk.
 const BALLAST: u64 = 1 << 20;
@@ -122,7 +120,7 @@ impl Sites {
     /// The number of the domain of what is in directory `dir`; its stage is made when it is the first of it.
     pub(super) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
         let seen = dir.itself()?;
-        if let Some(reason) = obstacle(dir)? {
+        if let Some(reason) = is_unsupported(dir)? {
             return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
         }
         let mut key = Key { alone: self.closed(dir, &seen)?, ..Key::of(&seen) };
@@ -214,7 +212,7 @@ impl Sites {
 
     /// Removes all stages: nothing was switched, or everything is finished.
     pub(super) fn discard(&self) -> Result<(), Cause> {
-        drop_stages(&self.root, self.list.iter().map(|site| &site.domain))
+        drop_stages(&self.root, self.list.iter().map(|site| &site.domain)).map(drop)
     }
 }
 
@@ -228,17 +226,20 @@ pub(super) fn make_own_directory(root: &Root) -> Result<Dir, Cause> {
     ensure(&root.dir(&parent)?, path.name(), Mode::of(0o755))
 }
 
-/// Removes the stages of a run, that of the first domain last: it tells where those are that nobody would find.
+/// Removes the stages of a run, that of the first domain last: it tells where those are that nobody would find. Notes
+/// say what stays.
 pub(super) fn drop_stages<'d>(
     root: &Root,
     domains: impl DoubleEndedIterator<Item = &'d Domain> + Clone,
-) -> Result<(), Cause> {
+) -> Result<Vec<String>, Cause> {
+    let mut notes = Vec::new();
     if let Some(first) = domains.clone().next()
         && let Some(first) = root.dir_if_there(&first.stage)?
     {
-        alone::remove_noted(root, &first)?;
+        notes = alone::remove_noted(root, &first)?;
     }
-    domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))
+    domains.rev().try_for_each(|domain| drop_stage(root, &domain.stage))?;
+    Ok(notes)
 }
 
 /// Removes the objects of one stage; the stage itself, its records and its marker stay. To give the blocks of a file back
@@ -286,24 +287,11 @@ pub(super) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> R
     Ok(dir)
 }
 
-/// The run that a stage says it is of.
-pub(super) fn run_of(stage: &Dir) -> Result<Option<Run>, Cause> {
-    let marker = stage.read(MARKER, 4096)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&marker).into_owned();
-    Ok(text.split_whitespace().next().and_then(Run::parse))
-}
-
-fn marker_text(run: &str, index: usize) -> String {
-    format!("{run} {index}\n")
-}
-
 /// The directory `.patchadm` of another mount: ours, and writable for nobody else. One that somebody made before us
 /// would let them put other stages in the place of ours.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    let seen = dir.itself()?;
-    let is_ours = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
-    if !is_ours || seen.mode.bits() & 0o022 != 0 {
+    if stranger(&dir.itself()?).is_some() {
         let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
@@ -330,8 +318,8 @@ fn topmost(root: &Root, path: &ObjectPath, seen: &Seen) -> Result<ObjectPath, Ca
     Ok(top)
 }
 
-/// Why nothing can be changed in a directory, if there is a reason.
-fn obstacle(dir: &Dir) -> Result<Option<&'static str>, Cause> {
+/// Why the file system of a directory cannot be changed, if there is a reason.
+pub(super) fn is_unsupported(dir: &Dir) -> Result<Option<&'static str>, Cause> {
     let magic = dir.file_system_magic()?;
     Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::ground::Ground;
 use super::world::{World, at};
-use crate::format::journal::{Domain, Entry, Journal, Op, OpKind, Run};
+use crate::format::journal::{Domain, Entry, Header, Journal, Op, OpKind, Run};
 use crate::package::ObjectPath;
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
@@ -39,6 +39,63 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
         fs::write(world.path(&format!(".patchadm/{run}/journal")), bytes).unwrap();
     }
     (world, stage)
+}
+
+/// Writes the copy of the journal in a stray stage anew, with another header.
+fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Header)) {
+    let copy = world.path(&stage.join(b"journal").unwrap().to_string()[1..]);
+    let journal = Journal::parse(&fs::read(&copy).unwrap()).unwrap();
+    let mut header = journal.head.header;
+    change(&mut header);
+    let domains = journal.domains.into_iter().map(Entry::Domain);
+    let ops = journal.ops.into_iter().map(|op| Entry::Op(Box::new(op)));
+    fs::write(copy, Journal::to_bytes(header, &domains.chain(ops).collect::<Vec<_>>())).unwrap();
+}
+
+/// Recovers: the stage is passed over with a note in which `words` are, and stays.
+fn stays(world: &World, stage: &ObjectPath, words: &str) {
+    let Recovered::PassedOver { notes } = world.recover() else { panic!("nothing was passed over") };
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    assert!(note.contains(&stage.to_string()) && note.contains(words), "{note}");
+    assert!(world.path(&stage.to_string()[1..]).exists());
+}
+
+#[test]
+fn a_stage_of_another_root_is_neither_believed_nor_removed() {
+    let (world, stage) = with_stray(9, true);
+    with_header(&world, &stage, |header| header.root = "00000000000000bb".to_owned());
+    stays(&world, &stage, "is a stage of the root 00000000000000bb");
+}
+
+#[test]
+fn a_stage_without_the_marker_of_its_run_is_neither_believed_nor_removed() {
+    for marker in ["8-0000000000000007 1\n", "9-0000000000000007 one\n", "", "9-0000"] {
+        let (world, stage) = with_stray(9, true);
+        fs::write(world.path(&format!("{}/marker", &stage.to_string()[1..])), marker).unwrap();
+        stays(&world, &stage, "does not have the marker of its run");
+    }
+}
+
+#[test]
+fn a_stage_whose_marker_the_power_cut_tore_was_never_published_and_is_removed() {
+    for marker in ["", "9-0000", "9-0000000000000007 1", "\0\0\0"] {
+        let (world, stage) = with_stray(9, false);
+        fs::write(world.path(&format!("{}/marker", &stage.to_string()[1..])), marker).unwrap();
+        assert_eq!(world.recover(), Recovered::Nothing, "{marker:?}");
+        assert!(!world.path(".patchadm").exists());
+    }
+}
+
+#[test]
+fn of_many_things_among_the_stages_a_few_are_named() {
+    let (world, _) = with_stray(1, true);
+    for number in 0..9 {
+        fs::write(world.path(&format!(".patchadm/{number}")), "").unwrap();
+    }
+    let Recovered::PassedOver { notes } = world.recover() else { panic!("nothing was passed over") };
+    assert_eq!(notes.len(), 5, "{notes:?}");
+    assert!(notes[4].starts_with("5 more in "), "{notes:?}");
+    assert!(notes[4].ends_with("/.patchadm are left as they are"), "{notes:?}");
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! What tells a stage of ours from whatever else lies where one could be: its name, its owner, its marker.
+//!
+//! A directory that belongs to the caller or to root, and that nobody else may write, was not made by anybody else, nor
+//! was anything in it. The checks are made on the open directory that is then used.
+
+use super::error::Cause;
+use crate::format::journal::Run;
+use crate::package::rule::holds;
+use crate::root::{Dir, FileType, Seen};
+
+/// The marker in a stage: it says which run and which domain the stage is of.
+pub(super) const MARKER: &[u8] = b"marker";
+
+/// Larger than any marker.
+const LARGEST: u64 = 4096;
+
+/// What lies where a stage could be.
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A stage of ours.
+    Ours(OwnStage),
+    /// Something else: what is said against it, to follow its path.
+    Theirs(String),
+}
+
+/// A stage of ours, open.
+pub(super) struct OwnStage {
+    pub(super) dir: Dir,
+    pub(super) run: Run,
+}
+
+/// The marker of the stage of a domain.
+pub(super) fn marker_text(run: &str, index: usize) -> String {
+    format!("{run} {index}\n")
+}
+
+/// Opens the stage `name` in `place`, which must be one of the run with the name `run`.
+pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Cause> {
+    let theirs = |reason: &str| Ok(Found::Theirs(reason.to_owned()));
+    let Some(seen) = place.look(name)? else { return Ok(Found::Nothing) };
+    let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
+    if let Some(reason) = stranger(&seen) {
+        return Ok(Found::Theirs(reason));
+    }
+    let dir = match place.dir(name) {
+        Err(error) if error.is_not_found() => return Ok(Found::Nothing),
+        Err(error) => return Ok(Found::Theirs(format!("cannot be opened ({error})"))),
+        Ok(dir) => dir,
+    };
+    let (seen, above) = (dir.itself()?, place.itself()?);
+    if let Some(reason) = stranger(&seen) {
+        return Ok(Found::Theirs(reason));
+    }
+    if !holds("stray.mount", is_on(&seen, &above)) {
+        return theirs("is a mount point");
+    }
+    if !holds("stray.marker", is_marked(&dir, &run)?) {
+        return theirs("does not have the marker of its run");
+    }
+    Ok(Found::Ours(OwnStage { dir, run }))
+}
+
+/// What is said against something that is not a directory of ours alone.
+pub(super) fn stranger(seen: &Seen) -> Option<String> {
+    let caller = rustix::process::geteuid().as_raw();
+    if seen.file_type != FileType::Directory {
+        return Some("is not a directory".to_owned());
+    }
+    if !holds("stray.owner", seen.uid == 0 || seen.uid == caller) {
+        return Some(format!("belongs to uid {}", seen.uid));
+    }
+    let is_shared = seen.mode.bits() & 0o022 != 0;
+    (!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned())
+}
+
+/// Whether both are on one mount of one file system.
+pub(super) fn is_on(seen: &Seen, other: &Seen) -> bool {
+    (seen.mount, seen.file_system) == (other.mount, other.file_system)
+}
+
+/// The run of this name, spelt as it is written.
+fn run_of(name: &[u8]) -> Option<Run> {
+    let text = std::str::from_utf8(name).ok()?;
+    Run::parse(text).filter(|run| run.to_string() == text)
+}
+
+/// Whether a stage has the marker of its run. One that is empty or torn is that of a run that a power cut ended before it
+/// was published, so before its copy of the journal got its name.
+fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
+    let bytes = match stage.look(MARKER)? {
+        None => Vec::new(),
+        Some(seen) if seen.file_type != FileType::Regular || seen.size > LARGEST => return Ok(false),
+        Some(_) => stage.read_regular(MARKER, LARGEST)?.unwrap_or_default(),
+    };
+    let begun = format!("{run} ").into_bytes();
+    let domain = bytes.strip_prefix(begun.as_slice()).and_then(|rest| rest.strip_suffix(b"\n"));
+    if domain.is_some_and(|domain| !domain.is_empty() && domain.iter().all(u8::is_ascii_digit)) {
+        return Ok(true);
+    }
+    let is_torn = begun.starts_with(&bytes)
+        || bytes.strip_prefix(begun.as_slice()).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit))
+        || bytes.iter().all(|byte| *byte == 0);
+    Ok(is_torn && stage.look(b"journal")?.is_none())
+}
