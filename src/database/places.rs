@@ -1,6 +1,7 @@
 //! Where the records of a root are: the paths of `var/sadm` that SVR4 tools share, and our own beside them.
 
 use crate::package::{ObjectPath, PkgInst};
+use crate::root::RecordPlaces;
 
 /// A path that is known to be one.
 fn fixed(path: &str) -> ObjectPath {
@@ -70,4 +71,24 @@ pub fn class_scripts() -> ObjectPath {
 /// The policy of the root.
 pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")
+}
+
+/// Everything of a root that is a record: what whoever may write to it decides when the superuser changes the root.
+pub fn records() -> RecordPlaces {
+    RecordPlaces {
+        tree: fixed("/var/sadm"),
+        used: vec![install(), packages(), patches(), own_directory(), stages()],
+        stages: Some(stages()),
+        elsewhere: vec![fixed("/etc/patchadm"), fixed("/etc/passwd"), fixed("/etc/group"), class_scripts()],
+    }
+}
+
+/// The directory of the stages of runs that are not on other file systems.
+fn stages() -> ObjectPath {
+    fixed("/var/sadm/patchadm/stage")
+}
+
+/// The directory of the policy of the host, which binds the superuser.
+pub fn host_policy() -> RecordPlaces {
+    RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }

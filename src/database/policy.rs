@@ -10,12 +10,15 @@ use regex::Regex;
 
 use super::places;
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
-use crate::package::{Edited, Policy, ScriptPolicy, UndoFormat};
+use crate::package::{Edited, Policy, RootPatterns, ScriptPolicy, UndoFormat};
 use crate::patch::PatchId;
-use crate::root::{Root, RootError};
+use crate::root::{Root, RootError, Untrusted};
 
 /// Names that belong to the file and that this version does not carry out.
 const NOT_YET: [&str; 2] = ["signature", "keys"];
+
+/// Settings that say which roots the superuser trusts: no other root may say that of itself.
+const OF_THE_HOST: [&str; 3] = ["trusted_roots", "as_owner_roots", "untrusted_roots"];
 
 /// Why a policy does not count.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,9 @@ pub enum PolicyError {
         /// What is wrong, with the line.
         reason: ParamsError,
     },
+    /// It is the policy of the host, and somebody else than the superuser may change it.
+    #[error("the policy of this host does not count, because others may write it: {0}")]
+    NotTheHosts(Box<Untrusted>),
     /// A setting is not known, not supported, or has an impossible value.
     #[error("{path}, line {line}: {name}: {reason}")]
     Setting {
@@ -45,12 +51,38 @@ pub enum PolicyError {
     },
 }
 
-/// The policy of a root; the defaults where it has none.
+/// The policy of a root; the defaults where it has none. What only the policy of the host may say is an error in that
+/// of another root.
 pub fn of_root(root: &Root) -> Result<Policy, PolicyError> {
     let path = places::policy();
-    match root.read(&path, LARGEST_FILE as u64)? {
-        Some(text) => parse(&text, &root.show(&path)),
-        None => Ok(Policy::default()),
+    let Some(text) = root.read(&path, LARGEST_FILE as u64)? else { return Ok(Policy::default()) };
+    let policy = parse(&text, &root.show(&path))?;
+    if !root.is_system() {
+        let params = ParamFile::parse(&text).map(|file| file.params().clone()).unwrap_or_default();
+        let set = |name: &&&str| params.get(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = OF_THE_HOST.iter().find(set) {
+            return Err(PolicyError::Setting {
+                path: root.show(&path),
+                line: line_of(&text, name),
+                name: (*name).to_owned(),
+                reason: "this setting counts in the policy of the host only".to_owned(),
+            });
+        }
+    }
+    Ok(policy)
+}
+
+/// The policy of the machine that the program runs on, which bounds that of another root; the defaults where it has
+/// none. `host` is the root of the running system. The file, and the directories down to it, must belong to the superuser
+/// and be writable for nobody else.
+pub fn of_host(host: &Root) -> Result<Policy, PolicyError> {
+    let path = places::policy();
+    let host = host.clone().guarded(places::host_policy(), false);
+    match host.read(&path, LARGEST_FILE as u64) {
+        Ok(Some(text)) => parse(&text, &host.show(&path)),
+        Ok(None) => Ok(Policy::default()),
+        Err(RootError::Untrusted(told)) => Err(PolicyError::NotTheHosts(told)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -103,6 +135,9 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
             let ids = value.split([',', ' ', '\t', '\n']).filter(|id| !id.is_empty());
             policy.exclude = ids.map(str::to_owned).collect();
         }
+        "trusted_roots" => policy.trusted_roots = RootPatterns::parse(value)?,
+        "as_owner_roots" => policy.as_owner_roots = RootPatterns::parse(value)?,
+        "untrusted_roots" => policy.untrusted_roots = RootPatterns::parse(value)?,
         name if NOT_YET.contains(&name) => return Err("this setting is not supported yet".to_owned()),
         _ => return Err("no such setting".to_owned()),
     }
@@ -181,6 +216,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(of_root(&root).unwrap().edited, Edited::Stop);
+    }
+
+    #[test]
+    fn only_the_host_says_which_roots_are_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/patchadm")).unwrap();
+        let file = dir.path().join("etc/patchadm/policy");
+        std::fs::write(&file, "wait=1\nuntrusted_roots=/zones/* /images\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let error = of_root(&root).unwrap_err().to_string();
+        assert!(
+            error.ends_with("line 2: untrusted_roots: this setting counts in the policy of the host only")
+        );
+        if rustix::process::geteuid().is_root() {
+            assert!(of_host(&root).unwrap().untrusted_roots.name(b"/zones/a"));
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+            let error = of_host(&root).unwrap_err();
+            assert!(
+                matches!(&error, PolicyError::NotTheHosts(told) if told.path.ends_with("policy")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use regex::Regex;
 
+use super::RootPatterns;
+
 /// The settings of `etc/patchadm/policy` (patchadm-policy(5)), each with its default; options of a command win.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -25,6 +27,12 @@ pub struct Policy {
     pub scripts: ScriptPolicy,
     /// Seconds that one script may take; 0 is no limit.
     pub script_timeout: u64,
+    /// Roots whose owners may do anything as the superuser here; in the policy of the host only.
+    pub trusted_roots: RootPatterns,
+    /// Roots that are changed as their owners; in the policy of the host only.
+    pub as_owner_roots: RootPatterns,
+    /// Roots that are not the superuser's, whatever owners they show; in the policy of the host only.
+    pub untrusted_roots: RootPatterns,
 }
 
 /// Which procedure scripts may run in a root.
@@ -99,6 +107,9 @@ impl Default for Policy {
             exclude: Vec::new(),
             scripts: ScriptPolicy::default(),
             script_timeout: 3600,
+            trusted_roots: RootPatterns::default(),
+            as_owner_roots: RootPatterns::default(),
+            untrusted_roots: RootPatterns::default(),
         }
     }
 }

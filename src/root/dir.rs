@@ -1,7 +1,7 @@
 //! A directory of the root, held open.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -16,6 +16,8 @@ pub struct Dir {
     fd: OwnedFd,
     path: ObjectPath,
     root: Root,
+    /// Whether files in it may be records that are looked at when they are opened.
+    has_records: bool,
 }
 
 /// Free space of a file system.
@@ -31,7 +33,24 @@ pub struct Space {
 
 impl Dir {
     pub(in crate::root) fn new(fd: OwnedFd, path: ObjectPath, root: Root) -> Self {
-        Self { fd, path, root }
+        let has_records = root.guard().is_some_and(|guard| guard.holds_records(&path));
+        Self { fd, path, root, has_records }
+    }
+
+    /// A directory that was opened, and not made: if it holds records it must be the superuser's where that matters.
+    pub(in crate::root) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
+        if let Some(guard) = root.guard() {
+            guard.directory(&root, &fd, &path)?;
+        }
+        Ok(Self::new(fd, path, root))
+    }
+
+    /// Looks at whose an opened file of it is, if it is a record for which that matters.
+    pub(in crate::root) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<()> {
+        match self.root.guard() {
+            Some(guard) if self.has_records => guard.file(self, name, file),
+            _ => Ok(()),
+        }
     }
 
     /// The same directory, shown by another path.
@@ -59,7 +78,7 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = again(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
-        Ok(Self::new(fd, self.at(name), self.root.clone()))
+        Self::entered(fd, self.at(name), self.root.clone())
     }
 
     /// The same directory by another descriptor.

@@ -176,6 +176,7 @@ fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), name, flags, Bits::RUSR | Bits::WUSR))
         .map_err(|errno| dir.error("open", name, errno))?;
+    dir.look_at_record(name, &fd)?;
     let seen = rustix::fs::fstat(&fd).map_err(|errno| dir.error("look at", name, errno))?;
     match rustix::fs::FileType::from_raw_mode(seen.st_mode) {
         rustix::fs::FileType::RegularFile => Ok(File::from(fd)),

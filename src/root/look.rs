@@ -295,6 +295,7 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
+        self.look_at_record(name, &fd)?;
         Ok(File::from(fd))
     }
 

@@ -14,10 +14,14 @@ mod building;
 mod dir;
 mod door;
 mod file;
+mod guard;
 mod lock;
 mod look;
+mod mounts;
 mod removal;
 mod resolve;
+mod untrusted;
+mod way;
 mod write;
 
 use std::ffi::OsStr;
@@ -31,15 +35,18 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::package::{ObjectPath, cores, unescape};
+use guard::Guard;
 
 pub use accounts::accounts_of;
 pub use building::{Building, NewTree};
 pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
+pub use guard::RecordPlaces;
 pub use lock::{Holder, Lock, LockError};
 pub use look::{FileType, Seen, StillFile};
 pub use resolve::Resolver;
+pub use untrusted::{Distrust, Untrusted};
 pub use write::Node;
 
 /// A directory under which packages are installed, opened once and held.
@@ -49,6 +56,10 @@ pub struct Root {
     prefix: Arc<PathBuf>,
     door: Arc<Door>,
     privileged: bool,
+    /// Looks at whose the records are, where that matters.
+    guard: Option<Arc<Guard>>,
+    /// Whether the caller said that whoever owns the root is trusted.
+    trusted: bool,
 }
 
 /// A system call on a root that failed.
@@ -78,6 +89,9 @@ pub enum RootError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Somebody else than the superuser may change the records of the root.
+    #[error("{0}")]
+    Untrusted(Box<Untrusted>),
 }
 
 impl RootError {
@@ -88,6 +102,7 @@ impl RootError {
             Self::NoOpenat2(_) => Some(Errno::NOSYS),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::Untrusted(_) => Some(Errno::PERM),
         }
     }
 
@@ -136,7 +151,72 @@ impl Root {
             Ok(_) => {}
         }
         let privileged = rustix::process::geteuid().is_root();
-        Ok(Self { fd: Arc::new(fd), prefix: Arc::new(path.to_owned()), door: Arc::new(door), privileged })
+        Ok(Self {
+            fd: Arc::new(fd),
+            prefix: Arc::new(path.to_owned()),
+            door: Arc::new(door),
+            privileged,
+            guard: None,
+            trusted: false,
+        })
+    }
+
+    /// The same root, whose records must be the superuser's alone: each is refused otherwise, before it is read.
+    /// `is_named` says that the root is not the superuser's whatever owners it shows.
+    #[must_use]
+    pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
+        Self { guard: Some(Arc::new(Guard::new(places, is_named))), ..self }
+    }
+
+    /// The same root, whose owner may do anything as the caller: the caller said so.
+    #[must_use]
+    pub fn trusted(self) -> Self {
+        Self { guard: None, trusted: true, ..self }
+    }
+
+    /// Whether the caller said that whoever owns the root is trusted.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Looks at the directories of records that every change uses, if the root is [`guarded`](Self::guarded).
+    pub fn look_at_records(&self) -> Result<()> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.begin(self))
+    }
+
+    /// The owner and the group of the root directory.
+    pub fn owner(&self) -> Result<(u32, u32)> {
+        self.seen().map(|seen| (seen.uid, seen.gid))
+    }
+
+    /// Whether the root directory is `/` of this process.
+    pub fn is_system_itself(&self) -> Result<bool> {
+        let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
+        let place = |seen: &Seen| (seen.inode, seen.file_system, seen.mount);
+        Ok(place(&own) == place(&system))
+    }
+
+    /// The path of the open root directory, without any link on the way to it.
+    pub fn physical_path(&self) -> Result<PathBuf> {
+        use std::os::fd::AsRawFd as _;
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        std::fs::read_link(&link).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            RootError::Call { action: "find the path of", path: self.shown_prefix(), errno }
+        })
+    }
+
+    /// What the root directory is.
+    pub(in crate::root) fn seen(&self) -> Result<Seen> {
+        Seen::of(&*self.fd, || self.shown_prefix())
+    }
+
+    pub(in crate::root) fn shown_prefix(&self) -> String {
+        self.prefix.display().to_string()
+    }
+
+    pub(in crate::root) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
     }
 
     /// Another directory of the host, whose changes pass the same door.
@@ -187,7 +267,7 @@ impl Root {
         let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
         let fd = again(|| rustix::fs::openat2(&*self.fd, relative, flags, Mode::empty(), resolve))
             .map_err(|errno| self.error("open", physical, errno))?;
-        Ok(Dir::new(fd, physical.clone(), self.clone()))
+        Dir::entered(fd, physical.clone(), self.clone())
     }
 
     /// The directory at a physical path, if there is one.
@@ -253,6 +333,11 @@ impl Root {
     pub(in crate::root) fn error(&self, action: &'static str, path: &ObjectPath, errno: Errno) -> RootError {
         RootError::Call { action, path: self.show(path), errno }
     }
+}
+
+/// Whether a user has an account on this machine.
+pub(in crate::root) fn has_account(uid: u32) -> bool {
+    nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).is_ok_and(|user| user.is_some())
 }
 
 /// Turns "it is not there" into none.

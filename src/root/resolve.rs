@@ -10,7 +10,7 @@ use super::{Result, Root, RootError, again};
 use crate::package::ObjectPath;
 
 /// How many symbolic links one path may lead through (`MAXSYMLINKS`).
-const MOST_LINKS: usize = 40;
+pub(in crate::root) const MOST_LINKS: usize = 40;
 
 /// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
 ///
@@ -55,6 +55,9 @@ impl<'a> Resolver<'a> {
                 if *links > MOST_LINKS {
                     return Err(RootError::Loop(self.root.show(path)));
                 }
+                if let Some(guard) = self.root.guard() {
+                    guard.link(self.root, &here, path)?;
+                }
                 self.walk(parent, &target, links, path)?
             }
         };
@@ -86,7 +89,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The target of the link at a physical path; none if it is something else or nothing.
-    fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+    pub(in crate::root) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let opened =
