@@ -157,7 +157,7 @@ impl Performance<'_, '_> {
     fn procedure(&mut self, run: &mut ScriptedRun<'_>, name: &str) -> Result<(), Halt> {
         let script = if name == "preinstall" { Script::Preinstall } else { Script::Postinstall };
         self.attendant.executing(name);
-        let file = self.cast.directory().join(name);
+        let file = self.cast.own_script(name);
         self.cast.run(run, &script, file, Vec::new(), Input::Nothing, self.attendant)
     }
 

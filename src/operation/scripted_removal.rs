@@ -127,7 +127,7 @@ impl Withdrawal<'_, '_> {
     fn procedure(&mut self, run: &mut ScriptedRun<'_>, name: &str) -> Result<(), Halt> {
         let script = if name == "preremove" { Script::Preremove } else { Script::Postremove };
         self.attendant.executing(name);
-        let file = self.cast.directory().join(name);
+        let file = self.cast.own_script(name);
         self.cast.run(run, &script, file, Vec::new(), Input::Nothing, self.attendant)
     }
 

@@ -6,6 +6,7 @@
 mod accounts;
 pub mod checksum;
 mod cores;
+pub mod exports;
 mod inst;
 mod inventory;
 mod line;

@@ -21,7 +21,7 @@ use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
-use super::parameters::{is_stored, merged, set_by, speak_for_last_patch};
+use super::parameters::{is_stored, kept_out, merged, set_by, speak_for_last_patch};
 use super::parts::{Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
@@ -103,6 +103,12 @@ impl Application<'_> {
         let mut draft = Draft::new(self.inventory);
         draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
         draft.notes.clone_from(&self.validated.notes);
+        for found in &self.validated.matches {
+            let delivered = self.image.packages.get(found.index);
+            draft
+                .notes
+                .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
+        }
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
         draft.date(self.occasion.timestamp());

@@ -17,6 +17,7 @@ use super::edits::{EditChoice, Edits};
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
+use super::parameters::kept_out;
 use super::records::{self, RecordChanges, package_path};
 use super::refusal::{Command, InUse, Reason, Refusal};
 use super::scripts::{InstallScripts, SystemScripts, is_passing, is_recorded};
@@ -169,7 +170,8 @@ impl Installation<'_> {
             records,
             contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
             trailer: self.occasion.trailer("pkgadd", &package),
-            notes: [draft.notes, self.passed_over(&package)].concat(),
+            notes: [draft.notes, self.passed_over(&package), kept_out(&package, &self.delivered.params)]
+                .concat(),
             packages: vec![package],
             undo: Vec::new(),
             versions: Vec::new(),

@@ -3,7 +3,7 @@
 //! Order as pkgadd(1M) writes it: CLASSES, BASEDIR, the environment, what is delivered, PKGINST, PKGSAV, then
 //! everything else in its old order. Variables that only steer a run are not stored.
 
-use crate::package::{Params, PkgInst};
+use crate::package::{Params, PkgInst, exports};
 
 use super::occasion::Occasion;
 use super::target::classes;
@@ -51,6 +51,14 @@ pub(super) fn is_stored(name: &str) -> bool {
 /// Whether a parameter is one of the lists that are computed at every change.
 pub(super) fn is_patch_record(name: &str) -> bool {
     matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || name.starts_with("PATCH_INFO_")
+}
+
+/// What is said of the parameters that `package` delivers and that no script gets, one sentence each.
+pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
+    let told = |(name, reason): (&str, &str)| {
+        format!("package {package}: {name} is a parameter that no script gets: {reason}")
+    };
+    exports::kept_out(delivered).map(told).collect()
 }
 
 fn is_environment(name: &str) -> bool {

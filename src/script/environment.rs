@@ -1,13 +1,13 @@
 //! The environment of each procedure script, built from scratch (pkgadd(1M), pkginfo(4)).
 //!
-//! Nothing of the caller's own environment gets in but language and time zone. This is pure: who calls it brings every
-//! value along.
+//! Nothing of the caller's own environment gets in but language and time zone, and of the parameters nothing that
+//! something else than a script acts on ([`exports`]). This is pure: who calls it brings every value along.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::package::{ObjectPath, Params, PkgInst};
+use crate::package::{ObjectPath, Params, PkgInst, exports};
 
 /// A procedure script by its part in the course of things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,15 @@ impl Script {
     }
 }
 
+/// Where a script comes from, which decides what it is told of the parameters of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The package whose parameters they are: it gets them all but those that [`exports`] keeps out.
+    Package,
+    /// This program, the root or the running system: it gets the names that procedure-scripts(7) and pkginfo(5) define.
+    Elsewhere,
+}
+
 /// What the environment of the scripts of a package is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis<'a> {
@@ -89,10 +98,9 @@ pub struct Basis<'a> {
 /// The variable with which our own commands know that they are called from within a run.
 pub const RUN: &str = "PATCHADM_RUN";
 
-/// The environment of `script`, each name once. Parameters that no process can have (a NUL in the value, a `=` in the
-/// name) are left out.
-pub fn environment(basis: &Basis<'_>, script: &Script) -> Vec<(OsString, OsString)> {
-    let mut variables = Variables(parameters(basis));
+/// The environment of `script`, which comes from `origin`, each name once.
+pub fn environment(basis: &Basis<'_>, script: &Script, origin: Origin) -> Vec<(OsString, OsString)> {
+    let mut variables = Variables(parameters(basis, origin));
     let set = &mut variables;
     set.put("OAMBASE", "/usr/sadm/sysadm");
     for (name, value) in basis.locale {
@@ -152,20 +160,24 @@ pub fn of_patch(
 
 /// The parameters: those of the package, of the installed instance where the package has none, the answers over all.
 /// Answers count where their name begins with a capital letter: the others are the scripts' own affair (request(4)).
-fn parameters(basis: &Basis<'_>) -> Vec<(OsString, OsString)> {
+fn parameters(basis: &Basis<'_>, origin: Origin) -> Vec<(OsString, OsString)> {
     let mut merged = Params::new();
     let installed = basis.installed.into_iter().flat_map(Params::iter);
     for (name, value) in basis.package.iter().chain(installed) {
-        if merged.get(name).is_none() && name != "PATH" {
+        if merged.get(name).is_none() {
             merged.push(name, value);
         }
     }
     for (name, value) in basis.response.iter() {
-        if name.starts_with(|letter: char| letter.is_ascii_uppercase()) && name != "PATH" {
+        if name.starts_with(|letter: char| letter.is_ascii_uppercase()) {
             merged.set(name, value);
         }
     }
-    merged.iter().map(|(name, value)| (name.into(), OsString::from_vec(value.to_owned()))).collect()
+    let is_told = |name: &str, value: &[u8]| {
+        exports::is_exported(name, value) && (origin == Origin::Package || exports::is_for_all_scripts(name))
+    };
+    let told = merged.iter().filter(|(name, value)| is_told(name, value));
+    told.map(|(name, value)| (name.into(), OsString::from_vec(value.to_owned()))).collect()
 }
 
 /// Where the package goes, which is settled from preinstall on.
@@ -235,12 +247,15 @@ impl Variables {
         self.0.retain(|(known, _)| known != name);
     }
 
+    /// All of them but what no process can have (a NUL in the value), what is no variable, and functions of bash: the
+    /// language of the caller is checked like everything else.
     fn finish(self) -> Vec<(OsString, OsString)> {
-        let possible = |name: &OsString, value: &OsString| {
-            let (name, value) = (name.as_bytes(), value.as_bytes());
-            !name.is_empty() && !name.iter().any(|byte| b"=\0".contains(byte)) && !value.contains(&0)
+        let is_plain = |name: &OsString, value: &OsString| {
+            name.to_str().is_some_and(exports::is_variable)
+                && !value.as_bytes().contains(&0)
+                && !exports::is_function(value.as_bytes())
         };
-        self.0.into_iter().filter(|(name, value)| possible(name, value)).collect()
+        self.0.into_iter().filter(|(name, value)| is_plain(name, value)).collect()
     }
 }
 

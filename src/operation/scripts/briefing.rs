@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::root::Root;
-use crate::script::environment::{Basis, Script, environment};
+use crate::script::environment::{Basis, Origin, Script, environment};
 use crate::script::{Workshop, search_path};
 
 /// What a command knows about a package whose scripts it runs. The same for installation, removal and patches.
@@ -37,11 +37,12 @@ pub(in crate::operation) struct Briefing {
 }
 
 impl Briefing {
-    /// The environment of a script.
+    /// The environment of a script that comes from `origin`.
     pub(in crate::operation) fn environment(
         &self,
         shop: &Workshop,
         script: &Script,
+        origin: Origin,
     ) -> Vec<(OsString, OsString)> {
         let path = search_path(shop.tools());
         let basis = Basis {
@@ -59,7 +60,7 @@ impl Briefing {
             path: &path,
             run: self.run.as_deref(),
         };
-        environment(&basis, script)
+        environment(&basis, script, origin)
     }
 
     /// The directory in which installed scripts are.

@@ -11,7 +11,7 @@ use super::procedures::{Procedure, Procedures, Voice};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
 use crate::package::Params;
-use crate::script::environment::Script;
+use crate::script::environment::{Origin, Script};
 use crate::script::protocol::Outcome;
 use crate::script::response::{ResponseFile, complaints};
 use crate::script::{As, Ended, Input};
@@ -69,7 +69,7 @@ pub(in crate::operation) fn interview(
             name: script.name(),
             file: medium.script(&script.name()),
             arguments: vec![file.path().as_os_str().to_owned()],
-            environment: briefing.environment(&procedures.shop, &script),
+            environment: briefing.environment(&procedures.shop, &script, Origin::Package),
             user,
             directory: PathBuf::from("/"),
             input: if at_terminal { Input::Terminal } else { Input::Nothing },

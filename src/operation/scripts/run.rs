@@ -20,7 +20,7 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
 use crate::plan::{Action, Body, Plan};
 use crate::root::{Dir, NewTree, RootError};
-use crate::script::environment::Script;
+use crate::script::environment::{Origin, Script};
 use crate::script::protocol::Outcome;
 use crate::script::{As, Ended, Input, ScriptError, standard};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, read_queue};
@@ -111,6 +111,15 @@ impl Halt {
     }
 }
 
+/// The file of a script, and where it comes from.
+#[derive(Clone, Debug)]
+pub(in crate::operation) struct ScriptFile {
+    /// Its path, as the host has it.
+    pub(in crate::operation) path: PathBuf,
+    /// Whose script it is.
+    pub(in crate::operation) origin: Origin,
+}
+
 /// The scripts of one package in a run.
 pub(in crate::operation) struct Cast<'a, 'p> {
     pub(in crate::operation) ground: &'a Ground,
@@ -126,16 +135,16 @@ impl Cast<'_, '_> {
         &mut self,
         run: &mut ScriptedRun<'_>,
         script: &Script,
-        file: PathBuf,
+        file: ScriptFile,
         arguments: Vec<OsString>,
         input: Input,
         voice: &mut dyn Voice,
     ) -> Result<(), Halt> {
         let procedure = Procedure {
             name: script.name(),
-            file,
+            file: file.path,
             arguments,
-            environment: self.briefing.environment(&self.procedures.shop, script),
+            environment: self.briefing.environment(&self.procedures.shop, script, file.origin),
             user: As::Caller,
             directory: self.briefing.working_directory(&self.ground.root),
             input,
@@ -162,8 +171,13 @@ impl Cast<'_, '_> {
     }
 
     /// Where the scripts of the package are.
-    pub(in crate::operation) fn directory(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         self.briefing.installed_scripts(&self.ground.root)
+    }
+
+    /// The file of a procedure script of the package.
+    pub(in crate::operation) fn own_script(&self, name: &str) -> ScriptFile {
+        ScriptFile { path: self.directory().join(name), origin: Origin::Package }
     }
 
     /// The file of a class action script.
@@ -171,7 +185,12 @@ impl Cast<'_, '_> {
         &self,
         script: &Script,
         deliverer: Deliverer,
-    ) -> Result<PathBuf, Halt> {
+    ) -> Result<ScriptFile, Halt> {
+        let origin = if deliverer == Deliverer::Package { Origin::Package } else { Origin::Elsewhere };
+        Ok(ScriptFile { path: self.class_script_path(script, deliverer)?, origin })
+    }
+
+    fn class_script_path(&self, script: &Script, deliverer: Deliverer) -> Result<PathBuf, Halt> {
         let name = script.name();
         let delivered = places::class_scripts();
         match deliverer {

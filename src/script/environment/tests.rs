@@ -55,7 +55,7 @@ impl Scene {
 }
 
 fn of(script: &Script, basis: &Basis<'_>) -> BTreeMap<String, String> {
-    map(environment(basis, script))
+    map(environment(basis, script, Origin::Package))
 }
 
 fn map(variables: Vec<(OsString, OsString)>) -> BTreeMap<String, String> {
@@ -130,12 +130,51 @@ fn scripts_of_a_removal_know_no_medium() {
 }
 
 #[test]
-fn what_no_process_can_have_is_left_out() {
-    let package = params(&[("A=B", "x"), ("", "x"), ("NUL", "a\0b"), ("PATCH_INFO_1-01", "kept")]);
+fn what_is_no_variable_is_left_out() {
+    let package =
+        params(&[("A=B", "x"), ("", "x"), ("NUL", "a\0b"), ("PATCH_INFO_1-01", "x"), ("PATCH_ID", "kept")]);
     let scene = Scene { package, ..Scene::new() };
     let variables = of(&Script::Request, &scene.basis());
-    assert!(!variables.keys().any(|name| ["A=B", "", "NUL"].contains(&name.as_str())));
-    assert_eq!(variables["PATCH_INFO_1-01"], "kept");
+    assert!(!variables.keys().any(|name| ["A=B", "", "NUL", "PATCH_INFO_1-01"].contains(&name.as_str())));
+    assert_eq!(variables["PATCH_ID"], "kept");
+}
+
+#[test]
+fn what_a_loader_or_a_shell_acts_on_reaches_no_script_from_whatever_source() {
+    let bad = [
+        ("LD_PRELOAD", "/x.so"),
+        ("ENV", "/x"),
+        ("PS4", "$(id)"),
+        ("USER", "() { :; }; id"),
+        ("PATCHADM_RUN", "1-a"),
+    ];
+    let installed = params(&bad);
+    let locale = [("LC_ALL".to_owned(), OsString::from("() { :; }"))];
+    let scene = Scene { package: params(&bad), response: params(&bad), ..Scene::new() };
+    for origin in [Origin::Package, Origin::Elsewhere] {
+        let basis = Basis { installed: Some(&installed), locale: &locale, ..scene.basis() };
+        let variables = map(environment(&basis, &Script::Postinstall, origin));
+        for name in ["LD_PRELOAD", "ENV", "PS4", "USER", "PATCHADM_RUN", "LC_ALL"] {
+            assert!(!variables.contains_key(name), "{origin:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_script_that_did_not_come_with_the_package_gets_the_names_that_it_knows() {
+    let package =
+        params(&[("PKG", "ACMEweb"), ("VENDOR", "ACME"), ("LIBDIR", "/x"), ("SUNW_PKGTYPE", "root")]);
+    let scene = Scene { package, ..Scene::new() };
+    let script = Script::InstallClass("build".to_owned());
+    let all = map(environment(&scene.basis(), &script, Origin::Package));
+    let mut named = map(environment(&scene.basis(), &script, Origin::Elsewhere));
+    assert_eq!((all["LIBDIR"].as_str(), all["ASKED"].as_str()), ("/x", "yes"));
+    assert_eq!((named["VENDOR"].as_str(), named["SUNW_PKGTYPE"].as_str()), ("ACME", "root"));
+    for name in ["LIBDIR", "ASKED"] {
+        assert!(!named.contains_key(name), "{name}");
+        named.insert(name.to_owned(), all[name].clone());
+    }
+    assert_eq!(named, all, "everything else is the same");
 }
 
 /// A step that was recorded: where, which package, over which installed one, and what its scripts answered.
@@ -237,7 +276,7 @@ fn ours(goldens: &Path, step: &Recorded, script: &Script) -> BTreeMap<String, St
         path: OsStr::new("/p"),
         run: None,
     };
-    comparable(map(environment(&basis, script)))
+    comparable(map(environment(&basis, script, Origin::Package)))
 }
 
 fn theirs(goldens: &Path, step: &str, script: &str) -> BTreeMap<String, String> {
@@ -250,8 +289,10 @@ fn theirs(goldens: &Path, step: &str, script: &str) -> BTreeMap<String, String> 
     comparable(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-/// The paths of search and of temporary files are the machine's; that there is one counts.
+/// The paths of search and of temporary files are the machine's; that there is one counts. Names that are no variables
+/// of a shell are in the environment of the classic tool only.
 fn comparable(mut variables: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    variables.retain(|name, _| exports::is_variable(name));
     for (name, value) in &mut variables {
         if ["PATH", "TMPDIR"].contains(&name.as_str()) {
             "there".clone_into(value);
