@@ -4,9 +4,10 @@
 //! domain, durably, before it is made. Whoever removes that stage removes first what is noted in it.
 
 use super::error::Cause;
-use super::sites::drop_stage;
-use crate::format::journal::{checked_line, checked_values};
-use crate::format::manifest::{decode, encode};
+use super::sites::{drop_stage, is_ours};
+use crate::format::journal::{checked_line, checked_values, noted_stage};
+use crate::format::manifest::encode;
+use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root};
 
@@ -29,25 +30,32 @@ pub(super) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     Ok(first.sync_file_system()?)
 }
 
-/// Removes the stages that are noted in `first`, the stage of a run, durably.
-pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<(), Cause> {
+/// The stages that are noted in `first`, the stage of a run. A note of any other directory is damage.
+fn noted(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
     let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
-    let own = name(&String::from_utf8_lossy(first.path().name()));
-    for path in checked_values::<String>(&bytes) {
-        if let Ok(path) = ObjectPath::new(&decode(&path))
-            && path.name() == own
-        {
-            remove(root, &path)?;
-        }
-    }
-    Ok(())
+    let run = String::from_utf8_lossy(first.path().name()).into_owned();
+    let stages = checked_values::<String>(&bytes).map(|path| noted_stage(&path, &run));
+    let path = || first.root().show(&first.at(NOTE));
+    stages.collect::<Result<_, _>>().map_err(|reason| Cause::Journal { path: path(), reason })
 }
 
-/// Removes one stage, durably: else a power cut could bring it back when nothing tells of it any more.
-fn remove(root: &Root, stage: &ObjectPath) -> Result<(), Cause> {
+/// Checks what is noted in `first`, the stage of a run.
+pub(super) fn check(first: &Dir) -> Result<(), Cause> {
+    noted(first).map(drop)
+}
+
+/// Removes the stages that are noted in `first`, the stage of a run, durably.
+pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<(), Cause> {
+    let owner = first.itself()?.uid;
+    noted(first)?.iter().try_for_each(|stage| remove(root, stage, owner))
+}
+
+/// Removes one stage, durably: else a power cut could bring it back when nothing tells of it any more. What has its name
+/// and is not ours stays.
+fn remove(root: &Root, stage: &ObjectPath, owner: u32) -> Result<(), Cause> {
     let Some(parent) = stage.parent() else { return Ok(()) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(()) };
-    if dir.look(stage.name())?.is_some() {
+    if dir.look(stage.name())?.is_some_and(|seen| holds("alone.owner", is_ours(&seen, owner))) {
         drop_stage(root, stage)?;
         dir.sync_file_system()?;
     }
