@@ -213,6 +213,7 @@ impl<'a> View<'a> {
         read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
         let journal = Journal::parse_leading(&bytes).map_err(bad)?;
         let resolver = root.resolver();
+        journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;
         let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
         let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
         Ok(Self { root, resolver, open: Some(journal), within })

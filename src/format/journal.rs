@@ -5,6 +5,7 @@
 //! the lines, and how many of them readers of the package database need (the leading `db` part). Whether a run is
 //! in progress, and which way it ended, is in the sectors alone: one sector is written at once or not at all.
 
+mod check;
 mod domain;
 mod path_text;
 
@@ -15,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::package::{Digest, Inode, ObjectPath, Timestamp};
 
+pub use check::{
+    LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
+};
 pub use domain::{Domain, Lack};
 
 /// The highest version that is written and read.
@@ -341,6 +345,14 @@ pub enum JournalError {
     /// Something is not written as it should be.
     #[error("{0} is not what this program writes")]
     Content(String),
+    /// A field has a value that this program never writes there, although the checksums are right.
+    #[error("the field {field} of {of} is not what this program could have written")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What it is a field of.
+        of: String,
+    },
     /// A later version of the program wrote it.
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),
@@ -408,9 +420,7 @@ impl Journal {
                 Entry::Op(op) => journal.ops.push(*op),
             }
         }
-        if journal.ops.iter().any(|op| op.domain >= journal.domains.len()) {
-            return Err(JournalError::Content("the number of a domain".to_owned()));
-        }
+        check::lines(&journal)?;
         Ok(journal)
     }
 }
@@ -437,7 +447,9 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
         text => checked::<Progress>(text, || "its progress".to_owned()).ok(),
     });
     let progress = progress.max_by_key(|progress| progress.number);
-    Ok(Head { header, outcome, done, progress })
+    let head = Head { header, outcome, done, progress };
+    check::head(&head)?;
+    Ok(head)
 }
 
 /// The sector that says how a run ended, and where it belongs in the file.

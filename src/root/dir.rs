@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{Result, Root, RootError, again};
 use crate::package::ObjectPath;
+use crate::package::rule::holds;
 
 /// A directory of a root, opened once; names in it are single components. Reading is in `look`, writing in `write`.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ impl Dir {
 
     /// Opens a directory in this one; a symbolic link is refused.
     pub fn dir(&self, name: &[u8]) -> Result<Self> {
+        self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = again(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
@@ -110,6 +112,7 @@ impl Dir {
 
     /// The target of a symbolic link, as written.
     pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        self.must_be_single(name)?;
         let target = again(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
             .map_err(|errno| self.error("read the link", name, errno))?;
         Ok(target.into_bytes())
@@ -169,6 +172,16 @@ impl Dir {
 
     pub(in crate::root) fn show(&self, name: &[u8]) -> String {
         self.root.show(&self.at(name))
+    }
+
+    /// An error unless `name` is a single name: whatever it came from, a call by it reaches nothing but this directory.
+    pub(in crate::root) fn must_be_single(&self, name: &[u8]) -> Result<()> {
+        let is_single = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
+        if holds("root.single-name", is_single) {
+            return Ok(());
+        }
+        let name = name.escape_ascii().to_string();
+        Err(RootError::Name { name, directory: self.root.show(&self.path) })
     }
 
     pub(in crate::root) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> RootError {

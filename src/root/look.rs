@@ -165,6 +165,7 @@ impl Dir {
 
     /// Looks at `name`; none if it is not there.
     pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
+        self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
             // Thousands of files are looked for that are not there: no words for that.
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -238,8 +239,12 @@ impl Dir {
         })
     }
 
-    /// The extended attributes of `name` itself; empty where the file system has none.
+    /// The extended attributes of `name` itself (of this directory for an empty name); empty where the file system has
+    /// none.
     pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
+        if !name.is_empty() {
+            self.must_be_single(name)?;
+        }
         let path = self.magic_path(name);
         xattrs(
             |names| rustix::fs::llistxattr(path.as_slice(), names),
@@ -292,6 +297,7 @@ impl Dir {
     }
 
     fn open_at_once(&self, name: &[u8]) -> Result<File> {
+        self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;

@@ -75,6 +75,15 @@ pub enum RootError {
         /// What the system said.
         errno: Errno,
     },
+    /// A name that is none: empty, `.`, `..`, or with a slash or a NUL byte in it. With it a call could reach what is not in
+    /// its directory.
+    #[error("<{name}> is not the name of an object in {directory}")]
+    Name {
+        /// The name, with bytes that are not printable escaped.
+        name: String,
+        /// The directory, with the prefix of the root.
+        directory: String,
+    },
     /// Symbolic links in the root form a loop.
     #[error("too many symbolic links on the way to {0}")]
     Loop(String),
@@ -99,6 +108,7 @@ impl RootError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { errno, .. } => Some(*errno),
+            Self::Name { .. } => Some(Errno::INVAL),
             Self::NoOpenat2(_) => Some(Errno::NOSYS),
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } => Some(Errno::FBIG),

@@ -22,6 +22,7 @@ pub enum Node {
 }
 
 impl Dir {
+    /// A change of `name`.
     fn change<T>(
         &self,
         call: Call,
@@ -29,11 +30,50 @@ impl Dir {
         name: &[u8],
         work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
-        self.change_two(call, action, name, None, work)
+        self.must_be_single(name)?;
+        self.make(call, action, name, None, work)
     }
 
-    /// A change of `name` and of another name, which is at `other`.
+    /// A change of `name` and of another name, in the same directory or another one.
     fn change_two<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        name: &[u8],
+        (other, other_name): (&Self, &[u8]),
+        work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        self.must_be_single(name)?;
+        other.must_be_single(other_name)?;
+        self.make(call, action, name, Some(&other.at(other_name)), work)
+    }
+
+    /// A change of this directory itself.
+    fn change_itself<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        self.make(call, action, b"", None, work)
+    }
+
+    /// A change of an attribute of `name`, or of this directory for an empty name.
+    fn change_either<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        name: &[u8],
+        work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        if name.is_empty() {
+            self.change_itself(call, action, work)
+        } else {
+            self.change(call, action, name, work)
+        }
+    }
+
+    fn make<T>(
         &self,
         call: Call,
         action: &'static str,
@@ -153,28 +193,28 @@ impl Dir {
 
     /// Makes `name` another name of `from_name` in `from`; a symbolic link is not followed.
     pub fn make_link(&self, name: &[u8], from: &Self, from_name: &[u8]) -> Result<()> {
-        self.change_two(Call::MakeLink, "make the link", name, Some(&from.at(from_name)), || {
+        self.change_two(Call::MakeLink, "make the link", name, (from, from_name), || {
             rustix::fs::linkat(from.fd(), from_name, self.fd(), name, AtFlags::empty())
         })
     }
 
     /// Exchanges two names, whatever they are; both must be there.
     pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Exchange, "exchange", name, Some(&other.at(other_name)), || {
+        self.change_two(Call::Exchange, "exchange", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
         })
     }
 
     /// Moves a name to where nothing is (EEXIST otherwise).
     pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Move, "move", name, Some(&other.at(other_name)), || {
+        self.change_two(Call::Move, "move", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
         })
     }
 
     /// Gives `name` the name `new_name` in this directory, over what is there.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Rename, "rename", name, Some(&self.at(new_name)), || {
+        self.change_two(Call::Rename, "rename", name, (self, new_name), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
         })
     }
@@ -182,7 +222,7 @@ impl Dir {
     /// Gives `name` the name `other_name` in another directory, over what is there. Nothing happens where both are names
     /// of one object (rename(2)).
     pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Rename, "rename", name, Some(&other.at(other_name)), || {
+        self.change_two(Call::Rename, "rename", name, (other, other_name), || {
             rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
         })
     }
@@ -238,7 +278,7 @@ impl Dir {
 
     /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
-        self.change(Call::SetMode, "set the mode of", b"", || {
+        self.change_itself(Call::SetMode, "set the mode of", || {
             rustix::fs::fchmod(self.fd(), Bits::from_raw_mode(mode.bits()))
         })
     }
@@ -246,7 +286,7 @@ impl Dir {
     /// Sets owner and group of this directory.
     pub fn set_own_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        self.change(Call::SetOwner, "set the owner of", b"", || rustix::fs::fchown(self.fd(), uid, gid))
+        self.change_itself(Call::SetOwner, "set the owner of", || rustix::fs::fchown(self.fd(), uid, gid))
     }
 
     /// Sets the modification time of `name` itself; the access time becomes the same.
@@ -260,7 +300,7 @@ impl Dir {
     /// Sets an extended attribute of `name` itself (of this directory for an empty name).
     pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
-        self.change(Call::SetXattr, "set an extended attribute of", name, || {
+        self.change_either(Call::SetXattr, "set an extended attribute of", name, || {
             rustix::fs::lsetxattr(path.as_slice(), key, value, XattrFlags::empty())
         })
     }
@@ -268,7 +308,7 @@ impl Dir {
     /// Removes an extended attribute of `name` itself (of this directory for an empty name).
     pub fn remove_xattr(&self, name: &[u8], key: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
-        self.change(Call::SetXattr, "remove an extended attribute of", name, || {
+        self.change_either(Call::SetXattr, "remove an extended attribute of", name, || {
             rustix::fs::lremovexattr(path.as_slice(), key)
         })
     }
@@ -277,13 +317,13 @@ impl Dir {
     ///
     /// After it a power cut undoes no rename in this directory that came before; content of files is not covered.
     pub fn sync(&self) -> Result<()> {
-        self.change(Call::Sync, "sync", b"", || rustix::fs::fsync(self.fd()))
+        self.change_itself(Call::Sync, "sync", || rustix::fs::fsync(self.fd()))
     }
 
     /// Makes everything on the file system of this directory durable, and reports write errors that happened on it
     /// since this handle was opened.
     pub fn sync_file_system(&self) -> Result<()> {
-        self.change(Call::SyncFileSystem, "sync the file system of", b"", || rustix::fs::syncfs(self.fd()))
+        self.change_itself(Call::SyncFileSystem, "sync the file system of", || rustix::fs::syncfs(self.fd()))
     }
 }
 

@@ -5,8 +5,8 @@
 
 use super::error::Cause;
 use super::own_stage::{Found, open_own};
-use crate::format::journal::{checked_line, checked_values};
-use crate::format::manifest::{decode, encode};
+use crate::format::journal::{checked_line, checked_values, noted_stage};
+use crate::format::manifest::encode;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root};
 
@@ -29,18 +29,25 @@ pub(super) fn note(first: &Dir, stage: &ObjectPath) -> Result<(), Cause> {
     Ok(first.sync_file_system()?)
 }
 
+/// The stages that are noted in `first`, the stage of a run. A note of any other directory is damage.
+fn noted(first: &Dir) -> Result<Vec<ObjectPath>, Cause> {
+    let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
+    let run = String::from_utf8_lossy(first.path().name()).into_owned();
+    let stages = checked_values::<String>(&bytes).map(|path| noted_stage(&path, &run));
+    let path = || first.root().show(&first.at(NOTE));
+    stages.collect::<Result<_, _>>().map_err(|reason| Cause::Journal { path: path(), reason })
+}
+
+/// Checks what is noted in `first`, the stage of a run.
+pub(super) fn check(first: &Dir) -> Result<(), Cause> {
+    noted(first).map(drop)
+}
+
 /// Removes the stages that are noted in `first`, the stage of a run, durably. Notes say what is not such a stage and stays.
 pub(super) fn remove_noted(root: &Root, first: &Dir) -> Result<Vec<String>, Cause> {
-    let bytes = first.read(NOTE, LARGEST)?.unwrap_or_default();
-    let run = first.path().name();
-    let own = name(&String::from_utf8_lossy(run));
     let mut notes = Vec::new();
-    for path in checked_values::<String>(&bytes) {
-        if let Ok(path) = ObjectPath::new(&decode(&path))
-            && path.name() == own
-        {
-            notes.extend(remove(root, &path, run)?);
-        }
+    for stage in noted(first)? {
+        notes.extend(remove(root, &stage, first.path().name())?);
     }
     Ok(notes)
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::error::Cause;
+use super::identity::is_same_inode;
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
-use crate::package::Mode;
+use crate::package::{LiveKind, Mode};
 use crate::root::{Dir, Root, Seen};
+
+/// The set-id bits.
+const SET_ID: u32 = 0o6000;
 
 /// Sets those attributes of an object that are as `from` says and not as `to` says; extended ones of directories only.
 pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
@@ -29,6 +33,30 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
         parent.set_mode(name, Mode::of(wanted))?;
     }
     Ok(())
+}
+
+/// Whether an object may get its owner and set-id bits of before back: it is the same object with the same bytes. A
+/// directory has no bytes, and none of its bits runs anything.
+pub(super) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result<bool, Cause> {
+    if old.file_type == 'd' {
+        return Ok(true);
+    }
+    let Some(seen) = parent.look(name)? else { return Ok(true) };
+    let is_given = (seen.uid, seen.gid) != (old.uid, old.gid) || old.mode & !seen.mode.bits() & SET_ID != 0;
+    if !is_given {
+        return Ok(true);
+    }
+    let Some(live) = parent.live(name)? else { return Ok(true) };
+    let is_same = match live.kind {
+        LiveKind::Regular { sha256, .. } => old.sha256 == Some(sha256.to_string()),
+        _ => true,
+    };
+    Ok(is_same && is_same_inode(parent, &seen, old.inode)?)
+}
+
+/// What an object gets that has other content than before: the owner that it has, and no set-id bits.
+pub(super) fn without_rights(old: &Identity, new: &Identity) -> Identity {
+    Identity { mode: old.mode & !SET_ID, uid: new.uid, gid: new.gid, ..old.clone() }
 }
 
 /// Owner and group that an object gets: those that are as `from` says and not as `to` says.

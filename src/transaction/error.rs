@@ -183,6 +183,16 @@ pub enum Cause {
         /// The run.
         run: String,
     },
+    /// The stage of an unfinished run is one that somebody else may write to.
+    #[error(
+        "{stage} belongs to uid {uid} or may be written by others, so what is in it is not believed; nothing was touched"
+    )]
+    NotOurs {
+        /// The stage.
+        stage: String,
+        /// Its owner.
+        uid: u32,
+    },
     /// A stage of a later run than the journal knows.
     #[error(
         "{stage} belongs to a later run than the journal of this root: the file systems are of different times"

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::attributes::set_attributes;
+use super::attributes::{may_have_back, set_attributes, without_rights};
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{State, is_old_untouched, is_same_inode, is_there, state, state_of};
@@ -17,6 +17,7 @@ use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
+use crate::package::rule::holds;
 use crate::package::{Inode, ObjectPath};
 use crate::root::{Dir, FileType, Root, RootError};
 
@@ -398,7 +399,17 @@ impl<'a> Hands<'a> {
             Some(seen) if old.file_type == 'd' => seen.file_type == FileType::Directory,
             _ => is_there(&parent, op.path.name(), old)?,
         };
-        if is_it { set_attributes(&parent, op.path.name(), new, old) } else { Ok(()) }
+        if !is_it {
+            return Ok(());
+        }
+        if holds("journal.attr.bytes", may_have_back(&parent, op.path.name(), old)?) {
+            return set_attributes(&parent, op.path.name(), new, old);
+        }
+        let shown = self.show(op);
+        self.notes.push(format!(
+            "{shown} has other content than before: it gets neither its owner nor set-id bits back"
+        ));
+        set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
 
     /// Does again what a committed run must have done and the disk lost; true if there was something.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::journal::{Identity, Op};
+use crate::format::journal::{Identity, Op, is_settable};
 use crate::format::manifest::encode;
 use crate::package::{Digest, Inode, Xattrs};
 use crate::root::{Dir, FileType, Result, Seen};
@@ -48,9 +48,10 @@ pub(super) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     Ok(state(dir, name, Some(old), None)? == State::Old)
 }
 
-/// Extended attributes as the journal has them.
+/// Extended attributes as the journal has them: those that the engine ever sets.
 pub(super) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
-    xattrs.iter().map(|(name, value)| (encode(name), encode(value))).collect()
+    let settable = xattrs.iter().filter(|(name, _)| is_settable(name));
+    settable.map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
 /// The identity of an object as it is seen.

@@ -18,10 +18,11 @@ const LARGEST: u64 = 4 << 30;
 /// The journal of a root, if it ever had one.
 pub(super) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
-    match root.dir_if_there(&directory)? {
-        Some(dir) => read_from(&dir, NAME),
-        None => Ok(None),
-    }
+    let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
+    let Some(journal) = read_from(&dir, NAME)? else { return Ok(None) };
+    let path = || root.show(&dir.at(NAME));
+    journal.must_be_of(&directory).map_err(|reason| Cause::Journal { path: path(), reason })?;
+    Ok(Some(journal))
 }
 
 /// The journal, or a copy of it, in a directory.

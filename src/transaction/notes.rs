@@ -8,7 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Cause;
-use crate::format::journal::{Archive, Identity, checked_line, checked_values};
+use crate::format::journal::{
+    Archive, Identity, JournalError, archive_elsewhere, checked_line, checked_values, noted_identity,
+    noted_path,
+};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Seen};
 
@@ -43,11 +46,13 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads the notes of a stage.
+    /// Reads the notes of a stage. A note that this program could not have written is damage.
     pub(super) fn read(stage: &Dir) -> Result<Self, Cause> {
         let bytes = stage.read(NAME, LARGEST)?.unwrap_or_default();
         let mut known = Self::default();
         for note in checked_values(&bytes) {
+            let believed = check(&note);
+            believed.map_err(|reason| Cause::Journal { path: stage.root().show(&stage.at(NAME)), reason })?;
             match note {
                 Note::Made { path, identity } => known.made.entry(path).or_default().push(identity),
                 Note::Archive(archive) => known.archives.push(archive),
@@ -62,6 +67,18 @@ impl Known {
         identities.into_iter().flatten().any(|identity| {
             identity.inode == seen.inode && identity.size == seen.size && identity.mtime == seen.mtime
         })
+    }
+}
+
+/// Checks what a note says.
+fn check(note: &Note) -> Result<(), JournalError> {
+    match note {
+        Note::Made { path, identity } => {
+            let of = format!("the note of {path}");
+            noted_path(path, &of)?;
+            noted_identity(identity, of)
+        }
+        Note::Archive(archive) => archive_elsewhere(archive, "the note of an archive".to_owned()),
     }
 }
 

@@ -1,14 +1,19 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
+use super::alone;
 use super::error::{Cause, In, Left, Phase, TransactionError};
 use super::finish::finish;
 use super::hands::Hands;
 use super::journal_file;
+use super::notes::Known;
 use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
+use super::sites::must_be_ours;
 use super::strays::remove_strays;
-use crate::format::journal::{Head, Journal, Outcome, Run, ScriptProcess};
+use crate::database::own_directory;
+use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
+use crate::package::rule::holds;
 use crate::root::{Lock, Root};
 
 /// What recovery found and did.
@@ -80,7 +85,7 @@ pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError>
 }
 
 fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
-    let Some(journal) = journal_file::read(root).during(Phase::Recover)? else {
+    let Some(journal) = believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     match journal.head.outcome {
@@ -89,10 +94,34 @@ fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
     }
 }
 
+/// The journal of a run that is not tidied up, when everything that it and the notes beside it say is known to be what
+/// this program could have written. Nothing is done by any of it before.
+fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
+    let Some(journal) = journal_file::read(root)? else { return Ok(None) };
+    must_be_ours(root, &journal)?;
+    if let Some(domain) = journal.domains.first()
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        alone::check(&stage)?;
+        Known::read(&stage)?;
+    }
+    Ok(Some(journal))
+}
+
 /// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
-    Ok(head.and_then(|head| head.progress).and_then(|progress| progress.script))
+    let Some(script) = head.and_then(|head| head.progress).and_then(|progress| progress.script) else {
+        return Ok(None);
+    };
+    // No process is ended because of a journal that is not believed in every other respect.
+    believed(root).during(Phase::Recover)?;
+    if holds("journal.progress.own", script.group != rustix::process::getpgrp().as_raw_nonzero().get()) {
+        return Ok(Some(script));
+    }
+    let reason = JournalError::Field { field: "group", of: "its progress".to_owned() };
+    let path = root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory()));
+    Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
 fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {

@@ -29,13 +29,12 @@ use super::sites::Sites;
 use super::stage::Stager;
 use super::versions::Versions;
 use super::{Content, Receipt, Settings};
-use crate::format::journal::{Journal, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story};
+use crate::format::journal::{
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
+};
 use crate::package::{Digest, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
 use crate::root::{Dir, FileType, Lock, Root, Seen};
-
-/// The name of a script is cut to this many characters in the journal, whose sectors are short.
-const LONGEST_NAME: usize = 80;
 
 /// A published run between its batches.
 #[derive(Debug)]
@@ -210,7 +209,7 @@ impl<'s> ScriptedRun<'s> {
 
     /// Notes durably that a script runs. To be called when its process is there and before the script itself is.
     pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
-        let name = process.name.chars().take(LONGEST_NAME).collect();
+        let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
         self.progress(Some(ScriptProcess { name, ..process.clone() }))
     }
 

@@ -14,7 +14,8 @@ use super::error::Cause;
 use super::means::probe;
 use super::own_stage::{MARKER, marker_text, stranger};
 use crate::database::own_directory;
-use crate::format::journal::{Domain, Run};
+use crate::format::journal::{Domain, Journal, Run};
+use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, side_by_side};
 use crate::root::{Dir, FileType, Root, Seen};
 
@@ -276,12 +277,32 @@ pub(super) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause>
     Ok(())
 }
 
+/// Whether only the caller, root, or `owner`, to whom the records of the root belong, may write to a directory.
+pub(super) fn is_ours(seen: &Seen, owner: u32) -> bool {
+    let owners = [0, rustix::process::geteuid().as_raw(), owner];
+    owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
+}
+
+/// Checks that the stages of an unfinished run, as far as they are there, are directories to which nobody else may write:
+/// what is in them is going to be put in place, and they are going to be removed.
+pub(super) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let own = make_own_directory(root)?.itself()?;
+    for domain in &journal.domains {
+        let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        let seen = stage.itself()?;
+        if !holds("journal.domain.owner", is_ours(&seen, own.uid)) {
+            return Err(Cause::NotOurs { stage: root.show(&domain.stage), uid: seen.uid });
+        }
+    }
+    Ok(())
+}
+
 /// Opens the stage of a domain of an unfinished run; an error if the file system is not mounted there.
 pub(super) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
     let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
     let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
     let marker = dir.read(MARKER, 4096)?.unwrap_or_default();
-    if marker != marker_text(run, index).as_bytes() {
+    if !holds("journal.domain.marker", marker == marker_text(run, index).as_bytes()) {
         return Err(missing());
     }
     Ok(dir)

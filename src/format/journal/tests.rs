@@ -25,7 +25,7 @@ fn op(path: &str, db: bool) -> Entry {
         path: at(path),
         to: None,
         domain: 0,
-        stage: "o/1".to_owned(),
+        stage: if db { "db/1" } else { "o/1" }.to_owned(),
         parent: None,
         old: None,
         new: None,

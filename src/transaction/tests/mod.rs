@@ -2,6 +2,7 @@
 
 mod crash;
 mod ground;
+mod lies;
 mod meddling;
 mod scripted;
 mod stamp;

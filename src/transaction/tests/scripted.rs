@@ -26,7 +26,8 @@ use crate::root::{Door, Lock};
 type Script = fn(&World);
 
 fn process() -> ScriptProcess {
-    ScriptProcess { name: "postinstall".to_owned(), group: 4711, boot_id: "boot".to_owned(), start_time: 7 }
+    let boot_id = "0b7b6a05-43b3-4a2c-8f3b-9a1d5f1c2e60".to_owned();
+    ScriptProcess { name: "postinstall".to_owned(), group: 4711, boot_id, start_time: 7 }
 }
 
 /// The paths of the plan, what lies below a directory that it replaces, and the records. `edited` is of a type that

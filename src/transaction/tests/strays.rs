@@ -31,8 +31,11 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
     if copy {
         let top = at("/");
         let ops = journal.ops.iter().filter(|op| wanted(op));
-        let mut entries = vec![Entry::Domain(Domain { top, stage: stage.clone(), lacks: Vec::new() })];
-        entries.extend(ops.map(|op| Entry::Op(Box::new(op.clone()))));
+        let first = at(&format!("/var/sadm/patchadm/stage/{run}"));
+        let domains = [(at("/var"), first), (top, stage.clone())];
+        let mut entries: Vec<Entry> =
+            domains.map(|(top, stage)| Entry::Domain(Domain { top, stage, lacks: Vec::new() })).into();
+        entries.extend(ops.map(|op| Entry::Op(Box::new(Op { domain: 1, undo: None, ..op.clone() }))));
         let mut header = journal.head.header.clone();
         header.run = run.clone();
         let bytes = Journal::to_bytes(header, &entries);

@@ -17,14 +17,14 @@ use crate::root::{Call, Door};
 use crate::transaction::Recovered;
 
 /// A run that was killed right after its journal was published.
-struct Stopped {
-    world: World,
-    journal: Journal,
+pub(super) struct Stopped {
+    pub(super) world: World,
+    pub(super) journal: Journal,
     ground: Ground,
 }
 
 impl Stopped {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(Ground::Usual)
     }
 
