@@ -16,6 +16,7 @@ mod door;
 mod file;
 mod lock;
 mod look;
+mod open_object;
 mod removal;
 mod resolve;
 mod write;
@@ -39,6 +40,7 @@ pub use door::{Call, Door, Step};
 pub use file::WritableFile;
 pub use lock::{Holder, Lock, LockError};
 pub use look::{FileType, Seen, StillFile};
+pub use open_object::OpenObject;
 pub use resolve::Resolver;
 pub use write::Node;
 
