@@ -55,7 +55,9 @@ fn content_stays_and_is_reported_with_what_else_cannot_be_put_right() {
 ERROR: @ROOT@/opt/stuf/bin/soft
     file type <s> expected <f> actual
 ERROR: @ROOT@/opt/stuf/bin/tool
+    permissions <4755> expected <0600> actual
     file cksum <542> expected <556> actual
+    attributes are left as they are: the content is not as recorded
 "
     );
     assert_eq!(fs::read_to_string(stage.at("/opt/stuf/bin/hard")).unwrap(), "hello\n");

@@ -21,10 +21,10 @@ fn patch() -> Patch {
 fn passes_over(stage: &Scenario, note: &str) {
     let said = stage.run("recover -R @ROOT@").ok();
     assert!(said.contains("No run was interrupted.") && said.contains(note), "{said}");
-    let run = stage.patchadd("", &patch());
-    assert!(run.stderr.contains(note), "{}", run.stderr);
-    run.ok();
-    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    for run in [stage.patchadd("", &patch()), stage.run("patchrm -R @ROOT@ 100-01")] {
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains(note), "{}", run.stderr);
+    }
 }
 
 /// A stage of run 9 with a copy of a journal that is none.

@@ -145,6 +145,8 @@ mod scripts_ended;
 mod scripts_that_fail;
 /// The promises of `SECURITY.md`.
 mod security;
+/// Set-id bits, which only known bytes have.
+mod set_id;
 /// Several patches of one command: one run.
 mod several_patches;
 mod showrev;

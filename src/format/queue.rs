@@ -7,7 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::package::{Ftype, Inode, Mode, ObjectPath, PkgInst, Timestamp, escape, unescape};
+use crate::package::rule::holds;
+use crate::package::{Digest, Ftype, Inode, Mode, ObjectPath, PkgInst, Timestamp, escape, unescape};
 
 use super::FieldError;
 use super::fields::{self, Fields};
@@ -41,6 +42,10 @@ pub enum Entry {
         gid: u32,
         /// Which object it is.
         inode: Inode,
+        /// Of what type it is.
+        ftype: Ftype,
+        /// The digest of its bytes, for a file: set-id bits go back to these only.
+        sha256: Option<Digest>,
     },
     /// `turned`: a symbolic link got another target.
     Turned {
@@ -59,10 +64,12 @@ pub struct Queue(pub Vec<Entry>);
 
 /// Why bytes are no queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} is not what this program writes")]
+#[error("line {line}{} is not what this program writes", .field.map(|field| format!(", {field}")).unwrap_or_default())]
 pub struct QueueError {
     /// Its number; the first is 1.
     pub line: usize,
+    /// The field that is wrong, where one alone is.
+    pub field: Option<&'static str>,
 }
 
 impl Queue {
@@ -71,10 +78,11 @@ impl Queue {
         let mut lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         // what follows the last newline: nothing, or a line that was cut short
         lines.pop();
-        let entries = lines
-            .iter()
-            .enumerate()
-            .map(|(index, line)| entry(&mut Fields::of(line)).ok_or(QueueError { line: index + 1 }));
+        let entries = lines.iter().enumerate().map(|(index, line)| {
+            let wrong = |field| QueueError { line: index + 1, field };
+            let entry = entry(&mut Fields::of(line)).ok_or(wrong(None))?;
+            check(&entry).map_err(|field| wrong(Some(field))).map(|()| entry)
+        });
         entries.collect::<Result<_, _>>().map(Self)
     }
 
@@ -130,7 +138,12 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
             let mode = std::str::from_utf8(fields.next()?).ok()?;
             let mode = u32::from_str_radix(mode, 8).ok().and_then(Mode::new)?;
             let (uid, gid) = (number(fields)?, number(fields)?);
-            Entry::Changed { path, mode, uid, gid, inode: inode(fields)? }
+            let (inode, ftype) = (inode(fields)?, fields.ftype().ok()?);
+            let sha256 = match fields.next() {
+                Some(digest) => Some(Digest::from_hex(std::str::from_utf8(digest).ok()?)?),
+                None => None,
+            };
+            Entry::Changed { path, mode, uid, gid, inode, ftype, sha256 }
         }
         b"turned" => {
             let (path, old) = fields.path_and_target().ok()?;
@@ -140,6 +153,33 @@ fn entry(fields: &mut Fields<'_>) -> Option<Entry> {
         _ => return None,
     };
     fields.end().ok().map(|()| entry)
+}
+
+/// Checks what a line says of an object against what this program writes; the field that is wrong, if one is.
+fn check(entry: &Entry) -> Result<(), &'static str> {
+    use Ftype as T;
+    match entry {
+        Entry::Made(_, ftype) => {
+            let is_made =
+                matches!(ftype, T::Directory | T::Symlink | T::Link | T::Pipe | T::Block | T::Character);
+            holds("queue.made.type", is_made).then_some(()).ok_or("the type")
+        }
+        Entry::Changed { uid, gid, inode, ftype, sha256, .. } => {
+            let is_object =
+                matches!(ftype, T::File | T::Directory | T::Symlink | T::Pipe | T::Block | T::Character);
+            let has_sum = sha256.is_some() == (*ftype == T::File);
+            let is_moment = inode.born.is_none_or(|born| born.nanoseconds < 1_000_000_000);
+            [
+                (holds("queue.changed.owner", *uid != u32::MAX), "the owner"),
+                (holds("queue.changed.group", *gid != u32::MAX), "the group"),
+                (holds("queue.changed.born", is_moment), "the time"),
+                (holds("queue.changed.type", is_object && has_sum), "the type"),
+            ]
+            .into_iter()
+            .try_for_each(|(is_right, field)| is_right.then_some(()).ok_or(field))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn package(fields: &mut Fields<'_>) -> Option<PkgInst> {
@@ -192,10 +232,12 @@ fn write(entry: &Entry) -> Vec<u8> {
         Entry::FinishAdd(package, class) => format!("finish-add {package} {}", named(class)).into_bytes(),
         Entry::FinishRemove(package) => format!("finish-remove {package}").into_bytes(),
         Entry::Made(path, ftype) => [&with_path("made", path)[..], &[b' ', ftype.letter()]].concat(),
-        Entry::Changed { path, mode, uid, gid, inode: Inode { number, born } } => {
+        Entry::Changed { path, mode, uid, gid, inode: Inode { number, born }, ftype, sha256 } => {
             let born = born.map(|born| format!("{}.{:09}", born.seconds, born.nanoseconds));
             let born = born.as_deref().unwrap_or("?");
-            let attributes = format!(" {:04o} {uid} {gid} {number} {born}", mode.bits());
+            let ftype = char::from(ftype.letter());
+            let sum = sha256.map(|digest| format!(" {digest}")).unwrap_or_default();
+            let attributes = format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
         Entry::Turned { path, old, new } => {
@@ -217,8 +259,8 @@ finish-add SUNWstuf ?
 finish-add SUNWstuf conf
 finish-remove SUNWstux.2
 made /opt/stuf d
-changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007
-changed /opt/stuf/b 4755 0 0 1235 ?
+changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007 f 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
+changed /opt/stuf/b 2755 0 0 1235 ? d
 turned /opt/stuf/s=../old ../new
 ";
 
@@ -238,7 +280,28 @@ turned /opt/stuf/s=../old ../new
         assert_eq!(Queue::parse(b"finish-remove A\nremove A /op").unwrap().0.len(), 1);
         for bad in ["add A ? opt f ? ? ?\n", "made /a\n", "frob A\n", "\n", "finish-remove A B\n"] {
             let text = format!("finish-remove A\n{bad}");
-            assert_eq!(Queue::parse(text.as_bytes()), Err(QueueError { line: 2 }), "{bad}");
+            assert_eq!(Queue::parse(text.as_bytes()), Err(QueueError { line: 2, field: None }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_no_line_of_ours_has_is_named() {
+        for (bad, field) in [
+            ("made /a f", "the type"),
+            ("made /a e", "the type"),
+            ("changed /a 0644 4294967295 0 7 ? d", "the owner"),
+            ("changed /a 0644 0 4294967295 7 ? d", "the group"),
+            ("changed /a 0644 0 0 7 1.1000000000 d", "the time"),
+            ("changed /a 4755 0 0 7 ? f", "the type"),
+            ("changed /a 4755 0 0 7 ? e", "the type"),
+        ] {
+            let error = Queue::parse(format!("{bad}\n").as_bytes()).unwrap_err();
+            assert_eq!(error, QueueError { line: 1, field: Some(field) }, "{bad}");
+            assert_eq!(error.to_string(), format!("line 1, {field} is not what this program writes"));
+        }
+        for bad in ["changed /a 10755 0 0 7 ? d", "changed /a 0644 0 0 7 ?", "made /a/../b d", "made b d"] {
+            let error = Queue::parse(format!("{bad}\n").as_bytes()).unwrap_err();
+            assert_eq!(error, QueueError { line: 1, field: None }, "{bad}");
         }
     }
 
@@ -273,10 +336,12 @@ turned /opt/stuf/s=../old ../new
             (package(), class()).prop_map(|(package, class)| Entry::FinishAdd(package, class)),
             package().prop_map(Entry::FinishRemove),
             any_path().prop_map(|path| Entry::Made(path, Ftype::Pipe)),
-            (any_path(), 0u32..=0o7777, any::<(u32, u32)>(), inode()).prop_map(
-                |(path, mode, (uid, gid), inode)| {
-                    let mode = Mode::of(mode);
-                    Entry::Changed { path, mode, uid, gid, inode }
+            (any_path(), 0u32..=0o7777, (0..u32::MAX, 0..u32::MAX), inode(), any::<Option<u8>>()).prop_map(
+                |(path, mode, (uid, gid), inode, digit)| {
+                    let sha256 =
+                        digit.map(|digit| Digest::from_hex(&format!("{digit:02x}").repeat(32)).unwrap());
+                    let ftype = if sha256.is_some() { Ftype::File } else { Ftype::Directory };
+                    Entry::Changed { path, mode: Mode::of(mode), uid, gid, inode, ftype, sha256 }
                 }
             ),
             (any_path(), target(), target()).prop_map(|(path, old, new)| Entry::Turned { path, old, new }),

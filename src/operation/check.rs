@@ -120,6 +120,8 @@ pub enum Finding {
 pub enum Unfixed {
     /// Mode, owner or group are still others.
     Attributes,
+    /// Mode, owner and group are left: the bytes are not those that they are recorded of.
+    OtherBytes,
     /// The modification time is still another.
     Mtime,
     /// The directory is still not there.

@@ -7,10 +7,12 @@
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use crate::format::queue::{Entry, LARGEST, Queue};
-use crate::package::{Ftype, Live, LiveKind, Mode, ObjectPath};
+use crate::database::own_directory;
+use crate::format::queue::{Entry, LARGEST, Queue, QueueError};
+use crate::package::rule::holds;
+use crate::package::{Digest, Ftype, Live, LiveKind, Mode, ObjectPath};
 use crate::plan::{Action, Body, Change, NewObject};
-use crate::root::{Dir, FileType, Node, Root, WritableFile, random};
+use crate::root::{Dir, FileType, Node, OpenObject, Root, WritableFile, random};
 
 /// Its name in the stage of the run.
 const NAME: &[u8] = b"queue";
@@ -30,8 +32,38 @@ pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<Queue, Cause> {
 }
 
 fn parse(stage: &Dir, bytes: &[u8]) -> Result<Queue, Cause> {
-    let path = || stage.root().show(&stage.at(NAME));
-    Queue::parse(bytes).map_err(|reason| Cause::Queue { path: path(), reason })
+    let damaged = |reason| Cause::Queue { path: stage.root().show(&stage.at(NAME)), reason };
+    let queue = Queue::parse(bytes).map_err(damaged)?;
+    match record_in(stage.root(), &queue)? {
+        None => Ok(queue),
+        Some(line) => Err(damaged(QueueError { line, field: Some("the path") })),
+    }
+}
+
+/// The number of a line that tells of an object among our own records, if there is one: no script's request makes or
+/// changes anything there.
+fn record_in(root: &Root, queue: &Queue) -> Result<Option<usize>, Cause> {
+    let own = own_directory();
+    let records = root.resolver().locate_dir(&own)?;
+    for (index, entry) in queue.0.iter().enumerate() {
+        let Some(path) = object_of(entry) else { continue };
+        let physical = root.resolver().locate(path)?;
+        let is_record = [(path, &own), (&physical, &records)]
+            .into_iter()
+            .any(|(path, records)| path == records || path.is_below(records));
+        if !holds("queue.path", !is_record) {
+            return Ok(Some(index + 1));
+        }
+    }
+    Ok(None)
+}
+
+/// The object that was made or changed at once.
+fn object_of(entry: &Entry) -> Option<&ObjectPath> {
+    match entry {
+        Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned { path, .. } => Some(path),
+        _ => None,
+    }
 }
 
 impl RunQueue {
@@ -76,10 +108,25 @@ fn note(change: &Change) -> Option<Entry> {
             Some(Live { kind: LiveKind::Symlink(old), .. }),
         ) => Some(Entry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
-            Some(Entry::Changed { path, mode: old.mode, uid: old.uid, gid: old.gid, inode: old.inode })
+            let (ftype, sha256) = kind(&old.kind)?;
+            let Live { mode, uid, gid, inode, .. } = *old;
+            Some(Entry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
         }
         _ => None,
     }
+}
+
+/// The type of a live object, with the digest of a file; none of a socket, which no request is about.
+fn kind(kind: &LiveKind) -> Option<(Ftype, Option<Digest>)> {
+    Some(match kind {
+        LiveKind::Regular { sha256, .. } => (Ftype::File, Some(*sha256)),
+        LiveKind::Directory => (Ftype::Directory, None),
+        LiveKind::Symlink(_) => (Ftype::Symlink, None),
+        LiveKind::Pipe => (Ftype::Pipe, None),
+        LiveKind::Device { block: true, .. } => (Ftype::Block, None),
+        LiveKind::Device { .. } => (Ftype::Character, None),
+        LiveKind::Socket => return None,
+    })
 }
 
 fn ftype(body: &Body) -> Ftype {
@@ -150,15 +197,25 @@ fn set_attributes(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> Result<(), Cause> {
-    let now = parent.look(name)?.map(|seen| seen.mode);
-    if parent.root().is_privileged() && (uid.is_some() || gid.is_some()) {
-        parent.set_owner(name, uid, gid)?;
+    let object = parent.hold(name)?.ok_or_else(|| Cause::Changed(parent.root().show(&parent.at(name))))?;
+    set_attributes_of(&object, parent.root(), mode, uid, gid)
+}
+
+fn set_attributes_of(
+    object: &OpenObject,
+    root: &Root,
+    mode: Option<Mode>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+) -> Result<(), Cause> {
+    let seen = object.look()?;
+    if root.is_privileged() && (uid.is_some() || gid.is_some()) {
+        object.set_owner(uid, gid)?;
     }
-    let is_symlink = parent.look(name)?.is_some_and(|seen| seen.file_type == FileType::Symlink);
-    match mode.or(now).filter(|_| !is_symlink) {
-        Some(mode) => Ok(parent.set_mode(name, mode)?),
-        None => Ok(()),
+    if seen.file_type == FileType::Symlink {
+        return Ok(());
     }
+    Ok(object.set_mode(mode.unwrap_or(seen.mode))?)
 }
 
 /// Puts a symbolic link with another target in the place of one.
@@ -181,9 +238,7 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let mut dirs = Dirs::new(root);
     for entry in queue.0.iter().rev() {
-        let (Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned { path, .. }) = entry else {
-            continue;
-        };
+        let Some(path) = object_of(entry) else { continue };
         let physical = root.resolver().locate(path)?;
         let Some(parent) = dirs.parent(&physical)? else { continue };
         let Some(seen) = parent.look(physical.name())? else { continue };
@@ -200,9 +255,7 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
             Entry::Made(..) => {
                 notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path)));
             }
-            Entry::Changed { mode, uid, gid, inode, .. } if *inode == seen.inode => {
-                set_attributes(&parent, name, Some(*mode), Some(*uid), Some(*gid))?;
-            }
+            Entry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
             Entry::Turned { old, new, .. }
                 if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
             {
@@ -214,17 +267,44 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
     Ok(notes)
 }
 
-/// Whether an object is of a type that was made. A file is taken for a hard link only while it has another name, so
-/// that no bytes are lost.
-fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
+/// Gives an object the attributes that it had, if it is the one that a line tells of. Set-id bits come back only to the
+/// bytes that had them; a note where they do not.
+fn change_back(parent: &Dir, name: &[u8], entry: &Entry) -> Result<Option<String>, Cause> {
+    let Entry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
+    let Some(object) = parent.hold(name)? else { return Ok(None) };
+    let seen = object.look()?;
+    let is_it = seen.inode == *inode && is_of_type(*ftype, seen.file_type);
+    if !holds("queue.changed.inode", is_it) {
+        return Ok(None);
+    }
+    let is_program = seen.file_type == FileType::Regular && mode.is_set_id();
+    let is_known = !is_program || object.sums()?.map(|sums| sums.sha256) == *sha256;
+    let is_known = holds("queue.changed.bytes", is_known);
+    let mode = if is_known { *mode } else { Mode::of(mode.bits() & 0o1777) };
+    set_attributes_of(&object, parent.root(), Some(mode), Some(*uid), Some(*gid))?;
+    let shown = parent.root().show(&parent.at(name));
+    Ok((!is_known)
+        .then(|| format!("{shown} was written to by somebody else; it stays without its set-id bits")))
+}
+
+/// Whether an object is of a type.
+fn is_of_type(ftype: Ftype, seen: FileType) -> bool {
     match ftype {
         Ftype::Directory | Ftype::Exclusive => seen == FileType::Directory,
         Ftype::Symlink => seen == FileType::Symlink,
         Ftype::Pipe => seen == FileType::Pipe,
         Ftype::Block => seen == FileType::Block,
         Ftype::Character => seen == FileType::Character,
-        Ftype::Link => seen != FileType::Directory && links > 1,
-        _ => false,
+        _ => seen == FileType::Regular,
+    }
+}
+
+/// Whether an object is of a type that was made. A file is taken for a hard link only while it has another name, so
+/// that no bytes are lost.
+fn is_of(ftype: Ftype, seen: FileType, links: u64) -> bool {
+    match ftype {
+        Ftype::Link => holds("queue.made.link", seen != FileType::Directory && links > 1),
+        _ => holds("queue.made.found", is_of_type(ftype, seen)),
     }
 }
 

@@ -56,6 +56,7 @@ pub fn detail(finding: &Finding, zone: Zone) -> String {
 fn unable(unfixed: &Unfixed) -> String {
     match unfixed {
         Unfixed::Attributes => "unable to fix attributes".to_owned(),
+        Unfixed::OtherBytes => "attributes are left as they are: the content is not as recorded".to_owned(),
         Unfixed::Mtime => "unable to fix modification time".to_owned(),
         Unfixed::Directory => "unable to create directory".to_owned(),
         Unfixed::Link(target) => format!("unable to create link to <{}>", lossy(target)),
@@ -126,6 +127,10 @@ mod tests {
             ),
             (Finding::Hidden, "hidden file in exclusive directory"),
             (Finding::Unfixed(Unfixed::Attributes), "unable to fix attributes"),
+            (
+                Finding::Unfixed(Unfixed::OtherBytes),
+                "attributes are left as they are: the content is not as recorded",
+            ),
             (Finding::Unfixed(Unfixed::Mtime), "unable to fix modification time"),
             (Finding::Unfixed(Unfixed::Directory), "unable to create directory"),
             (Finding::Unfixed(Unfixed::Link(b"./a".to_vec())), "unable to create link to <./a>"),

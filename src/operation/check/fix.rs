@@ -4,11 +4,16 @@
 //! transaction, and a run that is killed leaves some repaired and some not. Content is never changed, and nothing that
 //! holds bytes is thrown away: a file where a link should be is taken for that link only where its bytes are those of
 //! the link's source, and an object of another type stays.
+//!
+//! Set-id bits, and the owner of a file whose content is not meant to change, are given to the bytes that are recorded
+//! and to no others: who replaced a program would get a set-id one of their own by it. The sum of `contents` has 16
+//! bits, so bytes can be made to have it; where a patch has left the SHA-256 of what it put there, that counts as well.
 
 use super::compare::Comparison;
 use super::{Checked, Finding, Unfixed};
+use crate::package::rule::holds;
 use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
-use crate::root::{Dir, FileType, Result, Seen, random};
+use crate::root::{Dir, FileType, OpenObject, Result, Seen, random};
 
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -36,7 +41,7 @@ fn fix(comparison: &Comparison<'_>, line: &Line) -> Checked {
 fn repair(comparison: &Comparison<'_>, line: &Line, findings: &[Finding]) -> Vec<Unfixed> {
     let mut failed = Vec::new();
     let object = &line.object;
-    let mut note = |result: Result<()>, unfixed: Unfixed| {
+    let note = |failed: &mut Vec<Unfixed>, result: Result<()>, unfixed: Unfixed| {
         if result.is_err() && !failed.contains(&unfixed) {
             failed.push(unfixed);
         }
@@ -44,18 +49,21 @@ fn repair(comparison: &Comparison<'_>, line: &Line, findings: &[Finding]) -> Vec
     for finding in findings {
         match finding {
             Finding::Missing if object.ftype.is_directory() => {
-                note(make_directory(comparison, line), Unfixed::Directory);
+                note(&mut failed, make_directory(comparison, line), Unfixed::Directory);
             }
             Finding::Missing if object.ftype == Ftype::Symlink => {
-                note(link_anew(comparison, line), unlinked(object));
+                note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
             Finding::NotSymlinked(_) | Finding::NotLinked(_) => {
-                note(link_anew(comparison, line), unlinked(object));
+                note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
             Finding::Mode(_) | Finding::Owner(_) | Finding::Group(_) => {
-                note(set_attributes(comparison, line), Unfixed::Attributes);
+                let unfixed = set_attributes(comparison, line).unwrap_or(Some(Unfixed::Attributes));
+                failed.extend(unfixed.filter(|unfixed| !failed.contains(unfixed)));
             }
-            Finding::Mtime(mtime) => note(set_mtime(comparison, line, mtime.expected), Unfixed::Mtime),
+            Finding::Mtime(mtime) => {
+                note(&mut failed, set_mtime(comparison, line, mtime.expected), Unfixed::Mtime)
+            }
             _ => {}
         }
     }
@@ -69,34 +77,63 @@ fn unlinked(object: &Object) -> Unfixed {
 fn make_directory(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
-    set_attributes(comparison, line)
+    set_attributes(comparison, line).map(drop)
 }
 
-/// Owner and group first: a change of them takes the bits of setuid and setgid away.
-fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
+/// Sets what is recorded; what was not done, where the bytes are not those that it is recorded of.
+fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<Option<Unfixed>> {
     let (parent, name) = comparison.place(&line.path)?;
-    let wanted = &line.object.attributes;
-    if let Some(accounts) = comparison.accounts {
-        let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));
-        let gid = wanted.group.as_deref().and_then(|group| accounts.gid(group));
-        if let Some(seen) = look(&parent, &name)? {
-            let differs = (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid));
-            match differs {
-                (None, None) => {}
-                (uid, gid) if name.is_empty() => parent.set_own_owner(uid, gid)?,
-                (uid, gid) => parent.set_owner(&name, uid, gid)?,
-            }
+    if name.is_empty() {
+        return set_attributes_of_root(comparison, line, &parent).map(|()| None);
+    }
+    let Some(object) = parent.hold(&name)? else { return Ok(Some(Unfixed::Attributes)) };
+    let seen = object.look()?;
+    let (uid, gid) = other_owners(comparison, line, &seen);
+    let is_set_id = line.object.attributes.mode.is_some_and(Mode::is_set_id);
+    let changes_owner = line.object.ftype == Ftype::File && (uid.is_some() || gid.is_some());
+    let is_for_bytes = line.object.ftype.is_regular() && (is_set_id || changes_owner);
+    if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
+        return Ok(Some(Unfixed::OtherBytes));
+    }
+    // Owner and group first: a change of them takes the bits of setuid and setgid away.
+    if uid.is_some() || gid.is_some() {
+        object.set_owner(uid, gid)?;
+        // The owner of before can open it no more, and may have written to it until now.
+        if is_for_bytes && !has_recorded_bytes(comparison, line, &object)? {
+            object.set_owner(Some(seen.uid), Some(seen.gid))?;
+            return Ok(Some(Unfixed::OtherBytes));
         }
     }
-    match wanted.mode {
-        None => Ok(()),
-        Some(mode) if name.is_empty() => parent.set_own_mode(mode),
-        Some(mode) => parent.set_mode(&name, mode),
-    }
+    line.object.attributes.mode.map_or(Ok(()), |mode| object.set_mode(mode)).map(|()| None)
 }
 
-fn look(parent: &Dir, name: &[u8]) -> Result<Option<Seen>> {
-    if name.is_empty() { parent.itself().map(Some) } else { parent.look(name) }
+fn set_attributes_of_root(comparison: &Comparison<'_>, line: &Line, top: &Dir) -> Result<()> {
+    let (uid, gid) = other_owners(comparison, line, &top.itself()?);
+    if uid.is_some() || gid.is_some() {
+        top.set_own_owner(uid, gid)?;
+    }
+    line.object.attributes.mode.map_or(Ok(()), |mode| top.set_own_mode(mode))
+}
+
+/// The recorded owner and group, where the object has others and owners are compared.
+fn other_owners(comparison: &Comparison<'_>, line: &Line, seen: &Seen) -> (Option<u32>, Option<u32>) {
+    let Some(accounts) = comparison.accounts else { return (None, None) };
+    let wanted = &line.object.attributes;
+    let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));
+    let gid = wanted.group.as_deref().and_then(|group| accounts.gid(group));
+    (uid.filter(|uid| *uid != seen.uid), gid.filter(|gid| *gid != seen.gid))
+}
+
+/// Whether a file holds the bytes that are recorded: by size and sum, and by the digest of what a patch put there where
+/// one is known. Bytes of which nothing is recorded are not known.
+fn has_recorded_bytes(comparison: &Comparison<'_>, line: &Line, object: &OpenObject) -> Result<bool> {
+    let Some(found) = object.sums()? else { return Ok(false) };
+    let recorded = line.object.content;
+    let delivered = comparison.delivered.get(&line.path).filter(|file| file.object == line.object);
+    let is_recorded = recorded.size == Some(found.size)
+        && recorded.cksum == Some(found.cksum)
+        && delivered.is_none_or(|file| file.sha256 == found.sha256);
+    Ok(holds("contents.line.bytes", is_recorded))
 }
 
 fn set_mtime(comparison: &Comparison<'_>, line: &Line, seconds: i64) -> Result<()> {

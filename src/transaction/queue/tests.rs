@@ -167,3 +167,63 @@ fn a_run_without_requests_has_an_empty_queue_and_a_damaged_one_is_named() {
     let error = read_queue(&scene.root, &at(STAGE)).unwrap_err().to_string();
     assert!(error.ends_with("/queue: line 1 is not what this program writes"), "{error}");
 }
+
+/// The digest of what a test wrote.
+fn digest(bytes: &[u8]) -> Digest {
+    crate::package::Sums::of(&mut &bytes[..]).unwrap().sha256
+}
+
+/// A line that says that a file had set-id bits, of the object that is there.
+fn was_set_id(scene: &Scene, path: &str, bytes: &[u8]) -> Queue {
+    let old = scene.change(path, Action::Delete).old.unwrap();
+    Queue(vec![Entry::Changed {
+        path: at(path),
+        mode: Mode::of(0o4755),
+        uid: old.uid,
+        gid: old.gid,
+        inode: old.inode,
+        ftype: Ftype::File,
+        sha256: Some(digest(bytes)),
+    }])
+}
+
+#[test]
+fn set_id_bits_come_back_to_the_bytes_that_had_them_and_to_no_others() {
+    let scene = Scene::new();
+    assert_eq!(undo_queue(&scene.root, &was_set_id(&scene, "/opt/file", b"file\n")).unwrap(), [""; 0]);
+    assert_eq!(scene.mode("/opt/file"), 0o4755);
+
+    fs::set_permissions(scene.host("/opt/file"), fs::Permissions::from_mode(0o644)).unwrap();
+    let notes = undo_queue(&scene.root, &was_set_id(&scene, "/opt/file", b"another\n")).unwrap();
+    assert_eq!(scene.mode("/opt/file"), 0o755);
+    assert!(
+        notes[0].ends_with("/opt/file was written to by somebody else; it stays without its set-id bits")
+    );
+}
+
+#[test]
+fn attributes_come_back_to_the_object_of_its_type_only() {
+    let scene = Scene::new();
+    let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
+    let Some(Entry::Changed { ftype, sha256, .. }) = queue.0.first_mut() else { panic!("no line") };
+    (*ftype, *sha256) = (Ftype::Pipe, None);
+    assert_eq!(undo_queue(&scene.root, &queue).unwrap(), [""; 0]);
+    let mut queue = was_set_id(&scene, "/opt/file", b"file\n");
+    let Some(Entry::Changed { inode, .. }) = queue.0.first_mut() else { panic!("no line") };
+    inode.number += 1;
+    assert_eq!(undo_queue(&scene.root, &queue).unwrap(), [""; 0]);
+    assert_eq!(scene.mode("/opt/file"), 0o644);
+}
+
+#[test]
+fn a_line_about_our_own_records_is_damage_by_whatever_path_it_names_them() {
+    let scene = Scene::new();
+    symlink("../var/sadm/patchadm", scene.host("/opt/records")).unwrap();
+    for path in ["/var/sadm/patchadm", "/var/sadm/patchadm/journal", "/opt/records/journal"] {
+        let lines = format!("made /opt/dir d\nmade {path} p\n");
+        fs::write(scene.host(STAGE).join("queue"), lines).unwrap();
+        let error = read_queue(&scene.root, &at(STAGE)).unwrap_err().to_string();
+        assert!(error.ends_with("/queue: line 2, the path is not what this program writes"), "{error}");
+        assert!(RunQueue::open(&scene.root, &at(STAGE)).is_err());
+    }
+}
