@@ -31,6 +31,8 @@ mod hostile;
 pub(crate) mod hostile_roots;
 /// Runs that end by a signal.
 pub(crate) mod killed;
+/// Records that are well-formed and lie.
+mod lies;
 /// The power cut at every moment.
 mod lost;
 /// An administrator who edits files while they are changed.

@@ -1,0 +1,268 @@
+//! Roots whose records lie: everything in them is written as this program writes it, every checksum and digest is right,
+//! and one value is not true. Whoever owns a root can write such records, and so can root in a container's tree.
+//!
+//! Each value of each kind of record is replaced by each value of a table, and then some command that changes the root is
+//! run by root. Whatever the record says, nothing outside the root is read, changed, made, removed or signalled, nothing in
+//! it gets rights that it had not, and the command does not fail by its own fault. The true value, put in the same way,
+//! passes in each place.
+
+/// What one command does on a root that lies.
+mod arena;
+/// The kinds of records, their values, and how they are replaced.
+mod records;
+/// How a root is made whose records lie.
+mod roots;
+/// Undo archives with another manifest.
+mod undo;
+/// The table of what is told.
+mod values;
+/// What is seen from outside.
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::arena::{Arena, Attempt};
+use self::records::{Field, Record, Told};
+use self::roots::State;
+use crate::reliability::hostile_roots::can_trace;
+use crate::reliability::{figures, sample_or_whole};
+use crate::sandbox::Sandbox;
+use crate::scenario::{Scenario, is_root};
+
+/// Commands that change a root at rest.
+const CHANGES: [&str; 11] = [
+    "patchadd -R @ROOT@ delivered/100-02",
+    "patchrm -R @ROOT@ 100-01",
+    "pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEnew",
+    "pkgrm -n -a nocheck -R @ROOT@ ACMEweb",
+    "installf -R @ROOT@ ACMEweb /opt/ACMEweb/lib/x f 0600 root root",
+    "removef -R @ROOT@ ACMEweb /opt/ACMEweb/lib/x",
+    "pkgchk -f -R @ROOT@",
+    "recover -R @ROOT@",
+    "add -R @ROOT@ delivered/100-02",
+    "remove -R @ROOT@ 100-01",
+    "patchrm -R @ROOT@ 101-01",
+];
+
+/// The records that only some of them read.
+const OF_UNDO: [&str; 5] = [CHANGES[1], CHANGES[9], CHANGES[3], CHANGES[0], CHANGES[6]];
+const OF_REMOTE: [&str; 3] = [CHANGES[10], CHANGES[10], CHANGES[3]];
+const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
+
+/// Commands that find a run unfinished: all recover it first.
+const RECOVERING: [&str; 6] = [
+    "recover -R @ROOT@",
+    "recover -R @ROOT@",
+    "recover -R @ROOT@",
+    CHANGES[2],
+    CHANGES[4],
+    "recover -R @ROOT@",
+];
+
+/// Kinds of records that matter while a run is unfinished.
+const OF_RUNS: [&str; 6] = ["journal", "notes", "alone", "marker", "queue", "stage"];
+
+/// One value of a record of one root, and one of the lies about it.
+struct Case {
+    template: usize,
+    field: Field,
+    lie: usize,
+    command: &'static str,
+    is_traced: bool,
+    /// Whether more than one value is told: what somebody would do who knows the program.
+    is_plot: bool,
+}
+
+/// What became of the cases of one kind of record.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    played: u64,
+    refused: u64,
+    exact: u64,
+    traced: u64,
+    true_values: u64,
+}
+
+/// Plays cases in an arena, and keeps count.
+struct Player {
+    arena: Arena,
+    tallies: BTreeMap<String, Tally>,
+    wrong: Vec<String>,
+}
+
+/// Everything that can be told on the roots of an arena, in the same order in every arena. A lie is told to the root of
+/// one owner, in turn to that of a user and to that of uid 0; one that somebody has thought out, to both.
+fn cases(arena: &Arena) -> Vec<Case> {
+    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+    let root = arena.stage.root();
+    for state in [State::Rest, State::Cut, State::InScript] {
+        let own = arena.templates.iter().enumerate().filter(|(_, template)| template.state == state);
+        let own: Vec<usize> = own.map(|(number, _)| number).collect();
+        let Some(&any) = own.first() else { continue };
+        arena.templates[any].put(&root);
+        let plays = |record: &Record| state == State::Rest || OF_RUNS.contains(&record.kind);
+        for record in Record::all(&root).into_iter().filter(plays) {
+            let is_new = |field: &Field| known.insert((field.kind.clone(), shape(&field.pointer)));
+            for field in record.fields(&root).into_iter().filter(is_new) {
+                for (lie, told) in arena.outside.lies(&field).into_iter().enumerate() {
+                    let is_plot = told.0.len() > 1 || field.name() == "script";
+                    let turn = cases.len();
+                    let commands = commands_for(state, record.kind);
+                    let roots = if is_plot { &own[..] } else { &own[turn % own.len()..][..1] };
+                    cases.extend(roots.iter().map(|&template| {
+                        let (field, command) = (field.clone(), commands[turn % commands.len()]);
+                        Case { template, field, lie, command, is_traced: turn % 16 == 0, is_plot }
+                    }));
+                }
+            }
+        }
+    }
+    cases
+}
+
+impl Player {
+    /// Plays one case, and says what is wrong with what happened.
+    fn play(&mut self, case: &Case, is_trusted: bool) {
+        let lies = self.arena.outside.lies(&case.field);
+        let Some(lie) = lies.get(case.lie) else { return };
+        let Case { template, command, is_traced, .. } = *case;
+        let (record, told) = (&case.field.record, &lie.0[..]);
+        let attempt = Attempt { template, record, told, command, is_traced, is_trusted, build: None };
+        let Some(outcome) = self.arena.attempt(&attempt) else { return };
+        let is_exact = outcome.code == 0 && self.arena.expected(template, command).picture == outcome.picture;
+        let tally = self.tallies.entry(case.field.kind.clone()).or_default();
+        tally.played += 1;
+        tally.traced += u64::from(is_traced);
+        tally.exact += u64::from(is_exact);
+        tally.refused += u64::from(outcome.code != 0);
+        if !outcome.wrongs.is_empty() {
+            let owner = self.arena.templates[template].owner;
+            let what = format!("{owner:?} {} {}: {command}", case.field.kind, shown(told));
+            self.wrong.push(format!("{what} ({}): {}", outcome.code, outcome.wrongs.join("; ")));
+        }
+    }
+
+    /// Writes the record of a case anew without a lie.
+    fn tell_the_truth(&mut self, case: &Case) {
+        let told = self.arena.tell_the_truth(case.template, &case.field.record, case.command);
+        self.wrong.extend(told.err());
+        self.tallies.entry(case.field.kind.clone()).or_default().true_values += 1;
+    }
+}
+
+/// A pointer without the numbers of a list.
+fn shape(pointer: &str) -> String {
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let depth = pointer.split('/').count();
+    let shaped = pointer.split('/').map(|part| if depth > 2 && is_number(&part) { "#" } else { part });
+    shaped.collect::<Vec<_>>().join("/")
+}
+
+fn commands_for(state: State, kind: &str) -> &'static [&'static str] {
+    match kind {
+        _ if state != State::Rest => &RECOVERING,
+        "manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
+        "remote" => &OF_REMOTE,
+        "ledger" => &OF_LEDGER,
+        _ => &CHANGES,
+    }
+}
+
+fn shown(told: &[Told]) -> String {
+    let one = |(line, pointer, value): &Told| {
+        let value: String = value.to_string().chars().take(120).collect();
+        format!("{line}{pointer} = {value}")
+    };
+    told.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Plays this thread's share of the cases.
+fn share(own: usize, threads: usize) -> Player {
+    let mut player = Player { arena: Arena::new(), tallies: BTreeMap::new(), wrong: Vec::new() };
+    let step = sample_or_whole(53, 1);
+    let (mut places, mut turn) = (BTreeSet::new(), 0);
+    for (number, case) in cases(&player.arena).iter().enumerate() {
+        let is_chosen = number % step == 0 || case.is_plot && number % 4 == 0;
+        if !is_chosen {
+            continue;
+        }
+        turn += 1;
+        if turn % threads != own {
+            continue;
+        }
+        if places.insert((case.template, case.field.record.path.clone())) {
+            player.tell_the_truth(case);
+        }
+        player.play(case, true);
+        if number % 16 == 1 && player.arena.is_asked(case.template) {
+            player.play(case, false);
+        }
+    }
+    player
+}
+
+/// What plays in the box; it cannot write to the checkout, so it only says what it has played.
+#[allow(clippy::print_stdout)] // to the test outside the box
+fn play() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let players: Vec<Player> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|own| scope.spawn(move || share(own, threads))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let mut tallies: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
+    for (kind, tally) in players.iter().flat_map(|player| &player.tallies) {
+        let sum = tallies.entry(kind).or_default();
+        let counts = [tally.played, tally.refused, tally.exact, tally.traced, tally.true_values];
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    for (kind, counts) in tallies {
+        println!("played: {kind}: {}", counts.map(|count| count.to_string()).join(" "));
+    }
+    let wrong: Vec<String> = players.iter().flat_map(|player| player.wrong.clone()).collect();
+    assert!(wrong.is_empty(), "{} lies work:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What tells a test that it is in the box.
+const INSIDE: &str = "PATCHADM_TESTS_INSIDE";
+
+/// Plays a test once more where it can do no harm: what it said; none where that cannot be done here.
+fn in_a_box(test: &str) -> Option<String> {
+    if !is_root() || !can_trace() {
+        crate::skipped(&format!("{test}: it takes the superuser and strace(1)"));
+        return None;
+    }
+    let stage = Scenario::bare();
+    let mut command = Sandbox::new(&stage.beside(""))?.command(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").env("TMPDIR", "/tmp");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    said.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| crate::skipped(&line[9..]));
+    Some(said.into_owned())
+}
+
+#[test]
+fn no_lie_in_a_record_leads_out_of_its_root() {
+    if std::env::var_os(INSIDE).is_some() {
+        return play();
+    }
+    let Some(said) = in_a_box("reliability::lies::no_lie_in_a_record_leads_out_of_its_root") else { return };
+    let mut sum = [0; 5];
+    for line in said.lines().filter_map(|line| line.strip_prefix("played: ")) {
+        let counts = line.rsplit_once(": ").unwrap().1.split(' ').map(|word| word.parse::<u64>().unwrap());
+        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+    let least = sample_or_whole(80, 2000);
+    assert!(sum[0] >= least, "{sum:?}");
+    let others = sum[0] - sum[1] - sum[2];
+    let counts = [
+        ("lies", sum[0]),
+        ("refused", sum[1]),
+        ("without consequence", sum[2]),
+        ("taken for another truth about the root", others),
+        ("under strace", sum[3]),
+        ("true values passed", sum[4]),
+        ("escapes", 0),
+    ];
+    figures("lies", &counts);
+}

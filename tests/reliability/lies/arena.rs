@@ -1,0 +1,245 @@
+//! Where lies are played: a scene with its roots, and what one command does on a root that lies, as seen from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::records::{Record, Told};
+use super::roots::{self, Owner, State, Template};
+use super::values::Outside;
+use super::watch::{self, Watch};
+use crate::scenario::Scenario;
+use crate::tree::Tree;
+
+/// The program's words that would have it work on anybody's root.
+const TRUST: &str = " --trust-root";
+
+/// The variable that names the rules which a build for this suite leaves out.
+const LEFT_OUT: &str = "PATCHADM_RULES_LEFT_OUT";
+
+/// A scene with its roots.
+pub(super) struct Arena {
+    pub(super) stage: Scenario,
+    pub(super) templates: Vec<Template>,
+    watch: Watch,
+    pub(super) outside: Outside,
+    expected: BTreeMap<(usize, String), Expected>,
+    /// Whether the program asks whose root it is, and can be told to trust.
+    asks: bool,
+}
+
+/// How a command ended on the unspoiled root.
+pub(super) struct Expected {
+    pub(super) picture: BTreeSet<String>,
+    rights: BTreeSet<String>,
+}
+
+/// One lie on one root, and the command that meets it.
+pub(super) struct Attempt<'a> {
+    pub(super) template: usize,
+    pub(super) record: &'a Record,
+    pub(super) told: &'a [Told],
+    pub(super) command: &'a str,
+    /// Whether strace(1) looks on.
+    pub(super) is_traced: bool,
+    /// Whether the program is told that the owner of the root is trusted.
+    pub(super) is_trusted: bool,
+    /// Another build of the program, and a rule that it leaves out.
+    pub(super) build: Option<(&'a Path, &'a str)>,
+}
+
+/// What a command did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) code: i32,
+    pub(super) said: String,
+    /// What no lie may achieve.
+    pub(super) wrongs: Vec<String>,
+    pub(super) picture: BTreeSet<String>,
+}
+
+impl Arena {
+    pub(super) fn new() -> Self {
+        let mut stage = roots::scene();
+        fs::create_dir(stage.beside("temporary")).unwrap();
+        stage.set("TMPDIR", stage.beside("temporary"));
+        let templates = Template::all(&stage);
+        copy_backout(&stage, "backout", "backout-good");
+        let watch = Watch::new(&stage);
+        let outside = Outside::new(&stage.beside("canary"), watch.victim());
+        let help = stage.command("patchadd --help").output().unwrap();
+        let asks = String::from_utf8_lossy(&help.stdout).contains(TRUST.trim());
+        Self { stage, templates, watch, outside, expected: BTreeMap::new(), asks }
+    }
+
+    /// Whether it makes a difference to this root that the program is told to trust its owner.
+    pub(super) fn is_asked(&self, template: usize) -> bool {
+        self.asks && self.templates[template].owner == Owner::User
+    }
+
+    /// What the command does on the unspoiled root; the test fails where it does not succeed.
+    pub(super) fn expected(&mut self, template: usize, line: &str) -> &Expected {
+        let key = (template, line.to_owned());
+        if !self.expected.contains_key(&key) {
+            self.put(template);
+            let (code, said) = run(self.command(template, line, true), line);
+            let (state, owner) = (self.templates[template].state, self.templates[template].owner);
+            assert_eq!(code, 0, "{state:?} {owner:?}: {line}: {said}");
+            let wrongs = self.watch.wrongs();
+            assert!(wrongs.is_empty(), "{line}: {wrongs:?}");
+            let expected =
+                Expected { picture: picture(&self.stage), rights: watch::rights(&self.stage.root()) };
+            self.expected.insert(key.clone(), expected);
+        }
+        &self.expected[&key]
+    }
+
+    /// Puts an unspoiled root in its place, with the archives outside it.
+    pub(super) fn put(&self, template: usize) {
+        self.templates[template].put(&self.stage.root());
+        copy_backout(&self.stage, "backout-good", "backout");
+        self.watch.begin();
+    }
+
+    fn command(&self, template: usize, line: &str, is_trusted: bool) -> Command {
+        match line.split_once(' ') {
+            Some((program, rest)) if is_trusted && self.is_asked(template) => {
+                self.stage.command(&format!("{program}{TRUST} {rest}"))
+            }
+            _ => self.stage.command(line),
+        }
+    }
+
+    /// Writes a record anew without a lie, and runs a command: why that is not as if nothing had been done.
+    pub(super) fn tell_the_truth(
+        &mut self,
+        template: usize,
+        record: &Record,
+        line: &str,
+    ) -> Result<(), String> {
+        let expected = self.expected(template, line).picture.clone();
+        self.put(template);
+        record.write(&self.stage.root(), &record.read(&self.stage.root()), false);
+        let (code, said) = run(self.command(template, line, true), line);
+        let found = picture(&self.stage);
+        let difference: Vec<&String> = expected.symmetric_difference(&found).collect();
+        if code == 0 && difference.is_empty() {
+            return Ok(());
+        }
+        Err(format!("the truth in {}: {line}: {code} {said}\n{difference:?}", record.path))
+    }
+
+    /// Tells a lie and runs a command; none where the lie cannot be told.
+    pub(super) fn attempt(&mut self, attempt: &Attempt<'_>) -> Option<Outcome> {
+        let Attempt { template, record, command: line, .. } = *attempt;
+        self.expected(template, line);
+        self.put(template);
+        let root = self.stage.root();
+        if !record.tell(&root, attempt.told) {
+            return None;
+        }
+        self.watch.begin();
+        let (before, had) = (everything(&self.stage), watch::rights(&root));
+        let trace = self.stage.beside("trace");
+        let mut command = self.command(template, line, attempt.is_trusted);
+        if let Some((program, rule)) = attempt.build {
+            command = with_program(&command, program);
+            command.env(LEFT_OUT, rule);
+        }
+        if attempt.is_traced {
+            command = watch::traced(&command, &trace);
+        }
+        let (code, said) = run(command, line);
+        let mut wrongs = self.watch.wrongs();
+        if attempt.is_traced {
+            let own =
+                ["root", "delivered", "spool", "temporary", "backout"].map(|name| self.stage.beside(name));
+            wrongs.extend(watch::strayed(&trace, &own));
+        }
+        wrongs.extend(self.given(attempt, &had));
+        if code == 70 || code == 101 || said.contains("panicked") {
+            wrongs.push(format!("failed itself ({code}): {said}"));
+        }
+        let after = everything(&self.stage);
+        let may_differ = line.starts_with("pkgchk") || self.templates[template].state != State::Rest;
+        if code != 0 && !may_differ && before != after {
+            wrongs.push(format!("was refused ({code}) and changed:\n{}", before.difference(&after)));
+        }
+        if !wrongs.is_empty() {
+            self.watch = Watch::new(&self.stage);
+            self.outside = Outside::new(&self.stage.beside("canary"), self.watch.victim());
+        }
+        Some(Outcome { code, said, wrongs, picture: picture(&self.stage) })
+    }
+
+    /// The rights that an object has now and had neither before nor after the command on the unspoiled root.
+    fn given(&self, attempt: &Attempt<'_>, had: &BTreeSet<String>) -> Vec<String> {
+        let expected = &self.expected[&(attempt.template, attempt.command.to_owned())].rights;
+        // Who the owner of a program is, is for the root's own accounts to say.
+        let is_accounts = ["passwd", "group"].contains(&attempt.record.kind);
+        let bare = |one: &str| one.split(" of ").next().map(str::to_owned);
+        let same = |one: &str, other: &str| one == other || is_accounts && bare(one) == bare(other);
+        let is_known = |one: &String| had.iter().chain(expected).any(|known| same(one, known));
+        let given = watch::rights(&self.stage.root()).into_iter().filter(|one| !is_known(one));
+        given.map(|one| format!("gave {one}")).collect()
+    }
+}
+
+/// What a command is to leave in a root, as far as it is the same each time: the software with all attributes; of the
+/// records which there are, whose, and what `contents` says.
+fn picture(stage: &Scenario) -> BTreeSet<String> {
+    let tree = everything(stage);
+    let objects = tree.objects().iter().map(|(path, columns)| {
+        let is_record = ["var/", "etc/"].iter().any(|place| path.starts_with(place));
+        let columns = if is_record { &columns[..4] } else { &columns[..] };
+        format!("{path} {}", columns.join(" "))
+    });
+    objects.chain(stage.lines()).collect()
+}
+
+/// Everything of a root but what a refused change may leave.
+fn everything(stage: &Scenario) -> Tree {
+    Tree::of(&stage.root(), &["var/sadm/install/.lockfile", "var/sadm/patchadm"])
+}
+
+/// Puts the undo archives outside the root back.
+fn copy_backout(stage: &Scenario, from: &str, to: &str) {
+    let _ = fs::remove_dir_all(stage.beside(to));
+    roots::copy(&stage.beside(from), &stage.beside(to));
+}
+
+/// The same command by another program.
+fn with_program(command: &Command, program: &Path) -> Command {
+    let mut other = Command::new(program);
+    other.args(command.get_args()).env_clear();
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    other.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    other
+}
+
+/// Runs a command to its end: code and what it said. A test fails where it does not end by itself.
+fn run(mut command: Command, what: &str) -> (i32, String) {
+    let mut out = tempfile::tempfile().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    command.stdout(Stdio::from(out.try_clone().unwrap())).stderr(Stdio::from(out.try_clone().unwrap()));
+    let mut child = command.spawn().unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > until {
+            child.kill().unwrap();
+            panic!("{what} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let mut said = Vec::new();
+    std::io::Seek::rewind(&mut out).unwrap();
+    std::io::Read::read_to_end(&mut out, &mut said).unwrap();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert_eq!(status.signal(), None, "{what}: {said}");
+    (status.code().unwrap(), said)
+}

@@ -1,0 +1,293 @@
+//! The roots that lie: one at rest with applied patches, one whose run was cut in the middle, one whose run was cut while
+//! a script ran. Each is made once by the program itself and then copied for every lie.
+//!
+//! A copy has other inodes than its template. What the records say of inodes is put right in each copy, so that it is as
+//! believable as the root that it was copied from.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Value, json};
+
+use super::records::Record;
+use crate::delivery::Patch;
+use crate::everyman::NOBODY;
+use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
+use crate::reliability::hostile_roots::killed_at_rename;
+use crate::reliability::killed::journal;
+use crate::scenario::Scenario;
+
+/// Which state the root is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum State {
+    /// No run is unfinished.
+    Rest,
+    /// A patch was being applied.
+    Cut,
+    /// The last script of a package was running.
+    InScript,
+}
+
+/// Who the root belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// Somebody without privileges.
+    User,
+    /// uid 0, as in the tree of a container.
+    Root,
+}
+
+/// A root to be copied.
+pub(super) struct Template {
+    pub(super) state: State,
+    pub(super) owner: Owner,
+    at: PathBuf,
+    /// The path of each inode in it.
+    inodes: HashMap<u64, String>,
+}
+
+/// The rename at which the program is killed: most names have changed places by then.
+const CUT: u64 = 12;
+
+/// What a package does whose last script is cut: it registers objects, one that it has and one that it makes, and then
+/// there is nobody any more who waits for it.
+const POSTINSTALL: &str = "installf $PKGINST $BASEDIR/made d 0755 root root || exit 1
+installf $PKGINST $BASEDIR/dir d 0700 root root || exit 1
+installf $PKGINST $BASEDIR/late=a s || exit 1
+installf $PKGINST $BASEDIR/turned=b s || exit 1
+read -r _ _ _ parent _ < /proc/$PPID/stat
+kill -9 $parent
+sleep 60
+";
+
+/// The package that is patched, as it was delivered first.
+fn web() -> Package {
+    let web = Package::new("ACMEweb").directory("bin").directory("lib").directory("share").directory("old");
+    let web =
+        web.file("bin/httpd", 0o755, "one\n").file("bin/su", 0o4755, "su one\n").file("lib/x", 0o600, "x\n");
+    let web = web
+        .file("lib/gone", 0o644, "gone\n")
+        .file("old/file", 0o644, "old\n")
+        .file("lib/twin", 0o644, "twin\n");
+    web.symlink("lib/link", "x").link("lib/other", "twin")
+}
+
+/// A scene with all that the commands read, and a root at rest.
+pub(super) fn scene() -> Scenario {
+    let stage = Scenario::in_memory();
+    stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
+    stage.file("/etc/patchadm/policy", "scripts=run\nundo_format=none\n");
+    let library = Package::new("ACMElib").file("a", 0o644, "a\n");
+    web().write(&stage.beside("spool"));
+    library.write(&stage.beside("spool"));
+    let installed = stage.run("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEweb ACMElib");
+    assert_eq!(installed.code, 0, "{}{}", installed.stdout, installed.stderr);
+    let first = web().file("bin/httpd", 0o755, "two\n").file("bin/su", 0o4755, "su two\n");
+    let first = first
+        .file("lib/new1", 0o644, "new\n")
+        .symlink("lib/link", "twin")
+        .line("share", "d none share 0750 root root");
+    let applied = stage.patchadd("", &Patch::of("100-01", first.clone()));
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    fs::create_dir(stage.beside("backout")).unwrap();
+    let backout = stage.beside("backout").display().to_string();
+    let applied =
+        stage.patchadd(&format!("-B {backout}"), &Patch::of("101-01", library.file("a", 0o644, "b\n")));
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    let next = first.file("bin/httpd", 0o755, "three\n").file("bin/su", 0o4755, "su three\n");
+    let next = next.file("lib/new2", 0o644, "new\n").directory("fresh").file("fresh/a", 0o644, "a\n");
+    let next = next.symlink("lib/link", "gone").line("share", "d none share 0711 root root");
+    Patch::of("100-02", next.deletes(&["lib/x", "old/file", "old"])).directory(&stage);
+    Package::new("ACMEnew").directory("bin").file("bin/n", 0o755, "n\n").write(&stage.beside("spool"));
+    let scripted = Package::new("ACMEdo").directory("dir").file("a", 0o644, "a\n").symlink("turned", "a");
+    scripted.information("postinstall", POSTINSTALL).write(&stage.beside("spool"));
+    take_apart(&stage, "100-01", "ACMEweb", &stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo"));
+    stage
+}
+
+/// Unpacks an undo archive where those that lie are put together from.
+fn take_apart(stage: &Scenario, id: &str, package: &str, archive: &Path) {
+    let to = stage.beside("apart").join(id);
+    fs::create_dir_all(&to).unwrap();
+    let done = stage.run(&format!("pkgtrans {} {} {package}", archive.display(), to.display()));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+}
+
+/// Brings the root into a state; false where that cannot be done here.
+fn bring(stage: &Scenario, state: State) -> bool {
+    let interrupted = || journal(&stage.at("/var/sadm/patchadm/journal")).is_some_and(|(_, is_open)| is_open);
+    match state {
+        State::Rest => true,
+        State::Cut => {
+            let is_cut = killed_at_rename(stage, "patchadd -R @ROOT@ delivered/100-02", CUT);
+            if is_cut {
+                note_alone(stage);
+            }
+            is_cut
+        }
+        State::InScript => {
+            let _ = stage.command("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEdo").output().unwrap();
+            interrupted()
+        }
+    }
+}
+
+/// Notes a stage in a directory of its own, as a run does before it makes one: it never came to that.
+fn note_alone(stage: &Scenario) {
+    let stages = stage.at("/var/sadm/patchadm/stage");
+    let own = fs::read_dir(stages).unwrap().next().unwrap().unwrap().path();
+    let path =
+        json!(format!("/opt/ACMEweb/.patchadm-{}", own.file_name().unwrap().to_str().unwrap())).to_string();
+    fs::write(own.join("alone"), format!("{:08x} {path}\n", crc32c::crc32c(path.as_bytes()))).unwrap();
+}
+
+impl Template {
+    /// All that can be made here of a scene; its root is gone afterwards.
+    pub(super) fn all(stage: &Scenario) -> Vec<Self> {
+        let good = stage.beside("good");
+        fs::rename(stage.root(), &good).unwrap();
+        let mut templates = Vec::new();
+        for state in [State::Rest, State::Cut, State::InScript] {
+            copy(&good, &stage.root());
+            if !bring(stage, state) {
+                crate::skipped(&format!("lies: no root in the state {state:?} can be made here"));
+                fs::remove_dir_all(stage.root()).unwrap();
+                continue;
+            }
+            stage.file("/etc/patchadm/policy", "scripts=none\nundo_format=none\n");
+            for owner in [Owner::User, Owner::Root] {
+                let at = stage.beside(&format!("{state:?}-{owner:?}"));
+                copy(&stage.root(), &at);
+                if owner == Owner::User {
+                    give(&at);
+                }
+                let own = inodes(&stage.root());
+                let template = Self { state, owner, at, inodes: own };
+                template.rebase(&template.at);
+                templates.push(Self { inodes: inodes(&template.at), ..template });
+            }
+            fs::remove_dir_all(stage.root()).unwrap();
+        }
+        templates
+    }
+
+    /// Puts a copy of it at `to`, in the place of what is there.
+    pub(super) fn put(&self, to: &Path) {
+        if to.exists() {
+            fs::remove_dir_all(to).unwrap();
+        }
+        copy(&self.at, to);
+        self.rebase(to);
+    }
+
+    /// Puts inodes and owners in the records of a copy right.
+    fn rebase(&self, root: &Path) {
+        for record in
+            Record::all(root).iter().filter(|record| ["journal", "notes", "queue"].contains(&record.kind))
+        {
+            let mut values = record.read(root);
+            values.iter_mut().for_each(|value| self.rebase_value(root, value));
+            record.write(root, &values, false);
+        }
+    }
+
+    fn rebase_value(&self, root: &Path, value: &mut Value) {
+        let path = |value: &Value| {
+            let number = value.pointer("/inode/number").or(value.get("number"));
+            self.inodes.get(&number.and_then(Value::as_u64)?)
+        };
+        match value {
+            Value::Object(object) if object.contains_key("born") && object.contains_key("number") => {
+                if let Some(path) = path(value) {
+                    *value = inode(&root.join(path));
+                }
+            }
+            Value::Object(object) => {
+                let owner =
+                    path(&Value::Object(object.clone())).map(|path| fs::symlink_metadata(root.join(path)));
+                if let (Some(Ok(seen)), true) = (owner, object.contains_key("file_type")) {
+                    object.insert("uid".to_owned(), json!(seen.uid()));
+                    object.insert("gid".to_owned(), json!(seen.gid()));
+                }
+                object.values_mut().for_each(|value| self.rebase_value(root, value));
+            }
+            Value::Array(words) if words.first() == Some(&json!("changed")) => {
+                let number = words[5].as_str().and_then(|word| word.parse().ok());
+                if let Some(path) = number.and_then(|number: u64| self.inodes.get(&number)) {
+                    let (number, born) = number_and_birth(&root.join(path));
+                    words[5] = json!(number.to_string());
+                    words[6] = json!(born.map_or("?".to_owned(), |(s, ns)| format!("{s}.{ns:09}")));
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.rebase_value(root, value)),
+            _ => {}
+        }
+    }
+}
+
+fn number_and_birth(at: &Path) -> (u64, Option<(u64, u32)>) {
+    let seen = fs::symlink_metadata(at).unwrap();
+    let born = seen.created().ok().map(|born| born.duration_since(UNIX_EPOCH).unwrap());
+    (seen.ino(), born.map(|born| (born.as_secs(), born.subsec_nanos())))
+}
+
+/// The number and the birth time of an object, as the journal has them.
+pub(super) fn inode(at: &Path) -> Value {
+    let (number, born) = number_and_birth(at);
+    json!({ "number": number, "born": born.map(|(seconds, nanoseconds)| json!({ "seconds": seconds, "nanoseconds": nanoseconds })) })
+}
+
+/// What a journal would say of an object outside, were it one of the run.
+pub(super) fn identity(at: &Path) -> Value {
+    let seen = fs::symlink_metadata(at).unwrap();
+    let mtime = json!({ "seconds": seen.mtime(), "nanoseconds": seen.mtime_nsec() });
+    let sha256 = super::records::digest(&fs::read(at).unwrap());
+    json!({
+        "file_type": "f", "mode": seen.mode() & 0o7777, "uid": seen.uid(), "gid": seen.gid(), "size": seen.len(),
+        "mtime": mtime, "inode": inode(at), "sha256": sha256,
+    })
+}
+
+/// The paths of everything below a directory, relative to it, sorted.
+pub(super) fn paths(root: &Path) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            }
+            found.push(entry.path().strip_prefix(root).unwrap().to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    found
+}
+
+fn inodes(root: &Path) -> HashMap<u64, String> {
+    let of = |path: String| (fs::symlink_metadata(root.join(&path)).unwrap().ino(), path);
+    paths(root).into_iter().map(of).chain([(fs::metadata(root).unwrap().ino(), String::new())]).collect()
+}
+
+/// Gives everything of a root to somebody without privileges, whose accounts call him root.
+fn give(root: &Path) {
+    let given =
+        Command::new("chown").arg("-Rh").arg(format!("{NOBODY}:{NOBODY}")).arg(root).status().unwrap();
+    assert!(given.success());
+    // chown(2) takes set-id bits away.
+    let su = root.join("opt/ACMEweb/bin/su");
+    fs::set_permissions(su, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    fs::write(root.join("etc/passwd"), format!("root:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")).unwrap();
+    fs::write(root.join("etc/group"), format!("root:x:{NOBODY}:\n")).unwrap();
+}
+
+/// Copies a tree as it is.
+pub(super) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}

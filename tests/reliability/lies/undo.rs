@@ -1,0 +1,55 @@
+//! Undo archives with another manifest: taken apart and put together again, with everything in them that is summed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use patchadm::package::checksum;
+
+use super::records::{digest, vouch};
+use crate::packages::datastream;
+
+/// The manifest in a package directory.
+const MANIFEST: &str = "install/patchadm.manifest";
+
+/// Where the archive at `at` lies taken apart: beside the roots, because every copy of a root has the same.
+fn apart(at: &Path) -> PathBuf {
+    let scene = at.ancestors().find(|above| above.join("apart").is_dir()).unwrap();
+    let id = at.parent().unwrap().file_name().unwrap();
+    let package = at.ancestors().nth(3).unwrap().file_name().unwrap();
+    scene.join("apart").join(id).join(package)
+}
+
+/// The manifest of an archive.
+pub(super) fn manifest(at: &Path) -> Vec<u8> {
+    fs::read(apart(at).join(MANIFEST)).unwrap_or_default()
+}
+
+/// Puts an archive with another manifest in the place of one, and vouches for it.
+pub(super) fn write(root: &Path, at: &Path, manifest: &[u8]) {
+    let before = fs::read(at).unwrap();
+    let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let from = apart(at);
+    let copied = std::process::Command::new("cp").arg("-a").args([&from, scratch.path()]).status().unwrap();
+    assert!(copied.success());
+    let package = scratch.path().join(from.file_name().unwrap());
+    fs::write(package.join(MANIFEST), manifest).unwrap();
+    sum_again(&package.join("pkgmap"), manifest);
+    datastream(&[package], at);
+    let after = fs::read(at).unwrap();
+    vouch(root, (&digest(&before), before.len()), (&digest(&after), after.len()));
+}
+
+/// Puts size and sum of the manifest into the pkgmap.
+fn sum_again(pkgmap: &Path, manifest: &[u8]) {
+    let text = fs::read_to_string(pkgmap).unwrap();
+    let name = MANIFEST.rsplit('/').next().unwrap();
+    let line = |line: &str| {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        if words.get(2).is_some_and(|word| word == name) {
+            words[3] = manifest.len().to_string();
+            words[4] = checksum::sum(manifest).to_string();
+        }
+        words.join(" ") + "\n"
+    };
+    fs::write(pkgmap, text.lines().map(line).collect::<String>()).unwrap();
+}

@@ -1,0 +1,200 @@
+//! What is seen from outside while a command works on a root that lies: whether anything beside the root was read,
+//! changed, made, removed or signalled, and whether anything in the root got rights that nobody gave it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::roots::{copy, paths};
+use crate::reliability::canary::Canary;
+use crate::scenario::Scenario;
+
+/// A tree beside the root, and a process, that nobody has any business with.
+pub(super) struct Watch {
+    canary: Canary,
+    /// What is beside the root and stays as it is.
+    places: Vec<PathBuf>,
+    seen: BTreeMap<PathBuf, Look>,
+    victim: Child,
+}
+
+/// Inode, links, mode, owner, group, size, and the times of content and of attributes: to set the last one back is in
+/// nobody's power, so a change of extended attributes shows as well.
+type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
+
+impl Watch {
+    /// Makes the tree of a scene, if need be anew, and watches it.
+    pub(super) fn new(stage: &Scenario) -> Self {
+        let (canary, good) = (stage.beside("canary"), stage.beside("canary-good"));
+        if !good.exists() {
+            host(stage, &good);
+        }
+        let _ = fs::remove_dir_all(&canary);
+        copy(&good, &canary);
+        let places = ["canary", "delivered", "spool", "apart"].map(|name| stage.beside(name)).to_vec();
+        let victim =
+            Command::new("sleep").arg("100000").process_group(0).stdin(Stdio::null()).spawn().unwrap();
+        let seen = places.iter().flat_map(|place| looks(place)).collect();
+        Self { canary: Canary::watch(&canary), places, seen, victim }
+    }
+
+    /// The process that must live on.
+    pub(super) fn victim(&self) -> u32 {
+        self.victim.id()
+    }
+
+    /// Forgets what was done until now.
+    pub(super) fn begin(&self) {
+        self.canary.events();
+    }
+
+    /// What was done to what is outside since then.
+    pub(super) fn wrongs(&mut self) -> Vec<String> {
+        let mut wrongs: Vec<String> =
+            self.canary.events().into_iter().map(|event| format!("touched {event}")).collect();
+        let now: BTreeMap<PathBuf, Look> = self.places.iter().flat_map(|place| looks(place)).collect();
+        let paths: BTreeSet<&PathBuf> = self.seen.keys().chain(now.keys()).collect();
+        let changed = paths.into_iter().filter(|path| self.seen.get(*path) != now.get(*path));
+        wrongs.extend(changed.map(|path| format!("changed {}", path.display())));
+        if self.victim.try_wait().unwrap().is_some() {
+            wrongs.push("ended a process of somebody else".to_owned());
+        }
+        wrongs
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have been ended already.
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}
+
+/// A small host: accounts, a program, an archive of undo data.
+fn host(stage: &Scenario, at: &Path) {
+    fs::create_dir_all(at.join("etc/empty")).unwrap();
+    fs::create_dir_all(at.join("bin")).unwrap();
+    fs::create_dir_all(at.join("101-01/ACMElib")).unwrap();
+    fs::write(at.join("etc/shadow"), "root:secret:\n").unwrap();
+    fs::write(at.join("bin/su"), "su\n").unwrap();
+    let archive = stage.beside("backout/101-01/ACMElib");
+    let found = fs::read_dir(archive).unwrap().next().unwrap().unwrap().path();
+    fs::copy(found, at.join("101-01/ACMElib/undo")).unwrap();
+    for (path, mode) in [("etc/shadow", 0o600), ("bin/su", 0o4755)] {
+        fs::set_permissions(at.join(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+}
+
+fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
+    let all = paths(place).into_iter().map(|path| place.join(path)).chain([place.to_owned()]);
+    let look = |path: PathBuf| {
+        let seen = fs::symlink_metadata(&path).unwrap();
+        let times = ((seen.mtime(), seen.mtime_nsec()), (seen.ctime(), seen.ctime_nsec()));
+        let look =
+            (seen.ino(), seen.nlink(), seen.mode(), (seen.uid(), seen.gid()), seen.len(), times.0, times.1);
+        (path, look)
+    };
+    all.map(look).collect()
+}
+
+/// What gives rights in a root, outside the directories of runs: programs with set-id bits, by owner and content, files
+/// with capabilities, devices.
+pub(super) fn rights(root: &Path) -> BTreeSet<String> {
+    let mut rights = BTreeSet::new();
+    for path in
+        paths(root).iter().filter(|path| !path.contains("patchadm/stage/") && !path.contains("/.patchadm"))
+    {
+        let at = root.join(path);
+        let Ok(seen) = fs::symlink_metadata(&at) else { continue };
+        if seen.is_file() && seen.mode() & 0o6000 != 0 {
+            let content = super::records::digest(&fs::read(&at).unwrap());
+            rights.insert(format!("{path}: {:o} of {}:{} {content}", seen.mode(), seen.uid(), seen.gid()));
+        }
+        if seen.file_type().is_block_device() || seen.file_type().is_char_device() {
+            rights.insert(format!("{path}: a device"));
+        }
+        let mut value = [0_u8; 64];
+        if rustix::fs::lgetxattr(&at, "security.capability", &mut value).is_ok() {
+            rights.insert(format!("{path}: capabilities"));
+        }
+    }
+    rights
+}
+
+/// The calls that are traced.
+const CALLS: &str = "trace=open,openat,openat2,creat,unlink,unlinkat,rename,renameat,renameat2,link,linkat,symlink,\
+    symlinkat,mkdir,mkdirat,rmdir,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,setxattr,lsetxattr,\
+    fsetxattr,removexattr,lremovexattr,fremovexattr,truncate,ftruncate,kill,tkill,tgkill,pidfd_send_signal";
+
+/// What may be opened outside the root, to be read: the system's libraries and settings.
+const READABLE: [&str; 12] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/lib",
+    "/usr",
+    "/etc/ld.so",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/patchadm",
+    "/etc/localtime",
+    "/run/systemd/userdb",
+];
+
+/// The command below strace(1), which follows all that it starts and says which file each descriptor is.
+pub(super) fn traced(command: &Command, trace: &Path) -> Command {
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-y", "-qq", "-s", "4096", "-e", CALLS, "-o"]).arg(trace).arg("--");
+    traced.arg(command.get_program()).args(command.get_args()).env_clear();
+    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    traced
+}
+
+/// What a trace shows that is outside the root: `own` are the directories that the command was given.
+pub(super) fn strayed(trace: &Path, own: &[PathBuf]) -> Vec<String> {
+    let text = String::from_utf8_lossy(&fs::read(trace).unwrap()).into_owned();
+    let processes: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let is_own = |path: &str| own.iter().any(|own| Path::new(path).starts_with(own));
+    let is_wrong = |line: &&str| {
+        let Some((call, rest)) =
+            line.split_once(char::is_whitespace).and_then(|(_, call)| call.trim().split_once('('))
+        else {
+            return false;
+        };
+        let failed = rest.rsplit_once(" = ").is_some_and(|(_, result)| result.starts_with('-'));
+        if failed {
+            return false;
+        }
+        if call.contains("kill") || call.starts_with("pidfd_send") {
+            let target = rest.split([',', ')']).next().unwrap_or_default();
+            let target = target.split('<').next().unwrap_or_default().trim_start_matches('-');
+            return call != "pidfd_send_signal" && !processes.contains(target);
+        }
+        let named = rest.split(['<', '>']).skip(1).step_by(2);
+        let mut named = named.filter(|path| path.starts_with('/') && !path.contains(" (deleted)"));
+        if call.starts_with("open") || call == "creat" {
+            let opened =
+                rest.rsplit_once('<').map(|(_, path)| path.trim_end_matches('>')).unwrap_or_default();
+            let is_read = !rest.contains("O_WRONLY") && !rest.contains("O_RDWR") && !rest.contains("O_CREAT");
+            let may = is_own(opened)
+                || ["/", "/etc"].contains(&opened)
+                || READABLE.iter().any(|place| opened.starts_with(place)) && is_read;
+            return opened.starts_with('/')
+                && !may
+                && !rest.contains("O_PATH")
+                && !opened.starts_with("/dev/null");
+        }
+        // A file that is open is named by its descriptor, and was looked at when it was opened.
+        let is_open = rest.contains("\"/proc/self/fd/");
+        let leads_out =
+            named.any(|path| !is_own(path) && !path.starts_with("/proc") && !path.starts_with("/dev/null"));
+        leads_out && !is_open || rest.contains("../..")
+    };
+    text.lines().filter(is_wrong).map(|line| format!("called {line}")).collect()
+}
