@@ -51,6 +51,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// File systems that become full inside a run.
+mod full_disk_in_run;
 /// What the classic tools registered and gave up, step by step.
 mod goldens_of_installf;
 /// The packages that the classic tools made, made once more.
@@ -111,6 +113,8 @@ mod pkgtrans;
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+/// Limits of the caller's process.
+mod process_limits;
 /// Where packages are made.
 mod producer;
 /// Prototypes that others wrote.
