@@ -14,6 +14,7 @@ mod building;
 mod dir;
 mod door;
 mod file;
+mod leftover;
 mod lock;
 mod look;
 mod resolve;
