@@ -30,6 +30,8 @@ mod clients_making;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
+/// Control characters in names and texts.
+mod control_characters;
 /// Patches made by a test, in every form of delivery.
 mod delivery;
 mod demo;
@@ -51,6 +53,8 @@ mod everything;
 mod file_systems;
 /// File systems without room.
 mod full_disk;
+/// File systems that become full inside a run.
+mod full_disk_in_run;
 /// What the classic tools registered and gave up, step by step.
 mod goldens_of_installf;
 /// The packages that the classic tools made, made once more.
@@ -69,6 +73,8 @@ mod goldens_of_streams;
 mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
+/// Objects that no package can have.
+mod impossible_objects;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
@@ -78,6 +84,8 @@ mod interviews;
 mod layers;
 /// What scripts and files get, whatever the caller's habits.
 mod least_privilege;
+/// What killed makings leave.
+mod leftovers;
 mod links;
 /// Two writers at once.
 mod locked;
@@ -89,6 +97,8 @@ mod many_roots;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Roots without a package database.
+mod new_roots;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;
@@ -111,6 +121,8 @@ mod pkgtrans;
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
+/// Limits of the caller's process.
+mod process_limits;
 /// Where packages are made.
 mod producer;
 /// Prototypes that others wrote.

@@ -125,6 +125,9 @@ fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static st
         must_be_read_often(&request.patches, usage)?;
         let (wait, done) = (args.changing.wait, if request.dry_run { "planned" } else { "done" });
         let verb = Verb { name: verb, program: "patchadd", usage, json, wait, done, idle: "already applied" };
+        if !request.dry_run {
+            call.output.heedless();
+        }
         return on_many(call, &args.changing.many, verb, &|root, caller| {
             let began = Instant::now();
             let result = apply_patches(root, &on(root, &request), caller);
@@ -133,7 +136,9 @@ fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static st
     }
     let root = args.common.root.open(call)?;
     let (wait, request) = (patience(&root, args.changing.wait), on(&root, &request));
-    call.output.heedless();
+    if !request.dry_run {
+        call.output.heedless();
+    }
     let result = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
     if json {
         return report::json(call, verb, &root, Command::Patchadd, result.as_ref().map(report::applied));

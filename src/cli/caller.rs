@@ -12,6 +12,7 @@ use chrono::SecondsFormat;
 use super::Invocation;
 use super::bar::Bar;
 use super::surroundings::Surroundings;
+use super::text::control::printable;
 use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::plan::occasion::Occasion;
@@ -120,7 +121,7 @@ impl Patience<'_> {
         if !self.told.replace(true) {
             let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
             // Where standard error cannot be written to, nobody can be told.
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            let _ = std::io::stderr().write_all(&printable(line.as_bytes()));
         }
         thread::sleep(PAUSE.min(left));
         true

@@ -12,7 +12,7 @@ use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
-use crate::root::LockError;
+use crate::root::{LockError, RootError};
 use crate::script::ScriptError;
 use crate::source::{Problem, SourceError};
 use crate::transaction::{Cause, Left, Phase, TransactionError};
@@ -38,6 +38,11 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
         Failure::Transaction(error) => transaction_code(command, error),
         Failure::Database(error) => database_code(command, error),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) => by(26, 12, 1),
+        Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)))
+            if is_of_process(error.errno()) =>
+        {
+            by(5, 5, 1)
+        }
         Failure::Archive(_) => by(26, 4, 1),
         Failure::Policy(_) => Exit::FAILED,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
@@ -69,6 +74,9 @@ pub(super) fn verb_code(command: Command, failure: &Failure) -> Exit {
 
 /// The exit code of a command for a source that cannot be used.
 pub(super) fn source_code(command: Command, error: &SourceError) -> Exit {
+    if is_of_process(errno_of(error)) {
+        return Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 5 } else { 1 });
+    }
     if !matches!(command, Command::Patchadd | Command::Patchrm) {
         let unusable =
             matches!(error.problem, Problem::NotFound | Problem::BadForm(_) | Problem::Unsupported(_));
@@ -89,6 +97,18 @@ pub(super) fn source_code(command: Command, error: &SourceError) -> Exit {
         Problem::Corrupt { .. } => 10,
         Problem::Symlink { .. } => 13,
     })
+}
+
+/// What the system said where a source could not be read.
+fn errno_of(error: &SourceError) -> Option<Errno> {
+    let Problem::Io { error, .. } = &error.problem else { return None };
+    let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
+    Errno::from_io_error(error).or_else(inside)
+}
+
+/// Whether an error is one of what this process may have, which says nothing about what it was to read.
+fn is_of_process(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn database_code(command: Command, error: &DatabaseError) -> Exit {
@@ -201,6 +221,8 @@ fn remedy(errno: Option<Errno>) -> &'static str {
         Some(Errno::ROFS) => "Mount the file system for writing and try again.",
         Some(Errno::IO) => "Look for errors of the disk in the log of the system before you try again.",
         Some(Errno::MFILE | Errno::NFILE) => "Allow more open files (ulimit -n) and try again.",
+        Some(Errno::NOMEM) => "Allow more memory (ulimit -v) and try again.",
+        Some(Errno::FBIG) => "Allow larger files (ulimit -f) and try again.",
         _ => "",
     }
 }
@@ -228,7 +250,12 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
             }
             (_, cause) => remedy(cause.errno()).to_owned(),
         },
-        Failure::Root(error) => remedy(error.errno()).to_owned(),
+        Failure::Root(error)
+        | Failure::Database(DatabaseError::View(ViewError::Root(error)))
+        | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
+            remedy(error.errno()).to_owned()
+        }
+        Failure::Source(error) if is_of_process(errno_of(error)) => remedy(errno_of(error)).to_owned(),
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }
@@ -259,7 +286,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::root::{Holder, RootError};
+    use crate::root::Holder;
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::{Invocation, failure, json};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
 use crate::operation::installf::{InstallfRequest, Registered, What, installf};
-use crate::operation::registry::RegistryError;
+use crate::operation::registry::{RegistryError, note_failure};
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -45,6 +46,45 @@ struct Args {
 
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    noting_failure(call, register)
+}
+
+/// Does the work of installf or removef. Where it fails in a script of a run, that run is told, whatever the script makes
+/// of the exit code.
+pub(super) fn noting_failure(
+    call: &mut Invocation,
+    work: fn(&mut Invocation) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let result = work(call);
+    let why = match &result {
+        Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
+        Ok(exit) if *exit == Exit::FAILED => "not all is as it was declared".to_owned(),
+        _ => return result,
+    };
+    if let Some(run) = call.surroundings.run.clone() {
+        let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        let words: Vec<String> = words.collect();
+        let text = format!("{} {} failed: {}", call.program, words.join(" "), why.trim_end());
+        let root = root_named(&call.arguments);
+        // The exit code tells of the failure of the call itself; there is nobody else to tell of this one.
+        let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
+    }
+    result
+}
+
+/// The root that the words of a command line name, which may make no sense otherwise.
+fn root_named(words: &[OsString]) -> RootOption {
+    let joined = words.iter().find_map(|word| word.as_encoded_bytes().strip_prefix(b"-R"));
+    let next = || words.iter().skip_while(|word| *word != "-R").nth(1).map(PathBuf::from);
+    let root = match joined {
+        Some([]) => next(),
+        Some(path) => Some(PathBuf::from(OsString::from_vec(path.to_vec()))),
+        None => None,
+    };
+    RootOption { root }
+}
+
+fn register(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
@@ -101,6 +141,7 @@ fn report(
         Err(error) => return Err(refused(Command::Installf, &error).into()),
         Ok(registered) => registered,
     };
+    call.output.heedless();
     let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
     if in_json {
         let package = &request.package;

@@ -45,10 +45,31 @@ impl<B: Serialize> Document<B> {
 
     /// Its text, with a newline at its end.
     pub fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let mut text = serde_json::to_vec_pretty(self)?;
+        let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
         text.push(b'\n');
         Ok(text)
     }
+}
+
+/// A document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
+fn without_high_controls(document: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(document);
+    if !text.chars().any(is_high_control) {
+        return document.to_vec();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_high_control(letter) {
+            out.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            out.push(letter);
+        }
+    }
+    out.into_bytes()
+}
+
+fn is_high_control(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}')
 }
 
 /// One document about `root`, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.

@@ -56,6 +56,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use exit::{Exit, Stop};
 use output::Output;
@@ -180,6 +181,9 @@ pub struct Invocation {
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // Records are for everybody to read, whatever the caller's habits; what is private says so itself.
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
+    // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let Choice { applet, program, arguments } = match choose(words.collect()) {
         Ok(choice) => choice,
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
@@ -269,15 +273,17 @@ fn overview() -> String {
 /// Says what is left to say, and turns the result into the exit code.
 fn finish(output: &mut Output, in_json: Option<&'static str>, result: anyhow::Result<Exit>) -> Exit {
     let said = result.or_else(|error| explain(output, in_json, &error));
-    match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from)) {
-        Ok(exit) => exit,
-        Err(error) if is_broken_pipe(&error) => Exit::PIPE,
-        Err(error) => {
-            // What could not be written is lost anyway; that is what is told.
-            let _ = output.error(&format!("cannot write to standard output: {error:#}"));
-            Exit::FAILED
-        }
+    let (exit, lost) = match said.and_then(|exit| output.flush().map(|()| exit).map_err(anyhow::Error::from))
+    {
+        Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
+        Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
+        Err(error) => (Exit::FAILED, Some(error)),
+    };
+    if let Some(error) = lost {
+        // What could not be written is lost anyway; that is what is told.
+        let _ = output.error(&format!("cannot write to standard output: {error:#}"));
     }
+    exit
 }
 
 /// Tells why a command ended early: on standard error, and with `--json` in a document as well.

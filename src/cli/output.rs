@@ -1,9 +1,15 @@
 //! What a command says: its report on standard output, its diagnostics on standard error.
 //!
+//! Names and texts of packages and roots come from strangers: control characters in what is printed are escaped here, for
+//! every command.
 //! Nothing here panics when nobody reads: a broken pipe is an error like any other, and the program ends quietly on
-//! it, unless it has changed something and its exit code has to tell of that. Standard output is flushed before a diagnostic, so that both are in order on a terminal.
+//! it, unless it has changed something and its exit code has to tell of that: then what could not be written, for
+//! whatever reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on
+//! a terminal.
 
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
+
+use super::text::control::printable;
 
 /// The two streams of a command.
 #[derive(Debug)]
@@ -12,30 +18,52 @@ pub struct Output {
     stdout: BufWriter<Stdout>,
     stderr: Stderr,
     is_heedless: bool,
+    /// Why a part of the report was not written, which nobody has been told yet.
+    lost: Option<io::Error>,
 }
 
 impl Output {
     /// The streams of the command that diagnostics call `program`.
     pub fn new(program: &str) -> Self {
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
-        Self { program: program.to_owned(), stdout, stderr: io::stderr(), is_heedless: false }
+        Self { program: program.to_owned(), stdout, stderr: io::stderr(), is_heedless: false, lost: None }
     }
 
-    /// From now on it does not matter whether anybody reads the report: what a command changed stays changed, and its
+    /// From now on it does not matter whether the report can be written: what a command changed stays changed, and its
     /// exit code is to say so.
     pub fn heedless(&mut self) {
         self.is_heedless = true;
     }
 
-    fn heed(&self, written: io::Result<()>) -> io::Result<()> {
+    fn heed(&mut self, written: io::Result<()>) -> io::Result<()> {
         match written {
-            Err(error) if self.is_heedless && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if self.is_heedless => {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    self.lost.get_or_insert(error);
+                }
+                Ok(())
+            }
             written => written,
         }
     }
 
-    /// Writes to standard output.
+    /// Why a part of the report could not be written, where the command had to go on all the same; told once.
+    pub fn take_loss(&mut self) -> Option<io::Error> {
+        self.lost.take()
+    }
+
+    /// Takes over what another value for the same streams could not write.
+    pub fn inherit_loss(&mut self, mut other: Self) {
+        self.lost = self.lost.take().or_else(|| other.take_loss());
+    }
+
+    /// Writes to standard output; control characters are escaped ([`printable`]).
     pub fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.raw(printable(text.as_ref()))
+    }
+
+    /// Writes to standard output byte for byte: what a script says, and what a script will read.
+    pub fn raw(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let written = self.stdout.write_all(text.as_ref());
         self.heed(written)
     }
@@ -46,8 +74,13 @@ impl Output {
         self.print(b"\n")
     }
 
-    /// Writes text to standard error as it is.
+    /// Writes text to standard error without a beginning of our own; control characters are escaped ([`printable`]).
     pub fn complain(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.raw_to_error(printable(text.as_ref()))
+    }
+
+    /// Writes to standard error byte for byte: what a script says.
+    pub fn raw_to_error(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         let flushed = self.flush();
         // Where standard error cannot be written to, nobody can be told.
         let _ = self.stderr.write_all(text.as_ref());

@@ -76,7 +76,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         ..ApplyRequest::default()
     };
     let wait = patience(&root, None);
-    call.output.heedless();
+    if !request.dry_run {
+        call.output.heedless();
+    }
     let report = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
     if args.extensions.json {
         return report::json(

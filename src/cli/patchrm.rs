@@ -62,7 +62,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         scripts: args.scripts.request(call, false),
     };
     let wait = patience(&root, None);
-    call.output.heedless();
+    if !request.dry_run {
+        call.output.heedless();
+    }
     let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if args.extensions.json {
         return report::json(

@@ -134,6 +134,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let report =
         with_caller(call, "pkgadd", wait, |caller| add_packages(&root, &request, caller, &mut screen))?;
     screen.output.flush()?;
+    call.output.inherit_loss(screen.output);
     Ended { command: Command::Pkgadd, outcome: &report, package }.report(call, &root, in_json)
 }
 

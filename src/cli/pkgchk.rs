@@ -105,6 +105,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     let report = if args.fix {
         let wait = patience(&root, None);
+        call.output.heedless();
         with_caller(call, "pkgchk", wait, |caller| check_and_fix(&root, &request, caller))?
     } else {
         check(call.surroundings.reader(&root), &Root::open(Path::new("/"))?, &request)

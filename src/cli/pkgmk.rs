@@ -86,6 +86,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     })?;
     match result {
         Ok(made) if in_json => {
+            if !args.map_only {
+                call.output.heedless();
+            }
             let body = Body::of(&made, warnings);
             call.output.print(json::document("pkgmk", None, Exit::OK, body)?)?;
             Ok(Exit::OK)

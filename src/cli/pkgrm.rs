@@ -103,6 +103,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let report =
         with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
     screen.output.flush()?;
+    call.output.inherit_loss(screen.output);
     Ended { command: Command::Pkgrm, outcome: &report, package }.report(call, &root, in_json)
 }
 

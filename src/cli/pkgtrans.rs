@@ -114,6 +114,7 @@ pub(super) fn transfer(
         })?,
     };
     let exit = moved.as_ref().err().map_or(Exit::OK, code);
+    call.output.heedless();
     if in_json {
         let packages = moved.as_ref().map(|moved| moved.iter().map(Package::of).collect());
         let error = moved.as_ref().err().map(ToString::to_string);

@@ -82,6 +82,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             done: "recovered",
             idle: "with nothing to do",
         };
+        call.output.heedless();
         return on_many(call, &args.many, verb, &|root, caller| of_root(root, &recover_root(root, caller)));
     }
     let root = args.common.root.open(call)?;

@@ -59,6 +59,9 @@ pub(super) fn remove(
         let done = if dry_run { "planned" } else { "done" };
         let verb =
             Verb { name: verb, program: "patchrm", usage, json, wait, done, idle: "with nothing to do" };
+        if !dry_run {
+            call.output.heedless();
+        }
         return on_many(call, &many, verb, &|root, caller| {
             let began = Instant::now();
             let result = back_out_patches(root, &request, caller);
@@ -67,7 +70,9 @@ pub(super) fn remove(
     }
     let root = common.root.open(call)?;
     let wait = patience(&root, wait);
-    call.output.heedless();
+    if !request.dry_run {
+        call.output.heedless();
+    }
     let result = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
     if json {
         return report::json(call, verb, &root, Command::Patchrm, result.as_ref().map(report::backed_out));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
-use super::installf::{input_lines, refused};
+use super::installf::{input_lines, noting_failure, refused};
 use super::options::{Extensions, RootOption, parse};
 use super::{Invocation, json};
 use crate::operation::removef::{RemovefRequest, removef};
@@ -39,6 +39,10 @@ struct Args {
 
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    noting_failure(call, give_up)
+}
+
+fn give_up(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
@@ -75,7 +79,9 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     for path in &removable {
-        call.output.line(host_path(&root, path))?;
+        let line = [&host_path(&root, path)[..], b"\n"].concat();
+        // A script must be able to remove what it is told; nobody else has a use for these bytes.
+        if call.surroundings.stdout_is_terminal { call.output.print(line)? } else { call.output.raw(line)? }
     }
     Ok(exit)
 }

@@ -42,10 +42,10 @@ impl<S> Voice for Screen<'_, S> {
     fn heard(&mut self, _stream: Stream, bytes: &[u8]) {
         // Where nobody reads any more, the script goes on nevertheless.
         if self.outcome {
-            drop(self.output.print(bytes));
+            drop(self.output.raw(bytes));
             drop(self.output.flush());
         } else {
-            drop(self.output.complain(bytes));
+            drop(self.output.raw_to_error(bytes));
         }
     }
 

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::package::{Attributes, Content, Ftype, Mode, Object, PathError, escape, unescape, unescaped};
+use crate::package::{
+    Attributes, Content, Ftype, Mode, Object, PathError, escape, rule, unescape, unescaped,
+};
 
 /// The longest class, owner or group, in bytes (pkgmap(4) documents 12 and 14; every implementation takes 64).
 const LONGEST_WORD: usize = 64;
@@ -54,6 +56,9 @@ pub enum FieldError {
     /// The group is missing or not printable UTF-8.
     #[error("unable to read group")]
     Group,
+    /// The owner or group is 2^32-1, by which system calls mean that none is to be set.
+    #[error("owner or group 4294967295 is none")]
+    NoNumber,
     /// The group is longer than 64 bytes.
     #[error("group string is too long.")]
     GroupLength,
@@ -248,6 +253,11 @@ pub(super) fn name(
         name.bytes().all(|byte| byte.is_ascii_graphic())
             || !name.chars().any(|c| c.is_control() || c.is_whitespace())
     };
+    let means_none = field.first().is_some_and(u8::is_ascii_digit)
+        && number(field, u64::MAX).is_some_and(|number| number == u64::from(u32::MAX));
+    if !rule::holds("contents.owner", !means_none) {
+        return Err(FieldError::NoNumber);
+    }
     let printable = std::str::from_utf8(field).ok().filter(is_printable);
     printable.map(|name| Some(name.to_owned())).ok_or(error)
 }

@@ -12,6 +12,7 @@ use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
 use super::installation::Installation;
+use super::new_database::NewDatabase;
 use super::packages::{PackagesReport, leaves_root_usable};
 use super::query::spooled_name;
 use super::scripts::briefing::Briefing;
@@ -27,7 +28,7 @@ use crate::plan::refusal::Command;
 use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
 use crate::source::PackageImage;
-use crate::transaction::{Receipt, Recovered};
+use crate::transaction::{Left, Receipt, Recovered};
 
 pub mod asking;
 pub(super) mod preparation;
@@ -106,9 +107,15 @@ pub fn add_packages(
             return Ok(report);
         }
         report.packages.clear();
-        Session::make_database(root)?;
     }
-    let session = Session::begin(ground, caller)?;
+    let new = NewDatabase::make(root)?;
+    let session = match Session::begin(ground, caller) {
+        Ok(session) => session,
+        Err(failure) => {
+            new.remove_empty(root);
+            return Err(failure);
+        }
+    };
     let policy = session.ground.policy.scripts;
     let place = Place { ground: &session.ground, admin: &admin, system: &system, policy, request, caller };
     // Others may have been here before the lock was taken.
@@ -121,6 +128,9 @@ pub fn add_packages(
         if !goes_on {
             break;
         }
+    }
+    if report.packages.iter().all(Added::left_nothing) {
+        new.remove(root);
     }
     Ok(PackagesReport { recovered: session.recovered, ..report })
 }
@@ -261,6 +271,12 @@ impl Place<'_> {
 }
 
 impl Added {
+    /// Whether the root is as it was before, as far as this package goes.
+    fn left_nothing(&self) -> bool {
+        let left = self.result.as_ref().err().map(Failure::left);
+        matches!(left, Some(Left::Unchanged | Left::RolledBack))
+    }
+
     fn refused(name: String, failure: Failure) -> Self {
         Self { name, installation: None, result: Err(failure), ending: Ending::default() }
     }

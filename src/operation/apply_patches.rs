@@ -206,6 +206,11 @@ fn log_of(plan: &Plan) -> Option<ObjectPath> {
 }
 
 impl Operand {
+    /// Its id as messages have it; the name of the source where it has none.
+    fn shown_id(&self) -> String {
+        self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
+    }
+
     /// The name of the patch's directory in the database; one without an id has none.
     fn name_of_directory(&self) -> String {
         self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
@@ -219,7 +224,7 @@ fn report_on(
     result: Result<Option<Receipt>, Failure>,
 ) -> Applied {
     let image = &operand.device.image;
-    let id = operand.id.as_ref().map_or_else(|| image.name.clone(), ToString::to_string);
+    let id = operand.shown_id();
     let scripts = scripted.as_ref().map(Scripted::scripts).unwrap_or_default();
     let plan = scripted.map(|scripted| scripted.plan);
     Applied { id, plan, scripts, reboot: super::reboot::advice(image), in_use, result }

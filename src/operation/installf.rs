@@ -8,6 +8,7 @@ use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
 use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::installf::{Registering, finish, register};
+use crate::plan::refusal::Command;
 use crate::plan::settle::Discrepancy;
 use crate::root::Root;
 
@@ -57,7 +58,7 @@ pub fn installf(
         }
     };
     let paths = plan.contents.keys().cloned().collect();
-    registry.carry_out(&plan, entries)?;
+    registry.carry_out((Command::Installf, &package), &plan, entries)?;
     Ok(Registered { paths, discrepancies })
 }
 

@@ -24,6 +24,7 @@ pub mod links;
 mod log;
 pub mod make;
 pub mod many;
+mod new_database;
 mod order;
 pub mod packages;
 pub mod patch_scripts;

@@ -16,10 +16,10 @@ use crate::format::queue::Entry;
 use crate::format::registration::RegistrationError;
 use crate::package::{Inventory, ObjectPath, OwnerStatus, PkgInst, Touched};
 use crate::plan::Plan;
-use crate::plan::queue::overlaid;
-use crate::plan::refusal::Refusal;
+use crate::plan::queue::{check_room, overlaid};
+use crate::plan::refusal::{Command, Refusal};
 use crate::root::Root;
-use crate::transaction::{Cause, Left, Phase, RunQueue, TransactionError};
+use crate::transaction::{Cause, Left, Phase, RunQueue, TransactionError, note_failed_request};
 
 /// Why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
@@ -118,10 +118,16 @@ impl<'a> Registry<'a> {
     }
 
     /// Carries a plan out, or asks the surrounding run for it.
-    pub(super) fn carry_out(&mut self, plan: &Plan, entries: Vec<Entry>) -> Result<(), Failure> {
+    pub(super) fn carry_out(
+        &mut self,
+        (command, package): (Command, &PkgInst),
+        plan: &Plan,
+        entries: Vec<Entry>,
+    ) -> Result<(), Failure> {
         match self {
             Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),
             Self::Own(session) => {
+                check_room(command, package, plan)?;
                 let text = super::log::of_registration(plan);
                 session.perform(plan, &mut NoContent, None, text).map(drop)
             }
@@ -130,6 +136,14 @@ impl<'a> Registry<'a> {
                 queue.add(entries).map_err(failed)
             }
         }
+    }
+}
+
+/// Notes that a call failed, for the run that it was made in, if that is the one that `run` names; else nothing.
+pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
+    match open_run(root)?.filter(|open| open.name == run) {
+        Some(open) => note_failed_request(root, &open.stage, text).map_err(failed),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::registry::{Registry, RegistryError, inside, package};
 use super::session::Caller;
 use crate::package::{ObjectPath, OwnerStatus};
+use crate::plan::refusal::Command;
 use crate::plan::removef::{GivingUp, finish, give_up};
 use crate::root::Root;
 
@@ -31,11 +32,11 @@ pub fn removef(
     let occasion = &caller.occasion;
     let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
-        give_up(&package, &paths, &registry.inventory(paths.clone())?, occasion)?
+        give_up(&package, &paths, &registry.inventory(paths.clone())?, occasion)
     } else {
         let marked = registry.recorded(&package, &[OwnerStatus::Removing])?;
-        finish(&package, &registry.inventory(marked)?, occasion)?
+        finish(&package, &registry.inventory(marked)?, occasion)
     };
-    registry.carry_out(&plan, entries)?;
+    registry.carry_out((Command::Removef, &package), &plan, entries)?;
     Ok(removable)
 }

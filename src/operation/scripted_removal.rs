@@ -13,7 +13,7 @@ use super::remove_package::{Removal, how_it_left, what_scripts_get};
 use super::scripted_installation::held;
 use super::scripts::briefing::Briefing;
 use super::scripts::procedures::Procedures;
-use super::scripts::run::{Cast, Halt};
+use super::scripts::run::{Cast, FailedRequests, Halt};
 use super::scripts::safety::{check_places, check_removal, check_tools, needs_absolute_tools_to_go};
 use super::scripts::{Ending, ScriptSettings};
 use super::session::Session;
@@ -69,8 +69,13 @@ pub(super) fn remove_with_scripts(
     };
     let course = RemovalCourse::of(&removal.intended, inventory).map_err(refuse)?;
     check_removal(&session.ground, &course).map_err(refuse)?;
-    let cast =
-        Cast { ground: &session.ground, procedures: &mut procedures, briefing, ending: Ending::default() };
+    let cast = Cast {
+        ground: &session.ground,
+        procedures: &mut procedures,
+        briefing,
+        ending: Ending::default(),
+        failed_requests: FailedRequests::Warn,
+    };
     Withdrawal { session, package, course: &course, cast, attendant }.perform(&removal.intended.plan)
 }
 

@@ -237,15 +237,6 @@ impl<'a> Session<'a> {
         let root = &self.ground.root;
         Ok(!root.is_privileged() && root.read(&places::unprivileged(), 1)?.is_none())
     }
-
-    /// Makes the directories of the database where a root has none yet: the first package brings them.
-    pub fn make_database(root: &Root) -> Result<(), Failure> {
-        may_change(root)?;
-        for path in [places::install(), places::packages(), places::patches()] {
-            make_directories(root, &path)?;
-        }
-        Ok(())
-    }
 }
 
 /// What is told of a plan: `log` is the file that gets `text` when it is done.
@@ -263,19 +254,6 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
         }
         (error, _) => error.into(),
     }
-}
-
-fn make_directories(root: &Root, path: &ObjectPath) -> Result<(), Failure> {
-    let physical = root.resolver().locate_dir(path)?;
-    if root.dir_if_there(&physical)?.is_some() {
-        return Ok(());
-    }
-    let Some(parent) = path.parent() else { return Ok(()) };
-    make_directories(root, &parent)?;
-    let physical = root.resolver().locate(path)?;
-    let parent = physical.parent().unwrap_or_else(ObjectPath::root);
-    root.dir(&parent)?.make_dir(physical.name(), Mode::of(0o755))?;
-    Ok(())
 }
 
 /// Makes a plan that is only shown, without a lock, from one steady state of the root.

@@ -1,9 +1,12 @@
 //! The accounts of a root: names of owners and groups to numbers and back.
 //!
 //! A root has its own `etc/passwd` and `etc/group`; the name service of the machine that patches it says nothing
-//! about them. Only the fields that are needed are read.
+//! about them. Only the fields that are needed are read. The number 2^32-1 is nobody's: system calls mean by it that no
+//! owner is to be set, and a name that has it is not known.
 
 use std::collections::BTreeMap;
+
+use super::rule;
 
 /// Users and groups by name and by number. The first line of a name or number counts, as in the C library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,7 +66,9 @@ impl Names {
         let mut names = Self::default();
         for line in String::from_utf8_lossy(text).lines() {
             let mut fields = line.split(':');
-            if let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse)) {
+            if let (Some(name), Some(Ok(number))) = (fields.next(), fields.nth(1).map(str::parse))
+                && is_somebody(number)
+            {
                 names.add(name, number);
             }
         }
@@ -78,7 +83,7 @@ impl Names {
     }
 
     fn number(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied().or_else(|| name.parse().ok())
+        self.by_name.get(name).copied().or_else(|| name.parse().ok().filter(|number| is_somebody(*number)))
     }
 
     fn name(&self, number: u32) -> String {
@@ -86,9 +91,21 @@ impl Names {
     }
 }
 
+/// Whether an account can have this number.
+fn is_somebody(number: u32) -> bool {
+    rule::holds("accounts.number", number != u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_that_means_no_owner_is_nobodys() {
+        let accounts = Accounts::parse(b"odd:x:4294967295:4294967295::\n", b"odd:x:4294967295:\n");
+        assert_eq!((accounts.uid("odd"), accounts.gid("odd")), (None, None));
+        assert_eq!((accounts.uid("4294967295"), accounts.uid("4294967294")), (None, Some(4_294_967_294)));
+    }
 
     #[test]
     fn the_first_line_of_a_name_counts_and_odd_lines_are_passed_over() {

@@ -83,7 +83,7 @@ impl Ahead {
     pub fn go_on(&mut self, plan: &Plan, digests: &BTreeMap<ObjectPath, Digest>) -> Made {
         self.patches += 1;
         let needs = self.needs_with(plan);
-        self.needs.extend(needs.into_iter().map(|(name, need, _)| (name, need)));
+        self.needs.extend(needs.into_iter().map(|need| (need.file_system, (need.bytes, need.inodes))));
         self.close(plan);
         let made = self.objects(plan, digests);
         for (path, line) in &plan.contents {

@@ -120,9 +120,12 @@ impl Application<'_> {
         };
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
-        let held =
-            if parts.iter().any(|part| part.chosen.has_scripts()) { self.held(&parts) } else { Vec::new() };
-        let space = space::needs(self.inventory, &changes, &records, &undo, &held);
+        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
+        let held = if has_scripts { self.held(&parts) } else { Vec::new() };
+        let mut space = space::needs(self.inventory, &changes, &records, &undo, &held);
+        if has_scripts || !hooks.is_empty() {
+            space = space::with_requests(space);
+        }
         space::enough(&space)?;
         let last = self.validated.matches.last().map(|found| &found.package);
         let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;

@@ -177,7 +177,11 @@ impl Backout<'_> {
         }
         restore(&mut draft, &restorings)?;
         records.extend(self.patch_directories()?);
-        let plan = self.finished(draft, records, packages)?;
+        let mut plan = self.finished(draft, records, packages)?;
+        if !hooks.is_empty() || parts.iter().any(|part| part.chosen.has_scripts()) {
+            plan.space = space::with_requests(plan.space);
+            space::enough(&plan.space)?;
+        }
         Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
     }
 

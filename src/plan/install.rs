@@ -161,7 +161,7 @@ impl Installation<'_> {
         let mapped: Vec<Mapped> = wanted.iter().map(Mapped::of).collect();
         let records = package_records(&target, old)?;
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let held: &[Mapped] = if scripts.take_part() { &mapped } else { &[] };
+        let held = scripts.take_part().then_some(&*mapped);
         let space = self.space(&target, &changes, &records, held)?;
         let plan = Plan {
             command: Command::Pkgadd.name(),
@@ -304,13 +304,13 @@ impl Installation<'_> {
         target: &Target<'_>,
         changes: &[super::Change],
         records: &[RecordChange],
-        held: &[Mapped],
+        held: Option<&[Mapped]>,
     ) -> Result<Vec<SpaceNeed>, Reason> {
         let copy = |mapped: &Mapped| {
             let size = self.inventory.live.get(&mapped.path)?.size()?;
             Some((mapped.path.clone(), size, 1))
         };
-        let mut extra: Vec<_> = held.iter().filter_map(copy).collect();
+        let mut extra: Vec<_> = held.unwrap_or_default().iter().filter_map(copy).collect();
         let text = self.delivered.install.get("space").map(Vec::as_slice).unwrap_or_default();
         let said = format_of_space::parse(text).map_err(|error| Reason::BadInformation {
             package: target.package.to_string(),
@@ -321,6 +321,7 @@ impl Installation<'_> {
             extra.push((target.resolve(&each.path)?, each.bytes, each.inodes));
         }
         let needs = space::needs(self.inventory, changes, records, &[], &extra);
+        let needs = if held.is_some() { space::with_requests(needs) } else { needs };
         if let Err(reason) = space::enough(&needs) {
             let words = reason.of(Command::Pkgadd, &target.package).why();
             self.check(self.options.admin.space, || words)?;

@@ -152,7 +152,7 @@ impl Call<'_> {
         draft.finish()?;
         let changes = draft.changes.into_values().collect();
         let (package, occasion) = (self.package, self.occasion);
-        planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, occasion)
+        Ok(planned(Command::Installf, package, (changes, edits), draft.notes, self.inventory, occasion))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::package::{
 };
 
 use super::occasion::Occasion;
-use super::refusal::{Command, Reason};
+use super::refusal::{Command, Refusal};
 use super::settle::{self, Settled};
 use super::{Change, Plan, space};
 
@@ -139,6 +139,12 @@ impl Ledger<'_> {
     }
 }
 
+/// Refuses a call as a run of its own for which a file system has no room. What a surrounding run is asked for is not
+/// asked this: that run has counted it, and holds back what its rollback needs.
+pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<(), Refusal> {
+    space::enough(&plan.space).map_err(|reason| reason.of(command, package))
+}
+
 /// The plan of a call outside of a run.
 pub(super) fn planned(
     command: Command,
@@ -147,10 +153,9 @@ pub(super) fn planned(
     notes: Vec<String>,
     inventory: &Inventory,
     occasion: &Occasion,
-) -> Result<Plan, Reason> {
+) -> Plan {
     let space = space::needs(inventory, &changes, &[], &[], &[]);
-    space::enough(&space)?;
-    Ok(Plan {
+    Plan {
         command: command.name(),
         patches: Vec::new(),
         packages: vec![package.clone()],
@@ -163,7 +168,7 @@ pub(super) fn planned(
         space,
         discard: Vec::new(),
         notes,
-    })
+    }
 }
 
 fn owner_of<'l>(line: &'l Line, package: &PkgInst) -> Option<&'l Owner> {

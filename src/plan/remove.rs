@@ -82,7 +82,7 @@ fn plan(
     if scripts.take_part() {
         let size = |path: &&ObjectPath| Some(((*path).clone(), inventory.live.get(*path)?.size()?, 1));
         let held: Vec<_> = owned.iter().filter_map(size).collect();
-        space = space::needs(inventory, &[], &[], &[], &held);
+        space = space::with_requests(space::needs(inventory, &[], &[], &[], &held));
         space::enough(&space)?;
     }
     let plan = Plan {

@@ -10,7 +10,7 @@ use crate::package::{Inventory, ObjectPath, PkgInst};
 use super::Plan;
 use super::occasion::Occasion;
 use super::queue::{merged, planned};
-use super::refusal::{Command, Reason, Refusal};
+use super::refusal::Command;
 
 /// What a call of removef comes to.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub fn give_up(
     paths: &BTreeSet<ObjectPath>,
     inventory: &Inventory,
     occasion: &Occasion,
-) -> Result<GivingUp, Refusal> {
+) -> GivingUp {
     let owned_by_others = |path: &ObjectPath| {
         let line = inventory.lines.get(path);
         line.is_some_and(|line| line.owners.iter().any(|owner| owner.package != *package))
@@ -37,14 +37,12 @@ pub fn give_up(
     let removable = paths.iter().filter(|path| !owned_by_others(path)).cloned().collect();
     let entries = paths.iter().map(|path| Entry::Remove(package.clone(), path.clone())).collect();
     call(package, entries, removable, inventory, occasion)
-        .map_err(|reason| reason.shown(inventory).of(Command::Removef, package))
 }
 
 /// Plans that a package no longer owns what it has given up. The inventory must have all lines that it has marked.
-pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Occasion) -> Result<GivingUp, Refusal> {
+pub fn finish(package: &PkgInst, inventory: &Inventory, occasion: &Occasion) -> GivingUp {
     let entries = vec![Entry::FinishRemove(package.clone())];
     call(package, entries, Vec::new(), inventory, occasion)
-        .map_err(|reason| reason.shown(inventory).of(Command::Removef, package))
 }
 
 fn call(
@@ -53,9 +51,9 @@ fn call(
     removable: Vec<ObjectPath>,
     inventory: &Inventory,
     occasion: &Occasion,
-) -> Result<GivingUp, Reason> {
+) -> GivingUp {
     let queue = Queue(entries);
     let edits = merged(&inventory.lines, &inventory.live, &inventory.accounts, &queue);
-    let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, occasion)?;
-    Ok(GivingUp { plan, entries: queue.0, removable })
+    let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, occasion);
+    GivingUp { plan, entries: queue.0, removable }
 }

@@ -21,8 +21,12 @@ const FILES: [&[u8]; 6] = [
     b"/var/sadm/install/.pkg.lock",
 ];
 
-/// Refuses an object at `path`, which is `place` on the disk, where a record is or will be.
+/// Refuses an object at `path`, which is `place` on the disk, where a record is or will be, and one that is the root
+/// directory itself.
 pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), Problem> {
+    if [path, place].into_iter().any(|path| path.relative().is_empty()) {
+        return Err(Problem::RootDirectory);
+    }
     if [path, place].into_iter().any(is_record) {
         return Err(Problem::Record);
     }

@@ -10,6 +10,11 @@ use super::{Action, Body, Change, RecordChange, SpaceNeed, TreeContent, UndoArch
 
 /// What the transaction reserves on every file system, in bytes.
 pub(super) const BALLAST: u64 = 1 << 20;
+/// What installf(1M) and removef(1M) may need within a run on a file system, in bytes: the queue, its lines in the
+/// records, and directories and other objects without content.
+const REQUESTS: u64 = 256 << 10;
+/// How many objects those are.
+const REQUESTED: u64 = 32;
 /// What headers, names and padding of one member of an archive take at most, in bytes.
 const MEMBER: u64 = 8 << 10;
 
@@ -58,6 +63,15 @@ pub(super) fn needs(
         free_inodes: file_system.inodes,
     })
     .collect()
+}
+
+/// The needs of a run in which scripts take part: they may make objects, and ask for lines in the records.
+pub(super) fn with_requests(mut needs: Vec<SpaceNeed>) -> Vec<SpaceNeed> {
+    for need in &mut needs {
+        need.bytes = need.bytes.saturating_add(REQUESTS);
+        need.inodes = need.inodes.saturating_add(REQUESTED);
+    }
+    needs
 }
 
 fn object_size(inventory: &Inventory, body: &Body) -> u64 {

@@ -3,7 +3,7 @@
 //! Nothing that is there is ever written to: files are made new, and directories on the way to them are made or, where
 //! they are there, entered without following a symbolic link. A [`Building`] stands under a private name beside its
 //! place, so that nobody takes it for what it is going to be; it gets its name as a whole, and what is left under the
-//! private name goes with the value. None of it is durable before [`Dir::sync_file_system`].
+//! private name goes with the value, or with [`Dir::remove_leftovers`] where the program was killed. None of it is durable before [`Dir::sync_file_system`].
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::{Dir, Result, RootError, WritableFile, random};
+use super::{Dir, Result, RootError, WritableFile};
 use crate::package::{Mode, Timestamp};
 
 /// The mode of directories.
@@ -132,16 +132,9 @@ pub struct Building {
 impl Building {
     /// Begins the directory `name` of `parent`; `program` is a part of its private name.
     pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
-        let private = format!(".{program}-{:016x}", random()?).into_bytes();
         let parent = parent.again()?;
-        match parent.make_dir(&private, Mode::of(0o700)) {
-            Ok(dir) => Ok(Self { parent, private, name: name.to_vec(), tree: NewTree::below(dir) }),
-            Err(error) => {
-                // It may have been made and not got its mode; the first error is the one to be told.
-                let _ = parent.remove_dir(&private);
-                Err(error)
-            }
-        }
+        let (private, dir) = parent.make_private(program)?;
+        Ok(Self { parent, private, name: name.to_vec(), tree: NewTree::below(dir) })
     }
 
     /// Gives all directories their time, and this one the mode that everybody may read it by.

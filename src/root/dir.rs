@@ -1,7 +1,7 @@
 //! A directory of the root, held open.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -195,5 +195,11 @@ impl Dir {
         error: &io::Error,
     ) -> RootError {
         self.error(action, name, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -73,6 +74,17 @@ impl WritableFile {
         }
         let reserved = self.change(Call::Allocate, "reserve space for", || {
             rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size)
+        });
+        match reserved {
+            Err(error) if matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::NOSYS)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Reserves `size` bytes without making the file any longer; where that cannot be done the file is let off.
+    pub fn reserve_beyond(&self, size: u64) -> Result<()> {
+        let reserved = self.change(Call::Allocate, "reserve space for", || {
+            rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)
         });
         match reserved {
             Err(error) if matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::NOSYS)) => Ok(()),
@@ -206,6 +218,12 @@ impl WritableFile {
     /// [`super::Dir::sync`].
     pub fn sync(&self) -> Result<()> {
         self.change(Call::Sync, "sync", || rustix::fs::fdatasync(&self.file))
+    }
+}
+
+impl AsFd for WritableFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

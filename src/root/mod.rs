@@ -15,6 +15,7 @@ mod dir;
 mod door;
 mod file;
 mod guard;
+mod leftover;
 mod lock;
 mod look;
 mod mounts;

@@ -18,6 +18,7 @@ mod attributes;
 mod dirs;
 mod early;
 mod error;
+mod failed_requests;
 mod fallback;
 mod finish;
 mod hands;
@@ -55,6 +56,7 @@ use crate::format::journal::Story;
 use crate::package::PackagePath;
 
 pub use error::{Cause, Left, Phase, TransactionError};
+pub use failed_requests::note_failed_request;
 pub use finish::log_without_run;
 pub use held::{Held, HeldObject};
 pub use queue::{RunQueue, read_queue, undo_queue};

@@ -15,7 +15,7 @@ use crate::plan::{Action, Body, Change, NewObject};
 use crate::root::{Dir, FileType, Node, OpenObject, Root, WritableFile, random};
 
 /// Its name in the stage of the run.
-const NAME: &[u8] = b"queue";
+pub(super) const NAME: &[u8] = b"queue";
 
 /// The queue of a run, locked until the value is dropped.
 #[derive(Debug)]
@@ -75,13 +75,16 @@ impl RunQueue {
         let bytes = dir.read(NAME, LARGEST)?.unwrap_or_default();
         // A line that was cut short would take the next one with it.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        file.set_size(whole as u64)?;
+        // A cut gives back what is reserved behind the end.
+        if whole != bytes.len() {
+            file.set_size(whole as u64)?;
+        }
         Ok(Self { queue: parse(&dir, &bytes)?, file })
     }
 
     /// Adds entries; when it returns they are durable.
     pub fn add(&mut self, entries: Vec<Entry>) -> Result<(), Cause> {
-        self.file.put(&Queue::lines(&entries))?;
+        self.file.put_at(&Queue::lines(&entries), self.file.size()?)?;
         self.file.sync()?;
         self.queue.0.extend(entries);
         Ok(())

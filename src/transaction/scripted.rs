@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use super::dirs::Dirs;
 use super::error::{Cause, Left, Phase, TransactionError};
+use super::failed_requests;
 use super::finish::{finish, remove_directories};
 use super::hands::Hands;
 use super::held::{Held, HeldCopies, hold};
@@ -78,7 +79,8 @@ impl<'s> ScriptedRun<'s> {
         settings: Settings<'s>,
     ) -> Result<Self, TransactionError> {
         let mut opening = Opening::begin(root, settings, &[])?;
-        let ops = match hold(root, &mut opening.sites, held, settings.watch) {
+        let ready = opening.sites.get(0).and_then(|first| failed_requests::prepare(&first.dir));
+        let ops = match ready.and_then(|()| hold(root, &mut opening.sites, held, settings.watch)) {
             Ok(ops) => ops,
             Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
         };
@@ -109,6 +111,11 @@ impl<'s> ScriptedRun<'s> {
     /// The run, as `PATCHADM_RUN` names it to commands that scripts start.
     pub fn name(&self) -> String {
         self.run.to_string()
+    }
+
+    /// The calls of installf(1M) and removef(1M) that failed since this was asked last, in words: which one, and why.
+    pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
+        failed_requests::take(&self.sites.get(0)?.dir)
     }
 
     /// Adds to what the log gets when the run ends, whichever way.

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::control::on_one_line;
 use crate::format::params::compact;
 use crate::operation::counts::Counts;
 use crate::operation::query::{ListedPackage, State};
@@ -104,10 +105,10 @@ fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
     text.push(b'\n');
 }
 
-/// A parameter as listings show it: ARCH and CATEGORY without white space.
+/// A parameter as listings show it, on one line whatever is in it: ARCH and CATEGORY without white space.
 fn value(package: &ListedPackage, name: &str) -> Vec<u8> {
     let value = package.params.get(name).unwrap_or_default();
-    if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { value.to_vec() }
+    if matches!(name, "ARCH" | "CATEGORY") { compact(value) } else { on_one_line(value) }
 }
 
 /// Cuts or pads to exactly `width` bytes, as `%-W.Ws` does.

@@ -15,7 +15,7 @@ use crate::operation::scripts::briefing::Briefing;
 use crate::operation::scripts::interview::{Answers, Questions, interview};
 use crate::operation::scripts::medium::Medium;
 use crate::operation::scripts::procedures::Procedures;
-use crate::operation::scripts::run::Cast;
+use crate::operation::scripts::run::{Cast, FailedRequests};
 use crate::operation::scripts::safety::{check_classes, check_places, check_tools, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::ObjectPath;
@@ -136,6 +136,7 @@ impl<'a> Place<'a> {
                 procedures: &mut stage.procedures,
                 briefing,
                 ending: added.ending,
+                failed_requests: FailedRequests::Warn,
             },
             attendant,
             outcomes: std::collections::BTreeMap::new(),

@@ -17,6 +17,7 @@ use crate::package::{Digest, Installed, ObjectPath, PackagePath, PkgInst, Sums, 
 use crate::plan::ahead::{Ahead, Made};
 use crate::plan::concern::brings_scripts;
 use crate::plan::parts::Scripted;
+use crate::plan::refusal::{Command, Reason};
 use crate::plan::together::{Single, together};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
 use crate::transaction::{Cause, Left, Phase, Receipt, TransactionError};
@@ -121,7 +122,13 @@ fn gather<'o>(
         let planned = circumstances.plan_against(&session.ground, operand, &mut ahead.inventory, &none);
         let planned = match planned {
             Ok(scripted) if scripted.has_scripts() || ahead.ends_with(&touched, &scripted.plan) => break,
+            Err(Failure::Refused(refusal)) if is_of_room(&refusal.reason) => {
+                return without_room(gathered, operands, &refusal.reason);
+            }
             Ok(scripted) => {
+                if let Err(reason) = ahead.check_room(&scripted.plan) {
+                    return without_room(gathered, operands, &reason);
+                }
                 let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
                 let digests = digests(operand, &scripted.plan, is_chained);
                 let made = ahead.go_on(&scripted.plan, &digests);
@@ -132,6 +139,26 @@ fn gather<'o>(
         gathered.push(Gathered { operand, planned });
     }
     gathered
+}
+
+fn is_of_room(reason: &Reason) -> bool {
+    matches!(reason, Reason::NoSpace { .. })
+}
+
+/// All of them refused, because there is no room for all of them: those that came first would be applied alone otherwise.
+/// What was refused already stays so for its own reason.
+fn without_room<'o>(
+    gathered: Vec<Gathered<'o>>,
+    operands: &'o [Operand],
+    reason: &Reason,
+) -> Vec<Gathered<'o>> {
+    let refusal = |operand: &Operand| reason.clone().of(Command::Patchadd, &operand.shown_id());
+    let mut known = gathered.into_iter();
+    let refused = operands.iter().map(|operand| match known.next() {
+        Some(one) if one.planned.is_err() => one,
+        _ => Gathered { operand, planned: Err(refusal(operand).into()) },
+    });
+    refused.collect()
 }
 
 /// The survey of everything that the operands touch, and the last operand that touches each path.

@@ -16,6 +16,9 @@ use crate::package::checksum::Sum;
 use crate::package::{Content, Mode, PkgInst, Timestamp};
 use crate::root::{Building, Dir, FileType, NewTree, RootError};
 
+/// What is in the private name of a package that is being made.
+const PROGRAM: &str = "pkgmk";
+
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 /// What everybody may do with the files of a package, and what is kept of their own mode (pkgmk(1)).
@@ -43,7 +46,9 @@ pub(super) fn write(
     let place = Place::of(request, &draft.package)?;
     (watch.tell)(Step::Packaging);
     let now = Timestamp::whole(draft.now);
-    let mut building = Building::begin(&place.top, "pkgmk", draft.package.as_str().as_bytes())?;
+    // What somebody else left is not worth an error of this making.
+    let _ = place.top.remove_leftovers(PROGRAM);
+    let mut building = Building::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {
         (watch.tell)(Step::Writing(place.path.join(name)));
     }

@@ -27,7 +27,7 @@ use super::scripts::briefing::Briefing;
 use super::scripts::interview::{Answers, Questions, interview};
 use super::scripts::medium::Medium;
 use super::scripts::procedures::{Procedure, Procedures};
-use super::scripts::run::Halt;
+use super::scripts::run::{Halt, unanswered};
 use super::scripts::safety::{check_places, check_tools, needs_absolute_tools};
 use super::scripts::{Ending, ScriptFailure};
 use super::session::Session;
@@ -172,11 +172,14 @@ impl<'a> PatchScripts<'a> {
             input: Input::Nothing,
         };
         let ended = self.procedures.run(procedure, run.as_deref_mut(), &mut self.listener)?;
+        let mut failed = Vec::new();
         if let Some(run) = run {
             run.script_ended()?;
+            failed = run.take_failed_requests()?;
         }
         match (ended, self.procedures.interrupted()) {
-            (Ended::Exited(0), _) => Ok(()),
+            (Ended::Exited(0), _) if failed.is_empty() => Ok(()),
+            (Ended::Exited(0), _) => Err(unanswered(name, &failed).into()),
             (Ended::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
             _ => Err(Halt::Script(ScriptFailure::of_patch(name, ended))),
         }

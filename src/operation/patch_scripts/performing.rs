@@ -10,7 +10,7 @@ use crate::operation::failure::Failure;
 use crate::operation::installation::{Installation, described};
 use crate::operation::log;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed, held};
-use crate::operation::scripts::run::{Cast, Halt};
+use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
 use crate::package::{Inventory, ObjectPath};
@@ -204,6 +204,7 @@ impl<'a> PatchScripts<'a> {
                 procedures: &mut self.procedures,
                 briefing,
                 ending: self.ending,
+                failed_requests: FailedRequests::GiveUp,
             },
             attendant: &mut self.listener,
             outcomes: BTreeMap::new(),

@@ -120,6 +120,11 @@ pub(in crate::operation) struct ScriptFile {
     pub(in crate::operation) origin: Origin,
 }
 
+/// Why a run is given up whose script did not tell that calls of installf(1M) or removef(1M) failed.
+pub(in crate::operation) fn unanswered(script: &str, failed: &[String]) -> Cause {
+    Cause::Script(format!("in script {script}: {}", failed.join("; ")))
+}
+
 /// The scripts of one package in a run.
 pub(in crate::operation) struct Cast<'a, 'p> {
     pub(in crate::operation) ground: &'a Ground,
@@ -127,6 +132,17 @@ pub(in crate::operation) struct Cast<'a, 'p> {
     pub(in crate::operation) briefing: Briefing,
     /// What they have to say for the command as a whole, so far.
     pub(in crate::operation) ending: Ending,
+    /// What follows when what a script asked installf(1M) or removef(1M) for failed, and the script went on.
+    pub(in crate::operation) failed_requests: FailedRequests,
+}
+
+/// What a failed call of installf(1M) or removef(1M) means, where the script that made it went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::operation) enum FailedRequests {
+    /// The package is installed, or gone, in part: a warning, which pkgadd(1M) and pkgrm(1M) have a code for.
+    Warn,
+    /// The run is given up: patchadd(1M) and patchrm(1M) have no code for a patch that is applied in part.
+    GiveUp,
 }
 
 impl Cast<'_, '_> {
@@ -164,9 +180,29 @@ impl Cast<'_, '_> {
             self.ending.warned = true;
             voice.complains(&failure.to_string());
         }
+        self.judge_requests(run, &script.name(), voice)?;
         if matches!(script, Script::Preinstall | Script::Preremove) {
             self.briefing.has_begun = true;
         }
+        Ok(())
+    }
+
+    /// Draws the consequence of failed calls of installf(1M) and removef(1M) that a script did not tell of.
+    fn judge_requests(
+        &mut self,
+        run: &ScriptedRun<'_>,
+        script: &str,
+        voice: &mut dyn Voice,
+    ) -> Result<(), Halt> {
+        let failed = run.take_failed_requests()?;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        if self.failed_requests == FailedRequests::GiveUp {
+            return Err(unanswered(script, &failed).into());
+        }
+        self.ending.warned = true;
+        failed.iter().for_each(|text| voice.complains(&format!("in script {script}: {text}")));
         Ok(())
     }
 

@@ -28,6 +28,9 @@ use crate::format::pkgmap;
 use crate::package::PackagePath;
 use crate::source::{Form, PackageImage, Stamp};
 
+/// What is in the private name of a package or stream that is being written.
+const PROGRAM: &str = "pkgtrans";
+
 /// What is to be moved, and where.
 #[derive(Clone, Debug)]
 pub struct TranslateRequest {

@@ -12,12 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{Attended, Observer, Transferred, TranslateError, Translation, member_name};
+use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::operation::query::spooled_name;
 use crate::package::{Mode, PackagePath, PkgInst};
-use crate::root::{Dir, WritableFile, random};
+use crate::root::{Dir, WritableFile};
 use crate::source::{PackageImage, Stamp};
 
 /// What is written at once.
@@ -39,8 +39,8 @@ pub(super) fn write(
     if let Some(device) = special(to).map_err(|error| failed(to, error.into()))? {
         return Ok(stream.write(BufWriter::with_capacity(BUFFER, device))?.1);
     }
-    let place = NewFile::beside(to)?;
-    let written = stream.write(BufWriter::with_capacity(BUFFER, place.file()?));
+    let (place, file) = NewFile::beside(to)?;
+    let written = stream.write(BufWriter::with_capacity(BUFFER, file));
     place.settle(written)
 }
 
@@ -65,23 +65,21 @@ fn failed(to: &Path, error: DatastreamError) -> TranslateError {
 /// A file that does not have its name yet.
 struct NewFile {
     dir: Dir,
-    temporary: Vec<u8>,
     name: Vec<u8>,
+    temporary: Vec<u8>,
 }
 
 impl NewFile {
-    /// Where `to` is, through a symbolic link if it is one.
-    fn beside(to: &Path) -> Result<Self, TranslateError> {
+    /// Made where `to` is, through a symbolic link if it is one.
+    fn beside(to: &Path) -> Result<(Self, WritableFile), TranslateError> {
         let to = to.canonicalize().unwrap_or_else(|_| to.to_owned());
         let name = to.file_name().ok_or_else(|| TranslateError::NoFileName(to.clone()))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         let dir = Dir::of_host(parent.unwrap_or(Path::new(".")))?;
-        let temporary = format!(".pkgtrans.{:016x}", random()?).into_bytes();
-        Ok(Self { dir, temporary, name: name.as_bytes().to_vec() })
-    }
-
-    fn file(&self) -> Result<WritableFile, TranslateError> {
-        Ok(self.dir.create(&self.temporary)?)
+        // What somebody else left is not worth an error of this transfer.
+        let _ = dir.remove_leftovers(PROGRAM);
+        let (temporary, file) = dir.create_private(PROGRAM)?;
+        Ok((Self { dir, name: name.as_bytes().to_vec(), temporary }, file))
     }
 
     /// Gives the file its name, or takes it away again.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Attended, Existing, Observer, Transferred, TranslateError, Translation, member_name};
+use super::{Attended, Existing, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::operation::query::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
@@ -120,10 +120,12 @@ fn write_all(
     observer: &mut Observer<'_>,
 ) -> Result<(), TranslateError> {
     let mut written = Vec::new();
+    // What somebody else left is not worth an error of this transfer.
+    let _ = top.remove_leftovers(PROGRAM);
     for ((index, package), instance) in translation.packages().zip(instances) {
         let transferred = Transferred { name: spooled_name(package), instance: instance.to_string() };
         (observer.transferring)(&transferred);
-        let mut building = Building::begin(top, "pkgtrans", instance.as_str().as_bytes())?;
+        let mut building = Building::begin(top, PROGRAM, instance.as_str().as_bytes())?;
         package_into(&mut building.tree, translation, index, package, observer)?;
         building.close(Timestamp::whole(package.stamp("pkgmap").mtime))?;
         written.push(building);

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use super::{Ahead, has_names, path_of};
 use crate::package::{Ftype, Inode, Live, LiveKind, ObjectPath, Touched};
+use crate::plan::SpaceNeed;
 use crate::plan::links::root_of;
-use crate::plan::space::BALLAST;
+use crate::plan::refusal::Reason;
+use crate::plan::space::{BALLAST, enough};
 use crate::plan::{Action, Body, Change, Plan};
 
 /// Files by which owners get their numbers.
@@ -44,7 +46,11 @@ impl Ahead {
         plan.changes.iter().any(|change| unclear(&change.path) || self.cannot_follow(change))
             || plan.contents.keys().any(unclear)
             || records.filter_map(path_of).any(|path| self.uncertain.contains(&path))
-            || self.needs_with(plan).iter().any(|(_, _, fits)| !fits)
+    }
+
+    /// Refuses where a file system has no room for the run with one more patch.
+    pub fn check_room(&self, plan: &Plan) -> Result<(), Reason> {
+        enough(&self.needs_with(plan))
     }
 
     /// Whether it is not known exactly what will be at a path, or where it will be.
@@ -128,13 +134,13 @@ impl Ahead {
         names.any(|(path, live)| files.get(&live.inode).is_some_and(|of| !is_known(path, of)))
     }
 
-    /// What the run needs with one more patch on each file system that this uses, and whether there is room.
-    pub(super) fn needs_with(&self, plan: &Plan) -> Vec<(String, (u64, u64), bool)> {
+    /// What the run needs with one more patch on each file system that this uses.
+    pub(super) fn needs_with(&self, plan: &Plan) -> Vec<SpaceNeed> {
         let inventory = &self.inventory;
         let records = inventory.file_systems.get(inventory.records_on);
         let passing = plan.changes.iter().filter(|change| self.made.contains(&change.path));
         let passing: u64 = passing.filter_map(|change| change.old.as_ref().and_then(Live::size)).sum();
-        let with = |need: &crate::plan::SpaceNeed| {
+        let with = |need: &SpaceNeed| {
             let before = self.needs.get(&need.file_system).copied();
             let (mut bytes, inodes) = (need.bytes, need.inodes);
             let holds_records = records.is_some_and(|records| records.name == need.file_system);
@@ -148,8 +154,7 @@ impl Ahead {
             }
             let (bytes_before, inodes_before) = before.unwrap_or_default();
             let (bytes, inodes) = (bytes.saturating_add(bytes_before), inodes.saturating_add(inodes_before));
-            let fits = bytes <= need.free && need.free_inodes.is_none_or(|free| inodes <= free);
-            (need.file_system.clone(), (bytes, inodes), fits)
+            SpaceNeed { bytes, inodes, ..need.clone() }
         };
         plan.space.iter().map(with).collect()
     }

@@ -259,6 +259,9 @@ pub enum Problem {
     /// It is, or is another name of, a record of packages and patches.
     #[error("it is a record of packages and patches, which no package delivers")]
     Record,
+    /// It is the root directory, which has no name that could be another object's.
+    #[error("it is the root directory itself, which no package delivers")]
+    RootDirectory,
     /// An object that no rename may touch.
     #[error("{at} {obstacle}")]
     Obstacle {

@@ -1,0 +1,78 @@
+//! Control characters in what is printed: a name or text of a package, or of a root, must not be able to write to a
+//! terminal anything but itself.
+//!
+//! They are printed as `\ooo`, the three octal digits of each byte, as pkgmap(5) and contents(5) write them. Escaped are
+//! C0 but for the newline and the tab, DEL, and C1, in UTF-8 or as single bytes. All other bytes stay, also those that are
+//! no UTF-8.
+
+use std::borrow::Cow;
+
+/// A text without control characters that a terminal obeys.
+pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|&byte| is_suspect(byte)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for chunk in text.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).as_bytes();
+            if letter.is_control() && !matches!(letter, '\n' | '\t') {
+                bytes.iter().for_each(|byte| escape(&mut out, *byte));
+            } else {
+                out.extend_from_slice(bytes);
+            }
+        }
+        for &byte in chunk.invalid() {
+            if matches!(byte, 0x80..=0x9f) { escape(&mut out, byte) } else { out.push(byte) }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The same of a text that stands on one line: newlines are escaped, too.
+pub fn on_one_line(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in printable(text).iter() {
+        if byte == b'\n' { escape(&mut out, byte) } else { out.push(byte) }
+    }
+    out
+}
+
+/// Whether a byte may be, or be a part of, a control character other than newline and tab.
+fn is_suspect(byte: u8) -> bool {
+    !matches!(byte, b'\n' | b'\t' | b' '..=b'~')
+}
+
+fn escape(out: &mut Vec<u8>, byte: u8) {
+    let digit = |shift: u32| b'0' + (byte >> shift & 7);
+    out.extend([b'\\', digit(6), digit(3), digit(0)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &[u8]) -> Vec<u8> {
+        printable(text).into_owned()
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown_and_all_else_stays() {
+        assert_eq!(shown(b"a\x1b[2Jb\rc\x07\x7f\n\td"), b"a\\033[2Jb\\015c\\007\\177\n\td");
+        assert_eq!(shown("gr\u{fc}n \u{9b}31m".as_bytes()), "gr\u{fc}n \\302\\23331m".as_bytes());
+        assert_eq!(shown(b"gr\xfcn \x9b31m"), b"gr\xfcn \\23331m");
+        assert_eq!(on_one_line(b"a\nb\x1b"), b"a\\012b\\033");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_comes_out_is_a_control_character(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let once = shown(&text);
+            prop_assert_eq!(shown(&once), once.clone());
+            prop_assert!(!once.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t')));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The package database of a root that has none yet, or only parts of it: made for the first package, and gone again
+//! where that could not be installed.
+
+use super::failure::Failure;
+use super::session::may_change;
+use crate::database::{View, installed, own_directory, places};
+use crate::package::{Mode, ObjectPath};
+use crate::root::Root;
+
+/// The lock of the root, which the command itself makes.
+const LOCK: &[u8] = b".lockfile";
+
+/// What was made of a database.
+#[derive(Debug)]
+pub(super) struct NewDatabase {
+    /// The directories made, physical paths, each behind those above it.
+    made: Vec<ObjectPath>,
+    /// Whether nothing of ours was there before.
+    is_first: bool,
+}
+
+impl NewDatabase {
+    /// Makes the directories that are missing. What was made goes again where one cannot be made.
+    pub(super) fn make(root: &Root) -> Result<Self, Failure> {
+        may_change(root)?;
+        let own = root.resolver().locate_dir(&own_directory())?;
+        let mut new = Self { made: Vec::new(), is_first: root.dir_if_there(&own)?.is_none() };
+        for path in [places::install(), places::packages(), places::patches()] {
+            if let Err(failure) = new.directories(root, &path) {
+                new.remove_empty(root);
+                return Err(failure);
+            }
+        }
+        Ok(new)
+    }
+
+    fn directories(&mut self, root: &Root, path: &ObjectPath) -> Result<(), Failure> {
+        let physical = root.resolver().locate_dir(path)?;
+        if root.dir_if_there(&physical)?.is_some() {
+            return Ok(());
+        }
+        let Some(parent) = path.parent() else { return Ok(()) };
+        self.directories(root, &parent)?;
+        let physical = root.resolver().locate(path)?;
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
+        root.dir(&parent)?.make_dir(physical.name(), Mode::of(0o755))?;
+        self.made.push(physical);
+        Ok(())
+    }
+
+    /// Removes what was made, and what runs that were undone left in it, unless something is recorded there. To be
+    /// called with the lock held. What cannot be removed stays: the failure before it is the one to be told.
+    pub(super) fn remove(self, root: &Root) {
+        if self.is_unused(root).unwrap_or(false) {
+            let _ = self.remove_own(root);
+        }
+        self.remove_empty(root);
+    }
+
+    fn is_unused(&self, root: &Root) -> Result<bool, Failure> {
+        let view = View::live(root);
+        let is_made = self.is_first && self.made.iter().any(|path| path.name() == places::packages().name());
+        Ok(is_made && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
+    }
+
+    fn remove_own(&self, root: &Root) -> Result<(), Failure> {
+        let own = root.resolver().locate_dir(&own_directory())?;
+        if let Some(parent) = own.parent()
+            && let Some(parent) = root.dir_if_there(&parent)?
+        {
+            parent.remove_tree(own.name())?;
+        }
+        let install = root.resolver().locate_dir(&places::install())?;
+        if self.made.contains(&install) {
+            root.dir(&install)?.remove(LOCK)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that were made and are empty.
+    pub(super) fn remove_empty(&self, root: &Root) {
+        for path in self.made.iter().rev() {
+            let parent = path.parent().and_then(|parent| root.dir_if_there(&parent).ok().flatten());
+            // A directory that stays holds something of somebody else's.
+            let _ = parent.map(|parent| parent.remove_dir(path.name()));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Private names: what is being made beside its place, and what a killed program left there.
+//!
+//! Who makes something under a private name has it locked (flock(2)) until it has its name or is gone. The system gives
+//! the lock back when the program dies, however it dies; so what is not locked belongs to nobody any more, and the next
+//! run of the same program in that directory removes it.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
+use rustix::io::Errno;
+
+use super::{Dir, FileType, Result, WritableFile, again, random};
+use crate::package::Mode;
+
+/// The digits of a private name.
+const DIGITS: usize = 16;
+
+/// How often a private name is tried that somebody removes at once, taking it for a leftover.
+const TRIES: usize = 16;
+
+impl Dir {
+    /// Makes a directory under a private name of `program`; it is locked as long as a descriptor of it is open.
+    pub fn make_private(&self, program: &str) -> Result<(Vec<u8>, Self)> {
+        self.private(program, |name| match self.make_dir(name, Mode::of(0o700)) {
+            Ok(dir) => Ok(dir),
+            Err(error) => {
+                // It may have been made and not got its mode; the first error is the one to be told.
+                let _ = self.remove_dir(name);
+                Err(error)
+            }
+        })
+    }
+
+    /// Makes a file in the same way.
+    pub fn create_private(&self, program: &str) -> Result<(Vec<u8>, WritableFile)> {
+        self.private(program, |name| self.create(name))
+    }
+
+    fn private<T: AsFd>(&self, program: &str, make: impl Fn(&[u8]) -> Result<T>) -> Result<(Vec<u8>, T)> {
+        for _ in 0..TRIES {
+            let name = format!(".{program}-{:016x}", random()?).into_bytes();
+            let made = make(&name)?;
+            if claim(&made)? && self.look(&name)?.is_some() {
+                return Ok((name, made));
+            }
+        }
+        Err(self.error("make a private name", b"", Errno::AGAIN))
+    }
+
+    /// Removes what killed runs of `program` left in this directory: what is the caller's own, has a private name, and is
+    /// locked by nobody.
+    pub fn remove_leftovers(&self, program: &str) -> Result<()> {
+        for name in self.names()?.into_iter().filter(|name| is_private(name, program)) {
+            let Some(seen) = self.look(&name)? else { continue };
+            let is_known = matches!(seen.file_type, FileType::Directory | FileType::Regular);
+            if !is_known || seen.uid != rustix::process::geteuid().as_raw() {
+                continue;
+            }
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let opened = again(|| rustix::fs::openat(self.fd(), &*name, flags, Bits::empty()));
+            if opened.is_ok_and(|opened| matches!(locked(&opened), Ok(()))) {
+                self.remove_tree(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Locks what was made; false where somebody takes it for a leftover. A file system that has no such locks has no
+/// leftovers either: nothing there can be locked, so nothing is removed.
+fn claim(made: &impl AsFd) -> Result<bool> {
+    match locked(made) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        _ => Ok(true),
+    }
+}
+
+fn locked(file: &impl AsFd) -> std::result::Result<(), Errno> {
+    again(|| flock(file, FlockOperation::NonBlockingLockExclusive))
+}
+
+fn is_private(name: &[u8], program: &str) -> bool {
+    let digits = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(program.as_bytes()));
+    let digits = digits.and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
+    digits.len() == DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_nobody_holds_goes_and_all_else_stays() {
+        let at = tempfile::tempdir().unwrap();
+        let dir = Dir::of_host(at.path()).unwrap();
+        let (held, _directory) = dir.make_private("pkgmk").unwrap();
+        let (written, _file) = dir.create_private("pkgmk").unwrap();
+        let (dead, gone) = dir.make_private("pkgmk").unwrap();
+        gone.make_dir(b"reloc", Mode::of(0o755)).unwrap();
+        drop(gone);
+        for other in
+            [".pkgmk-17", ".pkgmk-00112233445566fg", ".pkgtrans-0011223344556677", "pkgmk-0011223344556677"]
+        {
+            fs::write(at.path().join(other), "").unwrap();
+        }
+        dir.remove_leftovers("pkgmk").unwrap();
+        let left = dir.names().unwrap();
+        assert!(left.contains(&held) && left.contains(&written) && !left.contains(&dead), "{left:?}");
+        assert_eq!(left.len(), 6);
+    }
+}

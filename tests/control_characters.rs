@@ -1,0 +1,146 @@
+//! Control characters in names and texts of packages, patches and records: every command prints them escaped, so that no
+//! stranger writes to a terminal.
+
+use std::fs;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::procedure_scripts::NOCHECK;
+use crate::scenario::Scenario;
+
+/// What clears a screen, renames a window, goes back on the line, beeps, and is C1 in UTF-8 and as a byte.
+const HOSTILE: &str = "a\u{1b}[2Jb\u{1b}]0;x\u{7}c\rd\u{8}e\u{7f}f\u{9b}31mg";
+
+/// Asserts that nothing of this is obeyed by a terminal.
+#[track_caller]
+fn assert_plain(line: &str, said: &[u8]) {
+    let is_control = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    for chunk in said.utf8_chunks() {
+        let odd = chunk.valid().chars().any(is_control) || chunk.invalid().iter().any(|byte| *byte < 0xa0);
+        assert!(!odd, "{line}: {}", said.escape_ascii());
+    }
+}
+
+fn package() -> Package {
+    let package = Package::new("ACMEweb").file("lib/a", 0o644, "first\n").file("od\u{1b}[2Jd", 0o644, "x\n");
+    let names = ["NAME", "DESC", "VENDOR", "HOTLINE", "EMAIL", "PSTAMP", "VSTOCK", "SERIALNUM", "MINE"];
+    let package = names.into_iter().fold(package, |package, name| package.param(name, HOSTILE));
+    package.information("copyright", format!("{HOSTILE}\n"))
+}
+
+/// A root with a package and a patch, and another patch beside it, whose every text is hostile.
+fn stage() -> Scenario {
+    let stage = Scenario::new();
+    stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
+    package().write(&stage.beside("spool"));
+    for id in ["100-01", "101-01"] {
+        let patch = Package::new("ACMEweb").file("lib/a", 0o644, format!("{id}\n"));
+        let patch = patch.param("NAME", HOSTILE).param("DESC", HOSTILE);
+        let patch =
+            Patch::of(id, patch).beside("patchinfo", &format!("PATCHID={id}\nPATCH_ARCH={HOSTILE}\n"));
+        patch.beside(&format!("README.{id}"), &format!("Synopsis: {HOSTILE}\n")).directory(&stage);
+    }
+    stage
+}
+
+/// Plays commands, whatever comes of them; the bytes of all that was said are looked at, and one thing must be there.
+fn play(stage: &Scenario, lines: &[&str]) {
+    for line in lines {
+        let output = stage.command(line).output().unwrap();
+        assert_plain(line, &[&output.stdout[..], &output.stderr[..]].concat());
+    }
+}
+
+#[test]
+fn no_command_prints_control_characters_of_a_package() {
+    let stage = stage();
+    play(
+        &stage,
+        &[
+            "pkgadd -n -R @ROOT@ -d spool ACMEweb",
+            "pkginfo -R @ROOT@",
+            "pkginfo -x -R @ROOT@",
+            "pkginfo -l -R @ROOT@",
+            "pkginfo --json -R @ROOT@",
+            "pkginfo -l -d spool",
+            "pkgparam -R @ROOT@ ACMEweb",
+            "pkgparam -v -R @ROOT@ ACMEweb",
+            "pkgparam --json -R @ROOT@ ACMEweb",
+            "pkgparam -R @ROOT@ ACMEweb NAME MINE",
+            "pkgparam -d spool ACMEweb",
+            "pkgchk -l -R @ROOT@ ACMEweb",
+            "pkgchk -L -R @ROOT@",
+            "pkgchk -v -R @ROOT@ ACMEweb",
+            "plan -R @ROOT@ delivered/100-01",
+            "patchadd -a -R @ROOT@ delivered/100-01",
+            "patchadd -R @ROOT@ delivered/100-01",
+            "add -v -R @ROOT@ delivered/101-01",
+            "patchadd -p -R @ROOT@",
+            "showrev -p -R @ROOT@",
+            "list -R @ROOT@",
+            "show -R @ROOT@ 101-01",
+            "show --json -R @ROOT@ 101-01",
+            "verify -R @ROOT@",
+            "pkgtrans -s spool stream all",
+            "pkgadd -n -R @ROOT@ -d stream all",
+            "pkgask -R @ROOT@ -r response -d spool ACMEweb",
+            "remove -v -R @ROOT@ 101-01",
+            "patchrm -R @ROOT@ 100-01",
+            "pkgrm -n -R @ROOT@ ACMEweb",
+        ],
+    );
+    let shown = stage.run("pkginfo -l -d spool").ok();
+    assert!(shown.contains("NAME:  a\\033[2Jb\\033]0;x\\007c\\015d\\010e\\177f\\302\\23331mg\n"), "{shown}");
+}
+
+#[test]
+fn no_message_has_control_characters_of_a_name_or_a_record() {
+    let stage = stage();
+    play(&stage, &["pkgadd -n -R @ROOT@ -d spool ACMEweb", "patchadd -R @ROOT@ delivered/100-01"]);
+    fs::remove_file(stage.at("/opt/ACMEweb/od\u{1b}[2Jd")).unwrap();
+    fs::write(stage.at("/opt/ACMEweb/lib/a"), "edited\n").unwrap();
+    let hostile = stage.beside("sp\u{1b}[2Jool");
+    fs::create_dir_all(&hostile).unwrap();
+    fs::write(hostile.join("b\u{1b}[2J"), HOSTILE).unwrap();
+    play(&stage, &["pkgchk -R @ROOT@ ACMEweb", "verify -R @ROOT@", "patchadd -R @ROOT@ delivered/101-01"]);
+    for name in ["pkgadd -n -R @ROOT@ -d", "patchadd -R @ROOT@", "pkginfo -d", "pkgparam -f"] {
+        for path in [hostile.clone(), hostile.join("b\u{1b}[2J")] {
+            let mut command = stage.command(name);
+            let output = command.arg(path).output().unwrap();
+            assert_plain(name, &[&output.stdout[..], &output.stderr[..]].concat());
+        }
+    }
+    for record in ["/var/sadm/pkg/ACMEweb/pkginfo", "/var/sadm/install/contents", "/var/sadm/patchadm/policy"]
+    {
+        let kept = fs::read(stage.at(record)).ok();
+        fs::create_dir_all(stage.at(record).parent().unwrap()).unwrap();
+        fs::write(stage.at(record), format!("{HOSTILE}=\u{1b}[2J x {HOSTILE}\n\u{1b}\n")).unwrap();
+        play(
+            &stage,
+            &[
+                "pkginfo -l -R @ROOT@",
+                "pkgchk -R @ROOT@",
+                "list -R @ROOT@",
+                "verify -R @ROOT@",
+                "patchadd -R @ROOT@ delivered/101-01",
+                "patchrm -R @ROOT@ 100-01",
+            ],
+        );
+        match kept {
+            Some(kept) => fs::write(stage.at(record), kept).unwrap(),
+            None => fs::remove_file(stage.at(record)).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_value_with_newlines_is_one_line_of_a_listing() {
+    let stage = Scenario::new();
+    stage.package(
+        "ACMEweb",
+        "PKG=ACMEweb\nNAME=web\\\n    STATUS:  spooled\nARCH=all\nVERSION=1.0\nCATEGORY=application\n",
+    );
+    let listing = stage.run("pkginfo -l -R @ROOT@ ACMEweb").ok();
+    assert_eq!(listing.matches("STATUS:").count(), listing.matches("\\012").count() + 1, "{listing}");
+    assert!(!listing.lines().any(|line| line.trim_start().starts_with("STATUS:  spooled")), "{listing}");
+}
