@@ -71,3 +71,13 @@ pub fn class_scripts() -> ObjectPath {
 pub fn policy() -> ObjectPath {
     fixed("/etc/patchadm/policy")
 }
+
+/// The directory with the ledger of each package whose undo data this root keeps.
+pub fn ledgers() -> ObjectPath {
+    fixed("/var/sadm/patchadm/ledger")
+}
+
+/// The ledger of a package: `format::ledger`.
+pub fn ledger(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("/var/sadm/patchadm/ledger/{package}"))
+}
