@@ -3,6 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use patchadm::database::archive::Outside;
 use patchadm::database::survey::{Setting, survey};
 use patchadm::database::{View, contents, open_run};
 use patchadm::format::journal::{Domain, Entry, Header, Journal, VERSION, outcome_sector};
@@ -57,7 +58,7 @@ impl InRun {
         let view = View::live(&self.root);
         let paths = contents::paths_of_queue(&view, &queue).unwrap();
         let host = Root::open(Path::new("/")).unwrap();
-        let setting = Setting { host: &host, separator: "-", new_marker: "0", moved_to: None };
+        let setting = Setting { host: &host, separator: "-", new_marker: "0", outside: Outside::default() };
         let touched = Touched { paths, ..Touched::default() };
         let inventory = survey(&view, &touched, &setting).unwrap();
         let edits = merged(&inventory.lines, &inventory.live, &inventory.accounts, &queue);

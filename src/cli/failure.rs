@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::exit::Exit;
 use super::output::without_numbers;
 use crate::database::archive::ArchiveError;
+use crate::database::ledger::LedgerFault;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
@@ -37,7 +38,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
         Failure::Unrecovered { .. } | Failure::DuringRun(_) => Exit::UNFINISHED,
         Failure::Transaction(error) => transaction_code(command, error),
         Failure::Database(error) => database_code(command, error),
-        Failure::Archive(ArchiveError::Missing { remote: true, .. }) => by(26, 12, 1),
+        Failure::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
+            by(26, 12, 1)
+        }
         Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)))
             if is_of_process(error.errno()) =>
         {
@@ -140,6 +143,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
             (10, 7)
         }
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
+        (_, Cause::Ledger(LedgerFault::Damaged { .. })) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_code(command, source),
             None => (5, 7),
@@ -211,6 +215,9 @@ pub(super) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
     [what, without_numbers(&failure.to_string()), hint(command, failure)]
 }
 
+/// What helps where the ledger does not know an archive.
+const ADOPT: &str = "Put the right archive back; or run `patchadm recover --adopt-undo`, which compares archives with the records.";
+
 /// What helps where a run could not be rolled back.
 const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
 
@@ -248,6 +255,7 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
             (_, Cause::Changed(_) | Cause::Appeared(_)) => {
                 "Try again when nobody else changes these files.".to_owned()
             }
+            (_, Cause::Ledger(LedgerFault::Damaged { .. })) => ADOPT.to_owned(),
             (_, cause) => remedy(cause.errno()).to_owned(),
         },
         Failure::Root(error)
@@ -259,6 +267,10 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
         Failure::Archive(ArchiveError::Missing { remote: true, .. }) if command == Command::Patchrm => {
             "Name the directory that holds the undo data with -B.".to_owned()
         }
+        Failure::Archive(ArchiveError::Outside { .. }) => {
+            "Name the directory that holds the undo data with -B (--undo-dir), if it is the right one.".to_owned()
+        }
+        Failure::Archive(ArchiveError::NotBound { .. } | ArchiveError::Ledger(_)) => ADOPT.to_owned(),
         _ => String::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! `patchadm verify`: files against records, undo archives against their digests, and which patches could be backed out.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::caller::occasion;
@@ -31,6 +33,9 @@ const UNKNOWN: Exit = Exit::new(2);
 struct Args {
     #[command(flatten)]
     common: Common,
+    /// The directory that holds the undo data, when it was moved
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
     /// Applied patches and installed packages; everything where none is named
     #[arg(value_name = "ID|PKG")]
     names: Vec<String>,
@@ -78,8 +83,14 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
     // Nothing is changed, so a signal may end it at any moment.
-    let report = verify(&root, &args.names, call.surroundings.processors, &occasion(&call.surroundings))
-        .map_err(refused)?;
+    let report = verify(
+        &root,
+        &args.names,
+        args.undo_dir.as_deref(),
+        call.surroundings.processors,
+        &occasion(&call.surroundings),
+    )
+    .map_err(refused)?;
     let exit = exit_of(&report);
     if args.common.extensions.json {
         let body = Body::of(&report, &root, call.surroundings.zone, exit);

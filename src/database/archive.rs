@@ -2,8 +2,9 @@
 //!
 //! The archive of a patch for a package is in the save directory `save/<id>`, or where the file `remote` there points
 //! to on the host (`patchadd -B`), or below a directory that the caller names instead (`patchrm -B`). It is opened
-//! once; each pass over it begins at its first byte. An archive of ours has a manifest among its first members, and
-//! `undo.sha256` in the save directory binds it to the run that wrote it; one that lacks the latter is a foreign one.
+//! once; each pass over it begins at its first byte. An archive of ours has a manifest among its first members, and is
+//! believed only if the ledger of the root names its digest. One without manifest and without line was made by another
+//! tool. `undo.sha256` beside it is for people.
 //!
 //! Not done here: taking objects out of an archive (`source` reads it as the package it is), writing one.
 
@@ -13,29 +14,29 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
 use crate::format::datastream::{DatastreamError, Reader};
 use crate::format::envelope;
+use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
-use crate::format::undo_digest::UndoDigest;
 use crate::format::undo_paths::UndoPaths;
-use crate::package::{ObjectPath, PkgInst};
+use crate::package::{Digest, ObjectPath, PkgInst};
 use crate::root::{Dir, Root, RootError};
 
+mod manifest;
+mod outside;
 mod verify;
 
+pub use outside::{Outside, OutsideRules};
 pub use verify::{Digesting, Verified};
 
 /// The member with the manifest, and the largest one that is read, in bytes.
 const MANIFEST: &[u8] = b"install/patchadm.manifest";
 const LARGEST_MANIFEST: u64 = 256 << 20;
-
-/// The file in the save directory that binds an archive to its run, and the most of it that is read.
-const DIGEST: &[u8] = b"undo.sha256";
-const LARGEST_DIGEST: u64 = 4096;
 
 /// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
 const PATHS: &[u8] = b"undo.paths";
@@ -70,6 +71,25 @@ pub enum ArchiveError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The ledger of the root does not know it.
+    #[error("the undo archive {path}: {reason}")]
+    NotBound {
+        /// The archive.
+        path: String,
+        /// What the ledger says instead.
+        reason: String,
+    },
+    /// The ledger of the package cannot be read.
+    #[error(transparent)]
+    Ledger(LedgerFault),
+    /// It lies outside the root, and nobody but the root says so.
+    #[error("the undo archive {path} is not opened: {reason}")]
+    Outside {
+        /// Where it would be on the host.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// It saves objects of another root.
     #[error("the undo archive {path} belongs to another root (its marker is {marker})")]
     OtherRoot {
@@ -94,20 +114,33 @@ pub struct Archive {
     size: u64,
     package: PkgInst,
     patch: String,
-    written: Option<UndoDigest>,
-    remote: bool,
+    line: Option<LedgerLine>,
+    /// Where it is on the host, if it is kept outside the save directory.
+    outside: Option<ObjectPath>,
 }
 
 /// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
-/// running system: what is kept outside the save directory is a path of it. `moved_to` is the directory in which to
-/// look instead of where `remote` points, for archives that were moved (`patchrm -B`).
+/// running system: what is kept outside the save directory is a path of it, if `outside` has it.
 pub fn find(
     view: &View<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
-    moved_to: Option<&Path>,
+    outside: &Outside<'_>,
 ) -> Result<Archive, ArchiveError> {
+    find_with(view, host, package, patch, &ledger::counting(view, package)?, outside)
+}
+
+/// The same with the ledger of the package, which has only lines that count.
+pub fn find_with(
+    view: &View<'_>,
+    host: &Root,
+    package: &PkgInst,
+    patch: &str,
+    ledger: &Ledger,
+    outside: &Outside<'_>,
+) -> Result<Archive, ArchiveError> {
+    let line = ledger.line(patch).cloned();
     let missing = |path: String, remote| {
         let (patch, package) = (patch.to_owned(), package.clone());
         ArchiveError::Missing { patch, package, path, remote }
@@ -116,29 +149,24 @@ pub fn find(
     let directory = places::save(package).join(patch.as_bytes()).map_err(|_| nowhere())?;
     let pointer = directory.join(b"remote").map_err(|_| nowhere())?;
     let local = first_of(&directory, |at| view.open(at).map_err(ArchiveError::from))?;
-    let is_remote = local.is_none();
-    let (file, shown) = if let Some((file, at)) = local {
-        (file, view.root().show(&at))
+    let (file, shown, at) = if let Some((file, at)) = local {
+        (file, view.root().show(&at), None)
     } else {
         let text = view.read(&pointer, LARGEST_REMOTE)?;
-        let (file, at) = match (text, moved_to) {
+        let (file, at) = match (text, outside.moved_to) {
             (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
-            (Some(text), None) => pointed_to(host, &text, &view.root().show(&pointer), &missing)?,
+            (Some(text), None) => {
+                let path = pointed_to(&text, &view.root().show(&pointer))?;
+                outside.check(view.root(), &path, (patch, package), line.as_ref())?;
+                let file = open_on(host, &path)?.ok_or_else(|| missing(host.show(&path), true))?;
+                (file, path)
+            }
             (None, None) => return Err(missing(view.root().show(&directory), false)),
         };
-        (file, host.show(&at))
+        (file, host.show(&at), Some(at))
     };
     let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-    let written = written(view, &directory)?;
-    Ok(Archive {
-        file,
-        shown,
-        size,
-        package: package.clone(),
-        patch: patch.to_owned(),
-        written,
-        remote: is_remote,
-    })
+    Ok(Archive { file, shown, size, package: package.clone(), patch: patch.to_owned(), line, outside: at })
 }
 
 /// Which paths the archive in a save directory changed, by the list beside it; none without one.
@@ -180,44 +208,29 @@ fn moved(
     first_of(&place, |path| open_on(host, path))?.ok_or_else(none)
 }
 
-/// The archive to which a file `remote` points.
-fn pointed_to(
-    host: &Root,
-    text: &[u8],
-    shown: &str,
-    missing: &impl Fn(String, bool) -> ArchiveError,
-) -> Result<Found, ArchiveError> {
+/// The path of the archive to which a file `remote` points.
+fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
     let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
     let remote = Remote::parse(text).map_err(|error| damaged(error.to_string()))?;
-    let path = ObjectPath::new(remote.find_at()).map_err(|error| damaged(error.to_string()))?;
-    match open_on(host, &path)? {
-        Some(file) => Ok((file, path)),
-        None => Err(missing(host.show(&path), true)),
-    }
+    ObjectPath::new(remote.find_at()).map_err(|error| damaged(error.to_string()))
 }
 
 fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError> {
     Ok(View::live(host).open(path)?)
 }
 
-/// What `undo.sha256` in the save directory says; none where there is none. One that cannot be read is damage: taken
-/// for none, it would let a changed archive pass as a foreign one.
-fn written(view: &View<'_>, directory: &ObjectPath) -> Result<Option<UndoDigest>, ArchiveError> {
-    let Ok(path) = directory.join(DIGEST) else { return Ok(None) };
-    let damaged = || ArchiveError::Damaged {
-        path: view.root().show(&path),
-        reason: "it is not `<digest>  <name>  <run>`".to_owned(),
-    };
-    let Some(text) = view.read(&path, LARGEST_DIGEST)? else {
-        // What is there and no file, a link or a pipe, is not the same as nothing.
-        return if view.look(&path)?.is_some() { Err(damaged()) } else { Ok(None) };
-    };
-    UndoDigest::parse(&text).map(Some).ok_or_else(damaged)
-}
-
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
     let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
     RootError::Call { action: "read", path: path.to_owned(), errno }.into()
+}
+
+impl From<LedgerFault> for ArchiveError {
+    fn from(fault: LedgerFault) -> Self {
+        match fault {
+            LedgerFault::View(error) => Self::View(error),
+            other => Self::Ledger(other),
+        }
+    }
 }
 
 impl Archive {
@@ -233,7 +246,27 @@ impl Archive {
 
     /// Whether it is kept outside the save directory.
     pub fn is_remote(&self) -> bool {
-        self.remote
+        self.outside.is_some()
+    }
+
+    /// Where it is, as the ledger says it.
+    pub fn location(&self) -> UndoLocation {
+        match &self.outside {
+            Some(path) => UndoLocation::Host(path.as_bytes().to_vec()),
+            None => UndoLocation::Save,
+        }
+    }
+
+    /// Whether the ledger of the root names it by digest, as one that a run of the root made. That it has that digest is
+    /// shown by [`Self::verify`] or [`Self::as_written`].
+    pub fn is_bound(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.archive().is_some() && !line.is_adopted)
+    }
+
+    /// SHA-256 of the file, and its bytes.
+    pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
+        let digest = verify::digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))?;
+        Ok((digest, self.size))
     }
 
     /// The file itself.

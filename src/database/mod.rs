@@ -21,6 +21,7 @@ pub mod archive;
 pub mod contents;
 pub mod history;
 pub mod installed;
+pub mod ledger;
 pub mod pieces;
 pub mod places;
 pub mod policy;

@@ -92,3 +92,13 @@ fn stages() -> ObjectPath {
 pub fn host_policy() -> RecordPlaces {
     RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
 }
+
+/// The directory with the ledger of each package whose undo data this root keeps.
+pub fn ledgers() -> ObjectPath {
+    fixed("/var/sadm/patchadm/ledger")
+}
+
+/// The ledger of a package: `format::ledger`.
+pub fn ledger(package: &PkgInst) -> ObjectPath {
+    fixed(&format!("/var/sadm/patchadm/ledger/{package}"))
+}

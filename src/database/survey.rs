@@ -6,8 +6,8 @@
 //! is read once, for its digest. Meant for the holder of the lock: the live objects are no part of a view.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
+use super::archive::Outside;
 use super::contents::{Lines, lines_below, lines_of_paths};
 use super::{DatabaseError, View, all, installed, marker, places};
 use crate::package::{Digest, Ftype, Installed, Inventory, Live, LiveKind, ObjectPath, PkgInst, Touched};
@@ -29,8 +29,8 @@ pub struct Setting<'a> {
     pub separator: &'a str,
     /// The marker that the root gets if it has no journal yet: 16 random hexadecimal digits.
     pub new_marker: &'a str,
-    /// Where undo archives are that are no longer where their `remote` points (`patchrm -B`).
-    pub moved_to: Option<&'a Path>,
+    /// Which undo archives outside the root are opened.
+    pub outside: Outside<'a>,
 }
 
 /// The path of a root on the host; none for `/`, and for a relative one.

@@ -1,7 +1,9 @@
 //! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::content::Archives;
 use super::device::Device;
@@ -10,8 +12,9 @@ use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{DatabaseError, View, installed, places, saves};
+use crate::database::{DatabaseError, View, installed, ledger, places, saves};
 use crate::format::cpio;
+use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, RECORDS};
 use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
 use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
@@ -113,9 +116,11 @@ pub(super) fn rehearse(
     ground: &Ground,
     ids: &[PatchId],
     known: KnownArchives,
+    undo_dir: Option<&Path>,
     occasion: &Occasion,
 ) -> Result<Vec<Result<(), Failure>>, Failure> {
-    let request = BackOutRequest { dry_run: true, ..BackOutRequest::default() };
+    let request =
+        BackOutRequest { dry_run: true, moved_to: undo_dir.map(Path::to_owned), ..BackOutRequest::default() };
     let place = Place { known, ..Place::of(ground, &request, occasion)? };
     Ok(ids.iter().map(|id| place.plan(id).map(drop)).collect())
 }
@@ -177,6 +182,8 @@ struct Undo {
     records: BTreeMap<Vec<u8>, RecordFile>,
     /// Its path on the host, where it is kept outside the root.
     outside: Option<PathBuf>,
+    /// Whether a run of the root made it, by the ledger.
+    is_bound: bool,
 }
 
 /// Where a backout is planned.
@@ -186,12 +193,21 @@ struct Place<'a> {
     occasion: &'a Occasion,
     choice: ScriptChoice,
     known: KnownArchives,
+    /// The ledgers of packages, read once.
+    ledgers: RefCell<BTreeMap<PkgInst, Rc<Ledger>>>,
 }
 
 impl<'a> Place<'a> {
     fn of(ground: &'a Ground, request: &'a BackOutRequest, occasion: &'a Occasion) -> Result<Self, Failure> {
         let choice = request.scripts.choice(ground)?;
-        Ok(Self { ground, request, occasion, choice, known: KnownArchives::new() })
+        Ok(Self {
+            ground,
+            request,
+            occasion,
+            choice,
+            known: KnownArchives::new(),
+            ledgers: RefCell::default(),
+        })
     }
 
     /// The first of several patches whose undo data cannot be used, so that none of them is touched. Of one patch
@@ -216,7 +232,17 @@ impl<'a> Place<'a> {
 
     fn archive(&self, package: &PkgInst, patch: &str) -> Result<archive::Archive, ArchiveError> {
         let view = View::live(&self.ground.root);
-        archive::find(&view, &self.ground.host, package, patch, self.request.moved_to.as_deref())
+        let outside = self.ground.outside.with(self.request.moved_to.as_deref());
+        archive::find_with(&view, &self.ground.host, package, patch, &*self.ledger(package)?, &outside)
+    }
+
+    fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+        if let Some(known) = self.ledgers.borrow().get(package) {
+            return Ok(known.clone());
+        }
+        let read = Rc::new(ledger::counting(&View::live(&self.ground.root), package)?);
+        self.ledgers.borrow_mut().insert(package.clone(), read.clone());
+        Ok(read)
     }
 
     /// The directory of a patch in the database, as the host has it.
@@ -305,7 +331,7 @@ impl<'a> Place<'a> {
     ) -> Result<Undo, Failure> {
         let archive = self.archive(package, patch)?;
         let known = self.known.get(&(package.clone(), patch.to_owned())).cloned();
-        let as_written = if known.is_none() { archive.as_written(Some(marker))? } else { None };
+        let as_written = if known.is_none() { archive.as_written()? } else { None };
         let is_as_written = as_written.is_some();
         let manifest = match (known, as_written) {
             (Some(manifest), _) => manifest,
@@ -317,6 +343,7 @@ impl<'a> Place<'a> {
         };
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
+        let is_bound = archive.is_bound();
         let source = Source::from_file(archive.into_file(), &path)?;
         let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
         let records = match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
@@ -324,7 +351,7 @@ impl<'a> Place<'a> {
             None => BTreeMap::new(),
         };
         let device = Device::whole(source, image);
-        Ok(Undo { package: package.clone(), device, manifest, records, outside })
+        Ok(Undo { package: package.clone(), device, manifest, records, outside, is_bound })
     }
 
     /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
@@ -336,16 +363,18 @@ impl<'a> Place<'a> {
         inventory: &Inventory,
     ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
         let view = View::live(&self.ground.root);
+        let outside = self.ground.outside.with(None);
         let mut found = BTreeMap::new();
         let concerned = inventory.packages.iter().filter(|(package, _)| packages.contains(package));
         for (package, installed) in concerned {
             let applied = Applied::from_params(package, &installed.params, &self.ground.policy.separator);
             let list = applied.map_err(DatabaseError::from)?.list;
             let after = list.iter().skip_while(|other| *other != id).skip(1);
+            let ledger = self.ledger(package)?;
             for patch in after {
                 let name = patch.to_string();
-                let archive = archive::find(&view, &self.ground.host, package, &name, None);
-                if let Ok(Some(manifest)) = archive.and_then(|archive| archive.manifest()) {
+                let archive = archive::find_with(&view, &self.ground.host, package, &name, &ledger, &outside);
+                if let Ok(Some(manifest)) = archive.and_then(|archive| archive.bound_manifest()) {
                     found.insert((package.clone(), name), manifest);
                 }
             }
@@ -362,13 +391,14 @@ impl Undo {
             manifest: self.manifest.as_ref(),
             records: &self.records,
             outside: self.outside.as_deref(),
+            is_bound: self.is_bound,
         })
     }
 }
 
 /// That an archive is whole: by the digest of its bytes where that is known, else by reading every member.
 fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), ArchiveError> {
-    match archive.as_written(Some(marker))? {
+    match archive.as_written()? {
         Some((_, digesting)) => digesting.wait(),
         None => archive.verify(Some(marker)).map(drop),
     }

@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use crate::database::archive::OutsideRules;
 use crate::database::survey::{Setting, packages, parameters, survey_with};
 use crate::database::{View, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{Chapter, ScriptProcess, Story};
@@ -47,13 +48,18 @@ pub struct Ground {
     pub host: Root,
     /// What the root's operator has decided once for all.
     pub policy: Policy,
+    /// Which undo archives outside the root may be opened.
+    pub outside: OutsideRules,
 }
 
 impl Ground {
     /// Reads the policy of a root.
     pub fn of(root: &Root) -> Result<Self, Failure> {
         let policy = policy::of_root(root)?;
-        Ok(Self { root: root.clone(), host: root.elsewhere(Path::new("/"))?, policy })
+        let host = root.elsewhere(Path::new("/"))?;
+        let of_host = policy::of_root(&host)?.undo_dir.map(PathBuf::from);
+        let outside = OutsideRules { of_host, is_trusted: false };
+        Ok(Self { root: root.clone(), host, policy, outside })
     }
 
     /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
@@ -77,7 +83,8 @@ impl Ground {
     ) -> Result<Inventory, Failure> {
         let new_marker = format!("{:016x}", random()?);
         let separator = &self.policy.separator;
-        let setting = Setting { host: &self.host, separator, new_marker: &new_marker, moved_to };
+        let outside = self.outside.with(moved_to);
+        let setting = Setting { host: &self.host, separator, new_marker: &new_marker, outside };
         Ok(survey_with(packages, &View::live(&self.root), touched, &setting)?)
     }
 }

@@ -11,6 +11,7 @@
 mod archives;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::back_out::{KnownArchives, rehearse};
 use super::check::{
@@ -116,10 +117,12 @@ impl Report {
 }
 
 /// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with
-/// the patches that are applied to them. Everything where there is none. `workers` threads read.
+/// the patches that are applied to them. Everything where there is none. `undo_dir` is where archives are that are no
+/// longer where their `remote` points; `workers` threads read.
 pub fn verify(
     root: &Root,
     words: &[String],
+    undo_dir: Option<&Path>,
     workers: usize,
     occasion: &Occasion,
 ) -> Result<Report, VerifyError> {
@@ -131,10 +134,10 @@ pub fn verify(
         }
         let all = Packages::read(view, &ground.policy.separator)?;
         let chosen = all.chosen(words, &ground.policy.separator)?;
-        let (archives, known) = archives::verify_all(&ground, &chosen.archives, workers)?;
+        let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
         let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
         let ids = chosen.patches();
-        let backouts = rehearse(&ground, &ids, known, occasion)?;
+        let backouts = rehearse(&ground, &ids, known, undo_dir, occasion)?;
         let mut patches: BTreeMap<PatchId, Vec<Archive>> = BTreeMap::new();
         for (of, archive) in archives {
             patches.entry(of.patch).or_default().push(archive);

@@ -18,6 +18,7 @@ use super::course::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
+use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
@@ -353,6 +354,8 @@ impl Application<'_> {
                 changes.push(self.save(draft, package, &records, &mut undo)?);
             }
             changes.extend(records.changes);
+            let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo)?;
+            changes.push(RecordChange::Ledger(ledger));
         }
         changes.extend(self.patch_directory()?);
         Ok((changes, undo))

@@ -16,6 +16,7 @@ use crate::source::PackageImage;
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
+use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
@@ -38,6 +39,9 @@ pub struct Archive<'a> {
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
     pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+    /// Whether the ledger of the root names it by digest, as one that a run of the root made: only then may it give set-id
+    /// bits, capabilities, devices and foreign owners back.
+    pub is_bound: bool,
     /// Where the archive is, if that is outside the root: it is removed after the backout.
     pub outside: Option<&'a Path>,
 }
@@ -242,13 +246,11 @@ impl Backout<'_> {
         Ok(there.map(RecordChange::RemoveTree).collect())
     }
 
-    /// An archive must be that of this patch, package and root: another one would put strange files here.
+    /// An archive must be that of this patch and package: another one would put strange files here. That it is this
+    /// root's is said by the ledger, whatever root its header names: a root may get another marker.
     fn check_header(&self, package: &PkgInst, manifest: &Manifest) -> Result<(), Reason> {
         let header = &manifest.header;
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
-        if header.root != self.inventory.marker {
-            return bad("it was made for another root".to_owned());
-        }
         let patch = PatchId::parse(&header.patch, &self.policy.separator);
         if header.package != package.as_str() || patch.as_ref() != Ok(self.id) {
             return bad(format!("it is that of patch {} and package {}", header.patch, header.package));
@@ -308,6 +310,7 @@ impl Backout<'_> {
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
+        changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))
     }
 }

@@ -16,6 +16,7 @@ use crate::package::{Ftype, Inventory, Line, Live, LiveKind, Mode, ObjectPath, O
 use crate::source::PackageImage;
 
 use super::install::Intended;
+use super::ledger;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{Deliverer, InstallScripts, is_passing};
@@ -351,7 +352,8 @@ fn concerned(package: &PkgInst, mapped: &[Mapped], plan: &Plan) -> Result<Concer
         objects.insert(each.path.clone(), editable);
     }
     let contents = ObjectPath::new(b"/var/sadm/install/contents");
-    Ok(Concerned { objects, trees: vec![package_path(package, b"")?], files: contents.into_iter().collect() })
+    let files = contents.into_iter().chain(ledger::paths(&plan.records).cloned()).collect();
+    Ok(Concerned { objects, trees: vec![package_path(package, b"")?], files })
 }
 
 /// The records that come before the scripts, and the undo data, which come after them.
@@ -363,6 +365,9 @@ fn records(intended: &Intended) -> (Vec<RecordChange>, Vec<RecordChange>) {
         .map(|package| format!("/var/sadm/pkg/{package}/save/").into())
         .collect();
     let comes_last = |record: &RecordChange| {
+        if matches!(record, RecordChange::Ledger(_)) {
+            return true;
+        }
         let path = record.path().as_bytes();
         let below = saved.iter().find_map(|save| path.strip_prefix(save.as_slice()));
         below.is_some_and(|name| !name.starts_with(b"pspool/"))

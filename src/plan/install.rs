@@ -14,6 +14,7 @@ use super::course::Mapped;
 use super::depend::unmet_at_installation;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
@@ -346,7 +347,9 @@ fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<R
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = records::files(&target.package, target.image, &target.params, stays)?;
     if let Some(old) = old {
-        return Ok(RecordChanges::of(&target.package, old, files)?.changes);
+        let mut changes = RecordChanges::of(&target.package, old, files)?.changes;
+        changes.push(RecordChange::Ledger(LedgerChange::of(&target.package)?));
+        return Ok(changes);
     }
     let files = files.into_iter().map(|file| TreeFile {
         name: file.name.into_bytes(),

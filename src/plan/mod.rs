@@ -17,6 +17,7 @@ pub mod engine;
 mod foreign;
 pub mod install;
 pub mod installf;
+pub mod ledger;
 mod links;
 mod objects;
 pub mod occasion;
@@ -53,6 +54,8 @@ use crate::package::{
     Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat,
     Xattrs,
 };
+
+use ledger::LedgerChange;
 
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]
@@ -252,6 +255,8 @@ pub enum RecordChange {
         /// The name it gets.
         to: ObjectPath,
     },
+    /// The ledger of a package follows what the run does to its patches; the run knows what its lines say.
+    Ledger(LedgerChange),
 }
 
 impl RecordChange {
@@ -262,7 +267,8 @@ impl RecordChange {
             | Self::AddTree { path, .. }
             | Self::Move { to: path, .. }
             | Self::RemoveFile(path)
-            | Self::RemoveTree(path) => path,
+            | Self::RemoveTree(path)
+            | Self::Ledger(LedgerChange { path, .. }) => path,
         }
     }
 }

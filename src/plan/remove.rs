@@ -11,6 +11,7 @@ use crate::package::{Installed, Inventory, ObjectPath, PkgInst, ScriptPolicy};
 
 use super::depend::needed_by;
 use super::draft::Draft;
+use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::records::{package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
@@ -77,6 +78,7 @@ fn plan(
     draft.finish()?;
     let patches = installed.params.text("PATCHLIST").trim().to_owned();
     let mut records = vec![RecordChange::RemoveTree(package_path(package, b"")?)];
+    records.push(RecordChange::Ledger(LedgerChange::of(package)?));
     records.extend(patch_directories(package, &patches, inventory)?);
     let mut space = Vec::new();
     if scripts.take_part() {

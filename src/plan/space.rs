@@ -126,6 +126,8 @@ fn above(path: &[u8]) -> u64 {
 fn record_size(record: &RecordChange) -> (u64, u64) {
     match record {
         RecordChange::Write { bytes, .. } => (bytes.len() as u64, 1),
+        // It is small, and the ballast is for what is.
+        RecordChange::Ledger(_) => (0, 1),
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,

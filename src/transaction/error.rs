@@ -4,6 +4,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use crate::database::ViewError;
+use crate::database::ledger::LedgerFault;
 use crate::format::contents::ContentsError;
 use crate::format::journal::JournalError;
 use crate::format::queue::QueueError;
@@ -150,6 +152,9 @@ pub enum Cause {
         /// What is wrong.
         reason: ContentsError,
     },
+    /// The ledger of a package cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
     /// The journal is damaged.
     #[error("the journal {path} is damaged: {reason}")]
     Journal {
@@ -201,6 +206,15 @@ pub enum Cause {
         /// The stage.
         stage: String,
     },
+}
+
+impl From<ViewError> for Cause {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Root(error) => Self::Root(error),
+            other => Self::Ledger(other.into()),
+        }
+    }
 }
 
 impl Cause {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity, is_layered};
+use super::ledger::LedgerDraft;
 use super::means::Means;
 use super::sites::{Site, Sites};
 use crate::database::places;
@@ -45,6 +46,8 @@ pub(super) enum New<'p> {
     Contents,
     /// What is known of it, when it has been staged.
     ContentsStamp,
+    /// A ledger, whose lines are known when the undo archives are.
+    Ledger(Box<LedgerDraft<'p>>),
     /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),
 }
@@ -123,7 +126,7 @@ pub(super) fn lay_out<'p>(
         builder.contents()?;
     }
     for record in &plan.records {
-        builder.record(record)?;
+        builder.record(record, plan)?;
     }
     let packages = plan.changes.iter().map(|change| (change.path.clone(), change.package.clone())).collect();
     Ok(builder.finish(packages))
@@ -262,7 +265,7 @@ impl<'p> Builder<'_, 'p> {
         self.write_record(&places::contents_stamp(), New::ContentsStamp, turn::CONTENTS)
     }
 
-    fn record(&mut self, record: &'p RecordChange) -> Result<(), Cause> {
+    fn record(&mut self, record: &'p RecordChange, plan: &Plan) -> Result<(), Cause> {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
                 self.write_record(path, New::Bytes(bytes, *mode, *mtime), turn::RECORD)
@@ -296,6 +299,19 @@ impl<'p> Builder<'_, 'p> {
                 self.push(item);
                 Ok(())
             }
+            RecordChange::Ledger(change) => match LedgerDraft::of(self.root, plan, change)? {
+                None => Ok(()),
+                Some(draft) if !draft.is_empty() => {
+                    self.write_record(&change.path, New::Ledger(Box::new(draft)), turn::RECORD)
+                }
+                Some(draft) if draft.is_there => {
+                    let physical = self.resolver.locate(&change.path)?;
+                    let item = self.record_item(OpKind::Delete, &change.path, physical)?;
+                    self.push(item);
+                    Ok(())
+                }
+                Some(_) => Ok(()),
+            },
         }
     }
 

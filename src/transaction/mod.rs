@@ -26,6 +26,7 @@ mod held;
 mod identity;
 mod journal_file;
 mod layout;
+mod ledger;
 mod making;
 mod means;
 mod merged;

@@ -11,6 +11,7 @@ use super::finish::unpublished_name;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
+use super::ledger::{SavedArchives, Sources};
 use super::means::{Means, is_not_there};
 use super::merged;
 use super::outside::{host_inode, host_path};
@@ -43,6 +44,8 @@ pub(super) struct Recorder<'a, 'p> {
     /// The archives that are written, by their place in the plan.
     pub(super) written: BTreeMap<usize, Written>,
     pub(super) archives: Archives,
+    /// The archives that earlier batches of the run have written.
+    pub(super) saved: SavedArchives,
 }
 
 impl<'p> Recorder<'_, 'p> {
@@ -180,6 +183,10 @@ impl<'p> Recorder<'_, 'p> {
                 }
                 Some(New::ContentsStamp) => self.file(item, &stamp)?,
                 Some(New::Bytes(..) | New::Directory) => self.file(item, &[])?,
+                Some(New::Ledger(ref draft)) => {
+                    let bytes = draft.bytes(&self.run.to_string(), &self.sources())?;
+                    self.file(item, &bytes)?;
+                }
                 Some(New::Attributes(_)) => attributes(item),
                 Some(New::Object(_) | New::Tree(_)) | None => {}
             }
@@ -187,11 +194,18 @@ impl<'p> Recorder<'_, 'p> {
         Ok(())
     }
 
-    fn file(&self, item: &mut Item<'p>, stamp: &[u8]) -> Result<(), Cause> {
+    /// What the lines of ledgers are made from.
+    fn sources(&self) -> Sources<'_> {
+        Sources { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
+    }
+
+    /// Stages a record file or a directory; `made` is the content of one that only this run can know.
+    fn file(&self, item: &mut Item<'p>, made: &[u8]) -> Result<(), Cause> {
         let (within, name) = self.place(item.op.domain, &item.op.stage)?;
         let digest = match item.new {
             Some(New::Bytes(bytes, mode, mtime)) => Some(record_file(&within, &name, bytes, mode, mtime)?),
-            Some(New::ContentsStamp) => Some(record_file(&within, &name, stamp, Mode::of(0o644), None)?),
+            Some(New::ContentsStamp) => Some(record_file(&within, &name, made, Mode::of(0o644), None)?),
+            Some(New::Ledger(_)) => Some(record_file(&within, &name, made, Mode::of(0o600), None)?),
             _ => {
                 within.make_dir(&name, Mode::of(0o755))?;
                 None

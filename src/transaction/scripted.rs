@@ -23,6 +23,7 @@ use super::held::{Held, HeldCopies, hold};
 use super::identity::identity;
 use super::journal_file;
 use super::layout::lay_out;
+use super::ledger::SavedArchives;
 use super::notes::{self, Note, escaped};
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
@@ -51,6 +52,8 @@ pub struct ScriptedRun<'s> {
     bytes: u64,
     digests: BTreeMap<ObjectPath, Digest>,
     undo: BTreeMap<usize, u64>,
+    /// The archives that batches have written.
+    saved: SavedArchives,
     remote: Vec<PathBuf>,
     notes: Vec<String>,
 }
@@ -96,6 +99,7 @@ impl<'s> ScriptedRun<'s> {
                 bytes: 0,
                 digests: BTreeMap::new(),
                 undo: BTreeMap::new(),
+                saved: SavedArchives::new(),
                 remote: Vec::new(),
                 notes: Vec::new(),
             }),
@@ -152,6 +156,7 @@ impl<'s> ScriptedRun<'s> {
             settings: self.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
+            saved: self.saved.clone(),
         };
         self.remote.extend(remote_places(batch).map(PathBuf::from));
         recorder.remote_archives()?;
@@ -159,6 +164,12 @@ impl<'s> ScriptedRun<'s> {
         recorder.directories(&mut layout)?;
         recorder.files(&mut layout)?;
         let sizes = recorder.written.values().map(|written| written.size);
+        for (at, written) in &recorder.written {
+            if let Some(undo) = batch.undo.get(*at) {
+                let key = (undo.package.clone(), undo.patch.clone());
+                self.saved.insert(key, (*written, undo.place.clone()));
+            }
+        }
         let next = self.undo.len();
         let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;

@@ -8,6 +8,7 @@ use super::finish::finish;
 use super::hands::Hands;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
+use super::ledger::SavedArchives;
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
 use super::stage::{StagedContent, Stager};
@@ -139,6 +140,7 @@ impl<'p> Staged<'p> {
             settings: self.on.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
+            saved: SavedArchives::new(),
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
         // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.

@@ -125,6 +125,8 @@ impl Scene {
         let (root, host) = (Root::open(root_dir.path()).unwrap(), Root::open(host_dir.path()).unwrap());
         let scene = Self { root_dir, host_dir, root, host };
         fs::create_dir_all(scene.save("")).unwrap();
+        let pkginfo = format!("PKG=X\nPATCHLIST=100-01\nPATCH_INFO_100-01={INFO}\n");
+        fs::write(root_dir_of(&scene).join("var/sadm/pkg/X/pkginfo"), pkginfo).unwrap();
         for (name, bytes) in files {
             fs::write(scene.save(name), bytes).unwrap();
         }
@@ -135,6 +137,19 @@ impl Scene {
         self.root_dir.path().join("var/sadm/pkg/X/save/100-01").join(name)
     }
 
+    /// Writes the line of the ledger that binds an archive with these bytes.
+    fn bind(&self, bytes: &[u8], place: &str) {
+        let (info, undo) = (digest(INFO.as_bytes()), digest(bytes));
+        let line = format!(
+            "{{\"run\":\"{RUN}\",\"patch\":\"100-01\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
+             \"size\":{},\"where\":\"{place}\"}}\n",
+            bytes.len()
+        );
+        let ledger = root_dir_of(self).join("var/sadm/patchadm/ledger");
+        fs::create_dir_all(&ledger).unwrap();
+        fs::write(ledger.join("X"), line).unwrap();
+    }
+
     fn put_on_host(&self, path: &str, bytes: &[u8]) {
         let path = self.host_dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -143,7 +158,8 @@ impl Scene {
 
     fn find(&self, moved_to: Option<&str>) -> Result<Archive, ArchiveError> {
         let view = View::live(&self.root);
-        find(&view, &self.host, &PkgInst::new("X").unwrap(), "100-01", moved_to.map(Path::new))
+        let outside = Outside { moved_to: moved_to.map(Path::new), ..Outside::default() };
+        find(&view, &self.host, &PkgInst::new("X").unwrap(), "100-01", &outside)
     }
 
     fn verify(&self) -> Result<Verified, ArchiveError> {
@@ -152,7 +168,7 @@ impl Scene {
 
     fn reason(&self) -> String {
         match self.verify() {
-            Err(ArchiveError::Damaged { path, reason }) => {
+            Err(ArchiveError::Damaged { path, reason } | ArchiveError::NotBound { path, reason }) => {
                 assert!(path.ends_with("save/100-01/undo.gz"), "{path}");
                 reason
             }
@@ -161,26 +177,32 @@ impl Scene {
     }
 }
 
-fn digest_line(bytes: &[u8]) -> Vec<u8> {
-    format!("{}  undo.gz  17-00000000000000ab\n", digest(bytes)).into_bytes()
+const RUN: &str = "17-00000000000000ab";
+const INFO: &str = "Installed: then";
+
+fn root_dir_of(scene: &Scene) -> &Path {
+    scene.root_dir.path()
 }
 
 #[test]
 fn an_archive_of_ours_verifies_and_tells_its_run() {
     let bytes = undo("100-01", OBJECTS);
-    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", &digest_line(&bytes))]);
+    let scene = Scene::new(&[("undo.gz", &bytes)]);
+    scene.bind(&bytes, "save");
     let archive = scene.find(None).unwrap();
     assert_eq!((archive.size(), archive.is_remote()), (bytes.len() as u64, false));
     let manifest = archive.manifest().unwrap().unwrap();
     assert_eq!(manifest, manifest_of("100-01", OBJECTS));
-    let run = Some("17-00000000000000ab".to_owned());
+    let run = Some(RUN.to_owned());
+    assert!(archive.is_bound());
     assert_eq!(archive.verify(Some(MARKER)).unwrap(), Verified { manifest: Some(manifest), run });
 }
 
 #[test]
-fn an_obsolete_archive_is_found_by_its_other_name_and_its_digest_still_counts() {
+fn an_obsolete_archive_is_found_by_its_other_name_and_its_line_still_counts() {
     let bytes = undo("100-01", OBJECTS);
-    let scene = Scene::new(&[("obsolete.gz", &bytes), ("undo.sha256", &digest_line(&bytes))]);
+    let scene = Scene::new(&[("obsolete.gz", &bytes)]);
+    scene.bind(&bytes, "save");
     assert!(scene.find(None).unwrap().path().ends_with("100-01/obsolete.gz"));
     assert!(scene.verify().is_ok());
 }
@@ -203,40 +225,71 @@ fn the_archive_of_another_program_has_no_manifest_and_is_checked_by_its_pkgmap()
 fn every_kind_of_damage_is_found_and_named() {
     let bytes = undo("100-01", OBJECTS);
     let scene = Scene::new(&[("undo.gz", &bytes[..bytes.len() - 1])]);
+    scene.bind(&bytes[..bytes.len() - 1], "save");
     assert!(scene.reason().contains("cannot decompress"), "{}", scene.reason());
 
     fs::write(scene.save("undo.gz"), &bytes).unwrap();
-    fs::write(scene.save("undo.sha256"), digest_line(b"other bytes")).unwrap();
-    assert_eq!(scene.reason(), "its bytes are not those that run 17-00000000000000ab wrote");
-    fs::remove_file(scene.save("undo.sha256")).unwrap();
+    scene.bind(b"other bytes", "save");
+    let older = format!("it is not the archive that run {RUN} made (an older copy, or somebody else's)");
+    assert_eq!(scene.reason(), older);
 
     // Same size, same System V sum: only the digest of the manifest tells.
     let swapped: &[Replaced<'_>] = &[("/opt/a", b"dol a", b"new a"), OBJECTS[1]];
     let wrong = gzip(&plain(Some(&manifest_of("100-01", OBJECTS)), swapped));
-    fs::write(scene.save("undo.gz"), wrong).unwrap();
+    fs::write(scene.save("undo.gz"), &wrong).unwrap();
+    scene.bind(&wrong, "save");
     assert_eq!(scene.reason(), "/opt/a does not have the digest of its manifest");
 
     let lacking = gzip(&plain(Some(&manifest_of("100-01", OBJECTS)), &OBJECTS[..1]));
-    fs::write(scene.save("undo.gz"), lacking).unwrap();
+    fs::write(scene.save("undo.gz"), &lacking).unwrap();
+    scene.bind(&lacking, "save");
     assert_eq!(scene.reason(), "it lacks /opt/b");
 
-    fs::write(scene.save("undo.gz"), undo("200-01", OBJECTS)).unwrap();
+    let other = undo("200-01", OBJECTS);
+    fs::write(scene.save("undo.gz"), &other).unwrap();
+    scene.bind(&other, "save");
     assert_eq!(scene.reason(), "it is that of patch 200-01, package X");
 
     fs::write(scene.save("undo.gz"), b"no archive").unwrap();
+    scene.bind(b"no archive", "save");
     assert_eq!(scene.reason(), "not a package datastream");
 }
 
 #[test]
-fn a_digest_file_that_cannot_be_read_is_damage_and_not_a_foreign_archive() {
+fn what_lies_beside_an_archive_is_believed_by_nobody() {
     let bytes = undo("100-01", OBJECTS);
-    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", b"garbage")]);
-    let error = scene.find(None).unwrap_err();
-    assert!(matches!(&error, ArchiveError::Damaged { path, .. } if path.ends_with("undo.sha256")), "{error}");
-    fs::remove_file(scene.save("undo.sha256")).unwrap();
-    std::os::unix::fs::symlink("undo.gz", scene.save("undo.sha256")).unwrap();
-    let error = scene.find(None).unwrap_err();
-    assert!(matches!(&error, ArchiveError::Damaged { path, .. } if path.ends_with("undo.sha256")), "{error}");
+    let digest = format!("{}  undo.gz  {RUN}\n", digest(&bytes));
+    let scene = Scene::new(&[("undo.gz", &bytes), ("undo.sha256", digest.as_bytes())]);
+    assert!(scene.reason().starts_with("the ledger of the root does not know it"), "{}", scene.reason());
+    scene.bind(&bytes, "save");
+    fs::write(scene.save("undo.sha256"), "garbage").unwrap();
+    assert!(scene.verify().is_ok());
+}
+
+#[test]
+fn an_archive_whose_line_names_another_or_none_is_not_taken_for_one_of_another_tool() {
+    let bytes = plain(None, OBJECTS);
+    let scene = Scene::new(&[("undo.gz", &bytes)]);
+    assert!(scene.verify().is_ok());
+    scene.bind(b"the one that was made", "save");
+    assert!(matches!(scene.verify(), Err(ArchiveError::NotBound { .. })));
+    let ledger = scene.root_dir.path().join("var/sadm/patchadm/ledger/X");
+    let text = fs::read_to_string(&ledger).unwrap();
+    let (before, _) = text.split_once("\"undo\"").unwrap();
+    fs::write(&ledger, format!("{before}\"undo\":null,\"why\":\"committed\"}}\n")).unwrap();
+    assert!(matches!(scene.verify(), Err(ArchiveError::NotBound { .. })));
+    fs::write(&ledger, "garbage\n").unwrap();
+    assert!(matches!(scene.find(None), Err(ArchiveError::Ledger(_))));
+}
+
+#[test]
+fn a_line_counts_no_longer_when_the_patch_was_applied_anew_by_another_tool() {
+    let bytes = undo("100-01", OBJECTS);
+    let scene = Scene::new(&[("undo.gz", &bytes)]);
+    scene.bind(&bytes, "save");
+    let pkginfo = "PKG=X\nPATCHLIST=100-01\nPATCH_INFO_100-01=Installed: later\n";
+    fs::write(scene.root_dir.path().join("var/sadm/pkg/X/pkginfo"), pkginfo).unwrap();
+    assert!(scene.reason().starts_with("the ledger of the root does not know it"), "{}", scene.reason());
 }
 
 #[test]
@@ -245,7 +298,11 @@ fn an_archive_of_another_root_is_refused_as_such() {
     let archive = scene.find(None).unwrap();
     let error = archive.verify(Some("ffffffffffffffff")).unwrap_err();
     assert!(matches!(&error, ArchiveError::OtherRoot { marker, .. } if marker == MARKER), "{error}");
-    assert!(archive.verify(None).is_ok());
+    assert!(matches!(archive.verify(Some(MARKER)), Err(ArchiveError::NotBound { .. })));
+    let bytes = undo("100-01", OBJECTS);
+    scene.bind(&bytes, "save");
+    let bound = scene.find(None).unwrap();
+    assert!(bound.verify(Some("ffffffffffffffff")).is_ok(), "its line says that it is this root's");
 }
 
 #[test]
@@ -260,6 +317,8 @@ fn a_remote_archive_is_found_on_the_host_or_where_it_was_moved_to() {
     let pointer = b"# Backout data stored remotely\nTYPE=filesystem\n\
         FIND_AT=/net/undo/100-01/X/undo.gz\nSTATE=active\n";
     let scene = Scene::new(&[("remote", pointer)]);
+    assert!(matches!(scene.find(None), Err(ArchiveError::Outside { .. })) || !scene.root.is_privileged());
+    scene.bind(&undo("100-01", OBJECTS), "/net/undo/100-01/X/undo.gz");
     let Err(ArchiveError::Missing { path, remote: true, .. }) = scene.find(None) else { panic!() };
     assert!(path.ends_with("/net/undo/100-01/X/undo.gz"), "{path}");
 

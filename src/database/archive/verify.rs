@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::thread::JoinHandle;
 
 use super::{Archive, ArchiveError, FromStart, LARGEST_MANIFEST, MANIFEST, Stream, stream};
+use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
-use crate::format::undo_digest::UndoDigest;
-use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums};
+use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
 
 /// Bytes that are digested at once.
 const BUFFER: usize = 1 << 17;
@@ -19,60 +19,97 @@ const BUFFER: usize = 1 << 17;
 pub struct Verified {
     /// What SVR4 cannot say; none in an archive of another program.
     pub manifest: Option<Manifest>,
-    /// The run that wrote it; none where no `undo.sha256` binds it to one: then it is a foreign archive, of which
-    /// only size and System V sum of each object are known.
+    /// The run that wrote it; none of one that the ledger does not know: then it is a foreign archive, of which only
+    /// size and System V sum of each object are known.
     pub run: Option<String>,
 }
 
 impl Archive {
-    /// Whether its bytes are those that its run wrote, by the digest in `undo.sha256`: they were decoded and compared
-    /// then, and need not be decoded once more to be known as whole. None where nothing binds it to a run, or it has no
+    /// Whether its bytes are those that its run wrote, by the digest in the ledger: they were decoded and compared
+    /// then, and need not be decoded once more to be known as whole. None where no line names it, or it has no
     /// manifest: then only [`Self::verify`] knows. The bytes are read by a thread, which is to be asked before anything
     /// is done ([`Digesting::wait`]).
-    pub fn as_written(&self, marker: Option<&str>) -> Result<Option<(Manifest, Digesting)>, ArchiveError> {
-        let Some(written) = &self.written else { return Ok(None) };
+    pub fn as_written(&self) -> Result<Option<(Manifest, Digesting)>, ArchiveError> {
+        let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
-        let (shown, expected) = (self.shown.clone(), written.clone());
+        let (shown, expected) = (self.shown.clone(), line.clone());
         let digesting = Digesting(std::thread::spawn(move || must_be(&file, &shown, &expected)));
         match self.manifest() {
-            Ok(Some(manifest)) => {
-                self.is_of(&manifest, marker)?;
-                Ok(Some((manifest, digesting)))
-            }
+            Ok(Some(manifest)) => match self.accepts(&manifest) {
+                Ok(()) => Ok(Some((manifest, digesting))),
+                Err(error) => Err(digesting.wait().err().unwrap_or(error)),
+            },
             Ok(None) => Ok(None),
             // Other bytes than were written are the reason, whatever they look like.
             Err(error) => Err(digesting.wait().err().unwrap_or(error)),
         }
     }
 
-    /// Reads all of it: its bytes have the digest that `undo.sha256` names, the datastream is readable to the end,
-    /// every member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256.
-    /// `marker` is that of the root, if it is to be one of the root's own.
+    /// Its manifest, where the ledger binds it and its bytes are those that the ledger names; none of any other.
+    pub fn bound_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+        let Some((manifest, digesting)) = self.as_written()? else { return Ok(None) };
+        digesting.wait().map(|()| Some(manifest))
+    }
+
+    /// Reads all of it: its bytes have the digest that the ledger names, the datastream is readable to the end, every
+    /// member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256. One with a
+    /// manifest, which is ours, must have a line; `marker` is that of the root, by which an archive of another root is
+    /// named as such.
     pub fn verify(&self, marker: Option<&str>) -> Result<Verified, ArchiveError> {
+        let expected = match &self.line {
+            Some(line) if line.archive().is_none() => return Err(self.not_bound()),
+            Some(line) => Some(line),
+            None => {
+                self.must_be_foreign(marker)?;
+                None
+            }
+        };
         let mut raw = Hashing::new(self.bytes());
         let read =
             stream(&mut raw).map_err(|error| error.to_string()).and_then(|s| read_all(s, &self.package));
         io::copy(&mut raw, &mut io::sink()).map_err(|error| super::unreadable(&self.shown, &error))?;
         let (_, digest) = raw.finish();
-        self.written.as_ref().map_or(Ok(()), |written| same(&self.shown, written, digest))?;
+        expected.map_or(Ok(()), |line| same(&self.shown, line, digest))?;
         let manifest = read.map_err(|reason| self.damaged(&reason))?;
         if let Some(manifest) = &manifest {
-            self.is_of(manifest, marker)?;
+            self.accepts(manifest)?;
         }
-        Ok(Verified { manifest, run: self.written.as_ref().map(|written| written.run.clone()) })
+        Ok(Verified { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
-    /// Whether a manifest is about this patch, this package and this root.
-    fn is_of(&self, manifest: &Manifest, marker: Option<&str>) -> Result<(), ArchiveError> {
-        let header = &manifest.header;
-        if header.patch != self.patch || header.package != self.package.as_str() {
-            let reason = format!("it is that of patch {}, package {}", header.patch, header.package);
-            return Err(self.damaged(&reason));
+    /// Reads all of an archive that no line need name, as one that may be adopted.
+    pub fn verify_unbound(&self) -> Result<Option<Manifest>, ArchiveError> {
+        let mut raw = self.bytes();
+        let read = stream(&mut raw).map_err(|error| error.to_string());
+        let manifest =
+            read.and_then(|s| read_all(s, &self.package)).map_err(|reason| self.damaged(&reason))?;
+        manifest.as_ref().map_or(Ok(()), |manifest| self.accepts(manifest))?;
+        Ok(manifest)
+    }
+
+    /// That an archive without a line is one of another tool.
+    fn must_be_foreign(&self, marker: Option<&str>) -> Result<(), ArchiveError> {
+        let Some(manifest) = self.manifest()? else { return Ok(()) };
+        if marker.is_some_and(|marker| marker != manifest.header.root) {
+            return Err(ArchiveError::OtherRoot { path: self.shown.clone(), marker: manifest.header.root });
         }
-        if marker.is_some_and(|marker| marker != header.root) {
-            return Err(ArchiveError::OtherRoot { path: self.shown.clone(), marker: header.root.clone() });
-        }
-        Ok(())
+        if rule::holds("archive.line", self.line.is_some()) { Ok(()) } else { Err(self.not_bound()) }
+    }
+
+    fn not_bound(&self) -> ArchiveError {
+        let reason = match &self.line {
+            Some(line) => format!("run {} left no undo data of this patch", line.run),
+            None => "the ledger of the root does not know it (an older copy, somebody else's, or one of a version \
+                     before there were ledgers)"
+                .to_owned(),
+        };
+        ArchiveError::NotBound { path: self.shown.clone(), reason }
+    }
+
+    /// Whether a manifest is about this patch and this package, and makes sense.
+    fn accepts(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        super::manifest::fault(manifest, &self.patch, &self.package)
+            .map_or(Ok(()), |reason| Err(self.damaged(&reason)))
     }
 }
 
@@ -88,19 +125,27 @@ impl Digesting {
     }
 }
 
-fn must_be(file: &File, shown: &str, written: &UndoDigest) -> Result<(), ArchiveError> {
-    let mut raw = Hashing::new(FromStart { file, offset: 0 });
-    let mut buffer = vec![0; BUFFER];
-    while read(&mut raw, &mut buffer).map_err(|error| super::unreadable(shown, &error))? > 0 {}
-    same(shown, written, raw.finish().1)
+fn must_be(file: &File, shown: &str, line: &LedgerLine) -> Result<(), ArchiveError> {
+    let digest = digest_of(file).map_err(|error| super::unreadable(shown, &error))?;
+    same(shown, line, digest)
 }
 
-fn same(shown: &str, written: &UndoDigest, digest: Digest) -> Result<(), ArchiveError> {
-    if written.sha256 == digest {
+/// SHA-256 of a file from its first byte on.
+pub(super) fn digest_of(file: &File) -> io::Result<Digest> {
+    let mut raw = Hashing::new(FromStart { file, offset: 0 });
+    let mut buffer = vec![0; BUFFER];
+    while read(&mut raw, &mut buffer)? > 0 {}
+    Ok(raw.finish().1)
+}
+
+fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveError> {
+    let is_same = line.archive().is_some_and(|(expected, _)| expected == digest);
+    if rule::holds("archive.digest", is_same) {
         return Ok(());
     }
-    let reason = format!("its bytes are not those that run {} wrote", written.run);
-    Err(ArchiveError::Damaged { path: shown.to_owned(), reason })
+    let run = &line.run;
+    let reason = format!("it is not the archive that run {run} made (an older copy, or somebody else's)");
+    Err(ArchiveError::NotBound { path: shown.to_owned(), reason })
 }
 
 fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
@@ -159,7 +204,11 @@ fn agrees_with(manifest: &Manifest, members: &HashMap<Vec<u8>, Sums>) -> Result<
     for object in &manifest.objects {
         let (Some(member), Some(was)) = (&object.member, &object.was) else { continue };
         let path = PackagePath::new(&decode(member)).map_err(|error| format!("manifest: {error}"))?;
-        let Some(met) = members.get(&member_name(&path)) else { return Err(format!("it lacks {path}")) };
+        let met = members.get(&member_name(&path));
+        if !rule::holds("manifest.member", met.is_some()) {
+            return Err(format!("it lacks {path}"));
+        }
+        let Some(met) = met else { continue };
         if was.digest() != Some(met.sha256) {
             return Err(format!("{path} does not have the digest of its manifest"));
         }

@@ -3,10 +3,13 @@
 //! An archive of another program says only what it saves: neither what the patch added nor what it delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
 
 use super::{Setting, Touched};
 use crate::database::archive::{self, Archive, ArchiveError};
+use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, View, saves};
+use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, State, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
@@ -31,6 +34,7 @@ pub(super) fn read(
         doubtful: inventory.lines.keys().filter(|path| is_doubtful(inventory, path)).cloned().collect(),
         patched_by: BTreeMap::new(),
         delivered: BTreeMap::new(),
+        ledgers: BTreeMap::new(),
     };
     for package in packages(touched, inventory) {
         let applied = applied(inventory, &package, setting.separator);
@@ -70,6 +74,7 @@ struct Survey<'a> {
     doubtful: BTreeSet<ObjectPath>,
     patched_by: BTreeMap<ObjectPath, Vec<String>>,
     delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
+    ledgers: BTreeMap<PkgInst, Option<Rc<Ledger>>>,
 }
 
 /// Which of the paths `asked` about the archive in a save directory changed, where there is a list of them.
@@ -114,8 +119,9 @@ impl Survey<'_> {
         package: &PkgInst,
         patch: &str,
     ) -> Result<(), DatabaseError> {
-        let Setting { host, moved_to, .. } = *self.setting;
-        let found = match archive::find(self.view, host, package, patch, moved_to) {
+        let Setting { host, outside, .. } = *self.setting;
+        let Some(ledger) = self.ledger(package)? else { return Ok(()) };
+        let found = match archive::find_with(self.view, host, package, patch, &ledger, &outside) {
             Ok(found) => found,
             Err(ArchiveError::View(error)) => return Err(error.into()),
             Err(ArchiveError::Root(error)) => return Err(error.into()),
@@ -128,7 +134,13 @@ impl Survey<'_> {
             }
             return Ok(());
         };
-        if manifest.header.root != inventory.marker {
+        let is_asked = |record: &ObjectRecord| {
+            record.is_changed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
+        };
+        // Which paths a patch changed is a hint, also of an archive that nobody vouches for. What it delivered is not.
+        let is_believed = manifest.objects.iter().any(is_asked)
+            && found.bound_manifest().is_ok_and(|bound| bound.as_ref() == Some(&manifest));
+        if !is_believed && manifest.header.root != inventory.marker {
             return Ok(());
         }
         for record in manifest.objects.iter().filter(|record| record.is_changed()) {
@@ -136,12 +148,26 @@ impl Survey<'_> {
                 continue;
             };
             let digest = record.became.as_ref().and_then(State::digest);
-            if let Some(digest) = digest.filter(|_| is_of_line(inventory, &path, record)) {
+            if let Some(digest) = digest.filter(|_| is_believed && is_of_line(inventory, &path, record)) {
                 self.delivered.insert((path.clone(), package.clone()), digest);
             }
             self.changed_by(path, patch);
         }
         Ok(())
+    }
+
+    /// The ledger of a package, read once; none where it is damaged.
+    fn ledger(&mut self, package: &PkgInst) -> Result<Option<Rc<Ledger>>, DatabaseError> {
+        if let Some(known) = self.ledgers.get(package) {
+            return Ok(known.clone());
+        }
+        let read = match ledger::counting(self.view, package) {
+            Ok(ledger) => Some(Rc::new(ledger)),
+            Err(LedgerFault::View(error)) => return Err(error.into()),
+            Err(_) => None,
+        };
+        self.ledgers.insert(package.clone(), read.clone());
+        Ok(read)
     }
 
     fn changed_by(&mut self, path: ObjectPath, patch: &str) {

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::database::archive::Outside;
 use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
 use crate::package::PkgInst;
 use crate::package::checksum;
@@ -75,14 +77,26 @@ impl Scene {
     /// Records these patches as applied, with their archives.
     fn patch(&self, patches: &[(&str, &[Replaced<'_>])]) {
         let ids: Vec<&str> = patches.iter().map(|(id, _)| *id).collect();
-        self.write("/var/sadm/pkg/X/pkginfo", format!("PKG=X\nPATCHLIST={}\n", ids.join(" ")).as_bytes());
+        let mut pkginfo = format!("PKG=X\nPATCHLIST={}\n", ids.join(" "));
+        let (mut ledger, info) = (String::new(), digest(b"then"));
         for (id, objects) in patches {
-            self.write(&format!("/var/sadm/pkg/X/save/{id}/undo.gz"), &undo(id, objects));
+            let archive = undo(id, objects);
+            self.write(&format!("/var/sadm/pkg/X/save/{id}/undo.gz"), &archive);
+            pkginfo += &format!("PATCH_INFO_{id}=then\n");
+            ledger += &format!(
+                "{{\"run\":\"1-00000000000000ab\",\"patch\":\"{id}\",\"info\":\"sha256:{info}\",\
+                 \"undo\":\"sha256:{}\",\"size\":{},\"where\":\"save\"}}\n",
+                digest(&archive),
+                archive.len()
+            );
         }
+        self.write("/var/sadm/pkg/X/pkginfo", pkginfo.as_bytes());
+        self.write("/var/sadm/patchadm/ledger/X", ledger.as_bytes());
     }
 
     fn survey(&self, touched: &Touched) -> Inventory {
-        let setting = Setting { host: &self.root, separator: "-", new_marker: MARKER, moved_to: None };
+        let setting =
+            Setting { host: &self.root, separator: "-", new_marker: MARKER, outside: Outside::default() };
         survey(&View::live(&self.root), touched, &setting).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Member, PatchScripts, Way};
 use crate::database::View;
-use crate::database::archive::{self, ArchiveError};
+use crate::database::archive::{self, ArchiveError, Outside};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::run::Halt;
 use crate::package::{Inventory, Touched};
@@ -112,8 +112,8 @@ impl PatchScripts<'_> {
     fn archive(&self, member: &Member<'_>) -> Result<PackageImage, Failure> {
         let ground = &self.session.ground;
         let view = View::live(&ground.root);
-        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, None)?;
-        found.verify(None)?;
+        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, &Outside::trusted())?;
+        found.verify_unbound()?;
         let path = std::path::PathBuf::from(found.path());
         let source = Source::from_file(found.into_file(), &path)?;
         let mut image = source.scan()?;

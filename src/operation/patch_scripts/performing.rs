@@ -16,6 +16,7 @@ use crate::operation::scripts::{Ending, Reboot};
 use crate::package::{Inventory, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
+use crate::plan::ledger;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
@@ -110,6 +111,7 @@ impl<'a> PatchScripts<'a> {
         let outer = trees.clone();
         trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
         all.trees = trees.into_iter().collect();
+        all.files.extend(ledger::paths(&scripted.plan.records).cloned());
         if !all.files.contains(&places::contents()) {
             all.files.push(places::contents());
         }

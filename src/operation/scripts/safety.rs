@@ -172,6 +172,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::database::archive::OutsideRules;
     use crate::package::{Params, Policy};
 
     fn refused(prepare: impl Fn(&Path)) -> Option<String> {
@@ -181,7 +182,7 @@ mod tests {
         prepare(&top);
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground = Ground { root, host, policy: Policy::default() };
+        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
         let base = ObjectPath::new(b"/opt/web").unwrap();
         let instance = PkgInst::new("ACMEweb").unwrap();
         match check_places(&ground, &instance, Some(&base)) {
@@ -200,7 +201,7 @@ mod tests {
         symlink("inside", top.join("opt/web/in")).unwrap();
         let root = Root::open(&top).unwrap();
         let host = root.elsewhere(Path::new("/")).unwrap();
-        let ground = Ground { root, host, policy: Policy::default() };
+        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
             check_class(&ground, "i.mine", Deliverer::Package, [&path].into_iter())

@@ -1,8 +1,12 @@
 //! The undo archives of a root, read to their ends by several threads.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use super::{Of, VerifyError};
-use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, marker};
+use crate::database::archive::{self, ArchiveError, Outside};
+use crate::database::{View, ledger, marker};
+use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::operation::back_out::KnownArchives;
 use crate::operation::session::Ground;
@@ -39,12 +43,14 @@ pub enum State {
 pub(super) fn verify_all(
     ground: &Ground,
     archives: &[Of],
+    undo_dir: Option<&Path>,
     workers: usize,
 ) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let done = side_by_side(workers, archives.len(), || {
-        |at| archives.get(at).map(|of| (of, verified(ground, marker.as_deref(), of)))
-    });
+    let reader =
+        Reader { ground, marker, outside: ground.outside.with(undo_dir), ledgers: ledgers(ground, archives) };
+    let done =
+        side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
     for (of, (archive, manifest)) in done.into_iter().flatten() {
         if matches!(archive.state, State::Sound { .. }) {
@@ -55,26 +61,50 @@ pub(super) fn verify_all(
     Ok((verified, known))
 }
 
-fn verified(ground: &Ground, marker: Option<&str>, of: &Of) -> (Archive, Option<Manifest>) {
-    let (state, manifest) = match of.is_kept.then(|| read(ground, marker, of)) {
-        None => (State::None, None),
-        Some(Ok(read)) => read,
-        Some(Err(error)) => (State::Unusable(error), None),
-    };
-    (Archive { package: of.package.clone(), state }, manifest)
+/// Reads archives of a root.
+struct Reader<'a> {
+    ground: &'a Ground,
+    marker: Option<String>,
+    outside: Outside<'a>,
+    ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
-fn read(ground: &Ground, marker: Option<&str>, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
+/// The ledgers of all packages that have archives; without those that cannot be read.
+fn ledgers(ground: &Ground, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
     let view = View::live(&ground.root);
-    let archive = archive::find(&view, &ground.host, &of.package, &of.saved_as, None)?;
-    let verified = archive.verify(marker)?;
-    let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
-    Ok((State::Sound { path, bytes, run }, verified.manifest))
+    let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
+    let read =
+        packages.into_iter().map(|package| Some((package.clone(), ledger::counting(&view, package).ok()?)));
+    read.flatten().collect()
+}
+
+impl Reader<'_> {
+    fn verified(&self, of: &Of) -> (Archive, Option<Manifest>) {
+        let (state, manifest) = match of.is_kept.then(|| self.read(of)) {
+            None => (State::None, None),
+            Some(Ok(read)) => read,
+            Some(Err(error)) => (State::Unusable(error), None),
+        };
+        (Archive { package: of.package.clone(), state }, manifest)
+    }
+
+    fn read(&self, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
+        let (view, host) = (View::live(&self.ground.root), &self.ground.host);
+        let archive = match self.ledgers.get(&of.package) {
+            Some(ledger) => {
+                archive::find_with(&view, host, &of.package, &of.saved_as, ledger, &self.outside)?
+            }
+            None => archive::find(&view, host, &of.package, &of.saved_as, &self.outside)?,
+        };
+        let verified = archive.verify(self.marker.as_deref())?;
+        let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
+        Ok((State::Sound { path, bytes, run }, verified.manifest))
+    }
 }
 
 /// The manifest of an archive that is not verified; none where it cannot be read.
 pub(super) fn manifest(ground: &Ground, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = View::live(&ground.root);
-    let archive = archive::find(&view, &ground.host, package, saved_as, None).ok()?;
-    archive.manifest().ok()?
+    let archive = archive::find(&view, &ground.host, package, saved_as, &ground.outside.with(None)).ok()?;
+    archive.bound_manifest().ok()?
 }

@@ -36,8 +36,8 @@ impl Ahead {
                     installed.records.remove(&name);
                 }
             }
-            // no application of a patch takes a directory of records away
-            RecordChange::RemoveTree(_) => {}
+            // no application of a patch takes a directory of records away, or asks the ledger
+            RecordChange::RemoveTree(_) | RecordChange::Ledger(_) => {}
         }
     }
 

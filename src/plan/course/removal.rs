@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use super::{Concerned, mark};
 use crate::package::{Ftype, Inventory, Line, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::plan::ledger;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
 use crate::plan::remove::{Fate, Intended, Portion};
@@ -120,6 +121,6 @@ fn concerned(intended: &Intended, inventory: &Inventory) -> Concerned {
     Concerned {
         objects: below_root.map(|path| (path.clone(), editable(path))).collect(),
         trees: trees.collect(),
-        files: contents.into_iter().collect(),
+        files: contents.into_iter().chain(ledger::paths(&intended.plan.records).cloned()).collect(),
     }
 }

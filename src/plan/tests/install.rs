@@ -81,7 +81,9 @@ fn the_same_version_again_updates_the_instance_and_keeps_what_was_edited() {
     let plan = installed(&world, &base(), Admin::delivered()).unwrap();
     assert_eq!(plan.packages, [package("ACMEweb")]);
     assert_eq!(actions(&plan), ["replace /opt/web/bin/httpd", "add /opt/web/bin/httpd.edited-ACMEweb"]);
-    assert!(plan.records.iter().all(|record| matches!(record, RecordChange::Write { .. })));
+    let is_kept =
+        |record: &RecordChange| matches!(record, RecordChange::Write { .. } | RecordChange::Ledger(_));
+    assert!(plan.records.iter().all(is_kept));
 }
 
 #[test]

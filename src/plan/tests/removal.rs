@@ -170,7 +170,11 @@ fn scripts_see_marked_lines_and_a_lock_and_the_last_step_takes_the_package_away(
     let [RecordChange::Write { path: lock, .. }] = opening.records.as_slice() else { panic!() };
     assert_eq!(lock, &path("/var/sadm/pkg/ACMEweb/!R-Lock!"));
     assert!(course.closing.contents.values().all(Option::is_none));
-    let [RecordChange::RemoveTree(tree)] = course.closing.records.as_slice() else { panic!() };
+    let [RecordChange::RemoveTree(tree), RecordChange::Ledger(ledger)] = course.closing.records.as_slice()
+    else {
+        panic!()
+    };
+    assert!(course.concerned.files.contains(&ledger.path));
     assert_eq!(course.concerned.trees, std::slice::from_ref(tree));
     let held: Vec<&ObjectPath> = course.concerned.objects.keys().collect();
     assert_eq!(held, world.inventory.lines.keys().collect::<Vec<_>>());

@@ -163,6 +163,7 @@ impl World {
                 image: &stored.image,
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
+                is_bound: true,
                 outside: None,
             })
             .collect();
@@ -435,6 +436,7 @@ impl World {
                     self.put(&path.to_string(), LiveKind::Directory, 0o755);
                 }
             }
+            RecordChange::Ledger(_) => {}
             RecordChange::RemoveFile(path) => self.remove_record(path),
             RecordChange::RemoveTree(path) => match split(path) {
                 Some((name, rest)) if rest.is_empty() => drop(self.inventory.packages.remove(&name)),

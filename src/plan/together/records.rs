@@ -57,6 +57,13 @@ impl Records {
                 (None, _) => self.list.push(record.clone()),
             },
             RecordChange::RemoveTree(path) => self.set(path, record.clone()),
+            RecordChange::Ledger(change) => {
+                let known = self.places.get(&change.path).and_then(|place| self.list.get_mut(*place));
+                match known {
+                    Some(RecordChange::Ledger(known)) => known.add(change),
+                    _ => self.set(&change.path, record.clone()),
+                }
+            }
         }
     }
 

@@ -1,0 +1,95 @@
+//! What a manifest may say: of its own patch and package, of paths inside the root, with values that objects can have.
+
+use std::collections::HashSet;
+
+use crate::database::places;
+use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::package::{Line, ObjectPath, PkgInst, rule};
+use crate::patch::PatchId;
+
+/// The owner and group that chown(2) takes for "leave it".
+const NOBODY_AT_ALL: u32 = u32::MAX;
+
+/// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
+pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
+    let header = &manifest.header;
+    let is_same = |text: &str| text == patch || same_id(text, patch);
+    if !rule::holds("manifest.header.patch", is_same(&header.patch))
+        || !rule::holds("manifest.header.package", header.package == package.as_str())
+    {
+        return Some(format!("it is that of patch {}, package {}", header.patch, header.package));
+    }
+    let mut paths = HashSet::new();
+    manifest.objects.iter().find_map(|record| {
+        let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
+            fault_of_record(record, package)?
+        } else {
+            "it is there twice"
+        };
+        Some(format!("manifest, path {}: {reason}", record.path))
+    })
+}
+
+fn same_id(one: &str, other: &str) -> bool {
+    PatchId::new(one).is_ok_and(|one| PatchId::new(other).is_ok_and(|other| one == other))
+}
+
+fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static str> {
+    let Ok(path) = ObjectPath::new(&decode(&record.path)) else {
+        return Some("it is no path inside the root");
+    };
+    if !rule::holds("manifest.path.reserved", !is_reserved(&path)) {
+        return Some("no patch changes what is there");
+    }
+    for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
+        let Some(text) = text else { continue };
+        let Ok(line) = Line::parse(&decode(text)) else {
+            return Some("`line` or `new_line` is no line of contents");
+        };
+        if !rule::holds("manifest.line.path", line.path == path) {
+            return Some("`line` or `new_line` is that of another path");
+        }
+        if is_new && !rule::holds("manifest.line.package", line.is_owned_by(package) || is_unchanged(record))
+        {
+            return Some("`new_line` is that of another package");
+        }
+    }
+    [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
+}
+
+/// Whether the patch left the line alone: then it may be that of others.
+fn is_unchanged(record: &ObjectRecord) -> bool {
+    record.line == record.new_line
+}
+
+/// Whether a path is below the directories that only this program and its operator write to.
+fn is_reserved(path: &ObjectPath) -> bool {
+    let policy = places::policy().parent();
+    let own = [Some(places::own_directory()), policy];
+    own.into_iter().flatten().any(|reserved| *path == reserved || path.is_below(&reserved))
+}
+
+fn fault_of_state(state: &State) -> Option<&'static str> {
+    if !rule::holds("manifest.mode", state.mode <= 0o7777) {
+        return Some("`mode` is more than permission bits");
+    }
+    if !rule::holds("manifest.owner", state.uid != NOBODY_AT_ALL && state.gid != NOBODY_AT_ALL) {
+        return Some("`uid` or `gid` is that of nobody");
+    }
+    if !rule::holds("manifest.mtime", state.mtime.nanoseconds < 1_000_000_000) {
+        return Some("`mtime` has more nanoseconds than a second");
+    }
+    if !rule::holds("manifest.sha256", state.sha256.is_none() || state.digest().is_some()) {
+        return Some("`sha256` is no digest");
+    }
+    rule_of_attributes(state)
+}
+
+fn rule_of_attributes(state: &State) -> Option<&'static str> {
+    let is_value =
+        |value: &String| value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_name = |name: &String| !name.is_empty() && !decode(name).contains(&0);
+    let are_attributes = state.xattrs.iter().all(|(name, value)| is_name(name) && is_value(value));
+    let kept = rule::holds("manifest.xattrs", are_attributes);
+    (!kept).then_some("`xattrs` has a name or value that is none")
+}

@@ -1,0 +1,86 @@
+//! Undo archives outside the root: which paths of the host a root may lead to.
+//!
+//! `remote` is a file of the root, and whoever owns the root could write any path into it. Where the caller could read
+//! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for it.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::ArchiveError;
+use crate::format::ledger::{LedgerLine, Undo, UndoLocation};
+use crate::format::outside_path::OutsidePath;
+use crate::package::{ObjectPath, PkgInst, rule};
+use crate::root::Root;
+
+/// The directories of the host in which archives of a root may be opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outside<'a> {
+    /// Where to look instead of where `remote` points: `-B`, `--undo-dir`.
+    pub moved_to: Option<&'a Path>,
+    /// `undo_dir` of the host's own policy.
+    pub of_host: Option<&'a Path>,
+    /// The owner of the root is trusted (`--trust-root`): it may name any archive.
+    pub is_trusted: bool,
+}
+
+/// The same, held by whoever hands it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutsideRules {
+    /// `undo_dir` of the host's own policy.
+    pub of_host: Option<PathBuf>,
+    /// The owner of the root is trusted.
+    pub is_trusted: bool,
+}
+
+impl Outside<'static> {
+    /// Any archive that a root names.
+    pub fn trusted() -> Self {
+        Self { is_trusted: true, ..Self::default() }
+    }
+}
+
+impl OutsideRules {
+    /// The rules for archives that may have been moved to a directory.
+    pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
+        Outside { moved_to, of_host: self.of_host.as_deref(), is_trusted: self.is_trusted }
+    }
+}
+
+impl Outside<'_> {
+    /// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
+    pub(super) fn check(
+        &self,
+        root: &Root,
+        path: &ObjectPath,
+        of: (&str, &PkgInst),
+        line: Option<&LedgerLine>,
+    ) -> Result<(), ArchiveError> {
+        let refused = |reason: &'static str| ArchiveError::Outside { path: path.to_string(), reason };
+        let place = OutsidePath::parse(path.as_bytes()).filter(|at| at.is_of(of.0, of.1.as_str()));
+        if !rule::holds("remote.path", place.is_some()) {
+            return Err(refused("that is no place of an undo archive of this patch and package"));
+        }
+        let is_asked = root.is_privileged() && !root.is_system() && !self.is_trusted;
+        let is_in = |directory: Option<&Path>| is_directory(directory, place.map(|at| at.directory));
+        let is_vouched = is_in(self.of_host) || is_in(self.moved_to) || is_bound(line, path);
+        if !rule::holds("remote.directory", !is_asked || is_vouched) {
+            return Err(refused("only a file of the root says that it is there"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a directory that was named is this one.
+fn is_directory(named: Option<&Path>, directory: Option<&[u8]>) -> bool {
+    let path = |bytes: &[u8]| ObjectPath::new(if bytes.is_empty() { b"/" } else { bytes }).ok();
+    let named = named.and_then(|named| path(named.as_os_str().as_bytes()));
+    named.is_some() && named == directory.and_then(path)
+}
+
+/// Whether a line of the ledger says by digest what is at a path.
+fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
+    line.is_some_and(|line| match &line.undo {
+        Undo::Kept { place: UndoLocation::Host(at), .. } => at == path.as_bytes(),
+        _ => false,
+    })
+}

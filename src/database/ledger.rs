@@ -1,0 +1,188 @@
+//! The ledger of a package: which undo archives its patches have, as the runs of this root recorded them.
+//!
+//! A line counts only while the package has the patch with the record that the line names by digest: what another tool
+//! backed out, or applied anew, leaves none that counts.
+
+use super::{DatabaseError, View, ViewError, installed, places};
+use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, Undo, UndoLocation};
+use crate::format::outside_path::OutsidePath;
+use crate::package::{Digest, Hashing, Params, PkgInst, rule};
+use crate::patch::PatchId;
+use crate::root::FileType;
+
+/// Why a ledger cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerFault {
+    /// It is not what a run writes.
+    #[error("the ledger {path} is damaged: {reason}")]
+    Damaged {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It could not be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The records of the package cannot be read.
+    #[error(transparent)]
+    Database(Box<DatabaseError>),
+}
+
+impl From<DatabaseError> for LedgerFault {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// The ledger of a package, whatever its lines are worth; one without lines where there is none.
+pub fn read(view: &View<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
+    let path = places::ledger(package);
+    let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
+    let Some(text) = view.read(&path, LARGEST as u64)? else {
+        // What is there and no file, a link or a pipe, is not the same as nothing.
+        return match view.look(&path)? {
+            Some(seen) if seen.file_type != FileType::Regular => Err(damaged("it is no file".to_owned())),
+            _ => Ok(Ledger::default()),
+        };
+    };
+    let ledger = Ledger::parse(&text).map_err(|error: LedgerError| damaged(error.to_string()))?;
+    let wrong = ledger.lines().iter().find_map(|line| Some((line, fault(line, package)?)));
+    match wrong {
+        None => Ok(ledger),
+        Some((line, reason)) => Err(damaged(format!("patch {}: {reason}", line.patch.escape_debug()))),
+    }
+}
+
+/// The lines of a package that count.
+pub fn counting(view: &View<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
+    let mut ledger = read(view, package)?;
+    if !ledger.is_empty() {
+        let params = installed::params(view, package)?;
+        ledger.retain(|line| params.as_ref().is_some_and(|params| counts(line, params)));
+    }
+    Ok(ledger)
+}
+
+/// Whether a line counts for a package with these parameters.
+pub fn counts(line: &LedgerLine, params: &Params) -> bool {
+    let info = info(params, &line.patch);
+    rule::holds("ledger.info", info == Some(line.info))
+}
+
+/// The digest of what the parameters of a package record of a patch that is applied; none of one that is not.
+pub fn info(params: &Params, patch: &str) -> Option<Digest> {
+    let list = params.text("PATCHLIST").into_owned();
+    let is_listed = list.split([' ', '\t', ',']).any(|word| is_same(word, patch));
+    let mut infos =
+        params.iter().filter_map(|(name, value)| Some((name.strip_prefix("PATCH_INFO_")?, value)));
+    let (_, value) = infos.find(|(id, _)| is_same(id, patch)).filter(|_| is_listed)?;
+    let mut hashing = Hashing::new(value);
+    std::io::copy(&mut hashing, &mut std::io::sink()).ok()?;
+    Some(hashing.finish().1)
+}
+
+/// Whether two words are one patch, whatever the spelling of its revision.
+fn is_same(one: &str, other: &str) -> bool {
+    let id = |word| PatchId::new(word).ok();
+    one == other || id(one).is_some_and(|one| id(other) == Some(one))
+}
+
+/// What is wrong with a line, if anything.
+fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {
+    if !rule::holds("ledger.patch.id", is_id(&line.patch)) {
+        return Some("that is no patch id");
+    }
+    if let Undo::Kept { place: UndoLocation::Host(path), .. } = &line.undo {
+        let is_place = OutsidePath::parse(path).is_some_and(|at| at.is_of(&line.patch, package.as_str()));
+        if !rule::holds("ledger.where", is_place) {
+            return Some("`where` is no place of an undo archive of this patch and package");
+        }
+    }
+    None
+}
+
+/// Whether a word may be a patch id, whatever joins its base and revision.
+fn is_id(word: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
+    !word.is_empty()
+        && word.len() <= PatchId::LONGEST
+        && !word.starts_with(['-', '.'])
+        && word.bytes().all(is_plain)
+        && word.ends_with(|last: char| last.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::root::Root;
+
+    const RUN: &str = "17-9c1d6f20aa31b7e4";
+
+    fn line(patch: &str, info: &[u8], place: &str) -> String {
+        let mut hashing = Hashing::new(info);
+        std::io::copy(&mut hashing, &mut std::io::sink()).unwrap();
+        let (info, undo) = (hashing.finish().1, "5f".repeat(32));
+        format!(
+            "{{\"run\":\"{RUN}\",\"patch\":\"{patch}\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
+             \"size\":7,\"where\":\"{place}\"}}\n"
+        )
+    }
+
+    fn root(text: &str) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/sadm/patchadm/ledger")).unwrap();
+        fs::create_dir_all(dir.path().join("var/sadm/pkg/X")).unwrap();
+        fs::write(dir.path().join("var/sadm/patchadm/ledger/X"), text).unwrap();
+        let pkginfo = "PKG=X\nPATCHLIST=100-1 200-01\nPATCH_INFO_100-01=now\nPATCH_INFO_300-01=now\n";
+        fs::write(dir.path().join("var/sadm/pkg/X/pkginfo"), pkginfo).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn a_line_counts_while_the_package_has_the_patch_as_it_was_recorded() {
+        let package = PkgInst::new("X").unwrap();
+        for (patch, info, counts) in [
+            ("100-01", "now", true),
+            ("100-01", "before", false),
+            ("200-01", "now", false),
+            ("300-01", "now", false),
+        ] {
+            let (_dir, root) = root(&line(patch, info.as_bytes(), "save"));
+            let ledger = counting(&View::live(&root), &package).unwrap();
+            assert_eq!(ledger.line(patch).is_some(), counts, "{patch} {info}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_with_a_patch_or_a_place_that_no_run_writes_is_damaged() {
+        let package = PkgInst::new("X").unwrap();
+        for (patch, place) in [
+            ("../100-01", "save"),
+            ("", "save"),
+            ("100-01", "/etc/passwd"),
+            ("100-01", "/b/100-02/X/undo.gz"),
+            ("100-01", "/b/100-01/Y/undo.gz"),
+        ] {
+            let (_dir, root) = root(&line(patch, b"now", place));
+            let error = read(&View::live(&root), &package).unwrap_err();
+            assert!(matches!(error, LedgerFault::Damaged { .. }), "{patch} {place}: {error}");
+        }
+        let (_dir, root) = root(&line("100-01", b"now", "/b/100-01/X/undo.gz"));
+        assert!(read(&View::live(&root), &package).is_ok());
+    }
+
+    #[test]
+    fn a_root_without_ledger_has_no_lines_and_a_link_in_its_place_is_damage() {
+        let (dir, root) = root("");
+        let (view, package) = (View::live(&root), PkgInst::new("X").unwrap());
+        let at = dir.path().join("var/sadm/patchadm/ledger/X");
+        fs::remove_file(&at).unwrap();
+        assert!(read(&view, &package).unwrap().is_empty());
+        std::os::unix::fs::symlink("/etc/passwd", &at).unwrap();
+        assert!(matches!(read(&view, &package), Err(LedgerFault::Damaged { .. })));
+    }
+}

@@ -1,0 +1,104 @@
+//! The path of an undo archive that is kept outside the root: `DIR/<id>/<PKG>/NAME`.
+//!
+//! A root names paths of the host in `remote`, in its ledger and in its journal. Those that have another form are
+//! nothing that this program, or the scripts of a patch, could have written.
+
+use super::journal::Run;
+
+/// The longest path, in bytes.
+const LONGEST: usize = 4095;
+
+/// The compressions that the name of an archive may end in.
+const SUFFIXES: [&str; 3] = [".gz", ".Z", ".zst"];
+
+/// A path of that form, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutsidePath<'p> {
+    /// The directory for all archives: that of `-B`. Empty for `/`.
+    pub directory: &'p [u8],
+    /// The name of the patch's directory.
+    pub patch: &'p str,
+    /// The name of the package's directory.
+    pub package: &'p str,
+    /// The name of the archive: `undo` or `obsolete`, with `-<run>` and a suffix, or `undo.<run>.tmp`.
+    pub name: &'p str,
+}
+
+impl<'p> OutsidePath<'p> {
+    /// Takes a path apart; none where it has another form. Components that lead elsewhere (`.`, `..`, empty ones) have
+    /// no place in it.
+    pub fn parse(path: &'p [u8]) -> Option<Self> {
+        let components = path.strip_prefix(b"/")?.split(|&byte| byte == b'/');
+        let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+        let is_path = path.len() <= LONGEST && !path.iter().any(|byte| b"\n\0".contains(byte));
+        if !is_path || !components.clone().all(is_plain) {
+            return None;
+        }
+        let mut parts = path.rsplitn(4, |&byte| byte == b'/');
+        let name = std::str::from_utf8(parts.next()?).ok()?;
+        let package = std::str::from_utf8(parts.next()?).ok()?;
+        let patch = std::str::from_utf8(parts.next()?).ok()?;
+        let directory = parts.next()?;
+        is_archive(name).then_some(Self { directory, patch, package, name })
+    }
+
+    /// Whether the archive is that of this patch and package.
+    pub fn is_of(&self, patch: &str, package: &str) -> bool {
+        self.patch == patch && self.package == package
+    }
+}
+
+/// Whether an archive outside a root may have this name.
+fn is_archive(name: &str) -> bool {
+    let is_run = |text: &str| Run::parse(text).is_some_and(|run| run.to_string() == text);
+    if let Some(run) = name.strip_prefix("undo.").and_then(|rest| rest.strip_suffix(".tmp")) {
+        return is_run(run);
+    }
+    let bare = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let rest = bare.strip_prefix("undo").or_else(|| bare.strip_prefix("obsolete"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_apart_from_its_end() {
+        let path = OutsidePath::parse(b"/srv/undo/100-01/ACMEweb/undo.gz").unwrap();
+        assert_eq!((path.directory, path.name), (&b"/srv/undo"[..], "undo.gz"));
+        assert!(path.is_of("100-01", "ACMEweb") && !path.is_of("100-02", "ACMEweb"));
+        assert_eq!(OutsidePath::parse(b"/100-01/ACMEweb/undo").unwrap().directory, b"");
+    }
+
+    #[test]
+    fn only_names_that_a_run_gives_are_those_of_archives() {
+        let run = "17-9c1d6f20aa31b7e4";
+        for name in ["undo", "obsolete.Z", "undo.zst", &format!("undo-{run}.gz"), &format!("undo.{run}.tmp")]
+        {
+            assert!(OutsidePath::parse(format!("/b/1-01/P/{name}").as_bytes()).is_some(), "{name}");
+        }
+        for name in
+            ["passwd", "undo.bz2", "undo-17.gz", "undo.tmp", "undo.1-2.tmp", "undone", "obsolete.gz.gz"]
+        {
+            assert!(OutsidePath::parse(format!("/b/1-01/P/{name}").as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_leads_elsewhere_has_no_form() {
+        for path in [
+            "",
+            "undo",
+            "/undo",
+            "/P/undo",
+            "b/1-01/P/undo",
+            "/b/../1-01/P/undo",
+            "/b//1-01/P/undo",
+            "/b/./1/P/undo",
+        ] {
+            assert!(OutsidePath::parse(path.as_bytes()).is_none(), "{path}");
+        }
+        assert!(OutsidePath::parse(b"/b\n/1-01/P/undo").is_none());
+    }
+}

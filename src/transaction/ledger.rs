@@ -1,0 +1,234 @@
+//! The ledgers that a run leaves: which lines stay, and what the new ones say once the undo archives are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::Cause;
+use super::outside::host_path;
+use super::verified::Written;
+use crate::database::archive::{self, Outside};
+use crate::database::ledger::{counts, info};
+use crate::database::{View, installed, ledger, places};
+use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
+use crate::format::params;
+use crate::package::{Digest, ObjectPath, Params, PkgInst};
+use crate::plan::ledger::{AppliedPatch, LedgerChange};
+use crate::plan::{Plan, RecordChange, TreeContent, UndoPlace};
+use crate::root::{FileType, Root};
+
+/// The scripts of a patch that are kept for its backout.
+const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
+
+/// Archives that a run has written, by package and patch, each with its place.
+pub(super) type SavedArchives = BTreeMap<(PkgInst, String), (Written, UndoPlace)>;
+
+/// A ledger that changes.
+#[derive(Debug)]
+pub(super) struct LedgerDraft<'p> {
+    change: &'p LedgerChange,
+    /// The lines that stay.
+    kept: Ledger,
+    /// The parameters of the package as the run leaves them; none of one that goes.
+    params: Option<Params>,
+    /// The patches with an archive of another tool that the run moves.
+    classic: Vec<String>,
+    /// Whether there is a file now.
+    pub(super) is_there: bool,
+}
+
+impl<'p> LedgerDraft<'p> {
+    /// What becomes of a ledger; none where it stays as it is.
+    pub(super) fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
+        let view = View::live(root);
+        let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
+        let params = params_after(&view, plan, &change.package)?;
+        // One that goes, and one that is made anew, need not make sense.
+        let before = if params.is_none() || change.is_anew {
+            Ledger::default()
+        } else {
+            ledger::read(&view, &change.package)?
+        };
+        let mut kept = before.clone();
+        kept.retain(|line| params.as_ref().is_some_and(|params| counts(line, params)));
+        let classic = match &params {
+            Some(params) => moved_classics(&view, plan, &kept, change, params)?,
+            None => Vec::new(),
+        };
+        let draft = Self { change, kept, params, classic, is_there };
+        let is_same = draft.kept == before && draft.brings_nothing() && !change.is_anew;
+        let stays = if draft.params.is_none() { !is_there } else { is_same };
+        Ok(Some(draft).filter(|_| !stays))
+    }
+
+    /// Whether no line is left: then the file goes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.brings_nothing()
+    }
+
+    fn brings_nothing(&self) -> bool {
+        self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
+    }
+
+    /// The file, when all archives are written.
+    pub(super) fn bytes(&self, run: &str, source: &Sources<'_>) -> Result<Vec<u8>, Cause> {
+        let mut ledger = self.kept.clone();
+        let package = &self.change.package;
+        for patch in &self.classic {
+            if let Some(undo) = source.found(package, patch, true)? {
+                self.add(&mut ledger, run, source, patch, undo);
+            }
+        }
+        for archive in &self.change.adopted {
+            let place = archive.place.clone();
+            let undo = Undo::Kept { sha256: archive.sha256, size: archive.size, place, is_classic: false };
+            let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
+            if let Some(line) = self.line(run, source, &archive.patch, undo) {
+                let scripts = known.unwrap_or_default();
+                ledger.set(LedgerLine { scripts, is_adopted: true, ..line });
+            }
+        }
+        for applied in &self.change.applied {
+            let undo = source.undo_of(package, applied)?;
+            self.add(&mut ledger, run, source, &applied.patch, undo);
+        }
+        Ok(ledger.write())
+    }
+
+    fn add(&self, ledger: &mut Ledger, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) {
+        if let Some(line) = self.line(run, source, patch, undo) {
+            ledger.set(line);
+        }
+    }
+
+    /// The line of a patch; none where the package does not record it, so that no line would count.
+    fn line(&self, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
+        Some(LedgerLine {
+            run: run.to_owned(),
+            patch: patch.to_owned(),
+            info: info(self.params.as_ref()?, patch)?,
+            undo,
+            scripts: source.scripts(patch),
+            snapshot: None,
+            is_adopted: false,
+        })
+    }
+}
+
+/// What the lines of a run are made from.
+pub(super) struct Sources<'a> {
+    pub(super) root: &'a Root,
+    pub(super) plan: &'a Plan,
+    /// The archives of this batch, by their place in the plan.
+    pub(super) written: &'a BTreeMap<usize, Written>,
+    /// Those of the batches before.
+    pub(super) saved: &'a SavedArchives,
+}
+
+impl Sources<'_> {
+    /// The undo data of a patch that the run applies.
+    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
+        let mut archives = self.plan.undo.iter().enumerate();
+        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
+        let planned = planned.and_then(|(at, undo)| Some((*self.written.get(&at)?, undo.place.clone())));
+        let saved = || self.saved.get(&(package.clone(), applied.patch.clone())).cloned();
+        if let Some((written, place)) = planned.or_else(saved) {
+            let place = match place {
+                UndoPlace::Save => UndoLocation::Save,
+                UndoPlace::Remote(path) => UndoLocation::Host(host_path(&path)?.as_bytes().to_vec()),
+            };
+            return Ok(Undo::Kept { sha256: written.sha256, size: written.size, place, is_classic: false });
+        }
+        if applied.is_without_undo {
+            return Ok(Undo::None(WhyNone::NoUndo));
+        }
+        // Scripts may have made the archive.
+        Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
+    }
+
+    /// The archive that is there, as it lies.
+    fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
+        let host = self.root.elsewhere(Path::new("/"))?;
+        let found = match archive::find(&View::live(self.root), &host, package, patch, &Outside::trusted()) {
+            Ok(found) => found,
+            Err(_) => return Ok(None),
+        };
+        let archive = |error: archive::ArchiveError| Cause::Archive {
+            package: package.to_string(),
+            reason: error.to_string(),
+        };
+        let (sha256, size) = found.digest().map_err(archive)?;
+        let place = found.location();
+        Ok(Some(Undo::Kept { sha256, size, place, is_classic }))
+    }
+
+    /// The digests of the scripts that the run keeps for the backout of a patch.
+    fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
+        let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
+        let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
+            let text = kept_script(self.plan, &directory, name)?;
+            Some(((*name).to_owned(), Digest(Sha256::digest(text).into())))
+        });
+        scripts.collect()
+    }
+}
+
+/// The bytes that a plan gives a script in the directory of a patch.
+fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option<&'p [u8]> {
+    plan.records.iter().find_map(|record| match record {
+        RecordChange::AddTree { path, files } if path == directory => {
+            let file = files.iter().find(|file| file.name == name.as_bytes())?;
+            match &file.content {
+                TreeContent::Bytes(bytes) => Some(bytes.as_slice()),
+                _ => None,
+            }
+        }
+        RecordChange::Write { path, bytes, .. } => {
+            let is_it = path.parent().as_ref() == Some(directory) && path.name() == name.as_bytes();
+            is_it.then_some(bytes.as_slice())
+        }
+        _ => None,
+    })
+}
+
+/// The parameters of a package as a plan leaves them.
+fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
+    let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
+    for record in plan.records.iter().rev() {
+        match record {
+            RecordChange::RemoveTree(path) if *path == directory => return Ok(None),
+            RecordChange::Write { path, bytes, .. } if *path == pkginfo => {
+                let read = params::read(bytes).map_err(|error| Cause::Internal(error.to_string()))?;
+                return Ok(Some(read));
+            }
+            _ => {}
+        }
+    }
+    installed::params(view, package).map_err(|error| Cause::Ledger(ledger::LedgerFault::from(error)))
+}
+
+/// The patches whose archives a plan moves that another tool made, and that have no line yet.
+fn moved_classics(
+    view: &View<'_>,
+    plan: &Plan,
+    kept: &Ledger,
+    change: &LedgerChange,
+    params: &Params,
+) -> Result<Vec<String>, Cause> {
+    let saves = places::save(&change.package);
+    let host = view.root().elsewhere(Path::new("/"))?;
+    let is_classic = |patch: &str| {
+        let found = archive::find(view, &host, &change.package, patch, &Outside::default());
+        found.and_then(|found| found.manifest()).is_ok_and(|manifest| manifest.is_none())
+    };
+    let moved = plan.records.iter().filter_map(|record| match record {
+        RecordChange::Move { from, .. } => {
+            let save = from.parent().filter(|save| save.parent().as_ref() == Some(&saves))?;
+            String::from_utf8(save.name().to_vec()).ok()
+        }
+        _ => None,
+    });
+    let unknown = moved.filter(|patch| kept.line(patch).is_none() && info(params, patch).is_some());
+    Ok(unknown.filter(|patch| is_classic(patch)).collect())
+}
