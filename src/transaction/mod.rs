@@ -38,6 +38,7 @@ mod rebuild;
 mod records;
 mod recover;
 mod scripted;
+mod set_id;
 mod sites;
 mod stage;
 mod steps;

@@ -4,6 +4,7 @@ mod crash;
 mod ground;
 mod meddling;
 mod scripted;
+mod set_id;
 mod stamp;
 mod strays;
 mod table;
