@@ -3,6 +3,7 @@
 mod crash;
 mod ground;
 mod meddling;
+mod rebuilt;
 mod scripted;
 mod set_id;
 mod stamp;
