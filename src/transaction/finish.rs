@@ -13,6 +13,7 @@ use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
 use super::outside::{host_path, outside_path};
+use super::set_id::take_bits;
 use super::sites::{drop_objects, drop_stages, make_own_directory};
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
@@ -29,12 +30,14 @@ pub(super) fn finish(
 ) -> Vec<String> {
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
     let outside = outside(root, journal, outcome);
+    // As long as what is dropped has a name that leads to it.
+    let bits = take_bits(root, journal, outcome);
     let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
         Ok(unsynced) => (Ok(()), unsynced),
         Err(cause) => (Err(cause), Vec::new()),
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
-    let done = [outside, told, dropped];
+    let done = [outside, bits, told, dropped];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
     let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };

@@ -40,6 +40,7 @@ mod rebuild;
 mod records;
 mod recover;
 mod scripted;
+mod set_id;
 mod sites;
 mod stage;
 mod steps;
