@@ -78,6 +78,8 @@ mod interviews;
 mod layers;
 /// What scripts and files get, whatever the caller's habits.
 mod least_privilege;
+/// Which undo archives a root's runs made, and that no other is believed.
+mod ledger;
 mod links;
 /// Two writers at once.
 mod locked;
