@@ -91,6 +91,8 @@ mod many_roots;
 mod mounts;
 /// The same patches by the program and by their scripts.
 mod native_and_script;
+/// Undo archives that are kept outside the root.
+mod outside_archives;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;

@@ -39,7 +39,7 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
     /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
-    #[arg(long, conflicts_with = "roots")]
+    #[arg(long)]
     adopt_undo: bool,
     #[command(flatten)]
     many: ManyRoots,
@@ -82,6 +82,10 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     refuse_parts(&args)?;
     let json = args.common.extensions.json;
     if args.many.are_named() {
+        if args.adopt_undo {
+            let message = "--adopt-undo is about one root".to_owned();
+            return Err(Stop::Usage { message, usage: USAGE }.into());
+        }
         let verb = Verb {
             name: "recover",
             program: "recover",
