@@ -84,6 +84,8 @@ mod interviews;
 mod layers;
 /// What scripts and files get, whatever the caller's habits.
 mod least_privilege;
+/// Which undo archives a root's runs made, and that no other is believed.
+mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
@@ -99,6 +101,8 @@ mod mounts;
 mod native_and_script;
 /// Roots without a package database.
 mod new_roots;
+/// Undo archives that are kept outside the root.
+mod outside_archives;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;

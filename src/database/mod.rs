@@ -12,6 +12,7 @@
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
 //! stamped                           lines of a contents that is known to be in order
+//! ledger                            which undo archives the runs of the root made
 //! archive                           undo archives: found, read, verified
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```

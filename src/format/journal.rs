@@ -182,6 +182,15 @@ pub struct Archive {
     /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub discard: Option<String>,
+    /// SHA-256 of the one outside the root: only a file with these bytes is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<String>,
+    /// The patch of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patch: Option<String>,
+    /// The package of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<String>,
 }
 
 /// What is told of a run when it has ended.

@@ -89,7 +89,7 @@ pub fn back_out_patches(
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
-    let session = Session::begin(ground, caller)?;
+    let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     let ids = dependents_first(&session, ids)?;
     if let Some(unusable) = Place::of(&session.ground, request, &caller.occasion)?.unusable(&ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });

@@ -17,7 +17,7 @@ use crate::root::{Holder, Lock, LockError, Root, random};
 use crate::script::{Process, end_leftovers};
 use crate::transaction::{
     Cause, Content, Event, Held, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
-    Watch, carry_out, log_without_run, recover, unfinished_script,
+    Watch, carry_out, log_without_run, recover_with, unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -58,8 +58,14 @@ impl Ground {
         let policy = policy::of_root(root)?;
         let host = root.elsewhere(Path::new("/"))?;
         let of_host = policy::of_root(&host)?.undo_dir.map(PathBuf::from);
-        let outside = OutsideRules { of_host, is_trusted: false };
+        let outside = OutsideRules { of_host, ..OutsideRules::default() };
         Ok(Self { root: root.clone(), host, policy, outside })
+    }
+
+    /// The same for a command that names a directory for undo archives (`-B`).
+    pub fn naming(self, undo_dir: Option<&Path>) -> Self {
+        let named = undo_dir.map(Path::to_owned);
+        Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
     /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
@@ -126,12 +132,13 @@ impl<'a> Session<'a> {
             Err(held) => return Err(not_taken(held, (caller.interrupt)())),
         };
         let unrecovered = |error| Failure::Unrecovered { error };
+        let outside = ground.outside.of_recovery();
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
-            None => recover(root, &lock),
+            None => recover_with(root, &lock, &outside),
             Some(ScriptProcess { group, boot_id, start_time, .. }) => {
                 // No script may go on while its work is undone.
                 let _quiet = end_leftovers(root, Some(&Process { group, boot_id, start_time }))?;
-                recover(root, &lock)
+                recover_with(root, &lock, &outside)
             }
         };
         let recovered = recovered.map_err(unrecovered)?;

@@ -5,6 +5,7 @@ use super::recover::{next_run, roll_back};
 use super::sites::Sites;
 use super::strays::remove_strays;
 use super::{Settings, journal_file};
+use crate::database::archive::Outside;
 use crate::format::journal::{Archive, Entry, Header, Journal, Op, PLAIN_VERSION, Run, VERSION};
 use crate::package::ObjectPath;
 use crate::root::Root;
@@ -129,7 +130,7 @@ impl Opening {
 
 /// Rolls a published run back after a failure.
 pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal) {
+    let left = match roll_back(root, journal, &Outside::trusted()) {
         Ok(_) => Left::RolledBack,
         Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
             what.insert(0, cause.to_string());

@@ -10,6 +10,7 @@ use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
 use super::sites::must_be_ours;
 use super::strays::remove_strays;
+use crate::database::archive::Outside;
 use crate::database::own_directory;
 use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
@@ -72,25 +73,32 @@ impl Recovered {
 
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
 /// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
-pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError> {
+pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
+    recover_with(root, lock, &Outside::default())
+}
+
+/// The same, with what the caller says of undo archives outside the root.
+pub fn recover_with(root: &Root, _lock: &Lock, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
         // What it did is of no interest any more.
         Some(head) if head.done => Recovered::Nothing,
-        Some(_) => recover_run(root)?,
+        Some(_) => recover_run(root, outside)?,
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
 }
 
-fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
+fn recover_run(root: &Root, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
     let Some(journal) = believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     match journal.head.outcome {
-        None => rolled_back(root, &journal),
-        Some(outcome) => finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome),
+        None => rolled_back(root, &journal, outside),
+        Some(outcome) => {
+            finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
+        }
     }
 }
 
@@ -124,8 +132,8 @@ pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, Transacti
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {
-    let notes = roll_back(root, journal)?;
+fn rolled_back(root: &Root, journal: &Journal, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
+    let notes = roll_back(root, journal, outside)?;
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
 
@@ -133,7 +141,11 @@ fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionE
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
 /// Undoes a published run and finishes it. Notes say what a person should know.
-pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, TransactionError> {
+pub(super) fn roll_back(
+    root: &Root,
+    journal: &Journal,
+    outside: &Outside<'_>,
+) -> Result<Vec<String>, TransactionError> {
     let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
         phase: Phase::Recover,
         cause,
@@ -165,7 +177,7 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
     let mark = hands.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None))
+    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None, outside))
 }
 
 /// What the scripts of a run asked installf and removef for.
@@ -177,7 +189,12 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 }
 
 /// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
-fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
+fn finished(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    outside: &Outside<'_>,
+) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
     let mut hands = match Hands::open(root, journal) {
@@ -188,7 +205,7 @@ fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovere
     if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
         redo(hands).during(Phase::Recover)?;
     }
-    let notes = finish(root, journal, outcome, hands, None);
+    let notes = finish(root, journal, outcome, hands, None, outside);
     let run = journal.head.header.run.clone();
     Ok(match outcome {
         Outcome::Commit => Recovered::Finished { run, notes },

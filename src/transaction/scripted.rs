@@ -31,6 +31,7 @@ use super::sites::Sites;
 use super::stage::Stager;
 use super::versions::Versions;
 use super::{Content, Receipt, Settings};
+use crate::database::archive::Outside;
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
 };
@@ -301,7 +302,7 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed)));
+        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::trusted()));
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
