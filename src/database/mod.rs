@@ -53,6 +53,14 @@ pub enum DatabaseError {
         /// What is wrong, with the line.
         reason: ParamsError,
     },
+    /// A parameter file is that of another package than its directory.
+    #[error("{path}: PKG is {other}, which is not the package of this directory")]
+    OtherPackage {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// The package that it names.
+        other: String,
+    },
     /// The patch records of a package are no lists of patches.
     #[error(transparent)]
     Applied(#[from] AppliedError),
