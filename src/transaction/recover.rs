@@ -156,11 +156,18 @@ fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovere
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
-    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
+    // Of a journal that is not whole only the records are known, and they are not done again without the objects.
+    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
         redo(hands).during(Phase::Recover)?;
     }
-    let notes = finish(root, journal, outcome, hands, None);
+    let mut notes = finish(root, journal, outcome, hands, None);
     let run = journal.head.header.run.clone();
+    if !journal.is_whole {
+        notes.push(format!(
+            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not \
+             looked at again"
+        ));
+    }
     Ok(match outcome {
         Outcome::Commit => Recovered::Finished { run, notes },
         Outcome::RolledBack => Recovered::RolledBack { run, notes },
@@ -181,10 +188,11 @@ fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
 pub(super) fn remove_strays(root: &Root, last: u64) -> Result<(), Cause> {
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
-        if journal_file::head_in(&own)?.is_some_and(|head| head.is_open()) {
+        let head = journal_file::head_in(&own)?;
+        if head.as_ref().is_some_and(Head::is_open) {
             return Err(Cause::Changed(root.show(own.path())));
         }
-        journal_file::remove_new_in(&own)?;
+        journal_file::remove_new_in(&own, head.as_ref())?;
         if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             let stages = own.dir(b"stage")?;
             stages.names()?.iter().try_for_each(|name| remove_stray(root, &stages, name))?;

@@ -8,6 +8,7 @@ mod scripted;
 mod stamp;
 mod strays;
 mod table;
+mod two_files;
 mod versions;
 mod world;
 
