@@ -202,11 +202,18 @@ fn finished(
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
-    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
+    // Of a journal that is not whole only the records are known, and they are not done again without the objects.
+    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
         redo(hands).during(Phase::Recover)?;
     }
-    let notes = finish(root, journal, outcome, hands, None, outside);
+    let mut notes = finish(root, journal, outcome, hands, None, outside);
     let run = journal.head.header.run.clone();
+    if !journal.is_whole {
+        notes.push(format!(
+            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not \
+             looked at again"
+        ));
+    }
     Ok(match outcome {
         Outcome::Commit => Recovered::Finished { run, notes },
         Outcome::RolledBack => Recovered::RolledBack { run, notes },

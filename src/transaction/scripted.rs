@@ -214,6 +214,7 @@ impl<'s> ScriptedRun<'s> {
             archives: Vec::new(),
             story: Story::default(),
             ops,
+            is_whole: true,
         };
         let mut hands = Hands::open(&self.root, &batch)?;
         let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
