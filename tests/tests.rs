@@ -74,6 +74,8 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Which class action scripts `scripts=known` lets run.
+mod known_scripts;
 /// Roots on overlayfs.
 mod layers;
 /// What scripts and files get, whatever the caller's habits.
@@ -135,6 +137,8 @@ mod removef;
 mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// What scripts are told of the parameters of a package.
+mod script_environment;
 /// Procedure scripts and the process that runs them.
 /// Patches whose own scripts run.
 mod scripted_patches;
