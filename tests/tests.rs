@@ -69,6 +69,8 @@ mod goldens_of_streams;
 mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
+/// Scripts of a patch that are kept in the root until its backout.
+mod hooks_by_digest;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
@@ -139,6 +141,8 @@ mod sandbox;
 mod scenario;
 /// What scripts are told of the parameters of a package.
 mod script_environment;
+/// Processes that scripts start, and which of them are ended.
+mod script_processes;
 /// Procedure scripts and the process that runs them.
 /// Patches whose own scripts run.
 mod scripted_patches;

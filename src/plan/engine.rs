@@ -200,7 +200,7 @@ pub(super) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
 }
 
 /// The scripts that patchrm(1M) itself runs, where they are among the files of the patch's directory.
-pub(super) const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
+pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
 /// What a package is in a command about patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

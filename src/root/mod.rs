@@ -16,6 +16,7 @@ mod door;
 mod file;
 mod lock;
 mod look;
+mod owner;
 mod resolve;
 mod write;
 
@@ -38,6 +39,7 @@ pub use door::{Call, Door, Step};
 pub use file::WritableFile;
 pub use lock::{Holder, Lock, LockError};
 pub use look::{FileType, Seen, StillFile};
+pub use owner::Strange;
 pub use resolve::Resolver;
 pub use write::Node;
 

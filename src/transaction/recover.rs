@@ -61,10 +61,10 @@ fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
     }
 }
 
-/// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
-pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
+/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
-    Ok(head.and_then(|head| head.progress).and_then(|progress| progress.script))
+    Ok(head.and_then(|head| Some((head.header.run, head.progress?.script?))))
 }
 
 fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {

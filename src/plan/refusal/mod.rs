@@ -259,6 +259,9 @@ pub enum Problem {
     /// It is, or is another name of, a record of packages and patches.
     #[error("it is a record of packages and patches, which no package delivers")]
     Record,
+    /// It is, or is another name of, a setting of this program.
+    #[error("it belongs to the settings of patchadm(8), which no package delivers, replaces or deletes")]
+    Settings,
     /// An object that no rename may touch.
     #[error("{at} {obstacle}")]
     Obstacle {
@@ -297,6 +300,7 @@ impl Refusal {
                 Reason::Administration(_) | Reason::InUse { is_question: false, .. } => 4,
                 Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
+                Reason::Object { problem: Problem::Settings, .. } => 4,
                 _ => 1,
             },
             Command::Installf | Command::Removef => 1,
