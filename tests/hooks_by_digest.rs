@@ -25,7 +25,7 @@ fn with_hook() -> Scenario {
 #[test]
 fn a_hook_of_a_classic_tool_runs_with_a_note_where_only_the_superuser_could_have_written_it() {
     let stage = with_hook();
-    let planned = stage.run("patchrm --dry-run -R @ROOT@ 100-01");
+    let planned = stage.run("remove --dry-run -R @ROOT@ 100-01");
     assert_eq!(planned.code, 0, "{}", planned.stderr);
     assert!(planned.stdout.contains("prebackout was left by a classic tool"), "{}", planned.stdout);
     let run = stage.run("patchrm -R @ROOT@ 100-01");

@@ -109,9 +109,11 @@ fn no_patch_replaces_or_deletes_settings_and_installf_registers_none() {
         Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").deletes(&["/etc/patchadm/policy"]);
     let text = stage.patchadd("", &Patch::of("200-01", deletes)).fails(10);
     assert!(text.contains("it belongs to the settings of patchadm(8)"), "{text}");
-    for line in
-        ["/etc/patchadm/policy f", "/opt/other=/etc/patchadm/policy l", "/etc/patchadm/keys d 0755 root root"]
-    {
+    for line in [
+        "/etc/patchadm/policy f 0644 root root",
+        "/opt/other=/etc/patchadm/policy l",
+        "/etc/patchadm/keys d 0755 root root",
+    ] {
         let text = stage.run(&format!("installf -R @ROOT@ ACMEweb {line}")).fails(1);
         assert!(text.contains("it belongs to the settings of patchadm(8)"), "{line}: {text}");
     }

@@ -142,37 +142,25 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
         return;
     }
     let stage = Stage::new();
-    let workshop = stage.workshop();
+    let mut workshop = stage.workshop();
     let user = workshop.unprivileged().unwrap();
-    drop(workshop);
-    let mut call = stage.call("script", "echo $$; sleep 3");
+    let mut call = stage.call("script", "sleep 3");
     call.user = As::Unprivileged;
-    let stage = &stage;
-    std::thread::scope(|scope| {
-        let running = scope.spawn(move || {
-            let mut ears = Listener { last_word: Some("\n"), ..Listener::default() };
-            let mut workshop = stage.workshop();
-            let gid = workshop.unprivileged().unwrap().gid;
-            let looks = std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(800));
-                let script = fs::read_dir("/proc").unwrap().flatten().find(|entry| {
-                    let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-                    status.lines().any(|line| line.starts_with("Gid:") && line.contains(&gid.to_string()))
-                });
-                let script = script.map(|entry| entry.path().join("fd")).unwrap();
-                let look = |gid: u32| {
-                    let mut ls = Command::new("ls");
-                    ls.arg(&script).uid(user.uid).gid(gid).stdout(Stdio::null()).stderr(Stdio::null());
-                    ls.status().unwrap().success()
-                };
-                (look(1), look(gid))
-            });
-            ears.last_word = None;
-            workshop.run(&call, &mut ears).unwrap();
-            looks.join().unwrap()
-        });
-        let (other, same) = running.join().unwrap();
-        assert!(!other, "another process of that user");
-        assert!(same, "the group is what keeps it out");
+    let looks = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(800));
+        let is_of_script = |status: String| {
+            status.lines().any(|line| line.starts_with("Gid:") && line.contains(&user.gid.to_string()))
+        };
+        let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let script = processes.find(|path| fs::read_to_string(path.join("status")).is_ok_and(is_of_script));
+        let input = script.unwrap().join("fd/0");
+        let can_look = |gid: u32| {
+            let mut look = Command::new("readlink");
+            look.arg(&input).uid(user.uid).gid(gid).stdout(Stdio::null()).stderr(Stdio::null());
+            look.status().unwrap().success()
+        };
+        (can_look(1), can_look(user.gid))
     });
+    workshop.run(&call, &mut Listener::default()).unwrap();
+    assert_eq!(looks.join().unwrap(), (false, true), "the group is what keeps others of that user out");
 }

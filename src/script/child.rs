@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group,
-    pidfd_open, waitid, waitpid,
+    pidfd_open, wait, waitid, waitpid,
 };
 
 use super::channel::Running;
@@ -149,5 +149,5 @@ fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
 /// Waits for everything that has ended: what scripts left behind comes to this process, and would stay as an entry that
 /// nobody waits for.
 pub(super) fn reap_strays() {
-    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
