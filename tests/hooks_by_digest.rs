@@ -10,6 +10,9 @@ use crate::procedure_scripts::{add, added, stage};
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
+/// What somebody who is not root does to a root.
+type Spoil = fn(&Scenario);
+
 /// A root with a patch that no record of ours speaks of, and a prebackout that it left.
 fn with_hook() -> Scenario {
     let stage = stage();
@@ -40,7 +43,6 @@ fn a_hook_that_somebody_else_could_have_written_does_not_run_as_root() {
         crate::skipped("a_hook_that_somebody_else_could_have_written_does_not_run_as_root: not root");
         return;
     }
-    type Spoil = fn(&Scenario);
     let spoils: [(&str, Spoil); 3] = [
         ("its owner", |stage| {
             chown(stage.at("/var/sadm/patch/100-01/prebackout"), Some(54_321), None).unwrap();

@@ -18,9 +18,10 @@ pub struct Strange {
 
 impl std::fmt::Display for Strange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_writable {
-            true => write!(f, "{} may be written to by others than its owner", self.path),
-            false => write!(f, "{} belongs to uid {}", self.path, self.uid),
+        if self.is_writable {
+            write!(f, "{} may be written to by others than its owner", self.path)
+        } else {
+            write!(f, "{} belongs to uid {}", self.path, self.uid)
         }
     }
 }

@@ -78,7 +78,9 @@ pub(super) fn end_all(find: impl Fn() -> Vec<Held>) -> bool {
         if Instant::now() >= until {
             return false;
         }
-        left.iter().for_each(|process| process.signal(Signal::KILL));
+        for process in &left {
+            process.signal(Signal::KILL);
+        }
         std::thread::sleep(TICK);
     }
 }
@@ -90,7 +92,9 @@ pub(super) fn end_run(run: &str) -> bool {
 }
 
 fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
-    find().iter().for_each(Held::ask);
+    for process in find() {
+        process.ask();
+    }
     let until = Instant::now() + GRACE;
     while Instant::now() < until && !find().is_empty() {
         std::thread::sleep(TICK);

@@ -297,10 +297,11 @@ impl Refusal {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration(_) | Reason::InUse { is_question: false, .. } => 4,
+                Reason::Administration(_)
+                | Reason::InUse { is_question: false, .. }
+                | Reason::Object { problem: Problem::Settings, .. } => 4,
                 Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
-                Reason::Object { problem: Problem::Settings, .. } => 4,
                 _ => 1,
             },
             Command::Installf | Command::Removef => 1,
