@@ -116,16 +116,16 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
-pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
+/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
-    let Some(script) = head.and_then(|head| head.progress).and_then(|progress| progress.script) else {
+    let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
     // No process is ended because of a journal that is not believed in every other respect.
     believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != rustix::process::getpgrp().as_raw_nonzero().get()) {
-        return Ok(Some(script));
+        return Ok(Some((run, script)));
     }
     let reason = JournalError::Field { field: "group", of: "its progress".to_owned() };
     let path = root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory()));
