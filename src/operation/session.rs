@@ -52,6 +52,7 @@ pub struct Ground {
 impl Ground {
     /// Reads the policy of a root.
     pub fn of(root: &Root) -> Result<Self, Failure> {
+        root.look_at_records()?;
         let policy = policy::of_root(root)?;
         Ok(Self { root: root.clone(), host: root.elsewhere(Path::new("/"))?, policy })
     }
@@ -93,8 +94,9 @@ pub struct Session<'a> {
     lock: Lock,
 }
 
-/// Checks that the caller may change the root: the superuser, or its owner.
+/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
+    root.look_at_records()?;
     if root.is_privileged() || root.is_own()? {
         return Ok(());
     }

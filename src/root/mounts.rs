@@ -53,7 +53,7 @@ impl Mounts {
         let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
             let answers = LISTS.map(ask);
-            if answers.iter().any(|answer| answer.is_ok()) {
+            if answers.iter().any(std::result::Result::is_ok) {
                 return List::Other;
             }
             if answers.iter().all(|answer| *answer == Err(Errno::OPNOTSUPP)) {

@@ -55,10 +55,23 @@ fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
     let Some(journal) = journal_file::read(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
+    look_at_records(root, &journal).during(Phase::Recover)?;
     match journal.head.outcome {
         None => rolled_back(root, &journal),
         Some(outcome) => finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome),
     }
+}
+
+/// Opens the directory of each record that may go back, so that one which somebody else may change is refused before
+/// anything is touched.
+fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let mut directories: Vec<ObjectPath> =
+        journal.ops.iter().filter(|op| op.db).filter_map(|op| op.path.parent()).collect();
+    directories.dedup();
+    for directory in directories {
+        root.dir_if_there(&directory)?;
+    }
+    Ok(())
 }
 
 /// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
