@@ -12,6 +12,7 @@ use super::exit::{Exit, Stop};
 use super::many::{Class, ManyRoots, OfRoot, Verb, alike, in_one_line, on_many};
 use super::options::parse;
 use super::verb::Common;
+use super::whose_root::OwnerOptions;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
 use crate::operation::failure::Failure;
@@ -36,6 +37,8 @@ struct Args {
     without: Option<PathBuf>,
     #[command(flatten)]
     many: ManyRoots,
+    #[command(flatten)]
+    owner: OwnerOptions,
     #[command(flatten)]
     common: Common,
 }
@@ -81,9 +84,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             done: "recovered",
             idle: "with nothing to do",
         };
-        return on_many(call, &args.many, verb, &|root, caller| of_root(root, &recover_root(root, caller)));
+        let which = (&args.many, args.owner);
+        return on_many::<Args, _>(call, which, verb, &|root, caller| {
+            of_root(root, &recover_root(root, caller))
+        });
     }
-    let root = args.common.root.open(call)?;
+    let root = args.owner.open::<Args>(call, &args.common.root, Command::Patchadd)?;
     let wait = patience(&root, args.wait);
     call.output.heedless();
     let result = with_caller(call, "recover", wait, |caller| recover_root(&root, caller))?;
