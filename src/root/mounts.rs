@@ -30,7 +30,8 @@ pub(in crate::root) struct Mounts {
 impl Mounts {
     /// Who answers for the mount that an object is on, if it is not the superuser of this mount namespace.
     pub(in crate::root) fn distrust(&mut self, seen: &Seen) -> Result<Option<(u32, Distrust)>> {
-        if self.good.contains(&seen.mount) {
+        // Kernels before 5.8 do not tell which mount it is.
+        if seen.mount == 0 || self.good.contains(&seen.mount) {
             return Ok(None);
         }
         let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
