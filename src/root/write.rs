@@ -115,7 +115,9 @@ impl Dir {
             // Somebody put another file there since it was looked at.
             if is_file && seen.st_nlink <= 1 { Ok(fd) } else { Err(Errno::INVAL) }
         }))?;
-        Ok(opened.map(|fd| WritableFile::new(fd.into(), self.at(name), self.root().clone())))
+        let Some(fd) = opened else { return Ok(None) };
+        self.look_at_record(name, &fd)?;
+        Ok(Some(WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
     /// Opens a file for reading and writing as [`Dir::open_writable`] does, and makes it with `mode` where it is not
