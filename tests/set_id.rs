@@ -1,7 +1,7 @@
 //! Set-id bits go to known bytes only, and leave those that a run has replaced.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 
 use crate::scenario::{Scenario, is_root};
 

@@ -221,6 +221,11 @@ fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
 }
 
 impl Archive {
+    /// Whether a record of the run that wrote it names its digest.
+    pub fn is_bound(&self) -> bool {
+        self.written.is_some()
+    }
+
     /// Where it is, for messages.
     pub fn path(&self) -> &str {
         &self.shown

@@ -175,6 +175,8 @@ struct Undo {
     device: Device,
     manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
+    /// Whether a record of the run that wrote it names its digest.
+    bound: bool,
     /// Its path on the host, where it is kept outside the root.
     outside: Option<PathBuf>,
 }
@@ -315,6 +317,7 @@ impl<'a> Place<'a> {
             }
             (None, None) => archive.verify(Some(marker))?.manifest,
         };
+        let bound = archive.is_bound();
         let path = PathBuf::from(archive.path());
         let outside = archive.is_remote().then(|| path.clone());
         let source = Source::from_file(archive.into_file(), &path)?;
@@ -324,7 +327,7 @@ impl<'a> Place<'a> {
             None => BTreeMap::new(),
         };
         let device = Device::whole(source, image);
-        Ok(Undo { package: package.clone(), device, manifest, records, outside })
+        Ok(Undo { package: package.clone(), device, manifest, records, bound, outside })
     }
 
     /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
@@ -361,6 +364,7 @@ impl Undo {
             image: self.device.image.packages.first()?,
             manifest: self.manifest.as_ref(),
             records: &self.records,
+            bound: self.bound,
             outside: self.outside.as_deref(),
         })
     }

@@ -38,6 +38,9 @@ pub struct Archive<'a> {
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
     pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
+    /// Whether the records of the run that wrote the archive bind it by digest. One that they do not bind gives back
+    /// set-id bits, file capabilities, devices and owners only where the root itself knows of them.
+    pub bound: bool,
     /// Where the archive is, if that is outside the root: it is removed after the backout.
     pub outside: Option<&'a Path>,
 }
@@ -168,11 +171,12 @@ impl Backout<'_> {
                         index,
                         saved,
                         manifest,
+                        bound: archive.bound,
                         later,
                         by_script,
                     });
                 }
-                None => foreign::restore(&mut draft, self.id, package, index, archive.image, &later)?,
+                None => foreign::restore(&mut draft, self.id, package, index, archive, &later)?,
             }
         }
         restore(&mut draft, &restorings)?;

@@ -252,6 +252,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
         image: &classic.image.packages[0],
         manifest: None,
         records: &BTreeMap::new(),
+        bound: true,
         outside: Some(Path::new("/backup/900-01/ACMEweb/undo.Z")),
     };
     let plan =
@@ -281,7 +282,8 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
     let records = BTreeMap::new();
     let refused = |classic: &Parcel| {
         let image = &classic.image.packages[0];
-        let archive = Archive { package: &name, image, manifest: None, records: &records, outside: None };
+        let archive =
+            Archive { package: &name, image, manifest: None, records: &records, bound: false, outside: None };
         back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
             .err()
             .map(|refusal| (refusal.code(), refusal.why()))

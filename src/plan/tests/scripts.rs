@@ -126,7 +126,8 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
         let name = package("ACMEweb");
         let image = &classic.image.packages[0];
         let records = BTreeMap::new();
-        let archive = Archive { package: &name, image, manifest: None, records: &records, outside: None };
+        let archive =
+            Archive { package: &name, image, manifest: None, records: &records, bound: false, outside: None };
         let mut removal = world.removal.clone();
         removal.scripts.engine = engine;
         removal.hooks.insert("postbackout".to_owned());

@@ -163,6 +163,7 @@ impl World {
                 image: &stored.image,
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
+                bound: true,
                 outside: None,
             })
             .collect();
