@@ -48,7 +48,10 @@ pub(crate) fn vouch(root: &Path, package: &str, patch: &str, bytes: &[u8]) {
 
 /// Takes the ledger of a package away: its archives are then those of other tools, or nobody's.
 pub(crate) fn disown(root: &Path, package: &str) {
-    fs::remove_file(root.join("var/sadm/patchadm/ledger").join(package)).unwrap();
+    let ledger = root.join("var/sadm/patchadm/ledger").join(package);
+    if ledger.exists() {
+        fs::remove_file(ledger).unwrap();
+    }
 }
 
 fn lines(stage: &Scenario) -> Vec<serde_json::Value> {
