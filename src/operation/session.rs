@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
@@ -57,12 +57,13 @@ impl Ground {
     pub fn of(root: &Root) -> Result<Self, Failure> {
         let policy = policy::of_root(root)?;
         let host = root.elsewhere(Path::new("/"))?;
-        let of_host = policy::of_root(&host)?.undo_dir.map(PathBuf::from);
+        let of_host = policy::of_root(&host)?.undo_dir;
         let outside = OutsideRules { of_host, ..OutsideRules::default() };
         Ok(Self { root: root.clone(), host, policy, outside })
     }
 
     /// The same for a command that names a directory for undo archives (`-B`).
+    #[must_use]
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
