@@ -75,6 +75,7 @@ impl Ground {
     }
 
     /// The same for a command that names a directory for undo archives (`-B`).
+    #[must_use]
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
