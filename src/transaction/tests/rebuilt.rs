@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::world::{RUN, World};
-use crate::format::journal::{Entry, Journal, OpKind};
+use crate::format::journal::OpKind;
 use crate::package::Digest;
 use crate::root::{Call, Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
@@ -18,16 +18,12 @@ fn killed() -> World {
         Ok(())
     });
     catch_unwind(AssertUnwindSafe(|| world.run(door))).unwrap_err();
-    let journal = journal(&world);
+    let journal = world.journal();
     let op = journal.ops.iter().find(|op| op.path.name() == b"httpd" && op.kind == OpKind::Replace).unwrap();
     let staged = world.path(&format!("var/sadm/patchadm/stage/{RUN}/{}", op.stage));
     assert_eq!(fs::read_to_string(&staged).unwrap(), "old httpd");
     fs::remove_file(staged).unwrap();
     world
-}
-
-fn journal(world: &World) -> Journal {
-    Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap()
 }
 
 #[test]
@@ -46,16 +42,12 @@ fn the_old_object_is_made_again_with_every_attribute() {
 #[test]
 fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     let world = killed();
-    let Journal { head, domains, archives, story, mut ops, .. } = journal(&world);
-    for op in ops.iter_mut().filter(|op| op.path.name() == b"httpd") {
-        let old = op.old.as_mut().unwrap();
-        old.sha256 = Some(Digest::from_hex(&"0a".repeat(32)).unwrap().to_string());
-    }
-    let entries = domains.into_iter().map(Entry::Domain);
-    let entries = entries.chain(archives.into_iter().map(Entry::Archive)).chain([Entry::Story(story)]);
-    let entries = entries.chain(ops.into_iter().map(|op| Entry::Op(Box::new(op))));
-    let bytes = Journal::to_bytes(head.header, &entries.collect::<Vec<_>>());
-    fs::write(world.path("var/sadm/patchadm/journal"), bytes).unwrap();
+    world.rewrite(|journal| {
+        for op in journal.ops.iter_mut().filter(|op| op.path.name() == b"httpd") {
+            let old = op.old.as_mut().unwrap();
+            old.sha256 = Some(Digest::from_hex(&"0a".repeat(32)).unwrap().to_string());
+        }
+    });
 
     let root = world.root(Door::default());
     let lock = Lock::take(&root, "recover", super::world::in_a_moment).unwrap();

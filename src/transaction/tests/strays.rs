@@ -47,13 +47,17 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
 
 /// Writes the copy of the journal in a stray stage anew, with another header.
 fn with_header(world: &World, stage: &ObjectPath, change: impl FnOnce(&mut Header)) {
-    let copy = world.path(&stage.join(b"journal").unwrap().to_string()[1..]);
-    let journal = Journal::parse(&fs::read(&copy).unwrap()).unwrap();
+    let place = world.path(&stage.to_string()[1..]);
+    let ops = place.join(format!("ops-{}", place.file_name().unwrap().to_str().unwrap()));
+    let bytes = fs::read(place.join("journal")).unwrap();
+    let journal = Journal::parse(&bytes, Some(&fs::read(&ops).unwrap())).unwrap();
     let mut header = journal.head.header;
     change(&mut header);
     let domains = journal.domains.into_iter().map(Entry::Domain);
-    let ops = journal.ops.into_iter().map(|op| Entry::Op(Box::new(op)));
-    fs::write(copy, Journal::to_bytes(header, &domains.chain(ops).collect::<Vec<_>>())).unwrap();
+    let changes = journal.ops.into_iter().map(|op| Entry::Op(Box::new(op)));
+    let files = Journal::to_files(header, &domains.chain(changes).collect::<Vec<_>>());
+    fs::write(ops, files.ops).unwrap();
+    fs::write(place.join("journal"), files.journal).unwrap();
 }
 
 /// Recovers: the stage is passed over with a note in which `words` are, and stays.

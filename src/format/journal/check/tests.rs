@@ -77,6 +77,9 @@ fn truth() -> Journal {
         outside: Some("/backup/%C3%A9/105181-05/ACMEweb/undo.zst".to_owned()),
         inode: Some(object().inode),
         discard: Some(format!("/backup/105181-05/ACMEweb/obsolete-{RUN}.Z")),
+        sha256: Some("0b".repeat(32)),
+        patch: Some("105181-05".to_owned()),
+        package: Some("ACMEweb".to_owned()),
     };
     let log = Some(at("/var/sadm/patch/105181-05/log"));
     let mut moved = change(OpKind::Move, "/var/sadm/pkg/ACMEweb/save/105181-05/undo.Z", "db/1.7");
