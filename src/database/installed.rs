@@ -192,9 +192,14 @@ mod tests {
         ]);
         let view = View::live(&root);
         let error = params(&view, &inst("X")).unwrap_err().to_string();
-        assert!(error.ends_with("X/pkginfo: PKG is Y, which is not the package of this directory"), "{error}");
+        assert!(
+            error.ends_with("X/pkginfo: PKG is Y, which is not the package of this directory"),
+            "{error}"
+        );
         assert!(applied(&view, "-").is_err());
-        assert!(params(&view, &inst("Z.2")).unwrap().is_some() && params(&view, &inst("W")).unwrap().is_some());
+        assert!(
+            params(&view, &inst("Z.2")).unwrap().is_some() && params(&view, &inst("W")).unwrap().is_some()
+        );
     }
 
     #[test]
