@@ -34,7 +34,10 @@ fn pkgtrans_removes_what_killed_ones_left_in_a_directory_and_beside_a_stream() {
         fs::create_dir(&at).unwrap();
         litter(&at);
         let option = if to == "to" { "" } else { "-s " };
-        assert_eq!(stage.run(&format!("pkgtrans {option}spool {to} ACMEweb")).code, 0);
+        assert_eq!(
+            stage.run(&format!("pkgtrans {option}spool {} ACMEweb", stage.beside(to).display())).code,
+            0
+        );
         assert_eq!(
             names(&at),
             [".pkgmk-0123456789abcdef", ".pkgmk-fedcba9876543210", ".pkgmk-mine", ".pkgtrans-mine"],

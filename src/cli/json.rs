@@ -1,5 +1,6 @@
 //! The JSON document that a command prints with `--json`.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -60,7 +61,8 @@ fn without_high_controls(document: &[u8]) -> Vec<u8> {
     let mut out = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         if is_high_control(letter) {
-            out.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            // Writing to a string does not fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
         } else {
             out.push(letter);
         }

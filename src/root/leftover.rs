@@ -40,7 +40,7 @@ impl Dir {
         for _ in 0..TRIES {
             let name = format!(".{program}-{:016x}", random()?).into_bytes();
             let made = make(&name)?;
-            if claim(&made)? && self.look(&name)?.is_some() {
+            if claim(&made) && self.look(&name)?.is_some() {
                 return Ok((name, made));
             }
         }
@@ -68,11 +68,8 @@ impl Dir {
 
 /// Locks what was made; false where somebody takes it for a leftover. A file system that has no such locks has no
 /// leftovers either: nothing there can be locked, so nothing is removed.
-fn claim(made: &impl AsFd) -> Result<bool> {
-    match locked(made) {
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        _ => Ok(true),
-    }
+fn claim(made: &impl AsFd) -> bool {
+    locked(made) != Err(Errno::WOULDBLOCK)
 }
 
 fn locked(file: &impl AsFd) -> std::result::Result<(), Errno> {

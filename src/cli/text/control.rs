@@ -16,9 +16,11 @@ pub fn printable(text: &[u8]) -> Cow<'_, [u8]> {
     for chunk in text.utf8_chunks() {
         for letter in chunk.valid().chars() {
             let mut bytes = [0; 4];
-            let bytes = letter.encode_utf8(&mut bytes).as_bytes();
+            let bytes: &[u8] = letter.encode_utf8(&mut bytes).as_bytes();
             if letter.is_control() && !matches!(letter, '\n' | '\t') {
-                bytes.iter().for_each(|byte| escape(&mut out, *byte));
+                for &byte in bytes {
+                    escape(&mut out, byte);
+                }
             } else {
                 out.extend_from_slice(bytes);
             }

@@ -202,7 +202,9 @@ impl Cast<'_, '_> {
             return Err(unanswered(script, &failed).into());
         }
         self.ending.warned = true;
-        failed.iter().for_each(|text| voice.complains(&format!("in script {script}: {text}")));
+        for text in failed {
+            voice.complains(&format!("in script {script}: {text}"));
+        }
         Ok(())
     }
 
