@@ -36,12 +36,12 @@ impl InRun {
             run: RUN.to_owned(),
             command: "pkgadd".to_owned(),
             root: "00112233445566ff".to_owned(),
-            lines: 0,
-            sha256: String::new(),
-            db: 0,
+            ..Header::default()
         };
         let domain = Entry::Domain(Domain { top: ObjectPath::root(), stage, lacks: Vec::new() });
-        fs::write(scenario.at("/var/sadm/patchadm/journal"), Journal::to_bytes(header, &[domain])).unwrap();
+        let files = Journal::to_files(header, &[domain]);
+        fs::write(scenario.at(&format!("/var/sadm/patchadm/ops-{RUN}")), files.ops).unwrap();
+        fs::write(scenario.at("/var/sadm/patchadm/journal"), files.journal).unwrap();
         let root = Root::open(&scenario.root()).unwrap();
         let lock = Lock::take(&root, "pkgadd", |_| false).unwrap();
         scenario.set("PATCHADM_RUN", RUN);

@@ -102,11 +102,16 @@ fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEmin").file("a", 0o644, "b\n").file("new", 0o600, "new\n"))
 }
 
+/// What the name of the file with the ops of the last run begins with.
+const OPS: &str = "var/sadm/patchadm/ops-";
+
 /// The texts of a root in which a stray message would show, without what names the run, and the modes of all records.
 fn records(stage: &Scenario) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (path, columns) in Tree::of(&stage.root(), &[]).objects() {
-        let name = path.split("/stage/").next().unwrap().to_owned();
+        let name = path.split("/stage/").next().unwrap();
+        // Its run is in its name.
+        let name = if name.starts_with(OPS) { OPS } else { name }.to_owned();
         found.insert(name, format!("{} {}", columns[0], columns[1]));
     }
     for path in ["/var/sadm/install/contents", "/var/sadm/pkg/ACMEmin/pkginfo", "/opt/ACMEmin/a"] {
@@ -138,6 +143,7 @@ fn what_is_left_has_the_same_modes_whatever_the_umask_of_the_caller() {
         ("var/sadm/install/.lockfile".to_owned(), "100000 600"),
         ("var/sadm/pkg/ACMEmin/pkginfo".to_owned(), "100000 644"),
         ("var/sadm/patchadm/journal".to_owned(), "100000 644"),
+        (OPS.to_owned(), "100000 600"),
         ("var/sadm/patchadm/history".to_owned(), "100000 644"),
         ("var/sadm/patchadm/stage".to_owned(), "40000 711"),
         ("opt/ACMEmin/new".to_owned(), "100000 600"),

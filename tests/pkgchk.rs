@@ -169,11 +169,9 @@ fn nothing_is_checked_while_a_run_is_unfinished_and_the_other_queries_answer() {
         run: "7-00000000000000aa".to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
-        lines: 0,
-        sha256: String::new(),
-        db: 0,
+        ..Header::default()
     };
-    stage.file("/var/sadm/patchadm/journal", Journal::to_bytes(header, &[]));
+    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &[]).journal);
     assert_eq!(
         stage.run("pkgchk -R @ROOT@").fails(65),
         "pkgchk: ERROR: a change of @ROOT@ is not finished: nothing can be checked until it is, or \

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
 fn stage(policy: &str) -> Scenario {
@@ -20,9 +20,11 @@ fn patch(id: &str) -> Patch {
 #[test]
 fn undo_data_goes_where_the_policy_says() {
     let stage = stage("");
-    let undo = stage.beside("undo");
+    // To root the policy of another root names directories of that root; an ordinary user's own names those of the host.
+    let undo = if is_root() { stage.at("/var/undo") } else { stage.beside("undo") };
     fs::create_dir(&undo).unwrap();
-    stage.file("/etc/patchadm/policy", format!("undo_dir={}\nundo_format=none\n", undo.display()));
+    let named = if is_root() { "/var/undo".to_owned() } else { undo.display().to_string() };
+    stage.file("/etc/patchadm/policy", format!("undo_dir={named}\nundo_format=none\n"));
     stage.patchadd("", &patch("100-01")).ok();
     assert!(undo.join("100-01/ACMEweb/undo").exists());
     stage.run("patchrm -R @ROOT@ 100-01").ok();
@@ -72,4 +74,48 @@ fn a_misspelt_policy_is_refused_with_its_line() {
         assert!(said.contains(words), "{said}");
         assert_same(&stage.everything(), &before);
     }
+}
+
+#[test]
+fn the_settings_of_this_program_are_no_objects_of_a_package() {
+    for (what, package) in [
+        ("a file", Package::new("ACMEset").file("/etc/patchadm/policy", 0o644, "scripts=run\n")),
+        ("a directory", Package::new("ACMEset").directory("/etc/patchadm")),
+        ("a link", Package::new("ACMEset").symlink("/etc/patchadm", "../opt")),
+        ("another name", Package::new("ACMEset").link("/opt/other", "/etc/patchadm/policy")),
+        ("by another way", Package::new("ACMEset").file("/opt/way/policy", 0o644, "scripts=run\n")),
+    ] {
+        let stage = stage("edited=keep\n");
+        stage.directory("/opt");
+        stage.symlink("/opt/way", "../etc/patchadm");
+        let before = stage.everything();
+        package.write(&stage.beside("set"));
+        let text =
+            stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEset", stage.beside("set").display())).fails(4);
+        assert!(text.contains("it belongs to the settings of patchadm(8)"), "{what}: {text}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn no_patch_replaces_or_deletes_settings_and_installf_registers_none() {
+    let stage = stage("edited=keep\n");
+    let before = stage.everything();
+    let delivers =
+        Patch::of("100-01", Package::new("ACMEweb").file("/etc/patchadm/policy", 0o644, "scripts=run\n"));
+    let text = stage.patchadd("", &delivers).fails(10);
+    assert!(text.contains("it belongs to the settings of patchadm(8)"), "{text}");
+    let deletes =
+        Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").deletes(&["/etc/patchadm/policy"]);
+    let text = stage.patchadd("", &Patch::of("200-01", deletes)).fails(10);
+    assert!(text.contains("it belongs to the settings of patchadm(8)"), "{text}");
+    for line in [
+        "/etc/patchadm/policy f 0644 root root",
+        "/opt/other=/etc/patchadm/policy l",
+        "/etc/patchadm/keys d 0755 root root",
+    ] {
+        let text = stage.run(&format!("installf -R @ROOT@ ACMEweb {line}")).fails(1);
+        assert!(text.contains("it belongs to the settings of patchadm(8)"), "{line}: {text}");
+    }
+    assert_same(&stage.everything(), &before);
 }

@@ -276,8 +276,8 @@ fn a_root_that_scripts_would_leave_is_refused() {
 fn the_policy_of_a_root_may_forbid_scripts() {
     let stage = stage();
     let own = Package::new("ACMEown").file("a", 0o644, "a\n").information("postinstall", "exit 0\n");
-    let standard =
-        Package::new("ACMEstd").param("CLASSES", "build").of_class("build", 'e', "a", 0o644, "echo x\n");
+    let standard = Package::new("ACMEstd").param("CLASSES", "renamenew");
+    let standard = standard.of_class("renamenew", 'e', "a", 0o644, "x\n");
     for (policy, own_code, standard_code) in [("known", 1, 0), ("none", 1, 1), ("run", 0, 0)] {
         stage.file("/etc/patchadm/policy", format!("scripts={policy}\n"));
         let run = add(&stage, "-n", &own);

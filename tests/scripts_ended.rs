@@ -92,7 +92,8 @@ fn only_one_run_has_scripts_at_work() {
 #[test]
 fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
     let stage = Stage::new();
-    let mut sleeper = Command::new("setsid").args(["sleep", "60"]).spawn().unwrap();
+    let run = "17-00000000000000aa";
+    let mut sleeper = Command::new("setsid").args(["sleep", "60"]).env("PATCHADM_RUN", run).spawn().unwrap();
     let pid = sleeper.id().to_string();
     eventually("it leads a group", || {
         fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -105,14 +106,16 @@ fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
     let another_boot = Process { boot_id: "another".into(), ..process.clone() };
     let another_process = Process { start_time: start_time + 1, ..process.clone() };
     for other in [another_boot, another_process] {
-        drop(end_leftovers(&stage.root, Some(&other)).unwrap());
+        drop(end_leftovers(&stage.root, Some((run, &other))).unwrap());
         assert!(runs(&pid));
     }
+    drop(end_leftovers(&stage.root, Some(("17-00000000000000ab", &process))).unwrap());
+    assert!(runs(&pid), "the group is right, and its environment names another run");
     let waiting = std::thread::spawn(move || sleeper.wait().unwrap());
-    drop(end_leftovers(&stage.root, Some(&process)).unwrap());
+    drop(end_leftovers(&stage.root, Some((run, &process))).unwrap());
     assert!(!runs(&pid));
     waiting.join().unwrap();
-    drop(end_leftovers(&stage.root, Some(&process)).unwrap());
+    drop(end_leftovers(&stage.root, Some((run, &process))).unwrap());
 }
 
 #[test]

@@ -73,6 +73,8 @@ mod goldens_of_streams;
 mod goldens_of_undo;
 /// The help of the classic commands.
 mod help;
+/// Scripts of a patch that are kept in the root until its backout.
+mod hooks_by_digest;
 /// Objects that no package can have.
 mod impossible_objects;
 mod installf;
@@ -80,10 +82,14 @@ mod installf;
 mod installf_in_run;
 /// Scripts that ask, and who answers.
 mod interviews;
+/// Which class action scripts `scripts=known` lets run.
+mod known_scripts;
 /// Roots on overlayfs.
 mod layers;
 /// What scripts and files get, whatever the caller's habits.
 mod least_privilege;
+/// Which undo archives a root's runs made, and that no other is believed.
+mod ledger;
 /// What killed makings leave.
 mod leftovers;
 mod links;
@@ -99,6 +105,8 @@ mod mounts;
 mod native_and_script;
 /// Roots without a package database.
 mod new_roots;
+/// Undo archives that are kept outside the root.
+mod outside_archives;
 /// Packages made by a test.
 mod packages;
 mod pkgadd;
@@ -147,6 +155,10 @@ mod removef;
 mod sandbox;
 /// The stage on which every test plays.
 mod scenario;
+/// What scripts are told of the parameters of a package.
+mod script_environment;
+/// Processes that scripts start, and which of them are ended.
+mod script_processes;
 /// Procedure scripts and the process that runs them.
 /// Patches whose own scripts run.
 mod scripted_patches;

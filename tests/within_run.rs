@@ -75,13 +75,11 @@ fn stage() -> Scenario {
         run: RUN.to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
-        lines: 0,
-        sha256: String::new(),
-        db: 0,
+        ..Header::default()
     };
     let domain = Entry::Domain(Domain { top: path("/"), stage: path(STAGE), lacks: Vec::new() });
     let entries = [domain, replaced(&stage, PKGINFO, "db/0"), replaced(&stage, CONTENTS, "db/1")];
-    stage.file("/var/sadm/patchadm/journal", Journal::to_bytes(header, &entries));
+    stage.file("/var/sadm/patchadm/journal", Journal::to_files(header, &entries).journal);
     stage
 }
 

@@ -193,7 +193,7 @@ const MEANINGS: &[Meaning] = &[
     ),
     packaging(
         2,
-        "The package is installed or gone, and one of its scripts warned or left something undone.",
+        "The package is installed or gone, and one of its scripts warned, or what it asked installf or removef for failed.",
         "Read what was printed, or var/sadm/patchadm/log; pkgchk says what is missing.",
     ),
     packaging(

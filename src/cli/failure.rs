@@ -118,7 +118,9 @@ fn database_code(command: Command, error: &DatabaseError) -> Exit {
     match error {
         DatabaseError::View(ViewError::Journal { .. }) => Exit::UNFINISHED,
         DatabaseError::View(ViewError::Busy(_)) => Exit::LOCKED,
-        DatabaseError::Params { .. } | DatabaseError::Applied(_) if command == Command::Patchadd => {
+        DatabaseError::Params { .. } | DatabaseError::OtherPackage { .. } | DatabaseError::Applied(_)
+            if command == Command::Patchadd =>
+        {
             Exit::new(28)
         }
         _ if matches!(command, Command::Patchadd | Command::Patchrm) => Exit::new(5),

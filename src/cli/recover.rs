@@ -14,6 +14,7 @@ use super::options::parse;
 use super::verb::Common;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
+use crate::operation::adopt::{Adoption, adopt_undo};
 use crate::operation::failure::Failure;
 use crate::operation::recover::recover_root;
 use crate::plan::refusal::Command;
@@ -34,10 +35,19 @@ struct Args {
     /// Recover without a file system that is lost; not possible yet
     #[arg(long, value_name = "MOUNT")]
     without: Option<PathBuf>,
+    /// The directory outside the root in which the run may have left undo archives
+    #[arg(long, value_name = "DIR")]
+    undo_dir: Option<PathBuf>,
+    /// Bind undo archives that the ledger does not know, those of the IDs or all that fit
+    #[arg(long)]
+    adopt_undo: bool,
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
     common: Common,
+    /// The patches whose undo archives are bound even where they differ
+    #[arg(value_name = "ID", requires = "adopt_undo")]
+    ids: Vec<String>,
 }
 
 /// The fields of a document.
@@ -73,6 +83,10 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     refuse_parts(&args)?;
     let json = args.common.extensions.json;
     if args.many.are_named() {
+        if args.adopt_undo {
+            let message = "--adopt-undo is about one root".to_owned();
+            return Err(Stop::Usage { message, usage: USAGE }.into());
+        }
         let verb = Verb {
             name: "recover",
             program: "recover",
@@ -83,12 +97,18 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             idle: "with nothing to do",
         };
         call.output.heedless();
-        return on_many(call, &args.many, verb, &|root, caller| of_root(root, &recover_root(root, caller)));
+        return on_many(call, &args.many, verb, &|root, caller| {
+            of_root(root, &recover_root(root, args.undo_dir.as_deref(), caller))
+        });
     }
     let root = args.common.root.open(call)?;
+    if args.adopt_undo {
+        return adopt(call, &root, &args);
+    }
     let wait = patience(&root, args.wait);
     call.output.heedless();
-    let result = with_caller(call, "recover", wait, |caller| recover_root(&root, caller))?;
+    let result =
+        with_caller(call, "recover", wait, |caller| recover_root(&root, args.undo_dir.as_deref(), caller))?;
     let exit = code(&result);
     if json {
         call.output.print(json::document("recover", Some(&root), exit, Body::of(&result))?)?;
@@ -109,6 +129,85 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Undo data that does not fit: the code of patchrm(1M).
+const UNFIT: Exit = Exit::new(4);
+
+/// The fields of a document about undo archives.
+#[derive(Clone, Debug, Serialize)]
+struct Adopted {
+    adopted: Vec<AdoptedArchive>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct AdoptedArchive {
+    id: String,
+    package: String,
+    run: Option<String>,
+    recorded: String,
+    adopted: bool,
+    differs: Option<String>,
+}
+
+impl AdoptedArchive {
+    fn of(one: &Adoption) -> Self {
+        Self {
+            id: one.patch.clone(),
+            package: one.package.to_string(),
+            run: one.run.clone(),
+            recorded: one.recorded.clone(),
+            adopted: one.is_adopted,
+            differs: one.differs.clone(),
+        }
+    }
+}
+
+/// Binds undo archives that the ledger does not know.
+fn adopt(call: &mut Invocation, root: &Root, args: &Args) -> anyhow::Result<Exit> {
+    let wait = patience(root, args.wait);
+    call.output.heedless();
+    let undo_dir = args.undo_dir.as_deref();
+    let result = with_caller(call, "recover", wait, |caller| adopt_undo(root, &args.ids, undo_dir, caller))?;
+    let exit = match &result {
+        Ok(all) if all.iter().all(|one| one.is_adopted) => Exit::OK,
+        Ok(_) => UNFIT,
+        Err(failed) => failure::code(Command::Patchrm, failed),
+    };
+    if args.common.extensions.json {
+        let all = result.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let error = result.as_ref().err().map(ToString::to_string);
+        let body = Adopted { adopted: all.iter().map(AdoptedArchive::of).collect(), error };
+        call.output.print(json::document("recover", Some(root), exit, body)?)?;
+        return Ok(exit);
+    }
+    match &result {
+        Ok(all) if all.is_empty() => call.output.line("There is no undo archive to be bound.")?,
+        Ok(all) => all.iter().try_for_each(|one| call.output.line(adoption(one)))?,
+        Err(failed) => {
+            let lines = [failed.to_string(), failure::state(failed), failure::hint(Command::Patchrm, failed)];
+            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+            call.output.error(&lines.join("\n"))?;
+        }
+    }
+    Ok(exit)
+}
+
+/// What became of one archive, with what tells it from another one of the same patch.
+fn adoption(one: &Adoption) -> String {
+    let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
+    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
+    let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
+    match (is_adopted, differs) {
+        (true, None) => format!("{from}, is bound"),
+        (true, Some(differs)) => format!("{from}, is bound although it differs: {differs}"),
+        (false, differs) => {
+            let differs = differs.as_deref().unwrap_or_default();
+            format!("{from}, differs: {differs}; it is bound only if {patch} is named")
+        }
+    }
 }
 
 /// Refuses what would be about one file system of several.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::installed;
 use super::{DatabaseError, View, places};
-use crate::format::params::{self, LARGEST_FILE};
+use crate::format::params::LARGEST_FILE;
 use crate::package::{Params, PkgInst, cores};
 use crate::root::Dir;
 
@@ -48,8 +48,7 @@ impl<'a> Package<'a> {
         let Some(dir) = &self.dir else { return installed::params(self.view, &self.inst) };
         let Some(text) = dir.read_regular(b"pkginfo", LARGEST_FILE as u64)? else { return Ok(None) };
         let path = || self.view.root().show(&places::pkginfo(&self.inst));
-        let params = params::read(&text).map_err(|reason| DatabaseError::Params { path: path(), reason })?;
-        Ok(Some(params))
+        installed::parse(&text, &self.inst, path).map(Some)
     }
 
     /// Whether a lock of an unfinished installation or removal is in its directory.

@@ -29,9 +29,11 @@ use crate::root::{Dir, Root, RootError};
 
 mod manifest;
 mod outside;
+mod unbound;
 mod verify;
 
 pub use outside::{Outside, OutsideRules};
+pub use unbound::Unbound;
 pub use verify::{Digesting, Verified};
 
 /// The member with the manifest, and the largest one that is read, in bytes.
@@ -286,19 +288,8 @@ impl Archive {
 
     /// Its manifest, without reading on to the objects; none in an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
-        let mut stream = self.open()?;
-        stream.next_part().map_err(|error| self.damaged(&error))?;
-        while let Some(member) = stream.next_member().map_err(|error| self.damaged(&error))? {
-            let name = member.path.as_bytes();
-            if name == MANIFEST {
-                let manifest = read_manifest(&mut stream).map_err(|reason| self.damaged(&reason))?;
-                return Ok(Some(manifest));
-            }
-            if name.starts_with(b"reloc") || name.starts_with(b"root") {
-                break;
-            }
-        }
-        Ok(None)
+        let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
+        Unbound::new(file, self.shown.clone()).manifest()
     }
 
     /// What its pkgmap lists: all that an archive of another program says of what it saves.

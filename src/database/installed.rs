@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{DatabaseError, View, all, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Installed, Params, PkgInst, RecordFile};
+use crate::package::{Installed, Params, PkgInst, RecordFile, rule};
 use crate::patch::{Applied, AppliedPatches, PatchId};
 use crate::root::FileType;
 
@@ -41,9 +41,24 @@ pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
 pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
-    let params = params::read(&text)
-        .map_err(|reason| DatabaseError::Params { path: view.root().show(&path), reason })?;
-    Ok(Some(params))
+    parse(&text, package, || view.root().show(&path)).map(Some)
+}
+
+/// Reads the parameters of a package. Those of another one, put in their place, would have its patches taken for those of
+/// this one: PKG, where it is said, is the name of the directory.
+pub(super) fn parse(
+    text: &[u8],
+    package: &PkgInst,
+    path: impl Fn() -> String,
+) -> Result<Params, DatabaseError> {
+    let params = params::read(text).map_err(|reason| DatabaseError::Params { path: path(), reason })?;
+    let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
+    let fits = named.is_empty() || named == package.abbreviation().as_bytes();
+    if !rule::holds("pkginfo.pkg", fits) {
+        let other = String::from_utf8_lossy(named).into_owned();
+        return Err(DatabaseError::OtherPackage { path: path(), other });
+    }
+    Ok(params)
 }
 
 /// The parameters of all packages that are installed.
@@ -166,6 +181,25 @@ mod tests {
         let path = dir.path().join("var/sadm/pkg/X/pkginfo");
         let expected = "line 2: parsing error in parameter file: the quote that opens NAME is not closed";
         assert_eq!(error, format!("{}: {expected}", path.display()));
+    }
+
+    #[test]
+    fn the_pkginfo_of_another_package_is_none_of_this_one() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=Y\nPATCHLIST=100-01\n"),
+            ("var/sadm/pkg/Z.2/pkginfo", "PKG=Z\n"),
+            ("var/sadm/pkg/W/pkginfo", "NAME=w\n"),
+        ]);
+        let view = View::live(&root);
+        let error = params(&view, &inst("X")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("X/pkginfo: PKG is Y, which is not the package of this directory"),
+            "{error}"
+        );
+        assert!(applied(&view, "-").is_err());
+        assert!(
+            params(&view, &inst("Z.2")).unwrap().is_some() && params(&view, &inst("W")).unwrap().is_some()
+        );
     }
 
     #[test]

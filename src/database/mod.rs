@@ -12,6 +12,7 @@
 //! all                               every package at once
 //! pieces                            every line of contents, by several threads
 //! stamped                           lines of a contents that is known to be in order
+//! ledger                            which undo archives the runs of the root made
 //! archive                           undo archives: found, read, verified
 //! survey                            all of it that a plan needs, as an Inventory
 //! ```
@@ -51,6 +52,14 @@ pub enum DatabaseError {
         path: String,
         /// What is wrong, with the line.
         reason: ParamsError,
+    },
+    /// A parameter file is that of another package than its directory.
+    #[error("{path}: PKG is {other}, which is not the package of this directory")]
+    OtherPackage {
+        /// Its path, with the prefix of the root.
+        path: String,
+        /// The package that it names.
+        other: String,
     },
     /// The patch records of a package are no lists of patches.
     #[error(transparent)]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::contents::Lines;
 use super::view::inode_of;
@@ -18,10 +18,12 @@ use crate::format::contents::{Reader, is_comment, key_of};
 use crate::format::contents_splice::object_key;
 use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
 use crate::format::ordered::{Ordered, Spot};
-use crate::package::{Line, ObjectPath, Timestamp};
+use crate::package::{Line, ObjectPath, Timestamp, rule};
 
 /// What one search costs, as bytes that could be read from the first to the last meanwhile.
 const SEARCH: u64 = 16 << 10;
+/// The longest comments that close a database, in bytes.
+const LONGEST_END: u64 = 64 << 10;
 /// The size from which on it matters which way is taken, in bytes.
 const SMALL: u64 = 1 << 20;
 
@@ -50,7 +52,21 @@ pub fn fitting(view: &View<'_>, contents: &File) -> Option<(Stamp, File)> {
         && mtime == stamp.mtime
         && inode_of(contents).ok()? == stamp.inode
         && file.metadata().ok()?.len() == STAMP_HEAD as u64 + stamp.links;
-    fits.then_some((stamp, file))
+    (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
+}
+
+/// Whether behind the lines that a stamp tells of there is nothing but the comments that close a database: what a stamp
+/// that says less left out would be lost with the next merge.
+fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
+    let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
+    let mut bytes = vec![0; usize::try_from(end).ok()?];
+    contents.read_exact_at(&mut bytes, stamp.body).ok()?;
+    let mut before = [b'\n'];
+    if let Some(at) = stamp.body.checked_sub(1) {
+        contents.read_exact_at(&mut before, at).ok()?;
+    }
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    Some(before == [b'\n'] && lines.all(|line| is_comment(line.trim_ascii_end())))
 }
 
 /// The lines wanted of an open database; none where it has to be read from its first line to its last.

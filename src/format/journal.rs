@@ -1,12 +1,16 @@
 //! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
 //!
 //! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
-//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. The header names length and SHA-256 of
-//! the lines, and how many of them readers of the package database need (the leading `db` part). Whether a run is
-//! in progress, and which way it ended, is in the sectors alone: one sector is written at once or not at all.
+//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. Whether a run is in progress, and which way
+//! it ended, is in the sectors alone: one sector is written at once or not at all.
+//!
+//! Everybody may read the journal, and its lines are what readers of the package database need. All else is in a second
+//! file that only the owner may read, `ops-<run>` ([`ops`]); the header names length and SHA-256 of the lines of either.
+//! Versions before 3 had all lines in the journal, and the header said how many of them readers need.
 
 mod check;
 mod domain;
+mod ops;
 mod path_text;
 
 use std::fmt;
@@ -20,11 +24,12 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
+pub use ops::Files;
 
 /// The highest version that is written and read.
-pub const VERSION: u32 = 2;
-/// The version of a journal whose domains lack nothing, which earlier programs can recover as well.
-pub const PLAIN_VERSION: u32 = 1;
+pub const VERSION: u32 = 3;
+/// The first version that has the ops of objects in a file of their own.
+const SPLIT_VERSION: u32 = 3;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 /// Bytes of the sectors together: where the lines begin.
@@ -63,9 +68,9 @@ impl fmt::Display for Run {
 }
 
 /// The header sector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`VERSION`] or [`PLAIN_VERSION`].
+    /// [`VERSION`], or an earlier one.
     pub version: u32,
     /// The run, as text.
     pub run: String,
@@ -73,12 +78,18 @@ pub struct Header {
     pub command: String,
     /// The marker of the root: 16 hexadecimal digits, random with its first journal, handed on ever since.
     pub root: String,
-    /// Bytes of all lines.
+    /// Bytes of all lines of the journal.
     pub lines: u64,
-    /// SHA-256 of all lines.
+    /// SHA-256 of all lines of the journal.
     pub sha256: String,
-    /// Bytes of the leading lines that readers of the database need.
+    /// Bytes of the leading lines that readers of the database need: since version 3 all.
     pub db: u64,
+    /// Bytes of the file `ops-<run>`; 0 before version 3.
+    #[serde(default)]
+    pub ops: u64,
+    /// SHA-256 of that file; empty before version 3.
+    #[serde(default)]
+    pub ops_sha256: String,
 }
 
 /// How a run ended.
@@ -148,6 +159,11 @@ impl Head {
     pub fn run(&self) -> Option<Run> {
         Run::parse(&self.header.run)
     }
+
+    /// Whether the ops of objects are in a file of their own.
+    pub fn is_split(&self) -> bool {
+        self.header.version >= SPLIT_VERSION
+    }
 }
 
 /// A line of the journal.
@@ -182,6 +198,15 @@ pub struct Archive {
     /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub discard: Option<String>,
+    /// SHA-256 of the one outside the root: only a file with these bytes is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<String>,
+    /// The patch of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patch: Option<String>,
+    /// The package of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<String>,
 }
 
 /// What is told of a run when it has ended.
@@ -328,6 +353,8 @@ pub struct Journal {
     pub story: Story,
     /// The changes, in the order in which they are made.
     pub ops: Vec<Op>,
+    /// Whether this is all that the run wrote; false when only what readers need was read.
+    pub is_whole: bool,
 }
 
 /// Why a journal cannot be read: the medium is damaged, or a later version of the program wrote it.
@@ -342,6 +369,9 @@ pub enum JournalError {
     /// The lines are not those that the header is about.
     #[error("its lines do not have the digest that its header names")]
     Digest,
+    /// The file with the ops of objects is not there, or another one.
+    #[error("the file ops-{0} beside it is missing, or not the one that its header names")]
+    Ops(String),
     /// Something is not written as it should be.
     #[error("{0} is not what this program writes")]
     Content(String),
@@ -359,49 +389,31 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// The bytes of a journal whose run is in progress: header, blank outcome, all lines. `db` entries of `ops` must
-    /// stand first among them for readers to find them; the caller keeps them in the order of the switch.
-    pub fn to_bytes(header: Header, entries: &[Entry]) -> Vec<u8> {
-        let is_leading = |entry: &Entry| !matches!(entry, Entry::Op(op) if !op.db);
-        // The sectors come first, and the header when everything behind it is known.
-        let mut bytes: Vec<u8> = (0..HEAD / SECTOR).flat_map(|_| blank()).collect();
-        for entry in entries.iter().filter(|entry| is_leading(entry)) {
-            bytes.extend_from_slice(&line(entry));
-        }
-        let db = bytes.len() - HEAD;
-        for entry in entries.iter().filter(|entry| !is_leading(entry)) {
-            bytes.extend_from_slice(&line(entry));
-        }
-        let lines = bytes.get(HEAD..).unwrap_or_default();
-        let header = Header {
-            lines: lines.len() as u64,
-            sha256: Digest(Sha256::digest(lines).into()).to_string(),
-            db: db as u64,
-            ..header
-        };
-        bytes.splice(..SECTOR, sector(&header));
-        bytes
-    }
-
-    /// Reads a whole journal.
-    pub fn parse(bytes: &[u8]) -> Result<Self, JournalError> {
+    /// Reads a whole journal: its bytes and, where it [is split](Head::is_split), those of `ops-<run>`.
+    pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
-        let lines = bytes.get(HEAD..).unwrap_or_default();
-        let length = usize::try_from(head.header.lines).map_err(|_| JournalError::Short)?;
-        let lines = lines.get(..length).ok_or(JournalError::Short)?;
+        let lines = part(bytes, head.header.lines)?;
         if Digest(Sha256::digest(lines).into()).to_string() != head.header.sha256 {
             return Err(JournalError::Digest);
         }
-        Self::collect(head, lines)
+        let is_split = head.is_split();
+        let mut journal = Self::collect(head, lines)?;
+        if is_split {
+            journal.add_ops(ops)?;
+        }
+        journal.is_whole = true;
+        check::lines(&journal)?;
+        Ok(journal)
     }
 
     /// Reads a journal as far as readers of the package database need it: `bytes` are its sectors and at least the
     /// leading part of its lines. `ops` then holds only those of the database.
     pub fn parse_leading(bytes: &[u8]) -> Result<Self, JournalError> {
         let head = parse_head(bytes)?;
-        let length = usize::try_from(head.header.db).map_err(|_| JournalError::Short)?;
-        let lines = bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)?;
-        Self::collect(head, lines)
+        let lines = part(bytes, head.header.db)?;
+        let journal = Self::collect(head, lines)?;
+        check::lines(&journal)?;
+        Ok(journal)
     }
 
     fn collect(head: Head, lines: &[u8]) -> Result<Self, JournalError> {
@@ -411,18 +423,33 @@ impl Journal {
             archives: Vec::new(),
             story: Story::default(),
             ops: Vec::new(),
+            is_whole: false,
         };
-        for (index, text) in lines.split(|&b| b == b'\n').filter(|text| !text.is_empty()).enumerate() {
-            match checked(text, || format!("line {}", index + 1))? {
-                Entry::Domain(domain) => journal.domains.push(domain),
-                Entry::Archive(archive) => journal.archives.push(archive),
-                Entry::Story(story) => journal.story = story,
-                Entry::Op(op) => journal.ops.push(*op),
-            }
+        for (index, text) in texts(lines).enumerate() {
+            journal.add(checked(text, || format!("line {}", index + 1))?);
         }
-        check::lines(&journal)?;
         Ok(journal)
     }
+
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Domain(domain) => self.domains.push(domain),
+            Entry::Archive(archive) => self.archives.push(archive),
+            Entry::Story(story) => self.story = story,
+            Entry::Op(op) => self.ops.push(*op),
+        }
+    }
+}
+
+/// So many bytes of the lines of a journal.
+fn part(bytes: &[u8], length: u64) -> Result<&[u8], JournalError> {
+    let length = usize::try_from(length).map_err(|_| JournalError::Short)?;
+    bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)
+}
+
+/// The lines of a file.
+fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|&b| b == b'\n').filter(|text| !text.is_empty())
 }
 
 /// Reads the sectors at the beginning of a journal.

@@ -283,7 +283,11 @@ fn read_undo(
         Some(Why::Classic) => true,
         Some(Why::None(_)) => return Err("it has `undo`, and says why there is none".to_owned()),
     };
-    let place = if place == SAVE { UndoLocation::Save } else { UndoLocation::Host(decode(place)) };
+    let place = match place.as_str() {
+        SAVE => UndoLocation::Save,
+        path if path.starts_with('/') => UndoLocation::Host(decode(path)),
+        _ => return Err("`where` is neither `save` nor a path".to_owned()),
+    };
     Ok(Undo::Kept { sha256: digest("undo", undo)?, size, place, is_classic })
 }
 

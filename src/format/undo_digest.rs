@@ -1,4 +1,5 @@
-//! `undo.sha256`: the line in a save directory that binds an undo archive to the run that wrote it (patchadm-undo(5)).
+//! `undo.sha256`: the line in a save directory that tells people digest and run of an undo archive (patchadm-undo(5)).
+//! Nothing is believed because of it.
 //!
 //! ```text
 //! <SHA-256 of the archive>  <its name>  <the run>

@@ -15,7 +15,7 @@ use super::order::in_order;
 use super::patch_scripts::applying::{self, Application};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat};
+use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat, rule};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
@@ -23,7 +23,7 @@ use crate::plan::concern::delivered_files;
 use crate::plan::edits::EditChoice;
 use crate::plan::engine::{PlannedScript, ScriptChoice};
 use crate::plan::parts::Scripted;
-use crate::root::Root;
+use crate::root::{Dir, Root};
 use crate::source::Source;
 use crate::transaction::{Receipt, Recovered};
 
@@ -132,7 +132,8 @@ pub fn apply_patches(
         report.extend(without_lock(root, || Ok(plan_all(&ground, &circumstances, &operands)))?);
         return Ok(ApplyReport { recovered: Recovered::Nothing, patches: report });
     }
-    let session = Session::begin(ground, caller)?;
+    let undo_dir = request.undo_dir.clone().or_else(|| ground.policy.undo_dir.clone());
+    let session = Session::begin(ground.naming(undo_dir.as_deref()), caller)?;
     let circumstances = Circumstances::of(&session.ground, request, caller, &operands)?;
     report.extend(run::apply_all(&session, &circumstances, &operands));
     Ok(ApplyReport { recovered: session.recovered, patches: report })
@@ -346,8 +347,20 @@ fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
         return wrong("is not an absolute path without `..`");
     };
     match host.dir_if_there(&host.resolver().locate_dir(&path)?)? {
-        Some(dir) if dir.is_writable() => Ok(()),
-        Some(_) => wrong("cannot be written to"),
+        Some(dir) if !dir.is_writable() => wrong("cannot be written to"),
+        Some(dir) if !rule::holds("archive.outside.writers", is_of_its_owner(&dir)?) => {
+            wrong("can be written to by others: who writes there could put other undo data in its place")
+        }
+        Some(_) => Ok(()),
         None => wrong("is not a directory"),
     }
+}
+
+/// Whether nobody but the superuser and the caller can change names in a directory. A sticky bit is not enough.
+fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
+    let seen = dir.itself()?;
+    let is_owner = seen.uid == 0 || dir.is_own()?;
+    let mode = seen.mode.bits();
+    let group_is_root = seen.gid == 0 || !dir.root().is_privileged();
+    Ok(is_owner && mode & 0o002 == 0 && (mode & 0o020 == 0 || group_is_root))
 }

@@ -9,18 +9,18 @@ use super::content::Archives;
 use super::device::Device;
 use super::failure::Failure;
 use super::patch_scripts::backing_out::{self, Backout};
-use super::patch_scripts::{Installing, PatchScriptRequest};
+use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
 use crate::database::{DatabaseError, View, installed, ledger, places, saves};
 use crate::format::cpio;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, RECORDS};
-use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, Timestamp, Touched};
+use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, ScriptPolicy, Timestamp, Touched};
 use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
-use crate::plan::engine::{PlannedScript, ScriptChoice};
+use crate::plan::engine::{BACKING_OUT, PlannedScript, ScriptChoice};
 use crate::plan::occasion::Occasion;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
@@ -89,7 +89,7 @@ pub fn back_out_patches(
         let patches = without_lock(root, || Ok(ids.iter().map(planned).collect()))?;
         return Ok(BackOutReport { recovered: Recovered::Nothing, patches });
     }
-    let session = Session::begin(ground, caller)?;
+    let session = Session::begin(ground.naming(request.moved_to.as_deref()), caller)?;
     let ids = dependents_first(&session, ids)?;
     if let Some(unusable) = Place::of(&session.ground, request, &caller.occasion)?.unusable(&ids)? {
         return Ok(BackOutReport { recovered: session.recovered, patches: vec![unusable] });
@@ -258,6 +258,17 @@ impl<'a> Place<'a> {
         Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
     }
 
+    /// Refuses scripts of the patch itself that may not run, where the policy lets any; what is to be said of the others.
+    fn about_hooks(&self, id: &PatchId, hooks: &BTreeSet<String>) -> Result<Vec<String>, Failure> {
+        if self.choice.policy != ScriptPolicy::Run {
+            return Ok(Vec::new());
+        }
+        let here = BACKING_OUT.into_iter().filter(|name| hooks.contains(*name));
+        let told: Vec<Option<String>> =
+            here.map(|name| kept::may_run(self.ground, id, name)).collect::<Result<_, _>>()?;
+        Ok(told.into_iter().flatten().collect())
+    }
+
     /// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that
     /// is what is told, whatever else stands against it.
     fn plan(&self, id: &PatchId) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
@@ -272,10 +283,12 @@ impl<'a> Place<'a> {
         id: &PatchId,
         digesting: &mut Vec<Digesting>,
     ) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
+        let hooks = self.hooks(id)?;
         let mut options = BackOutOptions {
             force: self.request.force,
             scripts: self.choice.clone(),
-            hooks: self.hooks(id)?,
+            notes: self.about_hooks(id, &hooks)?,
+            hooks,
             ..BackOutOptions::default()
         };
         let mut rules = self.rules(id)?;

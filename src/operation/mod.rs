@@ -4,6 +4,7 @@
 //! text.
 
 pub mod add_package;
+pub mod adopt;
 mod answers;
 pub mod apply_patches;
 pub mod attendant;

@@ -152,6 +152,9 @@ fn found(package: &Package<'_>, selection: &Selection) -> Result<Option<Found>, 
         }
         Ok(None) => Ok(None),
         Err(DatabaseError::Params { reason, .. }) => Ok(Some(Found::Corrupt(instance, reason.to_string()))),
+        Err(error @ DatabaseError::OtherPackage { .. }) => {
+            Ok(Some(Found::Corrupt(instance, error.to_string())))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -17,7 +19,7 @@ use crate::root::{Holder, Lock, LockError, Root, random};
 use crate::script::{Process, end_leftovers};
 use crate::transaction::{
     Cause, Content, Event, Held, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
-    Watch, carry_out, log_without_run, recover, unfinished_script,
+    Watch, carry_out, log_without_run, recover_with, unfinished_script,
 };
 
 /// What a changing command brings along: everything that only the command line knows.
@@ -55,11 +57,26 @@ pub struct Ground {
 impl Ground {
     /// Reads the policy of a root.
     pub fn of(root: &Root) -> Result<Self, Failure> {
-        let policy = policy::of_root(root)?;
-        let host = root.elsewhere(Path::new("/"))?;
-        let of_host = policy::of_root(&host)?.undo_dir.map(PathBuf::from);
-        let outside = OutsideRules { of_host, is_trusted: false };
+        Self::beside(root, root.elsewhere(Path::new("/"))?)
+    }
+
+    /// The same with a host of its own. What the policy of another root says to a privileged caller counts within the
+    /// bounds of the host's, and inside that root.
+    fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
+        let mut policy = policy::of_root(root)?;
+        let hosts = if root.is_privileged() { policy::of_host(&host)? } else { policy::of_root(&host)? };
+        if root.is_privileged() && !root.is_system() {
+            policy = policy.bounded_by(&hosts);
+            policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
+        }
+        let outside = OutsideRules { of_host: hosts.undo_dir, ..OutsideRules::default() };
         Ok(Self { root: root.clone(), host, policy, outside })
+    }
+
+    /// The same for a command that names a directory for undo archives (`-B`).
+    pub fn naming(self, undo_dir: Option<&Path>) -> Self {
+        let named = undo_dir.map(Path::to_owned);
+        Self { outside: OutsideRules { named, ..self.outside }, ..self }
     }
 
     /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
@@ -126,12 +143,13 @@ impl<'a> Session<'a> {
             Err(held) => return Err(not_taken(held, (caller.interrupt)())),
         };
         let unrecovered = |error| Failure::Unrecovered { error };
+        let outside = ground.outside.of_recovery();
         let recovered = match unfinished_script(root).map_err(unrecovered)? {
-            None => recover(root, &lock),
-            Some(ScriptProcess { group, boot_id, start_time, .. }) => {
+            None => recover_with(root, &lock, &outside),
+            Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
                 // No script may go on while its work is undone.
-                let _quiet = end_leftovers(root, Some(&Process { group, boot_id, start_time }))?;
-                recover(root, &lock)
+                let _quiet = end_leftovers(root, Some((&run, &Process { group, boot_id, start_time })))?;
+                recover_with(root, &lock, &outside)
             }
         };
         let recovered = recovered.map_err(unrecovered)?;
@@ -263,6 +281,15 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     }
 }
 
+/// Where a directory that the policy of a root names is on the host: inside that root, its links followed there.
+fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
+    let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
+    let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;
+    let physical = root.resolver().locate_dir(&path)?;
+    let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;
+    Ok(prefix.join(OsStr::from_bytes(physical.relative())))
+}
+
 /// Makes a plan that is only shown, without a lock, from one steady state of the root.
 pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     read_consistently(root, |view| {
@@ -271,4 +298,46 @@ pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>
         }
         plan()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::package::ScriptPolicy;
+
+    fn policy(root: &Path, text: &str) {
+        fs::create_dir_all(root.join("etc/patchadm")).unwrap();
+        fs::write(root.join("etc/patchadm/policy"), text).unwrap();
+    }
+
+    #[test]
+    fn the_policy_of_another_root_counts_within_the_hosts_and_inside_that_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let (own, host) = (top.join("root"), top.join("host"));
+        policy(&own, "scripts=run\nundo_dir=/link/undo\n");
+        policy(&host, "scripts=known\nundo_dir=/net/undo\n");
+        std::os::unix::fs::symlink("/../../net", own.join("link")).unwrap();
+        let root = Root::open(&own).unwrap();
+        let ground = Ground::beside(&root, Root::open(&host).unwrap()).unwrap();
+        if root.is_privileged() {
+            assert_eq!(ground.policy.scripts, ScriptPolicy::Known);
+            assert_eq!(ground.policy.undo_dir, Some(own.join("net/undo")));
+        } else {
+            assert_eq!(ground.policy.scripts, ScriptPolicy::Run);
+            assert_eq!(ground.policy.undo_dir, Some(PathBuf::from("/link/undo")));
+        }
+    }
+
+    #[test]
+    fn a_host_without_policy_bounds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        policy(&dir.path().join("root"), "scripts=none\n");
+        fs::create_dir(dir.path().join("host")).unwrap();
+        let root = Root::open(&dir.path().join("root")).unwrap();
+        let ground = Ground::beside(&root, Root::open(&dir.path().join("host")).unwrap()).unwrap();
+        assert_eq!(ground.policy.scripts, ScriptPolicy::None);
+    }
 }

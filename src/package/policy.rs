@@ -35,8 +35,8 @@ pub struct Policy {
     pub untrusted_roots: RootPatterns,
 }
 
-/// Which procedure scripts may run in a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// Which procedure scripts may run in a root, the strictest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ScriptPolicy {
     /// All that a package has.
     #[default]
@@ -91,6 +91,13 @@ impl Policy {
     pub fn is_restricted(&self, base: &str) -> bool {
         self.restricted.is_match(base)
     }
+
+    /// The policy of another root within the bounds of the running system's own one, `host`: no root lets more scripts
+    /// run than the host does.
+    #[must_use]
+    pub fn bounded_by(self, host: &Self) -> Self {
+        Self { scripts: self.scripts.max(host.scripts), ..self }
+    }
 }
 
 impl Default for Policy {
@@ -117,6 +124,21 @@ impl Default for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policy_of_a_root_can_only_be_stricter_than_that_of_the_host() {
+        use ScriptPolicy::{Known, None, Run};
+        for (own, host, both) in [
+            (Run, Run, Run),
+            (Run, Known, Known),
+            (Known, Run, Known),
+            (None, Known, None),
+            (Known, None, None),
+        ] {
+            let policy = |scripts| Policy { scripts, ..Policy::default() };
+            assert_eq!(policy(own).bounded_by(&policy(host)).scripts, both, "{own:?} within {host:?}");
+        }
+    }
 
     #[test]
     fn test_and_relief_patches_are_restricted_by_default() {

@@ -331,6 +331,7 @@ impl Application<'_> {
             }
             Handling::Ordinary | Handling::ByScript => {}
         }
+        draft.check_reserved(path).map_err(|problem| target.refuse(path, problem))?;
         draft.delete(&target.package, path)
     }
 

@@ -57,6 +57,8 @@ pub struct BackOutOptions {
     pub scripts: ScriptChoice,
     /// The names of the files in the directory of the patch in the database.
     pub hooks: BTreeSet<String>,
+    /// What is to be said of them.
+    pub notes: Vec<String>,
 }
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
@@ -144,6 +146,7 @@ impl Backout<'_> {
         let hooks = choice.hooks(here)?;
         let mut parts = Vec::new();
         let mut draft = Draft::new(self.inventory);
+        draft.notes.clone_from(&self.options.notes);
         let mut records = Vec::new();
         let mut restorings = Vec::new();
         for package in &packages {

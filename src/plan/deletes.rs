@@ -36,6 +36,11 @@ impl Draft<'_> {
         }
         self.set_line(package, path, None);
         let Some(old) = self.old(path) else { return Ok(()) };
+        if self.is_setting(path) {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it belongs to the settings of patchadm(8)"));
+            return Ok(());
+        }
         if old.is_directory() {
             let stays = old.obstacle.is_some() || path.relative().is_empty();
             if !stays {

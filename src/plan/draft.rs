@@ -171,6 +171,11 @@ impl<'a> Draft<'a> {
         reserved::check(path, &self.place_of(path))
     }
 
+    /// Whether a path belongs to the settings of this program.
+    pub(super) fn is_setting(&self, path: &ObjectPath) -> bool {
+        matches!(self.check_reserved(path), Err(Problem::Settings))
+    }
+
     /// Refuses an object that cannot be renamed.
     pub(super) fn check_obstacle(&self, path: &ObjectPath) -> Result<(), Problem> {
         match self.old(path).and_then(|live| live.obstacle) {

@@ -5,6 +5,8 @@
 //! and the program leaves that to them; otherwise they run beside the program's own bookkeeping. This is decided by
 //! the texts alone, before anything is done.
 
+use std::collections::BTreeSet;
+
 use crate::package::{Params, PkgInst, ScriptPolicy};
 use crate::source::{Hooks, PackageImage, stock};
 
@@ -149,7 +151,7 @@ impl ScriptChoice {
             .into_iter()
             .map(|name| PlannedScript { package: Some(package.clone()), why: why(&name), name })
             .collect();
-        self.check(Some(package.as_str()), &planned)?;
+        self.check(Some(package.as_str()), &planned, &scripts.unknown)?;
         let passing = passing(image, bookkeeping, |name| planned.iter().any(|script| script.name == name));
         Ok(Chosen { bookkeeping, scripts, planned, passing })
     }
@@ -163,15 +165,22 @@ impl ScriptChoice {
             .into_iter()
             .map(|name| PlannedScript { package: None, name: name.to_owned(), why: Why::Own })
             .collect();
-        self.check(None, &planned)?;
+        self.check(None, &planned, &BTreeSet::new())?;
         Ok(planned)
     }
 
-    /// Refuses scripts that the policy of the root does not allow.
-    fn check(&self, of: Option<&str>, planned: &[PlannedScript]) -> Result<(), Reason> {
+    /// Refuses scripts that the policy of the root does not allow. The scripts of the classes in `unknown` are no better
+    /// known than those of the package.
+    fn check(
+        &self,
+        of: Option<&str>,
+        planned: &[PlannedScript],
+        unknown: &BTreeSet<String>,
+    ) -> Result<(), Reason> {
+        let is_unknown = |name: &str| name.strip_prefix("i.").is_some_and(|class| unknown.contains(class));
         let forbidden = |script: &&PlannedScript| match self.policy {
             ScriptPolicy::Run => false,
-            ScriptPolicy::Known => script.why == Why::Own,
+            ScriptPolicy::Known => script.why == Why::Own || is_unknown(&script.name),
             ScriptPolicy::None => true,
         };
         match planned.iter().find(forbidden) {
@@ -191,7 +200,7 @@ pub(super) fn applying(hooks: &Hooks) -> impl Iterator<Item = &'static str> {
 }
 
 /// The scripts that patchrm(1M) itself runs, where they are among the files of the patch's directory.
-pub(super) const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
+pub const BACKING_OUT: [&str; 2] = ["prebackout", "postbackout"];
 
 /// What a package is in a command about patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use crate::format::contents_merge::Edits;
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
-use crate::package::{Ftype, Inventory, Line, ObjectPath, PkgInst};
+use crate::package::{Ftype, Inventory, Line, Object, ObjectPath, PkgInst};
 
 use super::Plan;
 use super::draft::Draft;
 use super::occasion::Occasion;
 use super::queue::{self, merged, pending, planned};
 use super::refusal::{Command, Problem, Reason, Refusal};
+use super::reserved;
 use super::settle::{Discrepancy, settled};
 
 /// What a call of installf comes to.
@@ -75,6 +76,7 @@ impl Call<'_> {
             let live = self.inventory.live.get(path);
             let object = queue::object(registration, known.map(|line| &line.object), live);
             self.check_type(path, object.ftype, known)?;
+            self.check_reserved(path, &object)?;
             if live.is_none() && is_made_at_once(object.ftype) {
                 self.missing_above(path, &mut above);
             }
@@ -115,6 +117,17 @@ impl Call<'_> {
             || known.is_directory() && ftype.is_directory();
         if others && !alike {
             return Err(self.problem(path, Problem::OtherType(known)));
+        }
+        Ok(())
+    }
+
+    /// Refuses paths at which no package has anything, and other names of what is there.
+    fn check_reserved(&self, path: &ObjectPath, object: &Object) -> Result<(), Reason> {
+        let target = object.target.as_deref().filter(|_| object.ftype == Ftype::Link);
+        let source = target.and_then(|target| path.link_source(target).ok());
+        for path in [Some(path), source.as_ref()].into_iter().flatten() {
+            let place = self.inventory.physical.get(path).unwrap_or(path);
+            reserved::check(path, place).map_err(|problem| self.problem(path, problem))?;
         }
         Ok(())
     }

@@ -55,8 +55,13 @@ impl LedgerChange {
             package: package.to_string(),
             reason: error.to_string(),
         })?;
+        Ok(Self::at(path, package))
+    }
+
+    /// The same for the ledger at a path.
+    pub fn at(path: ObjectPath, package: &PkgInst) -> Self {
         let package = package.clone();
-        Ok(Self { path, package, applied: Vec::new(), adopted: Vec::new(), is_anew: false })
+        Self { path, package, applied: Vec::new(), adopted: Vec::new(), is_anew: false }
     }
 
     /// The change of a run that applies a patch.

@@ -33,7 +33,7 @@ impl Occasion {
     }
 
     /// The closing lines of `contents`.
-    pub(super) fn trailer(&self, program: &str, package: &PkgInst) -> Trailer {
+    pub fn trailer(&self, program: &str, package: &PkgInst) -> Trailer {
         Trailer { program: program.to_owned(), package: package.clone(), when: self.local }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::format::remote::{Remote, State};
 use crate::format::{obsoleted_by, params};
-use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, Save, Timestamp};
+use crate::package::{Installed, Mode, ObjectPath, Params, PkgInst, RecordFile, Save, Timestamp, rule};
 use crate::patch::{PatchId, PatchList};
 
 use super::RecordChange;
@@ -200,7 +200,7 @@ pub(super) fn supersede(
         }
         changes.extend(renamed(package, name, save, ("undo", "obsolete"))?);
         changes.extend(remote_state(package, name, save, State::Obsolete)?);
-        let mut by = obsoleters(save);
+        let mut by = obsoleters(save, separator);
         if !by.iter().any(|known| known == id.as_str()) {
             by.push(id.to_string());
             changes.push(write(save_path(package, name, "obsoleted_by")?, obsoleted_by::write(&by)));
@@ -218,7 +218,7 @@ pub(super) fn reactivate(
 ) -> Result<Vec<RecordChange>, Reason> {
     let mut changes = Vec::new();
     for (name, save) in installed.saves.iter().filter(|(name, _)| name.as_str() != id.as_str()) {
-        let by = obsoleters(save);
+        let by = obsoleters(save, separator);
         let others: Vec<&String> =
             by.iter().filter(|by| PatchId::parse(by, separator).map_or(true, |by| by != *id)).collect();
         if others.len() == by.len() {
@@ -241,9 +241,12 @@ pub(super) fn save_path(package: &PkgInst, id: &str, name: &str) -> Result<Objec
     package_path(package, format!("save/{id}/{name}").as_bytes())
 }
 
-/// The patches that obsolete the one whose save directory it is; what cannot be read counts as nobody.
-fn obsoleters(save: &Save) -> Vec<String> {
-    save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok()).unwrap_or_default()
+/// The patches that obsolete the one whose save directory it is; what cannot be read, and what is no id, counts as
+/// nobody.
+fn obsoleters(save: &Save, separator: &str) -> Vec<String> {
+    let by = save.obsoleted_by.as_deref().and_then(|bytes| obsoleted_by::parse(bytes).ok());
+    let is_id = |by: &String| rule::holds("save.obsoleted_by.id", PatchId::parse(by, separator).is_ok());
+    by.unwrap_or_default().into_iter().filter(is_id).collect()
 }
 
 fn renamed(

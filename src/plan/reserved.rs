@@ -1,9 +1,10 @@
-//! Paths at which no package delivers anything: the records of the packages themselves.
+//! Paths at which no package delivers anything: the records of the packages themselves, and the settings of this
+//! program.
 //!
 //! A package whose pkgmap names `contents`, the scripts that are kept of another package, an undo archive or our journal
 //! would rewrite what every later command believes, behind the back of the run that installs it. The directories that
 //! SVR4 systems deliver (`/var/sadm`, `/var/sadm/install`, `/var/sadm/pkg`, …) and `/var/sadm/install/admin` are none of
-//! these.
+//! these. `/etc/patchadm` is what the operator of a root has decided about packages, so no package has a say in it.
 
 use super::refusal::Problem;
 use crate::package::ObjectPath;
@@ -21,8 +22,11 @@ const FILES: [&[u8]; 6] = [
     b"/var/sadm/install/.pkg.lock",
 ];
 
-/// Refuses an object at `path`, which is `place` on the disk, where a record is or will be, and one that is the root
-/// directory itself.
+/// The directory of the settings.
+const SETTINGS: &[u8] = b"/etc/patchadm";
+
+/// Refuses an object at `path`, which is `place` on the disk, where a record or a setting is or will be, and one that is
+/// the root directory itself.
 pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), Problem> {
     if [path, place].into_iter().any(|path| path.relative().is_empty()) {
         return Err(Problem::RootDirectory);
@@ -30,7 +34,14 @@ pub(super) fn check(path: &ObjectPath, place: &ObjectPath) -> Result<(), Problem
     if [path, place].into_iter().any(is_record) {
         return Err(Problem::Record);
     }
+    if [path, place].into_iter().any(is_setting) {
+        return Err(Problem::Settings);
+    }
     Ok(())
+}
+
+fn is_setting(path: &ObjectPath) -> bool {
+    path.as_bytes().strip_prefix(SETTINGS).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn is_record(path: &ObjectPath) -> bool {
@@ -41,6 +52,20 @@ fn is_record(path: &ObjectPath) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_are_no_objects_by_whatever_path() {
+        let path = |path: &str| ObjectPath::new(path.as_bytes()).unwrap();
+        for setting in ["/etc/patchadm", "/etc/patchadm/policy", "/etc/patchadm/keys/a"] {
+            let (setting, other) = (path(setting), path("/opt/x"));
+            for (path, place) in [(&setting, &setting), (&other, &setting), (&setting, &other)] {
+                assert!(matches!(check(path, place), Err(Problem::Settings)), "{path} {place}");
+            }
+        }
+        for object in ["/etc", "/etc/patchadm.conf", "/opt/etc/patchadm/policy"] {
+            assert!(check(&path(object), &path(object)).is_ok(), "{object}");
+        }
+    }
 
     #[test]
     fn records_are_no_objects_and_what_stands_beside_them_may_be() {

@@ -2,7 +2,9 @@
 //! `install` stay in the package's directory of the database.
 //!
 //! Whether a script may run at all is the policy's word (patchadm-policy(5)). Stock patch scripts are no obstacle
-//! where a patch is applied natively: their work is done by the program itself.
+//! where a patch is applied natively: their work is done by the program itself. A script that did not come with the
+//! package is no better known than one of its own where it runs what the package delivered, or where a package put it
+//! there as one of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +39,14 @@ pub struct SystemScripts {
     pub host: BTreeSet<String>,
     /// Of this program.
     pub standard: BTreeSet<String>,
+    /// Those of root and running system that a package delivered as a file of its own, or that may be such a file: a
+    /// symbolic link. Filled in only where the policy asks for it.
+    pub delivered: BTreeSet<(Deliverer, String)>,
 }
+
+/// Classes whose scripts run what a package delivers, whoever wrote the script: sed(1) has the commands `e` and `w`,
+/// awk(1) `system` and pipes, and a file of class build is itself a script.
+const RUN_WHAT_IS_DELIVERED: [&str; 3] = ["sed", "awk", "build"];
 
 /// The scripts that take part in the installation of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +61,8 @@ pub struct InstallScripts {
     pub postinstall: bool,
     /// The classes whose files a script installs, and who delivers it.
     pub classes: BTreeMap<String, Deliverer>,
+    /// Those of them whose script did not come with the package and is not known all the same.
+    pub unknown: BTreeSet<String>,
 }
 
 impl SystemScripts {
@@ -63,6 +74,18 @@ impl SystemScripts {
             (&self.standard, Deliverer::Standard),
         ];
         places.into_iter().find(|(names, _)| names.contains(name)).map(|(_, deliverer)| deliverer)
+    }
+
+    /// Those of `classes` whose script is not one of the package and still no known one. `prefix` is that of the
+    /// scripts.
+    fn unknown(&self, prefix: &str, classes: &BTreeMap<String, Deliverer>) -> BTreeSet<String> {
+        let is_unknown = |class: &str, deliverer: Deliverer| {
+            RUN_WHAT_IS_DELIVERED.contains(&class)
+                || self.delivered.contains(&(deliverer, format!("{prefix}{class}")))
+        };
+        let elsewhere = classes.iter().filter(|(_, deliverer)| **deliverer != Deliverer::Package);
+        let unknown = elsewhere.filter(|(class, deliverer)| is_unknown(class, **deliverer));
+        unknown.map(|(class, _)| class.clone()).collect()
     }
 }
 
@@ -86,8 +109,10 @@ impl InstallScripts {
             };
             deliverer.map(|deliverer| (class, deliverer))
         });
+        let classes = scripted.collect();
         Self {
-            classes: scripted.collect(),
+            unknown: system.unknown("i.", &classes),
+            classes,
             request: has("request"),
             checkinstall: has("checkinstall"),
             preinstall: has("preinstall"),
@@ -109,7 +134,7 @@ impl InstallScripts {
             ("postinstall", self.postinstall),
         ];
         let text = |name: &str| image.install.get(name).map(Vec::as_slice);
-        check(fixed, "i.", &self.classes, text, package, policy)
+        check(fixed, "i.", (&self.classes, &self.unknown), text, package, policy)
     }
 }
 
@@ -122,6 +147,8 @@ pub struct RemoveScripts {
     pub postremove: bool,
     /// The classes whose objects a script removes, and who delivers it.
     pub classes: BTreeMap<String, Deliverer>,
+    /// Those of them whose script did not come with the package and is not known all the same.
+    pub unknown: BTreeSet<String>,
 }
 
 impl RemoveScripts {
@@ -143,7 +170,13 @@ impl RemoveScripts {
             };
             deliverer.map(|deliverer| (class.to_owned(), deliverer))
         });
-        Self { classes: scripted.collect(), preremove: has("preremove"), postremove: has("postremove") }
+        let classes = scripted.collect();
+        Self {
+            unknown: system.unknown("r.", &classes),
+            classes,
+            preremove: has("preremove"),
+            postremove: has("postremove"),
+        }
     }
 
     /// Whether there are any: such a removal is a run with scripts.
@@ -163,23 +196,25 @@ impl RemoveScripts {
             let record = installed.records.get(format!("install/{name}").as_bytes());
             record.map(|record| record.bytes.as_slice())
         };
-        check(fixed, "r.", &self.classes, text, package.as_str(), policy)
+        check(fixed, "r.", (&self.classes, &self.unknown), text, package.as_str(), policy)
     }
 }
 
-/// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of `classes`.
+/// Refuses the first script that a policy does not allow: those of `fixed` that are there, and those of the classes, some
+/// of which are unknown though no script of the package.
 fn check<'t, const N: usize>(
     fixed: [(&str, bool); N],
     prefix: &str,
-    classes: &BTreeMap<String, Deliverer>,
+    (classes, unknown): (&BTreeMap<String, Deliverer>, &BTreeSet<String>),
     text: impl Fn(&str) -> Option<&'t [u8]>,
     package: &str,
     policy: ScriptPolicy,
 ) -> Result<(), Reason> {
     let fixed = fixed.into_iter().filter(|(_, there)| *there).map(|(name, _)| name.to_owned());
-    let own = |deliverer: Deliverer| deliverer == Deliverer::Package;
-    let forbidden = |deliverer: Deliverer| policy == ScriptPolicy::None || own(deliverer);
-    let of_classes = classes.iter().filter(|(_, deliverer)| forbidden(**deliverer));
+    let forbidden = |class: &String, deliverer: Deliverer| {
+        policy == ScriptPolicy::None || deliverer == Deliverer::Package || unknown.contains(class)
+    };
+    let of_classes = classes.iter().filter(|(class, deliverer)| forbidden(class, **deliverer));
     let is_known = |name: &str| {
         let text = text(name).filter(|_| policy == ScriptPolicy::Known);
         text.is_some_and(|text| stock::role(name, text).is_some())

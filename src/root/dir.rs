@@ -151,6 +151,11 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
     }
 
+    /// Whether it belongs to the caller.
+    pub fn is_own(&self) -> Result<bool> {
+        Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
+    }
+
     /// The path of `name` in it; the directory's own path for an empty name.
     pub fn at(&self, name: &[u8]) -> ObjectPath {
         // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.

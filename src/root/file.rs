@@ -34,6 +34,11 @@ impl WritableFile {
         &self.path
     }
 
+    /// Whether owners can be set: the caller is the superuser.
+    pub fn is_privileged(&self) -> bool {
+        self.root.is_privileged()
+    }
+
     fn change<T>(
         &self,
         call: Call,

@@ -255,6 +255,16 @@ impl Dir {
         .map_err(|(action, errno)| self.error(action, name, errno))
     }
 
+    /// Whether `name` itself has an extended attribute; false where the file system has none.
+    pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
+        let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
+        match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
+            Ok(_) => Ok(true),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.error("read an extended attribute of", name, errno)),
+        }
+    }
+
     /// `name` by way of `/proc/self/fd`: the calls on extended attributes of an object itself take only paths.
     pub(in crate::root) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
         use std::os::fd::AsRawFd as _;

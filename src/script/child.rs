@@ -1,19 +1,19 @@
-//! One script as a process: made, begun, waited for, ended with everything in its group.
+//! One script as a process: made, begun, waited for, ended with everything that it started.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group,
-    pidfd_open, test_kill_process_group, waitid, waitpid,
+    pidfd_open, wait, waitid, waitpid,
 };
 
 use super::channel::Running;
+use super::processes::{descendants, end_all};
 use super::{Ended, Process};
 
 /// What runs scripts, by its absolute name: a script's own PATH has no say.
@@ -25,14 +25,11 @@ const SHELL: &str = "/bin/sh";
 const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
 
 /// How long a script has to end after it was asked to, before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How long processes that were killed may take to be gone.
-const DYING: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// A script's process. The number stays its own until it is waited for, which happens once, at its end. A script that
-/// has not ended by itself when this value goes is ended, and everything that is still in its group: asked, given a
-/// little time, killed.
+/// has not ended by itself when this value goes is ended, and everything that is still in its group or descends from it:
+/// asked, given a little time, killed.
 #[derive(Debug)]
 pub(super) struct Script {
     pid: Pid,
@@ -119,14 +116,17 @@ impl Drop for Script {
         }
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
+        for descendant in descendants() {
+            descendant.ask();
+        }
         wait_for(&self.handle, GRACE);
         // The process has not been waited for, so the number of the group is nobody else's.
         self.signal(Signal::KILL);
         // How it ended is known: by us.
         let _ = self.reap();
-        if self.has_group {
-            wait_for_group(self.pid);
-        }
+        // What has left the group has come to this process, which adopts the children that a script leaves behind.
+        end_all(descendants);
+        reap_strays();
     }
 }
 
@@ -146,78 +146,8 @@ fn wait_for(handle: &OwnedFd, time: Duration) -> bool {
     }
 }
 
-/// Waits until nothing is left of a group that was killed; whether nothing is.
-fn wait_for_group(group: Pid) -> bool {
-    let until = Instant::now() + DYING;
-    while Instant::now() < until {
-        if test_kill_process_group(group).is_err() || !has_living_members(group) {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    false
-}
-
-/// Whether a process of the group is more than an entry that nobody has waited for yet.
-fn has_living_members(group: Pid) -> bool {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
-    entries.flatten().any(|entry| {
-        let stat = Stat::read(&entry.path());
-        stat.is_some_and(|stat| stat.group == group.as_raw_pid() && !matches!(stat.state, 'Z' | 'X'))
-    })
-}
-
-impl Process {
-    /// The process with this number, if there is one.
-    pub(super) fn of(pid: Pid) -> io::Result<Option<Self>> {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned();
-        let stat = Stat::read(Path::new(&format!("/proc/{}", pid.as_raw_pid())));
-        Ok(stat.map(|stat| Self { group: pid.as_raw_pid(), boot_id, start_time: stat.start_time }))
-    }
-
-    /// Ends this process and its group, if it is still the one that was described; whether nothing is left of it.
-    pub(super) fn end(&self) -> io::Result<bool> {
-        let Some(pid) = Pid::from_raw(self.group) else { return Ok(true) };
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(true) };
-        // The handle was made first: if the process is the right one now, the handle is that of the right one.
-        if Self::of(pid)?.as_ref() != Some(self) {
-            return Ok(true);
-        }
-        let leads_group = rustix::process::getpgid(Some(pid)).is_ok_and(|group| group == pid);
-        let signal = |signal| {
-            // What cannot be signalled is seen to live on below.
-            let _ = if leads_group {
-                kill_process_group(pid, signal)
-            } else {
-                rustix::process::pidfd_send_signal(&handle, signal)
-            };
-        };
-        signal(Signal::TERM);
-        signal(Signal::CONT);
-        wait_for(&handle, GRACE);
-        signal(Signal::KILL);
-        let is_gone = wait_for(&handle, DYING);
-        Ok(is_gone && (!leads_group || wait_for_group(pid)))
-    }
-}
-
-/// What proc(5) says of a process.
-struct Stat {
-    state: char,
-    group: i32,
-    start_time: u64,
-}
-
-impl Stat {
-    /// Reads `stat` below `/proc/PID`; none where the process is gone.
-    fn read(directory: &Path) -> Option<Self> {
-        let text = std::fs::read(directory.join("stat")).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        // The name in parentheses may have anything in it; the fields behind it are counted from 3.
-        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
-        let state = fields.next()?.chars().next()?;
-        let group = fields.nth(1)?.parse().ok()?;
-        let start_time = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, group, start_time })
-    }
+/// Waits for everything that has ended: what scripts left behind comes to this process, and would stay as an entry that
+/// nobody waits for.
+pub(super) fn reap_strays() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }

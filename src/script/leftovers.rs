@@ -43,12 +43,12 @@ impl ScriptLock {
 }
 
 /// For recovery, before anything is undone: takes the lock of scripts, once the second process of the dead run has
-/// ended its script or, where that process is gone too, after ending `process` and its group. A process that is not
-/// the one described (another start of the machine, another time of beginning) is left alone.
-pub fn end_leftovers(root: &Root, process: Option<&Process>) -> Result<ScriptLock, ScriptError> {
+/// ended its script or, where that process is gone too, after ending what is left of the script: `unfinished` is the run
+/// and the process that its record describes. Only processes whose own environment names that run are ended.
+pub fn end_leftovers(root: &Root, unfinished: Option<(&str, &Process)>) -> Result<ScriptLock, ScriptError> {
     let lock = ScriptLock::take_within(PATIENCE, root)?;
-    if let Some(process) = process
-        && !process.end().map_err(ScriptError::Lost)?
+    if let Some((run, process)) = unfinished
+        && !process.end(run).map_err(ScriptError::Lost)?
     {
         return Err(ScriptError::Immortal(process.group));
     }

@@ -3,15 +3,17 @@
 //! A [`Workshop`] is a second process of the program, made for one run: it holds `script.lock`, has a private directory
 //! with the tools that scripts expect, and runs one script after another as [`Call`]s say. Each script has a process
 //! group of its own, clean descriptors, umask 022 and exactly the environment it is given. When the program dies, in
-//! whatever way, the second process notices, ends the group of the script and removes the directory; when both die,
-//! [`end_leftovers`] does it at the next start. So no script runs on while its work is being undone.
+//! whatever way, the second process notices, ends the script with everything that descends from it and removes the
+//! directory; when both die, [`end_leftovers`] ends what names the run in its environment at the next start. So no script
+//! runs on while its work is being undone.
 //!
 //! Beside it stand the pure parts of the protocol between engine and scripts: [`environment`], [`response`],
 //! [`protocol`] and the class action scripts of the [`standard`] classes.
 //!
 //! What it does not do: it knows nothing of plans and packages, it decides neither which scripts run nor what follows
 //! from their results, and it undoes nothing. Processes that a script leaves behind on purpose (a daemon that a
-//! postinstall starts) live on when the script ends by itself; their later output is heard with that of the next script.
+//! postinstall starts) live on when the scripts end by themselves; their later output is heard with that of the next
+//! script.
 //! Where both processes are killed, the private directory stays, under a name that nothing uses again.
 
 mod channel;
@@ -19,6 +21,7 @@ mod child;
 pub mod environment;
 mod leftovers;
 mod namespace;
+mod processes;
 pub mod protocol;
 pub mod response;
 pub mod standard;
@@ -81,8 +84,8 @@ pub enum Input {
     /// `/dev/null`.
     Nothing,
     /// The terminal, or where there is none the standard input of the program. The script stays in the foreground group
-    /// of the terminal, so the keys that end the program end it as well; when it is ended otherwise, that is the shell
-    /// alone, because the group is not its own.
+    /// of the terminal, so the keys that end the program end it as well; the group is not its own, so when it is ended
+    /// otherwise, only the shell and what descends from it is.
     Terminal,
     /// A file with these bytes.
     Bytes(Vec<u8>),

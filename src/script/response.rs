@@ -1,7 +1,9 @@
 //! The response file as request and checkinstall scripts see it: a file of their own that they add lines to.
 //!
-//! It lies in the private directory of the run and belongs to the user who runs the scripts, who can change what is in
-//! it and nothing else. What they wrote is read back as pkginfo(4) text, never run by a shell.
+//! It lies in a directory of its own in the private one of the run, which only the group of the scripts can enter, and
+//! belongs to the user who runs them, who can change what is in it and nothing else. Where that group is a script's alone
+//! ([`User::unprivileged`]), no other process of that user can open it, neither by its path nor through what the script
+//! has open. What they wrote is read back as pkginfo(4) text, never run by a shell.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,9 @@ use crate::root::{Dir, RootError, random};
 
 /// A response file is not larger than this many bytes.
 const LIMIT: u64 = 16 << 20;
+
+/// Its name in its directory.
+const NAME: &[u8] = b"response";
 
 /// Why a response file cannot be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -38,23 +43,24 @@ pub enum ResponseError {
 #[derive(Debug)]
 pub struct ResponseFile {
     dir: Dir,
-    name: Vec<u8>,
     path: PathBuf,
 }
 
 impl ResponseFile {
     /// Makes it in `directory` (the workshop's) with `text` in it: what is answered already. `user` becomes its owner.
     pub fn create(directory: &Path, text: &[u8], user: Option<User>) -> Result<Self, ResponseError> {
-        let dir = Dir::of_host(directory)?;
-        let name = format!("response-{:016x}", random()?).into_bytes();
-        let mut file = dir.create(&name)?;
+        let place = format!("response-{:016x}", random()?);
+        let dir = Dir::of_host(directory)?.make_dir(place.as_bytes(), Mode::of(0o700))?;
+        let mut file = dir.create(NAME)?;
         file.put(text)?;
         if let Some(user) = user {
             file.set_owner(user.uid, user.gid)?;
+            dir.set_own_owner(None, Some(user.gid))?;
+            dir.set_own_mode(Mode::of(0o710))?;
         }
-        file.set_mode(Mode::of(0o644))?;
-        let path = directory.join(std::ffi::OsStr::from_bytes(&name));
-        Ok(Self { dir, name, path })
+        file.set_mode(Mode::of(0o640))?;
+        let path = directory.join(place).join(std::ffi::OsStr::from_bytes(NAME));
+        Ok(Self { dir, path })
     }
 
     /// Where it is: the one argument of the scripts.
@@ -64,7 +70,7 @@ impl ResponseFile {
 
     /// Its text as `script` left it.
     pub fn text(&self) -> Result<Vec<u8>, ResponseError> {
-        self.dir.read(&self.name, LIMIT)?.ok_or_else(|| ResponseError::Gone(self.path.clone()))
+        self.dir.read(NAME, LIMIT)?.ok_or_else(|| ResponseError::Gone(self.path.clone()))
     }
 
     /// What is answered now that `script` has run: everything in the file, the earlier answers among it.

@@ -1,8 +1,8 @@
 //! The second process of the program: it runs scripts and outlives the program by as long as it takes to end them.
 //!
 //! It has one thread and waits for three things at once: the line to the program, the script, the clock. When the line
-//! ends, the program is dead, in whatever way it died: the script is ended with its group, the directory removed, the
-//! lock given back by the end of the process.
+//! ends, the program is dead, in whatever way it died: the script is ended with everything that descends from it, the
+//! directory removed, the lock given back by the end of the process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::channel::{Answer, Channel, Opening, Order, Running};
-use super::child::Script;
+use super::child::{Script, reap_strays};
 use super::leftovers::ScriptLock;
 use super::tools::Bench;
 use super::trust::User;
@@ -29,6 +29,8 @@ use crate::root::Root;
 pub fn supervise(commands: &[&str]) -> io::Result<()> {
     close_inherited()?;
     outlive_signals()?;
+    // What a script starts and leaves behind comes to this process, so that it can be ended with the script.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let mut channel = Channel::of_standard_input()?;
     let Some(Order::Open(opening)) = channel.receive()? else { return Ok(()) };
@@ -120,7 +122,11 @@ fn run(channel: &mut Channel, running: &Running) -> io::Result<bool> {
         }
     };
     let ended = match follow(channel, &script, running.limit_ms) {
-        Event::Ended => script.ended()?,
+        Event::Ended => {
+            let ended = script.ended()?;
+            reap_strays();
+            ended
+        }
         Event::Ordered => {
             drop(script);
             Ended::Interrupted

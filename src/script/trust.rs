@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ScriptError;
-use crate::root::{Root, accounts_of};
+use crate::package::Accounts;
+use crate::root::{Root, accounts_of, random};
 
 /// The accounts that may run unprivileged scripts; the first that exists does.
 pub const CANDIDATES: [&str; 3] = ["install", "noaccess", "nobody"];
@@ -29,8 +30,12 @@ pub struct User {
 }
 
 impl User {
-    /// The account of this machine that runs unprivileged scripts: the first of [`CANDIDATES`], in group `other`, else
-    /// in group 1. None where the caller is not root: scripts then run as the caller.
+    /// The account of this machine that runs unprivileged scripts: the first of [`CANDIDATES`], in a group that nobody
+    /// else is in, else in group `other`, else in group 1. None where the caller is not root: scripts then run as the
+    /// caller.
+    ///
+    /// With a group of its own a script is closed to all other processes of its user: the kernel shows what a process
+    /// has open (`/proc/PID/fd`) and lets it be traced only to who has both numbers.
     pub fn unprivileged() -> Result<Option<Self>, ScriptError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -38,8 +43,52 @@ impl User {
         let host = Root::open(Path::new("/"))?;
         let accounts = accounts_of(&host, &host)?;
         let uid = CANDIDATES.iter().find_map(|name| accounts.uid(name)).ok_or(ScriptError::NoUser)?;
-        Ok(Some(Self { uid, gid: accounts.gid(GROUP).unwrap_or(GROUP_NUMBER) }))
+        let gid = own_group(&accounts)?.or_else(|| accounts.gid(GROUP)).unwrap_or(GROUP_NUMBER);
+        Ok(Some(Self { uid, gid }))
     }
+}
+
+/// The numbers that groups of scripts are taken from: above those that accounts, containers and user namespaces get, and
+/// below the sign.
+const OWN_GROUPS: std::ops::Range<u32> = 0x7000_0000..0x7fff_fff0;
+
+/// How often a number is drawn before there is held to be none.
+const DRAWS: usize = 16;
+
+/// A group that no account and no process has, and that this process may give; none where there is none, as in a user
+/// namespace with few numbers.
+fn own_group(accounts: &Accounts) -> Result<Option<u32>, ScriptError> {
+    let Ok(map) = std::fs::read_to_string("/proc/self/gid_map") else { return Ok(None) };
+    for _ in 0..DRAWS {
+        let span = u64::from(OWN_GROUPS.end - OWN_GROUPS.start);
+        let Ok(offset) = u32::try_from(random()? % span) else { continue };
+        let gid = OWN_GROUPS.start + offset;
+        let is_of_account = accounts.group(gid) != gid.to_string();
+        if is_mapped(&map, gid) && !is_of_account && !is_in_use(gid) {
+            return Ok(Some(gid));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a `gid_map` has a number: lines of first inside, first outside, how many.
+fn is_mapped(map: &str, gid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
+        let (first, count) = (fields.next().flatten(), fields.nth(1).flatten());
+        let gid = u64::from(gid);
+        first.zip(count).is_some_and(|(first, count)| gid >= first && gid - first < count)
+    })
+}
+
+/// Whether a process has a group as one of its own. One whose groups cannot be read is passed over.
+fn is_in_use(gid: u32) -> bool {
+    let has_it = |status: String| {
+        let groups = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
+        groups.flat_map(str::split_ascii_whitespace).any(|word| word.parse() == Ok(gid))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok()).any(has_it)
 }
 
 /// The first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot read
@@ -100,6 +149,17 @@ mod tests {
         assert_eq!(unreadable_by(User { uid: 0, gid: 0 }, &file), None);
         let missing = top.join("missing");
         assert_eq!(unreadable_by(STRANGER, &missing), Some(missing));
+    }
+
+    #[test]
+    fn a_group_is_had_where_the_map_has_it_and_nobody_is_in_it() {
+        assert!(is_mapped("         0          0 4294967295\n", 0x7000_0000));
+        assert!(!is_mapped("0 1000 1\n1 100000 65536\n", 0x7000_0000) && !is_mapped("", 0x7000_0000));
+        assert!(is_in_use(rustix::process::getegid().as_raw()) && !is_in_use(0x7fff_fff3));
+        if let Some(user) = User::unprivileged().unwrap() {
+            let map = fs::read_to_string("/proc/self/gid_map").unwrap();
+            assert_eq!(is_mapped(&map, 0x7000_0000), OWN_GROUPS.contains(&user.gid));
+        }
     }
 
     #[test]

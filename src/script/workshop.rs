@@ -13,6 +13,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
 use super::channel::{Answer, Channel, Opening, Order, Running};
+use super::environment::RUN;
 use super::tools::tools_of;
 use super::trust::{User, unreadable_by};
 use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream};
@@ -142,7 +143,8 @@ impl Workshop {
             && let Some(process) = watch.process
         {
             // Nobody else is left to end it. That it lives on could only be said instead of what is being said.
-            let _ = process.end();
+            let run = call.environment.iter().find(|(name, _)| name == RUN);
+            let _ = process.end_lost(run.and_then(|(_, run)| run.to_str()));
         }
         self.listen(ears, AFTER_THE_END);
         result

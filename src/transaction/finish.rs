@@ -12,11 +12,13 @@ use super::hands::Hands;
 use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
-use super::outside::{host_path, outside_path};
+use super::outside::{Ending, HostDirectories, unpublished_name};
+use super::set_id::take_bits;
 use super::sites::{drop_objects, drop_stages, make_own_directory};
+use crate::database::archive::Outside;
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
-use crate::package::{Inode, Mode, ObjectPath};
+use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, FileType, Lock, Root, WritableFile};
 
 /// Finishes a run whose outcome is written. Notes say what could not be done.
@@ -26,15 +28,18 @@ pub(super) fn finish(
     outcome: Outcome,
     hands: Option<Hands<'_>>,
     duration_ms: Option<u64>,
+    named: &Outside<'_>,
 ) -> Vec<String> {
     let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
-    let outside = outside(root, journal, outcome);
+    let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
+    // As long as what is dropped has a name that leads to it.
+    let bits = take_bits(root, journal, outcome);
     let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
         Ok(unsynced) => (Ok(()), unsynced),
         Err(cause) => (Err(cause), Vec::new()),
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
-    let done = [outside, told, dropped];
+    let done = [outside, bits, told, dropped];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
     let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };
@@ -138,57 +143,33 @@ fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
     }
 }
 
-/// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up.
-fn outside(root: &Root, journal: &Journal, outcome: Outcome) -> Result<(), Cause> {
+/// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up. Notes say what
+/// stays there.
+fn outside(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    outside: &Outside<'_>,
+) -> Result<Vec<String>, Cause> {
+    let ending = Ending { root, header: &journal.head.header, outside };
+    let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {
             Outcome::RolledBack => &archive.outside,
             Outcome::Commit => &archive.discard,
         };
         if let Some(path) = path {
-            remove_outside(root, path, journal, archive.inode.as_ref())?;
+            notes.extend(ending.remove(archive, path)?);
         }
     }
-    Ok(())
-}
-
-/// Removes an archive outside the root, its unpublished form, and the directories for patch and package above it. The
-/// path may come from the root, and others may have a say in what it leads to: only the object that the run knew goes.
-fn remove_outside(root: &Root, path: &str, journal: &Journal, ours: Option<&Inode>) -> Result<(), Cause> {
-    let host = root.elsewhere(Path::new("/"))?;
-    let path = host.resolver().locate(&host_path(&outside_path(path))?)?;
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
-    dir.remove(&unpublished_name(&journal.head.header.run))?;
-    if ours.is_some() && dir.look(path.name())?.map(|seen| seen.inode).as_ref() == ours {
-        dir.remove(path.name())?;
-    }
-    remove_emptied(&host, &parent)
-}
-
-/// Removes the directory of an archive outside the root and the one above it, `<id>/<package>`, where they are empty.
-fn remove_emptied(host: &Root, directory: &ObjectPath) -> Result<(), Cause> {
-    for above in [Some(directory.clone()), directory.parent()].into_iter().flatten() {
-        if let Some(holder) = above.parent() {
-            host.dir(&holder)?.remove_dir(above.name())?;
-        }
-    }
-    Ok(())
+    Ok(notes)
 }
 
 /// Removes the unpublished form of an archive outside the root: the run was given up before its journal was.
 pub(super) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
-    let host = root.elsewhere(Path::new("/"))?;
-    let path = host.resolver().locate(&host_path(archive)?)?;
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let Some(dir) = host.dir_if_there(&parent)? else { return Ok(()) };
-    dir.remove(&unpublished_name(run))?;
-    remove_emptied(&host, &parent)
-}
-
-/// The name of an archive outside the root before the run commits.
-pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
-    format!("undo.{run}.tmp").into_bytes()
+    let Some(directories) = HostDirectories::open(root, archive)? else { return Ok(()) };
+    directories.package.remove(&unpublished_name(run))?;
+    directories.remove_emptied()
 }
 
 /// What was told of a run.

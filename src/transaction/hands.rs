@@ -320,9 +320,10 @@ impl<'a> Hands<'a> {
                 return Ok(false);
             }
             Undo::Rebuild => {
-                rebuild(self.root, self.journal, op, &stage, &staged)?;
+                let is_whole = rebuild(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
-                self.notes.push(format!("{shown} was made again from the undo archive"));
+                let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
+                self.notes.push(format!("{shown} was made again from the undo archive{but}"));
             }
             Undo::Nothing => return Ok(false),
         }

@@ -1,16 +1,25 @@
-//! The journal on the disk: written beside its place, published by a rename, closed by one sector.
+//! The journal on the disk: two files, written beside their place, published by a rename, closed by one sector.
+//!
+//! The file `ops-<run>` means nothing until a journal names it, so it has its name from the beginning; it goes when the
+//! next run has published its journal.
 
 use std::io::Read as _;
 
 use super::error::Cause;
 use super::sites::make_own_directory;
 use crate::database::own_directory;
-use crate::format::journal::{self, HEAD, Head, Journal, Outcome, Progress};
+use crate::format::journal::{self, Files, HEAD, Head, Journal, JournalError, Outcome, Progress};
 use crate::package::Mode;
-use crate::root::{Dir, Root, WritableFile};
+use crate::root::{Dir, FileType, Root, WritableFile};
 
 const NAME: &[u8] = b"journal";
 const NEW: &[u8] = b"journal.new";
+
+/// What the name of the file with the ops of objects begins with; the run follows.
+const OPS: &str = "ops-";
+
+/// What the name of that file ends with in a stage, until it is durable.
+const UNNAMED: &str = ".new";
 
 /// A journal is not larger than this.
 const LARGEST: u64 = 4 << 30;
@@ -19,17 +28,28 @@ const LARGEST: u64 = 4 << 30;
 pub(super) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
-    let Some(journal) = read_from(&dir, NAME)? else { return Ok(None) };
+    let Some(journal) = read_from(&dir, NAME, "")? else { return Ok(None) };
     let path = || root.show(&dir.at(NAME));
     journal.must_be_of(&directory).map_err(|reason| Cause::Journal { path: path(), reason })?;
     Ok(Some(journal))
 }
 
-/// The journal, or a copy of it, in a directory.
-pub(super) fn read_from(dir: &Dir, name: &[u8]) -> Result<Option<Journal>, Cause> {
+/// The journal, or a copy of it, in a directory, where the name of its other file ends with `suffix`. Of a run with an
+/// outcome the other file may be lost: then the journal is not whole.
+fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Cause> {
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
-    let path = dir.root().show(&dir.at(name));
-    Journal::parse(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
+    let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
+    let head = journal::parse_head(&bytes).map_err(damaged)?;
+    let ops = if head.is_split() {
+        dir.read(format!("{OPS}{}{suffix}", head.header.run).as_bytes(), LARGEST)?
+    } else {
+        None
+    };
+    let journal = match Journal::parse(&bytes, ops.as_deref()) {
+        Err(JournalError::Ops(_)) if head.outcome.is_some() => Journal::parse_leading(&bytes),
+        journal => journal,
+    };
+    journal.map(Some).map_err(damaged)
 }
 
 /// The sectors of the journal of a root, if it ever had one: what is to know of a run that is tidied up.
@@ -50,64 +70,93 @@ pub(super) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
     journal::parse_head(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
 }
 
-/// Writes the journal under its temporary name. It is not durable and means nothing yet.
-pub(super) fn write_new(root: &Root, bytes: &[u8]) -> Result<(), Cause> {
+/// Writes the journal of a run under its temporary name. It is not durable and means nothing yet.
+pub(super) fn write_new(root: &Root, files: &Files, run: &str) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
+    let ops = ops_name(run);
     own.remove(NEW)?;
-    write(&own, NEW, bytes)
+    own.remove(&ops)?;
+    write(&own, &ops, &files.ops, Mode::of(0o600))?;
+    write(&own, NEW, &files.journal, Mode::of(0o644))
 }
 
-/// Writes a copy of the journal into a stage, under its temporary name.
-pub(super) fn write_copy(stage: &Dir, bytes: &[u8]) -> Result<(), Cause> {
-    write(stage, NEW, bytes)
+/// Writes a copy of the journal into a stage, both files under temporary names.
+pub(super) fn write_copy(stage: &Dir, files: &Files, run: &str) -> Result<(), Cause> {
+    write(stage, format!("{OPS}{run}{UNNAMED}").as_bytes(), &files.ops, Mode::of(0o600))?;
+    write(stage, NEW, &files.journal, Mode::of(0o644))
 }
 
-/// Gives a copy that is durable its name: one that is damaged from here on has not been torn by a power cut. That the
-/// name is durable is not waited for: nothing that comes later in its file system is durable without it, or the
-/// temporary name tells as much.
-pub(super) fn name_copy(stage: &Dir) -> Result<(), Cause> {
+fn ops_name(run: &str) -> Vec<u8> {
+    format!("{OPS}{run}").into_bytes()
+}
+
+/// Gives a copy that is durable its names: one that is damaged from here on has not been torn by a power cut. That the
+/// names are durable is not waited for: nothing that comes later in their file system is durable without them, or the
+/// temporary names tell as much.
+pub(super) fn name_copy(stage: &Dir, run: &str) -> Result<(), Cause> {
+    stage.rename(format!("{OPS}{run}{UNNAMED}").as_bytes(), &ops_name(run))?;
     Ok(stage.rename(NEW, NAME)?)
 }
 
 /// The copy in a stage. None where there is none, or the power was cut before it was durable: such a run was never
 /// published.
 pub(super) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
-    match read_from(stage, NAME)? {
-        None => match read_from(stage, NEW) {
-            Err(Cause::Journal { .. }) => Ok(None),
-            read => read,
-        },
-        copy => Ok(copy),
+    if let Some(copy) = read_from(stage, NAME, "")? {
+        return Ok(Some(copy));
     }
+    for suffix in ["", UNNAMED] {
+        match read_from(stage, NEW, suffix) {
+            Err(Cause::Journal { .. }) => {}
+            read => return read,
+        }
+    }
+    Ok(None)
 }
 
-fn write(dir: &Dir, name: &[u8], bytes: &[u8]) -> Result<(), Cause> {
+fn write(dir: &Dir, name: &[u8], bytes: &[u8], mode: Mode) -> Result<(), Cause> {
     let mut file = dir.create(name)?;
     file.reserve(bytes.len() as u64)?;
     file.put(bytes)?;
-    file.set_mode(Mode::of(0o644))?;
+    file.set_mode(mode)?;
     Ok(())
 }
 
-/// Gives the journal its name. The content must be durable already; after this the name is, and recovery rolls the
-/// run back until its outcome is written.
-pub(super) fn publish(root: &Root) -> Result<(), Cause> {
+/// Gives the journal of a run its name. The content must be durable already; after this the name is, and recovery rolls
+/// the run back until its outcome is written.
+pub(super) fn publish(root: &Root, run: &str) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     own.rename(NEW, NAME)?;
     own.sync()?;
+    // What cannot be removed now is removed by the next command.
+    let _ = remove_other_ops(&own, Some(run));
     Ok(())
 }
 
-/// Removes a journal that was never published.
+/// Removes a journal that was never published, and the files with ops that no journal names.
 pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
-    root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_new_in(&own))
+    let Some(own) = root.dir_if_there(&directory)? else { return Ok(()) };
+    remove_new_in(&own, head_in(&own)?.as_ref())
 }
 
-/// The same in the directory of the journal. On a read-only file system even the removal of nothing fails.
-pub(super) fn remove_new_in(own: &Dir) -> Result<(), Cause> {
+/// The same in the directory of the journal, whose sectors are known. On a read-only file system even the removal of
+/// nothing fails.
+pub(super) fn remove_new_in(own: &Dir, published: Option<&Head>) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() {
         own.remove(NEW)?;
+    }
+    remove_other_ops(own, published.map(|head| head.header.run.as_str()))
+}
+
+/// Removes the files with ops of all runs but one.
+fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
+    let kept = run.map(ops_name);
+    for name in own.names()?.into_iter().filter(|name| name.starts_with(OPS.as_bytes())) {
+        if Some(&name) != kept.as_ref()
+            && own.look(&name)?.is_some_and(|seen| seen.file_type == FileType::Regular)
+        {
+            own.remove(&name)?;
+        }
     }
     Ok(())
 }

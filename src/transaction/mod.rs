@@ -40,6 +40,7 @@ mod rebuild;
 mod records;
 mod recover;
 mod scripted;
+mod set_id;
 mod sites;
 mod stage;
 mod steps;
@@ -61,7 +62,7 @@ pub use failed_requests::note_failed_request;
 pub use finish::log_without_run;
 pub use held::{Held, HeldObject};
 pub use queue::{RunQueue, read_queue, undo_queue};
-pub use recover::{Recovered, recover, unfinished_script};
+pub use recover::{Recovered, recover, recover_with, unfinished_script};
 pub use scripted::{ScriptedRun, Settled};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
 

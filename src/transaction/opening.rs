@@ -5,7 +5,8 @@ use super::recover::{next_run, roll_back};
 use super::sites::Sites;
 use super::strays::remove_strays;
 use super::{Settings, journal_file};
-use crate::format::journal::{Archive, Entry, Header, Journal, Op, PLAIN_VERSION, Run, VERSION};
+use crate::database::archive::Outside;
+use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
 use crate::package::ObjectPath;
 use crate::root::Root;
 
@@ -55,9 +56,9 @@ impl Opening {
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
-        let bytes = self.journal(command, settings, archives, ops);
-        let journal = self.write_and_read_back(root, &bytes, settings).map_err(before)?;
-        match journal_file::publish(root) {
+        let files = self.journal(command, settings, archives, ops);
+        let journal = self.write_and_read_back(root, &files, settings).map_err(before)?;
+        match journal_file::publish(root, &self.run.to_string()) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
             Err(cause) => match journal_file::head(root) {
@@ -73,23 +74,20 @@ impl Opening {
         settings: Settings<'_>,
         archives: &[Archive],
         ops: impl Iterator<Item = Op>,
-    ) -> Vec<u8> {
-        let is_plain = self.sites.iter().all(|site| site.domain.lacks.is_empty());
+    ) -> Files {
         let header = Header {
-            version: if is_plain { PLAIN_VERSION } else { VERSION },
+            version: VERSION,
             run: self.run.to_string(),
             command: command.to_owned(),
             root: self.marker.clone(),
-            lines: 0,
-            sha256: String::new(),
-            db: 0,
+            ..Header::default()
         };
         let domains = self.sites.iter().map(|site| Entry::Domain(site.domain.clone()));
         let archives = archives.iter().cloned().map(Entry::Archive);
         let story = Entry::Story(settings.story.clone());
         let ops = ops.map(|op| Entry::Op(Box::new(op)));
         let entries: Vec<Entry> = domains.chain(archives).chain([story]).chain(ops).collect();
-        Journal::to_bytes(header, &entries)
+        Journal::to_files(header, &entries)
     }
 
     /// Writes the journal and makes everything durable. While that waits for the disk, the journal is read as recovery
@@ -97,25 +95,26 @@ impl Opening {
     fn write_and_read_back(
         &self,
         root: &Root,
-        bytes: &[u8],
+        files: &Files,
         settings: Settings<'_>,
     ) -> Result<Journal, Cause> {
         std::thread::scope(|scope| {
-            let reading = scope.spawn(|| Journal::parse(bytes));
-            self.write(root, bytes, settings)?;
+            let reading = scope.spawn(|| Journal::parse(&files.journal, Some(&files.ops)));
+            self.write(root, files, settings)?;
             let read = reading.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))?;
             read.map_err(|reason| Cause::Journal { path: "journal".to_owned(), reason })
         })
     }
 
-    fn write(&self, root: &Root, bytes: &[u8], settings: Settings<'_>) -> Result<(), Cause> {
-        journal_file::write_new(root, bytes)?;
+    fn write(&self, root: &Root, files: &Files, settings: Settings<'_>) -> Result<(), Cause> {
+        let run = self.run.to_string();
+        journal_file::write_new(root, files, &run)?;
         for site in self.sites.iter().skip(1) {
-            journal_file::write_copy(&site.dir, bytes)?;
+            journal_file::write_copy(&site.dir, files, &run)?;
         }
         settings.watch.check()?;
         self.sites.sync()?;
-        self.sites.iter().skip(1).try_for_each(|site| journal_file::name_copy(&site.dir))
+        self.sites.iter().skip(1).try_for_each(|site| journal_file::name_copy(&site.dir, &run))
     }
 
     /// Gives the run up before anything live has changed.
@@ -129,7 +128,7 @@ impl Opening {
 
 /// Rolls a published run back after a failure.
 pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal) {
+    let left = match roll_back(root, journal, &Outside::trusted()) {
         Ok(_) => Left::RolledBack,
         Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
             what.insert(0, cause.to_string());

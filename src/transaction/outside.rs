@@ -1,29 +1,187 @@
 //! Undo archives outside the root (`-B`): paths of the host, as the journal has them and as they are found.
+//!
+//! A path has the form `DIR/<id>/<PKG>/NAME`. `DIR` is what somebody named, links and all; the two directories below it
+//! are this program's own and no links. An archive is removed only if it is, by name, manifest and digest, the one that
+//! the run made or used up; whatever else is there stays, and a note says so.
 
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
 use super::error::Cause;
-use crate::format::manifest::decode;
-use crate::package::{Inode, ObjectPath};
-use crate::root::Root;
+use crate::database::archive::{Outside, Unbound};
+use crate::format::journal::{Archive, Header};
+use crate::format::manifest::{Header as ManifestHeader, decode};
+use crate::format::outside_path::OutsidePath;
+use crate::package::{Digest, Mode, ObjectPath, rule};
+use crate::root::{Dir, FileType, Root};
 
 /// The path of an object outside the root, as the journal has it.
-pub(super) fn outside_path(text: &str) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStringExt;
+pub(super) fn outside_path(text: &str) -> PathBuf {
     std::ffi::OsString::from_vec(decode(text)).into()
 }
 
 /// A path of the host as a path below `/`.
 pub(super) fn host_path(path: &Path) -> Result<ObjectPath, Cause> {
-    use std::os::unix::ffi::OsStrExt;
     ObjectPath::new(path.as_os_str().as_bytes()).map_err(|error| Cause::Internal(error.to_string()))
 }
 
-/// Which object a path of the host is now; none where nothing is.
-pub(super) fn host_inode(root: &Root, path: &Path) -> Result<Option<Inode>, Cause> {
+/// The name of an archive outside the root before the run commits.
+pub(super) fn unpublished_name(run: &str) -> Vec<u8> {
+    format!("undo.{run}.tmp").into_bytes()
+}
+
+/// The directories of an archive outside the root, open.
+pub(super) struct HostDirectories {
+    /// The one that was named.
+    base: Dir,
+    /// That of the patch.
+    patch: Dir,
+    /// That of the package, where the archive is.
+    pub(super) package: Dir,
+    /// The names of the last two.
+    names: [Vec<u8>; 2],
+}
+
+impl HostDirectories {
+    /// Opens the directories of an archive; none where one is missing. Those below the one that was named are no links.
+    pub(super) fn open(root: &Root, archive: &Path) -> Result<Option<Self>, Cause> {
+        let (base, patch, package) = parts(archive)?;
+        let Some(base) = named(root, &base)? else { return Ok(None) };
+        let Some(in_base) = if_there(&base, &patch)? else { return Ok(None) };
+        let Some(in_patch) = if_there(&in_base, &package)? else { return Ok(None) };
+        Ok(Some(Self { base, patch: in_base, package: in_patch, names: [patch, package] }))
+    }
+
+    /// The same, made below the directory that was named where they are not there.
+    pub(super) fn make(root: &Root, archive: &Path) -> Result<Self, Cause> {
+        let (base, patch, package) = parts(archive)?;
+        let shown = String::from_utf8_lossy(base.as_bytes()).into_owned();
+        let base = named(root, &base)?.ok_or(Cause::Changed(shown))?;
+        let in_base = make_or_open(&base, &patch)?;
+        let in_patch = make_or_open(&in_base, &package)?;
+        Ok(Self { base, patch: in_base, package: in_patch, names: [patch, package] })
+    }
+
+    /// Removes those that are empty, but for the one that was named.
+    pub(super) fn remove_emptied(self) -> Result<(), Cause> {
+        let Self { base, patch, package, names: [id, inst] } = self;
+        drop(package);
+        patch.remove_dir(&inst)?;
+        drop(patch);
+        base.remove_dir(&id)?;
+        Ok(())
+    }
+}
+
+/// The directory that was named, and the names of those of patch and package.
+fn parts(archive: &Path) -> Result<(ObjectPath, Vec<u8>, Vec<u8>), Cause> {
+    let path = host_path(archive)?;
+    let package = path.parent().unwrap_or_else(ObjectPath::root);
+    let patch = package.parent().unwrap_or_else(ObjectPath::root);
+    let base = patch.parent().unwrap_or_else(ObjectPath::root);
+    Ok((base, patch.name().to_vec(), package.name().to_vec()))
+}
+
+fn named(root: &Root, base: &ObjectPath) -> Result<Option<Dir>, Cause> {
     let host = root.elsewhere(Path::new("/"))?;
-    let physical = host.resolver().locate(&host_path(path)?)?;
-    let parent = physical.parent().map(|parent| host.dir_if_there(&parent)).transpose()?.flatten();
-    let seen = parent.map(|dir| dir.look(physical.name())).transpose()?.flatten();
-    Ok(seen.map(|seen| seen.inode))
+    let physical = host.resolver().locate_dir(base)?;
+    Ok(host.dir_if_there(&physical)?)
+}
+
+fn if_there(dir: &Dir, name: &[u8]) -> Result<Option<Dir>, Cause> {
+    match dir.look(name)? {
+        None => Ok(None),
+        Some(_) => Ok(Some(dir.dir(name)?)),
+    }
+}
+
+fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
+    Ok(match dir.look(name)? {
+        None => dir.make_dir(name, Mode::of(0o755))?,
+        Some(_) => dir.dir(name)?,
+    })
+}
+
+/// SHA-256 of an archive outside the root, as it is now; none where no file is.
+pub(super) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
+    let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
+    let name = host_path(path)?.name().to_vec();
+    Ok(open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()?)
+}
+
+/// Opens a regular file; none where nothing or something else is.
+fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<Unbound>, Cause> {
+    if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    let (file, seen) = dir.open_file(name)?;
+    let is_file = seen.file_type == FileType::Regular;
+    Ok(is_file.then(|| Unbound::new(file, dir.root().show(&dir.at(name)))))
+}
+
+fn digest(file: &Unbound) -> Result<Digest, Cause> {
+    let failed = |error: crate::database::archive::ArchiveError| Cause::Archive {
+        package: String::new(),
+        reason: error.to_string(),
+    };
+    file.digest().map_err(failed)
+}
+
+/// What an archive outside the root is to a run that ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ending<'a> {
+    pub(super) root: &'a Root,
+    /// The run, and the marker of its root.
+    pub(super) header: &'a Header,
+    /// Where archives may be touched.
+    pub(super) outside: &'a Outside<'a>,
+}
+
+impl Ending<'_> {
+    /// Removes an archive outside the root, its unpublished form, and the directories of patch and package above it. A note
+    /// where something is there that stays.
+    pub(super) fn remove(self, archive: &Archive, path: &str) -> Result<Option<String>, Cause> {
+        let path = outside_path(path);
+        let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
+        let (patch, package) = (archive.patch.as_deref(), archive.package.as_deref());
+        let form = OutsidePath::parse(path.as_os_str().as_bytes())
+            .filter(|at| at.is_of(patch.unwrap_or_default(), package.unwrap_or_default()));
+        if !rule::holds("archive.outside.path", form.is_some()) {
+            return Ok(stays("the journal names it, and it is no place of an undo archive of the run"));
+        }
+        if !rule::holds("archive.outside.directory", self.outside.may_touch(self.root, &host_path(&path)?)) {
+            return Ok(stays("only a file of the root names it; name its directory with --undo-dir"));
+        }
+        let Some(directories) = HostDirectories::open(self.root, &path)? else { return Ok(None) };
+        let unpublished = unpublished_name(&self.header.run);
+        if directories.package.look(&unpublished)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            directories.package.remove(&unpublished)?;
+        }
+        let name = host_path(&path)?.name().to_vec();
+        let is_there = directories.package.look(&name)?.is_some();
+        if is_there && !self.is_of_run(&directories.package, &name, archive)? {
+            return Ok(stays("it is not the undo archive that the run made or used"));
+        }
+        if is_there {
+            directories.package.remove(&name)?;
+        }
+        directories.remove_emptied()?;
+        Ok(None)
+    }
+
+    /// Whether a file is the archive that the run wrote or used up: by its bytes, and by its own words.
+    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &Archive) -> Result<bool, Cause> {
+        let Some(file) = open_file(dir, name)? else { return Ok(false) };
+        let expected = archive.sha256.as_deref().and_then(Digest::from_hex);
+        if !rule::holds("archive.outside.digest", Some(digest(&file)?) == expected) {
+            return Ok(false);
+        }
+        let says = |header: &ManifestHeader| {
+            header.root == self.header.root
+                && Some(&header.patch) == archive.patch.as_ref()
+                && Some(&header.package) == archive.package.as_ref()
+        };
+        let manifest = file.manifest().ok().flatten();
+        Ok(rule::holds("archive.outside.manifest", manifest.is_some_and(|manifest| says(&manifest.header))))
+    }
 }

@@ -1,4 +1,8 @@
 //! An old object that is gone from the stage is made again from the undo archive of the run.
+//!
+//! The journal says what the object was, the archive only has its bytes and its extended attributes: what is not the
+//! object of the journal is not restored. It is made under another name, gets its attributes through what is held open,
+//! and its name last, so that recovery may be cut anywhere and begin again.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -6,22 +10,29 @@ use std::io::{BufReader, Read};
 use super::error::Cause;
 use crate::format::datastream;
 use crate::format::envelope;
-use crate::format::journal::{Journal, Op};
+use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
-use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Node, Root};
+use crate::package::rule::holds;
+use crate::package::{Mode, ObjectPath, Sums, Xattrs};
+use crate::root::{Dir, Node, Root, WritableFile};
 
 /// A manifest is not larger than this.
 const LARGEST_MANIFEST: u64 = 1 << 30;
 
-/// Makes the old object of `op` in the stage, as `name` in `stage`.
+/// Behind the name of an object while it is made.
+const UNFINISHED: &[u8] = b".rebuilt";
+
+/// Extended attributes that no archive gives to an object: they would be set-id bits, or vouch for other bytes.
+const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
+
+/// Makes the old object of `op` in the stage, as `name` in `stage`. False where an extended attribute was left out.
 pub(super) fn rebuild(
     root: &Root,
     journal: &Journal,
     op: &Op,
     stage: &Dir,
     name: &[u8],
-) -> Result<(), Cause> {
+) -> Result<bool, Cause> {
     let lost = |reason: &str| Cause::Archive { package: root.show(&op.path), reason: reason.to_owned() };
     let Some((index, member)) = &op.undo else {
         return Err(lost(
@@ -31,7 +42,11 @@ pub(super) fn rebuild(
     let archive = journal.archives.get(*index).ok_or_else(|| lost("the archive is not named"))?;
     for place in [&archive.staged, &archive.path].into_iter().flatten() {
         if let Some(file) = open(root, place)? {
-            return extract(file, &decode(member), op, stage, name);
+            let unfinished = [name, UNFINISHED].concat();
+            stage.remove_tree(&unfinished)?;
+            let is_whole = extract(file, &decode(member), op, stage, &unfinished)?;
+            stage.rename(&unfinished, name)?;
+            return Ok(is_whole);
         }
     }
     Err(lost("the undo archive is not there"))
@@ -45,12 +60,14 @@ fn open(root: &Root, path: &ObjectPath) -> Result<Option<File>, Cause> {
     }
 }
 
-fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+/// Makes the old object as `name`.
+fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let broken = |reason: String| Cause::Archive { package: op.path.to_string(), reason };
+    let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
     let opened = envelope::open(BufReader::new(file)).map_err(|error| broken(error.to_string()))?;
     let mut stream =
         datastream::Reader::open(BufReader::new(opened.reader)).map_err(|e| broken(e.to_string()))?;
-    let (mut saved, manifest_name) = (None, format!("install/{MANIFEST}"));
+    let (mut saved, mut made, manifest_name) = (None, None, format!("install/{MANIFEST}"));
     while stream.next_part().map_err(|error| broken(error.to_string()))?.is_some() {
         while let Some(next) = stream.next_member().map_err(|error| broken(error.to_string()))? {
             if next.path.as_bytes() == manifest_name.as_bytes() {
@@ -58,18 +75,46 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
                 let read = (&mut stream).take(LARGEST_MANIFEST).read_to_end(&mut bytes);
                 read.map_err(|error| broken(error.to_string()))?;
                 saved = was(&bytes, op).map_err(broken)?;
-                if saved.as_ref().is_some_and(|saved: &State| saved.kind != Kind::File) {
-                    break;
-                }
-            } else if next.path.as_bytes() == member {
-                let mut out = stage.create(name)?;
-                std::io::copy(&mut stream, &mut out).map_err(|error| out.write_error(&error))?;
+            } else if next.path.as_bytes() == member && old.file_type == 'f' && made.is_none() {
+                made = Some(pour(&mut stream, old, stage, name)?);
             }
         }
     }
     let saved = saved.ok_or_else(|| broken("the object is not in its manifest".to_owned()))?;
-    make_node(&saved, stage, name)?;
-    attributes(&saved, stage, name)
+    if !holds("rebuild.type", is_type(saved.kind, old.file_type)) {
+        return Err(broken("the object in it is of another type".to_owned()));
+    }
+    match made {
+        Some((file, sums)) => {
+            let is_old =
+                sums.size == old.size && old.sha256.as_deref() == Some(sums.sha256.to_string().as_str());
+            if !holds("rebuild.bytes", is_old) {
+                stage.remove(name)?;
+                return Err(broken("its bytes are not those that were replaced".to_owned()));
+            }
+            file_attributes(&saved, old, &file)
+        }
+        None if old.file_type == 'f' => Err(broken("the bytes of the object are not in it".to_owned())),
+        None => {
+            make_node(&saved, old, stage, name)?;
+            attributes(&saved, old, stage, name)
+        }
+    }
+}
+
+/// Writes the bytes of a file, no more than the old one had and one.
+fn pour(
+    from: &mut impl Read,
+    old: &Identity,
+    stage: &Dir,
+    name: &[u8],
+) -> Result<(WritableFile, Sums), Cause> {
+    let mut file = stage.create(name)?;
+    let mut bytes = from.take(old.size.saturating_add(1));
+    std::io::copy(&mut bytes, &mut file).map_err(|error| file.write_error(&error))?;
+    file.rewind()?;
+    let sums = Sums::of(&mut file).map_err(|error| file.write_error(&error))?;
+    Ok((file, sums))
 }
 
 /// What the manifest says of the old object.
@@ -83,13 +128,27 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
     Ok(found.and_then(|object| object.was))
 }
 
-/// Objects without content.
-fn make_node(saved: &State, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+/// Whether a manifest and a journal speak of the same type.
+fn is_type(kind: Kind, letter: char) -> bool {
+    letter
+        == match kind {
+            Kind::File => 'f',
+            Kind::Directory => 'd',
+            Kind::Symlink => 'l',
+            Kind::Pipe => 'p',
+            Kind::Socket => 's',
+            Kind::Block => 'b',
+            Kind::Character => 'c',
+        }
+}
+
+/// Makes an object without content.
+fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
         Kind::File => {}
-        Kind::Directory => drop(stage.make_dir(name, Mode::of(saved.mode))?),
-        Kind::Symlink => stage.make_symlink(name, &decode(saved.target.as_deref().unwrap_or_default()))?,
+        Kind::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
+        Kind::Symlink => stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?,
         Kind::Pipe => stage.make_node(name, Node::Pipe)?,
         Kind::Block => stage.make_node(name, Node::Block(major, minor))?,
         Kind::Character => stage.make_node(name, Node::Character(major, minor))?,
@@ -101,18 +160,52 @@ fn make_node(saved: &State, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     Ok(())
 }
 
-fn attributes(saved: &State, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+/// The extended attributes that are set, and whether those are all.
+fn given(saved: &State) -> (Xattrs, bool) {
+    let all = saved.xattrs();
+    let is_given =
+        |key: &Vec<u8>| !LEFT_OUT.contains(&key.as_slice()) && !key.starts_with(b"trusted.overlay.");
+    let given: Xattrs =
+        all.iter().filter(|(key, _)| is_given(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let is_all = given.len() == all.len();
+    (given, is_all)
+}
+
+/// Owner, extended attributes, mode and time, in the order in which none undoes another.
+fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
+    if file.is_privileged() {
+        file.set_owner(old.uid, old.gid)?;
+    }
+    let (xattrs, is_all) = given(saved);
+    for (key, value) in &xattrs {
+        file.set_xattr(key, value)?;
+    }
+    file.set_mode(Mode::of(old.mode))?;
+    file.set_mtime(old.mtime)?;
+    Ok(is_all)
+}
+
+/// The same for what is no file.
+fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
+    let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
+    let object = stage.hold(name)?.ok_or_else(gone)?;
     if stage.root().is_privileged() {
-        stage.set_owner(name, Some(saved.uid), Some(saved.gid))?;
+        object.set_owner(Some(old.uid), Some(old.gid))?;
     }
-    for (key, value) in saved.xattrs() {
-        stage.set_xattr(name, &key, &value)?;
+    let (xattrs, is_all) = given(saved);
+    if saved.kind == Kind::Symlink {
+        // It is held itself, but the calls on extended attributes and times of a link take only its name.
+        for (key, value) in &xattrs {
+            stage.set_xattr(name, key, value)?;
+        }
+    } else {
+        for (key, value) in &xattrs {
+            object.set_xattr(key, value)?;
+        }
+        object.set_mode(Mode::of(old.mode))?;
     }
-    if saved.kind != Kind::Symlink {
-        stage.set_mode(name, Mode::of(saved.mode))?;
+    if saved.kind != Kind::Directory {
+        stage.set_mtime(name, old.mtime)?;
     }
-    if saved.kind == Kind::Directory {
-        return Ok(());
-    }
-    Ok(stage.set_mtime(name, saved.mtime)?)
+    Ok(is_all)
 }

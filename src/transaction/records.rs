@@ -7,20 +7,20 @@ use std::path::Path;
 use super::Settings;
 use super::archive::{self, Material};
 use super::error::Cause;
-use super::finish::unpublished_name;
 use super::held::HeldCopies;
 use super::identity::encoded;
 use super::layout::{Item, Layout, New};
 use super::ledger::{SavedArchives, Sources};
 use super::means::{Means, is_not_there};
 use super::merged;
-use super::outside::{host_inode, host_path};
+use super::outside::{HostDirectories, host_digest, host_path, unpublished_name};
 use super::sites::Sites;
 use super::stage::{note_identity, record_file, record_tree};
 use super::verified::Written;
 use super::versions::Versions;
 use crate::format::journal::{Archive, Run};
 use crate::format::manifest::{ObjectRecord, encode};
+use crate::format::outside_path::OutsidePath;
 use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, Inode, Mode, ObjectPath};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
@@ -55,7 +55,7 @@ impl<'p> Recorder<'_, 'p> {
         self.archives = vec![Archive::default(); self.plan.undo.len()];
         for (index, undo) in self.plan.undo.iter().enumerate() {
             let UndoPlace::Remote(path) = &undo.place else { continue };
-            let dir = make_host_directories(self.root, path)?;
+            let dir = HostDirectories::make(self.root, path)?.package;
             let name = unpublished_name(&self.run.to_string());
             let mut file = dir.create(&name)?;
             file.set_mode(Mode::of(0o600))?;
@@ -64,13 +64,14 @@ impl<'p> Recorder<'_, 'p> {
             file.sync()?;
             self.written.insert(index, written);
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
+            let archive = kept_outside(path, Some(written.sha256))?;
             let outside = Some(encode(path.as_os_str().as_bytes()));
-            self.archives[index] = Archive { outside, inode, ..Archive::default() };
+            self.archives[index] = Archive { outside, inode, ..archive };
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
-            let inode = host_inode(self.root, path)?;
-            self.archives.push(Archive { inode, discard, ..Archive::default() });
+            let archive = kept_outside(path, host_digest(self.root, path)?)?;
+            self.archives.push(Archive { discard, ..archive });
         }
         Ok(())
     }
@@ -228,23 +229,16 @@ fn attributes(item: &mut Item<'_>) {
     item.op.new = Some(after);
 }
 
-/// The directory of an archive of `-B`, made where it is not there; on the host, not in the root.
-fn make_host_directories(root: &Root, archive: &Path) -> Result<Dir, Cause> {
-    let host = root.elsewhere(Path::new("/"))?;
-    let path = host.resolver().locate(&host_path(archive)?)?;
-    let mut missing = Vec::new();
-    let mut above = path.parent().unwrap_or_else(ObjectPath::root);
-    let mut dir = loop {
-        match host.dir_if_there(&above)? {
-            Some(dir) => break dir,
-            None => missing.push(above.name().to_vec()),
-        }
-        above = above.parent().unwrap_or_else(ObjectPath::root);
-    };
-    for name in missing.iter().rev() {
-        dir = dir.make_dir(name, Mode::of(0o755))?;
-    }
-    Ok(dir)
+/// What the journal says of an archive outside the root, so that nothing else is removed: patch and package by its path.
+fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
+    let path = host_path(path)?;
+    let at = OutsidePath::parse(path.as_bytes());
+    Ok(Archive {
+        sha256: sha256.map(|digest| digest.to_string()),
+        patch: at.map(|at| at.patch.to_owned()),
+        package: at.map(|at| at.package.to_owned()),
+        ..Archive::default()
+    })
 }
 
 /// Where a plan puts undo archives outside the root.
@@ -262,7 +256,7 @@ pub(super) fn publish_remote<'p>(
     places: impl Iterator<Item = &'p Path>,
 ) -> Result<(), Cause> {
     for path in places {
-        let dir = make_host_directories(root, path)?;
+        let dir = HostDirectories::make(root, path)?.package;
         let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         match publish_name(&dir, &unpublished_name(&run.to_string()), &name) {
             Err(error) if error.errno() == Some(rustix::io::Errno::EXIST) => {

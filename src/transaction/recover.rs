@@ -10,6 +10,7 @@ use super::queue::{read_queue, undo_queue};
 use super::scripted::with_notes;
 use super::sites::must_be_ours;
 use super::strays::remove_strays;
+use crate::database::archive::Outside;
 use crate::database::own_directory;
 use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
@@ -72,25 +73,32 @@ impl Recovered {
 
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
 /// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
-pub fn recover(root: &Root, _lock: &Lock) -> Result<Recovered, TransactionError> {
+pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
+    recover_with(root, lock, &Outside::default())
+}
+
+/// The same, with what the caller says of undo archives outside the root.
+pub fn recover_with(root: &Root, _lock: &Lock, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
         // What it did is of no interest any more.
         Some(head) if head.done => Recovered::Nothing,
-        Some(_) => recover_run(root)?,
+        Some(_) => recover_run(root, outside)?,
     };
     let notes = remove_strays(root, head.as_ref()).during(Phase::Recover)?;
     Ok(recovered.with_notes(notes))
 }
 
-fn recover_run(root: &Root) -> Result<Recovered, TransactionError> {
+fn recover_run(root: &Root, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
     let Some(journal) = believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     match journal.head.outcome {
-        None => rolled_back(root, &journal),
-        Some(outcome) => finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome),
+        None => rolled_back(root, &journal, outside),
+        Some(outcome) => {
+            finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
+        }
     }
 }
 
@@ -108,24 +116,24 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// The procedure script that an unfinished run says is running: it has to be ended before its work is undone.
-pub fn unfinished_script(root: &Root) -> Result<Option<ScriptProcess>, TransactionError> {
+/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
-    let Some(script) = head.and_then(|head| head.progress).and_then(|progress| progress.script) else {
+    let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
     // No process is ended because of a journal that is not believed in every other respect.
     believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != rustix::process::getpgrp().as_raw_nonzero().get()) {
-        return Ok(Some(script));
+        return Ok(Some((run, script)));
     }
     let reason = JournalError::Field { field: "group", of: "its progress".to_owned() };
     let path = root.show(&own_directory().join(b"journal").unwrap_or_else(|_| own_directory()));
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionError> {
-    let notes = roll_back(root, journal)?;
+fn rolled_back(root: &Root, journal: &Journal, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
+    let notes = roll_back(root, journal, outside)?;
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
 
@@ -133,7 +141,11 @@ fn rolled_back(root: &Root, journal: &Journal) -> Result<Recovered, TransactionE
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
 /// Undoes a published run and finishes it. Notes say what a person should know.
-pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, TransactionError> {
+pub(super) fn roll_back(
+    root: &Root,
+    journal: &Journal,
+    outside: &Outside<'_>,
+) -> Result<Vec<String>, TransactionError> {
     let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
         phase: Phase::Recover,
         cause,
@@ -165,7 +177,7 @@ pub(super) fn roll_back(root: &Root, journal: &Journal) -> Result<Vec<String>, T
     let mark = hands.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None))
+    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None, outside))
 }
 
 /// What the scripts of a run asked installf and removef for.
@@ -177,7 +189,12 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 }
 
 /// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
-fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovered, TransactionError> {
+fn finished(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    outside: &Outside<'_>,
+) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
     let mut hands = match Hands::open(root, journal) {
@@ -185,11 +202,18 @@ fn finished(root: &Root, journal: &Journal, outcome: Outcome) -> Result<Recovere
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
-    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit) {
+    // Of a journal that is not whole only the records are known, and they are not done again without the objects.
+    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
         redo(hands).during(Phase::Recover)?;
     }
-    let notes = finish(root, journal, outcome, hands, None);
+    let mut notes = finish(root, journal, outcome, hands, None, outside);
     let run = journal.head.header.run.clone();
+    if !journal.is_whole {
+        notes.push(format!(
+            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not \
+             looked at again"
+        ));
+    }
     Ok(match outcome {
         Outcome::Commit => Recovered::Finished { run, notes },
         Outcome::RolledBack => Recovered::RolledBack { run, notes },

@@ -31,6 +31,7 @@ use super::sites::Sites;
 use super::stage::Stager;
 use super::versions::Versions;
 use super::{Content, Receipt, Settings};
+use crate::database::archive::Outside;
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
 };
@@ -213,6 +214,7 @@ impl<'s> ScriptedRun<'s> {
             archives: Vec::new(),
             story: Story::default(),
             ops,
+            is_whole: true,
         };
         let mut hands = Hands::open(&self.root, &batch)?;
         let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
@@ -301,7 +303,7 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed)));
+        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::trusted()));
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 

@@ -15,6 +15,7 @@ use super::stage::{StagedContent, Stager};
 use super::versions::Versions;
 use super::way_back::lay_way_back;
 use super::{Content, Doing, Settings};
+use crate::database::archive::Outside;
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
@@ -246,7 +247,8 @@ impl Published<'_> {
             return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
-        let notes = finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed));
+        let notes =
+            finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed), &Outside::trusted());
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 

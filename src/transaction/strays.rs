@@ -30,10 +30,11 @@ pub(super) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<Stri
     let mut notes = Vec::new();
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
-        if journal_file::head_in(&own)?.is_some_and(|head| head.is_open()) {
+        let published = journal_file::head_in(&own)?;
+        if published.as_ref().is_some_and(|head| head.is_open()) {
             return Err(Cause::Changed(root.show(own.path())));
         }
-        journal_file::remove_new_in(&own)?;
+        journal_file::remove_new_in(&own, published.as_ref())?;
         if own.look(b"stage")?.is_some_and(|seen| seen.file_type == FileType::Directory) {
             notes.extend(of_first_domain(root, &own.dir(b"stage")?)?);
         }

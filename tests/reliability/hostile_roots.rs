@@ -48,7 +48,7 @@ const DIRECTORIES: [&str; 20] = [
 ];
 
 /// Files that can be something else.
-const FILES: [&str; 23] = [
+const FILES: [&str; 24] = [
     "etc/passwd",
     "etc/group",
     "etc/patchadm/policy",
@@ -63,6 +63,7 @@ const FILES: [&str; 23] = [
     "var/sadm/patchadm/contents.stamp",
     "var/sadm/patchadm/history",
     "var/sadm/patchadm/journal",
+    "var/sadm/patchadm/ledger/ACMEweb",
     "var/sadm/patchadm/journal.new",
     "var/sadm/patchadm/log",
     "var/sadm/patchadm/script.lock",

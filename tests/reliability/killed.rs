@@ -230,6 +230,10 @@ pub(crate) fn strays(stage: &Scenario) -> Vec<String> {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     found.extend(own.join("journal.new").exists().then(|| "journal.new".to_owned()));
+    let ops = fs::read_dir(&own).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    let ops = ops.map(|name| name.into_string().unwrap()).filter(|name| name.starts_with("ops-"));
+    let last = journal(&own.join("journal")).map(|(run, _)| format!("ops-{run}"));
+    found.extend(ops.filter(|name| Some(name) != last.as_ref()));
     found
 }
 

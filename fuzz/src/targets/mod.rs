@@ -189,6 +189,7 @@ pub const TARGETS: &[Target] = &[
         tables::undo_digest,
         &["  ", "undo.gz", "\n", "17-00000000000000ab", "0000000000000000"],
     ),
+    target("ledger", tables::ledger, JSON),
     target("journal", records::journal, JSON),
     target("journal_lines", records::journal_lines, JSON),
     target("undo_manifest", records::undo_manifest, JSON),

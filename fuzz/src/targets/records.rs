@@ -11,36 +11,39 @@ use sha2::{Digest as _, Sha256};
 pub fn journal(input: &[u8]) {
     let _ = journal::parse_head(input);
     let _ = Journal::parse_leading(input);
-    if let Ok(read) = Journal::parse(input) {
+    if let Ok(read) = Journal::parse(input, None) {
         rewritten(&read);
     }
 }
 
-/// The input is what stands in the lines: it gets the checksums, the digest and the header of a real journal.
+/// The input is what stands in the lines: it gets the checksums, the digest and the header of a real journal, of the last
+/// version that was one file.
 pub fn journal_lines(input: &[u8]) {
     let values = input.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     let values: Vec<serde_json::Value> = values.map_while(|line| serde_json::from_slice(line).ok()).collect();
     let lines: Vec<u8> = values.iter().flat_map(checked_line).collect();
     let header = Header {
-        version: journal::VERSION,
+        version: 2,
         run: "7-00000000000000aa".to_owned(),
         command: "patchadd".to_owned(),
         root: "00112233445566ff".to_owned(),
         lines: lines.len() as u64,
         sha256: Digest(Sha256::digest(&lines).into()).to_string(),
         db: lines.len() as u64,
+        ..Header::default()
     };
     let mut bytes = checked_line(&header);
     bytes.resize(SECTOR, b' ');
     bytes.resize(HEAD, b' ');
     bytes.extend_from_slice(&lines);
-    let whole = Journal::parse(&bytes);
-    assert_eq!(Journal::parse_leading(&bytes), whole, "all of it is leading");
+    let whole = Journal::parse(&bytes, None);
+    let leading = Journal::parse_leading(&bytes).map(|leading| Journal { is_whole: true, ..leading });
+    assert_eq!(leading, whole, "all of it is leading");
     if let Ok(whole) = whole {
         rewritten(&whole);
     }
     for cut in [HEAD - 1, bytes.len().saturating_sub(1)] {
-        assert!(lines.is_empty() && cut >= HEAD || Journal::parse(&bytes[..cut]).is_err());
+        assert!(lines.is_empty() && cut >= HEAD || Journal::parse(&bytes[..cut], None).is_err());
     }
 }
 
@@ -53,14 +56,14 @@ fn rewritten(journal: &Journal) {
         entries.extend(journal.ops.iter().cloned().map(|op| Entry::Op(Box::new(op))));
         entries
     };
-    let written = Journal::to_bytes(journal.head.header.clone(), &entries(journal));
-    let again = Journal::parse(&written).expect("what was written can be read");
+    let written = Journal::to_files(journal.head.header.clone(), &entries(journal));
+    let again = Journal::parse(&written.journal, Some(&written.ops)).expect("what was written can be read");
     assert_eq!(
         (&again.domains, &again.archives, &again.story),
         (&journal.domains, &journal.archives, &journal.story)
     );
     assert_eq!(again.ops.len(), journal.ops.len());
-    assert_eq!(Journal::to_bytes(again.head.header.clone(), &entries(&again)), written);
+    assert_eq!(Journal::to_files(again.head.header.clone(), &entries(&again)), written);
 }
 
 pub fn undo_manifest(input: &[u8]) {

@@ -3,6 +3,7 @@
 use patchadm::format::contents::{self, Record};
 use patchadm::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
 use patchadm::format::depend::Depend;
+use patchadm::format::ledger::Ledger;
 use patchadm::format::pkgmap::Pkgmap;
 use patchadm::format::registration::Registration;
 use patchadm::format::remote::Remote;
@@ -110,4 +111,9 @@ pub fn remote(input: &[u8]) {
 pub fn undo_digest(input: &[u8]) {
     let Some(digest) = UndoDigest::parse(input) else { return };
     assert_eq!(UndoDigest::parse(&digest.write()), Some(digest));
+}
+
+pub fn ledger(input: &[u8]) {
+    let Ok(ledger) = Ledger::parse(input) else { return };
+    assert_eq!(Ledger::parse(&ledger.write()), Ok(ledger));
 }

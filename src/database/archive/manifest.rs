@@ -93,3 +93,107 @@ fn rule_of_attributes(state: &State) -> Option<&'static str> {
     let kept = rule::holds("manifest.xattrs", are_attributes);
     (!kept).then_some("`xattrs` has a name or value that is none")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::manifest::{Header, Kind, VERSION, encode};
+    use crate::package::{Digest, Timestamp};
+
+    const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
+
+    fn state() -> State {
+        State {
+            kind: Kind::File,
+            mode: 0o7777,
+            uid: 7,
+            gid: 8,
+            mtime: Timestamp { seconds: 1, nanoseconds: 999_999_999 },
+            size: Some(1),
+            sha256: Some(Digest([7; 32]).to_string()),
+            target: None,
+            device: None,
+            xattrs: [("user.a".to_owned(), "00ff".to_owned())].into(),
+            group: None,
+        }
+    }
+
+    fn record(path: &str) -> ObjectRecord {
+        ObjectRecord {
+            path: path.to_owned(),
+            was: Some(state()),
+            line: None,
+            became: Some(state()),
+            new_line: Some(encode(LINE.replace("/opt/a", path).as_bytes())),
+            kept: false,
+            member: None,
+        }
+    }
+
+    fn manifest(objects: Vec<ObjectRecord>) -> Manifest {
+        let header = Header {
+            manifest: VERSION,
+            patch: "100-01".to_owned(),
+            package: "X".to_owned(),
+            root: "0".repeat(16),
+            obsoletes: Vec::new(),
+            parameters: Vec::new(),
+            made_records: Vec::new(),
+        };
+        Manifest { header, objects }
+    }
+
+    fn fault_of(manifest: &Manifest) -> Option<String> {
+        fault(manifest, "100-01", &PkgInst::new("X").unwrap())
+    }
+
+    #[test]
+    fn what_a_run_writes_has_no_fault() {
+        assert_eq!(fault_of(&manifest(vec![record("/opt/a"), record("/opt/b")])), None);
+        let respelled = manifest(vec![]);
+        assert_eq!(fault(&respelled, "100-1", &PkgInst::new("X").unwrap()), None);
+    }
+
+    #[test]
+    fn a_manifest_is_that_of_its_patch_and_package() {
+        for (patch, package) in [("200-01", "X"), ("100-01", "Y")] {
+            let found = fault(&manifest(vec![]), patch, &PkgInst::new(package).unwrap());
+            assert_eq!(found.as_deref(), Some("it is that of patch 100-01, package X"));
+        }
+    }
+
+    #[test]
+    fn no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package() {
+        let twice = manifest(vec![record("/opt/a"), record("/opt/a")]);
+        assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
+        for path in ["/var/sadm/patchadm/root-id", "/etc/patchadm/policy", "/etc/patchadm"] {
+            let found = fault_of(&manifest(vec![record(path)])).unwrap();
+            assert!(found.contains("no patch changes"), "{path}: {found}");
+        }
+        for line in [LINE.replace("/opt/a", "/opt/b"), LINE.replace(" X", " Y"), "garbage".to_owned()] {
+            let lying = ObjectRecord { new_line: Some(encode(line.as_bytes())), ..record("/opt/a") };
+            assert!(fault_of(&manifest(vec![lying])).is_some(), "{line}");
+        }
+        let up = ObjectRecord { path: "/opt/../etc/passwd".to_owned(), ..record("/opt/a") };
+        assert!(fault_of(&manifest(vec![up])).is_some());
+    }
+
+    #[test]
+    fn states_have_values_that_objects_can_have() {
+        let bad = [
+            State { mode: 0o10_000, ..state() },
+            State { uid: u32::MAX, ..state() },
+            State { gid: u32::MAX, ..state() },
+            State { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
+            State { sha256: Some("07".to_owned()), ..state() },
+            State { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
+            State { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
+        ];
+        for state in bad {
+            let was = ObjectRecord { was: Some(state.clone()), ..record("/opt/a") };
+            let became = ObjectRecord { became: Some(state), ..record("/opt/a") };
+            assert!(fault_of(&manifest(vec![was])).is_some());
+            assert!(fault_of(&manifest(vec![became])).is_some());
+        }
+    }
+}

@@ -30,6 +30,8 @@ pub struct OutsideRules {
     pub of_host: Option<PathBuf>,
     /// The owner of the root is trusted.
     pub is_trusted: bool,
+    /// The directory that the caller named for this command.
+    pub named: Option<PathBuf>,
 }
 
 impl Outside<'static> {
@@ -40,6 +42,11 @@ impl Outside<'static> {
 }
 
 impl OutsideRules {
+    /// The rules for what an unfinished run has left.
+    pub fn of_recovery(&self) -> Outside<'_> {
+        self.with(self.named.as_deref())
+    }
+
     /// The rules for archives that may have been moved to a directory.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
         Outside { moved_to, of_host: self.of_host.as_deref(), is_trusted: self.is_trusted }
@@ -67,6 +74,15 @@ impl Outside<'_> {
             return Err(refused("only a file of the root says that it is there"));
         }
         Ok(())
+    }
+}
+
+impl Outside<'_> {
+    /// Whether what an unfinished run of a root left at a path of the host may be touched by who recovers it.
+    pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
+        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
+        let is_asked = root.is_privileged() && !root.is_system() && !self.is_trusted;
+        !is_asked || is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
     }
 }
 

@@ -169,6 +169,19 @@ fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
 }
 
 #[test]
+fn a_stamp_that_leaves_lines_out_does_not_fit() {
+    let scene = Scene::new();
+    let (contents, links) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
+    let whole = fitting(&View::live(&scene.root), &contents).unwrap().0;
+    for body in [0, whole.body / 2, LINES.find("/opt/ab").unwrap() as u64, whole.body - 1, whole.body + 1] {
+        fs::write(scene.stamp(), Stamp { body, ..whole.clone() }.write(&links)).unwrap();
+        assert!(!scene.fits(), "{body} of {}", whole.body);
+    }
+    fs::write(scene.stamp(), whole.write(&links)).unwrap();
+    assert!(scene.fits());
+}
+
+#[test]
 fn a_wanted_line_that_makes_no_sense_is_named_with_its_number() {
     let scene = Scene::new();
     // Somebody who puts size and time back as they were is found out by what is wanted.

@@ -79,11 +79,9 @@ impl Scene {
             run: run.to_owned(),
             command: "patchadd".to_owned(),
             root: "00112233445566ff".to_owned(),
-            lines: 0,
-            sha256: String::new(),
-            db: 0,
+            ..Header::default()
         };
-        let bytes = Journal::to_bytes(header, &self.ops);
+        let bytes = Journal::to_files(header, &self.ops).journal;
         fs::write(self.host("/var/sadm/patchadm/journal.new"), bytes).unwrap();
         let journal = self.host("/var/sadm/patchadm/journal");
         fs::rename(self.host("/var/sadm/patchadm/journal.new"), journal).unwrap();

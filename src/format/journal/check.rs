@@ -5,6 +5,8 @@
 //! anything else is damage. Here is what can be said without the root. What needs it (whose the stage directories are,
 //! which directory is that of our own files) is asked by the transaction, before recovery does anything.
 
+use std::collections::HashSet;
+
 use super::{
     Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, Run, Story,
 };
@@ -80,8 +82,11 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     }
     story(&journal.story)?;
     let own = journal.own_directory();
+    let mut staged = HashSet::new();
     for op in &journal.ops {
-        self::op(op, journal, own.as_ref())?;
+        let its = Record(format!("the change of {}", op.path));
+        self::op(op, journal, own.as_ref(), &its)?;
+        its.must("journal.op.once", "stage", staged.insert((op.domain, &op.stage)))?;
     }
     Ok(())
 }
@@ -177,8 +182,7 @@ fn is_archive_name(name: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_run))
 }
 
-fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>) -> Result<(), JournalError> {
-    let its = Record(format!("the change of {}", op.path));
+fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record) -> Result<(), JournalError> {
     let domain = journal.domains.get(op.domain);
     let is_in = |domain: &Domain| op.path.is_below(&domain.top);
     its.must("journal.op.domain", "domain", domain.is_some_and(is_in))?;
@@ -195,7 +199,7 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>) -> Result<(), Journa
     its.must("journal.op.parent", "parent", op.parent.as_ref().is_none_or(is_inode))?;
     its.must("journal.op.touched", "touched", op.touched.as_ref().is_none_or(is_time))?;
     for identity in [&op.old, &op.new, &op.copy].into_iter().flatten() {
-        self::identity(identity, &its)?;
+        self::identity(identity, its)?;
     }
     its.must("journal.op.attr", "new", op.kind != OpKind::Attr || is_one_object(op))?;
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))

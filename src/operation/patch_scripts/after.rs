@@ -45,7 +45,7 @@ impl PatchScripts<'_> {
         Ok(())
     }
 
-    fn patch_id(&self) -> Result<PatchId, Reason> {
+    pub(super) fn patch_id(&self) -> Result<PatchId, Reason> {
         let separator = &self.session.ground.policy.separator;
         PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
     }

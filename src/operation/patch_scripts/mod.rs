@@ -11,6 +11,7 @@ mod after;
 pub(super) mod applying;
 pub(super) mod backing_out;
 mod hooks;
+pub(super) mod kept;
 mod listener;
 mod performing;
 mod response;
@@ -155,6 +156,11 @@ impl<'a> PatchScripts<'a> {
     }
 
     fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
+        if self.way == Way::BackOut {
+            // what ran before it may have written it
+            let id = self.patch_id().map_err(Halt::Refused)?;
+            kept::may_run(&self.session.ground, &id, name)?;
+        }
         let shop = &self.procedures.shop;
         let file = self.hooks.file(name, shop.directory()).map_err(Halt::Script)?;
         let (root, locale) = (&self.session.ground.root, &self.place.request.locale);

@@ -128,8 +128,12 @@ fn check_class<'p>(
         Deliverer::Root => {
             check_place(ground, &delivered)?;
             check_class_script(&ground.root, &delivered, name)?;
+            check_owners(&ground.root, &delivered, name)?;
         }
-        Deliverer::Host => check_class_script(&ground.host, &delivered, name)?,
+        Deliverer::Host => {
+            check_class_script(&ground.host, &delivered, name)?;
+            check_owners(&ground.host, &delivered, name)?;
+        }
         Deliverer::Package | Deliverer::Standard => {}
     }
     let directories: BTreeSet<ObjectPath> = paths.filter_map(ObjectPath::parent).collect();
@@ -149,6 +153,22 @@ fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(),
         _ => false,
     };
     if is_file { Ok(()) } else { Err(unsafe_because(format!("{shown} is not a regular file"))) }
+}
+
+/// Refuses a script that lies in `place` of a root where somebody else than the superuser could have written it. A caller
+/// without privilege is asked nothing: the script gets no more rights than whoever wrote it could have.
+pub(in crate::operation) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
+    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    let path = place.join(name.as_bytes()).map_err(|error| unsafe_because(error.to_string()))?;
+    match root.strange_on_the_way(&path).map_err(|error| unsafe_because(error.to_string()))? {
+        None => Ok(()),
+        Some(strange) => {
+            Err(unsafe_because(format!("{} would run as root, and {strange}", root.show(&path))))
+        }
+    }
 }
 
 /// Whether a directory of the root is the same for a process that knows nothing of roots.

@@ -262,6 +262,9 @@ pub enum Problem {
     /// It is the root directory, which has no name that could be another object's.
     #[error("it is the root directory itself, which no package delivers")]
     RootDirectory,
+    /// It is, or is another name of, a setting of this program.
+    #[error("it belongs to the settings of patchadm(8), which no package delivers, replaces or deletes")]
+    Settings,
     /// An object that no rename may touch.
     #[error("{at} {obstacle}")]
     Obstacle {
@@ -297,7 +300,9 @@ impl Refusal {
             Command::Patchadd => self.reason.patchadd_code(),
             Command::Patchrm => self.reason.patchrm_code(),
             Command::Pkgadd | Command::Pkgrm => match *self.reason {
-                Reason::Administration(_) | Reason::InUse { is_question: false, .. } => 4,
+                Reason::Administration(_)
+                | Reason::InUse { is_question: false, .. }
+                | Reason::Object { problem: Problem::Settings, .. } => 4,
                 Reason::Interaction(_) | Reason::InUse { is_question: true, .. } => 5,
                 Reason::BasedirAnswered { .. } => 99,
                 _ => 1,

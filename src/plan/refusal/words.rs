@@ -156,7 +156,11 @@ impl Reason {
             Self::ScriptForbidden { package, script } => {
                 let whose =
                     package.as_ref().map_or_else(|| "it".to_owned(), |name| format!("package {name}"));
-                format!("{whose} has the script {script}, which the policy of this root does not allow")
+                let what = match script.strip_prefix("i.").or_else(|| script.strip_prefix("r.")) {
+                    Some(class) => format!("needs the script {script} of class {class}"),
+                    None => format!("has the script {script}"),
+                };
+                format!("{whose} {what}, which the policy of this root does not allow")
             }
             Self::BasedirAnswered { installed, answered } => {
                 format!("it is installed in {installed}, and the response demands {answered}")

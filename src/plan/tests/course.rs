@@ -204,6 +204,7 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
         root: BTreeSet::from(["i.sed".to_owned()]),
         host: BTreeSet::from(["i.sed".to_owned(), "i.build".to_owned()]),
         standard: BTreeSet::from(["i.build".to_owned(), "i.awk".to_owned()]),
+        ..SystemScripts::default()
     };
     let parcel = Parcel::empty("base")
         .package("ACMEweb", "CLASSES=sed,build,awk,own,plain")

@@ -191,6 +191,7 @@ fn the_admin_file_and_the_policy_decide_about_scripts() {
     assert_eq!(code(ScriptPolicy::Run, Check::Quit), Err(4));
     assert_eq!(code(ScriptPolicy::Known, Check::NoCheck), Err(1));
     let standard = world(&base(), &[]);
-    assert!(planned(&standard, ScriptPolicy::Known, Check::NoCheck).is_ok(), "r.build is ours");
+    let refused = planned(&standard, ScriptPolicy::Known, Check::NoCheck).unwrap_err().to_string();
+    assert!(refused.contains("r.build of class build"), "it runs what the package delivered: {refused}");
     assert!(planned(&standard, ScriptPolicy::None, Check::NoCheck).is_err());
 }

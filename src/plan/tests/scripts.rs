@@ -11,6 +11,7 @@ use crate::plan::back_out::{Archive, back_out};
 use crate::plan::engine::{Bookkeeping, Engine};
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Refusal;
+use crate::plan::scripts::Deliverer;
 
 /// A stock script, as a producer delivers it.
 fn stock(name: &str) -> Option<String> {
@@ -104,11 +105,19 @@ fn the_policy_decides_which_scripts_may_run() {
     let own = patch("900-01", "").file("bin/httpd", "new").install("postinstall", "exit 0");
     let mut hooked = patch("900-01", "").file("bin/httpd", "new");
     hooked.image.hooks.postpatch = Some(b"exit 0".to_vec());
-    let mut system = patch("900-01", "CLASSES=none,sed").file("bin/httpd", "new").of_class("sed");
-    system = system.file("bin/other", "new");
-    for (parcel, known) in [(&own, false), (&hooked, false), (&system, true)] {
+    let of_class = |class: &str| {
+        let classes = format!("CLASSES=none,{class}");
+        patch("900-01", &classes).file("bin/httpd", "new").of_class(class).file("bin/other", "new")
+    };
+    let (copies, runs, delivered) = (of_class("renamenew"), of_class("sed"), of_class("mine"));
+    for (parcel, known) in
+        [(&own, false), (&hooked, false), (&copies, true), (&runs, false), (&delivered, false)]
+    {
         let mut world = world();
-        world.options.scripts.system.standard.insert("i.sed".to_owned());
+        let system = &mut world.options.scripts.system;
+        system.standard.extend(["i.sed".to_owned(), "i.renamenew".to_owned()]);
+        system.root.insert("i.mine".to_owned());
+        system.delivered.insert((Deliverer::Root, "i.mine".to_owned()));
         for (policy, allowed) in
             [(ScriptPolicy::Run, true), (ScriptPolicy::Known, known), (ScriptPolicy::None, false)]
         {

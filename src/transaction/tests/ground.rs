@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use rustix::io::Errno;
 
 use super::world::{World, at};
-use crate::format::journal::{Journal, Op};
+use crate::format::journal::Op;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::root::{Call, Door, Step};
@@ -89,8 +89,7 @@ fn is_of_bin(staged: &ObjectPath) -> bool {
     static STAGED: LazyLock<String> = LazyLock::new(|| {
         let world = World::new();
         world.run_plan(&Ground::Apart.plan(&world), Door::default(), &|| None).unwrap();
-        let journal = std::fs::read(world.path("var/sadm/patchadm/journal")).unwrap();
-        let journal = Journal::parse(&journal).unwrap();
+        let journal = world.journal();
         let is_httpd = |op: &&Op| op.path == at("/opt/web/bin/httpd");
         journal.ops.iter().find(is_httpd).unwrap().stage.clone()
     });

@@ -7,35 +7,13 @@ use std::path::Path;
 use super::table::Stopped;
 use super::world::{RUN, World, at};
 use crate::format::journal::{
-    Archive, Entry, HEAD, Identity, Journal, JournalError, Op, OpKind, Outcome, Progress, ScriptProcess,
-    checked_line, outcome_sector, progress_sector,
+    Archive, Identity, Journal, JournalError, Op, OpKind, Outcome, Progress, ScriptProcess, checked_line,
 };
 use crate::root::{Door, Lock};
 use crate::transaction::{Cause, Recovered, TransactionError, recover, unfinished_script};
 
 const JOURNAL: &str = "var/sadm/patchadm/journal";
 const STAGED: &str = "var/sadm/patchadm/stage/1-00000000000000aa";
-
-/// Writes another journal in the place of the one that is there, with all checksums right.
-fn rewrite(world: &World, lie: impl FnOnce(&mut Journal)) {
-    let place = world.path(JOURNAL);
-    let mut journal = Journal::parse(&fs::read(&place).unwrap()).unwrap();
-    lie(&mut journal);
-    let Journal { head, domains, archives, story, ops } = journal;
-    let mut entries: Vec<Entry> = domains.into_iter().map(Entry::Domain).collect();
-    entries.extend(archives.into_iter().map(Entry::Archive));
-    entries.push(Entry::Story(story));
-    entries.extend(ops.into_iter().map(|op| Entry::Op(Box::new(op))));
-    let mut bytes = Journal::to_bytes(head.header, &entries);
-    let outcome = head.outcome.map(outcome_sector);
-    let progress = head.progress.as_ref().map(progress_sector);
-    for (sector, offset) in [outcome, progress].into_iter().flatten() {
-        let offset = usize::try_from(offset).unwrap();
-        bytes[offset..offset + sector.len()].copy_from_slice(&sector);
-    }
-    assert!(bytes.len() > HEAD);
-    fs::write(place, bytes).unwrap();
-}
 
 fn op<'j>(journal: &'j mut Journal, path: &str) -> &'j mut Op {
     journal.ops.iter_mut().find(|op| op.path == at(path)).unwrap()
@@ -106,7 +84,7 @@ fn a_name_in_a_stage_leads_nowhere_else() {
         (HTTPD, OpKind::Held, "passwd"),
     ] {
         let (stopped, host) = (Stopped::new(), host());
-        rewrite(&stopped.world, |journal| {
+        stopped.world.rewrite(|journal| {
             let op = op(journal, path);
             (op.kind, op.stage) = (kind, way_out(host.path(), file));
             // So that the table of recovery exchanges, takes away or puts back.
@@ -122,7 +100,7 @@ fn a_stage_of_another_place_run_or_root_is_neither_used_nor_removed() {
     {
         for outcome in [None, Some(Outcome::Commit), Some(Outcome::RolledBack)] {
             let (stopped, host) = (Stopped::new(), host());
-            rewrite(&stopped.world, |journal| {
+            stopped.world.rewrite(|journal| {
                 journal.domains[0].stage = at(stage);
                 journal.head.outcome = outcome;
                 // An object in what would be our own directory then is another lie.
@@ -144,7 +122,7 @@ fn a_stage_of_another_place_run_or_root_is_neither_used_nor_removed() {
 fn a_stage_that_others_may_write_to_is_neither_used_nor_removed() {
     for outcome in [None, Some(Outcome::Commit), Some(Outcome::RolledBack)] {
         let stopped = Stopped::new();
-        rewrite(&stopped.world, |journal| journal.head.outcome = outcome);
+        stopped.world.rewrite(|journal| journal.head.outcome = outcome);
         let stage = stopped.world.path(STAGED);
         fs::set_permissions(&stage, fs::Permissions::from_mode(0o777)).unwrap();
         let before = everything(&stopped.world);
@@ -156,34 +134,22 @@ fn a_stage_that_others_may_write_to_is_neither_used_nor_removed() {
 
 #[test]
 fn what_is_outside_of_the_root_is_no_archive_by_the_word_of_a_journal() {
-    let (stopped, host) = (Stopped::new(), host());
-    let victim = host.path().join("passwd").display().to_string();
-    let meta = fs::metadata(host.path().join("passwd")).unwrap();
-    let inode = crate::package::Inode { number: meta.ino(), born: None };
     for (field, outcome) in [("outside", None), ("discard", Some(Outcome::Commit))] {
-        let named = Some(victim.clone());
-        let archive = match outcome {
-            None => Archive { outside: named, inode: Some(inode), ..Archive::default() },
-            Some(_) => Archive { discard: named, inode: Some(inode), ..Archive::default() },
-        };
-        rewrite(&stopped.world, |journal| {
+        let (stopped, host) = (Stopped::new(), host());
+        let meta = fs::metadata(host.path().join("passwd")).unwrap();
+        let inode = Some(crate::package::Inode { number: meta.ino(), born: None });
+        let victim = Some(host.path().join("passwd").display().to_string());
+        stopped.world.rewrite(|journal| {
             without_archives(journal);
-            journal.archives = vec![archive];
+            let archive = Archive { inode, ..Archive::default() };
+            journal.archives = vec![match outcome {
+                None => Archive { outside: victim, ..archive },
+                Some(_) => Archive { discard: victim, ..archive },
+            }];
             journal.head.outcome = outcome;
         });
         must_be_refused(&stopped.world, host.path(), field);
-        rewrite_back(&stopped);
     }
-}
-
-/// Gives a root the journal again that its run wrote.
-fn rewrite_back(stopped: &Stopped) {
-    let Journal { head, domains, archives, story, ops } = stopped.journal.clone();
-    let mut entries: Vec<Entry> = domains.into_iter().map(Entry::Domain).collect();
-    entries.extend(archives.into_iter().map(Entry::Archive));
-    entries.push(Entry::Story(story));
-    entries.extend(ops.into_iter().map(|op| Entry::Op(Box::new(op))));
-    fs::write(stopped.world.path(JOURNAL), Journal::to_bytes(head.header, &entries)).unwrap();
 }
 
 #[test]
@@ -203,7 +169,7 @@ fn no_other_field_of_a_journal_is_believed_that_the_engine_could_not_have_writte
     ];
     for (field, lie) in lies {
         let (stopped, host) = (Stopped::new(), host());
-        rewrite(&stopped.world, lie);
+        stopped.world.rewrite(lie);
         must_be_refused(&stopped.world, host.path(), field);
     }
 }
@@ -249,7 +215,7 @@ fn identity() -> Identity {
 fn set_id_bits_and_owners_come_back_only_to_the_same_object_with_the_same_bytes() {
     let stopped = Stopped::new();
     let place = stopped.world.path("opt/web/staying");
-    rewrite(&stopped.world, |journal| {
+    stopped.world.rewrite(|journal| {
         let op = op(journal, "/opt/web/staying");
         assert_eq!(op.kind, OpKind::Attr);
         for identity in [&mut op.old, &mut op.new].into_iter().flatten() {

@@ -4,10 +4,13 @@ mod crash;
 mod ground;
 mod lies;
 mod meddling;
+mod rebuilt;
 mod scripted;
+mod set_id;
 mod stamp;
 mod strays;
 mod table;
+mod two_files;
 mod versions;
 mod world;
 

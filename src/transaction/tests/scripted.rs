@@ -313,7 +313,8 @@ fn while_scripts_run_readers_see_the_records_of_before_and_recovery_knows_which_
             Ok::<(), crate::database::ViewError>(())
         })
         .unwrap();
-        assert_eq!(unfinished_script(&root).unwrap(), Some(process()));
+        let unfinished = unfinished_script(&root).unwrap().unwrap();
+        assert_eq!(unfinished, (run.name(), process()));
         run.script_ended().unwrap();
         assert_eq!(unfinished_script(&root).unwrap(), None);
         Ok(())

@@ -21,7 +21,7 @@ fn with_stray(number: u64, copy: bool) -> (World, ObjectPath) {
 fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (World, ObjectPath) {
     let world = World::new();
     world.run(Door::default()).unwrap();
-    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let journal = world.journal();
     let run = Run { number, nonce: 7 }.to_string();
     let stage = at(&format!("/.patchadm/{run}"));
     for dir in ["o", "db"] {
@@ -38,8 +38,9 @@ fn with_stray_of(number: u64, copy: bool, wanted: impl Fn(&Op) -> bool) -> (Worl
         entries.extend(ops.map(|op| Entry::Op(Box::new(Op { domain: 1, undo: None, ..op.clone() }))));
         let mut header = journal.head.header.clone();
         header.run = run.clone();
-        let bytes = Journal::to_bytes(header, &entries);
-        fs::write(world.path(&format!(".patchadm/{run}/journal")), bytes).unwrap();
+        let files = Journal::to_files(header, &entries);
+        fs::write(world.path(&format!(".patchadm/{run}/ops-{run}")), files.ops).unwrap();
+        fs::write(world.path(&format!(".patchadm/{run}/journal")), files.journal).unwrap();
     }
     (world, stage)
 }
@@ -125,7 +126,7 @@ fn a_stage_of_a_later_run_that_switched_nothing_is_removed() {
 fn an_object_that_gets_other_attributes_tells_by_them() {
     let mut before = Vec::new();
     let (world, _) = with_stray_of(9, true, |op| op.kind == OpKind::Attr);
-    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let journal = world.journal();
     for op in journal.ops.iter().filter(|op| op.kind == OpKind::Attr) {
         before.push((world.path(&op.path.to_string()[1..]), op.old.as_ref().unwrap().mode));
     }
@@ -164,6 +165,8 @@ fn not_durable_yet(world: &World, stage: &ObjectPath, damaged: bool) {
     }
     fs::write(place.join("journal.new"), bytes).unwrap();
     fs::remove_file(place.join("journal")).unwrap();
+    let ops = format!("ops-{}", place.file_name().unwrap().display());
+    fs::rename(place.join(&ops), place.join(ops + ".new")).unwrap();
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn a_directory_that_nothing_can_be_renamed_into_becomes_a_domain_of_its_own_in_a
     let world = World::new();
     let receipt = world.run_plan(&Ground::Apart.plan(&world), Ground::Apart.open_door(), &|| None).unwrap();
     assert_eq!((receipt.run.as_str(), receipt.notes), ("2-00000000000000aa", Vec::new()));
-    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let journal = world.journal();
     let places: Vec<_> = journal.domains.iter().map(|domain| domain.stage.to_string()).collect();
     let stage = "/var/sadm/patchadm/stage/2-00000000000000aa";
     assert_eq!(places, [stage, "/opt/web/bin/.patchadm-2-00000000000000aa"]);

@@ -28,7 +28,7 @@ impl Stopped {
         Self::on(Ground::Usual)
     }
 
-    fn on(ground: Ground) -> Self {
+    pub(super) fn on(ground: Ground) -> Self {
         let world = World::new();
         let plan = ground.plan(&world);
         Self::of(world, &plan, ground)
@@ -46,7 +46,7 @@ impl Stopped {
             Ok(())
         });
         world.run_plan(plan, door, &|| None).unwrap_err();
-        let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+        let journal = world.journal();
         assert!(journal.head.is_open());
         Self { world, journal, ground }
     }
@@ -307,7 +307,7 @@ fn a_damaged_journal_stops_everything_and_nothing_is_touched() {
     stopped.exchange(HTTPD);
     let journal = stopped.target("/var/sadm/patchadm/journal");
     let mut bytes = fs::read(&journal).unwrap();
-    bytes[5000] ^= 1;
+    bytes[4200] ^= 1;
     fs::write(&journal, &bytes).unwrap();
     let root = stopped.world.root(Door::default());
     let lock = crate::root::Lock::take(&root, "recover", |_| false).unwrap();
@@ -337,7 +337,7 @@ fn a_committed_run_is_done_forward_again_where_the_disk_lost_something() {
         Ok(())
     });
     world.run(door).unwrap();
-    let journal = Journal::parse(&fs::read(world.path("var/sadm/patchadm/journal")).unwrap()).unwrap();
+    let journal = world.journal();
     let op = journal.ops.iter().find(|op| op.path == at(HTTPD)).unwrap();
     let staged = world.path(&format!("var/sadm/patchadm/stage/{RUN}/{}", op.stage));
     rustix::fs::renameat_with(

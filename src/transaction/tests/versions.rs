@@ -246,8 +246,10 @@ fn an_archive_saves_the_version_and_not_what_is_on_the_disk() {
     plain.run(Door::default()).unwrap();
     assert!(!has(&archived(&world), b"old httpd") && has(&archived(&plain), b"old httpd"));
     assert_eq!(world.picture().keys().collect::<Vec<_>>(), plain.picture().keys().collect::<Vec<_>>());
-    let journal = std::fs::read(world.path("var/sadm/patchadm/journal")).unwrap();
-    assert!(!has(&journal, b"version-"), "the journal knows of no version");
+    for file in ["journal".to_owned(), format!("ops-{}", super::world::RUN)] {
+        let journal = std::fs::read(world.path("var/sadm/patchadm").join(file)).unwrap();
+        assert!(!has(&journal, b"version-"), "the journal knows of no version");
+    }
     assert_eq!(std::fs::read_dir(world.path("var/sadm/patchadm/stage")).unwrap().count(), 0);
 }
 

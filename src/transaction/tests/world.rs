@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::format::contents_merge::Trailer;
-use crate::format::journal::Story;
+use crate::format::journal::{
+    Entry as JournalLine, Files as JournalFiles, Journal, Story, outcome_sector, parse_head, progress_sector,
+};
 use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::params;
 use crate::format::pkgmap::Entry;
@@ -84,6 +86,24 @@ impl World {
 
     pub(super) fn root(&self, door: Door) -> Root {
         Root::open_with(self.dir.path(), door).unwrap()
+    }
+
+    /// The journal, from both of its files.
+    pub(super) fn journal(&self) -> Journal {
+        let bytes = fs::read(self.path("var/sadm/patchadm/journal")).unwrap();
+        let run = parse_head(&bytes).unwrap().header.run;
+        let ops = fs::read(self.path(&format!("var/sadm/patchadm/ops-{run}"))).ok();
+        Journal::parse(&bytes, ops.as_deref()).unwrap()
+    }
+
+    /// Puts another journal in the place of the one that is there, all checksums right.
+    pub(super) fn rewrite(&self, lie: impl FnOnce(&mut Journal)) {
+        let mut journal = self.journal();
+        lie(&mut journal);
+        let ops = format!("var/sadm/patchadm/ops-{}", journal.head.header.run);
+        let files = files_of(journal);
+        fs::write(self.path(&ops), files.ops).unwrap();
+        fs::write(self.path("var/sadm/patchadm/journal"), files.journal).unwrap();
     }
 
     pub(super) fn live(&self, path: &str) -> Option<Live> {
@@ -267,6 +287,23 @@ impl World {
             place: UndoPlace::Save,
         }
     }
+}
+
+/// The two files of a journal with its sectors.
+pub(super) fn files_of(journal: Journal) -> JournalFiles {
+    let Journal { head, domains, archives, story, ops, .. } = journal;
+    let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
+    entries.extend(archives.into_iter().map(JournalLine::Archive));
+    entries.push(JournalLine::Story(story));
+    entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
+    let mut files = Journal::to_files(head.header, &entries);
+    let outcome = head.outcome.map(outcome_sector);
+    let progress = head.progress.as_ref().map(progress_sector);
+    for (sector, offset) in [outcome, progress].into_iter().flatten() {
+        let offset = usize::try_from(offset).unwrap();
+        files.journal[offset..offset + sector.len()].copy_from_slice(&sector);
+    }
+    files
 }
 
 /// A process that another test starts has our descriptors until it becomes its program: then the lock is free again.

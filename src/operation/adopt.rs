@@ -1,0 +1,217 @@
+//! `recover --adopt-undo`: undo archives that the ledger does not know are compared with the records and the tree, and
+//! bound where they fit.
+//!
+//! That proves that an archive fits, not where it comes from: one of an earlier application of the same patch fits as
+//! well. So one that does not fit is taken only if its patch is named, and what is bound so gives no rights back that
+//! the object does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::content::NoContent;
+use super::failure::Failure;
+use super::session::{Caller, Ground, Session, must_have_database};
+use crate::database::archive::{self, Outside};
+use crate::database::ledger::{self, LedgerFault};
+use crate::database::{DatabaseError, View, installed, places};
+use crate::format::ledger::Ledger;
+use crate::format::manifest::{Manifest, ObjectRecord, State};
+use crate::format::undo_digest::UndoDigest;
+use crate::package::{Params, PkgInst};
+use crate::patch::{Applied, PatchId};
+use crate::plan::Plan;
+use crate::plan::RecordChange;
+use crate::plan::ledger::{AdoptedArchive, LedgerChange};
+use crate::root::Root;
+
+/// The largest `undo.sha256`, in bytes.
+const LARGEST_DIGEST: u64 = 4096;
+
+/// The name of this work in journal and history.
+const COMMAND: &str = "recover";
+
+/// What became of one archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The patch.
+    pub patch: String,
+    /// The package.
+    pub package: PkgInst,
+    /// The run that `undo.sha256` beside it names; a hint.
+    pub run: Option<String>,
+    /// What the package records of the patch.
+    pub recorded: String,
+    /// The paths, or another reason, by which it does not fit; none where it fits.
+    pub differs: Option<String>,
+    /// Whether it is bound now.
+    pub is_adopted: bool,
+}
+
+/// Binds the archives of these patches, of all that fit where none is named. Archives that a line binds already, and
+/// those of other tools, are passed over.
+pub fn adopt_undo(
+    root: &Root,
+    ids: &[String],
+    undo_dir: Option<&Path>,
+    caller: &Caller<'_>,
+) -> Result<Vec<Adoption>, Failure> {
+    let session = Session::begin(Ground::of(root)?.naming(undo_dir), caller)?;
+    must_have_database(root)?;
+    let separator = &session.ground.policy.separator;
+    let named = ids.iter().map(|id| PatchId::parse(id, separator));
+    let named: Vec<PatchId> =
+        named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
+    let adopter = Adopter { ground: &session.ground, named, undo_dir };
+    let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
+    for package in installed::packages(&View::live(root)).map_err(Failure::Database)? {
+        let (adoptions, change) = adopter.package(&package)?;
+        all.extend(adoptions);
+        if let Some(change) = change {
+            records.push(RecordChange::Ledger(change));
+            packages.push(package);
+        }
+    }
+    let Some(last) = packages.last() else { return Ok(all) };
+    let plan = Plan {
+        command: COMMAND,
+        patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
+        trailer: caller.occasion.trailer(COMMAND, last),
+        packages,
+        changes: Vec::new(),
+        records,
+        contents: BTreeMap::new(),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: Vec::new(),
+        discard: Vec::new(),
+        notes: Vec::new(),
+    };
+    session.perform(&plan, &mut NoContent, None, String::new())?;
+    Ok(all)
+}
+
+struct Adopter<'a> {
+    ground: &'a Ground,
+    named: Vec<PatchId>,
+    undo_dir: Option<&'a Path>,
+}
+
+/// An archive of ours that is there.
+struct Candidate {
+    patch: PatchId,
+    saved_as: String,
+    archive: archive::Archive,
+    manifest: Manifest,
+}
+
+impl Adopter<'_> {
+    /// The archives of a package, and what its ledger becomes.
+    fn package(&self, package: &PkgInst) -> Result<(Vec<Adoption>, Option<LedgerChange>), Failure> {
+        let view = View::live(&self.ground.root);
+        let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
+        let (ledger, is_anew) = match ledger::counting(&view, package) {
+            Ok(ledger) => (ledger, false),
+            Err(LedgerFault::Damaged { .. }) => (Ledger::default(), true),
+            Err(fault) => return Err(archive::ArchiveError::from(fault).into()),
+        };
+        let candidates = self.candidates(package, &params)?;
+        let mut change = LedgerChange { is_anew, ..LedgerChange::at(places::ledger(package), package) };
+        let mut adoptions = Vec::new();
+        for (place, candidate) in candidates.iter().enumerate() {
+            let later = candidates.get(place + 1..).unwrap_or_default();
+            let (sha256, size) = candidate.archive.digest()?;
+            let line = ledger.line(&candidate.saved_as).and_then(|line| line.archive());
+            if line.is_some_and(|(known, _)| known == sha256) {
+                continue;
+            }
+            let is_named = self.named.contains(&candidate.patch);
+            if !self.named.is_empty() && !is_named {
+                continue;
+            }
+            let differs = self.differs(candidate, later)?;
+            let is_adopted = differs.is_none() || is_named;
+            if is_adopted {
+                let (patch, place) = (candidate.saved_as.clone(), candidate.archive.location());
+                change.adopted.push(AdoptedArchive { patch, sha256, size, place });
+            }
+            adoptions.push(Adoption {
+                patch: candidate.saved_as.clone(),
+                package: package.clone(),
+                run: self.run(package, &candidate.saved_as)?,
+                recorded: params.text(&format!("PATCH_INFO_{}", candidate.saved_as)).into_owned(),
+                differs,
+                is_adopted,
+            });
+        }
+        let is_changed = is_anew || !change.adopted.is_empty();
+        Ok((adoptions, Some(change).filter(|_| is_changed)))
+    }
+
+    /// The archives of ours that a package has, in the order in which their patches were applied. What cannot be read is
+    /// none that could be bound.
+    fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
+        let view = View::live(&self.ground.root);
+        let applied = Applied::from_params(package, params, &self.ground.policy.separator);
+        let mut candidates = Vec::new();
+        for patch in applied.map_err(DatabaseError::from)?.list.iter() {
+            let saved_as = installed::saved_as(&view, package, patch)?;
+            let outside = Outside { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
+            let none = Ledger::default();
+            let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
+            let Ok(archive) = found else { continue };
+            if let Ok(Some(manifest)) = archive.verify_unbound() {
+                candidates.push(Candidate { patch: patch.clone(), saved_as, archive, manifest });
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// The first paths at which an archive does not fit what a later one of the chain found there, or what is there.
+    fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
+        let mut paths = BTreeSet::new();
+        for record in candidate.manifest.objects.iter().filter(|record| record.is_changed() && !record.kept) {
+            let Some(path) = record.object_path() else { continue };
+            let found = match found_by_later(record, later) {
+                Some(was) => was.cloned(),
+                None => self.live(&path)?,
+            };
+            if !is_same(record.became.as_ref(), found.as_ref()) {
+                paths.insert(self.ground.root.show(&path));
+            }
+        }
+        let shown: Vec<String> = paths.iter().take(3).cloned().collect();
+        Ok((!paths.is_empty()).then(|| format!("{} (of {} paths)", shown.join(", "), paths.len())))
+    }
+
+    /// What is at a path now.
+    fn live(&self, path: &crate::package::ObjectPath) -> Result<Option<State>, Failure> {
+        let root = &self.ground.root;
+        let physical = root.resolver().locate(path)?;
+        let parent = physical.parent().unwrap_or_else(crate::package::ObjectPath::root);
+        let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
+        Ok(dir.live(physical.name())?.as_ref().map(State::of))
+    }
+
+    /// The run that the digest file beside an archive names.
+    fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
+        let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.sha256"));
+        let Ok(path) = path else { return Ok(None) };
+        let text = View::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
+        Ok(text.and_then(|text| UndoDigest::parse(&text)).map(|digest| digest.run))
+    }
+}
+
+/// What the next archive of the chain that has the path says was there; none where none has it.
+fn found_by_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<Option<&'m State>> {
+    let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
+    records.find(|other| other.path == record.path && !other.kept).map(|other| other.was.as_ref())
+}
+
+/// Whether what a patch put somewhere is what is there: type, rights and content.
+fn is_same(became: Option<&State>, found: Option<&State>) -> bool {
+    let (Some(became), Some(found)) = (became, found) else { return became.is_none() && found.is_none() };
+    let of = |state: &State| (state.kind, state.mode, state.uid, state.gid, state.device);
+    of(became) == of(found)
+        && became.target == found.target
+        && (became.sha256.is_none() || became.sha256 == found.sha256)
+}

@@ -1,0 +1,148 @@
+//! Set-id bits and file capabilities leave what a run drops, before it is dropped.
+//!
+//! A descriptor or a hard link that somebody kept of a replaced set-id program would stay a way in, with the fault for
+//! which the program was replaced. So the old objects lose their bits after a commit, the new ones after a rollback, as
+//! long as the private stage holds them. Not where another of their names stays: one that `contents` knows, or, after a
+//! rollback, one that the object had before the run.
+
+use std::collections::HashSet;
+
+use rustix::io::Errno;
+
+use super::dirs::Dirs;
+use super::error::Cause;
+use super::means::Means;
+use super::own_stage::MARKER;
+use crate::database::{View, contents};
+use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::package::{Ftype, Inode, Mode, Timestamp};
+use crate::root::{Dir, FileType, Result, Root, Seen};
+
+/// The extended attribute of file capabilities, which count as set-id bits.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Directories that are staged whole are looked into as deep as this.
+const DEEPEST: usize = 64;
+
+/// An object of any file system of the root.
+type Place = ((u32, u32), Inode);
+
+/// Takes the bits from what a run with this outcome drops. To be called before anything is dropped; what was done before
+/// is done no second time.
+pub(super) fn take_bits(root: &Root, journal: &Journal, outcome: Outcome) -> std::result::Result<(), Cause> {
+    let mut taking = Taking { root, outcome, since: None, recorded: None };
+    for (index, domain) in journal.domains.iter().enumerate() {
+        let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
+        if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
+            continue;
+        }
+        let objects = stage.dir(b"o")?;
+        taking.since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
+        for op in journal.ops.iter().filter(|op| op.domain == index && is_dropped(op, outcome)) {
+            let second = (!Means::of(domain).exchange).then(|| op.old_stage());
+            for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
+                if let Some(name) = staged.strip_prefix("o/") {
+                    taking.take_from(&objects, name.as_bytes(), 0)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an op leaves an object in the stage that may have such bits.
+fn is_dropped(op: &Op, outcome: Outcome) -> bool {
+    let dropped = match (op.kind, outcome) {
+        (OpKind::Replace | OpKind::Delete, Outcome::Commit) => &op.old,
+        (OpKind::Replace | OpKind::Add, Outcome::RolledBack) => &op.new,
+        _ => &None,
+    };
+    !op.db && dropped.as_ref().is_some_and(|object| matches!(object.file_type, 'f' | 'd'))
+}
+
+struct Taking<'a> {
+    root: &'a Root,
+    outcome: Outcome,
+    /// When the stage was made: what is not older is of the run.
+    since: Option<Timestamp>,
+    /// The files with several names of which `contents` knows one, once they were asked for.
+    recorded: Option<HashSet<Place>>,
+}
+
+impl Taking<'_> {
+    /// Takes the bits from an object, or from those in a directory.
+    fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
+        let Some(seen) = dir.look(name)? else { return Ok(()) };
+        if seen.file_type == FileType::Directory && depth < DEEPEST {
+            let inner = dir.dir(name)?;
+            return inner.names()?.iter().try_for_each(|name| self.take_from(&inner, name, depth + 1));
+        }
+        if seen.file_type != FileType::Regular {
+            return Ok(());
+        }
+        let is_executable = seen.mode.bits() & 0o111 != 0;
+        let has_capability = is_executable && dir.has_xattr(name, CAPABILITY)?;
+        if (seen.mode.is_set_id() || has_capability) && !self.stays(&seen)? {
+            strip(dir, name)?;
+        }
+        Ok(())
+    }
+
+    /// Whether another name of an object stays that it has by right.
+    fn stays(&mut self, seen: &Seen) -> std::result::Result<bool, Cause> {
+        if seen.links <= 1 {
+            return Ok(false);
+        }
+        if self.outcome == Outcome::RolledBack {
+            let is_new = self.since.is_some_and(|since| seen.inode.born.is_some_and(|born| born >= since));
+            return Ok(!is_new);
+        }
+        let recorded = match self.recorded.take() {
+            Some(recorded) => recorded,
+            None => recorded_links(self.root)?,
+        };
+        let stays = recorded.contains(&(seen.file_system, seen.inode));
+        self.recorded = Some(recorded);
+        Ok(stays)
+    }
+}
+
+/// Takes the bits from one file. Who is not the superuser can do so with files of their own only.
+fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
+    let Some(object) = dir.hold(name)? else { return Ok(()) };
+    let seen = object.look()?;
+    if seen.file_type != FileType::Regular {
+        return Ok(());
+    }
+    let cut = Mode::of(seen.mode.bits() & 0o1777);
+    let mode = if seen.mode.is_set_id() { object.set_mode(cut) } else { Ok(()) };
+    let capability =
+        if object.xattr(CAPABILITY)?.is_some() { object.remove_xattr(CAPABILITY) } else { Ok(()) };
+    for done in [mode, capability] {
+        match done {
+            Err(error) if error.errno() == Some(Errno::PERM) && !dir.root().is_privileged() => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The files with several names of which `contents` knows one.
+fn recorded_links(root: &Root) -> std::result::Result<HashSet<Place>, Cause> {
+    let lines =
+        contents::scan(&View::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;
+    let (resolver, mut dirs, mut found) = (root.resolver(), Dirs::new(root), HashSet::new());
+    for (path, line) in &lines {
+        if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
+            continue;
+        }
+        let physical = resolver.locate(path)?;
+        let Some(dir) = dirs.parent(&physical)? else { continue };
+        if let Some(seen) = dir.look(physical.name())?
+            && seen.links > 1
+        {
+            found.insert((seen.file_system, seen.inode));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,107 @@
+//! The scripts of a patch that are kept in the root until its backout, and class scripts that lie in a root: which of
+//! them run.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::procedure_scripts::{add, added, stage};
+use crate::scenario::{Scenario, is_root};
+use crate::tree::assert_same;
+
+/// What somebody who is not root does to a root.
+type Spoil = fn(&Scenario);
+
+/// A root with a patch that no record of ours speaks of, and a prebackout that it left.
+fn with_hook() -> Scenario {
+    let stage = stage();
+    stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
+    stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))).ok();
+    stage.file("/var/sadm/patch/100-01/prebackout", "#!/bin/sh\nid -u > $ROOTDIR/opt/noted\n");
+    stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
+    // what is ours says nothing of a patch that a classic tool applied
+    let _ = fs::remove_dir_all(stage.at("/var/sadm/patchadm/ledger"));
+    stage
+}
+
+#[test]
+fn a_hook_of_a_classic_tool_runs_with_a_note_where_only_the_superuser_could_have_written_it() {
+    let stage = with_hook();
+    let planned = stage.run("remove --dry-run -R @ROOT@ 100-01");
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    assert!(planned.stdout.contains("prebackout was left by a classic tool"), "{}", planned.stdout);
+    let run = stage.run("patchrm -R @ROOT@ 100-01");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!stage.text("/opt/noted").is_empty());
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn a_hook_that_somebody_else_could_have_written_does_not_run_as_root() {
+    if !is_root() {
+        crate::skipped("a_hook_that_somebody_else_could_have_written_does_not_run_as_root: not root");
+        return;
+    }
+    let spoils: [(&str, Spoil); 3] = [
+        ("its owner", |stage| {
+            chown(stage.at("/var/sadm/patch/100-01/prebackout"), Some(54_321), None).unwrap();
+        }),
+        ("its mode", |stage| stage.mode("/var/sadm/patch/100-01/prebackout", 0o757)),
+        ("a directory above", |stage| {
+            fs::set_permissions(stage.at("/var/sadm/patch"), Permissions::from_mode(0o1777)).unwrap();
+        }),
+    ];
+    for (what, spoil) in spoils {
+        let stage = with_hook();
+        spoil(&stage);
+        let before = stage.everything();
+        let text = stage.run("patchrm -R @ROOT@ 100-01").fails(5);
+        assert!(text.contains("prebackout would run as root, and "), "{what}: {text}");
+        assert_eq!(stage.text("/opt/noted"), "", "{what}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn a_hook_of_a_classic_tool_is_no_known_script() {
+    let stage = with_hook();
+    stage.file("/etc/patchadm/policy", "scripts=known\n");
+    let text = stage.run("patchrm -R @ROOT@ 100-01").fails(5);
+    assert!(
+        text.contains("it has the script prebackout, which the policy of this root does not allow"),
+        "{text}"
+    );
+    assert_eq!(stage.text("/opt/noted"), "");
+}
+
+#[test]
+fn a_class_script_of_the_root_that_somebody_else_could_have_written_does_not_run_as_root() {
+    if !is_root() {
+        crate::skipped(
+            "a_class_script_of_the_root_that_somebody_else_could_have_written_does_not_run_as_root: not root",
+        );
+        return;
+    }
+    let package = Package::new("ACMEx").param("CLASSES", "mine").of_class("mine", 'f', "a", 0o644, "one\n");
+    let stage = stage();
+    stage.file("/usr/sadm/install/scripts/i.mine", "while read src dst; do cp $src $dst; done\n");
+    for (path, mode, usual) in [
+        ("/usr/sadm/install/scripts", 0o1777, 0o755),
+        ("/usr/sadm/install/scripts/i.mine", 0o646, 0o644),
+        ("/usr", 0o757, 0o755),
+    ] {
+        stage.mode(path, mode);
+        let before = stage.everything();
+        let run = add(&stage, "-n", &package);
+        assert_eq!(run.code, 1, "{path}: {}", run.stderr);
+        assert!(run.stderr.contains("i.mine would run as root, and @ROOT@"), "{path}: {}", run.stderr);
+        assert_same(&stage.everything(), &before);
+        stage.mode(path, usual);
+    }
+    chown(stage.at("/usr/sadm/install/scripts/i.mine"), Some(54_321), None).unwrap();
+    let run = add(&stage, "-n", &package);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    chown(stage.at("/usr/sadm/install/scripts/i.mine"), Some(0), None).unwrap();
+    added(&stage, &package);
+}

@@ -1,0 +1,108 @@
+//! Undo archives outside the root (`-B`): which paths of the host a root may lead to, and what is removed there.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::{Scenario, is_root};
+use crate::tree::assert_same;
+
+fn stage() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    fs::create_dir(stage.beside("undo")).unwrap();
+    stage
+}
+
+fn patch() -> Patch {
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
+}
+
+fn keep_outside(stage: &Scenario) -> crate::scenario::Run {
+    stage.patchadd(&format!("-B {}", stage.beside("undo").display()), &patch())
+}
+
+#[test]
+fn an_archive_that_the_ledger_binds_is_used_and_removed_with_its_directories() {
+    let stage = stage();
+    keep_outside(&stage).ok();
+    let archive = stage.beside("undo/100-01/ACMEweb/undo.gz");
+    assert!(archive.exists());
+    let ledger = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
+    assert!(ledger.contains(&format!("\"where\":\"{}\"", archive.display())), "{ledger}");
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    assert_eq!(fs::read_dir(stage.beside("undo")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_pointer_to_a_file_that_is_no_archive_is_not_followed() {
+    let stage = stage();
+    keep_outside(&stage).ok();
+    let remote = "/var/sadm/pkg/ACMEweb/save/100-01/remote";
+    let text = stage.text(remote);
+    let archive = stage.beside("undo/100-01/ACMEweb/undo.gz");
+    let places =
+        ["/etc/passwd", "/etc/100-01/ACMEweb/passwd", "/etc/100-02/ACMEweb/undo.gz", "/etc/100-01/X/undo"];
+    for place in places {
+        stage.file(remote, text.replace(archive.to_str().unwrap(), place));
+        let before = stage.everything();
+        let said = stage.run("patchrm -R @ROOT@ 100-01").fails(12);
+        assert!(said.contains("-B"), "{place}: {said}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn an_archive_elsewhere_that_no_line_binds_needs_its_directory_named() {
+    let stage = stage();
+    keep_outside(&stage).ok();
+    let (old, moved) = (stage.beside("undo"), stage.beside("moved"));
+    fs::rename(&old, &moved).unwrap();
+    let remote = "/var/sadm/pkg/ACMEweb/save/100-01/remote";
+    stage.file(remote, stage.text(remote).replace("/undo/", "/moved/"));
+    if is_root() {
+        stage.run("patchrm -R @ROOT@ 100-01").fails(12);
+        stage.run("verify -R @ROOT@").fails(12);
+    }
+    stage.run(&format!("verify -R @ROOT@ --undo-dir {}", moved.display())).ok();
+    stage.run(&format!("patchrm -B {} -R @ROOT@ 100-01", moved.display())).ok();
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_refused_before_anything() {
+    let stage = stage();
+    for mode in [0o777, 0o1777, 0o702] {
+        fs::set_permissions(stage.beside("undo"), fs::Permissions::from_mode(mode)).unwrap();
+        let before = stage.everything();
+        let said = keep_outside(&stage).fails(37);
+        assert!(said.contains("can be written to by others"), "{said}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_the_directory_of_a_patch_is_not_followed() {
+    let stage = stage();
+    fs::create_dir(stage.beside("elsewhere")).unwrap();
+    symlink(stage.beside("elsewhere"), stage.beside("undo/100-01")).unwrap();
+    let before = stage.everything();
+    let said = keep_outside(&stage);
+    assert_ne!(said.code, 0, "{}", said.stdout);
+    assert_same(&stage.everything(), &before);
+    assert_eq!(fs::read_dir(stage.beside("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_stands_in_the_place_of_an_archive_that_was_used_stays() {
+    let stage = stage();
+    keep_outside(&stage).ok();
+    let archive = stage.beside("undo/100-01/ACMEweb/undo.gz");
+    let bytes = fs::read(&archive).unwrap();
+    fs::write(stage.beside("undo/100-01/ACMEweb/undo"), "somebody else's").unwrap();
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert!(!archive.exists());
+    assert!(stage.beside("undo/100-01/ACMEweb/undo").exists());
+    assert!(!bytes.is_empty());
+}
