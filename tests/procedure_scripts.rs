@@ -202,6 +202,7 @@ fn each_script_has_exactly_its_environment() {
             "INSTDATE=Nov 20 2026 07:00",
             "MORE=answer",
             "PATCHADM_RUN=@RUN@",
+            "PATCHADM_TRUST=asked",
             "PKG_PROC_script=preinstall",
         ];
         lines.extend(always.iter().chain(more));

@@ -138,7 +138,7 @@ fn each_script_has_exactly_its_environment() {
         format!(
             "== {script}\n@ROOT@/var/sadm/pkg/ACMEall/install\nARCH=i386\nBASEDIR=@ROOT@/opt/ACMEall\n\
              CATEGORY=application\nCLASSES=none mine\nCLIENT_BASEDIR=/opt/ACMEall\nINSTDATE=Nov 20 2026 07:00\n\
-             MORE=answer\nNAME=ACMEall for tests\nOAMBASE=/usr/sadm/sysadm\nPATCHADM_RUN=@RUN@\n\
+             MORE=answer\nNAME=ACMEall for tests\nOAMBASE=/usr/sadm/sysadm\nPATCHADM_RUN=@RUN@\nPATCHADM_TRUST=asked\n\
              PATH=@PRIVATE@/tools:/sbin:/usr/sbin:/usr/bin:/usr/sadm/install/bin:/bin\nPKG=ACMEall\n\
              PKGINST=ACMEall\nPKGSAV=@ROOT@/var/sadm/pkg/ACMEall/save\nPKG_INSTALL_ROOT=@ROOT@\n\
              PKG_PROC_SCRIPT={last}\nTMPDIR=/var/tmp/\nTZ=UTC0\nVERSION=1.0\n"

@@ -1,8 +1,10 @@
 //! Set-id bits go to known bytes only, and leave those that a run has replaced.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 
+use crate::delivery::Patch;
+use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 
 /// A registered set-id program that lost its bits, with these bytes.
@@ -52,4 +54,41 @@ fn a_repair_gives_no_owner_to_bytes_that_are_not_recorded() {
     stage.mtime("/opt/stuf/tool", 981_173_106);
     stage.run("pkgchk -f -R @ROOT@ SUNWstuf").ok();
     assert_eq!(fs::metadata(stage.at("/opt/stuf/tool")).unwrap().uid(), 0);
+}
+
+/// Applies a patch that delivers the only program of a package with this mode and these bytes.
+fn apply(stage: &Scenario, id: &str, mode: u32, bytes: &str) {
+    stage.patchadd("", &Patch::of(id, Package::new("ACMEweb").file("bin/tool", mode, bytes))).ok();
+}
+
+/// A package whose only program a patch has made set-id.
+fn set_id() -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/tool", 0o755, "one\n")]);
+    apply(&stage, "100-01", 0o4755, "two\n");
+    stage
+}
+
+/// That program.
+const TOOL: &str = "/opt/ACMEweb/bin/tool";
+
+#[test]
+fn a_backout_brings_set_id_bits_back_by_an_archive_that_is_bound_and_by_no_other() {
+    for is_bound in [true, false] {
+        let stage = set_id();
+        apply(&stage, "101-01", 0o755, "three\n");
+        assert_eq!(mode(&stage, TOOL), 0o755);
+        if !is_bound {
+            fs::remove_file(stage.at("/var/sadm/pkg/ACMEweb/save/101-01/undo.sha256")).unwrap();
+        }
+        stage.run("patchrm -R @ROOT@ 101-01");
+        assert_eq!(mode(&stage, TOOL), if is_bound { 0o4755 } else { 0o755 });
+    }
+}
+
+#[test]
+fn a_link_that_somebody_kept_of_a_replaced_program_has_no_bits() {
+    let stage = set_id();
+    fs::hard_link(stage.at(TOOL), stage.at("/opt/kept")).unwrap();
+    apply(&stage, "101-01", 0o4755, "three\n");
+    assert_eq!((mode(&stage, "/opt/kept"), mode(&stage, TOOL)), (0o755, 0o4755));
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// Roots that are changed as their owners.
+mod as_owner;
 /// The procedure scripts of our backout packages.
 mod backout_scripts;
 /// Packages that are damaged: refused by one line, and nothing is changed.
@@ -206,6 +208,8 @@ mod valpath;
 mod verify;
 /// The ways to objects and roots.
 mod ways;
+/// Whose root it is that the superuser changes.
+mod whose_root;
 /// Commands that a script of a run starts.
 mod within_run;
 /// Commands within real runs.

@@ -12,6 +12,7 @@ use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
 use super::verb::{Changing, Choices, Common, refuse, tell};
+use super::whose_root::OwnerOptions;
 use super::words;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
 use crate::package::ObjectPath;
@@ -53,6 +54,8 @@ struct PlanArgs {
     #[command(flatten)]
     many: ManyRoots,
     #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
     common: Common,
     /// The patches to apply, or the ids of those to remove
     #[arg(value_name = "PATCH")]
@@ -62,7 +65,7 @@ struct PlanArgs {
 /// Runs `add`.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    add(call, "add", args, USAGE)
+    add::<Args>(call, "add", args, USAGE)
 }
 
 /// Runs `plan`.
@@ -74,13 +77,22 @@ pub(super) fn run_plan(call: &mut Invocation) -> anyhow::Result<Exit> {
         scripts: args.scripts,
         no_scripts: args.no_scripts,
         many: args.many,
+        owner: args.owner,
     };
     if args.remove {
         let ids = args.patches.iter().map(|id| id.to_string_lossy().into_owned()).collect();
-        return super::remove::remove(call, "plan", &args.common, changing, None, ids, PLAN_USAGE);
+        return super::remove::remove::<PlanArgs>(
+            call,
+            "plan",
+            &args.common,
+            changing,
+            None,
+            ids,
+            PLAN_USAGE,
+        );
     }
     let PlanArgs { choices, common, patches, .. } = args;
-    add(call, "plan", Args { changing, choices, common, patches }, PLAN_USAGE)
+    add::<PlanArgs>(call, "plan", Args { changing, choices, common, patches }, PLAN_USAGE)
 }
 
 /// What is asked for, of one root.
@@ -104,7 +116,12 @@ fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
     paths.iter().cloned().map(strip).collect()
 }
 
-fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static str) -> anyhow::Result<Exit> {
+fn add<A: clap::CommandFactory>(
+    call: &mut Invocation,
+    verb: &'static str,
+    args: Args,
+    usage: &'static str,
+) -> anyhow::Result<Exit> {
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
@@ -128,13 +145,14 @@ fn add(call: &mut Invocation, verb: &'static str, args: Args, usage: &'static st
         if !request.dry_run {
             call.output.heedless();
         }
-        return on_many(call, &args.changing.many, verb, &|root, caller| {
+        let which = (&args.changing.many, args.changing.owner);
+        return on_many::<A, _>(call, which, verb, &|root, caller| {
             let began = Instant::now();
             let result = apply_patches(root, &on(root, &request), caller);
             of_patches(Command::Patchadd, root, began, result.as_ref().map(report::applied))
         });
     }
-    let root = args.common.root.open(call)?;
+    let root = args.changing.owner.open::<A>(call, &args.common.root, Command::Patchadd)?;
     let (wait, request) = (patience(&root, args.changing.wait), on(&root, &request));
     if !request.dry_run {
         call.output.heedless();

@@ -57,7 +57,7 @@ impl Exit {
 
     /// The code for an error that ended a command.
     pub fn of(error: &anyhow::Error) -> Self {
-        if let Some(Stop::Refused { exit, .. }) = error.downcast_ref() {
+        if let Some(Stop::Refused { exit, .. } | Stop::Ended(exit)) = error.downcast_ref() {
             return *exit;
         }
         match error.chain().find_map(view_error) {
@@ -109,6 +109,9 @@ pub enum Stop {
         /// The synopsis of the command, lines without `usage:`.
         usage: &'static str,
     },
+    /// Another process has done all of it, and has reported.
+    #[error("another process has done it")]
+    Ended(Exit),
     /// It cannot or must not go on; one line says why.
     #[error("{message}")]
     Refused {

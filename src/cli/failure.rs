@@ -28,6 +28,9 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
             Command::Pkgadd | Command::Pkgrm | Command::Installf | Command::Removef => package,
         })
     };
+    if failure.untrusted().is_some() {
+        return untrusted_code(command);
+    }
     match failure {
         Failure::Refused(refusal) => Exit::new(refusal.code()),
         Failure::Source(error) => source_code(command, error),
@@ -47,7 +50,7 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
             by(5, 5, 1)
         }
         Failure::Archive(_) => by(26, 4, 1),
-        Failure::Policy(_) => Exit::FAILED,
+        Failure::Policy(_) | Failure::OwnedByRoot(_) => Exit::FAILED,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
         Failure::Root(_) => by(5, 5, 1),
         Failure::BadId(_) => by(29, 8, 1),
@@ -58,6 +61,11 @@ pub fn code(command: Command, failure: &Failure) -> Exit {
         Failure::Scripts(_) | Failure::Response(_) => by(5, 7, 1),
         Failure::Declined => Exit::new(3),
     }
+}
+
+/// The exit code of a command for a root that somebody else than the superuser may change.
+pub(super) fn untrusted_code(command: Command) -> Exit {
+    Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
 }
 
 /// What installf(1M) and removef(1M) end with when the database could not be changed.
@@ -238,8 +246,12 @@ fn remedy(errno: Option<Errno>) -> &'static str {
 
 /// What to type next; empty where nothing helps.
 pub(super) fn hint(command: Command, failure: &Failure) -> String {
+    if let Some(told) = failure.untrusted() {
+        return told.way_on();
+    }
     match failure {
         Failure::Refused(refusal) => refusal.hint(),
+        Failure::OwnedByRoot(_) => "Say it without --as-owner.".to_owned(),
         Failure::Lock(LockError::Held { .. }) => {
             "Try again when it has finished, or let `patchadm add --wait SECONDS` or `remove --wait` wait for it.".to_owned()
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
+use super::whose_root::OwnerOptions;
 use super::{Invocation, failure, json};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
@@ -37,6 +38,8 @@ struct Args {
     is_final: bool,
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// The package, and what is to be registered: a path with its fields, or - for lines on standard input
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
@@ -88,6 +91,8 @@ fn register(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    // Before anything is read from standard input: another process may be the one to do it.
+    let root = args.owner.open::<Args>(call, &args.root, Command::Installf)?;
     let named = args.class.as_deref().map(class).transpose().map_err(RegistryError::from)?;
     let what = match (args.is_final, rest) {
         (true, []) => What::Final(named),
@@ -100,7 +105,6 @@ fn register(call: &mut Invocation) -> anyhow::Result<Exit> {
             What::Objects(vec![registration.map_err(RegistryError::from)?])
         }
     };
-    let root = args.root.open(call)?;
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = InstallfRequest { package, what, run };
     let wait = patience(&root, None);

@@ -6,6 +6,7 @@
 //!
 //! A signal ends the runs that are under way as it would end them alone, and no other is begun.
 
+mod by_owner;
 mod list;
 mod summary;
 
@@ -22,10 +23,12 @@ use super::json::{Document, milliseconds_since};
 use super::output::Output;
 use super::report::{Outcome, PatchEntry};
 use super::surroundings::Surroundings;
-use super::{Invocation, failure, report, words};
+use super::whose_root::OwnerOptions;
+use super::{Invocation, as_owner, failure, report, words};
 use crate::operation::failure::Failure;
 use crate::operation::many::{Roots, Unanswered};
 use crate::operation::session::Caller;
+use crate::operation::whose_root::Standing;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 pub(super) use list::{ManyRoots, must_be_read_often};
@@ -98,6 +101,8 @@ struct Unworked {
 #[serde(untagged)]
 enum Body<B> {
     Worked(B),
+    /// What a process of the owner of the root said.
+    OfOwner(serde_json::Map<String, serde_json::Value>),
     Unworked(Unworked),
 }
 
@@ -111,15 +116,16 @@ struct All<B> {
     roots: Vec<Document<Body<B>>>,
 }
 
-/// Does `work` on every root and reports.
-pub(super) fn on_many<B: Serialize + Send>(
+/// Does `work` on every root and reports. `A` are the arguments of the command, for processes of the owners of roots.
+pub(super) fn on_many<A: clap::CommandFactory, B: Serialize + Send>(
     call: &mut Invocation,
-    many: &ManyRoots,
+    (many, owner): (&ManyRoots, OwnerOptions),
     verb: Verb,
     work: &(dyn Fn(&Root, &Caller<'_>) -> OfRoot<B> + Sync),
 ) -> anyhow::Result<Exit> {
     let roots = many.open(call, verb.usage)?;
     let names: Vec<&Path> = roots.paths().collect();
+    let for_owners = as_owner::Words::of::<A>(call)?;
     let Invocation { surroundings, output, .. } = call;
     let mut report = Report {
         output,
@@ -131,7 +137,7 @@ pub(super) fn on_many<B: Serialize + Send>(
         unwritten: Ok(()),
     };
     let signal = with_signals(|interrupt| {
-        let turns = Turns { surroundings, verb, interrupt, work };
+        let turns = Turns { surroundings, owner, for_owners: &for_owners, verb, interrupt, work };
         let mut locked = Vec::new();
         turns.each(&roots, many.jobs(), None, |place, answer| match answer {
             Ok(Told { told: OfRoot { exit: Exit::LOCKED, .. }, waits: true }) => locked.push(place),
@@ -151,6 +157,8 @@ pub(super) fn on_many<B: Serialize + Send>(
 /// wait.
 struct Turns<'a, B> {
     surroundings: &'a Surroundings,
+    owner: OwnerOptions,
+    for_owners: &'a as_owner::Words,
     verb: Verb,
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     work: &'a (dyn Fn(&Root, &Caller<'_>) -> OfRoot<B> + Sync),
@@ -158,7 +166,7 @@ struct Turns<'a, B> {
 
 /// How the turn of a root ended.
 struct Told<B> {
-    told: OfRoot<B>,
+    told: OfRoot<Body<B>>,
     /// Whether it should wait for its lock, and has not.
     waits: bool,
 }
@@ -174,7 +182,15 @@ impl<B: Send> Turns<'_, B> {
     ) {
         let stops = || (self.interrupt)().is_some();
         let turn = |root: &Root| {
-            let patience = patience(root, self.verb.wait);
+            let root = match self.owner.standing(self.surroundings, root.clone()) {
+                Ok(Standing::Caller(root)) => root,
+                Ok(Standing::Owner(root)) => return Told { told: self.by_owner(&root), waits: false },
+                Err(error) => {
+                    let exit = failure::code(Command::Patchadd, &error);
+                    return Told { told: failed(exit, error.to_string(), root.prefix()), waits: false };
+                }
+            };
+            let patience = patience(&root, self.verb.wait);
             let wait = waiting_since.map_or(0, |since| patience.saturating_sub(since.elapsed().as_secs()));
             let turn = Turn {
                 surroundings: self.surroundings,
@@ -183,10 +199,27 @@ impl<B: Send> Turns<'_, B> {
                 wait,
                 interrupt: self.interrupt,
             };
-            let told = turn.with_caller(&|_| (), |caller| (self.work)(root, caller));
+            let told = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller));
+            let told = told.worked();
             Told { told, waits: waiting_since.is_none() && patience > 0 }
         };
         roots.each(jobs, &stops, &turn, ended);
+    }
+
+    /// What a process of the owner of a root says of its work.
+    fn by_owner(&self, root: &Root) -> OfRoot<Body<B>> {
+        match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
+            Ok(answer) => by_owner::told(root, &answer),
+            Err(error) => failed(Exit::FAILED, error.to_string(), root.prefix()),
+        }
+    }
+}
+
+impl<B> OfRoot<B> {
+    /// The same as one of the ways in which a root can have ended.
+    fn worked(self) -> OfRoot<Body<B>> {
+        let Self { class, exit, line, notes, reason, reboots, changed, body } = self;
+        OfRoot { class, exit, line, notes, reason, reboots, changed, body: Body::Worked(body) }
     }
 }
 
@@ -203,13 +236,10 @@ struct Report<'a, B> {
 }
 
 impl<B: Serialize> Report<'_, B> {
-    fn ended(&mut self, place: usize, answer: Result<OfRoot<B>, Unanswered>, signal: Option<i32>) {
+    fn ended(&mut self, place: usize, answer: Result<OfRoot<Body<B>>, Unanswered>, signal: Option<i32>) {
         let name = self.names.get(place).copied().unwrap_or(Path::new(""));
         let told = match answer {
-            Ok(OfRoot { class, exit, line, notes, reason, reboots, changed, body }) => {
-                let body = Body::Worked(body);
-                OfRoot { class, exit, line, notes, reason, reboots, changed, body }
-            }
+            Ok(told) => told,
             Err(unanswered) => without_work(name, &unanswered, signal),
         };
         self.summary.count(place, &told);
@@ -261,6 +291,23 @@ fn say<B>(output: &mut Output, name: &Path, told: &OfRoot<B>) -> std::io::Result
         output.line(format!("  {note}"))?;
     }
     output.flush()
+}
+
+/// A root on which nothing could be tried.
+fn failed<B>(exit: Exit, error: String, name: &Path) -> OfRoot<Body<B>> {
+    let line = format!("failed ({}): {}", exit.code(), in_one_line(&error));
+    let reason = Some(alike(&line, name));
+    let body = Body::Unworked(Unworked { result: "failed", changed: false, error });
+    OfRoot {
+        class: Class::Failed,
+        exit,
+        line,
+        notes: Vec::new(),
+        reason,
+        reboots: Vec::new(),
+        changed: false,
+        body,
+    }
 }
 
 fn without_work<B>(name: &Path, unanswered: &Unanswered, signal: Option<i32>) -> OfRoot<Body<B>> {

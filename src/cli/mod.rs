@@ -6,6 +6,7 @@
 //! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
 
 mod add;
+mod as_owner;
 mod bar;
 mod caller;
 mod compress;
@@ -48,6 +49,7 @@ pub mod text;
 mod valpath;
 mod verb;
 mod verify;
+mod whose_root;
 mod words;
 
 use std::ffi::OsString;
@@ -142,6 +144,7 @@ const APPLETS: &[Applet] = &[
     classic("puttext", "print a message in lines that fit on a screen", puttext::run),
     hidden("compress", Kind::ForScripts, compress::run),
     hidden(SUPERVISOR, Kind::Internal, scripts::run),
+    hidden(as_owner::BECOMING, Kind::Internal, as_owner::become_owner),
 ];
 
 impl Applet {
@@ -167,6 +170,8 @@ const GLOBAL_WITH_VALUE: [&str; 1] = ["-R"];
 /// One call of a command.
 #[derive(Debug)]
 pub struct Invocation {
+    /// What the command is called: its classic name, or that of a verb.
+    pub name: &'static str,
     /// How diagnostics call the command: its classic name, or `patchadm` for a verb.
     pub program: &'static str,
     /// The arguments, without the name of the command.
@@ -193,7 +198,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
-            let mut call = Invocation { program, arguments, surroundings, output };
+            let mut call = Invocation { name: applet.name, program, arguments, surroundings, output };
             let result = guarded(|| (applet.run)(&mut call));
             output = call.output;
             result
@@ -299,6 +304,9 @@ fn explain(
     if let Some(Stop::Help(text)) = error.downcast_ref() {
         output.print(text)?;
         return Ok(Exit::OK);
+    }
+    if let Some(Stop::Ended(exit)) = error.downcast_ref() {
+        return Ok(*exit);
     }
     if let Some(command) = in_json {
         output.print(json::document(command, None, exit, json::Failure { error: format!("{error:#}") })?)?;

@@ -60,16 +60,24 @@ impl RootOption {
 
 /// Reads the arguments of a command.
 pub fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<A, Stop> {
-    let command = A::command()
+    let command = command::<A>(call).override_usage(usage.replace('\n', "\n       "));
+    let matches = command.try_get_matches_from(words(call)).map_err(|error| stop(&error, usage))?;
+    A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
+}
+
+/// What a command understands.
+pub fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
+    A::command()
         .name(call.program)
-        .override_usage(usage.replace('\n', "\n       "))
         .version(env!("CARGO_PKG_VERSION"))
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args_override_self(true);
-    let words = std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy));
-    let matches = command.try_get_matches_from(words).map_err(|error| stop(&error, usage))?;
-    A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
+        .args_override_self(true)
+}
+
+/// The words of a call, the name of the command before them.
+pub fn words(call: &Invocation) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(call.program)).chain(call.arguments.iter().map(tidy))
 }
 
 /// Refuses the first of these options of the classic command that was used, because patchadm knows it but does not

@@ -9,6 +9,7 @@ use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
 use super::text::patch;
+use super::whose_root::OwnerOptions;
 use super::words;
 use super::{Invocation, json};
 use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
@@ -50,6 +51,8 @@ struct Args {
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
     extensions: Extensions,
     /// The patches: directories, datastreams, tar or zip archives
     #[arg(value_name = "PATCH")]
@@ -59,13 +62,13 @@ struct Args {
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    let root = args.root.open(call)?;
     if args.print {
-        return print(call, &root, args.extensions.json);
+        return print(call, &args.root.open(call)?, args.extensions.json);
     }
     if args.patches.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
+    let root = args.owner.open::<Args>(call, &args.root, Command::Patchadd)?;
     let request = ApplyRequest {
         patches: args.patches,
         no_undo: args.no_undo,

@@ -9,6 +9,7 @@ use super::failure;
 use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
+use super::whose_root::OwnerOptions;
 use super::words;
 use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
@@ -41,6 +42,8 @@ struct Args {
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
+    owner: OwnerOptions,
+    #[command(flatten)]
     extensions: Extensions,
     /// The ids of the patches
     #[arg(value_name = "PATCH_ID")]
@@ -53,7 +56,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     if args.ids.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
     }
-    let root = args.root.open(call)?;
+    let root = args.owner.open::<Args>(call, &args.root, Command::Patchrm)?;
     let request = BackOutRequest {
         ids: args.ids,
         force: args.force,

@@ -10,6 +10,7 @@ use super::options::{CategoryOption, Extensions, RootOption, listed, parse};
 use super::output::Output;
 use super::packages::{Ended, Package};
 use super::screen::Screen;
+use super::whose_root::OwnerOptions;
 use super::{Invocation, menu};
 use crate::operation::add_package::{AddRequest, Added, add_packages};
 use crate::operation::device::SPOOL;
@@ -56,6 +57,8 @@ struct Args {
     non_interactive: bool,
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// Take the answers to the packages' questions from this file, or from a directory with a file for each package
     #[arg(short, value_name = "RESPONSE")]
     response: Option<PathBuf>,
@@ -108,7 +111,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     if let Some(spool) = args.spool {
         return spool::run(call, Spooling { device, spool, packages, categories }, in_json);
     }
-    let root = args.root.open(call)?;
+    let root = args.owner.open::<Args>(call, &args.root, Command::Pkgadd)?;
     let request = AddRequest {
         device,
         packages,

@@ -11,6 +11,7 @@ use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::text::{finding, object};
+use super::whose_root::OwnerOptions;
 use super::{Invocation, failure, json};
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::check::{
@@ -83,6 +84,8 @@ struct Args {
     category: Vec<String>,
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// Packages: an instance, PKG.* for all its instances, or all
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
@@ -98,7 +101,11 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     if let Some(path) = &args.device {
         return device::run(call, &args, path, &scope);
     }
-    let root = args.root.open(call)?;
+    let root = if args.fix {
+        args.owner.open::<Args>(call, &args.root, Command::Pkgadd)?
+    } else {
+        args.root.open(call)?
+    };
     let request = args.request(scope, call.surroundings.processors)?;
     if args.long || args.lines {
         return list(call, &args, &root, &request);

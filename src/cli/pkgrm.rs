@@ -9,6 +9,7 @@ use super::output::Output;
 use super::packages::Ended;
 use super::pkgadd::script_settings;
 use super::screen::Screen;
+use super::whose_root::OwnerOptions;
 use super::{Invocation, questions};
 use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{RemoveRequest, remove_packages};
@@ -41,6 +42,8 @@ struct Args {
     non_interactive: bool,
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// Remove the packages from this directory of packages; nothing that is installed is touched
     #[arg(short, value_name = "SPOOL", conflicts_with = "categories")]
     spool: Option<PathBuf>,
@@ -70,7 +73,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let in_json = args.extensions.json;
-    let conversation = !args.non_interactive && !in_json;
+    let conversation = !args.non_interactive && !in_json && !args.owner.as_owner;
     if conversation && !call.surroundings.stdin_is_terminal {
         let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
         return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
@@ -78,7 +81,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     if let Some(spool) = &args.spool {
         return spool::run(call, spool, &args.packages, conversation, in_json);
     }
-    let root = args.root.open(call)?;
+    let root = args.owner.open::<Args>(call, &args.root, Command::Pkgrm)?;
     let packages = match args.category.categories {
         categories if categories.is_empty() => args.packages,
         categories => of_categories(&root, categories)?,

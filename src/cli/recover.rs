@@ -12,6 +12,7 @@ use super::exit::{Exit, Stop};
 use super::many::{Class, ManyRoots, OfRoot, Verb, alike, in_one_line, on_many};
 use super::options::parse;
 use super::verb::Common;
+use super::whose_root::OwnerOptions;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
 use crate::operation::adopt::{Adoption, adopt_undo};
@@ -43,6 +44,8 @@ struct Args {
     adopt_undo: bool,
     #[command(flatten)]
     many: ManyRoots,
+    #[command(flatten)]
+    owner: OwnerOptions,
     #[command(flatten)]
     common: Common,
     /// The patches whose undo archives are bound even where they differ
@@ -97,11 +100,12 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             idle: "with nothing to do",
         };
         call.output.heedless();
-        return on_many(call, &args.many, verb, &|root, caller| {
+        let which = (&args.many, args.owner);
+        return on_many::<Args, _>(call, which, verb, &|root, caller| {
             of_root(root, &recover_root(root, args.undo_dir.as_deref(), caller))
         });
     }
-    let root = args.common.root.open(call)?;
+    let root = args.owner.open::<Args>(call, &args.common.root, Command::Patchadd)?;
     if args.adopt_undo {
         return adopt(call, &root, &args);
     }

@@ -35,11 +35,11 @@ struct Args {
 /// Runs it.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
-    remove(call, "remove", &args.common, args.changing, args.undo_dir, args.ids, USAGE)
+    remove::<Args>(call, "remove", &args.common, args.changing, args.undo_dir, args.ids, USAGE)
 }
 
 /// Backs patches out, or plans that.
-pub(super) fn remove(
+pub(super) fn remove<A: clap::CommandFactory>(
     call: &mut Invocation,
     verb: &'static str,
     common: &Common,
@@ -51,7 +51,7 @@ pub(super) fn remove(
     if ids.is_empty() {
         return Err(Stop::Usage { message: "no patch is named".to_owned(), usage }.into());
     }
-    let Changing { dry_run, wait, scripts, no_scripts, many } = changing;
+    let Changing { dry_run, wait, scripts, no_scripts, many, owner } = changing;
     let json = common.extensions.json;
     let scripts = scripts.request(call, no_scripts);
     let request = BackOutRequest { ids, force: false, moved_to, dry_run, scripts };
@@ -62,13 +62,13 @@ pub(super) fn remove(
         if !dry_run {
             call.output.heedless();
         }
-        return on_many(call, &many, verb, &|root, caller| {
+        return on_many::<A, _>(call, (&many, owner), verb, &|root, caller| {
             let began = Instant::now();
             let result = back_out_patches(root, &request, caller);
             of_patches(Command::Patchrm, root, began, result.as_ref().map(report::backed_out))
         });
     }
-    let root = common.root.open(call)?;
+    let root = owner.open::<A>(call, &common.root, Command::Patchrm)?;
     let wait = patience(&root, wait);
     if !request.dry_run {
         call.output.heedless();

@@ -9,6 +9,7 @@ use super::caller::{patience, with_caller};
 use super::exit::{Exit, Stop};
 use super::installf::{input_lines, noting_failure, refused};
 use super::options::{Extensions, RootOption, parse};
+use super::whose_root::OwnerOptions;
 use super::{Invocation, json};
 use crate::operation::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
@@ -30,6 +31,8 @@ struct Args {
     is_final: bool,
     #[command(flatten)]
     root: RootOption,
+    #[command(flatten)]
+    owner: OwnerOptions,
     /// The package, and the paths that it gives up, or - for paths on standard input
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
@@ -46,6 +49,8 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    // Before anything is read from standard input: another process may be the one to do it.
+    let root = args.owner.open::<Args>(call, &args.root, Command::Removef)?;
     let mut exit = Exit::OK;
     let words = match (args.is_final, rest) {
         (true, []) => None,
@@ -64,7 +69,6 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Exit> {
         call.output.complain(format!("WARNING: relative pathname <{word}> ignored\n"))?;
         exit = WARNING;
     }
-    let root = args.root.open(call)?;
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = RemovefRequest { package, paths, run };
     let wait = patience(&root, None);

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub install_root: Option<PathBuf>,
     /// `PATCHADM_RUN`: the run whose script started this command, where one did.
     pub run: Option<String>,
+    /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
+    pub trust: Option<String>,
     /// The file of the running program, where the system tells.
     pub binary: Option<PathBuf>,
     /// The moment that counts as now.
@@ -92,6 +94,7 @@ impl Surroundings {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
+            trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),
@@ -193,6 +196,7 @@ mod tests {
             called: PathBuf::from("patchadm"),
             install_root: install_root.map(PathBuf::from),
             run: None,
+            trust: None,
             binary: None,
             now: DateTime::UNIX_EPOCH,
             began: Instant::now(),

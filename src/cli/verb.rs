@@ -12,6 +12,7 @@ use super::many::ManyRoots;
 use super::options::{Extensions, RootOption};
 use super::report::PatchEntry;
 use super::script_options::ScriptOptions;
+use super::whose_root::OwnerOptions;
 use super::words;
 use crate::operation::failure::Failure;
 use crate::package::{Edited, ObjectPath, UndoFormat};
@@ -44,6 +45,8 @@ pub(super) struct Changing {
     pub(super) no_scripts: bool,
     #[command(flatten)]
     pub(super) many: ManyRoots,
+    #[command(flatten)]
+    pub(super) owner: OwnerOptions,
 }
 
 /// Options that say where undo data goes and what happens to edited files.

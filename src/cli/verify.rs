@@ -113,7 +113,9 @@ fn exit_of(report: &Report) -> Exit {
 
 fn code_of(damage: Damage<'_>) -> Exit {
     match damage {
-        Damage::Archive(ArchiveError::Missing { remote: true, .. }) => ELSEWHERE,
+        Damage::Archive(ArchiveError::Missing { remote: true, .. } | ArchiveError::Outside { .. }) => {
+            ELSEWHERE
+        }
         _ => DAMAGED,
     }
 }

@@ -33,6 +33,9 @@ pub struct Entry {
     pub result: String,
     /// How long it took, in milliseconds.
     pub duration: u64,
+    /// Whether the superuser trusted whoever owns the root (`--trust-root`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
 }
 
 /// A line of the history that is none.
@@ -96,6 +99,7 @@ mod tests {
             packages: vec!["SUNWcsr".to_owned()],
             result: "done".to_owned(),
             duration: 412,
+            trusted: false,
         }
     }
 
@@ -106,6 +110,8 @@ mod tests {
             \"command\":\"patchadd\",\"patches\":[\"105181-05\"],\"packages\":[\"SUNWcsr\"],\"result\":\"done\",\
             \"duration\":412}\n";
         assert_eq!(line, expected);
+        let line = String::from_utf8(Entry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
+        assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
     }
 
     #[test]

@@ -224,6 +224,7 @@ mod tests {
 
     #[test]
     fn only_the_host_says_which_roots_are_trusted() {
+        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("etc/patchadm")).unwrap();
         let file = dir.path().join("etc/patchadm/policy");
@@ -235,7 +236,6 @@ mod tests {
         );
         if rustix::process::geteuid().is_root() {
             assert!(of_host(&root).unwrap().untrusted_roots.name(b"/zones/a"));
-            use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
             let error = of_host(&root).unwrap_err();
             assert!(

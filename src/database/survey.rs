@@ -177,7 +177,7 @@ impl<'a> Walk<'a> {
                 self.inventory.physical.insert(path.clone(), physical.clone());
                 let (directory, name) = match physical.parent() {
                     Some(parent) => (parent, physical.name().to_vec()),
-                    None => (physical, b".".to_vec()),
+                    None => (physical, Vec::new()),
                 };
                 by_directory.entry(directory).or_default().push((path, name));
             }

@@ -425,7 +425,9 @@ mod tests {
         #[test]
         fn any_ledger_comes_back(lines in proptest::collection::vec(any_line(), 0..5)) {
             let mut ledger = Ledger::default();
-            lines.into_iter().for_each(|line| ledger.set(line));
+            for line in lines {
+                ledger.set(line);
+            }
             prop_assert_eq!(Ledger::parse(&ledger.write()), Ok(ledger));
         }
 

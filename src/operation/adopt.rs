@@ -14,7 +14,7 @@ use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::archive::{self, Outside};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, View, installed, places};
-use crate::format::ledger::Ledger;
+use crate::format::ledger::{Ledger, LedgerLine};
 use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::format::undo_digest::UndoDigest;
 use crate::package::{Params, PkgInst};
@@ -120,7 +120,7 @@ impl Adopter<'_> {
         for (place, candidate) in candidates.iter().enumerate() {
             let later = candidates.get(place + 1..).unwrap_or_default();
             let (sha256, size) = candidate.archive.digest()?;
-            let line = ledger.line(&candidate.saved_as).and_then(|line| line.archive());
+            let line = ledger.line(&candidate.saved_as).and_then(LedgerLine::archive);
             if line.is_some_and(|(known, _)| known == sha256) {
                 continue;
             }
@@ -153,7 +153,7 @@ impl Adopter<'_> {
         let view = View::live(&self.ground.root);
         let applied = Applied::from_params(package, params, &self.ground.policy.separator);
         let mut candidates = Vec::new();
-        for patch in applied.map_err(DatabaseError::from)?.list.iter() {
+        for patch in &applied.map_err(DatabaseError::from)?.list {
             let saved_as = installed::saved_as(&view, package, patch)?;
             let outside = Outside { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
             let none = Ledger::default();
@@ -171,8 +171,8 @@ impl Adopter<'_> {
         let mut paths = BTreeSet::new();
         for record in candidate.manifest.objects.iter().filter(|record| record.is_changed() && !record.kept) {
             let Some(path) = record.object_path() else { continue };
-            let found = match found_by_later(record, later) {
-                Some(was) => was.cloned(),
+            let found = match record_of_later(record, later) {
+                Some(later) => later.was.clone(),
                 None => self.live(&path)?,
             };
             if !is_same(record.became.as_ref(), found.as_ref()) {
@@ -201,10 +201,10 @@ impl Adopter<'_> {
     }
 }
 
-/// What the next archive of the chain that has the path says was there; none where none has it.
-fn found_by_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<Option<&'m State>> {
+/// What the next archive of the chain that has the path says of it; none where none has it.
+fn record_of_later<'m>(record: &ObjectRecord, later: &'m [Candidate]) -> Option<&'m ObjectRecord> {
     let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
-    records.find(|other| other.path == record.path && !other.kept).map(|other| other.was.as_ref())
+    records.find(|other| other.path == record.path && !other.kept)
 }
 
 /// Whether what a patch put somewhere is what is there: type, rights and content.

@@ -11,7 +11,7 @@ use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, ViewError};
 use crate::plan::refusal::Refusal;
-use crate::root::{LockError, RootError};
+use crate::root::{LockError, RootError, Untrusted};
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
@@ -29,6 +29,9 @@ pub enum Failure {
     /// The caller is not the superuser, and the root is not theirs.
     #[error("{0} belongs to somebody else, and you are not root")]
     NotPrivileged(String),
+    /// Everything should be done as the owner of the root, who is the superuser.
+    #[error("{0} belongs to root: there is no other owner to do it as")]
+    OwnedByRoot(String),
     /// The root has no package database.
     #[error("{0} does not exist: there is no package database under this root")]
     NoDatabase(String),
@@ -106,6 +109,26 @@ impl From<ViewError> for Failure {
 }
 
 impl Failure {
+    /// What shows that somebody else than the superuser may change the root, if that is why it failed.
+    pub fn untrusted(&self) -> Option<&Untrusted> {
+        let error = match self {
+            Self::Root(error)
+            | Self::Lock(LockError::Root(error))
+            | Self::Database(DatabaseError::View(ViewError::Root(error)))
+            | Self::Archive(ArchiveError::Root(error))
+            | Self::Policy(PolicyError::Root(error))
+            | Self::Scripts(ScriptError::Root(error))
+            | Self::Response(ResponseError::Root(error)) => error,
+            Self::Transaction(failed) => return untrusted(&failed.cause),
+            Self::Unrecovered { error } => return untrusted(&error.cause),
+            _ => return None,
+        };
+        match error {
+            RootError::Untrusted(told) => Some(told),
+            _ => None,
+        }
+    }
+
     /// What the root is like now.
     pub fn left(&self) -> Left {
         match self {
@@ -125,5 +148,12 @@ impl Failure {
             },
             _ => None,
         }
+    }
+}
+
+fn untrusted(cause: &Cause) -> Option<&Untrusted> {
+    match cause {
+        Cause::Root(RootError::Untrusted(told)) => Some(told),
+        _ => None,
     }
 }

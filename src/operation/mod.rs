@@ -44,5 +44,6 @@ pub mod select;
 pub mod session;
 pub mod translate;
 pub mod verify;
+pub mod whose_root;
 
 pub use in_use::InUse;

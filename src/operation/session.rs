@@ -63,17 +63,19 @@ impl Ground {
     /// The same with a host of its own. What the policy of another root says to a privileged caller counts within the
     /// bounds of the host's, and inside that root.
     fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
+        root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
         let hosts = if root.is_privileged() { policy::of_host(&host)? } else { policy::of_root(&host)? };
         if root.is_privileged() && !root.is_system() {
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }
-        let outside = OutsideRules { of_host: hosts.undo_dir, ..OutsideRules::default() };
+        let outside = OutsideRules { of_host: hosts.undo_dir, is_trusted: root.is_trusted(), named: None };
         Ok(Self { root: root.clone(), host, policy, outside })
     }
 
     /// The same for a command that names a directory for undo archives (`-B`).
+    #[must_use]
     pub fn naming(self, undo_dir: Option<&Path>) -> Self {
         let named = undo_dir.map(Path::to_owned);
         Self { outside: OutsideRules { named, ..self.outside }, ..self }
@@ -117,8 +119,9 @@ pub struct Session<'a> {
     lock: Lock,
 }
 
-/// Checks that the caller may change the root: the superuser, or its owner.
+/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner.
 pub fn may_change(root: &Root) -> Result<(), Failure> {
+    root.look_at_records()?;
     if root.is_privileged() || root.is_own()? {
         return Ok(());
     }

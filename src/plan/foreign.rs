@@ -5,13 +5,14 @@
 
 use crate::package::{Edited, Ftype, ObjectPath, PkgInst};
 use crate::patch::PatchId;
-use crate::source::PackageImage;
 
+use super::back_out::Archive;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::privileges::{OnRecord, may_be_device, mode};
 use super::refusal::Reason;
 use super::restore::Later;
-use super::target::Target;
+use super::target::{Target, Wanted};
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
 /// one of them changed again is refused.
@@ -20,12 +21,14 @@ pub(super) fn restore(
     id: &PatchId,
     package: &PkgInst,
     index: usize,
-    image: &PackageImage,
+    archive: &Archive<'_>,
     later: &Later<'_>,
 ) -> Result<(), Reason> {
+    let image = archive.image;
     let installed = draft.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
     let target = Target::new(package.clone(), index, image, installed.params.clone())?;
-    let wanted = target.wanted()?;
+    let mut wanted = target.wanted()?;
+    wanted.retain_mut(|each| is_allowed(draft, each, archive.is_bound));
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
@@ -48,6 +51,29 @@ pub(super) fn restore(
         draft.delete(package, &path)?;
     }
     Ok(())
+}
+
+/// Takes from an object the set-id bits that only the archive knows of; whether it comes back at all, which a device that
+/// only the archive knows of does not.
+fn is_allowed(draft: &mut Draft<'_>, each: &mut Wanted<'_>, bound: bool) -> bool {
+    let known = OnRecord::of(draft, &each.path);
+    let (object, shown) = (&mut each.object, draft.inventory.show(&each.path));
+    if matches!(object.ftype, Ftype::Block | Ftype::Character) && !may_be_device(object, bound, known) {
+        draft
+            .notes
+            .push(format!("{shown} does not come back: only the undo archive says that it was this device"));
+        return false;
+    }
+    if let Some(recorded) = object.attributes.mode.filter(|_| object.ftype.is_regular()) {
+        let mode = mode(recorded, bound, known);
+        if mode != recorded {
+            object.attributes.mode = Some(mode);
+            draft.notes.push(format!(
+                "{shown} comes back without set-id bits: only the undo archive says that it had them"
+            ));
+        }
+    }
+    true
 }
 
 /// What is saved here is older than what a later patch has put there.

@@ -24,6 +24,7 @@ pub mod occasion;
 mod parameters;
 pub mod parts;
 mod placement;
+mod privileges;
 pub mod queue;
 mod records;
 pub mod refresh;

@@ -11,6 +11,7 @@ use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, Pa
 use crate::patch::PatchId;
 
 use super::draft::Draft;
+use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
 
@@ -29,6 +30,8 @@ pub(super) struct Restoring<'a> {
     pub(super) saved: HashMap<&'a PackagePath, Content>,
     /// What the archive says of each path.
     pub(super) manifest: &'a Manifest,
+    /// Whether the records of the run that wrote the archive bind it (see [`Archive`](super::back_out::Archive)).
+    pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,
     /// The classes whose files a script takes back: edited ones among them are its matter.
@@ -178,6 +181,7 @@ impl<'a> Restoring<'a> {
                 None => Ok(()),
             };
         };
+        let Some(was) = &self.allowed(draft, path, was) else { return Ok(()) };
         if was.kind == Kind::Socket {
             let path = draft.inventory.show(path);
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
@@ -205,6 +209,23 @@ impl<'a> Restoring<'a> {
         let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
         draft.change(self.package, path, action);
         Ok(())
+    }
+
+    /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
+    fn allowed(&self, draft: &mut Draft<'_>, path: &ObjectPath, was: &State) -> Option<State> {
+        let Allowed { state, left_out } = allowed(was, self.bound, OnRecord::of(draft, path));
+        let path = draft.inventory.show(path);
+        if state.is_none() {
+            draft.notes.push(format!(
+                "{path} does not come back: only the undo archive says that it was this device"
+            ));
+        } else if !left_out.is_empty() {
+            let what = left_out.join(", ");
+            draft.notes.push(format!(
+                "{path} comes back without {what}: only the undo archive says that it had them"
+            ));
+        }
+        state
     }
 
     /// Removes what the patch added.

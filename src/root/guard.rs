@@ -75,11 +75,11 @@ impl Guard {
             return Ok(());
         }
         if self.is_named {
-            return Err(self.refusal(root, &ObjectPath::root(), &root.seen()?, Distrust::Named));
+            return Err(refusal(root, &ObjectPath::root(), &root.seen()?, Distrust::Named));
         }
         super::way::look_at_links(root)?;
         let tree = trace(root, &self.places.tree)?;
-        self.all_good(root, &tree.way).map_err(|error| self.by_the_tree(root, &tree, error))?;
+        self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
         for used in &self.places.used {
             self.all_good(root, &trace(root, used)?.way)?;
         }
@@ -102,7 +102,7 @@ impl Guard {
             return Ok(());
         }
         self.way_to(root, physical)?;
-        self.judge(root, physical, fd)
+        self.judge_directory(root, physical, fd)
     }
 
     /// The same for an opened file.
@@ -162,7 +162,7 @@ impl Guard {
             if !self.is_known(directory)
                 && let Some(fd) = open_directory(root, directory)?
             {
-                self.judge(root, directory, &fd)?;
+                self.judge_directory(root, directory, &fd)?;
             }
         }
         Ok(())
@@ -172,43 +172,45 @@ impl Guard {
         self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 
+    /// Looks at an opened directory, and remembers one that is the superuser's alone.
+    fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
+        self.judge(root, physical, fd)?;
+        self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
+        Ok(())
+    }
+
     /// Looks at an opened directory or record.
     fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<()> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = Seen::of_file(&fd).map_err(failed)?;
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((uid, why)) = mounts.distrust(&seen)? {
-            return Err(self.refusal(root, physical, &Seen { uid, ..seen }, why));
+            return Err(refusal(root, physical, &Seen { uid, ..seen }, why));
         }
         if let Some(why) = distrust(&seen, || mounts.has_list(&seen, &fd)) {
-            return Err(self.refusal(root, physical, &seen, why));
+            return Err(refusal(root, physical, &seen, why));
         }
-        self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
         Ok(())
     }
+}
 
-    fn refusal(&self, root: &Root, physical: &ObjectPath, seen: &Seen, why: Distrust) -> RootError {
-        let owner = root.seen().map_or(seen.uid, |seen| seen.uid);
-        let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
-        let has_account = super::has_account(owner);
-        let root = root.shown_prefix();
-        RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid: seen.uid, why, has_account }))
-    }
+fn refusal(root: &Root, physical: &ObjectPath, seen: &Seen, why: Distrust) -> RootError {
+    let owner = root.seen().map_or(seen.uid, |seen| seen.uid);
+    let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
+    let has_account = super::has_account(owner);
+    let root = root.shown_prefix();
+    RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid: seen.uid, why, has_account }))
+}
 
-    /// A refusal because of a directory on the way to the records names the records themselves, where they are the same
-    /// user's: it is for them that the owner matters.
-    fn by_the_tree(&self, root: &Root, tree: &Area, error: RootError) -> RootError {
-        match error {
-            RootError::Untrusted(told) if told.why == Distrust::Owner => {
-                let opened = open_directory(root, &tree.place).ok().flatten();
-                let seen = opened.and_then(|fd| Seen::of_file(&fd).ok());
-                match seen.filter(|seen| seen.uid == told.uid) {
-                    Some(seen) => self.refusal(root, &tree.place, &seen, Distrust::Owner),
-                    None => RootError::Untrusted(told),
-                }
-            }
-            other => other,
-        }
+/// A refusal because of a directory on the way to the records names the records themselves, where they are the same
+/// user's: it is for them that the owner matters.
+fn by_the_tree(root: &Root, tree: &Area, error: RootError) -> RootError {
+    let RootError::Untrusted(told) = error else { return error };
+    let opened = open_directory(root, &tree.place).ok().flatten();
+    let seen = opened.and_then(|fd| Seen::of_file(&fd).ok());
+    match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
+        Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
+        None => RootError::Untrusted(told),
     }
 }
 
@@ -270,23 +272,20 @@ fn trace(root: &Root, path: &ObjectPath) -> Result<Area> {
             continue;
         }
         let here = place.join(&part).map_err(|_| root.error("resolve", path, Errno::NAMETOOLONG))?;
-        match resolver.read_link(&here)? {
-            Some(target) => {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(RootError::Loop(root.show(path)));
-                }
-                if target.first() == Some(&b'/') {
-                    place = ObjectPath::root();
-                }
-                for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
-                    rest.push_front(part);
-                }
-            }
-            None => {
-                way.push(here.clone());
-                place = here;
-            }
+        let Some(target) = resolver.read_link(&here)? else {
+            way.push(here.clone());
+            place = here;
+            continue;
+        };
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(RootError::Loop(root.show(path)));
+        }
+        if target.first() == Some(&b'/') {
+            place = ObjectPath::root();
+        }
+        for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+            rest.push_front(part);
         }
     }
     Ok(Area { place, way })

@@ -175,6 +175,11 @@ impl Dir {
         }
     }
 
+    /// Looks at `name`, or at this directory itself for an empty name.
+    fn look_either(&self, name: &[u8]) -> Result<Option<Seen>> {
+        if name.is_empty() { self.itself().map(Some) } else { self.look(name) }
+    }
+
     fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<Seen> {
         let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))?;
         Seen::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
@@ -186,10 +191,11 @@ impl Dir {
         self.live_through(&mut vec![0; 1 << 16], name)
     }
 
-    /// The same; files are read through a buffer that is used for many of them.
+    /// The same, of this directory itself for an empty name; files are read through a buffer that is used for many of
+    /// them.
     pub fn live_through(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
         for _ in 0..3 {
-            let Some(seen) = self.look(name)? else { return Ok(None) };
+            let Some(seen) = self.look_either(name)? else { return Ok(None) };
             let live = match seen.file_type {
                 FileType::Regular => self.live_file(buffer, name)?,
                 _ => self.live_other(name, &seen)?,
@@ -221,7 +227,7 @@ impl Dir {
     fn live_other(&self, name: &[u8], seen: &Seen) -> Result<Option<Live>> {
         let kind = self.kind(name, seen)?;
         let xattrs = self.xattrs(name)?;
-        let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
+        let is_steady = self.look_either(name)?.is_some_and(|later| seen.is_untouched(&later));
         Ok(is_steady.then(|| live(kind, seen, xattrs)))
     }
 

@@ -30,7 +30,8 @@ pub(in crate::root) struct Mounts {
 impl Mounts {
     /// Who answers for the mount that an object is on, if it is not the superuser of this mount namespace.
     pub(in crate::root) fn distrust(&mut self, seen: &Seen) -> Result<Option<(u32, Distrust)>> {
-        if self.good.contains(&seen.mount) {
+        // Kernels before 5.8 do not tell which mount it is.
+        if seen.mount == 0 || self.good.contains(&seen.mount) {
             return Ok(None);
         }
         let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
@@ -53,7 +54,7 @@ impl Mounts {
         let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
             let answers = LISTS.map(ask);
-            if answers.iter().any(|answer| answer.is_ok()) {
+            if answers.iter().any(std::result::Result::is_ok) {
                 return List::Other;
             }
             if answers.iter().all(|answer| *answer == Err(Errno::OPNOTSUPP)) {

@@ -186,7 +186,7 @@ mod tests {
         fs::write(at("theirs/kept"), "").unwrap();
         symlink("../theirs", at("tree/link")).unwrap();
         symlink("../../../theirs", at("tree/closed/below/link")).unwrap();
-        fs::set_permissions(at("tree/closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("tree/closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let top = top(dir.path());
         top.remove_tree(b"tree").unwrap();
         assert_eq!(top.names().unwrap(), [b"theirs".to_vec()]);

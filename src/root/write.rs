@@ -115,7 +115,9 @@ impl Dir {
             // Somebody put another file there since it was looked at.
             if is_file && seen.st_nlink <= 1 { Ok(fd) } else { Err(Errno::INVAL) }
         }))?;
-        Ok(opened.map(|fd| WritableFile::new(fd.into(), self.at(name), self.root().clone())))
+        let Some(fd) = opened else { return Ok(None) };
+        self.look_at_record(name, &fd)?;
+        Ok(Some(WritableFile::new(fd.into(), self.at(name), self.root().clone())))
     }
 
     /// Opens a file for reading and writing as [`Dir::open_writable`] does, and makes it with `mode` where it is not
@@ -339,7 +341,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::root::Root;
+    use crate::root::{Root, RootError};
 
     #[test]
     fn the_mode_of_a_name_itself_is_set_and_never_that_of_what_a_link_leads_to() {
@@ -375,6 +377,43 @@ mod tests {
         assert_eq!(fs::read_to_string(at("log")).unwrap(), "oursrs\n", "what was there is kept");
         assert_eq!(fs::metadata(at("log")).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(root.names().unwrap(), [b"log".to_vec(), b"theirs".to_vec()]);
+    }
+
+    #[test]
+    fn what_is_not_a_single_name_reaches_nothing_beside_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("within")).unwrap();
+        fs::write(dir.path().join("beside"), "theirs\n").unwrap();
+        fs::write(dir.path().join("within/ours"), "ours\n").unwrap();
+        let root = Root::open(&dir.path().join("within")).unwrap().dir(&ObjectPath::root()).unwrap();
+        for name in [&b"../beside"[..], b"..", b".", b"", b"/etc/passwd", b"a/b", b"a\0b"] {
+            let calls = [
+                root.exchange(b"ours", &root, name),
+                root.exchange(name, &root, b"ours"),
+                root.move_to(b"ours", &root, name),
+                root.replace(name, &root, b"new"),
+                root.rename(b"ours", name),
+                root.make_link(b"new", &root, name),
+                root.make_symlink(name, b"x"),
+                root.remove(name),
+                root.remove_tree(name),
+                root.remove_dir(name).map(drop),
+                root.set_mode(name, Mode::of(0o4755)),
+                root.set_owner(name, None, None),
+                root.create(name).map(drop),
+                root.open_or_create(name, Mode::of(0o644)).map(drop),
+                root.make_dir(name, Mode::of(0o755)).map(drop),
+                root.dir(name).map(drop),
+                root.look(name).map(drop),
+                root.read(name, 100).map(drop),
+                root.read_link(name).map(drop),
+            ];
+            for (number, call) in calls.into_iter().enumerate() {
+                assert!(matches!(call, Err(RootError::Name { .. })), "{number} {}", name.escape_ascii());
+            }
+        }
+        assert_eq!(fs::read_to_string(dir.path().join("beside")).unwrap(), "theirs\n");
+        assert_eq!(fs::read_to_string(dir.path().join("within/ours")).unwrap(), "ours\n");
     }
 
     #[test]

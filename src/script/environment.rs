@@ -98,6 +98,16 @@ pub struct Basis<'a> {
 /// The variable with which our own commands know that they are called from within a run.
 pub const RUN: &str = "PATCHADM_RUN";
 
+/// The variable with which they know what that run answered to the question whose the root is: [`ASKED`] or [`TRUSTED`].
+/// It counts only beside [`RUN`].
+pub const TRUST: &str = "PATCHADM_TRUST";
+
+/// The records of the root are the superuser's alone.
+pub const ASKED: &str = "asked";
+
+/// The caller trusts whoever owns the root.
+pub const TRUSTED: &str = "trusted";
+
 /// The environment of `script`, which comes from `origin`, each name once.
 pub fn environment(basis: &Basis<'_>, script: &Script, origin: Origin) -> Vec<(OsString, OsString)> {
     let mut variables = Variables(parameters(basis, origin));

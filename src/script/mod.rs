@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::root::{Holder, LockError, RootError};
 
 pub use leftovers::{ScriptLock, end_leftovers};
-pub use supervisor::supervise;
+pub use supervisor::{close_inherited, supervise};
 pub use workshop::{Setting, Workshop};
 
 /// What the program is called as to be the second process: it then does nothing but [`supervise`].

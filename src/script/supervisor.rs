@@ -65,7 +65,7 @@ fn outlive_signals() -> io::Result<()> {
 }
 
 /// Descriptors that somebody above the program forgot are not for scripts.
-fn close_inherited() -> io::Result<()> {
+pub fn close_inherited() -> io::Result<()> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<i32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();

@@ -16,7 +16,7 @@ use super::channel::{Answer, Channel, Opening, Order, Running};
 use super::environment::RUN;
 use super::tools::tools_of;
 use super::trust::{User, unreadable_by};
-use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream};
+use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream, environment};
 use crate::root::{Dir, Root};
 
 /// How often [`Ears::interrupted`] is asked.
@@ -53,6 +53,8 @@ pub struct Workshop {
     tools: PathBuf,
     absolute_tools: Result<(), String>,
     unprivileged: Option<User>,
+    /// What the run answered to the question whose the root is.
+    trust: &'static str,
 }
 
 impl Workshop {
@@ -71,6 +73,9 @@ impl Workshop {
             absolute_tools: setting.absolute_tools,
         };
         let mut workshop = Self::start(&setting.executable, unprivileged)?;
+        if setting.root.is_trusted() {
+            workshop.trust = environment::TRUSTED;
+        }
         let answer = workshop.ask(&Order::Open(opening), None).and_then(|()| workshop.answer());
         match answer.map_err(|error| workshop.last_words(error))? {
             Answer::Ready { directory, absolute_tools } => {
@@ -106,6 +111,7 @@ impl Workshop {
             tools: PathBuf::new(),
             absolute_tools: Ok(()),
             unprivileged,
+            trust: environment::ASKED,
         })
     }
 
@@ -175,11 +181,20 @@ impl Workshop {
         }
     }
 
+    /// The environment of a script; one that belongs to a run has the answer of its run, and asks nobody again.
+    fn environment(&self, call: &Call) -> Vec<(OsString, OsString)> {
+        let mut environment = call.environment.clone();
+        if environment.iter().any(|(name, _)| name == RUN) {
+            environment.push((environment::TRUST.into(), self.trust.into()));
+        }
+        environment
+    }
+
     fn running(&self, call: &Call) -> Running {
         Running {
             file: call.file.clone().into(),
             arguments: call.arguments.clone(),
-            environment: call.environment.clone(),
+            environment: self.environment(call),
             user: self.user_of(call).map(|user| (user.uid, user.gid)),
             directory: call.directory.clone().into(),
             trace: call.trace,

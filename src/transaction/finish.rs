@@ -198,6 +198,7 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
             result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
+            trusted: root.is_trusted(),
         };
         entry.line()
     };

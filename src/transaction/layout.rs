@@ -300,7 +300,6 @@ impl<'p> Builder<'_, 'p> {
                 Ok(())
             }
             RecordChange::Ledger(change) => match LedgerDraft::of(self.root, plan, change)? {
-                None => Ok(()),
                 Some(draft) if !draft.is_empty() => {
                     self.write_record(&change.path, New::Ledger(Box::new(draft)), turn::RECORD)
                 }
@@ -310,7 +309,7 @@ impl<'p> Builder<'_, 'p> {
                     self.push(item);
                     Ok(())
                 }
-                Some(_) => Ok(()),
+                Some(_) | None => Ok(()),
             },
         }
     }

@@ -150,9 +150,9 @@ impl Sources<'_> {
     /// The archive that is there, as it lies.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
         let host = self.root.elsewhere(Path::new("/"))?;
-        let found = match archive::find(&View::live(self.root), &host, package, patch, &Outside::trusted()) {
-            Ok(found) => found,
-            Err(_) => return Ok(None),
+        let view = View::live(self.root);
+        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::trusted()) else {
+            return Ok(None);
         };
         let archive = |error: archive::ArchiveError| Cause::Archive {
             package: package.to_string(),

@@ -106,7 +106,7 @@ fn make_or_open(dir: &Dir, name: &[u8]) -> Result<Dir, Cause> {
 pub(super) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Cause> {
     let Some(directories) = HostDirectories::open(root, path)? else { return Ok(None) };
     let name = host_path(path)?.name().to_vec();
-    Ok(open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()?)
+    open_file(&directories.package, &name)?.map(|file| digest(&file)).transpose()
 }
 
 /// Opens a regular file; none where nothing or something else is.

@@ -14,6 +14,7 @@ use crate::database::archive::Outside;
 use crate::database::own_directory;
 use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
+use crate::package::ObjectPath;
 use crate::package::rule::holds;
 use crate::root::{Lock, Root};
 
@@ -94,6 +95,7 @@ fn recover_run(root: &Root, outside: &Outside<'_>) -> Result<Recovered, Transact
     let Some(journal) = believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
+    look_at_records(root, &journal).during(Phase::Recover)?;
     match journal.head.outcome {
         None => rolled_back(root, &journal, outside),
         Some(outcome) => {
@@ -114,6 +116,18 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
         Known::read(&stage)?;
     }
     Ok(Some(journal))
+}
+
+/// Opens the directory of each record that may go back, so that one which somebody else may change is refused before
+/// anything is touched.
+fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
+    let mut directories: Vec<ObjectPath> =
+        journal.ops.iter().filter(|op| op.db).filter_map(|op| op.path.parent()).collect();
+    directories.dedup();
+    for directory in directories {
+        root.dir_if_there(&directory)?;
+    }
+    Ok(())
 }
 
 /// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.

@@ -82,13 +82,14 @@ impl Scene {
         for (id, objects) in patches {
             let archive = undo(id, objects);
             self.write(&format!("/var/sadm/pkg/X/save/{id}/undo.gz"), &archive);
-            pkginfo += &format!("PATCH_INFO_{id}=then\n");
-            ledger += &format!(
+            pkginfo.push_str(&["PATCH_INFO_", id, "=then\n"].concat());
+            let line = format!(
                 "{{\"run\":\"1-00000000000000ab\",\"patch\":\"{id}\",\"info\":\"sha256:{info}\",\
                  \"undo\":\"sha256:{}\",\"size\":{},\"where\":\"save\"}}\n",
                 digest(&archive),
                 archive.len()
             );
+            ledger.push_str(&line);
         }
         self.write("/var/sadm/pkg/X/pkginfo", pkginfo.as_bytes());
         self.write("/var/sadm/patchadm/ledger/X", ledger.as_bytes());

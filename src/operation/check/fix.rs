@@ -62,7 +62,7 @@ fn repair(comparison: &Comparison<'_>, line: &Line, findings: &[Finding]) -> Vec
                 failed.extend(unfixed.filter(|unfixed| !failed.contains(unfixed)));
             }
             Finding::Mtime(mtime) => {
-                note(&mut failed, set_mtime(comparison, line, mtime.expected), Unfixed::Mtime)
+                note(&mut failed, set_mtime(comparison, line, mtime.expected), Unfixed::Mtime);
             }
             _ => {}
         }

@@ -6,20 +6,46 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::database::places;
+use crate::database::archive::ArchiveError;
+use crate::database::{View, ledger, places};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::Ground;
-use crate::package::{Digest, rule};
+use crate::package::{Digest, PkgInst, rule};
 use crate::patch::PatchId;
 use crate::plan::refusal::{Command, Reason};
 
 /// The largest script that is read to be compared.
 const LARGEST: u64 = 16 << 20;
 
-/// What the run that applied a patch has recorded of one of its scripts; none where a classic tool applied it.
-fn recorded(_ground: &Ground, _patch: &PatchId, _name: &str) -> Option<Digest> {
-    None
+/// What the root's ledger says of a script that is kept for a patch.
+enum Recorded {
+    /// Nothing of the patch: a classic tool applied it.
+    Nothing,
+    /// The patch, and no such script of it.
+    NoSuchScript,
+    /// The digest of the script.
+    Digest(Digest),
+}
+
+/// Looks a script of a patch up in the ledgers of all packages: each package of the patch has it in its line.
+fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
+    let view = View::live(&ground.root);
+    let mut found = Recorded::Nothing;
+    for package in ground.root.list(&places::ledgers())?.unwrap_or_default() {
+        let Some(package) = std::str::from_utf8(&package).ok().and_then(|name| PkgInst::new(name).ok())
+        else {
+            continue;
+        };
+        let ledger = ledger::counting(&view, &package).map_err(ArchiveError::from)?;
+        if let Some(digest) = ledger.script_digest(patch.as_str(), name) {
+            return Ok(Recorded::Digest(digest));
+        }
+        if ledger.line(patch.as_str()).is_some() {
+            found = Recorded::NoSuchScript;
+        }
+    }
+    Ok(found)
 }
 
 /// Refuses a kept script that may not run. What is to be said of one that may.
@@ -32,13 +58,17 @@ pub(in crate::operation) fn may_run(
     let place = places::patches().join(patch.as_str().as_bytes());
     let place = place.map_err(|error| refuse(Reason::BadId(error.to_string())))?;
     let shown = format!("{}/{name}", ground.root.show(&place));
-    let Some(recorded) = recorded(ground, patch, name) else {
-        check_owners(&ground.root, &place, name).map_err(refuse)?;
-        return Ok(Some(format!("{shown} was left by a classic tool: nothing says what it has to be")));
+    let recorded = match recorded(ground, patch, name)? {
+        Recorded::Nothing => {
+            check_owners(&ground.root, &place, name).map_err(refuse)?;
+            return Ok(Some(format!("{shown} was left by a classic tool: nothing says what it has to be")));
+        }
+        Recorded::NoSuchScript => None,
+        Recorded::Digest(digest) => Some(digest),
     };
     let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
     let text = ground.root.read(&path, LARGEST)?.unwrap_or_default();
-    let is_as_recorded = Digest(Sha256::digest(&text).into()) == recorded;
+    let is_as_recorded = recorded == Some(Digest(Sha256::digest(&text).into()));
     if rule::holds("ledger.scripts.digest", is_as_recorded) {
         return Ok(None);
     }

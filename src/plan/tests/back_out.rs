@@ -252,7 +252,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
         image: &classic.image.packages[0],
         manifest: None,
         records: &BTreeMap::new(),
-        is_bound: false,
+        is_bound: true,
         outside: Some(Path::new("/backup/900-01/ACMEweb/undo.Z")),
     };
     let plan =

@@ -1,0 +1,71 @@
+//! Whose root is it? Asked before the superuser changes a root: who may write its records decides what is done there.
+
+use super::failure::Failure;
+use crate::database::{places, policy};
+use crate::root::Root;
+
+/// What the caller said about the owner of a root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaidOfOwner {
+    /// The owner may do anything as the caller there.
+    pub is_trusted: bool,
+    /// Everything is to be done as the owner.
+    pub as_owner: bool,
+    /// The answer of the run whose script the caller is, where it is one.
+    pub by_run: Option<ByRun>,
+}
+
+/// What a run that is under way answered when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByRun {
+    /// The root is the superuser's alone.
+    Asked,
+    /// Its owner is trusted.
+    Trusted,
+}
+
+/// Who changes a root.
+#[derive(Debug)]
+pub enum Standing {
+    /// The caller does. Where it matters, the root refuses to read records that are not the superuser's.
+    Caller(Root),
+    /// A process of its owner does everything, and the caller touches nothing in it.
+    Owner(Root),
+}
+
+/// Says who changes a root, by what the caller said and by the policy of `host`, the root of the running system. Of the
+/// root only its directory is looked at.
+///
+/// An unprivileged caller is asked nothing, nor is one who changes the running system itself.
+pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<Standing, Failure> {
+    if !root.is_privileged() {
+        return Ok(Standing::Caller(root));
+    }
+    let shown = root.prefix().display().to_string();
+    if root.is_system_itself()? {
+        return if said.as_owner { Err(Failure::OwnedByRoot(shown)) } else { Ok(Standing::Caller(root)) };
+    }
+    if said.is_trusted || said.by_run == Some(ByRun::Trusted) {
+        return Ok(Standing::Caller(root.trusted()));
+    }
+    if said.by_run == Some(ByRun::Asked) {
+        return Ok(Standing::Caller(root));
+    }
+    let (owner, _) = root.owner()?;
+    if said.as_owner {
+        return if owner == 0 { Err(Failure::OwnedByRoot(shown)) } else { Ok(Standing::Owner(root)) };
+    }
+    let policy = policy::of_host(host)?;
+    let path = root.physical_path()?;
+    let path = path.as_os_str().as_encoded_bytes();
+    if policy.untrusted_roots.name_it_or_above(path) {
+        return Ok(Standing::Caller(root.guarded(places::records(), true)));
+    }
+    if owner != 0 && policy.as_owner_roots.name(path) {
+        return Ok(Standing::Owner(root));
+    }
+    if policy.trusted_roots.name(path) {
+        return Ok(Standing::Caller(root.trusted()));
+    }
+    Ok(Standing::Caller(root.guarded(places::records(), false)))
+}

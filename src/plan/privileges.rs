@@ -1,0 +1,200 @@
+//! What an undo archive may give back to an object: set-id bits, file capabilities, device numbers and owners.
+//!
+//! An archive that the records of its run bind by digest is that run's word, and gives back everything. Any other one (of
+//! a classic tool, adopted, brought from elsewhere) may have been written by anybody: it gives such rights only where the
+//! root itself says that the object has them, by its line of `contents` or by the object that is there.
+
+use crate::format::manifest::{Kind, State};
+use crate::package::rule::holds;
+use crate::package::{Accounts, Live, LiveKind, Mode, Object, ObjectPath};
+
+use super::draft::Draft;
+
+/// The extended attribute of file capabilities, as manifests name it.
+const CAPABILITY: &str = "security.capability";
+
+/// The set-id bits.
+const SET_ID: u32 = 0o6000;
+
+/// What the root says of an object beside the archive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnRecord<'a> {
+    /// The object that is there.
+    pub(super) live: Option<&'a Live>,
+    /// What `contents` says of it.
+    pub(super) line: Option<&'a Object>,
+    /// The accounts of the root.
+    pub(super) accounts: &'a Accounts,
+}
+
+impl<'a> OnRecord<'a> {
+    /// What is known of a path before the backout.
+    pub(super) fn of(draft: &Draft<'a>, path: &ObjectPath) -> Self {
+        let inventory = draft.inventory;
+        Self {
+            live: inventory.live.get(path),
+            line: inventory.lines.get(path).map(|line| &line.object),
+            accounts: &inventory.accounts,
+        }
+    }
+
+    fn has_bits(&self) -> u32 {
+        let live = self.live.filter(|live| matches!(live.kind, LiveKind::Regular { .. }));
+        let line = self.line.filter(|line| line.ftype.is_regular()).and_then(|line| line.attributes.mode);
+        live.map_or(0, |live| live.mode.bits()) | line.map_or(0, Mode::bits)
+    }
+
+    fn has_device(&self, kind: Kind, numbers: (u32, u32)) -> bool {
+        let is_block = kind == Kind::Block;
+        let live = self.live.is_some_and(|live| {
+            live.kind == LiveKind::Device { block: is_block, major: numbers.0, minor: numbers.1 }
+        });
+        let letter = if is_block { b'b' } else { b'c' };
+        let line = self.line.filter(|line| line.ftype.letter() == letter).and_then(|line| line.device);
+        live || line == Some((Some(numbers.0), Some(numbers.1)))
+    }
+
+    /// The owner that an object gets in place of one that nobody knows, and whether this one is known.
+    fn owner(&self, uid: u32) -> (bool, u32) {
+        let line = self.line.and_then(|line| self.accounts.uid(line.attributes.owner.as_deref()?));
+        let live = self.live.map(|live| live.uid);
+        ([line, live].contains(&Some(uid)), live.or(line).unwrap_or_default())
+    }
+
+    fn group(&self, gid: u32) -> (bool, u32) {
+        let line = self.line.and_then(|line| self.accounts.gid(line.attributes.group.as_deref()?));
+        let live = self.live.map(|live| live.gid);
+        ([line, live].contains(&Some(gid)), live.or(line).unwrap_or_default())
+    }
+}
+
+/// What an object gets of what an archive says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Allowed {
+    /// The state that it gets; none where it does not come back.
+    pub(super) state: Option<State>,
+    /// What is left out, in words.
+    pub(super) left_out: Vec<&'static str>,
+}
+
+/// Says what an object gets of `was`, by an archive that is `bound` or not.
+pub(super) fn allowed(was: &State, bound: bool, known: OnRecord<'_>) -> Allowed {
+    let (mut state, mut left_out) = (was.clone(), Vec::new());
+    if let (Kind::Block | Kind::Character, Some(numbers)) = (was.kind, was.device)
+        && !holds("manifest.was.device", bound || known.has_device(was.kind, numbers))
+    {
+        return Allowed { state: None, left_out };
+    }
+    if was.kind == Kind::File {
+        let mode = mode(Mode::of(was.mode), bound, known);
+        if mode.bits() != was.mode {
+            state.mode = mode.bits();
+            left_out.push("set-id bits");
+        }
+        let live = known.live.map(|live| State::of(live).xattrs);
+        let has = live.is_some_and(|live| live.get(CAPABILITY) == was.xattrs.get(CAPABILITY));
+        let has = !was.xattrs.contains_key(CAPABILITY) || has;
+        if !holds("manifest.was.capability", bound || has) {
+            state.xattrs.remove(CAPABILITY);
+            left_out.push("file capabilities");
+        }
+    }
+    let ((has_uid, uid), (has_gid, gid)) = (known.owner(was.uid), known.group(was.gid));
+    if !holds("manifest.was.owner", bound || has_uid) && uid != was.uid {
+        state.uid = uid;
+        left_out.push("its owner");
+    }
+    if !holds("manifest.was.group", bound || has_gid) && gid != was.gid {
+        state.gid = gid;
+        left_out.push("its group");
+    }
+    Allowed { state: Some(state), left_out }
+}
+
+/// The mode that a file gets of the one that an archive names.
+pub(super) fn mode(mode: Mode, bound: bool, known: OnRecord<'_>) -> Mode {
+    let unknown = mode.bits() & SET_ID & !known.has_bits();
+    if holds("manifest.was.mode", bound || unknown == 0) {
+        return mode;
+    }
+    Mode::of(mode.bits() & !unknown)
+}
+
+/// Whether a device comes back that the pkgmap of an archive names.
+pub(super) fn may_be_device(object: &Object, bound: bool, known: OnRecord<'_>) -> bool {
+    let kind = if object.ftype.letter() == b'b' { Kind::Block } else { Kind::Character };
+    let numbers = match object.device {
+        Some((Some(major), Some(minor))) => Some((major, minor)),
+        _ => None,
+    };
+    holds("archive.pkgmap.device", bound || numbers.is_none_or(|numbers| known.has_device(kind, numbers)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::{Ftype, Inode, Timestamp, Xattrs};
+
+    fn live(mode: u32, uid: u32) -> Live {
+        Live {
+            kind: LiveKind::Regular {
+                size: 0,
+                sha256: crate::package::Sums::of(&mut &b""[..]).unwrap().sha256,
+                cksum: 0,
+            },
+            mode: Mode::of(mode),
+            uid,
+            gid: 0,
+            mtime: Timestamp::whole(1),
+            ctime: Timestamp::whole(1),
+            inode: Inode { number: 7, born: None },
+            links: 1,
+            xattrs: Xattrs::new(),
+            obstacle: None,
+        }
+    }
+
+    /// What an unbound archive that says 4711, uid 5 and a capability gives, with this object there and this line.
+    fn given(there: Option<&Live>, line: Option<&Object>) -> (u32, u32, bool, Vec<&'static str>) {
+        let mut was = State::of(&live(0o4711, 5));
+        was.xattrs.insert(CAPABILITY.to_owned(), "01".to_owned());
+        let accounts = Accounts::default();
+        let known = OnRecord { live: there, line, accounts: &accounts };
+        assert_eq!(allowed(&was, true, known), Allowed { state: Some(was.clone()), left_out: Vec::new() });
+        let Allowed { state, left_out } = allowed(&was, false, known);
+        let state = state.unwrap();
+        (state.mode, state.uid, state.xattrs.contains_key(CAPABILITY), left_out)
+    }
+
+    #[test]
+    fn an_archive_that_nothing_binds_gives_no_rights_that_the_root_does_not_know() {
+        let all = vec!["set-id bits", "file capabilities", "its owner"];
+        assert_eq!(given(None, None), (0o711, 0, false, all.clone()));
+        assert_eq!(given(Some(&live(0o755, 0)), None), (0o711, 0, false, all));
+    }
+
+    #[test]
+    fn it_gives_those_that_the_object_or_its_line_has() {
+        let mut same = live(0o4755, 5);
+        assert_eq!(given(Some(&same), None), (0o4711, 5, false, vec!["file capabilities"]));
+        same.xattrs.insert(b"security.capability".to_vec(), vec![1]);
+        assert_eq!(given(Some(&same), None), (0o4711, 5, true, Vec::new()));
+        let mut line = Object::new(Ftype::File, "none");
+        line.attributes.mode = Mode::new(0o4755);
+        assert_eq!(given(None, Some(&line)), (0o4711, 0, false, vec!["file capabilities", "its owner"]));
+    }
+
+    #[test]
+    fn a_device_comes_back_with_the_numbers_that_are_known_only() {
+        let accounts = Accounts::default();
+        let mut was = State::of(&live(0o600, 0));
+        (was.kind, was.device, was.size, was.sha256) = (Kind::Block, Some((8, 0)), None, None);
+        let mut line = Object::new(Ftype::Block, "none");
+        for (minor, comes) in [(1, false), (0, true)] {
+            line.device = Some((Some(8), Some(minor)));
+            let known = OnRecord { live: None, line: Some(&line), accounts: &accounts };
+            assert_eq!(allowed(&was, false, known).state.is_some(), comes);
+            assert!(allowed(&was, true, known).state.is_some());
+        }
+    }
+}

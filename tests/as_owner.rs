@@ -1,0 +1,199 @@
+//! `--as-owner`: what root has done in a user's tree is what the user would have done.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::delivery::Patch;
+use crate::everyman::NOBODY;
+use crate::packages::Package;
+use crate::scenario::{Scenario, is_root};
+
+/// A root of an ordinary user with a package, and a patch for it; none where the test is not run by the superuser.
+fn stage(test: &str) -> Option<Scenario> {
+    if !is_root() {
+        crate::skipped(&format!("{test}: only root can become another user"));
+        return None;
+    }
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
+    open(&stage);
+    Some(stage)
+}
+
+/// Lets everybody reach the directory of the test, and gives the root to its user.
+fn open(stage: &Scenario) {
+    fs::set_permissions(stage.beside(""), Permissions::from_mode(0o755)).unwrap();
+    give(&stage.root());
+}
+
+fn give(path: &Path) {
+    lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
+/// What in a tree does not belong to its user.
+fn others(path: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    if fs::symlink_metadata(path).unwrap().uid() != NOBODY {
+        found.push(path.display().to_string());
+    }
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            found.extend(others(&entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn everything_that_is_done_as_the_owner_is_the_owners() {
+    let Some(stage) = stage("done as the owner") else { return };
+    for line in [
+        "patchadd --as-owner -R @ROOT@ delivered/100-01",
+        "patchrm --as-owner -R @ROOT@ 100-01",
+        "add --as-owner -R @ROOT@ delivered/100-01",
+        "remove --as-owner -R @ROOT@ 100-01",
+        "recover --as-owner -R @ROOT@",
+        "pkgrm --as-owner -R @ROOT@ ACMEweb",
+        "pkgadd --as-owner -R @ROOT@ -d spool ACMEweb",
+        "installf --as-owner -R @ROOT@ ACMEweb /opt/made d 0755 root root",
+        "removef --as-owner -R @ROOT@ ACMEweb /opt/made",
+    ] {
+        let run = stage.run(line);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+        assert_eq!(others(&stage.root()), Vec::<String>::new(), "{line}");
+    }
+    assert_eq!(fs::read(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+}
+
+#[test]
+fn code_and_document_are_those_of_the_owners_process() {
+    let Some(stage) = stage("code and document") else { return };
+    let run = stage.run("add --json --as-owner -R @ROOT@ delivered/100-01");
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, document["result"].as_str()), (0, Some("done")), "{}", run.stderr);
+    let said = stage.run("patchadd --as-owner -R @ROOT@ delivered/none").fails(27);
+    assert!(said.contains("delivered/none"), "{said}");
+}
+
+#[test]
+fn the_process_of_the_owner_has_nothing_of_the_callers() {
+    let Some(stage) = stage("nothing of the caller's") else { return };
+    let script = "exec > $PKG_INSTALL_ROOT/seen 2>&1\nid -u; id -G\nenv\nls -l /proc/$PPID/fd /proc/self/fd\n\
+        grep -E '^(Cap|Groups)' /proc/self/status\ntty\numask\nexit 0\n";
+    let package = Package::new("ACMEs").file("f", 0o644, "x\n").information("postinstall", script);
+    package.write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
+    let mut command = stage.command("pkgadd --as-owner -a admin -R @ROOT@ -d spool ACMEs");
+    let program = command.get_program().to_owned();
+    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 9</etc/shadow"]).arg(program).args(arguments);
+    command.env("SECRET_OF_ROOT", "1").env("LANG", "de_DE.UTF-8").current_dir(stage.beside(""));
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = fs::read_to_string(stage.at("/seen")).unwrap();
+    assert!(seen.starts_with(&format!("{NOBODY}\n{NOBODY}\n")), "{seen}");
+    assert!(seen.contains("LANG=de_DE.UTF-8") && !seen.contains("SECRET_OF_ROOT"), "{seen}");
+    assert!(!seen.contains("/etc/shadow") && !seen.contains("/dev/pts"), "{seen}");
+    assert!(seen.contains("not a tty") && seen.contains("0022"), "{seen}");
+    for line in seen.lines().filter(|line| line.starts_with("Cap")) {
+        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_that_the_owner_cannot_read_is_refused_by_name() {
+    let Some(stage) = stage("a secret of root") else { return };
+    let secret = stage.beside("delivered/100-01");
+    fs::set_permissions(&secret, Permissions::from_mode(0o700)).unwrap();
+    let run = stage.run("patchadd --as-owner -R @ROOT@ delivered/100-01");
+    assert_ne!(run.code, 0);
+    assert!(run.stderr.contains(secret.to_str().unwrap()), "{}", run.stderr);
+    assert!(run.stderr.contains("Permission denied"), "{}", run.stderr);
+}
+
+#[test]
+fn a_root_of_the_superuser_is_not_done_as_its_owner() {
+    let Some(stage) = stage("a root of root") else { return };
+    lchown(stage.root(), Some(0), Some(0)).unwrap();
+    for line in ["patchadd --as-owner -R @ROOT@ delivered/100-01", "recover --as-owner -R /"] {
+        let said = stage.run(line).fails(1);
+        assert!(said.contains("belongs to root: there is no other owner to do it as"), "{said}");
+    }
+    let said = stage.run("add --as-owner --trust-root -R @ROOT@ delivered/100-01").fails(1);
+    assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
+fn of_many_roots_each_is_done_as_its_own_owner() {
+    let Some(stage) = stage("many owners") else { return };
+    let (other, own) = (stage.beside("other"), stage.beside("own"));
+    for (copy, uid) in [(&other, NOBODY + 1), (&own, 0)] {
+        assert!(Command::new("cp").arg("-a").arg(stage.root()).arg(copy).status().unwrap().success());
+        let chown = Command::new("chown").arg("-R").arg(format!("{uid}:{uid}")).arg(copy).status().unwrap();
+        assert!(chown.success());
+    }
+    let roots = format!("--root @ROOT@ --root {} --root {}", other.display(), own.display());
+    let run = stage.run(&format!("add --as-owner {roots} delivered/100-01"));
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("@ROOT@: 100-01 applied\n"), "{}", run.stdout);
+    assert!(run.stderr.contains("belongs to root"), "{}", run.stderr);
+    assert_eq!(fs::metadata(stage.at("/opt/ACMEweb/bin/httpd")).unwrap().uid(), NOBODY);
+    assert_eq!(fs::metadata(other.join("opt/ACMEweb/bin/httpd")).unwrap().uid(), NOBODY + 1);
+    assert_eq!(fs::read(own.join("opt/ACMEweb/bin/httpd")).unwrap(), b"one\n");
+    let run = stage.run(&format!("remove --json --as-owner {roots} 100-01"));
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["roots"][1]["root"].as_str(), other.to_str());
+    assert_eq!(document["roots"][1]["changed"].as_bool(), Some(true), "{document}");
+}
+
+/// A root of its user where a package is being added whose script says that it began and then takes its time.
+fn adding(stage: &Scenario) -> std::process::Child {
+    let script = "echo began\nsleep 60\nexit 0\n";
+    let package = Package::new("ACMEs").file("f", 0o644, "x\n").information("postinstall", script);
+    package.write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
+    let mut command = stage.command("pkgadd --as-owner -a admin -R @ROOT@ -d spool ACMEs");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("began")));
+    child
+}
+
+/// The process of the owner that a caller started.
+fn of_owner(caller: &std::process::Child) -> Pid {
+    let children = format!("/proc/{0}/task/{0}/children", caller.id());
+    let children = fs::read_to_string(children).unwrap();
+    Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn a_signal_to_the_caller_reaches_the_process_of_the_owner() {
+    let Some(stage) = stage("a signal") else { return };
+    let mut child = adding(&stage);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!(!stage.at("/opt/ACMEs").exists(), "it was undone");
+}
+
+#[test]
+fn a_process_of_the_owner_that_is_stopped_holds_nobody_up() {
+    let Some(stage) = stage("a stopped process") else { return };
+    let mut child = adding(&stage);
+    kill_process(of_owner(&child), Signal::STOP).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    let run = stage.run("recover --as-owner -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!stage.at("/opt/ACMEs").exists(), "it is undone by the next command");
+}
