@@ -163,9 +163,11 @@ impl Dir {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
-    /// Looks at `name`; none if it is not there.
+    /// Looks at `name`, or at this directory itself by `.`; none if it is not there.
     pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
-        self.must_be_single(name)?;
+        if name != b"." {
+            self.must_be_single(name)?;
+        }
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
             // Thousands of files are looked for that are not there: no words for that.
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -245,10 +247,10 @@ impl Dir {
         })
     }
 
-    /// The extended attributes of `name` itself (of this directory for an empty name); empty where the file system has
-    /// none.
+    /// The extended attributes of `name` itself (of this directory for `.` or an empty name); empty where the file system
+    /// has none.
     pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
-        if !name.is_empty() {
+        if !matches!(name, b"" | b".") {
             self.must_be_single(name)?;
         }
         let path = self.magic_path(name);

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::Process;
 use super::child::GRACE;
@@ -158,7 +158,8 @@ impl Process {
         if !rule::holds("progress.boot", self.boot_id == boot_id()?) {
             return Ok(true);
         }
-        let ours = [getpid().as_raw_pid(), getpgrp().as_raw_pid()];
+        // The group is 0 where its leader is outside the namespace of processes that this one is in.
+        let ours = [getpid().as_raw_pid(), nix::unistd::getpgrp().as_raw()];
         if !rule::holds("progress.group", self.group > 1 && !ours.contains(&self.group)) {
             return Ok(true);
         }
@@ -176,7 +177,7 @@ impl Process {
             stat.group == self.group
                 && Stat::of(self.group).is_none_or(|leader| leader.start_time == self.start_time)
         };
-        let own = getpgrp().as_raw_pid();
+        let own = nix::unistd::getpgrp().as_raw();
         let in_group = || {
             let others = numbers().filter(|_| self.group != own);
             others.filter_map(|pid| Held::of(pid, is_same)).collect::<Vec<_>>()

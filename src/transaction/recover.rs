@@ -138,7 +138,7 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     };
     // No process is ended because of a journal that is not believed in every other respect.
     believed(root).during(Phase::Recover)?;
-    if holds("journal.progress.own", script.group != rustix::process::getpgrp().as_raw_nonzero().get()) {
+    if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
         return Ok(Some((run, script)));
     }
     let reason = JournalError::Field { field: "group", of: "its progress".to_owned() };

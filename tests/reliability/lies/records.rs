@@ -395,8 +395,8 @@ pub(super) fn text_of(value: &Value) -> String {
 /// Gives a file another name in its directory, where it can have that one.
 fn rename(at: &Path, name: &str) {
     let to: PathBuf = at.with_file_name(name);
-    if at != to {
-        // A name that leads elsewhere is none that can be told; nothing has changed then.
+    if at != to && !name.contains('/') {
+        // A name that cannot be had is none that can be told; nothing has changed then.
         let _ = fs::rename(at, to);
     }
 }

@@ -210,7 +210,9 @@ impl Template {
             Value::Object(object) => {
                 let owner =
                     path(&Value::Object(object.clone())).map(|path| fs::symlink_metadata(root.join(path)));
-                if let (Some(Ok(seen)), true) = (owner, object.contains_key("file_type")) {
+                // What not everybody may know of a record is left out of the journal, its owner too.
+                let is_told = object.contains_key("file_type") && object.get("mode") != Some(&json!(0));
+                if let (Some(Ok(seen)), true) = (owner, is_told) {
                     object.insert("uid".to_owned(), json!(seen.uid()));
                     object.insert("gid".to_owned(), json!(seen.gid()));
                 }
