@@ -12,6 +12,10 @@ mod arena;
 mod records;
 /// How a root is made whose records lie.
 mod roots;
+/// That each rule is needed.
+mod rules;
+/// The table of rules.
+mod table;
 /// Undo archives with another manifest.
 mod undo;
 /// The table of what is told.
@@ -22,7 +26,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::arena::{Arena, Attempt};
-use self::records::{Field, Record, Told};
+use self::records::{Field, Form, Record, Told};
 use self::roots::State;
 use crate::reliability::hostile_roots::can_trace;
 use crate::reliability::{figures, sample_or_whole};
@@ -103,7 +107,10 @@ fn cases(arena: &Arena) -> Vec<Case> {
         let plays = |record: &Record| state == State::Rest || OF_RUNS.contains(&record.kind);
         for record in Record::all(&root).into_iter().filter(plays) {
             // Of a run that is over only the sectors are read.
-            let is_read = |field: &Field| state != State::Rest || record.kind != "journal" || field.line < 8;
+            let is_read = |field: &Field| {
+                let is_sector = record.form == Form::Journal && field.line < 8;
+                state != State::Rest || record.kind != "journal" || is_sector
+            };
             let is_new =
                 |field: &Field| is_read(field) && known.insert((field.kind.clone(), shape(&field.pointer)));
             for field in record.fields(&root).into_iter().filter(is_new) {
@@ -164,7 +171,7 @@ fn shape(pointer: &str) -> String {
 fn commands_for(state: State, kind: &str) -> &'static [&'static str] {
     match kind {
         _ if state != State::Rest => &RECOVERING,
-        "manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
+        "manifest" | "unbound manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
         "remote" => &OF_REMOTE,
         "ledger" => &OF_LEDGER,
         _ => &CHANGES,
@@ -193,7 +200,8 @@ fn share(own: usize, threads: usize) -> Player {
         if turn % threads != own {
             continue;
         }
-        if places.insert((case.template, case.field.record.path.clone())) {
+        let has_truth = case.field.record.form != Form::Unbound;
+        if has_truth && places.insert((case.template, case.field.record.path.clone())) {
             player.tell_the_truth(case);
         }
         player.play(case, true);

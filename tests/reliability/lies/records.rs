@@ -33,8 +33,10 @@ pub(super) enum Form {
     Settings,
     /// The name of the file itself.
     Name,
-    /// The manifest within an undo archive, which the digests beside it are about.
+    /// The manifest within an undo archive, which the digests beside it are about, and the ledger.
     Manifest,
+    /// The same of an archive that the ledger does not bind: whoever wrote it could write to its place only.
+    Unbound,
 }
 
 impl Form {
@@ -49,7 +51,7 @@ impl Form {
 }
 
 /// Where records are, by the beginning and the end of their path in the root; how they are written, and their kind.
-const RECORDS: [(&str, &str, Form, &str); 24] = [
+const RECORDS: [(&str, &str, Form, &str); 25] = [
     ("var/sadm/patchadm/journal", "journal", Form::Journal, "journal"),
     ("var/sadm/patchadm/ops-", "", Form::Checked, "journal"),
     ("var/sadm/patchadm/stage/", "/notes", Form::Checked, "notes"),
@@ -68,6 +70,7 @@ const RECORDS: [(&str, &str, Form, &str); 24] = [
     ("var/sadm/pkg/ACME", "/undo.paths", Form::Words(' '), "paths"),
     ("var/sadm/pkg/ACME", "/obsoleted_by", Form::Words(' '), "obsoleted_by"),
     ("var/sadm/pkg/ACME", "/undo", Form::Manifest, "manifest"),
+    ("var/sadm/pkg/ACME", "/undo", Form::Unbound, "unbound manifest"),
     ("var/sadm/pkg/ACME", "/save/100-01", Form::Name, "save directory"),
     ("var/sadm/pkg/ACME", "/save/101-01", Form::Name, "save directory"),
     ("var/sadm/patchadm/stage/", "", Form::Name, "stage"),
@@ -130,7 +133,9 @@ impl Record {
         let at = root.join(&self.path);
         match self.form {
             Form::Name => return vec![json!([at.file_name().unwrap().to_str().unwrap()])],
-            Form::Manifest => return lines(&undo::manifest(&at)).iter().map(|line| plain(line)).collect(),
+            Form::Manifest | Form::Unbound => {
+                return lines(&undo::manifest(&at)).iter().map(|line| plain(line)).collect();
+            }
             _ => {}
         }
         let bytes = fs::read(&at).unwrap();
@@ -156,7 +161,10 @@ impl Record {
         let at = root.join(&self.path);
         match self.form {
             Form::Name => return rename(&at, &text_of(&values[0][0])),
-            Form::Manifest => return undo::write(root, &at, &print_all(values, printed)),
+            Form::Manifest | Form::Unbound => {
+                let is_bound = self.form == Form::Manifest;
+                return undo::write(root, &at, &print_all(values, printed), is_bound);
+            }
             _ => {}
         }
         let before = fs::read(&at).unwrap();
@@ -247,8 +255,8 @@ impl Record {
             }
             ("queue" | "pkginfo" | "policy" | "remote", _) => word(0).to_owned(),
             ("contents", _) => word(1).to_owned(),
-            ("manifest", _) if line == 0 => "header".to_owned(),
-            ("manifest", _) => {
+            ("manifest" | "unbound manifest", _) if line == 0 => "header".to_owned(),
+            ("manifest" | "unbound manifest", _) => {
                 let kind = |state: &str| value.pointer(&format!("/{state}/kind")).and_then(Value::as_str);
                 kind("was").or(kind("became")).unwrap_or_default().to_owned()
             }
@@ -336,9 +344,11 @@ fn bind_in_journal(root: &Path, old: (&str, usize), new: (&str, usize)) {
     fs::write(at, bytes).unwrap();
 }
 
-/// Puts a new digest of an archive and its size where the old ones stand: beside it and in the ledger.
-pub(super) fn vouch(root: &Path, old: (&str, usize), new: (&str, usize)) {
-    for record in Record::all(root).iter().filter(|record| ["digest", "ledger"].contains(&record.kind)) {
+/// Puts a new digest of an archive and its size where the old ones stand: beside it and, if it is to be bound, in the
+/// ledger.
+pub(super) fn vouch(root: &Path, old: (&str, usize), new: (&str, usize), is_bound: bool) {
+    let kinds = if is_bound { &["digest", "ledger"][..] } else { &["digest"] };
+    for record in Record::all(root).iter().filter(|record| kinds.contains(&record.kind)) {
         let mut values = record.read(root);
         for value in values.iter_mut().filter(|value| value.to_string().contains(old.0)) {
             match value {

@@ -24,8 +24,9 @@ pub(super) fn manifest(at: &Path) -> Vec<u8> {
     fs::read(apart(at).join(MANIFEST)).unwrap_or_default()
 }
 
-/// Puts an archive with another manifest in the place of one, and vouches for it.
-pub(super) fn write(root: &Path, at: &Path, manifest: &[u8]) {
+/// Puts an archive with another manifest in the place of one, and vouches for it beside it; where it is to be bound,
+/// also in the ledger.
+pub(super) fn write(root: &Path, at: &Path, manifest: &[u8], is_bound: bool) {
     let before = fs::read(at).unwrap();
     let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let from = apart(at);
@@ -36,7 +37,7 @@ pub(super) fn write(root: &Path, at: &Path, manifest: &[u8]) {
     sum_again(&package.join("pkgmap"), manifest);
     datastream(&[package], at);
     let after = fs::read(at).unwrap();
-    vouch(root, (&digest(&before), before.len()), (&digest(&after), after.len()));
+    vouch(root, (&digest(&before), before.len()), (&digest(&after), after.len()), is_bound);
 }
 
 /// Puts size and sum of the manifest into the pkgmap.
