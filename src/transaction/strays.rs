@@ -31,7 +31,7 @@ pub(super) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<Stri
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
         let published = journal_file::head_in(&own)?;
-        if published.as_ref().is_some_and(|head| head.is_open()) {
+        if published.as_ref().is_some_and(Head::is_open) {
             return Err(Cause::Changed(root.show(own.path())));
         }
         journal_file::remove_new_in(&own, published.as_ref())?;
