@@ -20,8 +20,9 @@ fn with_hook() -> Scenario {
     stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))).ok();
     stage.file("/var/sadm/patch/100-01/prebackout", "#!/bin/sh\nid -u > $ROOTDIR/opt/noted\n");
     stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
-    // what is ours says nothing of a patch that a classic tool applied
-    let _ = fs::remove_dir_all(stage.at("/var/sadm/patchadm/ledger"));
+    // of a patch that a classic tool applied nothing is recorded but what was adopted
+    stage.forget_ledgers();
+    stage.run("recover --adopt-undo -R @ROOT@").ok();
     stage
 }
 
@@ -56,8 +57,9 @@ fn a_hook_that_somebody_else_could_have_written_does_not_run_as_root() {
         let stage = with_hook();
         spoil(&stage);
         let before = stage.everything();
-        let text = stage.run("patchrm -R @ROOT@ 100-01").fails(5);
-        assert!(text.contains("prebackout would run as root, and "), "{what}: {text}");
+        let run = stage.run("patchrm -R @ROOT@ 100-01");
+        // A record that others may write stops the command before the script is looked at.
+        assert!([3, 5].contains(&run.code), "{what}: {} {}", run.code, run.stderr);
         assert_eq!(stage.text("/opt/noted"), "", "{what}");
         assert_same(&stage.everything(), &before);
     }
@@ -95,7 +97,11 @@ fn a_class_script_of_the_root_that_somebody_else_could_have_written_does_not_run
         let before = stage.everything();
         let run = add(&stage, "-n", &package);
         assert_eq!(run.code, 1, "{path}: {}", run.stderr);
-        assert!(run.stderr.contains("i.mine would run as root, and @ROOT@"), "{path}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("may be written") || run.stderr.contains("may write"),
+            "{path}: {}",
+            run.stderr
+        );
         assert_same(&stage.everything(), &before);
         stage.mode(path, usual);
     }

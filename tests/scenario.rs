@@ -134,6 +134,11 @@ impl Scenario {
         assert!(made.success());
     }
 
+    /// Makes the root one whose patches a classic tool has applied: nothing of ours says anything of their undo data.
+    pub(crate) fn forget_ledgers(&self) {
+        let _ = fs::remove_dir_all(self.at("/var/sadm/patchadm/ledger"));
+    }
+
     /// Enters a package into the database by hand.
     pub(crate) fn package(&self, instance: &str, pkginfo: &str) {
         self.file(&format!("/var/sadm/pkg/{instance}/pkginfo"), pkginfo);

@@ -153,6 +153,7 @@ fn undo_data_of_the_classic_tools_is_restored() {
         let save: PathBuf = root.join("var/sadm/pkg/SUNWstuf/save").join(id);
         fs::remove_dir_all(&save).unwrap();
         fs::create_dir(&save).unwrap();
+        golden.scenario.forget_ledgers();
         let step = format!("{scenario}/out/apply-{id}/snap/pkg/SUNWstuf/save/{id}/undo.Z");
         fs::write(save.join("undo.Z"), fs::read(golden.goldens.join(step)).unwrap()).unwrap();
         golden.scenario.run(&format!("patchrm -R @ROOT@ {id}")).ok();

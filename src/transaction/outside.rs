@@ -181,7 +181,11 @@ impl Ending<'_> {
                 && Some(&header.patch) == archive.patch.as_ref()
                 && Some(&header.package) == archive.package.as_ref()
         };
-        let manifest = file.manifest().ok().flatten();
-        Ok(rule::holds("archive.outside.manifest", manifest.is_some_and(|manifest| says(&manifest.header))))
+        // One that scripts made is a package stream without a manifest; what is no package stream is no archive.
+        let is_it = match file.manifest() {
+            Ok(manifest) => manifest.is_none_or(|manifest| says(&manifest.header)),
+            Err(_) => false,
+        };
+        Ok(rule::holds("archive.outside.manifest", is_it))
     }
 }

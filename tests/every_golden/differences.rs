@@ -52,6 +52,12 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*", "/var/sadm/install/admin", OWN_FILES),
     ("*", "*", "/var/sadm/install/gz-only-packages", OWN_FILES),
     ("*", "*", "/var/sadm/install/logs*", OWN_FILES),
+    (
+        "*",
+        "*",
+        "/var/sadm/patch",
+        Page("patchadm: the first package makes the directories that a database lacks"),
+    ),
     ("*", "*", "/var/sadm/patchadm*", Decision(6)),
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/reloc*", SPOOLED),
     ("*", "*", "/var/sadm/pkg/*/install/*: time", UNCHANGED),
@@ -130,6 +136,12 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     // What scripts see.
     ("*", "envdump", "env * PWD", Impossible("the shell of this machine sets it")),
     ("*", "envdump", "env * PATCHADM_RUN", Page("transaction §9: commands of a run know it by this")),
+    (
+        "*",
+        "envdump",
+        "env * PATCHADM_TRUST",
+        Page("trust T.7: what a run's script calls has the answer of the run"),
+    ),
     ("*", "envdump", "env checkinstall.* cwd", Decision(41)),
     ("*", "envdump", "env request.* cwd", Decision(41)),
     ("*", "envdump", "env preinstall.* cwd", Page("scripts §4: where they start is not promised")),

@@ -61,10 +61,13 @@ fn journal(root: &Path) -> Journal {
 /// The path with `RUN` for what has the form of a run: runs have random names.
 fn without_run(path: &str) -> String {
     let is_nonce = |word: &str| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let part = |part: &str| match part.split_once('-') {
-        Some((number, nonce)) if is_nonce(nonce) && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            "RUN".to_owned()
-        }
+    let is_run = |part: &str| match part.split_once('-') {
+        Some((number, nonce)) => is_nonce(nonce) && number.bytes().all(|byte| byte.is_ascii_digit()),
+        None => false,
+    };
+    let part = |part: &str| match part.strip_prefix("ops-") {
+        Some(run) if is_run(run) => "ops-RUN".to_owned(),
+        None if is_run(part) => "RUN".to_owned(),
         _ => part.to_owned(),
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::database::archive::ArchiveError;
 use crate::database::{View, ledger, places};
+use crate::format::ledger::Undo;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
 use crate::operation::session::Ground;
@@ -41,7 +42,9 @@ fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Fa
         if let Some(digest) = ledger.script_digest(patch.as_str(), name) {
             return Ok(Recorded::Digest(digest));
         }
-        if ledger.line(patch.as_str()).is_some() {
+        // A line that was written for an archive of another tool, or to adopt one, says nothing of scripts.
+        let is_of_classic = |undo: &Undo| matches!(undo, Undo::Kept { is_classic: true, .. });
+        if ledger.line(patch.as_str()).is_some_and(|line| !line.is_adopted && !is_of_classic(&line.undo)) {
             found = Recorded::NoSuchScript;
         }
     }

@@ -17,6 +17,11 @@ const STAMP: &str = "/var/sadm/patchadm/contents.stamp";
 /// A directory may have something in it, so it is not replaced.
 const IN_THE_WAY: &str = "contents.stamp: is a directory where the stamp of contents belongs";
 
+/// A record that somebody else owns: root does nothing in such a root.
+const STRANGERS: &str = "somebody's that nobody may read";
+
+const THEIRS: &str = "to uid 12345, who may write it";
+
 /// What is done to the file at a path.
 type Damage = fn(&Bench, &Path);
 
@@ -45,7 +50,7 @@ const DAMAGES: [(&str, Damage, bool); 16] = [
         |_, at| put(at, |at| make(Command::new("mknod").arg(at).args(["c", "1", "5"]))),
         true,
     ),
-    ("somebody's that nobody may read", |_, at| hide(at), true),
+    (STRANGERS, |_, at| hide(at), true),
 ];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -68,7 +73,12 @@ pub(super) fn cases() -> Vec<Case> {
             for (word, line, then) in in_turn {
                 let is_in_the_way = file == STAMP && what == "a directory" && word != "try";
                 let code = if word == "apply" { 10 } else { 5 };
-                let then = if is_in_the_way { refused(code, IN_THE_WAY) } else { then };
+                let is_strangers = what == STRANGERS && (file == LIST || word != "try");
+                let then = match then {
+                    _ if is_in_the_way => refused(code, IN_THE_WAY),
+                    _ if is_strangers => refused(3, THEIRS),
+                    then => then,
+                };
                 let case = case(16, format!("{about} is {what}: {word}"), line, spoiled, then);
                 cases.push(if privileged { case.privileged() } else { case });
             }
@@ -89,7 +99,8 @@ fn after_another() -> Vec<Case> {
             PathBuf::new()
         };
         let name = format!("the list of a later patch is {what}");
-        let then = refused(6, "patch 800-01, which was applied later, changed");
+        let changed_later = refused(6, "patch 800-01, which was applied later, changed");
+        let then = if what == STRANGERS { refused(3, THEIRS) } else { changed_later };
         let case = case(16, name, "patchrm -R @ROOT@ 700-01", spoiled, then);
         if privileged { case.privileged() } else { case }
     };

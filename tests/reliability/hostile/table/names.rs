@@ -90,7 +90,7 @@ fn in_the_pkgmap() -> Vec<Case> {
         case(1, "BASEDIR that climbs", INSTALL, |b| b.spool(&Package::new("ACMEa").param("BASEDIR", "/opt/../../canary").file("x", 0o644, "x\n")), refused(1, "`..`")),
         case(1, "BASEDIR that is relative", INSTALL, |b| b.spool(&Package::new("ACMEa").param("BASEDIR", "../canary").file("x", 0o644, "x\n")), refused(1, "BASEDIR")),
         case(1, "deletes that climbs", ADD, |b| b.patch(Bench::web().deletes(&["../../canary/passwd"])), refused(28, "`..`")),
-        case(1, "deletes of the root", ADD, |b| b.patch(Bench::web().deletes(&["/"])), handled(&["bin/httpd f 755 two\\n"])),
+        case(1, "deletes of the root", ADD, |b| b.patch(Bench::web().deletes(&["/"])), refused(10, "it is the root directory itself")),
         case(1, "deletes of another package's", ADD, |b| b.patch(Bench::web().deletes(&["/etc/passwd"])), handled(&["bin/httpd f 755 two\\n"])),
         case(7, "NUL in a pkgmap path", ADD, |b| b.lines(&["d none a\\000b 0755 root root"]), refused(28, "NUL")),
         case(7, "NUL byte in the pkgmap", ADD, |b| b.lines(&["d none a\0b 0755 root root"]), refused(28, "NUL")),

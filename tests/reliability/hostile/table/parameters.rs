@@ -163,7 +163,7 @@ fn classes() -> Vec<Case> {
         case(15, "a stage as an object", FORCE, |b| b.lines(&["d none /var/sadm/patchadm/stage/x 0777 root root"]), refused(10, "is a record of packages and patches")),
         case(15, "the database through another name", FORCE, |b| { b.stage.symlink("/opt/ACMEweb/db", "/var/sadm/install"); b.lines(&["f none db/contents 0644 root root 2 130 0"]) }, refused(10, "is a record of packages and patches")),
         case(15, "the pkginfo of another package as an object", FORCE, |b| b.lines(&["f none /var/sadm/pkg/ACMEz/pkginfo 0644 root root 2 130 0"]), refused(10, "is a record of packages and patches")),
-        case(15, "the database deleted", ADD, |b| b.patch(Bench::web().deletes(&["/var/sadm/install/contents"])), two()),
+        case(15, "the database deleted", ADD, |b| b.patch(Bench::web().deletes(&["/var/sadm/install/contents"])), refused(10, "is a record of packages and patches")),
         case(15, "a hard link to the database", FORCE, |b| b.lines(&["l none new=/var/sadm/install/contents"]), refused(10, "is a record of packages and patches")),
     ]
 }
