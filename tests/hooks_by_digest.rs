@@ -66,6 +66,36 @@ fn a_hook_that_somebody_else_could_have_written_does_not_run_as_root() {
 }
 
 #[test]
+fn a_hook_runs_as_the_run_that_applied_the_patch_recorded_it_and_no_other_does() {
+    let hook = "#!/bin/sh\necho ran > $ROOTDIR/opt/noted\n";
+    let with = |prebackout: Option<&str>| {
+        let stage = stage();
+        stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
+        let patch = Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"));
+        let patch = prebackout.into_iter().fold(patch, |patch, text| patch.beside("prebackout", text));
+        let delivered = patch.directory(&stage);
+        if prebackout.is_some() {
+            fs::set_permissions(delivered.join("prebackout"), Permissions::from_mode(0o755)).unwrap();
+        }
+        stage.run(&format!("patchadd -R @ROOT@ {}", delivered.display())).ok();
+        stage
+    };
+    let stage = with(Some(hook));
+    stage.run("patchrm -R @ROOT@ 100-01").ok();
+    assert_eq!(stage.text("/opt/noted"), "ran\n");
+    for (what, delivered) in [("another content", Some(hook)), ("a hook that the patch did not have", None)] {
+        let stage = with(delivered);
+        stage.file("/var/sadm/patch/100-01/prebackout", "#!/bin/sh\necho lie > $ROOTDIR/opt/noted\n");
+        stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
+        let before = stage.everything();
+        let text = stage.run("patchrm -R @ROOT@ 100-01").fails(5);
+        assert!(text.contains("prebackout is not the one that came with the patch"), "{what}: {text}");
+        assert_eq!(stage.text("/opt/noted"), "", "{what}");
+        assert_same(&stage.everything(), &before);
+    }
+}
+
+#[test]
 fn a_hook_of_a_classic_tool_is_no_known_script() {
     let stage = with_hook();
     stage.file("/etc/patchadm/policy", "scripts=known\n");
