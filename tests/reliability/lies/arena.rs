@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ impl Arena {
             let (code, said) = run(self.command(template, line, true), line);
             let (state, owner) = (self.templates[template].state, self.templates[template].owner);
             assert_eq!(code, 0, "{state:?} {owner:?}: {line}: {said}");
-            let wrongs = self.watch.wrongs();
+            let wrongs = self.watch.wrongs(false);
             assert!(wrongs.is_empty(), "{line}: {wrongs:?}");
             let expected =
                 Expected { picture: picture(&self.stage), rights: watch::rights(&self.stage.root()) };
@@ -153,10 +153,12 @@ impl Arena {
             command = watch::traced(&command, &trace);
         }
         let (code, said) = run(command, line);
-        let mut wrongs = self.watch.wrongs();
+        let is_trusted = attempt.is_trusted && self.is_asked(template);
+        let mut wrongs = self.watch.wrongs(is_trusted);
         if attempt.is_traced {
-            let own =
-                ["root", "delivered", "spool", "temporary", "backout"].map(|name| self.stage.beside(name));
+            let own = ["root", "delivered", "spool", "temporary", "backout"];
+            let own = own.into_iter().chain(is_trusted.then_some(watch::ARCHIVE.trim_start_matches('/')));
+            let own: Vec<PathBuf> = own.map(|name| self.stage.beside(name)).collect();
             wrongs.extend(watch::strayed(&trace, &own));
         }
         wrongs.extend(self.given(attempt, &had));

@@ -25,6 +25,9 @@ pub(super) struct Watch {
 /// nobody's power, so a change of extended attributes shows as well.
 type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
 
+/// The directory of the undo archive in the tree beside the root.
+pub(super) const ARCHIVE: &str = "/canary/101-01";
+
 impl Watch {
     /// Makes the tree of a scene, if need be anew, and watches it.
     pub(super) fn new(stage: &Scenario) -> Self {
@@ -51,10 +54,12 @@ impl Watch {
         self.canary.events();
     }
 
-    /// What was done to what is outside since then.
-    pub(super) fn wrongs(&mut self) -> Vec<String> {
-        let mut wrongs: Vec<String> =
-            self.canary.events().into_iter().map(|event| format!("touched {event}")).collect();
+    /// What was done to what is outside since then. Where the owner of the root is trusted, undo archives elsewhere may be
+    /// read that the root names.
+    pub(super) fn wrongs(&mut self, is_trusted: bool) -> Vec<String> {
+        let may_be = |event: &String| is_trusted && event.contains(ARCHIVE) && !event.contains("MODIFY");
+        let events = self.canary.events().into_iter().filter(|event| !may_be(event));
+        let mut wrongs: Vec<String> = events.map(|event| format!("touched {event}")).collect();
         let now: BTreeMap<PathBuf, Look> = self.places.iter().flat_map(|place| looks(place)).collect();
         let paths: BTreeSet<&PathBuf> = self.seen.keys().chain(now.keys()).collect();
         let changed = paths.into_iter().filter(|path| self.seen.get(*path) != now.get(*path));
@@ -83,7 +88,9 @@ fn host(stage: &Scenario, at: &Path) {
     fs::write(at.join("bin/su"), "su\n").unwrap();
     let archive = stage.beside("backout/101-01/ACMElib");
     let found = fs::read_dir(archive).unwrap().next().unwrap().unwrap().path();
-    fs::copy(found, at.join("101-01/ACMElib/undo")).unwrap();
+    // One of the same patch and package with other bytes, as another root would have.
+    let bytes = [&fs::read(found).unwrap()[..], b"\n"].concat();
+    fs::write(at.join("101-01/ACMElib/undo"), bytes).unwrap();
     for (path, mode) in [("etc/shadow", 0o600), ("bin/su", 0o4755)] {
         fs::set_permissions(at.join(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
