@@ -199,8 +199,7 @@ impl Workshop {
             directory: call.directory.clone().into(),
             trace: call.trace,
             limit_ms: call.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            foreground: (call.input == Input::Terminal)
-                .then(|| rustix::process::getpgrp().as_raw_nonzero().get()),
+            foreground: (call.input == Input::Terminal).then(|| nix::unistd::getpgrp().as_raw()),
         }
     }
 
