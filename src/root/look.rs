@@ -165,9 +165,7 @@ impl Dir {
 
     /// Looks at `name`, or at this directory itself by `.`; none if it is not there.
     pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
-        if name != b"." {
-            self.must_be_single(name)?;
-        }
+        self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
             // Thousands of files are looked for that are not there: no words for that.
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
