@@ -435,7 +435,7 @@ fn memory_and_open_files_do_not_grow_with_the_number_of_roots() {
     let mut limited = Command::new("sh");
     // Four runs at once, each with some descriptors of its own, and nothing for roots that are done or to come.
     limited
-        .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+        .args(["-c", "ulimit -n 96 && exec \"$0\" \"$@\""])
         .arg(program.get_program())
         .args(program.get_args());
     limited.current_dir(stage.beside("")).stdout(Stdio::piped()).stderr(Stdio::piped());
