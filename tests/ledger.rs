@@ -9,18 +9,9 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
+use crate::undo_data::{patch, stage};
 
 const LEDGER: &str = "/var/sadm/patchadm/ledger/ACMEweb";
-
-fn stage() -> Scenario {
-    Scenario::with(&[Package::new("ACMEweb")
-        .file("bin/httpd", 0o755, "one\n")
-        .file("bin/tool", 0o755, "one\n")])
-}
-
-fn patch(id: &str) -> Patch {
-    Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
-}
 
 fn archive(id: &str) -> String {
     format!("/var/sadm/pkg/ACMEweb/save/{id}/undo.gz")

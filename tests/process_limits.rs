@@ -1,11 +1,11 @@
 //! What the caller's process may not do: an output that takes nothing, files that may not grow, few open files.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::delivery::Patch;
 use crate::packages::Package;
-use crate::scenario::{Run, Scenario};
+use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
 /// A root with a package, and a patch that replaces its file.
@@ -14,21 +14,6 @@ fn stage(size: usize) -> Scenario {
     stage.install(&Package::new("ACMEweb").file("lib/a", 0o644, "first\n"));
     Patch::of("100-01", Package::new("ACMEweb").file("lib/a", 0o644, vec![b'x'; size])).directory(&stage);
     stage
-}
-
-/// Runs a command below limits of the shell.
-fn limited(stage: &Scenario, limit: &str, line: &str) -> Run {
-    let program = stage.command(line);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]);
-    command.arg(program.get_program()).args(program.get_args()).env_clear();
-    for (name, value) in program.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let output = command.current_dir(program.get_current_dir().unwrap()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().expect("the program ended by itself");
-    Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 #[test]
@@ -70,7 +55,7 @@ fn what_was_done_has_its_code_though_nothing_can_be_written_to_standard_output()
 fn a_file_that_may_not_grow_is_an_error_with_words_and_nothing_is_changed() {
     let stage = stage(400 << 10);
     let before = stage.everything();
-    let run = limited(&stage, "ulimit -f 200", "patchadd -R @ROOT@ delivered/100-01");
+    let run = stage.limited("ulimit -f 200", "patchadd -R @ROOT@ delivered/100-01");
     assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
     assert!(run.stderr.contains("File too large"), "{}", run.stderr);
     assert!(run.stderr.contains("ulimit -f"), "{}", run.stderr);
@@ -82,7 +67,7 @@ fn too_few_open_files_are_never_a_damaged_patch() {
     let stage = stage(6);
     for limit in 5..20 {
         let line = "patchadd -a -R @ROOT@ delivered/100-01";
-        let run = limited(&stage, &format!("ulimit -n {limit}"), line);
+        let run = stage.limited(&format!("ulimit -n {limit}"), line);
         let said = format!("{limit}: {}: {}", run.code, run.stderr);
         assert!([0, 5, 65, 127].contains(&run.code), "{said}");
         if run.code == 5 {

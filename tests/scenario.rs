@@ -134,6 +134,21 @@ impl Scenario {
         assert!(made.success());
     }
 
+    /// Runs the program behind a command of the shell that limits it, such as `ulimit -n 20`.
+    pub(crate) fn limited(&self, limit: &str, line: &str) -> Run {
+        let program = self.command(line);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]);
+        command.arg(program.get_program()).args(program.get_args()).env_clear();
+        for (name, value) in program.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let output = command.current_dir(program.get_current_dir().unwrap()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let code = output.status.code().expect("the program ended by itself");
+        Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
     /// Makes the root one whose patches a classic tool has applied: nothing of ours says anything of their undo data.
     pub(crate) fn forget_ledgers(&self) {
         let _ = fs::remove_dir_all(self.at("/var/sadm/patchadm/ledger"));

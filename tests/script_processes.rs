@@ -9,7 +9,7 @@ use std::time::Duration;
 use patchadm::script::{As, Ended, Process, end_leftovers};
 
 use crate::scenario::is_root;
-use crate::workshop::{Listener, STAGE, Stage, eventually, runs};
+use crate::workshop::{Listener, Stage, eventually, runs};
 
 const RUN: &str = "17-00000000000000aa";
 
@@ -117,13 +117,7 @@ fn a_killed_program_takes_along_what_left_the_group() {
         pids.display()
     );
     stage.call("script", &text);
-    let mut engine = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "workshop::engine"])
-        .env(STAGE, stage.scenario.beside(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut engine = stage.engine();
     eventually("the script runs", || pids.exists());
     let left = fs::read_to_string(pids).unwrap();
     assert!(runs(&left));

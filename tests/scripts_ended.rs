@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use patchadm::script::{Ears, Ended, Process, ScriptError, Stream, end_leftovers};
 
-use crate::workshop::{Listener, STAGE, Stage, eventually, runs};
+use crate::workshop::{Listener, Stage, eventually, runs};
 
 #[test]
 fn a_script_that_takes_too_long_is_ended_with_its_grandchildren() {
@@ -124,13 +124,7 @@ fn a_killed_program_takes_its_script_along() {
     let pids = stage.scenario.beside("pids");
     let text = format!("sleep 100 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", pids.display());
     stage.call("script", &text);
-    let mut engine = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "workshop::engine"])
-        .env(STAGE, stage.scenario.beside(""))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut engine = stage.engine();
     eventually("the script runs", || pids.exists());
     let pids = fs::read_to_string(pids).unwrap();
     let [script, grandchild] = pids.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{pids}") };

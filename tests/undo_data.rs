@@ -10,13 +10,15 @@ use crate::records::Before;
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 
-fn stage() -> Scenario {
+/// A root with a package of two programs.
+pub(crate) fn stage() -> Scenario {
     Scenario::with(&[Package::new("ACMEweb")
         .file("bin/httpd", 0o755, "one\n")
         .file("bin/tool", 0o755, "one\n")])
 }
 
-fn patch(id: &str) -> Patch {
+/// A patch that delivers the first one anew.
+pub(crate) fn patch(id: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
 }
 

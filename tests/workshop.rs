@@ -97,6 +97,13 @@ impl Stage {
         (ended, ears)
     }
 
+    /// A process that runs the script of this stage, to be killed.
+    pub(crate) fn engine(&self) -> std::process::Child {
+        let mut engine = std::process::Command::new(std::env::current_exe().unwrap());
+        engine.args(["--exact", "workshop::engine"]).env(STAGE, self.scenario.beside(""));
+        engine.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    }
+
     /// What is left where private directories are made.
     pub(crate) fn left_over(&self) -> Vec<String> {
         let entries = fs::read_dir(self.scenario.beside("temporary")).unwrap();

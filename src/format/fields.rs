@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::package::{
-    Attributes, Content, Ftype, Mode, Object, PathError, escape, rule, unescape, unescaped,
+    Attributes, Content, Ftype, Mode, NOBODYS_NUMBER, Object, PathError, escape, rule, unescape, unescaped,
 };
 
 /// The longest class, owner or group, in bytes (pkgmap(4) documents 12 and 14; every implementation takes 64).
@@ -254,7 +254,7 @@ pub(super) fn name(
             || !name.chars().any(|c| c.is_control() || c.is_whitespace())
     };
     let means_none = field.first().is_some_and(u8::is_ascii_digit)
-        && number(field, u64::MAX).is_some_and(|number| number == u64::from(u32::MAX));
+        && number(field, u64::MAX).is_some_and(|number| number == u64::from(NOBODYS_NUMBER));
     if !rule::holds("contents.owner", !means_none) {
         return Err(FieldError::NoNumber);
     }

@@ -41,6 +41,9 @@ const PROGRESS: [usize; 2] = [1, 2];
 const OUTCOME: usize = 3;
 const DONE: usize = 4;
 
+/// Runs are counted below this, so that there is always a next one.
+const RUNS: u64 = 1 << 63;
+
 /// The name of a run: `<number>-<16 hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
@@ -58,6 +61,11 @@ impl Run {
             return None;
         }
         Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+    }
+
+    /// Whether a text is the name of a run, spelt as it is written, with a number that another one can follow.
+    pub fn is_name(text: &str) -> bool {
+        Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
     }
 }
 

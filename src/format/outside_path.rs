@@ -35,11 +35,12 @@ impl<'p> OutsidePath<'p> {
             return None;
         }
         let mut parts = path.rsplitn(4, |&byte| byte == b'/');
-        let name = std::str::from_utf8(parts.next()?).ok()?;
+        let name = parts.next().filter(|name| is_archive_name(name))?;
+        let name = std::str::from_utf8(name).ok()?;
         let package = std::str::from_utf8(parts.next()?).ok()?;
         let patch = std::str::from_utf8(parts.next()?).ok()?;
         let directory = parts.next()?;
-        is_archive(name).then_some(Self { directory, patch, package, name })
+        Some(Self { directory, patch, package, name })
     }
 
     /// Whether the archive is that of this patch and package.
@@ -48,15 +49,16 @@ impl<'p> OutsidePath<'p> {
     }
 }
 
-/// Whether an archive outside a root may have this name.
-fn is_archive(name: &str) -> bool {
-    let is_run = |text: &str| Run::parse(text).is_some_and(|run| run.to_string() == text);
+/// Whether an undo archive may have this name: `undo` or `obsolete`, with a run and a suffix or without, or
+/// `undo.<run>.tmp` while it is written outside the root.
+pub(super) fn is_archive_name(name: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
     if let Some(run) = name.strip_prefix("undo.").and_then(|rest| rest.strip_suffix(".tmp")) {
-        return is_run(run);
+        return Run::is_name(run);
     }
     let bare = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     let rest = bare.strip_prefix("undo").or_else(|| bare.strip_prefix("obsolete"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_run))
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(Run::is_name))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 
 use crate::package::rule::holds;
-use crate::package::{Digest, Ftype, Inode, Mode, ObjectPath, PkgInst, Timestamp, escape, unescape};
+use crate::package::{
+    Digest, Ftype, Inode, Mode, NOBODYS_NUMBER, ObjectPath, PkgInst, Timestamp, escape, unescape,
+};
 
 use super::FieldError;
 use super::fields::{self, Fields};
@@ -170,8 +172,8 @@ fn check(entry: &Entry) -> Result<(), &'static str> {
             let has_sum = sha256.is_some() == (*ftype == T::File);
             let is_moment = inode.born.is_none_or(|born| born.nanoseconds < 1_000_000_000);
             [
-                (holds("queue.changed.owner", *uid != u32::MAX), "the owner"),
-                (holds("queue.changed.group", *gid != u32::MAX), "the group"),
+                (holds("queue.changed.owner", *uid != NOBODYS_NUMBER), "the owner"),
+                (holds("queue.changed.group", *gid != NOBODYS_NUMBER), "the group"),
                 (holds("queue.changed.born", is_moment), "the time"),
                 (holds("queue.changed.type", is_object && has_sum), "the type"),
             ]

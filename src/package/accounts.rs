@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use super::rule;
 
+/// The owner or group that means "leave it as it is" to chown(2), and so is nobody's.
+pub const NOBODYS_NUMBER: u32 = u32::MAX;
+
 /// Users and groups by name and by number. The first line of a name or number counts, as in the C library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
@@ -93,7 +96,7 @@ impl Names {
 
 /// Whether an account can have this number.
 fn is_somebody(number: u32) -> bool {
-    rule::holds("accounts.number", number != u32::MAX)
+    rule::holds("accounts.number", number != NOBODYS_NUMBER)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub mod rule;
 mod sums;
 pub mod variables;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, NOBODYS_NUMBER};
 pub use cores::{cores, side_by_side};
 pub use inst::{PkgInst, PkgInstError};
 pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save, Touched};

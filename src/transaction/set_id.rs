@@ -14,7 +14,7 @@ use super::error::Cause;
 use super::means::Means;
 use super::own_stage::MARKER;
 use crate::database::{View, contents};
-use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
 use crate::package::{Ftype, Inode, Mode, Timestamp};
 use crate::root::{Dir, FileType, Result, Root, Seen};
 
@@ -57,7 +57,13 @@ fn is_dropped(op: &Op, outcome: Outcome) -> bool {
         (OpKind::Replace | OpKind::Add, Outcome::RolledBack) => &op.new,
         _ => &None,
     };
-    !op.db && dropped.as_ref().is_some_and(|object| matches!(object.file_type, 'f' | 'd'))
+    // Only a program can have capabilities, and the run knew the mode of each file that it has replaced or made.
+    let may_have_bits = |object: &Identity| match object.file_type {
+        'd' => true,
+        'f' => object.mode & 0o6111 != 0,
+        _ => false,
+    };
+    !op.db && dropped.as_ref().is_some_and(may_have_bits)
 }
 
 struct Taking<'a> {

@@ -1,13 +1,11 @@
 //! Few open files (`ulimit -n`): a run holds few of them however much it changes, and where it cannot have even these
 //! it ends with a message, and the root is as before.
 
-use std::process::Command;
-
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::reliability::killed::strays;
 use crate::reliability::{figures, sample_or_whole};
-use crate::scenario::{Run, Scenario};
+use crate::scenario::Scenario;
 use crate::tree::Tree;
 
 /// A process may open this many files everywhere; a run must be content with it.
@@ -29,26 +27,11 @@ fn stage(directories: usize, files: usize) -> Scenario {
     stage
 }
 
-/// Runs the program with at most this many open files.
-fn limited(stage: &Scenario, limit: u32, line: &str) -> Run {
-    let program = stage.command(line);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n $0 && exec \"$@\"", &limit.to_string()]);
-    command.arg(program.get_program()).args(program.get_args()).env_clear();
-    for (name, value) in program.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let output = command.current_dir(program.get_current_dir().unwrap()).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let code = output.status.code().expect("the program ended by itself");
-    Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
 /// Runs a command with a limit; whether it did its work. If not, it must have said why, and nothing is changed.
 fn done_or_not(stage: &Scenario, limit: u32, line: &str) -> bool {
     let state = || (Tree::of(&stage.at("/opt"), &[]), stage.lines());
     let before = state();
-    let run = limited(stage, limit, line);
+    let run = stage.limited(&format!("ulimit -n {limit}"), line);
     let said = format!("{line}, {limit} files: {}: {}{}", run.code, run.stdout, run.stderr);
     assert!(![70, 101, 134].contains(&run.code), "{said}");
     if run.code == 0 {

@@ -4,11 +4,8 @@ use std::collections::HashSet;
 
 use crate::database::places;
 use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
-use crate::package::{Line, ObjectPath, PkgInst, rule};
+use crate::package::{Line, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
-
-/// The owner and group that chown(2) takes for "leave it".
-const NOBODY_AT_ALL: u32 = u32::MAX;
 
 /// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
@@ -73,7 +70,7 @@ fn fault_of_state(state: &State) -> Option<&'static str> {
     if !rule::holds("manifest.mode", state.mode <= 0o7777) {
         return Some("`mode` is more than permission bits");
     }
-    if !rule::holds("manifest.owner", state.uid != NOBODY_AT_ALL && state.gid != NOBODY_AT_ALL) {
+    if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
         return Some("`uid` or `gid` is that of nobody");
     }
     if !rule::holds("manifest.mtime", state.mtime.nanoseconds < 1_000_000_000) {

@@ -8,23 +8,18 @@
 use std::collections::HashSet;
 
 use super::{
-    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, Run, Story,
+    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, RUNS, Run, Story,
 };
 use crate::format::manifest::decode;
+use crate::format::outside_path::is_archive_name;
 use crate::package::rule::holds;
-use crate::package::{Inode, ObjectPath, PkgInst, Timestamp};
+use crate::package::{Inode, NOBODYS_NUMBER, ObjectPath, PkgInst, Timestamp};
 
 /// The longest name of a script, in characters: longer ones are cut when they are noted, as sectors are short.
 pub const LONGEST_SCRIPT_NAME: usize = 80;
 
 /// The longest patch id.
 const LONGEST_PATCH_ID: usize = 128;
-
-/// Runs are counted below this, so that there is always a next one.
-const RUNS: u64 = 1 << 63;
-
-/// The owner or group that means "leave it as it is" to chown(2), and so is nobody's.
-const NOBODYS: u32 = u32::MAX;
 
 /// The letters of find(1) `-type` that an identity may have.
 const FILE_TYPES: &str = "fdlpsbc";
@@ -54,7 +49,7 @@ pub(super) fn head(head: &Head) -> Result<(), JournalError> {
 fn header(header: &Header) -> Result<(), JournalError> {
     let its = Record("its header".to_owned());
     its.must("journal.header.version", "version", header.version > 0)?;
-    its.must("journal.header.run", "run", is_run(&header.run))?;
+    its.must("journal.header.run", "run", Run::is_name(&header.run))?;
     its.must("journal.header.root", "root", is_hex(&header.root, 16))?;
     its.must("journal.header.db", "db", header.db <= header.lines)
 }
@@ -170,18 +165,6 @@ fn is_elsewhere(text: &str) -> bool {
     is_archive_name(path.name()) && is_package && is_patch_id(patch.name())
 }
 
-/// Whether a file may be an undo archive by its name: `undo` or `obsolete`, with a run and a suffix or without; or
-/// `undo.<run>.tmp` while it is written.
-fn is_archive_name(name: &[u8]) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
-    if let Some(run) = name.strip_prefix("undo.").and_then(|rest| rest.strip_suffix(".tmp")) {
-        return is_run(run);
-    }
-    let stem = [".gz", ".Z", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    let rest = stem.strip_prefix("undo").or_else(|| stem.strip_prefix("obsolete"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(is_run))
-}
-
 fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record) -> Result<(), JournalError> {
     let domain = journal.domains.get(op.domain);
     let is_in = |domain: &Domain| op.path.is_below(&domain.top);
@@ -278,8 +261,8 @@ pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> 
 fn identity(identity: &Identity, its: &Record) -> Result<(), JournalError> {
     its.must("journal.identity.type", "file_type", FILE_TYPES.contains(identity.file_type))?;
     its.must("journal.identity.mode", "mode", identity.mode <= 0o7777)?;
-    its.must("journal.identity.uid", "uid", identity.uid != NOBODYS)?;
-    its.must("journal.identity.gid", "gid", identity.gid != NOBODYS)?;
+    its.must("journal.identity.uid", "uid", identity.uid != NOBODYS_NUMBER)?;
+    its.must("journal.identity.gid", "gid", identity.gid != NOBODYS_NUMBER)?;
     its.must("journal.identity.mtime", "mtime", is_time(&identity.mtime))?;
     its.must("journal.identity.inode", "inode", is_inode(&identity.inode))?;
     let is_digest = |text: &str| is_hex(text, 64);
@@ -292,11 +275,6 @@ fn is_time(time: &Timestamp) -> bool {
 
 fn is_inode(inode: &Inode) -> bool {
     inode.born.as_ref().is_none_or(is_time)
-}
-
-/// Whether a text is the name of a run, as it is written.
-fn is_run(text: &str) -> bool {
-    Run::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
 }
 
 /// Whether a text is this many lower-case hexadecimal digits.
