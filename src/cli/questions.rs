@@ -4,9 +4,8 @@
 
 use std::io::{self, BufRead as _};
 
-use rustix::event::{PollFd, PollFlags, poll};
-
 use super::output::Output;
+use crate::source::HeldSignals;
 
 /// Tells what speaks against it, sentences without full stop, and asks whether to do it nevertheless.
 pub(super) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
@@ -20,11 +19,7 @@ pub(super) fn agreed(output: &mut Output, against: &[String], question: &str, he
 /// Asks on standard error and reads the answer from standard input; the end of the input is no.
 fn yes(output: &mut Output, question: &str, help: &str) -> bool {
     loop {
-        // Where standard error cannot be written to, nobody can be asked.
-        if output.complain(question).is_err() {
-            return false;
-        }
-        let Some(line) = line() else { return false };
+        let Some(line) = answer(output, question) else { return false };
         match line.trim() {
             "y" | "Y" | "yes" => return true,
             "n" | "N" | "no" | "q" => return false,
@@ -35,18 +30,21 @@ fn yes(output: &mut Output, question: &str, help: &str) -> bool {
 
 /// Asks for words, which the empty answer leaves at `default`; none at the end of the input.
 pub(super) fn words(output: &mut Output, question: &str, default: &str) -> Option<Vec<String>> {
-    output.complain(question).ok()?;
-    let line = line()?;
+    let line = answer(output, question)?;
     let words = line.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()).map(str::to_owned);
     let words: Vec<String> = words.collect();
     Some(if words.is_empty() { vec![default.to_owned()] } else { words })
 }
 
-/// A line that somebody types; none at the end of the input, and when a signal asks for the end of the command.
-fn line() -> Option<String> {
+/// The line that somebody types after a question; none at the end of the input, when a signal asks for the end of the
+/// command, and where standard error cannot be written to, so that nobody can be asked.
+fn answer(output: &mut Output, question: &str) -> Option<String> {
+    // Held before the question can be read: who interrupts as soon as it is there is heard as well.
+    let signals = HeldSignals::hold().ok()?;
+    output.complain(question).ok()?;
     let mut input = io::stdin().lock();
-    // A read goes on after a signal, poll(2) does not. A terminal gives one line at a time, so none is buffered.
-    poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], None).ok()?;
+    // A terminal gives one line at a time, so none is buffered.
+    signals.wait_for(&input).ok()?;
     let mut line = String::new();
     (input.read_line(&mut line).ok()? > 0).then_some(line)
 }

@@ -21,6 +21,7 @@ mod scan;
 pub mod stock;
 mod stream;
 mod tar_archive;
+mod wait;
 mod zip_archive;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ pub use image::{Hooks, Image, PackageImage};
 pub use member::Stamp;
 pub use objects::{Delivered, Sink};
 pub use pipe::is_standard_input;
+pub use wait::HeldSignals;
 
 use crate::format::envelope::{self, Compression};
 use crate::package::{PackagePath, is_room_for};

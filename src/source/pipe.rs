@@ -9,11 +9,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
-use rustix::io::Errno;
 
 use super::error::Problem;
+use super::wait::HeldSignals;
 use crate::format::envelope::{self, Form};
 
 /// Where the file without a name may be, the roomiest place first.
@@ -33,7 +32,8 @@ pub fn is_standard_input(path: &Path) -> bool {
 /// Reads all of it; the file that holds it now.
 pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem> {
     let unreadable = |error| Problem::Io { file: None, error };
-    let mut input = Waiting(open(path, metadata).map_err(unreadable)?);
+    let signals = HeldSignals::hold().map_err(unreadable)?;
+    let mut input = Waiting { input: open(path, metadata).map_err(unreadable)?, signals };
     let mut start = Vec::new();
     (&mut input).take(START).read_to_end(&mut start).map_err(unreadable)?;
     if envelope::detect(&start) == Form::Unknown {
@@ -48,16 +48,15 @@ pub(super) fn spooled(path: &Path, metadata: &Metadata) -> Result<File, Problem>
 }
 
 /// A reader that waits for bytes no longer than until a signal asks the program to end.
-struct Waiting(File);
+struct Waiting {
+    input: File,
+    signals: HeldSignals,
+}
 
 impl Read for Waiting {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A read goes on after a signal, poll(2) does not; `Interrupted` would be tried again by whoever reads.
-        poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None).map_err(|errno| match errno {
-            Errno::INTR => io::Error::other("interrupted"),
-            other => other.into(),
-        })?;
-        self.0.read(buffer)
+        self.signals.wait_for(&self.input)?;
+        self.input.read(buffer)
     }
 }
 
