@@ -2,13 +2,15 @@
 //! process names its run.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use patchadm::script::{As, Ended, Process, end_leftovers};
 
-use crate::scenario::is_root;
+use crate::packages::Package;
+use crate::scenario::{Scenario, is_root};
 use crate::workshop::{Listener, Stage, eventually, runs};
 
 const RUN: &str = "17-00000000000000aa";
@@ -157,4 +159,42 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
     });
     workshop.run(&call, &mut Listener::default()).unwrap();
     assert_eq!(looks.join().unwrap(), (false, true), "the group is what keeps others of that user out");
+}
+
+/// A checkinstall that has its response file open, says so in a file with its number and that of the file, and goes on
+/// until the file is gone.
+const ASKS: &str = "exec 3>>\"$1\"; echo \"$$ $1\" >@SAID@; while [ -e @SAID@ ]; do sleep 0.1; done\n";
+
+#[test]
+fn another_process_of_the_user_of_scripts_cannot_open_their_response_file() {
+    let test = "another_process_of_the_user_of_scripts_cannot_open_their_response_file";
+    if !is_root() {
+        return crate::skipped(&format!("{test}: it takes the superuser"));
+    }
+    // Where anybody may write: the script is no superuser.
+    let open = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let said = open.path().join("said");
+    let asks = ASKS.replace("@SAID@", said.to_str().unwrap());
+    let web = Package::new("ACMEweb").file("opt/ACMEweb/a", 0o644, "a").information("checkinstall", &asks);
+    let scenario = Scenario::new();
+    web.write(&scenario.beside("spool"));
+    let mut pkgadd = scenario.command("pkgadd -n -R @ROOT@ -d spool ACMEweb");
+    let mut pkgadd = pkgadd.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the script has its file open", || {
+        fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n'))
+    });
+    let text = fs::read_to_string(&said).unwrap();
+    let (pid, path) = text.trim().split_once(' ').unwrap();
+    let user = fs::metadata(format!("/proc/{pid}")).unwrap();
+    let opens = |path: &str| {
+        let mut append = Command::new("sh");
+        append.args(["-c", "exec 3>>\"$1\"", "sh", path]).uid(user.uid()).gid(65534);
+        append.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert_ne!(user.uid(), 0);
+    assert!(!opens(path), "{path}");
+    assert!(!opens(&format!("/proc/{pid}/fd/3")), "what the script has open");
+    fs::remove_file(said).unwrap();
+    assert!(pkgadd.wait().unwrap().success());
 }
