@@ -27,6 +27,9 @@ const FILE_TYPES: &str = "fdlpsbc";
 /// The directory of the patches, each with its log.
 const PATCHES: &str = "/var/sadm/patch/";
 
+/// The directory of our own files, where nobody made a link of it.
+const OWN: &str = "/var/sadm/patchadm";
+
 /// The log of the root.
 const OWN_LOG: &str = "/var/sadm/patchadm/log";
 
@@ -188,15 +191,18 @@ fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record) -> Res
     its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
 }
 
-/// Whether a path may be changed. Our own files are changed by the protocol, and only records among them by an op.
+/// Whether a path may be changed by an op. Of our own files only records are, and never those of the protocol itself;
+/// where the directory `own` is somewhere else because somebody made a link of it, objects may be beside them.
 fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
     let Some(own) = own.filter(|own| path == *own || path.is_below(own)) else {
         return !path.relative().is_empty();
     };
-    let below = path.as_bytes().get(own.as_bytes().len() + 1..).unwrap_or_default();
-    let first = below.split(|&byte| byte == b'/').next().unwrap_or_default();
-    let is_protocol = first == b"stage" || first.starts_with(b"journal") || first.starts_with(b"ops-");
-    db && !is_protocol
+    let below = path.relative().get(own.relative().len()..).unwrap_or_default();
+    let mut names = below.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
+    let is_protocol =
+        |first: &[u8]| first == b"stage" || first.starts_with(b"journal") || first.starts_with(b"ops-");
+    let is_shared = own.as_bytes() != OWN.as_bytes();
+    (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
 }
 
 /// Whether a name in a stage is one that the engine gives: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.

@@ -286,3 +286,13 @@ fn must_be_found(lies: &[(&str, Lie)]) {
         }
     }
 }
+
+#[test]
+fn objects_beside_our_own_files_may_be_changed_where_that_directory_is_a_link() {
+    for (own, object, ours) in [("/", "/opt/a", "/journal"), ("/opt", "/opt/stages/a", "/opt/stage/o/1")] {
+        let own = at(own);
+        assert!(is_target(&at(object), false, Some(&own)), "{object}");
+        assert!(!is_target(&at(ours), true, Some(&own)), "{ours}");
+        assert!(!is_target(&own, true, Some(&own)), "{own:?}");
+    }
+}
