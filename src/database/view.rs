@@ -34,6 +34,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The leading lines of a journal are not longer than this.
 const LONGEST: u64 = 1 << 30;
 
+/// Most records are not longer than this.
+const COMMON: usize = 1 << 13;
+
 /// Why records could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -257,7 +260,8 @@ impl<'a> View<'a> {
     /// Reads a whole record of at most `limit` bytes; none if it is not there.
     pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
         let Some(mut file) = self.open(path)? else { return Ok(None) };
-        let mut bytes = Vec::new();
+        // Enough for most records, so that they are read by one call.
+        let mut bytes = Vec::with_capacity(COMMON);
         read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());

@@ -34,13 +34,23 @@ impl Digest {
     /// Reads 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 {
             return None;
         }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
         }
         Some(Self(bytes))
+    }
+}
+
+/// The value of a hexadecimal digit.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }
 
@@ -152,6 +162,24 @@ impl Live {
         match self.kind {
             LiveKind::Regular { size, .. } => Some(size),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_sixty_four_hexadecimal_digits_and_nothing_else() {
+        let text = "0123456789abcdef".repeat(4);
+        let digest = Digest::from_hex(&text).unwrap();
+        assert_eq!((digest.0[0], digest.0[31], digest.to_string()), (0x01, 0xef, text.clone()));
+        assert_eq!(Digest::from_hex(&text.to_uppercase()), Some(digest));
+        for other in
+            [&text[1..], &format!("{text}0"), &text.replacen("01", "+1", 1), &text.replacen('0', "g", 1)]
+        {
+            assert_eq!(Digest::from_hex(other), None, "{other}");
         }
     }
 }

@@ -1,10 +1,16 @@
 //! What the operator of a root has decided once for all: its policy.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::RootPatterns;
+
+/// [`Policy::RESTRICTED`], compiled once: a command reads several policies.
+#[allow(clippy::expect_used)] // a constant pattern, compiled by a test
+static RESTRICTED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(Policy::RESTRICTED).expect("a constant pattern"));
 
 /// The settings of `etc/patchadm/policy` (patchadm-policy(5)), each with its default; options of a command win.
 #[derive(Clone, Debug)]
@@ -102,10 +108,8 @@ impl Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        #[allow(clippy::expect_used)] // a constant pattern, compiled by a test
-        let restricted = Regex::new(Self::RESTRICTED).expect("a constant pattern");
         Self {
-            restricted,
+            restricted: RESTRICTED.clone(),
             separator: "-".to_owned(),
             undo_format: UndoFormat::default(),
             undo_dir: None,

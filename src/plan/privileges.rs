@@ -80,8 +80,11 @@ pub(super) struct Allowed {
 /// Says what an object gets of `was`, by an archive that is `bound` or not.
 pub(super) fn allowed(was: &State, bound: bool, known: OnRecord<'_>) -> Allowed {
     let (mut state, mut left_out) = (was.clone(), Vec::new());
+    if bound {
+        return Allowed { state: Some(state), left_out };
+    }
     if let (Kind::Block | Kind::Character, Some(numbers)) = (was.kind, was.device)
-        && !holds("manifest.was.device", bound || known.has_device(was.kind, numbers))
+        && !holds("manifest.was.device", known.has_device(was.kind, numbers))
     {
         return Allowed { state: None, left_out };
     }
@@ -94,17 +97,17 @@ pub(super) fn allowed(was: &State, bound: bool, known: OnRecord<'_>) -> Allowed 
         let live = known.live.map(|live| State::of(live).xattrs);
         let has = live.is_some_and(|live| live.get(CAPABILITY) == was.xattrs.get(CAPABILITY));
         let has = !was.xattrs.contains_key(CAPABILITY) || has;
-        if !holds("manifest.was.capability", bound || has) {
+        if !holds("manifest.was.capability", has) {
             state.xattrs.remove(CAPABILITY);
             left_out.push("file capabilities");
         }
     }
     let ((has_uid, uid), (has_gid, gid)) = (known.owner(was.uid), known.group(was.gid));
-    if !holds("manifest.was.owner", bound || has_uid) && uid != was.uid {
+    if !holds("manifest.was.owner", has_uid) && uid != was.uid {
         state.uid = uid;
         left_out.push("its owner");
     }
-    if !holds("manifest.was.group", bound || has_gid) && gid != was.gid {
+    if !holds("manifest.was.group", has_gid) && gid != was.gid {
         state.gid = gid;
         left_out.push("its group");
     }

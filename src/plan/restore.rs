@@ -214,12 +214,15 @@ impl<'a> Restoring<'a> {
     /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
     fn allowed(&self, draft: &mut Draft<'_>, path: &ObjectPath, was: &State) -> Option<State> {
         let Allowed { state, left_out } = allowed(was, self.bound, OnRecord::of(draft, path));
+        if state.is_some() && left_out.is_empty() {
+            return state;
+        }
         let path = draft.inventory.show(path);
         if state.is_none() {
             draft.notes.push(format!(
                 "{path} does not come back: only the undo archive says that it was this device"
             ));
-        } else if !left_out.is_empty() {
+        } else {
             let what = left_out.join(", ");
             draft.notes.push(format!(
                 "{path} comes back without {what}: only the undo archive says that it had them"

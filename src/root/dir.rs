@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Result, Root, RootError, again};
+use super::{Result, Root, RootError, Seen, again};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 
@@ -46,11 +46,11 @@ impl Dir {
         Ok(Self::new(fd, path, root))
     }
 
-    /// Looks at whose an opened file of it is, if it is a record for which that matters.
-    pub(in crate::root) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<()> {
+    /// Looks at whose an opened file of it is, if it is a record for which that matters; what it saw then.
+    pub(in crate::root) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
         match self.root.guard() {
             Some(guard) if self.has_records => guard.file(self, name, file),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

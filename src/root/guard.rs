@@ -49,7 +49,7 @@ pub(in crate::root) struct Guard {
 }
 
 /// Records below one physical path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Area {
     place: ObjectPath,
     /// Every directory that was passed on the way to it, where links among them led included.
@@ -81,11 +81,11 @@ impl Guard {
         let tree = trace(root, &self.places.tree)?;
         self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
         for used in &self.places.used {
-            self.all_good(root, &trace(root, used)?.way)?;
+            self.all_good(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
         }
         // Nobody else can change where it is from here on.
         if let Some(stages) = &self.places.stages {
-            let _ = self.stages.set(trace(root, stages)?.place);
+            let _ = self.stages.set(trace_in(root, &self.places.tree, &tree, stages)?.place);
         }
         let mut areas = vec![tree];
         for place in &self.places.elsewhere {
@@ -105,15 +105,15 @@ impl Guard {
         self.judge_directory(root, physical, fd)
     }
 
-    /// The same for an opened file.
-    pub(in crate::root) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<()> {
+    /// The same for an opened file; what it is, if it had to be looked at.
+    pub(in crate::root) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
         self.begin(dir.root())?;
         let physical = dir.at(name);
         if !self.is_record(&physical) {
-            return Ok(());
+            return Ok(None);
         }
         self.way_to(dir.root(), &physical)?;
-        self.judge(dir.root(), &physical, file)
+        self.judge(dir.root(), &physical, file).map(Some)
     }
 
     /// Whether files in a directory may be records.
@@ -146,6 +146,13 @@ impl Guard {
     /// Looks at every directory above a record, and at those that links on the way to its area led through.
     fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
         let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
+        // What is in a directory of records that was looked at has the same way; there may be thousands.
+        let is_place = || areas.iter().any(|area| area.place == *physical);
+        if physical.parent().is_some_and(|above| self.is_known(&above) && self.is_record(&above))
+            && !is_place()
+        {
+            return Ok(());
+        }
         for area in areas {
             if *physical == area.place || physical.is_below(&area.place) {
                 self.all_good(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
@@ -180,7 +187,7 @@ impl Guard {
     }
 
     /// Looks at an opened directory or record.
-    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<()> {
+    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<Seen> {
         let failed = |errno| root.error("look at", physical, errno);
         let seen = Seen::of_file(&fd).map_err(failed)?;
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +197,7 @@ impl Guard {
         if let Some(why) = distrust(&seen, || mounts.has_list(&seen, &fd)) {
             return Err(refusal(root, physical, &seen, why));
         }
-        Ok(())
+        Ok(seen)
     }
 }
 
@@ -263,9 +270,23 @@ fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>>
 
 /// Follows a path inside the root, and remembers every directory that is passed. What is not there stays as written.
 fn trace(root: &Root, path: &ObjectPath) -> Result<Area> {
+    let top = Area { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
+    trace_from(root, top, path.as_bytes(), path)
+}
+
+/// The same from `tree` on, which `path` is below and whose way was looked at: nobody else can change it any more.
+fn trace_in(root: &Root, tree: &ObjectPath, found: &Area, path: &ObjectPath) -> Result<Area> {
+    match path.as_bytes().strip_prefix(tree.as_bytes()) {
+        Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
+        _ => trace(root, path),
+    }
+}
+
+/// Goes on from what was found to what is `below` it; `path` is the whole.
+fn trace_from(root: &Root, found: Area, below: &[u8], path: &ObjectPath) -> Result<Area> {
     let resolver = root.resolver();
-    let (mut place, mut way, mut links) = (ObjectPath::root(), vec![ObjectPath::root()], 0);
-    let mut rest: VecDeque<Vec<u8>> = parts(path.as_bytes()).collect();
+    let (Area { mut place, mut way }, mut links) = (found, 0);
+    let mut rest: VecDeque<Vec<u8>> = parts(below).collect();
     while let Some(part) = rest.pop_front() {
         if part == b".." {
             place = place.parent().unwrap_or_else(ObjectPath::root);

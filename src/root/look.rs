@@ -299,8 +299,11 @@ impl Dir {
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
     pub fn open_file(&self, name: &[u8]) -> Result<(File, Seen)> {
-        let file = self.open_at_once(name)?;
-        let seen = Seen::of_file(&file).map_err(|errno| self.error("look at", name, errno))?;
+        let (file, seen) = self.open_at_once(name)?;
+        let seen = match seen {
+            Some(seen) => seen,
+            None => Seen::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
+        };
         if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
         }
@@ -309,16 +312,17 @@ impl Dir {
 
     /// The same for whoever reads most files by one call, and looks at them no second time.
     pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
-        Ok(StillFile { file: self.open_at_once(name)?, is_begun: false, is_known: false })
+        Ok(StillFile { file: self.open_at_once(name)?.0, is_begun: false, is_known: false })
     }
 
-    fn open_at_once(&self, name: &[u8]) -> Result<File> {
+    /// What was opened, and what it is where that had to be looked at.
+    fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<Seen>)> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
             .map_err(|errno| self.error("open", name, errno))?;
-        self.look_at_record(name, &fd)?;
-        Ok(File::from(fd))
+        let seen = self.look_at_record(name, &fd)?;
+        Ok((File::from(fd), seen))
     }
 
     /// Takes an I/O error of reading `name` through a descriptor as one of this directory.

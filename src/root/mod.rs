@@ -318,9 +318,9 @@ impl Root {
     pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
         let failed = |error: &io::Error| {
             let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-            RootError::Call { action: "read", path: "/proc/self/mountinfo".to_owned(), errno }
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
         };
-        let text = std::fs::read("/proc/self/mountinfo").map_err(|error| failed(&error))?;
+        let text = mounts::table().map_err(|error| failed(&error))?;
         let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
         let mut found = vec![ObjectPath::root()];
         for line in text.split(|&b| b == b'\n') {

@@ -1,6 +1,8 @@
 //! Whether what a file system says of owners counts: who mounted it, and which access lists it has.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -11,13 +13,20 @@ use super::{Result, RootError, Seen, again};
 use crate::package::rule;
 
 /// The mounts that this process sees.
-const TABLE: &str = "/proc/self/mountinfo";
+pub(in crate::root) const TABLE: &str = "/proc/self/mountinfo";
 
 /// The attributes under which file systems show access lists that permission bits do not tell of.
 const LISTS: [&str; 3] = ["system.nfs4_acl", "system.nfs4_acl_xdr", "system.richacl"];
 
 /// The attribute of a POSIX access list.
 const POSIX_LIST: &str = "system.posix_acl_access";
+
+/// The text of the table. The kernel does not tell its size before; by a few large reads it is had at less cost.
+pub(in crate::root) fn table() -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(1 << 14);
+    File::open(TABLE)?.read_to_end(&mut text)?;
+    Ok(text)
+}
 
 /// What is known of the mounts that were met.
 #[derive(Debug, Default)]
@@ -35,8 +44,7 @@ impl Mounts {
             return Ok(None);
         }
         let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
-        let table = std::fs::read(TABLE)
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let table = table().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         let found = mounted_by(&table, seen.mount);
         if !rule::holds("root.mount.namespace", found.is_some() || is_of_system(seen)) {
             return Ok(Some((seen.uid, Distrust::OtherNamespace)));

@@ -30,10 +30,10 @@ pub(super) fn finish(
     duration_ms: Option<u64>,
     named: &Outside<'_>,
 ) -> Vec<String> {
-    let mut notes = hands.map(|hands| hands.notes).unwrap_or_default();
+    let (mut notes, plain) = hands.map(|hands| (hands.notes, hands.plain)).unwrap_or_default();
     let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // As long as what is dropped has a name that leads to it.
-    let bits = take_bits(root, journal, outcome);
+    let bits = take_bits(root, journal, outcome, &plain);
     let (told, unsynced) = match tell_and_drop_objects(root, journal, outcome, duration_ms) {
         Ok(unsynced) => (Ok(()), unsynced),
         Err(cause) => (Err(cause), Vec::new()),

@@ -3,8 +3,8 @@
 //! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
 //! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::attributes::{may_have_back, set_attributes, without_rights};
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, is_same_inode, is_there, state, state_of};
+use super::identity::{State, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of};
 use super::means::{Means, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
@@ -77,6 +77,8 @@ pub(super) struct Hands<'a> {
     within: BTreeMap<(usize, String), Rc<Dir>>,
     /// The directory that was last found to be the one of the plan.
     known: Option<(Rc<Dir>, Inode)>,
+    /// Old objects that have neither set-id bits nor file capabilities, by their names in the stage, as far as it is known.
+    pub(super) plain: HashSet<&'a str>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
 }
@@ -93,8 +95,16 @@ impl<'a> Hands<'a> {
                 return Err(Cause::DomainMissing { top: root.show(&domain.top), run: run.clone() });
             }
         }
-        let within = BTreeMap::new();
-        Ok(Self { root, journal, dirs: Dirs::new(root), stages, within, known: None, notes: Vec::new() })
+        Ok(Self {
+            root,
+            journal,
+            dirs: Dirs::new(root),
+            stages,
+            within: BTreeMap::new(),
+            known: None,
+            plain: HashSet::new(),
+            notes: Vec::new(),
+        })
     }
 
     /// Makes the file systems of all domains durable, that of the journal last.
@@ -225,10 +235,16 @@ impl<'a> Hands<'a> {
             return Ok(true);
         }
         if self.is_without_exchange(op) {
+            self.plain.remove(op.stage.as_str());
             return self.is_second_name_as_saved(op);
         }
         let (stage, staged) = self.staged(op)?;
-        is_as_planned(&stage, &staged, op)
+        let (Some(old), Some(seen)) = (&op.old, stage.look(&staged)?) else { return Ok(false) };
+        // Somebody may have given it such bits since the survey.
+        if seen.mode.is_set_id() {
+            self.plain.remove(op.stage.as_str());
+        }
+        Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
     }
 
     /// Undoes an op, whatever state it is in.

@@ -103,10 +103,14 @@ pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<State> {
 /// Whether what came out of a target is the object of before, and nobody wrote to it since the survey.
 pub(super) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     match dir.look(name)? {
-        Some(seen) if seen.inode == old.inode => Ok(is_untouched(&seen, old)),
-        Some(seen) => has_content(dir, name, &seen, old),
+        Some(seen) => is_seen_untouched(dir, name, &seen, old),
         None => Ok(false),
     }
+}
+
+/// The same of what was just seen there.
+pub(super) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &Seen, old: &Identity) -> Result<bool> {
+    if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }
 
 /// A directory's size and time change with its entries, and so do not tell anything.

@@ -4,6 +4,8 @@
 //! which the program was replaced. So the old objects lose their bits after a commit, the new ones after a rollback, as
 //! long as the private stage holds them. Not where another of their names stays: one that `contents` knows, or, after a
 //! rollback, one that the object had before the run.
+//!
+//! The run itself knows of most of them that there is nothing to take ([`plain_objects`]); who comes later looks at each.
 
 use std::collections::HashSet;
 
@@ -11,11 +13,12 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
+use super::layout::Layout;
 use super::means::Means;
 use super::own_stage::MARKER;
 use crate::database::{View, contents};
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
-use crate::package::{Ftype, Inode, Mode, Timestamp};
+use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
 use crate::root::{Dir, FileType, Result, Root, Seen};
 
 /// The extended attribute of file capabilities, which count as set-id bits.
@@ -27,18 +30,39 @@ const DEEPEST: usize = 64;
 /// An object of any file system of the root.
 type Place = ((u32, u32), Inode);
 
-/// Takes the bits from what a run with this outcome drops. To be called before anything is dropped; what was done before
-/// is done no second time.
-pub(super) fn take_bits(root: &Root, journal: &Journal, outcome: Outcome) -> std::result::Result<(), Cause> {
+/// The old files that have neither set-id bits nor file capabilities, as the survey saw them: their names in the stage.
+pub(super) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
+    let is_plain = |live: &Live| {
+        let is_file = matches!(live.kind, LiveKind::Regular { .. });
+        is_file && !live.mode.is_set_id() && !live.xattrs.contains_key(CAPABILITY)
+    };
+    let plain = layout.items.iter().filter(|item| item.inside.is_none() && item.live.is_some_and(is_plain));
+    plain.map(|item| item.op.stage.as_str()).collect()
+}
+
+/// Takes the bits from what a run with this outcome drops, but for the old objects that are known to be `plain`. To be
+/// called before anything is dropped; what was done before is done no second time.
+pub(super) fn take_bits(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    plain: &HashSet<&str>,
+) -> std::result::Result<(), Cause> {
     let mut taking = Taking { root, outcome, since: None, recorded: None };
+    let is_plain = |op: &Op| outcome == Outcome::Commit && plain.contains(op.stage.as_str());
+    let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
+    dropped.retain(|op| !is_plain(op));
     for (index, domain) in journal.domains.iter().enumerate() {
+        if dropped.iter().all(|op| op.domain != index) {
+            continue;
+        }
         let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
         if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
             continue;
         }
         let objects = stage.dir(b"o")?;
         taking.since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
-        for op in journal.ops.iter().filter(|op| op.domain == index && is_dropped(op, outcome)) {
+        for op in dropped.iter().filter(|op| op.domain == index) {
             let second = (!Means::of(domain).exchange).then(|| op.old_stage());
             for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
                 if let Some(name) = staged.strip_prefix("o/") {

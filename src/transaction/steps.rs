@@ -11,6 +11,7 @@ use super::layout::{Layout, lay_out};
 use super::ledger::SavedArchives;
 use super::opening::{Opening, Unpublished, undo_published};
 use super::records::{Recorder, publish_remote, remote_places};
+use super::set_id::plain_objects;
 use super::stage::{StagedContent, Stager};
 use super::versions::Versions;
 use super::way_back::lay_way_back;
@@ -236,6 +237,7 @@ impl Published<'_> {
             Ok(hands) => hands,
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
+        hands.plain = plain_objects(&self.on.layout);
         let mark = match self.forward(&mut hands).and_then(|()| journal_file::open(root)) {
             Ok(mark) => mark,
             Err(cause) => {

@@ -58,6 +58,24 @@ fn a_file_capability_counts_as_such_a_bit() {
 }
 
 #[test]
+fn a_bit_that_somebody_gave_the_old_program_during_the_run_goes_too() {
+    let world = with_link("opt/theirs");
+    let theirs = world.path("opt/theirs");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o755)).unwrap();
+    // All is laid out and saved by then; the switch is next.
+    let given = theirs.clone();
+    let door = Door::watched(move |step| {
+        if step.call == Call::Rename && step.path.name() == b"journal.new" {
+            fs::set_permissions(&given, fs::Permissions::from_mode(0o4755)).unwrap();
+        }
+        Ok(())
+    });
+    world.run(door).unwrap();
+    assert_eq!(mode(&theirs), 0o755);
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "old httpd");
+}
+
+#[test]
 fn after_a_rollback_the_new_program_loses_its_bits_and_the_old_one_has_them_again() {
     let world = World::new();
     let mut plan = world.plan();
