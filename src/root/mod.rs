@@ -11,6 +11,7 @@
 
 mod accounts;
 mod building;
+mod descent;
 mod dir;
 mod door;
 mod file;
@@ -42,6 +43,7 @@ use guard::Guard;
 
 pub use accounts::accounts_of;
 pub use building::{Building, NewTree};
+pub use descent::Descent;
 pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
