@@ -107,7 +107,7 @@ fn what_an_interrupted_run_left_outside_is_named_where_it_stays_and_removed_wher
             return;
         }
         let below = undo.join("100-01/ACMEweb");
-        let is_unpublished = |name: &str| name.ends_with(".tmp");
+        let is_unpublished = |name: &str| name.strip_suffix(".tmp").is_some();
         let left =
             || fs::read_dir(&below).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert!((1..9).any(|number| killed_at_rename(&stage, &line, number)), "no run was published");

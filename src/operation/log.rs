@@ -20,7 +20,7 @@ pub(super) fn of_installation(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    escaped(text)
+    escaped(&text)
 }
 
 fn marker(change: &Change) -> &'static str {
@@ -46,7 +46,7 @@ pub(super) fn of_backout(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    escaped(text)
+    escaped(&text)
 }
 
 /// The log of a package that was removed.
@@ -61,7 +61,7 @@ pub(super) fn of_removal(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    escaped(text)
+    escaped(&text)
 }
 
 /// The log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are then.
@@ -71,14 +71,14 @@ pub(super) fn of_registration(plan: &Plan) -> String {
         let line = line.as_ref().map(|line| String::from_utf8_lossy(&line.write()).into_owned());
         let _ = writeln!(text, "{}", line.unwrap_or_else(|| format!("{path} <removed>")));
     }
-    escaped(text)
+    escaped(&text)
 }
 
 /// The line above what scripts said in a run that changed nothing: which one, and why.
 pub(super) fn head(subject: &str, reason: impl Display) -> String {
-    escaped(format!("# {subject}: {reason}\n"))
+    escaped(&format!("# {subject}: {reason}\n"))
 }
 
-fn escaped(text: String) -> String {
+fn escaped(text: &str) -> String {
     String::from_utf8_lossy(&printable(text.as_bytes())).into_owned()
 }
