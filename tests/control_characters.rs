@@ -86,9 +86,14 @@ fn no_command_prints_control_characters_of_a_package() {
             "pkgask -R @ROOT@ -r response -d spool ACMEweb",
             "remove -v -R @ROOT@ 101-01",
             "patchrm -R @ROOT@ 100-01",
+            "installf -R @ROOT@ ACMEweb /opt/\u{9b}31m d 0755 root root",
+            "patchadd -R @ROOT@ delivered/100-01",
             "pkgrm -n -R @ROOT@ ACMEweb",
         ],
     );
+    let log = fs::read(stage.at("/var/sadm/patchadm/log")).unwrap();
+    assert_plain("the log", &log);
+    assert!(String::from_utf8_lossy(&log).contains("/opt/\\302\\23331m"), "{}", log.escape_ascii());
     let shown = stage.run("pkginfo -l -d spool").ok();
     assert!(shown.contains("NAME:  a\\033[2Jb\\033]0;x\\007c\\015d\\010e\\177f\\302\\23331mg\n"), "{shown}");
 }

@@ -1,8 +1,11 @@
 //! The ledger of a root: which undo archives its runs made, and that a backout believes no other.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::delivery::Patch;
@@ -26,12 +29,12 @@ pub(crate) fn vouch(root: &Path, package: &str, patch: &str, bytes: &[u8]) {
     let ledger = root.join("var/sadm/patchadm/ledger").join(package);
     let lines = fs::read_to_string(&ledger).unwrap();
     let vouched = lines.lines().map(|line| {
-        let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        let mut line: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
         if line["patch"] == patch {
             line["undo"] = format!("sha256:{}", hex(bytes)).into();
             line["size"] = bytes.len().into();
         }
-        format!("{}\n", serde_json::Value::Object(line))
+        format!("{}\n", Value::Object(line))
     });
     let vouched: String = vouched.collect();
     fs::write(ledger, vouched).unwrap();
@@ -45,7 +48,7 @@ pub(crate) fn disown(root: &Path, package: &str) {
     }
 }
 
-fn lines(stage: &Scenario) -> Vec<serde_json::Value> {
+fn lines(stage: &Scenario) -> Vec<Value> {
     let text = fs::read_to_string(stage.at(LEDGER)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -65,7 +68,7 @@ fn each_applied_patch_has_a_line_with_the_digest_of_its_archive() {
     let info = pkginfo.lines().find_map(|line| line.strip_prefix("PATCH_INFO_100-01=")).unwrap();
     assert_eq!(said.trim_end(), info.trim_end());
     assert_eq!(one["info"], format!("sha256:{}", hex(info.as_bytes())));
-    assert_eq!((&two["undo"], &two["why"]), (&serde_json::Value::Null, &"no-undo".into()));
+    assert_eq!((&two["undo"], &two["why"]), (&Value::Null, &"no-undo".into()));
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&fs::metadata(stage.at(LEDGER)).unwrap().permissions());
     assert_eq!(mode & 0o7777, 0o600);
@@ -159,6 +162,49 @@ fn a_run_that_ends_early_leaves_the_ledger_as_it_was() {
     let said = stage.patchadd("", &bad);
     assert_ne!(said.code, 0);
     assert_eq!(stage.text(LEDGER), before);
+}
+
+#[test]
+fn of_many_roots_the_archives_of_each_are_adopted() {
+    let stage = stage();
+    stage.patchadd("", &patch("100-01")).ok();
+    disown(&stage.root(), "ACMEweb");
+    let other = stage.beside("other");
+    assert!(Command::new("cp").arg("-a").arg(stage.root()).arg(&other).status().unwrap().success());
+    fs::write(other.join("opt/ACMEweb/bin/httpd"), "somebody else's\n").unwrap();
+    let line = format!("recover --adopt-undo --root @ROOT@ --root {}", other.display());
+    let run = stage.run(&line);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("@ROOT@: 1 of 1 undo archives bound\n  100-01, package ACMEweb"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stderr.contains(": 0 of 1 undo archives bound"), "{}", run.stderr);
+    assert!(run.stdout.contains("bin/httpd"), "{}", run.stdout);
+    assert_eq!(lines(&stage)[0]["adopted"], true);
+    let run =
+        stage.run(&format!("recover --json --adopt-undo --root @ROOT@ --root {} 100-01", other.display()));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["roots"][0]["result"], "nothing-to-do", "{document}");
+    assert_eq!(document["roots"][1]["result"], "done", "{document}");
+}
+
+#[test]
+fn an_archive_that_others_could_exchange_is_not_adopted() {
+    let stage = stage();
+    let undo = stage.beside("undo");
+    fs::create_dir(&undo).unwrap();
+    stage.patchadd(&format!("-B {}", undo.display()), &patch("100-01")).ok();
+    disown(&stage.root(), "ACMEweb");
+    fs::set_permissions(&undo, Permissions::from_mode(0o1777)).unwrap();
+    let line = format!("recover --adopt-undo --undo-dir {} -R @ROOT@", undo.display());
+    let said = stage.run(&line).fails(12);
+    assert!(said.contains("can be written to by others"), "{said}");
+    assert!(!stage.at(LEDGER).exists());
+    fs::set_permissions(&undo, Permissions::from_mode(0o755)).unwrap();
+    stage.run(&line).ok();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
@@ -92,6 +93,34 @@ fn a_link_in_the_place_of_the_directory_of_a_patch_is_not_followed() {
     assert_ne!(said.code, 0, "{}", said.stdout);
     assert_same(&stage.everything(), &before);
     assert_eq!(fs::read_dir(stage.beside("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_an_interrupted_run_left_outside_is_named_where_it_stays_and_removed_where_its_directory_is_named() {
+    for is_named in [false, true] {
+        let stage = stage();
+        patch().directory(&stage);
+        let undo = stage.beside("undo");
+        let line = format!("patchadd -B {} -R @ROOT@ delivered/100-01", undo.display());
+        if !can_trace() {
+            crate::skipped("what an interrupted run left outside: strace is not installed");
+            return;
+        }
+        let below = undo.join("100-01/ACMEweb");
+        let is_unpublished = |name: &str| name.strip_suffix(".tmp").is_some();
+        let left =
+            || fs::read_dir(&below).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!((1..9).any(|number| killed_at_rename(&stage, &line, number)), "no run was published");
+        let name = left().find(|name| is_unpublished(name)).unwrap();
+        let option = if is_named { format!("--undo-dir {}", undo.display()) } else { String::new() };
+        let said = stage.run(&format!("recover -R @ROOT@ {option}")).ok();
+        if is_root() && !is_named {
+            assert!(said.contains(&name) && said.contains(&below.display().to_string()), "{said}");
+            assert_eq!(left().collect::<Vec<_>>(), [name]);
+        } else {
+            assert!(!undo.join("100-01").exists(), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -210,7 +210,8 @@ fn each_script_has_exactly_its_environment() {
         format!("{}\n", lines.join("\n"))
     };
     let expected = format!(
-        "== checkinstall\n/\n{early}== preinstall\n{scripts}\n{}== i.mine\n{scripts}\n{}== postinstall\n{scripts}\n{}",
+        "== checkinstall\n/\n{}== preinstall\n{scripts}\n{}== i.mine\n{scripts}\n{}== postinstall\n{scripts}\n{}",
+        early.replace("PATH=", "PATCHADM_SCRIPTS=@PRIVATE@\nPATH="),
         late(&[]),
         late(&["TMPDIR=@PRIVATE@"]),
         late(&["TMPDIR=@PRIVATE@", "PKG_PROC_SCRIPT=postinstall"]),

@@ -1,15 +1,18 @@
 //! Which processes are ended with a script, and which never: the number of a group proves nothing, the environment of a
 //! process names its run.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use patchadm::script::{As, Ended, Process, end_leftovers};
+use patchadm::script::{As, Ended, Process, ScriptError, end_leftovers};
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::delivery::Patch;
 use crate::packages::Package;
+use crate::procedure_scripts;
 use crate::scenario::{Scenario, is_root};
 use crate::workshop::{Listener, Stage, eventually, runs};
 
@@ -111,6 +114,45 @@ fn when_both_processes_are_killed_a_child_that_left_its_group_is_found_by_its_en
 }
 
 #[test]
+fn before_there_is_a_run_a_child_that_left_its_group_is_found_when_the_second_process_is_killed() {
+    let stage = Stage::new();
+    let text = "setsid sh -c 'trap \"\" TERM; echo $$; kill -9 $0; while :; do sleep 1; done' $PPID & wait; sleep 100";
+    let mut ears = Listener::default();
+    let error = stage.workshop().run(&stage.call("checkinstall", text), &mut ears).unwrap_err();
+    assert!(matches!(error, ScriptError::Lost(_)), "{error}");
+    assert!(!ears.out.is_empty() && !runs(&ears.out), "{}", ears.out);
+}
+
+#[test]
+fn before_there_is_a_run_a_signal_to_the_program_or_its_end_ends_what_left_the_group() {
+    let stage = procedure_scripts::stage();
+    let pids = stage.beside("pids");
+    let leaves = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done' & wait\n",
+        pids.display()
+    );
+    stage.install(&Package::new("ACMEall").file("f", 0o644, "x\n"));
+    let patch = Patch::of("100-01", Package::new("ACMEall").file("f", 0o644, "y\n"));
+    let hook = patch.beside("prepatch", &leaves).directory(&stage).join("prepatch");
+    fs::set_permissions(hook, Permissions::from_mode(0o755)).unwrap();
+    let package = Package::new("ACMEweb").file("f", 0o644, "x\n").information("checkinstall", &leaves);
+    let adds = procedure_scripts::line(&stage, "-n", &package);
+    fs::set_permissions(stage.beside(""), Permissions::from_mode(0o777)).unwrap();
+    for line in [adds.as_str(), "patchadd -R @ROOT@ delivered/100-01"] {
+        for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+            let mut child = stage.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            eventually("the script runs", || pids.exists());
+            let left = fs::read_to_string(&pids).unwrap();
+            fs::remove_file(&pids).unwrap();
+            assert!(runs(&left));
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            child.wait().unwrap();
+            eventually(line, || !runs(&left));
+        }
+    }
+}
+
+#[test]
 fn a_killed_program_takes_along_what_left_the_group() {
     let stage = Stage::new();
     let pids = stage.scenario.beside("pids");
@@ -173,7 +215,7 @@ fn another_process_of_the_user_of_scripts_cannot_open_their_response_file() {
     }
     // Where anybody may write: the script is no superuser.
     let open = tempfile::tempdir_in("/tmp").unwrap();
-    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(open.path(), Permissions::from_mode(0o1777)).unwrap();
     let said = open.path().join("said");
     let asks = ASKS.replace("@SAID@", said.to_str().unwrap());
     let web = Package::new("ACMEweb").file("opt/ACMEweb/a", 0o644, "a").information("checkinstall", &asks);

@@ -235,6 +235,26 @@ fn on_a_host_with(stage: &Scenario, policy: &str, line: &str) -> Option<(i32, St
 }
 
 #[test]
+fn the_policy_of_the_host_bounds_what_is_done_as_the_owner() {
+    let Some(stage) = stage("the owner within the policy of the host") else { return };
+    let package = Package::new("ACMEs").file("f", 0o644, "x\n").information("postinstall", "exit 0\n");
+    package.write(&stage.beside("spool"));
+    fs::write(stage.beside("admin"), "action=nocheck\nbasedir=default\n").unwrap();
+    stage.file("/etc/patchadm/policy", "scripts=run\n");
+    fs::set_permissions(stage.beside(""), Permissions::from_mode(0o755)).unwrap();
+    give(&stage.root(), NOBODY);
+    let line = format!("pkgadd --as-owner -a {} -R @ROOT@ -d spool ACMEs", stage.beside("admin").display());
+    let Some((code, said)) = on_a_host_with(&stage, "scripts=none\n", &line) else {
+        crate::skipped("the owner within the policy of the host: this machine lets nobody mount");
+        return;
+    };
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("postinstall") && !stage.at("/opt/ACMEs/f").exists(), "{said}");
+    let (code, said) = on_a_host_with(&stage, "scripts=run\n", &line).unwrap();
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn the_policy_of_the_host_says_which_roots_are_trusted() {
     let Some(stage) = stage("the policy of the host") else { return };
     let above = stage.beside("");

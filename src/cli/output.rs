@@ -7,9 +7,8 @@
 //! whatever reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on
 //! a terminal.
 
+use crate::package::control::printable;
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
-
-use super::text::control::printable;
 
 /// The two streams of a command.
 #[derive(Debug)]

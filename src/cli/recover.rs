@@ -3,6 +3,8 @@
 //! `--domain` and `--without` are words of the grammar for roots over several file systems one of which is older than
 //! the others, or lost. What they mean is not done yet: they are refused, with what can be done instead.
 
+mod adopt;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -15,9 +17,10 @@ use super::verb::Common;
 use super::whose_root::OwnerOptions;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
-use crate::operation::adopt::{Adoption, adopt_undo};
+use crate::operation::adopt::{Adopted, adopt_undo};
 use crate::operation::failure::Failure;
 use crate::operation::recover::recover_root;
+use crate::operation::session::Caller;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 use crate::transaction::{Left, Recovered};
@@ -53,6 +56,13 @@ struct Args {
     ids: Vec<String>,
 }
 
+impl Args {
+    /// Binds the undo archives of a root that the ledger does not know.
+    fn adopted(&self, root: &Root, caller: &Caller<'_>) -> Result<Adopted, Failure> {
+        adopt_undo(root, &self.ids, self.undo_dir.as_deref(), caller)
+    }
+}
+
 /// The fields of a document.
 #[derive(Clone, Debug, Serialize)]
 struct Body {
@@ -86,10 +96,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     refuse_parts(&args)?;
     let json = args.common.extensions.json;
     if args.many.are_named() {
-        if args.adopt_undo {
-            let message = "--adopt-undo is about one root".to_owned();
-            return Err(Stop::Usage { message, usage: USAGE }.into());
-        }
         let verb = Verb {
             name: "recover",
             program: "recover",
@@ -101,13 +107,18 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         };
         call.output.heedless();
         let which = (&args.many, args.owner);
+        if args.adopt_undo {
+            return on_many::<Args, _>(call, which, Verb { done: "bound", ..verb }, &|root, caller| {
+                adopt::of_root(root, &args.adopted(root, caller))
+            });
+        }
         return on_many::<Args, _>(call, which, verb, &|root, caller| {
             of_root(root, &recover_root(root, args.undo_dir.as_deref(), caller))
         });
     }
     let root = args.owner.open::<Args>(call, &args.common.root, Command::Patchadd)?;
     if args.adopt_undo {
-        return adopt(call, &root, &args);
+        return adopt::run(call, &root, &args);
     }
     let wait = patience(&root, args.wait);
     call.output.heedless();
@@ -133,85 +144,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
-}
-
-/// Undo data that does not fit: the code of patchrm(1M).
-const UNFIT: Exit = Exit::new(4);
-
-/// The fields of a document about undo archives.
-#[derive(Clone, Debug, Serialize)]
-struct Adopted {
-    adopted: Vec<AdoptedArchive>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct AdoptedArchive {
-    id: String,
-    package: String,
-    run: Option<String>,
-    recorded: String,
-    adopted: bool,
-    differs: Option<String>,
-}
-
-impl AdoptedArchive {
-    fn of(one: &Adoption) -> Self {
-        Self {
-            id: one.patch.clone(),
-            package: one.package.to_string(),
-            run: one.run.clone(),
-            recorded: one.recorded.clone(),
-            adopted: one.is_adopted,
-            differs: one.differs.clone(),
-        }
-    }
-}
-
-/// Binds undo archives that the ledger does not know.
-fn adopt(call: &mut Invocation, root: &Root, args: &Args) -> anyhow::Result<Exit> {
-    let wait = patience(root, args.wait);
-    call.output.heedless();
-    let undo_dir = args.undo_dir.as_deref();
-    let result = with_caller(call, "recover", wait, |caller| adopt_undo(root, &args.ids, undo_dir, caller))?;
-    let exit = match &result {
-        Ok(all) if all.iter().all(|one| one.is_adopted) => Exit::OK,
-        Ok(_) => UNFIT,
-        Err(failed) => failure::code(Command::Patchrm, failed),
-    };
-    if args.common.extensions.json {
-        let all = result.as_ref().map(Vec::as_slice).unwrap_or_default();
-        let error = result.as_ref().err().map(ToString::to_string);
-        let body = Adopted { adopted: all.iter().map(AdoptedArchive::of).collect(), error };
-        call.output.print(json::document("recover", Some(root), exit, body)?)?;
-        return Ok(exit);
-    }
-    match &result {
-        Ok(all) if all.is_empty() => call.output.line("There is no undo archive to be bound.")?,
-        Ok(all) => all.iter().try_for_each(|one| call.output.line(adoption(one)))?,
-        Err(failed) => {
-            let lines = [failed.to_string(), failure::state(failed), failure::hint(Command::Patchrm, failed)];
-            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-            call.output.error(&lines.join("\n"))?;
-        }
-    }
-    Ok(exit)
-}
-
-/// What became of one archive, with what tells it from another one of the same patch.
-fn adoption(one: &Adoption) -> String {
-    let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
-    let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
-    let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
-    match (is_adopted, differs) {
-        (true, None) => format!("{from}, is bound"),
-        (true, Some(differs)) => format!("{from}, is bound although it differs: {differs}"),
-        (false, differs) => {
-            let differs = differs.as_deref().unwrap_or_default();
-            format!("{from}, differs: {differs}; it is bound only if {patch} is named")
-        }
-    }
 }
 
 /// Refuses what would be about one file system of several.

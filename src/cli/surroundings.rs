@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub run: Option<String>,
     /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
     pub trust: Option<String>,
+    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
+    pub for_superuser: bool,
     /// The file of the running program, where the system tells.
     pub binary: Option<PathBuf>,
     /// The moment that counts as now.
@@ -95,6 +97,7 @@ impl Surroundings {
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
+            for_superuser: set("PATCHADM_AS_OWNER").is_some(),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),
@@ -197,6 +200,7 @@ mod tests {
             install_root: install_root.map(PathBuf::from),
             run: None,
             trust: None,
+            for_superuser: false,
             binary: None,
             now: DateTime::UNIX_EPOCH,
             began: Instant::now(),

@@ -55,6 +55,7 @@ impl OwnerOptions {
         });
         let said = SaidOfOwner { is_trusted: self.trust_root, as_owner: self.as_owner, by_run };
         let host = root.elsewhere(Path::new("/"))?;
+        let root = if surroundings.for_superuser { root.for_superuser() } else { root };
         standing(root, &host, said)
     }
 }

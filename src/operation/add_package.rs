@@ -245,7 +245,7 @@ impl Place<'_> {
         let answers = match stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
             None => Answers { params: given.params, ..Answers::default() },
             Some(stage) => self.ask(stage, &scripts, answered, attendant).inspect_err(|_| {
-                let head = format!("# pkgadd <{}>: nothing was changed\n", added.name);
+                let head = super::log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
                 // What the script said has been heard, too; that it cannot be kept changes nothing.
                 let _ = session.log(&[head.into_bytes(), stage.procedures.take_log()].concat());
             })?,

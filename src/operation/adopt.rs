@@ -11,13 +11,15 @@ use std::path::Path;
 use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, Ground, Session, must_have_database};
+use super::undo_directory;
 use crate::database::archive::{self, Outside};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, View, installed, places};
-use crate::format::ledger::{Ledger, LedgerLine};
+use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::{Manifest, ObjectRecord, State};
+use crate::format::outside_path::OutsidePath;
 use crate::format::undo_digest::UndoDigest;
-use crate::package::{Params, PkgInst};
+use crate::package::{ObjectPath, Params, PkgInst};
 use crate::patch::{Applied, PatchId};
 use crate::plan::Plan;
 use crate::plan::RecordChange;
@@ -47,14 +49,23 @@ pub struct Adoption {
     pub is_adopted: bool,
 }
 
+/// What was done about the undo archives of a root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Each that no line of the ledger binds.
+    pub archives: Vec<Adoption>,
+    /// Whether the ledger has changed.
+    pub is_changed: bool,
+}
+
 /// Binds the archives of these patches, of all that fit where none is named. Archives that a line binds already, and
-/// those of other tools, are passed over.
+/// those of other tools, are passed over. An error, before anything is bound, where somebody else could exchange one.
 pub fn adopt_undo(
     root: &Root,
     ids: &[String],
     undo_dir: Option<&Path>,
     caller: &Caller<'_>,
-) -> Result<Vec<Adoption>, Failure> {
+) -> Result<Adopted, Failure> {
     let session = Session::begin(Ground::of(root)?.naming(undo_dir), caller)?;
     must_have_database(root)?;
     let separator = &session.ground.policy.separator;
@@ -71,7 +82,7 @@ pub fn adopt_undo(
             packages.push(package);
         }
     }
-    let Some(last) = packages.last() else { return Ok(all) };
+    let Some(last) = packages.last() else { return Ok(Adopted { archives: all, is_changed: false }) };
     let plan = Plan {
         command: COMMAND,
         patches: all.iter().filter(|one| one.is_adopted).map(|one| one.patch.clone()).collect(),
@@ -87,7 +98,7 @@ pub fn adopt_undo(
         notes: Vec::new(),
     };
     session.perform(&plan, &mut NoContent, None, String::new())?;
-    Ok(all)
+    Ok(Adopted { archives: all, is_changed: true })
 }
 
 struct Adopter<'a> {
@@ -128,6 +139,7 @@ impl Adopter<'_> {
             if !self.named.is_empty() && !is_named {
                 continue;
             }
+            self.check_place(&candidate.archive)?;
             let differs = self.differs(candidate, later)?;
             let is_adopted = differs.is_none() || is_named;
             if is_adopted {
@@ -166,6 +178,27 @@ impl Adopter<'_> {
         Ok(candidates)
     }
 
+    /// Refuses an archive that somebody else than the superuser and the caller could exchange. In other roots than `/`
+    /// records are looked at wherever they are read.
+    fn check_place(&self, archive: &archive::Archive) -> Result<(), Failure> {
+        let root = &self.ground.root;
+        let path = ObjectPath::new(archive.path().as_bytes())
+            .map_err(|error| Failure::BadFile(error.to_string()))?;
+        if let UndoLocation::Host(path) = archive.location() {
+            let directory = OutsidePath::parse(&path).map(|place| place.directory);
+            return undo_directory::must_be_private(&self.ground.host, directory.unwrap_or(&path));
+        }
+        if !root.is_system() || !root.is_privileged() {
+            return Ok(());
+        }
+        match root.strange_on_the_way(&path)? {
+            None => Ok(()),
+            Some(strange) => {
+                Err(Failure::BadFile(format!("{strange}: the undo archive could be another one")))
+            }
+        }
+    }
+
     /// The first paths at which an archive does not fit what a later one of the chain found there, or what is there.
     fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
         let mut paths = BTreeSet::new();
@@ -184,10 +217,10 @@ impl Adopter<'_> {
     }
 
     /// What is at a path now.
-    fn live(&self, path: &crate::package::ObjectPath) -> Result<Option<State>, Failure> {
+    fn live(&self, path: &ObjectPath) -> Result<Option<State>, Failure> {
         let root = &self.ground.root;
         let physical = root.resolver().locate(path)?;
-        let parent = physical.parent().unwrap_or_else(crate::package::ObjectPath::root);
+        let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
         Ok(dir.live(physical.name())?.as_ref().map(State::of))
     }

@@ -15,7 +15,8 @@ use super::order::in_order;
 use super::patch_scripts::applying::{self, Application};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat, rule};
+use super::undo_directory;
+use crate::package::{Edited, Inventory, ObjectPath, Params, Policy, Touched, UndoFormat};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
@@ -23,7 +24,7 @@ use crate::plan::concern::delivered_files;
 use crate::plan::edits::EditChoice;
 use crate::plan::engine::{PlannedScript, ScriptChoice};
 use crate::plan::parts::Scripted;
-use crate::root::{Dir, Root};
+use crate::root::Root;
 use crate::source::Source;
 use crate::transaction::{Receipt, Recovered};
 
@@ -293,7 +294,7 @@ impl<'a> Circumstances<'a> {
             ..options(self.request, &ground.policy, &self.not_applicable)
         };
         if let Some(directory) = &options.undo_dir {
-            usable_directory(&ground.host, directory)?;
+            undo_directory::must_be_usable(&ground.host, directory)?;
         }
         Ok(apply(image, inventory, &ground.policy, &options, &self.caller.occasion)?)
     }
@@ -337,30 +338,4 @@ fn options(request: &ApplyRequest, policy: &Policy, not_applicable: &PatchList) 
         not_applicable: not_applicable.clone(),
         ..ApplyOptions::default()
     }
-}
-
-/// `-B` must be an absolute path to a directory of the host.
-fn usable_directory(host: &Root, directory: &Path) -> Result<(), Failure> {
-    use std::os::unix::ffi::OsStrExt;
-    let wrong = |reason| Err(Failure::BackoutDirectory { path: directory.to_owned(), reason });
-    let Ok(path) = ObjectPath::new(directory.as_os_str().as_bytes()) else {
-        return wrong("is not an absolute path without `..`");
-    };
-    match host.dir_if_there(&host.resolver().locate_dir(&path)?)? {
-        Some(dir) if !dir.is_writable() => wrong("cannot be written to"),
-        Some(dir) if !rule::holds("archive.outside.writers", is_of_its_owner(&dir)?) => {
-            wrong("can be written to by others: who writes there could put other undo data in its place")
-        }
-        Some(_) => Ok(()),
-        None => wrong("is not a directory"),
-    }
-}
-
-/// Whether nobody but the superuser and the caller can change names in a directory. A sticky bit is not enough.
-fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
-    let seen = dir.itself()?;
-    let is_owner = seen.uid == 0 || dir.is_own()?;
-    let mode = seen.mode.bits();
-    let group_is_root = seen.gid == 0 || !dir.root().is_privileged();
-    Ok(is_owner && mode & 0o002 == 0 && (mode & 0o020 == 0 || group_is_root))
 }

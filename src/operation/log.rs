@@ -1,7 +1,9 @@
-//! What the log of a run says.
+//! What the log of a run says. Logs are read at a terminal, too: names and texts of packages have their control characters
+//! escaped there as in what is printed. Only what scripts said is in them as it was said.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
+use crate::package::control::printable;
 use crate::plan::{Action, Change, Plan};
 
 /// The log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M) would
@@ -18,7 +20,7 @@ pub(super) fn of_installation(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    text
+    escaped(&text)
 }
 
 fn marker(change: &Change) -> &'static str {
@@ -44,7 +46,7 @@ pub(super) fn of_backout(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    text
+    escaped(&text)
 }
 
 /// The log of a package that was removed.
@@ -59,7 +61,7 @@ pub(super) fn of_removal(plan: &Plan) -> String {
     for note in &plan.notes {
         let _ = writeln!(text, "NOTE: {note}");
     }
-    text
+    escaped(&text)
 }
 
 /// The log of a call of installf(1M) or removef(1M): the lines of `contents` that it changed, as they are then.
@@ -69,5 +71,14 @@ pub(super) fn of_registration(plan: &Plan) -> String {
         let line = line.as_ref().map(|line| String::from_utf8_lossy(&line.write()).into_owned());
         let _ = writeln!(text, "{}", line.unwrap_or_else(|| format!("{path} <removed>")));
     }
-    text
+    escaped(&text)
+}
+
+/// The line above what scripts said in a run that changed nothing: which one, and why.
+pub(super) fn head(subject: &str, reason: impl Display) -> String {
+    escaped(&format!("# {subject}: {reason}\n"))
+}
+
+fn escaped(text: &str) -> String {
+    String::from_utf8_lossy(&printable(text.as_bytes())).into_owned()
 }

@@ -43,6 +43,7 @@ pub mod scripts;
 pub mod select;
 pub mod session;
 pub mod translate;
+mod undo_directory;
 pub mod verify;
 pub mod whose_root;
 

@@ -60,13 +60,13 @@ impl Ground {
         Self::beside(root, root.elsewhere(Path::new("/"))?)
     }
 
-    /// The same with a host of its own. What the policy of another root says to a privileged caller counts within the
-    /// bounds of the host's, and inside that root.
+    /// The same with a host of its own. What the policy of another root says to a privileged caller, or to who works for
+    /// one, counts within the bounds of the host's, and inside that root.
     fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
         root.look_at_records()?;
         let mut policy = policy::of_root(root)?;
-        let hosts = if root.is_privileged() { policy::of_host(&host)? } else { policy::of_root(&host)? };
-        if root.is_privileged() && !root.is_system() {
+        let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
+        if root.is_bounded() && !root.is_system() {
             policy = policy.bounded_by(&hosts);
             policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
         }

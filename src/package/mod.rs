@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod checksum;
+pub mod control;
 mod cores;
 pub mod exports;
 mod inst;

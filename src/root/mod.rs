@@ -11,6 +11,7 @@
 
 mod accounts;
 mod building;
+mod descent;
 mod dir;
 mod door;
 mod file;
@@ -42,6 +43,7 @@ use guard::Guard;
 
 pub use accounts::accounts_of;
 pub use building::{Building, NewTree};
+pub use descent::Descent;
 pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
@@ -65,6 +67,8 @@ pub struct Root {
     guard: Option<Arc<Guard>>,
     /// Whether the caller said that whoever owns the root is trusted.
     trusted: bool,
+    /// Whether the caller works for the superuser.
+    for_superuser: bool,
 }
 
 /// A system call on a root that failed.
@@ -173,6 +177,7 @@ impl Root {
             privileged,
             guard: None,
             trusted: false,
+            for_superuser: false,
         })
     }
 
@@ -192,6 +197,17 @@ impl Root {
     /// Whether the caller said that whoever owns the root is trusted.
     pub fn is_trusted(&self) -> bool {
         self.trusted
+    }
+
+    /// The same root, on which a process of its owner does what the superuser asked for.
+    #[must_use]
+    pub fn for_superuser(self) -> Self {
+        Self { for_superuser: true, ..self }
+    }
+
+    /// Whether the policy of the running system bounds that of the root: the caller is the superuser, or works for it.
+    pub fn is_bounded(&self) -> bool {
+        self.privileged || self.for_superuser
     }
 
     /// Looks at the directories of records that every change uses, if the root is [`guarded`](Self::guarded).

@@ -1,44 +1,22 @@
 //! Removing a directory with everything below it, however deep it is.
 //!
-//! Neither the stack nor the descriptors grow with the depth: who nests directories tens of thousands deep, which costs
-//! nothing, must not stop whoever tidies up. The way back up is `..`, believed only where it leads to the directory that
-//! was left. Symbolic links are removed, never followed, and what is on another mount is never entered.
+//! Neither the stack nor the descriptors grow with the depth (see [`Descent`]): who nests directories tens of thousands
+//! deep, which costs nothing, must not stop whoever tidies up. Symbolic links are removed, never followed, and what is on
+//! another mount is never entered.
 
-use std::collections::VecDeque;
-
-use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, FileType, Result, Seen, again};
+use super::descent::Descent;
+use super::{Dir, FileType, Result, Seen};
 use crate::package::Mode;
 
-/// Directories on the way down that are held open; those above them are found again by `..`.
-const HELD: usize = 8;
-
-/// The path of a directory that is deeper than this many levels is shown as that of the last one that is not.
-const SHOWN: usize = 64;
-
-/// A directory that is being emptied.
-struct Level {
-    /// Its name in the directory above.
-    name: Vec<u8>,
-    /// What it is, so that `..` is known to lead to it.
-    seen: Seen,
-    /// Whether its name is part of the path of its [`Dir`], which ends where it would be too long to be of use.
-    is_in_path: bool,
-    /// What is still in it, the next one last: names, each with whether it may be a directory.
-    rest: Vec<(Vec<u8>, bool)>,
-}
-
-/// The way down to the directory that is being emptied.
-struct Descent<'a> {
-    /// The directory that holds the first level.
-    above: &'a Dir,
+/// Directories that are being emptied, each in the one before.
+struct Emptying<'a> {
+    descent: Descent<'a>,
     /// The mount and file system that is not left.
     on: (u64, (u32, u32)),
-    levels: Vec<Level>,
-    /// The directories of the last levels.
-    open: VecDeque<Dir>,
+    /// What is still in each of them, the next one last: names, each with whether it may be a directory.
+    rest: Vec<Vec<(Vec<u8>, bool)>>,
 }
 
 impl Dir {
@@ -49,43 +27,23 @@ impl Dir {
             return self.remove(name);
         }
         let on = place(&self.itself()?);
-        let mut descent = Descent { above: self, on, levels: Vec::new(), open: VecDeque::new() };
-        descent.enter(name)?;
-        while let Some(level) = descent.levels.last_mut() {
-            match level.rest.pop() {
-                Some((name, true)) => descent.enter(&name)?,
-                Some((name, false)) => descent.here().remove(&name)?,
-                None => descent.leave()?,
+        let mut emptying = Emptying { descent: Descent::below(self), on, rest: Vec::new() };
+        emptying.enter(name)?;
+        while let Some(rest) = emptying.rest.last_mut() {
+            match rest.pop() {
+                Some((name, true)) => emptying.enter(&name)?,
+                Some((name, false)) => emptying.descent.here().remove(&name)?,
+                None => emptying.leave()?,
             }
         }
         Ok(())
     }
-
-    /// Opens the directory above the one of `level`, which must be `expected`.
-    fn back_to(&self, expected: &Level, level: &Level) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = again(|| rustix::fs::openat(self.fd(), "..", flags, Bits::empty()))
-            .map_err(|errno| self.error("leave", b"", errno))?;
-        let path = self.path().parent().filter(|_| level.is_in_path).unwrap_or_else(|| self.path().clone());
-        let dir = Self::new(fd, path, self.root().clone());
-        let seen = dir.itself()?;
-        if place(&seen) != place(&expected.seen) || seen.inode != expected.seen.inode {
-            // Somebody moved it while it was emptied.
-            return Err(self.error("leave", b"", Errno::AGAIN));
-        }
-        Ok(dir)
-    }
 }
 
-impl Descent<'_> {
-    /// The directory that is being emptied, or the one above all.
-    fn here(&self) -> &Dir {
-        self.open.back().unwrap_or(self.above)
-    }
-
+impl Emptying<'_> {
     /// Goes down into a directory, or removes what is none.
     fn enter(&mut self, name: &[u8]) -> Result<()> {
-        let here = self.here();
+        let here = self.descent.here();
         let dir = match here.dir(name) {
             Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => {
                 return here.remove(name);
@@ -100,8 +58,7 @@ impl Descent<'_> {
             }
             other => other?,
         };
-        let seen = dir.itself()?;
-        if place(&seen) != self.on {
+        if place(&dir.itself()?) != self.on {
             return Ok(());
         }
         if !dir.is_writable() {
@@ -109,25 +66,16 @@ impl Descent<'_> {
         }
         let mut rest = dir.entries()?;
         rest.reverse();
-        let dir = if self.levels.len() < SHOWN { dir } else { dir.shown_as(here.path().clone()) };
-        let is_in_path = dir.path() != here.path();
-        self.levels.push(Level { name: name.to_vec(), seen, is_in_path, rest });
-        self.open.push_back(dir);
-        if self.open.len() > HELD {
-            self.open.pop_front();
-        }
+        self.descent.enter(name, dir)?;
+        self.rest.push(rest);
         Ok(())
     }
 
     /// Goes back up and removes the directory that was emptied; one that holds something mounted stays.
     fn leave(&mut self) -> Result<()> {
-        let (Some(level), Some(emptied)) = (self.levels.pop(), self.open.pop_back()) else { return Ok(()) };
-        if let Some(above) = self.levels.last()
-            && self.open.is_empty()
-        {
-            self.open.push_back(emptied.back_to(above, &level)?);
-        }
-        self.here().remove_dir(&level.name).map(drop)
+        self.rest.pop();
+        let Some(name) = self.descent.leave()? else { return Ok(()) };
+        self.descent.here().remove_dir(&name).map(drop)
     }
 }
 

@@ -98,6 +98,10 @@ pub struct Basis<'a> {
 /// The variable with which our own commands know that they are called from within a run.
 pub const RUN: &str = "PATCHADM_RUN";
 
+/// The variable that scripts have instead of it before there is a run: the private directory of the command, a name that
+/// is used once. By it their processes are known where the process that runs them is lost.
+pub const BEFORE_RUN: &str = "PATCHADM_SCRIPTS";
+
 /// The variable with which they know what that run answered to the question whose the root is: [`ASKED`] or [`TRUSTED`].
 /// It counts only beside [`RUN`].
 pub const TRUST: &str = "PATCHADM_TRUST";

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -85,12 +86,6 @@ pub(super) fn end_all(find: impl Fn() -> Vec<Held>) -> bool {
     }
 }
 
-/// Ends every process of `run`: those whose own environment names it; whether none is left. This process, and what it
-/// descends from, is none of them.
-pub(super) fn end_run(run: &str) -> bool {
-    end_politely(|| of_run(run, None))
-}
-
 fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
     for process in find() {
         process.ask();
@@ -102,19 +97,20 @@ fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
     end_all(find)
 }
 
-/// The processes whose environment names `run`. Those of `group` are asked by a rule of their own, because a record
-/// names the group.
-fn of_run(run: &str, group: Option<i32>) -> Vec<Held> {
+/// The processes of `run`: those whose own environment names it. Those of `group` are asked by a rule of their own,
+/// because a record names the group.
+fn of_run(run: &str, group: i32) -> Vec<Held> {
+    others_that(|pid, stat| {
+        let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()));
+        if stat.group == group { rule::holds("progress.process.run", is_named) } else { is_named }
+    })
+}
+
+/// The processes that are what `is_wanted` says of them, but for this one and those that it descends from.
+fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<Held> {
     let above = ancestors();
-    let is_of_run = |pid: i32, stat: &Stat| {
-        let is_named = environment_names(pid, run);
-        match group {
-            Some(group) if stat.group == group => rule::holds("progress.process.run", is_named),
-            _ => is_named,
-        }
-    };
     let others = numbers().filter(|pid| !above.contains(pid));
-    others.filter_map(|pid| Held::of(pid, |stat| is_of_run(pid, stat))).collect()
+    others.filter_map(|pid| Held::of(pid, |stat| is_wanted(pid, stat))).collect()
 }
 
 /// This process and those that it descends from.
@@ -129,9 +125,9 @@ fn ancestors() -> Vec<i32> {
     all
 }
 
-/// Whether the environment that a process was started with names this run. One that cannot be read does not.
-fn environment_names(pid: i32, run: &str) -> bool {
-    let wanted = [RUN.as_bytes(), b"=", run.as_bytes()].concat();
+/// Whether the environment that a process was started with has this name and value. One that cannot be read has not.
+fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr)) -> bool {
+    let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     let environment = std::fs::read(format!("/proc/{pid}/environ"));
     environment.is_ok_and(|text| text.split(|&byte| byte == 0).any(|variable| variable == wanted))
 }
@@ -167,12 +163,12 @@ impl Process {
         if !rule::holds("progress.start", is_same) {
             return Ok(true);
         }
-        Ok(end_politely(|| of_run(run, Some(self.group))))
+        Ok(end_politely(|| of_run(run, self.group)))
     }
 
     /// Ends this process, which the second process of the program has just described to us, with what has stayed in its
-    /// group, and everything that names `run`.
-    pub(super) fn end_lost(&self, run: Option<&str>) -> bool {
+    /// group, and everything that has `mark`, a name and a value, in its environment.
+    pub(super) fn end_lost(&self, mark: Option<(&OsStr, &OsStr)>) -> bool {
         let is_same = |stat: &Stat| {
             stat.group == self.group
                 && Stat::of(self.group).is_none_or(|leader| leader.start_time == self.start_time)
@@ -184,7 +180,7 @@ impl Process {
         };
         let itself = || Held::of(self.group, |stat| stat.start_time == self.start_time).into_iter().collect();
         let is_gone = end_politely(itself) & end_politely(in_group);
-        is_gone & run.is_none_or(end_run)
+        is_gone & mark.is_none_or(|mark| end_politely(|| others_that(|pid, _| environment_has(pid, mark))))
     }
 }
 

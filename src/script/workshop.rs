@@ -13,7 +13,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
 use super::channel::{Answer, Channel, Opening, Order, Running};
-use super::environment::RUN;
+use super::environment::{BEFORE_RUN, RUN};
 use super::tools::tools_of;
 use super::trust::{User, unreadable_by};
 use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream, environment};
@@ -149,8 +149,9 @@ impl Workshop {
             && let Some(process) = watch.process
         {
             // Nobody else is left to end it. That it lives on could only be said instead of what is being said.
-            let run = call.environment.iter().find(|(name, _)| name == RUN);
-            let _ = process.end_lost(run.and_then(|(_, run)| run.to_str()));
+            let environment = self.environment(call);
+            let mark = environment.iter().find(|(name, _)| name == RUN || name == BEFORE_RUN);
+            let _ = process.end_lost(mark.map(|(name, value)| (name.as_os_str(), value.as_os_str())));
         }
         self.listen(ears, AFTER_THE_END);
         result
@@ -181,11 +182,14 @@ impl Workshop {
         }
     }
 
-    /// The environment of a script; one that belongs to a run has the answer of its run, and asks nobody again.
+    /// The environment of a script; one that belongs to a run has the answer of its run, and asks nobody again. One that
+    /// comes before a run has the name of the private directory, by which its processes are known.
     fn environment(&self, call: &Call) -> Vec<(OsString, OsString)> {
         let mut environment = call.environment.clone();
         if environment.iter().any(|(name, _)| name == RUN) {
             environment.push((environment::TRUST.into(), self.trust.into()));
+        } else {
+            environment.push((BEFORE_RUN.into(), self.directory.clone().into()));
         }
         environment
     }

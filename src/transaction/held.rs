@@ -17,7 +17,7 @@ use super::stage::set_xattrs;
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
-use crate::root::{Dir, FileType, Node, Resolver, Root, Seen};
+use crate::root::{Descent, Dir, FileType, Node, Resolver, Root, Seen};
 
 /// What procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -245,20 +245,59 @@ fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Resul
     Ok(())
 }
 
-/// Copies a directory of records with everything in it.
+/// Copies a directory of records with everything in it, however deep it is.
 fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
-    let source = from.dir(name)?;
-    let target = to.make_dir(copy, Mode::of(0o700))?;
-    for entry in source.names()? {
-        let Some(seen) = source.look(&entry)? else { continue };
-        match seen.file_type {
-            FileType::Directory => copy_tree(&source, &entry, &target, &entry)?,
-            FileType::Regular if is_archive(&entry) && target.make_link(&entry, &source, &entry).is_ok() => {}
-            _ => drop(copy_object(&source, &entry, &target, &entry)?),
+    let mut tree = TreeCopy { from: Descent::below(from), to: Descent::below(to), rest: Vec::new() };
+    tree.enter(name, copy)?;
+    while let Some(rest) = tree.rest.last_mut() {
+        match rest.pop() {
+            Some(entry) => tree.copy(&entry)?,
+            None => tree.leave()?,
         }
     }
-    let seen = source.itself()?;
-    copy_attributes(&seen, &source.xattrs(b"")?, to, copy)
+    Ok(())
+}
+
+/// A tree and its copy, walked side by side.
+struct TreeCopy<'a> {
+    from: Descent<'a>,
+    to: Descent<'a>,
+    /// What is still to be copied of each directory on the way, the next one last.
+    rest: Vec<Vec<Vec<u8>>>,
+}
+
+impl TreeCopy<'_> {
+    fn copy(&mut self, entry: &[u8]) -> Result<(), Cause> {
+        let (from, to) = (self.from.here(), self.to.here());
+        let Some(seen) = from.look(entry)? else { return Ok(()) };
+        match seen.file_type {
+            FileType::Directory => return self.enter(entry, entry),
+            FileType::Regular if is_archive(entry) && to.make_link(entry, from, entry).is_ok() => {}
+            _ => drop(copy_object(from, entry, to, entry)?),
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, name: &[u8], copy: &[u8]) -> Result<(), Cause> {
+        let source = self.from.here().dir(name)?;
+        let target = self.to.here().make_dir(copy, Mode::of(0o700))?;
+        let mut rest = source.names()?;
+        rest.reverse();
+        self.from.enter(name, source)?;
+        self.to.enter(copy, target)?;
+        self.rest.push(rest);
+        Ok(())
+    }
+
+    /// A directory gets its attributes when everything is in it.
+    fn leave(&mut self) -> Result<(), Cause> {
+        self.rest.pop();
+        let source = self.from.here();
+        let (seen, xattrs) = (source.itself()?, source.xattrs(b"")?);
+        self.from.leave()?;
+        let Some(copy) = self.to.leave()? else { return Ok(()) };
+        copy_attributes(&seen, &xattrs, self.to.here(), &copy)
+    }
 }
 
 /// Whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
@@ -280,4 +319,40 @@ pub(super) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(),
     }
     dir.set_own_mode(Mode::of(old.mode))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More levels than there may be open files, and than there is stack for calls in the thread that copies them.
+    const DEPTH: usize = 3_000;
+
+    #[test]
+    fn deeply_nested_directories_are_copied_with_few_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        let mut way = Descent::below(&top);
+        for _ in 0..DEPTH {
+            let dir = way.here().make_dir(b"d", Mode::of(0o750)).unwrap();
+            way.enter(b"d", dir).unwrap();
+        }
+        drop(way.here().create(b"file").unwrap());
+        drop(way);
+        let copied = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
+            copy_tree(&top, b"d", &top, b"copy").unwrap();
+            let mut way = Descent::below(&top);
+            for level in 0..DEPTH {
+                let name = if level == 0 { &b"copy"[..] } else { b"d" };
+                let dir = way.here().dir(name).unwrap();
+                assert_eq!(dir.itself().unwrap().mode, Mode::of(0o750));
+                way.enter(name, dir).unwrap();
+            }
+            assert_eq!(way.here().names().unwrap(), [b"file".to_vec()]);
+            drop(way);
+            top.remove_tree(b"d").unwrap();
+            top.remove_tree(b"copy").unwrap();
+        });
+        copied.unwrap().join().unwrap();
+    }
 }

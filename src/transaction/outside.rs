@@ -150,7 +150,11 @@ impl Ending<'_> {
             return Ok(stays("the journal names it, and it is no place of an undo archive of the run"));
         }
         if !rule::holds("archive.outside.directory", self.outside.may_touch(self.root, &host_path(&path)?)) {
-            return Ok(stays("only a file of the root names it; name its directory with --undo-dir"));
+            let unpublished = String::from_utf8_lossy(&unpublished_name(&self.header.run)).into_owned();
+            return Ok(stays(&format!(
+                "only a file of the root names it and {unpublished} beside it, which an interrupted run may have left; \
+                 look at them and remove them, or say --undo-dir where a run is recovered"
+            )));
         }
         let Some(directories) = HostDirectories::open(self.root, &path)? else { return Ok(None) };
         let unpublished = unpublished_name(&self.header.run);

@@ -142,6 +142,12 @@ pub(super) const DIFFERENCES: &[Entry] = &[
         "env * PATCHADM_TRUST",
         Page("trust T.7: what a run's script calls has the answer of the run"),
     ),
+    (
+        "*",
+        "envdump",
+        "env * PATCHADM_SCRIPTS",
+        Page("issue 11, point 9: processes of scripts before a run are known by it"),
+    ),
     ("*", "envdump", "env checkinstall.* cwd", Decision(41)),
     ("*", "envdump", "env request.* cwd", Decision(41)),
     ("*", "envdump", "env preinstall.* cwd", Page("scripts §4: where they start is not promised")),

@@ -2,7 +2,6 @@
 //!
 //! Values keep their bytes (real pkginfo files are not all UTF-8), so the text is bytes as well.
 
-pub mod control;
 pub mod finding;
 pub mod fold;
 pub mod object;

@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use super::control::on_one_line;
 use crate::format::params::compact;
 use crate::operation::counts::Counts;
 use crate::operation::query::{ListedPackage, State};
+use crate::package::control::on_one_line;
 
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is
 /// shown.

@@ -24,6 +24,7 @@ use super::add_package::preparation::Placed;
 use super::add_package::staging::base_of;
 use super::device::Device;
 use super::failure::Failure;
+use super::log;
 use super::scripts::briefing::Briefing;
 use super::scripts::interview::{Answers, Questions, interview};
 use super::scripts::medium::Medium;
@@ -263,7 +264,8 @@ impl<'a> PatchScripts<'a> {
                 TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
             }
         };
-        let mut text = format!("# {} {}: {failure}\n", self.way.command().name(), self.id).into_bytes();
+        let subject = format!("{} {}", self.way.command().name(), self.id);
+        let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.procedures.take_log());
         // it is told to the user in any case
         let _ = self.session.log(&text);

@@ -1,5 +1,5 @@
-//! Control characters in what is printed: a name or text of a package, or of a root, must not be able to write to a
-//! terminal anything but itself.
+//! Control characters in what is printed or logged: a name or text of a package, or of a root, must not be able to write
+//! to a terminal anything but itself.
 //!
 //! They are printed as `\ooo`, the three octal digits of each byte, as pkgmap(5) and contents(5) write them. Escaped are
 //! C0 but for the newline and the tab, DEL, and C1, in UTF-8 or as single bytes. All other bytes stay, also those that are

@@ -1,0 +1,90 @@
+//! The way down into a tree, however deep it is, with few open directories.
+//!
+//! Only the last directories of the way are held open. The way back up to one that is not is `..`, believed only where it
+//! leads to the directory that was left.
+
+use std::collections::VecDeque;
+
+use rustix::fs::{Mode as Bits, OFlags};
+use rustix::io::Errno;
+
+use super::{Dir, Result, Seen, again};
+
+/// Directories on the way down that are held open; those above them are found again by `..`.
+const HELD: usize = 8;
+
+/// The path of a directory that is deeper than this many levels is shown as that of the last one that is not.
+const SHOWN: usize = 64;
+
+/// A directory on the way down.
+struct Level {
+    /// Its name in the directory above.
+    name: Vec<u8>,
+    /// What it is, so that `..` is known to lead to it.
+    seen: Seen,
+    /// Whether its name is part of the path of its [`Dir`], which ends where it would be too long to be of use.
+    is_in_path: bool,
+}
+
+/// The way down to a directory; at most eight of its directories are open.
+pub struct Descent<'a> {
+    /// The directory in which the way begins.
+    above: &'a Dir,
+    levels: Vec<Level>,
+    /// The directories of the last levels.
+    open: VecDeque<Dir>,
+}
+
+impl<'a> Descent<'a> {
+    /// A way that begins in a directory and has not left it.
+    pub fn below(above: &'a Dir) -> Self {
+        Self { above, levels: Vec::new(), open: VecDeque::new() }
+    }
+
+    /// The directory that the way leads to.
+    pub fn here(&self) -> &Dir {
+        self.open.back().unwrap_or(self.above)
+    }
+
+    /// Goes on to `dir`, which is `name` in the directory so far.
+    pub fn enter(&mut self, name: &[u8], dir: Dir) -> Result<()> {
+        let seen = dir.itself()?;
+        let dir = if self.levels.len() < SHOWN { dir } else { dir.shown_as(self.here().path().clone()) };
+        let is_in_path = dir.path() != self.here().path();
+        self.levels.push(Level { name: name.to_vec(), seen, is_in_path });
+        self.open.push_back(dir);
+        if self.open.len() > HELD {
+            self.open.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Goes back to the directory above; the name of the one that was left, none where the way had not begun. An error
+    /// where somebody has moved it in the meantime.
+    pub fn leave(&mut self) -> Result<Option<Vec<u8>>> {
+        let (Some(level), Some(left)) = (self.levels.pop(), self.open.pop_back()) else { return Ok(None) };
+        if let Some(above) = self.levels.last()
+            && self.open.is_empty()
+        {
+            self.open.push_back(back_to(above, &left, &level)?);
+        }
+        Ok(Some(level.name))
+    }
+}
+
+/// Opens the directory above `left`, which must be `expected`.
+fn back_to(expected: &Level, left: &Dir, level: &Level) -> Result<Dir> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = again(|| rustix::fs::openat(left.fd(), "..", flags, Bits::empty()))
+        .map_err(|errno| left.error("leave", b"", errno))?;
+    let path = left.path().parent().filter(|_| level.is_in_path).unwrap_or_else(|| left.path().clone());
+    let dir = Dir::new(fd, path, left.root().clone());
+    let seen = dir.itself()?;
+    if (seen.mount, seen.file_system, seen.inode)
+        != (expected.seen.mount, expected.seen.file_system, expected.seen.inode)
+    {
+        // Somebody moved it while it was open.
+        return Err(left.error("leave", b"", Errno::AGAIN));
+    }
+    Ok(dir)
+}
