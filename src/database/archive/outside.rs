@@ -78,6 +78,17 @@ impl Outside<'_> {
 }
 
 impl Outside<'_> {
+    /// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
+    /// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
+    /// line, and goes where the root is the caller's own.
+    pub(super) fn may_remove(&self, root: &Root, path: &ObjectPath, line: Option<&LedgerLine>) -> bool {
+        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
+        let is_named = is_directory(self.of_host, directory) || is_directory(self.moved_to, directory);
+        let is_own = !root.is_privileged() || root.is_system();
+        let is_vouched = is_named || is_bound(line, path) || line.is_none() && is_own;
+        rule::holds("archive.outside.bound", is_vouched)
+    }
+
     /// Whether what an unfinished run of a root left at a path of the host may be touched by who recovers it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
         let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);

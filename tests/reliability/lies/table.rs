@@ -10,6 +10,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("alone.path", Lie(State::Cut, Owner::Root, "alone", r#"{"":"@SECRET@"}"#, "recover -R @ROOT@")),
     ("archive.digest", Lie(State::Rest, Owner::User, "unbound manifest header", r#"{"/manifest":0}"#, "remove -R @ROOT@ 100-01")),
     ("archive.line", Lie(State::Rest, Owner::User, "pkginfo PATCH_INFO_101-01", r#"{"/1":"@SECRET@"}"#, "patchrm -R @ROOT@ 101-01")),
+    ("archive.outside.bound", Lie(State::Rest, Owner::User, "remote FIND_AT", r#"{"/1":"@ARCHIVE@"}"#, "patchrm -R @ROOT@ 101-01")),
     ("archive.outside.digest", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),
     ("archive.outside.directory", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),
     ("archive.outside.manifest", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),

@@ -14,7 +14,7 @@ pub(super) struct Outside {
     secret: PathBuf,
     /// A directory.
     directory: PathBuf,
-    /// An archive of a patch of this very root, in another place.
+    /// A copy of an archive of this very root, in another place.
     archive: PathBuf,
     /// A process that is nobody's business, as the progress of a run would name it.
     process: Value,

@@ -88,9 +88,8 @@ fn host(stage: &Scenario, at: &Path) {
     fs::write(at.join("bin/su"), "su\n").unwrap();
     let archive = stage.beside("backout/101-01/ACMElib");
     let found = fs::read_dir(archive).unwrap().next().unwrap().unwrap().path();
-    // One of the same patch and package with other bytes, as another root would have.
-    let bytes = [&fs::read(found).unwrap()[..], b"\n"].concat();
-    fs::write(at.join("101-01/ACMElib/undo"), bytes).unwrap();
+    // Byte by byte that of the root, as a copy of it would have: only its place is another.
+    fs::write(at.join("101-01/ACMElib/undo"), fs::read(found).unwrap()).unwrap();
     for (path, mode) in [("etc/shadow", 0o600), ("bin/su", 0o4755)] {
         fs::set_permissions(at.join(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
