@@ -361,7 +361,10 @@ impl<'a> Place<'a> {
         let rules = self.ground.outside.with(self.request.moved_to.as_deref());
         let is_used_up = archive.may_be_removed(&self.ground.root, &rules);
         let stays = (archive.is_remote() && !is_used_up).then(|| {
-            format!("the undo archive {} stays: the ledger of the root does not name that place", path.display())
+            format!(
+                "the undo archive {} stays: the ledger of the root does not name that place",
+                path.display()
+            )
         });
         let outside = is_used_up.then(|| path.clone());
         let is_bound = archive.is_bound();
