@@ -13,6 +13,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("archive.outside.bound", Lie(State::Rest, Owner::User, "remote FIND_AT", r#"{"/1":"@ARCHIVE@"}"#, "patchrm -R @ROOT@ 101-01")),
     ("archive.outside.digest", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),
     ("archive.outside.directory", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),
+    ("archive.outside.ledger", Lie(State::Committed, Owner::User, "journal archive", r#"{"/archive/discard":"@ARCHIVE@"}"#, "recover -R @ROOT@")),
     ("archive.outside.manifest", Unit("src/transaction/tests/lies.rs", "the run must have written or ended an archive outside the root")),
     ("archive.outside.path", Unit("src/transaction/tests/lies.rs", "the rule about the form of the path answers such a lie before")),
     ("archive.outside.writers", Unit("tests/outside_archives.rs", "a directory that others may write to is no record")),

@@ -215,6 +215,10 @@ impl Outside {
                     vec![at("/1", json!("/etc/passwd")), at("/2", json!("4755"))],
                 ]
             }
+            "/1" if field.kind == "hook" => {
+                let touch = json!(format!("told; : > {}", self.directory.join("made").display()));
+                vec![vec![at("/1", touch), at("/0", json!("echo"))]]
+            }
             "/was/mode" => vec![vec![at("/was/mode", json!(0o4755)), at("/was/uid", json!(0))]],
             _ => Vec::new(),
         };

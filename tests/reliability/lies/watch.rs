@@ -23,7 +23,7 @@ pub(super) struct Watch {
 
 /// Inode, links, mode, owner, group, size, and the times of content and of attributes: to set the last one back is in
 /// nobody's power, so a change of extended attributes shows as well.
-type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
+pub(super) type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
 
 /// The directory of the undo archive in the tree beside the root.
 pub(super) const ARCHIVE: &str = "/canary/101-01";
@@ -95,7 +95,8 @@ fn host(stage: &Scenario, at: &Path) {
     }
 }
 
-fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
+/// What everything below a place looks like, and the place itself.
+pub(super) fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
     let all = paths(place).into_iter().map(|path| place.join(path)).chain([place.to_owned()]);
     let look = |path: PathBuf| {
         let seen = fs::symlink_metadata(&path).unwrap();
