@@ -1,11 +1,12 @@
 //! Roots that are made of several file systems: one run changes all of them or none.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::delivery::Patch;
+use crate::everyman::NOBODY;
 use crate::mounts::Mounted;
 use crate::packages::Package;
 use crate::reliability::killed::journal;
@@ -79,6 +80,34 @@ fn the_place_for_stages_that_a_killed_run_left_empty_is_removed() {
     fs::create_dir(root.at("/data/.patchadm")).unwrap();
     root.run("recover -R @ROOT@").ok();
     assert_eq!(stages(&root), Vec::<String>::new());
+}
+
+/// Gives everything of a root, but for what is mounted there, and a stage on one of the mounts to somebody without
+/// privileges: a run of the owner's was killed before it was published.
+fn left_by_its_owner(root: &Mounted) {
+    let run = "9-0000000000000009";
+    let stage = root.at(&format!("/opt/.patchadm/{run}"));
+    fs::create_dir_all(stage.join("o")).unwrap();
+    fs::write(stage.join("marker"), format!("{run} 1\n")).unwrap();
+    let own = root.at(&format!("/var/sadm/patchadm/stage/{run}"));
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("marker"), format!("{run} 0\n")).unwrap();
+    for place in ["/", "/opt/.patchadm"] {
+        let owner = format!("{NOBODY}:{NOBODY}");
+        let mut chown = Command::new("chown");
+        assert!(chown.args(["-Rh", &owner]).arg(root.at(place)).status().unwrap().success());
+    }
+}
+
+#[test]
+fn stages_that_the_trusted_owner_of_a_root_left_are_removed_and_hold_nobody_up() {
+    let Some(root) = mounted("stages of a trusted owner") else { return };
+    left_by_its_owner(&root);
+    let refused = root.run("patchadd -R @ROOT@ delivered/100-01");
+    assert!(refused.code == 3 && !stages(&root).is_empty(), "{}", refused.stderr);
+    root.run("patchadd --trust-root -R @ROOT@ delivered/100-01").ok();
+    assert_eq!(stages(&root), Vec::<String>::new());
+    assert_eq!(fs::read_dir(root.at("/var/sadm/patchadm/stage")).unwrap().count(), 0);
 }
 
 #[test]

@@ -135,3 +135,22 @@ fn what_stands_in_the_place_of_an_archive_that_was_used_stays() {
     assert!(stage.beside("undo/100-01/ACMEweb/undo").exists());
     assert!(!bytes.is_empty());
 }
+
+#[test]
+fn an_archive_at_a_place_that_the_ledger_does_not_name_stays_though_its_bytes_are_right() {
+    let stage = stage();
+    keep_outside(&stage).ok();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([stage.beside("undo"), stage.beside("copy")])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let remote = "/var/sadm/pkg/ACMEweb/save/100-01/remote";
+    stage.file(remote, stage.text(remote).replace("/undo/", "/copy/"));
+    let trust = if is_root() { "--trust-root" } else { "" };
+    let ran = stage.run(&format!("patchrm {trust} -R @ROOT@ 100-01"));
+    assert_eq!((ran.code, stage.text("/opt/ACMEweb/bin/httpd").as_str()), (0, "one\n"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("copy/100-01/ACMEweb/undo.gz stays"), "{}{}", ran.stdout, ran.stderr);
+    assert!(stage.beside("copy/100-01/ACMEweb/undo.gz").exists());
+}

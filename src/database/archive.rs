@@ -259,6 +259,11 @@ impl Archive {
         }
     }
 
+    /// Whether it lies outside the root, and may be removed there once it was used.
+    pub fn may_be_removed(&self, root: &Root, outside: &Outside<'_>) -> bool {
+        self.outside.as_ref().is_some_and(|path| outside.may_remove(root, path, self.line.as_ref()))
+    }
+
     /// Whether the ledger of the root names it by digest, as one that a run of the root made. That it has that digest is
     /// shown by [`Self::verify`] or [`Self::as_written`].
     pub fn is_bound(&self) -> bool {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::Run;
 use super::manifest::{decode, encode};
-use crate::package::{Digest, rule};
+use crate::package::{Digest, ObjectPath, rule};
 
 /// The largest ledger that is read, in bytes: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
@@ -199,6 +199,11 @@ impl Ledger {
 }
 
 impl LedgerLine {
+    /// Whether its archive is kept at this path of the host.
+    pub fn is_at(&self, path: &ObjectPath) -> bool {
+        matches!(&self.undo, Undo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
+    }
+
     /// The digest of the archive and the bytes that it has, where there is an archive.
     pub fn archive(&self) -> Option<(Digest, u64)> {
         match self.undo {

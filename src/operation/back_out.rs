@@ -180,8 +180,10 @@ struct Undo {
     device: Device,
     manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
-    /// Its path on the host, where it is kept outside the root.
+    /// Its path on the host, where it is kept outside the root and goes with the backout.
     outside: Option<PathBuf>,
+    /// Why it stays there, where it does.
+    stays: Option<String>,
     /// Whether a run of the root made it, by the ledger.
     is_bound: bool,
 }
@@ -310,6 +312,7 @@ impl<'a> Place<'a> {
         rules.packages.values_mut().for_each(|installed| installed.saves.clear());
         let inventory = self.survey(rules.packages, &touched)?;
         options.later = self.later(id, &packages, &inventory)?;
+        options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
@@ -355,7 +358,15 @@ impl<'a> Place<'a> {
             (None, None) => archive.verify(Some(marker))?.manifest,
         };
         let path = PathBuf::from(archive.path());
-        let outside = archive.is_remote().then(|| path.clone());
+        let rules = self.ground.outside.with(self.request.moved_to.as_deref());
+        let is_used_up = archive.may_be_removed(&self.ground.root, &rules);
+        let stays = (archive.is_remote() && !is_used_up).then(|| {
+            format!(
+                "the undo archive {} stays: the ledger of the root does not name that place",
+                path.display()
+            )
+        });
+        let outside = is_used_up.then(|| path.clone());
         let is_bound = archive.is_bound();
         let source = Source::from_file(archive.into_file(), &path)?;
         let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
@@ -364,7 +375,7 @@ impl<'a> Place<'a> {
             None => BTreeMap::new(),
         };
         let device = Device::whole(source, image);
-        Ok(Undo { package: package.clone(), device, manifest, records, outside, is_bound })
+        Ok(Undo { package: package.clone(), device, manifest, records, outside, stays, is_bound })
     }
 
     /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as

@@ -151,7 +151,7 @@ fn outside(
     outcome: Outcome,
     outside: &Outside<'_>,
 ) -> Result<Vec<String>, Cause> {
-    let ending = Ending { root, header: &journal.head.header, outside };
+    let ending = Ending { root, journal, outside };
     let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {

@@ -151,7 +151,7 @@ impl Sources<'_> {
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
         let host = self.root.elsewhere(Path::new("/"))?;
         let view = View::live(self.root);
-        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::trusted()) else {
+        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::planned()) else {
             return Ok(None);
         };
         let archive = |error: archive::ArchiveError| Cause::Archive {

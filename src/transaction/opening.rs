@@ -128,7 +128,7 @@ impl Opening {
 
 /// Rolls a published run back after a failure.
 pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal, &Outside::trusted()) {
+    let left = match roll_back(root, journal, &Outside::planned()) {
         Ok(_) => Left::RolledBack,
         Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
             what.insert(0, cause.to_string());

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::error::Cause;
 use crate::database::archive::{Outside, Unbound};
-use crate::format::journal::{Archive, Header};
+use crate::database::{View, places};
+use crate::format::journal::{Archive, Journal, Op};
+use crate::format::ledger::{LARGEST, Ledger, LedgerLine};
 use crate::format::manifest::{Header as ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
-use crate::package::{Digest, Mode, ObjectPath, rule};
+use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
 use crate::root::{Dir, FileType, Root};
 
 /// The path of an object outside the root, as the journal has it.
@@ -131,8 +133,8 @@ fn digest(file: &Unbound) -> Result<Digest, Cause> {
 #[derive(Clone, Copy)]
 pub(super) struct Ending<'a> {
     pub(super) root: &'a Root,
-    /// The run, and the marker of its root.
-    pub(super) header: &'a Header,
+    /// What the run changed.
+    pub(super) journal: &'a Journal,
     /// Where archives may be touched.
     pub(super) outside: &'a Outside<'a>,
 }
@@ -149,19 +151,23 @@ impl Ending<'_> {
         if !rule::holds("archive.outside.path", form.is_some()) {
             return Ok(stays("the journal names it, and it is no place of an undo archive of the run"));
         }
-        if !rule::holds("archive.outside.directory", self.outside.may_touch(self.root, &host_path(&path)?)) {
-            let unpublished = String::from_utf8_lossy(&unpublished_name(&self.header.run)).into_owned();
+        let host = host_path(&path)?;
+        let unpublished = unpublished_name(&self.journal.head.header.run);
+        let is_vouched = self.outside.may_touch(self.root, &host)
+            || self.outside.is_trusted
+                && rule::holds("archive.outside.ledger", self.is_in_ledger(archive, &host));
+        if !rule::holds("archive.outside.directory", is_vouched) {
+            let unpublished = String::from_utf8_lossy(&unpublished);
             return Ok(stays(&format!(
                 "only a file of the root names it and {unpublished} beside it, which an interrupted run may have left; \
                  look at them and remove them, or say --undo-dir where a run is recovered"
             )));
         }
         let Some(directories) = HostDirectories::open(self.root, &path)? else { return Ok(None) };
-        let unpublished = unpublished_name(&self.header.run);
         if directories.package.look(&unpublished)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
             directories.package.remove(&unpublished)?;
         }
-        let name = host_path(&path)?.name().to_vec();
+        let name = host.name().to_vec();
         let is_there = directories.package.look(&name)?.is_some();
         if is_there && !self.is_of_run(&directories.package, &name, archive)? {
             return Ok(stays("it is not the undo archive that the run made or used"));
@@ -173,6 +179,28 @@ impl Ending<'_> {
         Ok(None)
     }
 
+    /// Whether the ledger that the run has taken away, the old one of a run that ends well and the new one of one that was
+    /// rolled back, names the archive at that place. It is in the stage then.
+    fn is_in_ledger(self, archive: &Archive, path: &ObjectPath) -> bool {
+        let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
+        let Some(at) = package.map(|package| places::ledger(&package)) else { return false };
+        let digest = archive.sha256.as_deref().and_then(Digest::from_hex);
+        let is_it =
+            |line: &LedgerLine| line.archive().map(|(sha256, _)| sha256) == digest && line.is_at(path);
+        self.journal.ops.iter().filter(|op| op.path == at).any(|op| {
+            let ledger = self.staged_ledger(op);
+            let line = archive.patch.as_deref().zip(ledger.as_ref()).and_then(|(patch, all)| all.line(patch));
+            line.is_some_and(is_it)
+        })
+    }
+
+    /// The ledger that an op has in the stage; none where it is no ledger, or cannot be read.
+    fn staged_ledger(self, op: &Op) -> Option<Ledger> {
+        let place = self.journal.domains.get(op.domain)?.stage.join(op.stage.as_bytes()).ok()?;
+        let text = View::live(self.root).read(&place, LARGEST as u64).ok().flatten()?;
+        Ledger::parse(&text).ok()
+    }
+
     /// Whether a file is the archive that the run wrote or used up: by its bytes, and by its own words.
     fn is_of_run(self, dir: &Dir, name: &[u8], archive: &Archive) -> Result<bool, Cause> {
         let Some(file) = open_file(dir, name)? else { return Ok(false) };
@@ -181,7 +209,7 @@ impl Ending<'_> {
             return Ok(false);
         }
         let says = |header: &ManifestHeader| {
-            header.root == self.header.root
+            header.root == self.journal.head.header.root
                 && Some(&header.patch) == archive.patch.as_ref()
                 && Some(&header.package) == archive.package.as_ref()
         };

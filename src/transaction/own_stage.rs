@@ -1,12 +1,13 @@
 //! What tells a stage of ours from whatever else lies where one could be: its name, its owner, its marker.
 //!
 //! A directory that belongs to the caller or to root, and that nobody else may write, was not made by anybody else, nor
-//! was anything in it. The checks are made on the open directory that is then used.
+//! was anything in it. Where the caller trusts the owner of the root (`--trust-root`), one of that owner's was made by a
+//! run of the owner's. The checks are made on the open directory that is then used.
 
 use super::error::Cause;
 use crate::format::journal::Run;
 use crate::package::rule::holds;
-use crate::root::{Dir, FileType, Seen};
+use crate::root::{Dir, FileType, Root, Seen};
 
 /// The marker in a stage: it says which run and which domain the stage is of.
 pub(super) const MARKER: &[u8] = b"marker";
@@ -40,7 +41,7 @@ pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Ca
     let theirs = |reason: &str| Ok(Found::Theirs(reason.to_owned()));
     let Some(seen) = place.look(name)? else { return Ok(Found::Nothing) };
     let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
-    if let Some(reason) = stranger(&seen) {
+    if let Some(reason) = stranger(place.root(), &seen)? {
         return Ok(Found::Theirs(reason));
     }
     let dir = match place.dir(name) {
@@ -49,7 +50,7 @@ pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Ca
         Ok(dir) => dir,
     };
     let (seen, above) = (dir.itself()?, place.itself()?);
-    if let Some(reason) = stranger(&seen) {
+    if let Some(reason) = stranger(place.root(), &seen)? {
         return Ok(Found::Theirs(reason));
     }
     if !holds("stray.mount", is_on(&seen, &above)) {
@@ -61,17 +62,18 @@ pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Ca
     Ok(Found::Ours(OwnStage { dir, run }))
 }
 
-/// What is said against something that is not a directory of ours alone.
-pub(super) fn stranger(seen: &Seen) -> Option<String> {
-    let caller = rustix::process::geteuid().as_raw();
+/// What is said against something in a root that is not a directory of ours alone.
+pub(super) fn stranger(root: &Root, seen: &Seen) -> Result<Option<String>, Cause> {
     if seen.file_type != FileType::Directory {
-        return Some("is not a directory".to_owned());
+        return Ok(Some("is not a directory".to_owned()));
     }
-    if !holds("stray.owner", seen.uid == 0 || seen.uid == caller) {
-        return Some(format!("belongs to uid {}", seen.uid));
+    let caller = rustix::process::geteuid().as_raw();
+    let is_trusted = root.is_trusted() && seen.uid == root.owner()?.0;
+    if !holds("stray.owner", seen.uid == 0 || seen.uid == caller || is_trusted) {
+        return Ok(Some(format!("belongs to uid {}", seen.uid)));
     }
     let is_shared = seen.mode.bits() & 0o022 != 0;
-    (!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned())
+    Ok((!holds("stray.writable", !is_shared)).then(|| "can be written by others".to_owned()))
 }
 
 /// Whether both are on one mount of one file system.

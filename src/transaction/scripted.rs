@@ -303,7 +303,7 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::trusted()));
+        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::planned()));
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 

@@ -312,8 +312,8 @@ pub(super) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> R
 /// would let them put other stages in the place of ours.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    if stranger(&dir.itself()?).is_some() {
-        let reason = "is not a directory that only its owner may write, so it cannot be used as a stage";
+    if stranger(top.root(), &dir.itself()?)?.is_some() {
+        let reason = "belongs to somebody else or can be written by others, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }
     Ok(dir)

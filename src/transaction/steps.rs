@@ -250,7 +250,7 @@ impl Published<'_> {
         }
         let elapsed = (self.on.settings.elapsed)();
         let notes =
-            finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed), &Outside::trusted());
+            finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed), &Outside::planned());
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 

@@ -108,7 +108,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<St
 
 /// The directory that holds the stages of a mount, or what is said against it.
 fn open_holder(top: &Dir, seen: &Seen) -> Result<Result<Dir, String>, Cause> {
-    if let Some(reason) = stranger(seen) {
+    if let Some(reason) = stranger(top.root(), seen)? {
         return Ok(Err(reason));
     }
     let holder = match top.dir(HOLDER) {
@@ -116,7 +116,7 @@ fn open_holder(top: &Dir, seen: &Seen) -> Result<Result<Dir, String>, Cause> {
         Ok(holder) => holder,
     };
     let seen = holder.itself()?;
-    if let Some(reason) = stranger(&seen) {
+    if let Some(reason) = stranger(top.root(), &seen)? {
         return Ok(Err(reason));
     }
     let is_mount = !holds("stray.mount", is_on(&seen, &top.itself()?));

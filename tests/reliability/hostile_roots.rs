@@ -373,16 +373,22 @@ fn interrupt(stage: &Scenario) {
 /// Runs a command under strace(1), which kills it at its so-manieth rename; whether a run was published by then and has
 /// no outcome.
 pub(crate) fn killed_at_rename(stage: &Scenario, line: &str, number: u64) -> bool {
+    killed_at(stage, line, "renameat2", number)
+        && crate::reliability::killed::journal(&stage.at("/var/sadm/patchadm/journal"))
+            .is_some_and(|(_, is_open)| is_open)
+}
+
+/// Kills a command at the call of this number; true where it came to that.
+pub(crate) fn killed_at(stage: &Scenario, line: &str, call: &str, number: u64) -> bool {
     let command = stage.command(line);
     let mut killed = Command::new("strace");
-    killed.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"]);
-    killed.args(["-e", &format!("inject=renameat2:signal=SIGKILL:when={number}"), "--"]);
+    killed.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    killed.args(["-e", &format!("inject={call}:signal=SIGKILL:when={number}"), "--"]);
     killed.arg(command.get_program()).args(command.get_args()).env_clear();
     killed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     killed.current_dir(command.get_current_dir().unwrap());
     let status = killed.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    let journal = crate::reliability::killed::journal(&stage.at("/var/sadm/patchadm/journal"));
-    status.signal() == Some(9) && journal.is_some_and(|(_, is_open)| is_open)
+    status.signal() == Some(9)
 }
 
 /// What plays in the box; it cannot write to the checkout, so it only says what it has played.

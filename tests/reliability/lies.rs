@@ -29,7 +29,7 @@ use self::arena::{Arena, Attempt};
 use self::records::{Field, Form, Record, Told};
 use self::roots::State;
 use crate::reliability::hostile_roots::can_trace;
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
@@ -52,6 +52,9 @@ const CHANGES: [&str; 11] = [
 const OF_UNDO: [&str; 5] = [CHANGES[1], CHANGES[9], CHANGES[3], CHANGES[0], CHANGES[6]];
 const OF_REMOTE: [&str; 3] = [CHANGES[10], CHANGES[10], CHANGES[3]];
 const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
+
+/// The backout of a patch with scripts of its own.
+const OF_HOOKS: [&str; 2] = ["patchrm -R @ROOT@ 102-01", "remove -R @ROOT@ 102-01"];
 
 /// Commands that find a run unfinished: all recover it first.
 const RECOVERING: [&str; 6] = [
@@ -97,24 +100,19 @@ struct Player {
 /// Everything that can be told on the roots of an arena, in the same order in every arena. A lie is told to the root of
 /// one owner, in turn to that of a user and to that of uid 0; one that somebody has thought out, to both.
 fn cases(arena: &Arena) -> Vec<Case> {
-    let (mut cases, mut known) = (Vec::new(), BTreeSet::new());
+    let mut cases = Vec::new();
     let root = arena.stage.root();
-    for state in [State::Rest, State::Cut, State::InScript] {
+    for state in State::ALL {
         let own = arena.templates.iter().enumerate().filter(|(_, template)| template.state == state);
         let own: Vec<usize> = own.map(|(number, _)| number).collect();
         let Some(&any) = own.first() else { continue };
         arena.templates[any].put(&root);
-        let plays = |record: &Record| state == State::Rest || OF_RUNS.contains(&record.kind);
-        for record in Record::all(&root).into_iter().filter(plays) {
-            // Of a run that is over only the sectors are read.
-            let is_read = |field: &Field| {
-                let is_sector = record.form == Form::Journal && field.line < 8;
-                state != State::Rest || record.kind != "journal" || is_sector
-            };
-            let is_new =
-                |field: &Field| is_read(field) && known.insert((field.kind.clone(), shape(&field.pointer)));
-            for field in record.fields(&root).into_iter().filter(is_new) {
-                for (lie, told) in arena.outside.lies(&field).into_iter().enumerate() {
+        let mut known = BTreeSet::new();
+        for record in Record::all(&root).into_iter().filter(|record| plays(state, record)) {
+            let fields = record.fields(&root);
+            let is_new = |field: &&Field| is_told(state, field, &fields) && known.insert(place_of(field));
+            for field in fields.iter().filter(is_new) {
+                for (lie, told) in arena.outside.lies(field).into_iter().enumerate() {
                     let is_plot = told.0.len() > 1 || field.name() == "script";
                     let turn = cases.len();
                     let commands = commands_for(state, record.kind);
@@ -146,18 +144,55 @@ impl Player {
         tally.exact += u64::from(is_exact);
         tally.refused += u64::from(outcome.code != 0);
         if !outcome.wrongs.is_empty() {
-            let owner = self.arena.templates[template].owner;
-            let what = format!("{owner:?} {} {}: {command}", case.field.kind, shown(told));
+            let (state, owner) = (self.arena.templates[template].state, self.arena.templates[template].owner);
+            let what = format!("{state:?} {owner:?} {} {}: {command}", case.field.kind, shown(told));
             self.wrong.push(format!("{what} ({}): {}", outcome.code, outcome.wrongs.join("; ")));
         }
     }
 
-    /// Writes the record of a case anew without a lie.
+    /// Tells the truth in the place of a case.
     fn tell_the_truth(&mut self, case: &Case) {
-        let told = self.arena.tell_the_truth(case.template, &case.field.record, case.command);
+        let told = self.arena.tell_the_truth(case.template, &case.field, case.command);
         self.wrong.extend(told.err());
         self.tallies.entry(case.field.kind.clone()).or_default().true_values += 1;
     }
+}
+
+/// Whether the lies about a record are told in a state.
+fn plays(state: State, record: &Record) -> bool {
+    match state {
+        State::Rest => record.kind != "hook",
+        State::Hooks => record.kind == "hook" || record.kind == "ledger" && record.path.ends_with("zone"),
+        _ => OF_RUNS.contains(&record.kind),
+    }
+}
+
+/// Whether lies about a field of a record are told in a state.
+fn is_told(state: State, field: &Field, all: &[Field]) -> bool {
+    let is_journal = field.kind.starts_with("journal");
+    match state {
+        // Of a run that is over only the sectors are read.
+        State::Rest => !is_journal || field.record.form == Form::Journal && field.line < 8,
+        // All else is as on one file system.
+        State::CutOnTwo if is_journal => {
+            let is_on_second = |other: &Field| {
+                (other.line, &other.pointer[..]) == (field.line, "/op/domain") && other.truth == 1
+            };
+            field.kind == "journal domain" || field.kind.contains(" op ") && all.iter().any(is_on_second)
+        }
+        _ => true,
+    }
+}
+
+/// What a field is, of which the lies are told once in each state: the same one of another line is not another, but that
+/// each domain of a run has a line and a stage of its own.
+fn place_of(field: &Field) -> (String, String, String) {
+    let of_domain = match field.kind.as_str() {
+        "journal domain" => field.line.to_string(),
+        "marker" | "stage" => field.record.path.clone(),
+        _ => String::new(),
+    };
+    (field.kind.clone(), shape(&field.pointer), of_domain)
 }
 
 /// A pointer without the numbers of a list.
@@ -170,6 +205,7 @@ fn shape(pointer: &str) -> String {
 
 fn commands_for(state: State, kind: &str) -> &'static [&'static str] {
     match kind {
+        _ if state == State::Hooks => &OF_HOOKS,
         _ if state != State::Rest => &RECOVERING,
         "manifest" | "unbound manifest" | "digest" | "paths" | "save directory" | "obsoleted_by" => &OF_UNDO,
         "remote" => &OF_REMOTE,
@@ -189,7 +225,7 @@ fn shown(told: &[Told]) -> String {
 /// Plays this thread's share of the cases.
 fn share(own: usize, threads: usize) -> Player {
     let mut player = Player { arena: Arena::new(), tallies: BTreeMap::new(), wrong: Vec::new() };
-    let step = sample_or_whole(53, 1);
+    let step = sample_or_whole(97, 1);
     let (mut places, mut turn) = (BTreeSet::new(), 0);
     for (number, case) in cases(&player.arena).iter().enumerate() {
         let is_chosen = number % step == 0 || case.is_plot && number % 4 == 0;
@@ -201,7 +237,10 @@ fn share(own: usize, threads: usize) -> Player {
             continue;
         }
         let has_truth = case.field.record.form != Form::Unbound;
-        if has_truth && places.insert((case.template, case.field.record.path.clone())) {
+        let field = &case.field;
+        // In a sample one field stands for the whole record.
+        let (line, pointer) = if is_whole() { (field.line, &field.pointer[..]) } else { (0, "") };
+        if has_truth && places.insert((case.template, field.record.path.clone(), line, pointer.to_owned())) {
             player.tell_the_truth(case);
         }
         player.play(case, true);

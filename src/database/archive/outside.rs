@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
-use crate::format::ledger::{LedgerLine, Undo, UndoLocation};
+use crate::format::ledger::LedgerLine;
 use crate::format::outside_path::OutsidePath;
 use crate::package::{ObjectPath, PkgInst, rule};
 use crate::root::Root;
@@ -21,6 +21,8 @@ pub struct Outside<'a> {
     pub of_host: Option<&'a Path>,
     /// The owner of the root is trusted (`--trust-root`): it may name any archive.
     pub is_trusted: bool,
+    /// What is touched was checked when the run was planned, which is the run of this very process.
+    pub is_planned: bool,
 }
 
 /// The same, held by whoever hands it on.
@@ -35,9 +37,9 @@ pub struct OutsideRules {
 }
 
 impl Outside<'static> {
-    /// Any archive that a root names.
-    pub fn trusted() -> Self {
-        Self { is_trusted: true, ..Self::default() }
+    /// Any archive that a root names, for a run that was planned by this process.
+    pub fn planned() -> Self {
+        Self { is_trusted: true, is_planned: true, ..Self::default() }
     }
 }
 
@@ -49,7 +51,8 @@ impl OutsideRules {
 
     /// The rules for archives that may have been moved to a directory.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
-        Outside { moved_to, of_host: self.of_host.as_deref(), is_trusted: self.is_trusted }
+        let of_host = self.of_host.as_deref();
+        Outside { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false }
     }
 }
 
@@ -78,11 +81,23 @@ impl Outside<'_> {
 }
 
 impl Outside<'_> {
-    /// Whether what an unfinished run of a root left at a path of the host may be touched by who recovers it.
+    /// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
+    /// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
+    /// line, and goes where the root is the caller's own.
+    pub(super) fn may_remove(&self, root: &Root, path: &ObjectPath, line: Option<&LedgerLine>) -> bool {
+        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
+        let is_named = is_directory(self.of_host, directory) || is_directory(self.moved_to, directory);
+        let is_own = !root.is_privileged() || root.is_system();
+        let is_vouched = is_named || is_bound(line, path) || line.is_none() && is_own;
+        rule::holds("archive.outside.bound", is_vouched)
+    }
+
+    /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says of it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
         let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
-        let is_asked = root.is_privileged() && !root.is_system() && !self.is_trusted;
-        !is_asked || is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
+        let is_own = !root.is_privileged() || root.is_system();
+        let is_named = is_directory(self.of_host, directory) || is_directory(self.moved_to, directory);
+        self.is_planned || is_own || is_named
     }
 }
 
@@ -95,8 +110,5 @@ fn is_directory(named: Option<&Path>, directory: Option<&[u8]>) -> bool {
 
 /// Whether a line of the ledger says by digest what is at a path.
 fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
-    line.is_some_and(|line| match &line.undo {
-        Undo::Kept { place: UndoLocation::Host(at), .. } => at == path.as_bytes(),
-        _ => false,
-    })
+    line.is_some_and(|line| line.is_at(path))
 }

@@ -112,7 +112,7 @@ impl PatchScripts<'_> {
     fn archive(&self, member: &Member<'_>) -> Result<PackageImage, Failure> {
         let ground = &self.session.ground;
         let view = View::live(&ground.root);
-        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, &Outside::trusted())?;
+        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, &Outside::planned())?;
         found.verify_unbound()?;
         let path = std::path::PathBuf::from(found.path());
         let source = Source::from_file(found.into_file(), &path)?;

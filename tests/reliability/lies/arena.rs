@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::records::{Form, Record, Told};
-use super::roots::{self, Owner, State, Template};
+use regex::Regex;
+
+use super::records::{Field, Form, Record, Told};
+use super::roots::{self, Owner, Template};
 use super::values::Outside;
-use super::watch::{self, Watch};
+use super::watch::{self, Look, Watch};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -26,6 +28,8 @@ pub(super) struct Arena {
     pub(super) templates: Vec<Template>,
     watch: Watch,
     pub(super) outside: Outside,
+    /// The undo archives outside the root, as nobody has touched them.
+    backout: Vec<(PathBuf, Look)>,
     expected: BTreeMap<(usize, String), Expected>,
     /// Whether the program asks whose root it is, and can be told to trust.
     asks: bool,
@@ -66,13 +70,14 @@ impl Arena {
         let mut stage = roots::scene();
         fs::create_dir(stage.beside("temporary")).unwrap();
         stage.set("TMPDIR", stage.beside("temporary"));
+        roots::copy(&stage.beside("backout"), &stage.beside("backout-good"));
         let templates = Template::all(&stage);
-        copy_backout(&stage, "backout", "backout-good");
+        let backout = put_backout(&stage);
         let watch = Watch::new(&stage);
         let outside = Outside::new(&stage.beside("canary"), watch.victim());
         let help = stage.command("patchadd --help").output().unwrap();
         let asks = String::from_utf8_lossy(&help.stdout).contains(TRUST.trim());
-        Self { stage, templates, watch, outside, expected: BTreeMap::new(), asks }
+        Self { stage, templates, watch, outside, backout, expected: BTreeMap::new(), asks }
     }
 
     /// Whether it makes a difference to this root that the program is told to trust its owner.
@@ -90,17 +95,21 @@ impl Arena {
             assert_eq!(code, 0, "{state:?} {owner:?}: {line}: {said}");
             let wrongs = self.watch.wrongs(false);
             assert!(wrongs.is_empty(), "{line}: {wrongs:?}");
-            let expected =
-                Expected { picture: picture(&self.stage), rights: watch::rights(&self.stage.root()) };
+            let expected = Expected {
+                picture: picture(&self.stage, &everything(&self.stage)),
+                rights: watch::rights(&self.stage.root()),
+            };
             self.expected.insert(key.clone(), expected);
         }
         &self.expected[&key]
     }
 
     /// Puts an unspoiled root in its place, with the archives outside it.
-    pub(super) fn put(&self, template: usize) {
+    pub(super) fn put(&mut self, template: usize) {
         self.templates[template].put(&self.stage.root());
-        copy_backout(&self.stage, "backout-good", "backout");
+        if watch::looks(&self.stage.beside("backout")) != self.backout {
+            self.backout = put_backout(&self.stage);
+        }
         self.watch.begin();
     }
 
@@ -113,23 +122,29 @@ impl Arena {
         }
     }
 
-    /// Writes a record anew without a lie, and runs a command: why that is not as if nothing had been done.
+    /// Tells the true value of a field as a lie would be told, and runs a command: why that is not as if nothing had been
+    /// done.
     pub(super) fn tell_the_truth(
         &mut self,
         template: usize,
-        record: &Record,
+        field: &Field,
         line: &str,
     ) -> Result<(), String> {
         let expected = self.expected(template, line).picture.clone();
         self.put(template);
-        record.write(&self.stage.root(), &record.read(&self.stage.root()), false);
+        // Inodes and owners are others in each copy of a root.
+        let values = field.record.read(&self.stage.root());
+        let truth = values.get(field.line).and_then(|line| line.pointer(&field.pointer));
+        let told = truth.map(|truth| (field.line, field.pointer.clone(), truth.clone()));
+        assert!(field.record.tell(&self.stage.root(), told.as_slice()), "{field:?}");
         let (code, said) = run(self.command(template, line, true), line);
-        let found = picture(&self.stage);
+        let found = picture(&self.stage, &everything(&self.stage));
         let difference: Vec<&String> = expected.symmetric_difference(&found).collect();
         if code == 0 && difference.is_empty() {
             return Ok(());
         }
-        Err(format!("the truth in {}: {line}: {code} {said}\n{difference:?}", record.path))
+        let place = (&field.record.path, field.line, &field.pointer);
+        Err(format!("the truth in {place:?}: {line}: {code} {said}\n{difference:?}"))
     }
 
     /// Tells a lie and runs a command; none where the lie cannot be told.
@@ -142,7 +157,9 @@ impl Arena {
             return None;
         }
         self.watch.begin();
-        let (before, had) = (everything(&self.stage), watch::rights(&root));
+        let may_differ = line.starts_with("pkgchk") || !self.templates[template].state.is_at_rest();
+        let before = (!may_differ).then(|| everything(&self.stage));
+        let had = watch::rights(&root);
         let trace = self.stage.beside("trace");
         let mut command = self.command(template, line, attempt.is_trusted);
         if let Some((program, rule)) = attempt.build {
@@ -166,15 +183,14 @@ impl Arena {
             wrongs.push(format!("failed itself ({code}): {said}"));
         }
         let after = everything(&self.stage);
-        let may_differ = line.starts_with("pkgchk") || self.templates[template].state != State::Rest;
-        if code != 0 && !may_differ && before != after {
+        if let Some(before) = before.filter(|before| code != 0 && *before != after) {
             wrongs.push(format!("was refused ({code}) and changed:\n{}", before.difference(&after)));
         }
         if !wrongs.is_empty() {
             self.watch = Watch::new(&self.stage);
             self.outside = Outside::new(&self.stage.beside("canary"), self.watch.victim());
         }
-        Some(Outcome { code, said, wrongs, picture: picture(&self.stage) })
+        Some(Outcome { code, said, wrongs, picture: picture(&self.stage, &after) })
     }
 
     /// The rights that an object has now and had neither before nor after the command on the unspoiled root.
@@ -187,17 +203,27 @@ impl Arena {
         // Who the owner of a program is, is for the root's own accounts to say.
         let is_accounts = ["passwd", "group"].contains(&attempt.record.kind);
         let bare = |one: &str| one.split(" of ").next().map(str::to_owned);
-        let same = |one: &str, other: &str| one == other || is_accounts && bare(one) == bare(other);
+        // What is kept under another name has the rights that it had under its own.
+        let kept = Regex::new(r"\.edited-\S+:").unwrap();
+        let same = |one: &str, other: &str| {
+            let one = kept.replace(one, ":");
+            one == other || is_accounts && bare(&one) == bare(other)
+        };
         let is_known = |one: &String| had.iter().chain(expected).any(|known| same(one, known));
         let given = watch::rights(&self.stage.root()).into_iter().filter(|one| !is_known(one));
         given.map(|one| format!("gave {one}")).collect()
     }
 }
 
+impl Drop for Arena {
+    fn drop(&mut self) {
+        roots::unmount(&self.stage.root());
+    }
+}
+
 /// What a command is to leave in a root, as far as it is the same each time: the software with all attributes; of the
 /// records which there are, whose, and what `contents` says.
-fn picture(stage: &Scenario) -> BTreeSet<String> {
-    let tree = everything(stage);
+fn picture(stage: &Scenario, tree: &Tree) -> BTreeSet<String> {
     let objects = tree.objects().iter().map(|(path, columns)| {
         let is_record = ["var/", "etc/"].iter().any(|place| path.starts_with(place));
         let columns = if is_record { &columns[..4] } else { &columns[..] };
@@ -211,10 +237,12 @@ fn everything(stage: &Scenario) -> Tree {
     Tree::of(&stage.root(), &["var/sadm/install/.lockfile", "var/sadm/patchadm"])
 }
 
-/// Puts the undo archives outside the root back.
-fn copy_backout(stage: &Scenario, from: &str, to: &str) {
-    let _ = fs::remove_dir_all(stage.beside(to));
-    roots::copy(&stage.beside(from), &stage.beside(to));
+/// Puts the undo archives outside the root back: what they are then.
+fn put_backout(stage: &Scenario) -> Vec<(PathBuf, Look)> {
+    let at = stage.beside("backout");
+    let _ = fs::remove_dir_all(&at);
+    roots::copy(&stage.beside("backout-good"), &at);
+    watch::looks(&at)
 }
 
 /// The same command by another program.

@@ -51,7 +51,7 @@ impl Form {
 }
 
 /// Where records are, by the beginning and the end of their path in the root; how they are written, and their kind.
-const RECORDS: [(&str, &str, Form, &str); 25] = [
+const RECORDS: [(&str, &str, Form, &str); 29] = [
     ("var/sadm/patchadm/journal", "journal", Form::Journal, "journal"),
     ("var/sadm/patchadm/ops-", "", Form::Checked, "journal"),
     ("var/sadm/patchadm/stage/", "/notes", Form::Checked, "notes"),
@@ -74,6 +74,10 @@ const RECORDS: [(&str, &str, Form, &str); 25] = [
     ("var/sadm/pkg/ACME", "/save/100-01", Form::Name, "save directory"),
     ("var/sadm/pkg/ACME", "/save/101-01", Form::Name, "save directory"),
     ("var/sadm/patchadm/stage/", "", Form::Name, "stage"),
+    ("opt/ACMEweb/mnt/.patchadm/", "/marker", Form::Words(' '), "marker"),
+    ("opt/ACMEweb/mnt/.patchadm/", "", Form::Name, "stage"),
+    ("var/sadm/patch/", "/prebackout", Form::Words(' '), "hook"),
+    ("var/sadm/patch/", "/postbackout", Form::Words(' '), "hook"),
     ("etc/passwd", "", Form::Words(':'), "passwd"),
     ("etc/group", "", Form::Words(':'), "group"),
     ("etc/patchadm/policy", "", Form::Settings, "policy"),

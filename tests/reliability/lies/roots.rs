@@ -1,5 +1,6 @@
-//! The roots that lie: one at rest with applied patches, one whose run was cut in the middle, one whose run was cut while
-//! a script ran. Each is made once by the program itself and then copied for every lie.
+//! The roots that lie: at rest with applied patches, also one in which the scripts of a patch may run; with a run that was
+//! cut in the middle, on one file system and on two, while a script ran, or after it was committed. Each is made once by
+//! the program itself and then copied for every lie.
 //!
 //! A copy has other inodes than its template. What the records say of inodes is put right in each copy, so that it is as
 //! believable as the root that it was copied from.
@@ -18,7 +19,7 @@ use crate::delivery::Patch;
 use crate::everyman::NOBODY;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
-use crate::reliability::hostile_roots::killed_at_rename;
+use crate::reliability::hostile_roots::{killed_at, killed_at_rename};
 use crate::reliability::killed::journal;
 use crate::scenario::Scenario;
 
@@ -27,10 +28,27 @@ use crate::scenario::Scenario;
 pub(super) enum State {
     /// No run is unfinished.
     Rest,
+    /// No run is unfinished, and scripts may run: the backout of a patch has some.
+    Hooks,
     /// A patch was being applied.
     Cut,
+    /// A patch was being applied to two file systems.
+    CutOnTwo,
+    /// A patch was backed out; its archive outside the root and the old objects are still there.
+    Committed,
     /// The last script of a package was running.
     InScript,
+}
+
+impl State {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Rest, Self::Hooks, Self::Cut, Self::CutOnTwo, Self::InScript, Self::Committed];
+
+    /// Whether no run is unfinished.
+    pub(super) fn is_at_rest(self) -> bool {
+        matches!(self, Self::Rest | Self::Hooks)
+    }
 }
 
 /// Who the root belongs to.
@@ -54,6 +72,12 @@ pub(super) struct Template {
 /// The rename at which the program is killed: most names have changed places by then.
 const CUT: u64 = 12;
 
+/// Calls that remove a name, of which the first ones belong to what is done before a run commits.
+const BEFORE_COMMIT: u64 = 60;
+
+/// The directory of a root that is a file system of its own in one state.
+pub(super) const MOUNT: &str = "opt/ACMEweb/mnt";
+
 /// What a package does whose last script is cut: it registers objects, one that it has and one that it makes, and then
 /// there is nobody any more who waits for it.
 const POSTINSTALL: &str = "installf $PKGINST $BASEDIR/made d 0755 root root || exit 1
@@ -65,6 +89,9 @@ kill -9 $parent
 sleep 60
 ";
 
+/// The scripts of a patch that are kept for its backout.
+const HOOKS: [&str; 2] = ["prebackout", "postbackout"];
+
 /// The package that is patched, as it was delivered first.
 fn web() -> Package {
     let web = Package::new("ACMEweb").directory("bin").directory("lib").directory("share").directory("old");
@@ -73,7 +100,10 @@ fn web() -> Package {
     let web = web
         .file("lib/gone", 0o644, "gone\n")
         .file("old/file", 0o644, "old\n")
-        .file("lib/twin", 0o644, "twin\n");
+        .file("lib/twin", 0o644, "twin\n")
+        .directory("mnt")
+        .file("mnt/changed", 0o644, "one\n")
+        .file("mnt/gone", 0o644, "gone\n");
     web.symlink("lib/link", "x").link("lib/other", "twin")
 }
 
@@ -82,10 +112,12 @@ pub(super) fn scene() -> Scenario {
     let stage = Scenario::in_memory();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
     stage.file("/etc/patchadm/policy", "scripts=run\nundo_format=none\n");
-    let library = Package::new("ACMElib").file("a", 0o644, "a\n");
-    web().write(&stage.beside("spool"));
-    library.write(&stage.beside("spool"));
-    let installed = stage.run("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEweb ACMElib");
+    let library = Package::new("ACMElib").file("a", 0o644, "a\n").file("su", 0o4755, "su\n");
+    let zone = Package::new("ACMEzone").file("z", 0o644, "z\n");
+    for package in [&web(), &library, &zone] {
+        package.write(&stage.beside("spool"));
+    }
+    let installed = stage.run("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEweb ACMElib ACMEzone");
     assert_eq!(installed.code, 0, "{}{}", installed.stdout, installed.stderr);
     let first = web().file("bin/httpd", 0o755, "two\n").file("bin/su", 0o4755, "su two\n");
     let first = first
@@ -96,18 +128,33 @@ pub(super) fn scene() -> Scenario {
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
     fs::create_dir(stage.beside("backout")).unwrap();
     let backout = stage.beside("backout").display().to_string();
-    let applied =
-        stage.patchadd(&format!("-B {backout}"), &Patch::of("101-01", library.file("a", 0o644, "b\n")));
+    let second = library.file("a", 0o644, "b\n").file("su", 0o4755, "su two\n");
+    let applied = stage.patchadd(&format!("-B {backout}"), &Patch::of("101-01", second));
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    with_hooks(&stage, zone.file("z", 0o644, "y\n"));
     let next = first.file("bin/httpd", 0o755, "three\n").file("bin/su", 0o4755, "su three\n");
     let next = next.file("lib/new2", 0o644, "new\n").directory("fresh").file("fresh/a", 0o644, "a\n");
     let next = next.symlink("lib/link", "gone").line("share", "d none share 0711 root root");
-    Patch::of("100-02", next.deletes(&["lib/x", "old/file", "old"])).directory(&stage);
+    let next = next.file("mnt/changed", 0o644, "three\n").file("mnt/new", 0o4755, "new\n");
+    Patch::of("100-02", next.deletes(&["lib/x", "old/file", "old", "mnt/gone"])).directory(&stage);
     Package::new("ACMEnew").directory("bin").file("bin/n", 0o755, "n\n").write(&stage.beside("spool"));
     let scripted = Package::new("ACMEdo").directory("dir").file("a", 0o644, "a\n").symlink("turned", "a");
     scripted.information("postinstall", POSTINSTALL).write(&stage.beside("spool"));
     take_apart(&stage, "100-01", "ACMEweb", &stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo"));
     stage
+}
+
+/// Applies a patch whose scripts are kept for its backout.
+fn with_hooks(stage: &Scenario, package: Package) {
+    let patch = Patch::of("102-01", package);
+    let patch = HOOKS.iter().fold(patch, |patch, name| patch.beside(name, "#!/bin/sh\necho told\nexit 0\n"));
+    let delivered = patch.directory(stage);
+    for name in HOOKS {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(delivered.join(name), mode).unwrap();
+    }
+    let applied = stage.run("patchadd -R @ROOT@ delivered/102-01");
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
 }
 
 /// Unpacks an undo archive where those that lie are put together from.
@@ -122,8 +169,8 @@ fn take_apart(stage: &Scenario, id: &str, package: &str, archive: &Path) {
 fn bring(stage: &Scenario, state: State) -> bool {
     let interrupted = || journal(&stage.at("/var/sadm/patchadm/journal")).is_some_and(|(_, is_open)| is_open);
     match state {
-        State::Rest => true,
-        State::Cut => {
+        State::Rest | State::Hooks => true,
+        State::Cut | State::CutOnTwo => {
             let is_cut = killed_at_rename(stage, "patchadd -R @ROOT@ delivered/100-02", CUT);
             if is_cut {
                 note_alone(stage);
@@ -134,7 +181,36 @@ fn bring(stage: &Scenario, state: State) -> bool {
             let _ = stage.command("pkgadd -n -a nocheck -R @ROOT@ -d spool ACMEdo").output().unwrap();
             interrupted()
         }
+        State::Committed => killed_after_commit(stage),
     }
+}
+
+/// Kills a backout when it has committed and nothing was tidied up yet: at the first name that it removes then.
+fn killed_after_commit(stage: &Scenario) -> bool {
+    let (good, backout) = (stage.beside("good"), stage.beside("backout/101-01"));
+    let is_committed = || {
+        let bytes = fs::read(stage.at("/var/sadm/patchadm/journal")).unwrap();
+        let head = patchadm::format::journal::parse_head(&bytes[..4096]).unwrap();
+        head.outcome.is_some() && !head.done
+    };
+    let mut calls = 1..BEFORE_COMMIT;
+    calls.any(|number| {
+        fs::remove_dir_all(stage.root()).unwrap();
+        copy(&good, &stage.root());
+        killed_at(stage, "patchrm -R @ROOT@ 101-01", "unlinkat", number) && is_committed() && backout.exists()
+    })
+}
+
+/// Mounts a directory of a root in its own place, as if it were another file system.
+fn mount(root: &Path) -> bool {
+    let at = root.join(MOUNT);
+    rustix::mount::mount_bind(&at, &at).is_ok()
+}
+
+/// Takes the mount of a root away, if it has one.
+pub(super) fn unmount(root: &Path) {
+    // It mostly has none.
+    let _ = rustix::mount::unmount(root.join(MOUNT), rustix::mount::UnmountFlags::DETACH);
 }
 
 /// Notes a stage in a directory of its own, as a run does before it makes one: it never came to that.
@@ -152,14 +228,17 @@ impl Template {
         let good = stage.beside("good");
         fs::rename(stage.root(), &good).unwrap();
         let mut templates = Vec::new();
-        for state in [State::Rest, State::Cut, State::InScript] {
+        for state in State::ALL {
             copy(&good, &stage.root());
-            if !bring(stage, state) {
+            let is_possible = (state != State::CutOnTwo || mount(&stage.root())) && bring(stage, state);
+            unmount(&stage.root());
+            if !is_possible {
                 crate::skipped(&format!("lies: no root in the state {state:?} can be made here"));
                 fs::remove_dir_all(stage.root()).unwrap();
                 continue;
             }
-            stage.file("/etc/patchadm/policy", "scripts=none\nundo_format=none\n");
+            let scripts = if state == State::Hooks { "run" } else { "none" };
+            stage.file("/etc/patchadm/policy", format!("scripts={scripts}\nundo_format=none\n"));
             for owner in [Owner::User, Owner::Root] {
                 let at = stage.beside(&format!("{state:?}-{owner:?}"));
                 copy(&stage.root(), &at);
@@ -179,10 +258,14 @@ impl Template {
     /// Puts a copy of it at `to`, in the place of what is there.
     pub(super) fn put(&self, to: &Path) {
         if to.exists() {
+            unmount(to);
             fs::remove_dir_all(to).unwrap();
         }
         copy(&self.at, to);
         self.rebase(to);
+        if self.state == State::CutOnTwo {
+            assert!(mount(to), "{}", to.display());
+        }
     }
 
     /// Puts inodes and owners in the records of a copy right.
@@ -278,12 +361,16 @@ fn inodes(root: &Path) -> HashMap<u64, String> {
 
 /// Gives everything of a root to somebody without privileges, whose accounts call him root.
 fn give(root: &Path) {
+    let is_program =
+        |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|seen| seen.mode() & 0o107_777 == 0o104_755);
+    let programs: Vec<PathBuf> = paths(root).iter().map(|path| root.join(path)).filter(is_program).collect();
     let given =
         Command::new("chown").arg("-Rh").arg(format!("{NOBODY}:{NOBODY}")).arg(root).status().unwrap();
     assert!(given.success());
     // chown(2) takes set-id bits away.
-    let su = root.join("opt/ACMEweb/bin/su");
-    fs::set_permissions(su, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    for path in programs {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
+    }
     fs::write(root.join("etc/passwd"), format!("root:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")).unwrap();
     fs::write(root.join("etc/group"), format!("root:x:{NOBODY}:\n")).unwrap();
 }

@@ -14,7 +14,7 @@ pub(super) struct Outside {
     secret: PathBuf,
     /// A directory.
     directory: PathBuf,
-    /// An archive of a patch of this very root, in another place.
+    /// A copy of an archive of this very root, in another place.
     archive: PathBuf,
     /// A process that is nobody's business, as the progress of a run would name it.
     process: Value,
@@ -214,6 +214,10 @@ impl Outside {
                     vec![at("/2", json!("6755")), at("/3", json!("0"))],
                     vec![at("/1", json!("/etc/passwd")), at("/2", json!("4755"))],
                 ]
+            }
+            "/1" if field.kind == "hook" => {
+                let touch = json!(format!("told; : > {}", self.directory.join("made").display()));
+                vec![vec![at("/1", touch), at("/0", json!("echo"))]]
             }
             "/was/mode" => vec![vec![at("/was/mode", json!(0o4755)), at("/was/uid", json!(0))]],
             _ => Vec::new(),

@@ -23,7 +23,7 @@ pub(super) struct Watch {
 
 /// Inode, links, mode, owner, group, size, and the times of content and of attributes: to set the last one back is in
 /// nobody's power, so a change of extended attributes shows as well.
-type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
+pub(super) type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
 
 /// The directory of the undo archive in the tree beside the root.
 pub(super) const ARCHIVE: &str = "/canary/101-01";
@@ -88,15 +88,15 @@ fn host(stage: &Scenario, at: &Path) {
     fs::write(at.join("bin/su"), "su\n").unwrap();
     let archive = stage.beside("backout/101-01/ACMElib");
     let found = fs::read_dir(archive).unwrap().next().unwrap().unwrap().path();
-    // One of the same patch and package with other bytes, as another root would have.
-    let bytes = [&fs::read(found).unwrap()[..], b"\n"].concat();
-    fs::write(at.join("101-01/ACMElib/undo"), bytes).unwrap();
+    // Byte by byte that of the root, as a copy of it would have: only its place is another.
+    fs::write(at.join("101-01/ACMElib/undo"), fs::read(found).unwrap()).unwrap();
     for (path, mode) in [("etc/shadow", 0o600), ("bin/su", 0o4755)] {
         fs::set_permissions(at.join(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
 }
 
-fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
+/// What everything below a place looks like, and the place itself.
+pub(super) fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
     let all = paths(place).into_iter().map(|path| place.join(path)).chain([place.to_owned()]);
     let look = |path: PathBuf| {
         let seen = fs::symlink_metadata(&path).unwrap();
