@@ -55,3 +55,21 @@ fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     assert!(matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("not those")), "{error}");
     assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "bin/httpd");
 }
+
+#[test]
+fn an_object_of_another_type_than_the_journal_says_is_not_restored() {
+    let world = killed();
+    world.rewrite(|journal| {
+        for op in journal.ops.iter_mut().filter(|op| op.path.name() == b"httpd") {
+            op.old.as_mut().unwrap().file_type = 'd';
+        }
+    });
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", super::world::in_a_moment).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(
+        matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("another type")),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "bin/httpd");
+}
