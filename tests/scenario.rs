@@ -190,6 +190,7 @@ impl Scenario {
             .env("PATH", "/usr/bin:/bin")
             .env("TZ", "UTC0")
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
+            .envs(rules_left_out())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
             .stdin(Stdio::null());
@@ -240,6 +241,13 @@ impl Run {
         assert_eq!(self.code, code, "stdout: {}stderr: {}", self.stdout, self.stderr);
         self.stderr
     }
+}
+
+/// The rules that a build for the suite `lies` leaves out: what the test was told, the program is told.
+fn rules_left_out() -> Option<(&'static str, String)> {
+    const NAME: &str = "PATCHADM_RULES_LEFT_OUT";
+    let told = std::env::var(NAME).ok().filter(|_| cfg!(feature = "rules-left-out"))?;
+    Some((NAME, told))
 }
 
 /// Whether the test is run by the superuser.

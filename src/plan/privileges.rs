@@ -200,4 +200,31 @@ mod tests {
             assert!(allowed(&was, true, known).state.is_some());
         }
     }
+
+    #[test]
+    fn a_group_that_the_root_does_not_know_of_the_object_is_not_given() {
+        let accounts = Accounts::default();
+        let was = State { gid: 7, ..State::of(&live(0o644, 0)) };
+        let there = live(0o644, 0);
+        let known = OnRecord { live: Some(&there), line: None, accounts: &accounts };
+        let expected = State { gid: 0, ..was.clone() };
+        let Allowed { state, left_out } = allowed(&was, false, known);
+        assert_eq!((state, left_out), (Some(expected), vec!["its group"]));
+        assert_eq!(allowed(&was, true, known).state, Some(was));
+    }
+
+    #[test]
+    fn a_device_of_a_pkgmap_comes_back_with_the_numbers_that_are_known_only() {
+        let accounts = Accounts::default();
+        let device = |minor| {
+            let mut object = Object::new(Ftype::Block, "none");
+            object.device = Some((Some(8), Some(minor)));
+            object
+        };
+        let line = device(0);
+        let known = OnRecord { live: None, line: Some(&line), accounts: &accounts };
+        assert!(may_be_device(&device(0), false, known));
+        assert!(may_be_device(&device(1), true, known));
+        assert!(!may_be_device(&device(1), false, known));
+    }
 }

@@ -282,3 +282,17 @@ fn remote_state(
 fn write(path: ObjectPath, bytes: Vec<u8>) -> RecordChange {
     RecordChange::Write { path, bytes, mode: Mode::of(0o644), mtime: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_patch_id_obsoletes_nothing() {
+        let save = |text: &str| Save { obsoleted_by: Some(text.as_bytes().to_vec()), ..Save::default() };
+        assert_eq!(obsoleters(&save("900-01\n"), "-"), ["900-01"]);
+        for text in ["../900-01\n", "900\n"] {
+            assert_eq!(obsoleters(&save(text), "-"), Vec::<String>::new(), "{text}");
+        }
+    }
+}

@@ -315,3 +315,31 @@ fn trace_from(root: &Root, found: Area, below: &[u8], path: &ObjectPath) -> Resu
 fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::Mode as Bits;
+
+    #[test]
+    fn a_record_is_the_superusers_alone_by_owner_bits_and_access_list() {
+        let some = Seen::of_file(open_root()).unwrap();
+        let seen = |uid, gid, bits| Seen { uid, gid, mode: Bits::of(bits), ..some.clone() };
+        for (seen, list, why) in [
+            (seen(0, 7, 0o644), List::None, None),
+            (seen(0, 0, 0o664), List::None, None),
+            (seen(0, 7, 0o644), List::Posix, None),
+            (seen(7, 0, 0o644), List::None, Some(Distrust::Owner)),
+            (seen(0, 0, 0o646), List::None, Some(Distrust::Others)),
+            (seen(0, 7, 0o664), List::None, Some(Distrust::Group)),
+            (seen(0, 0, 0o664), List::Posix, Some(Distrust::AccessList)),
+            (seen(0, 0, 0o644), List::Other, Some(Distrust::AccessList)),
+        ] {
+            assert_eq!(distrust(&seen, || list), why, "{seen:?} {list:?}");
+        }
+    }
+
+    fn open_root() -> OwnedFd {
+        rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+}

@@ -45,16 +45,11 @@ impl Mounts {
         }
         let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
         let table = table().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        let found = mounted_by(&table, seen.mount);
-        if !rule::holds("root.mount.namespace", found.is_some() || is_of_system(seen)) {
-            return Ok(Some((seen.uid, Distrust::OtherNamespace)));
+        let distrust = judge(seen, mounted_by(&table, seen.mount));
+        if distrust.is_none() {
+            self.good.insert(seen.mount);
         }
-        let user = found.unwrap_or_default();
-        if !rule::holds("root.mount.user", user == 0) {
-            return Ok(Some((user, Distrust::ForeignMount)));
-        }
-        self.good.insert(seen.mount);
-        Ok(None)
+        Ok(distrust)
     }
 
     /// The kind of access list that an open object has.
@@ -72,6 +67,15 @@ impl Mounts {
         // Only where a group may write does it matter.
         if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() { List::Posix } else { List::None }
     }
+}
+
+/// Who answers for an object on a mount that this user mounted, if it is not the superuser of this mount namespace.
+fn judge(seen: &Seen, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
+    if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
+        return Some((seen.uid, Distrust::OtherNamespace));
+    }
+    let user = mounted_by.unwrap_or_default();
+    (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
 }
 
 /// The user who mounted the file system of this mount (`user_id` of FUSE); 0 for all others, none where the table does
@@ -113,5 +117,15 @@ mod tests {
         for (mount, user) in [(21, Some(0)), (40, Some(1004)), (41, Some(0)), (42, Some(0)), (43, None)] {
             assert_eq!(mounted_by(table, mount), user, "{mount}");
         }
+    }
+
+    #[test]
+    fn a_mount_of_another_user_or_of_nobody_here_is_not_the_superusers() {
+        let system = Seen::of_file(File::open("/").unwrap()).unwrap();
+        let elsewhere = Seen { mount: u64::MAX, ..system.clone() };
+        assert_eq!(judge(&elsewhere, Some(0)), None);
+        assert_eq!(judge(&system, None), None);
+        assert_eq!(judge(&elsewhere, Some(1004)), Some((1004, Distrust::ForeignMount)));
+        assert_eq!(judge(&elsewhere, None), Some((elsewhere.uid, Distrust::OtherNamespace)));
     }
 }

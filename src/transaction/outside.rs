@@ -221,3 +221,74 @@ impl Ending<'_> {
         Ok(rule::holds("archive.outside.manifest", is_it))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::format::cpio::{Form, Header as Member};
+    use crate::format::datastream::{Package, Writer};
+    use crate::format::journal::{Head, Header, Story};
+    use crate::package::{PkgInst, Sums};
+
+    const ROOT: &str = "00112233445566ff";
+
+    /// A package stream without a manifest: an archive that scripts made.
+    fn stream() -> Vec<u8> {
+        let (pkginfo, pkgmap) = (b"PKG=ACMEweb\n".to_vec(), b": 1 9\n".to_vec());
+        let inst = PkgInst::new("ACMEweb").unwrap();
+        let package = Package { inst, parts: 1, max_blocks: 9, pkginfo: pkginfo.clone(), pkgmap };
+        let mut part = Writer::new(Vec::new(), &[package], 0).unwrap().begin_part(Form::Newc).unwrap();
+        part.member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
+        part.finish().unwrap().finish().unwrap()
+    }
+
+    fn digest_of(bytes: &[u8]) -> String {
+        Sums::of(&mut &*bytes).unwrap().sha256.to_string()
+    }
+
+    /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch.
+    fn removes(bytes: &[u8], sha256: &str, patch: &str, outside: &Outside<'_>) -> bool {
+        let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = host.path().join("100-01/ACMEweb/undo");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
+        let archive = Archive { sha256: Some(sha256.to_owned()), patch, package, ..Archive::default() };
+        let header = Header { root: ROOT.to_owned(), ..Header::default() };
+        let head = Head { header, outcome: None, done: false, progress: None };
+        let journal = Journal {
+            head,
+            domains: Vec::new(),
+            archives: Vec::new(),
+            story: Story::default(),
+            ops: Vec::new(),
+            is_whole: true,
+        };
+        let root = Root::open(place.path()).unwrap();
+        let ending = Ending { root: &root, journal: &journal, outside };
+        let note = ending.remove(&archive, path.to_str().unwrap()).unwrap();
+        assert_eq!(note.is_some(), path.exists(), "{note:?}");
+        note.is_none()
+    }
+
+    #[test]
+    fn only_what_the_run_wrote_or_used_is_removed_at_its_end() {
+        let (planned, bytes) = (Outside::planned(), stream());
+        assert!(removes(&bytes, &digest_of(&bytes), "100-01", &planned));
+        assert!(!removes(&bytes, &digest_of(b"others"), "100-01", &planned), "another digest");
+        assert!(!removes(&bytes, "", "100-01", &planned), "no digest");
+        assert!(!removes(&bytes, &digest_of(&bytes), "200-01", &planned), "the place of another patch");
+        assert!(!removes(b"a letter", &digest_of(b"a letter"), "100-01", &planned), "no archive");
+    }
+
+    #[test]
+    fn what_only_a_file_of_the_root_names_is_not_removed_by_the_superuser() {
+        if !rustix::process::geteuid().is_root() {
+            return crate::skipped("what only a file of the root names: the superuser is asked more");
+        }
+        let bytes = stream();
+        assert!(!removes(&bytes, &digest_of(&bytes), "100-01", &Outside::default()));
+    }
+}

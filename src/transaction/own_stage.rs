@@ -53,7 +53,7 @@ pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Ca
     if let Some(reason) = stranger(place.root(), &seen)? {
         return Ok(Found::Theirs(reason));
     }
-    if !holds("stray.mount", is_on(&seen, &above)) {
+    if !is_on(&seen, &above) {
         return theirs("is a mount point");
     }
     if !holds("stray.marker", is_marked(&dir, &run)?) {
@@ -78,7 +78,7 @@ pub(super) fn stranger(root: &Root, seen: &Seen) -> Result<Option<String>, Cause
 
 /// Whether both are on one mount of one file system.
 pub(super) fn is_on(seen: &Seen, other: &Seen) -> bool {
-    (seen.mount, seen.file_system) == (other.mount, other.file_system)
+    holds("stray.mount", (seen.mount, seen.file_system) == (other.mount, other.file_system))
 }
 
 /// The run of this name, spelt as it is written.
@@ -104,4 +104,40 @@ fn is_marked(stage: &Dir, run: &Run) -> Result<bool, Cause> {
         || bytes.strip_prefix(begun.as_slice()).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit))
         || bytes.iter().all(|byte| *byte == 0);
     Ok(is_torn && stage.look(b"journal")?.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::{Mode, ObjectPath};
+    use crate::root::Root;
+
+    /// A root, and a directory in it.
+    fn directory() -> (tempfile::TempDir, Root, Seen) {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let seen = root.dir(&ObjectPath::root()).unwrap().itself().unwrap();
+        (place, root, Seen { mode: Mode::of(0o755), ..seen })
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers() {
+        let (_place, root, own) = directory();
+        let against = |seen: Seen| stranger(&root, &seen).unwrap();
+        assert_eq!(against(own.clone()), None);
+        assert_eq!(against(Seen { uid: 54_321, ..own.clone() }), Some("belongs to uid 54321".to_owned()));
+        for bits in [0o775, 0o757] {
+            let shared = Seen { mode: Mode::of(bits), ..own.clone() };
+            assert_eq!(against(shared), Some("can be written by others".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_directory_of_another_mount_is_not_on_the_same() {
+        let (_place, _root, seen) = directory();
+        assert!(is_on(&seen, &seen));
+        assert!(!is_on(&seen, &Seen { mount: seen.mount + 1, ..seen.clone() }));
+        let (major, minor) = seen.file_system;
+        assert!(!is_on(&seen, &Seen { file_system: (major, minor + 1), ..seen.clone() }));
+    }
 }

@@ -119,7 +119,7 @@ fn open_holder(top: &Dir, seen: &Seen) -> Result<Result<Dir, String>, Cause> {
     if let Some(reason) = stranger(top.root(), &seen)? {
         return Ok(Err(reason));
     }
-    let is_mount = !holds("stray.mount", is_on(&seen, &top.itself()?));
+    let is_mount = !is_on(&seen, &top.itself()?);
     Ok(if is_mount { Err("is a mount point".to_owned()) } else { Ok(holder) })
 }
 

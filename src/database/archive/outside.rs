@@ -112,3 +112,23 @@ fn is_directory(named: Option<&Path>, directory: Option<&[u8]>) -> bool {
 fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
     line.is_some_and(|line| line.is_at(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_that_is_trusted_names_archives_of_its_patch_and_package_only() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let package = PkgInst::new("X").unwrap();
+        let check = |path: &str| {
+            let path = ObjectPath::new(path.as_bytes()).unwrap();
+            Outside::planned().check(&root, &path, ("100-01", &package), None)
+        };
+        assert!(check("/b/100-01/X/undo.gz").is_ok());
+        for path in ["/etc/shadow", "/b/200-01/X/undo.gz", "/b/100-01/Y/undo.gz", "/b/100-01/X/shadow"] {
+            assert!(matches!(check(path), Err(ArchiveError::Outside { .. })), "{path}");
+        }
+    }
+}

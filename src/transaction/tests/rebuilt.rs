@@ -55,3 +55,23 @@ fn bytes_that_are_not_those_of_the_journal_are_not_restored() {
     assert!(matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("not those")), "{error}");
     assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "bin/httpd");
 }
+
+#[test]
+fn an_object_of_another_type_than_the_journal_says_is_not_restored() {
+    let world = killed();
+    let link = world.path("opt/web/libw.so");
+    world.rewrite(|journal| {
+        let op = journal.ops.iter_mut().find(|op| op.path.name() == b"libw.so").unwrap();
+        fs::remove_file(world.path(&format!("var/sadm/patchadm/stage/{RUN}/{}", op.stage))).unwrap();
+        op.undo = Some((0, "root/opt/web/libw.so".to_owned()));
+        op.old.as_mut().unwrap().file_type = 'p';
+    });
+    let root = world.root(Door::default());
+    let lock = Lock::take(&root, "recover", super::world::in_a_moment).unwrap();
+    let error = recover(&root, &lock).unwrap_err();
+    assert!(
+        matches!(&error.cause, Cause::Archive { reason, .. } if reason.contains("another type")),
+        "{error}"
+    );
+    assert_eq!(fs::read_link(link).unwrap().to_str(), Some("libw.so.2"));
+}

@@ -20,7 +20,7 @@ use crate::tree::Tree;
 const TRUST: &str = " --trust-root";
 
 /// The variable that names the rules which a build for this suite leaves out.
-const LEFT_OUT: &str = "PATCHADM_RULES_LEFT_OUT";
+pub(super) const LEFT_OUT: &str = "PATCHADM_RULES_LEFT_OUT";
 
 /// A scene with its roots.
 pub(super) struct Arena {

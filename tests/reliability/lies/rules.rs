@@ -1,13 +1,15 @@
 //! Each rule by which a value of a record is believed, and the lie that it answers.
 //!
 //! A build with the feature `rules-left-out` can leave single rules out. Each lie of the table is told twice to a program
-//! of that build: with all rules nothing comes of it, without its rule something does. So no check is there for nothing, and
-//! none is covered by another one. What no record of a whole root can show is shown by a unit test, which is named.
+//! of that build: with all rules nothing comes of it, without its rule something does. What no record of a whole root can
+//! show is shown by a test that is named: of that build it passes with all rules, and fails without the one. So no check is
+//! there for nothing, and none is covered by another one.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use regex::Regex;
 use serde_json::Value;
@@ -23,8 +25,10 @@ use crate::reliability::{figures, is_whole};
 pub(super) enum Shown {
     /// By a lie: in which root, in the first line of which kind, what is told (an object of JSON pointers), to which command.
     Lie(State, Owner, &'static str, &'static str, &'static str),
-    /// By the tests of a file, where no record of a whole root can show it, and why.
+    /// By a unit test, where no record of a whole root can show it, and why.
     Unit(&'static str, &'static str),
+    /// By a test of the program, and why.
+    Story(&'static str, &'static str),
 }
 
 /// The names of the rules in a source text.
@@ -37,42 +41,111 @@ fn rules_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn sources(at: &Path) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![at.to_owned()]);
+/// The sources below a directory of the project.
+fn texts_in(directory: &str) -> impl Iterator<Item = String> {
+    let (mut found, mut open) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { open.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
         }
     }
-    found
+    found.into_iter().map(|path| fs::read_to_string(path).unwrap())
 }
 
 #[test]
 fn every_rule_of_the_sources_has_its_lie_and_every_lie_its_rule() {
-    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    let texts = sources.iter().map(|path| fs::read_to_string(path).unwrap());
-    let written: BTreeSet<String> = texts.flat_map(|text| rules_in(&text)).collect();
+    let written: BTreeSet<String> = texts_in("src").flat_map(|text| rules_in(&text)).collect();
     let shown: BTreeSet<String> = RULES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(shown.len(), RULES.len(), "a rule is twice in the table");
     let without_lie: Vec<&String> = written.difference(&shown).collect();
     let without_rule: Vec<&String> = shown.difference(&written).collect();
     assert!(without_lie.is_empty() && without_rule.is_empty(), "{without_lie:?} {without_rule:?}");
     for (name, shown) in RULES {
-        let Shown::Unit(file, why) = shown else { continue };
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default();
-        assert!(text.contains("#[test]") && !why.is_empty(), "{name}: {file} has no tests");
+        let (place, test, why) = match shown {
+            Shown::Lie(..) => continue,
+            Shown::Unit(test, why) => ("src", test, why),
+            Shown::Story(test, why) => ("tests", test, why),
+        };
+        let function = format!("\nfn {}()", test.rsplit("::").next().unwrap_or_default());
+        let is_there = texts_in(place).any(|text| text.replace("\n    fn", "\nfn").contains(&function));
+        assert!(is_there && !why.is_empty(), "{name}: there is no test {test}");
     }
 }
 
-/// The program built so that it can leave rules out.
-fn build() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rules-left-out");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bin", "patchadm", "--features", "rules-left-out", "--target-dir"]);
-    let built = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-    assert!(built.success());
-    target.join("debug/patchadm")
+/// What is built so that it can leave rules out.
+struct Built {
+    program: PathBuf,
+    unit_tests: PathBuf,
+    stories: PathBuf,
+}
+
+impl Built {
+    /// Where it is, once it is built.
+    fn new() -> Self {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rules-left-out");
+        let [program, unit_tests, stories] =
+            ["debug/patchadm", "unit-tests", "stories"].map(|name| place.join(name));
+        Self { program, unit_tests, stories }
+    }
+
+    /// Builds it.
+    fn make(&self) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--quiet", "--lib", "--test", "integration", "--features", "rules-left-out"]);
+        cargo.args(["--no-run", "--message-format", "json-render-diagnostics", "--target-dir"]);
+        cargo.arg(self.unit_tests.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let built = cargo.stderr(Stdio::inherit()).output().unwrap();
+        assert!(built.status.success());
+        for line in String::from_utf8(built.stdout).unwrap().lines() {
+            let told: Value = serde_json::from_str(line).unwrap();
+            let Some(made) = told["executable"].as_str() else { continue };
+            let name = match told["target"]["name"].as_str() {
+                Some("integration") => &self.stories,
+                Some("patchadm") if told["target"]["kind"][0] == "lib" => &self.unit_tests,
+                _ => continue,
+            };
+            let _ = fs::remove_file(name);
+            fs::hard_link(made, name).unwrap();
+        }
+    }
+}
+
+/// Whether a test passes without a rule, or with all of them; an error where it was not played.
+fn passes(tests: &Path, test: &str, left_out: &str) -> Result<bool, String> {
+    let mut command = Command::new(tests);
+    command.args(["--exact", test]).env(super::arena::LEFT_OUT, left_out).env_remove(super::INSIDE);
+    // In a group of its own, since that of the box has no number inside.
+    let output = command.process_group(0).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    match (said.contains("1 passed; 0 failed"), said.contains("0 passed; 1 failed")) {
+        _ if said.contains("skipped: ") => Err(said.into_owned()),
+        (true, false) => Ok(true),
+        (false, true) => Ok(false),
+        _ => Err(said.into_owned()),
+    }
+}
+
+/// Plays each test with and without its rule: what is wrong with which.
+fn play_tests(built: &Built) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (rule, shown) in RULES {
+        let (tests, test) = match shown {
+            Shown::Lie(..) => continue,
+            Shown::Unit(test, _) => (&built.unit_tests, test),
+            Shown::Story(test, _) => (&built.stories, test),
+        };
+        match (passes(tests, test, ""), passes(tests, test, rule)) {
+            (Ok(true), Ok(false)) => {}
+            (Ok(true), Ok(true)) => wrong.push(format!("{rule}: without it {test} passes")),
+            (kept, left_out) => wrong.push(format!("{rule}: {test}: {kept:?}, without it {left_out:?}")),
+        }
+    }
+    wrong
 }
 
 /// The first record of the root that has a line of this kind, and what is told there.
@@ -121,10 +194,11 @@ fn play(program: &Path) -> Vec<String> {
 }
 
 #[test]
-fn without_its_rule_each_lie_works() {
-    const TEST: &str = "reliability::lies::rules::without_its_rule_each_lie_works";
+fn without_its_rule_each_lie_works_and_each_test_fails() {
+    const TEST: &str = "reliability::lies::rules::without_its_rule_each_lie_works_and_each_test_fails";
+    let built = Built::new();
     if std::env::var_os(super::INSIDE).is_some() {
-        let wrong = play(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rules-left-out/debug/patchadm"));
+        let wrong = [play_tests(&built), play(&built.program)].concat();
         assert!(wrong.is_empty(), "{} rules:\n{}", wrong.len(), wrong.join("\n"));
         return;
     }
@@ -133,14 +207,14 @@ fn without_its_rule_each_lie_works() {
             "{TEST}: it takes a build of its own; PATCHADM_TESTS=whole plays it"
         ));
     }
-    build();
+    built.make();
     if in_a_box(TEST).is_some() {
         let lies = RULES.iter().filter(|(_, shown)| matches!(shown, Shown::Lie(..))).count() as u64;
-        let units = RULES.iter().filter(|(_, shown)| matches!(shown, Shown::Unit(..))).count();
+        let rules = RULES.len() as u64;
         let counts = [
-            ("rules shown by a lie", lies),
-            ("rules shown by unit tests", units as u64),
-            ("rules for nothing", 0),
+            ("rules played", rules),
+            ("shown by a lie", lies),
+            ("shown by a test that fails without the rule", rules - lies),
         ];
         figures("rules", &counts);
     }
