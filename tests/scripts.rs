@@ -75,10 +75,12 @@ fn environment_umask_directory_arguments_and_descriptors_are_what_was_given() {
     let mut lines: Vec<&str> = ears.out.lines().collect();
     // What the shell itself adds differs between shells.
     lines.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|name| line.starts_with(name)));
-    let (environment, rest) = lines.split_at(3);
+    let (environment, rest) = lines.split_at(4);
     let mut environment = environment.to_vec();
     environment.sort_unstable();
-    assert_eq!(environment, ["ODD=two", "PATH=/usr/bin:/bin", "lines $HOME"]);
+    let [odd, scripts, path, odder] = environment[..] else { panic!("{environment:?}") };
+    assert_eq!([odd, path, odder], ["ODD=two", "PATH=/usr/bin:/bin", "lines $HOME"]);
+    assert!(scripts.starts_with("PATCHADM_SCRIPTS=/"), "{scripts}");
     assert_eq!(rest, ["0022", root.to_str().unwrap(), "2:a b:", "0 1 2 3 "]);
 }
 
