@@ -39,7 +39,8 @@ pub(super) fn finish(
         Err(cause) => (Err(cause), Vec::new()),
     };
     let dropped = drop_stages(root, journal.domains.iter()).map(|mut stay| notes.append(&mut stay));
-    let done = [outside, bits, told, dropped];
+    let earlier = journal_file::remove_earlier(root, &journal.head.header.run);
+    let done = [outside, bits, told, dropped, earlier];
     notes.extend(done.into_iter().filter_map(Result::err).map(|cause| cause.to_string()));
     // A stage may have been in one of the directories that go now.
     let emptied = if empties(journal, outcome) { empty_out(root, journal, unsynced) } else { Ok(Vec::new()) };

@@ -1,7 +1,7 @@
 //! The journal on the disk: two files, written beside their place, published by a rename, closed by one sector.
 //!
 //! The file `ops-<run>` means nothing until a journal names it, so it has its name from the beginning; it goes when the
-//! next run has published its journal.
+//! next run has its outcome.
 
 use std::io::Read as _;
 
@@ -123,13 +123,16 @@ fn write(dir: &Dir, name: &[u8], bytes: &[u8], mode: Mode) -> Result<(), Cause> 
 
 /// Gives the journal of a run its name. The content must be durable already; after this the name is, and recovery rolls
 /// the run back until its outcome is written.
-pub(super) fn publish(root: &Root, run: &str) -> Result<(), Cause> {
+pub(super) fn publish(root: &Root) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     own.rename(NEW, NAME)?;
-    own.sync()?;
-    // What cannot be removed now is removed by the next command.
-    let _ = remove_other_ops(&own, Some(run));
-    Ok(())
+    Ok(own.sync()?)
+}
+
+/// Removes the files with ops of the runs before this one. One that cannot be removed is removed by the next command.
+pub(super) fn remove_earlier(root: &Root, run: &str) -> Result<(), Cause> {
+    let directory = root.resolver().locate_dir(&own_directory())?;
+    root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_other_ops(&own, Some(run)))
 }
 
 /// Removes a journal that was never published, and the files with ops that no journal names.

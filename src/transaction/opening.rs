@@ -58,7 +58,7 @@ impl Opening {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
         let files = self.journal(command, settings, archives, ops);
         let journal = self.write_and_read_back(root, &files, settings).map_err(before)?;
-        match journal_file::publish(root, &self.run.to_string()) {
+        match journal_file::publish(root) {
             Ok(()) => Ok(journal),
             // Once the rename was made it may have reached the disk.
             Err(cause) => match journal_file::head(root) {
