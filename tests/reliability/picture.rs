@@ -69,8 +69,11 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
         let what = match name {
             "undo.gz" => Some(archive(&root.join(path))),
             "undo.sha256" => Some(digest(&root.join(path))),
-            // behind the marker of the root
-            "undo.paths" => Some(fs::read_to_string(root.join(path)).unwrap()[16..].to_owned()),
+            // Behind the marker of the root; one that a cut has torn has nothing there.
+            "undo.paths" => {
+                let text = fs::read_to_string(root.join(path)).unwrap();
+                Some(text.get(16..).unwrap_or("torn").to_owned())
+            }
             "log" => Some(log(root, &fs::read_to_string(root.join(path)).unwrap())),
             _ => None,
         };
