@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::Process;
@@ -26,6 +27,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A process that is held, so that a signal reaches it or nobody.
 pub(super) struct Held {
+    pid: i32,
     handle: OwnedFd,
 }
 
@@ -34,13 +36,20 @@ impl Held {
     fn of(pid: i32, is_wanted: impl Fn(&Stat) -> bool) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let stat = Stat::of(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
-        stat.is_some_and(|stat| is_wanted(&stat)).then_some(Self { handle })
+        stat.is_some_and(|stat| is_wanted(&stat)).then_some(Self { pid, handle })
     }
 
     /// Asks it to end, also where it is stopped.
     pub(super) fn ask(&self) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
+    }
+
+    /// Whether it has ended, though nobody may have waited for it yet. One that is about to has no environment any more,
+    /// and still has files open.
+    fn is_gone(&self) -> bool {
+        let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut handles, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     fn signal(&self, signal: Signal) {
@@ -68,12 +77,18 @@ pub(super) fn descendants() -> Vec<Held> {
     found
 }
 
-/// Kills what `find` finds until it finds nothing more; whether that came to pass in time.
+/// Kills what `find` finds until it finds nothing more and what was killed is gone; whether that came to pass in time.
 pub(super) fn end_all(find: impl Fn() -> Vec<Held>) -> bool {
+    end_with(Vec::new(), find)
+}
+
+/// The same, where some were asked to end before.
+fn end_with(mut ending: Vec<Held>, find: impl Fn() -> Vec<Held>) -> bool {
     let until = Instant::now() + DYING;
     loop {
         let left = find();
-        if left.is_empty() {
+        ending.retain(|process| !process.is_gone() && left.iter().all(|other| other.pid != process.pid));
+        if left.is_empty() && ending.is_empty() {
             return true;
         }
         if Instant::now() >= until {
@@ -82,19 +97,19 @@ pub(super) fn end_all(find: impl Fn() -> Vec<Held>) -> bool {
         for process in &left {
             process.signal(Signal::KILL);
         }
+        ending.extend(left);
         std::thread::sleep(TICK);
     }
 }
 
 fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
-    for process in find() {
-        process.ask();
-    }
+    let asked = find();
+    asked.iter().for_each(Held::ask);
     let until = Instant::now() + GRACE;
     while Instant::now() < until && !find().is_empty() {
         std::thread::sleep(TICK);
     }
-    end_all(find)
+    end_with(asked, find)
 }
 
 /// The processes of `run`: those whose own environment names it. Those of `group` are asked by a rule of their own,
