@@ -7,8 +7,9 @@
 //! whatever reason, does not change the code. Standard output is flushed before a diagnostic, so that both are in order on
 //! a terminal.
 
-use crate::package::control::printable;
 use std::io::{self, BufWriter, Stderr, Stdout, Write};
+
+use crate::package::control::printable;
 
 /// The two streams of a command.
 #[derive(Debug)]

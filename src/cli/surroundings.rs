@@ -14,6 +14,9 @@ use chrono::{DateTime, Local, NaiveDateTime, Utc};
 use crate::database::Reader;
 use crate::root::{Root, accounts_of};
 
+/// The variable that tells a process that it does as the owner of a root what the superuser asked for.
+pub(super) const AS_OWNER: &str = "PATCHADM_AS_OWNER";
+
 /// What a command sees of the world when it begins.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -97,7 +100,7 @@ impl Surroundings {
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
-            for_superuser: set("PATCHADM_AS_OWNER").is_some(),
+            for_superuser: set(AS_OWNER).is_some(),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             began: Instant::now(),

@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::{Gid, Uid, User};
 
 use super::exit::{Exit, Stop};
-use super::surroundings::Surroundings;
+use super::surroundings::{AS_OWNER, Surroundings};
 use super::{Invocation, caller};
 use crate::operation::failure::Failure;
 use crate::root::Root;
@@ -135,7 +135,7 @@ impl Owner {
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
         // It is asked for by the superuser, whose policy bounds that of the root.
-        command.env("PATCHADM_AS_OWNER", "1");
+        command.env(AS_OWNER, "1");
         command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

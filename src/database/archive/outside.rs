@@ -70,35 +70,36 @@ impl Outside<'_> {
         if !rule::holds("remote.path", place.is_some()) {
             return Err(refused("that is no place of an undo archive of this patch and package"));
         }
-        let is_asked = root.is_privileged() && !root.is_system() && !self.is_trusted;
-        let is_in = |directory: Option<&Path>| is_directory(directory, place.map(|at| at.directory));
-        let is_vouched = is_in(self.of_host) || is_in(self.moved_to) || is_bound(line, path);
-        if !rule::holds("remote.directory", !is_asked || is_vouched) {
+        let is_vouched = self.is_trusted || is_own(root) || self.is_named(path) || is_bound(line, path);
+        if !rule::holds("remote.directory", is_vouched) {
             return Err(refused("only a file of the root says that it is there"));
         }
         Ok(())
     }
-}
 
-impl Outside<'_> {
     /// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
     /// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
     /// line, and goes where the root is the caller's own.
     pub(super) fn may_remove(&self, root: &Root, path: &ObjectPath, line: Option<&LedgerLine>) -> bool {
-        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
-        let is_named = is_directory(self.of_host, directory) || is_directory(self.moved_to, directory);
-        let is_own = !root.is_privileged() || root.is_system();
-        let is_vouched = is_named || is_bound(line, path) || line.is_none() && is_own;
+        let is_vouched = self.is_named(path) || is_bound(line, path) || line.is_none() && is_own(root);
         rule::holds("archive.outside.bound", is_vouched)
     }
 
     /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says of it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
-        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
-        let is_own = !root.is_privileged() || root.is_system();
-        let is_named = is_directory(self.of_host, directory) || is_directory(self.moved_to, directory);
-        self.is_planned || is_own || is_named
+        self.is_planned || is_own(root) || self.is_named(path)
     }
+
+    /// Whether somebody else than the root names the directory in which archives are kept at a path of the host.
+    fn is_named(&self, path: &ObjectPath) -> bool {
+        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
+        is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
+    }
+}
+
+/// Whether what a root says is said by nobody who has fewer rights than the caller.
+fn is_own(root: &Root) -> bool {
+    !root.is_privileged() || root.is_system()
 }
 
 /// Whether a directory that was named is this one.
