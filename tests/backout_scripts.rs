@@ -16,7 +16,8 @@ const CHECKINSTALL: &str = include_str!("../src/plan/undo/checkinstall.sh");
 const POSTINSTALL: &str = include_str!("../src/plan/undo/postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
-const AWKS: [&str; 5] = ["awk", "mawk", "gawk", "original-awk", "busybox awk"];
+/// The last is the nawk of System V, where a Heirloom toolchest puts it.
+const AWKS: [&str; 6] = ["awk", "mawk", "gawk", "original-awk", "busybox awk", "/usr/5bin/nawk"];
 
 /// Prints what may be removed: not what the file `shared` names, and nothing of what the file `refused` names.
 const REMOVEF: &str = r#"#!/bin/sh
@@ -187,6 +188,43 @@ fn obsoletions_are_counted_back() {
         assert_eq!(left("200-01", "", three), three, "a patch that obsoletes nothing");
         assert_eq!(left("200-01", "7-1 100-1", three), "100-01@1 101-03@1 200-01@1");
         assert_eq!(left("200-01", "100-01 100-1", three), "100-01@1 101-03@1 200-01@1", "one id twice");
+    }
+}
+
+#[test]
+fn every_awk_counts_back_a_patch_that_obsoletes_nothing_and_one_that_does() {
+    let here: Vec<_> = found(&AWKS).collect();
+    for awk in AWKS.iter().filter(|awk| !here.iter().any(|(name, _)| name == *awk)) {
+        crate::skipped(&format!("every_awk_counts_back_a_patch: {awk} is not here"));
+    }
+    let shell = found(&SHELLS).next().unwrap();
+    for awk in &here {
+        let bench = Bench::new(&shell, awk);
+        let left = |gone: &str, counts: &str| {
+            let environment = [("PATCH_OBSOLETES", counts), ("ACTIVE_OBSOLETES", gone)];
+            bench.lists("100-02", "OLDLIST=\"90-01 100-02\"\n", &environment)
+        };
+        let plain = |counts: &str| ("90-01".to_owned(), counts.to_owned());
+        assert_eq!(left("", "1-01@2 3-01@1"), plain("1-01@2 3-01@1"), "{}", bench.name);
+        assert_eq!(left("1-01 3-01", "1-01@2 3-01@1"), plain("1-01@1"), "{}", bench.name);
+        assert_eq!(left("", ""), plain(""), "{}", bench.name);
+    }
+}
+
+/// For the awk that can hardly be installed: the nawk of System V stops at `key in array` while nothing has made an
+/// array of that name, also of a parameter that is not given.
+#[test]
+fn an_array_has_an_element_before_in_is_asked_of_it() {
+    for script in [CHECKINSTALL, POSTINSTALL] {
+        for function in script.split("\nfunction ").skip(1) {
+            for (at, asked) in function.match_indices(" in ") {
+                let after = &function[at + 4..];
+                let name = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+                let is_asked = after[name.len()..].starts_with(')');
+                let made = format!("\n\t{name}[\"\"] = 1\n");
+                assert!(!is_asked || function[..at].contains(&made), "{asked}{name}: {function}");
+            }
+        }
     }
 }
 

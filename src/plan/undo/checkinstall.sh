@@ -61,7 +61,10 @@ function unquoted(value, mark) {
 	return value
 }
 
+# The nawk of System V takes no name for an array that has had no element: both have one before `in` is asked.
 function obsoletes_left(old, gone, entries, taken, counted, is_taken, left, n, i, at, id, number) {
+	counted[""] = 1
+	is_taken[""] = 1
 	n = split(gone, taken, /[ \t,]+/)
 	for (i = 1; i <= n; i++)
 		is_taken[key(taken[i])] = 1
