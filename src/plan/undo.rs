@@ -91,6 +91,9 @@ impl Undoing<'_> {
         objects.sort_by(|a, b| a.path.cmp(&b.path));
         // what is in a directory goes before it
         deletes.reverse();
+        let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
+        let classes = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
+        let scripts = scripts::taking_back(&target.image.install, classes);
         Ok(UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
@@ -98,7 +101,7 @@ impl Undoing<'_> {
             saved,
             passing: BTreeMap::new(),
             deletes,
-            scripts: scripts::taking_back(&target.image.install),
+            scripts,
             records: records.old.clone(),
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,
