@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use patchadm::patch::{Obsoletes, PatchId, PatchList};
 use proptest::prelude::*;
@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::scenario::Run;
 
 const CHECKINSTALL: &str = include_str!("../src/plan/undo/checkinstall.sh");
+const CLASS: &str = include_str!("../src/plan/undo/class.sh");
 const POSTINSTALL: &str = include_str!("../src/plan/undo/postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
@@ -67,7 +68,8 @@ impl Bench {
         };
         bench.program("removef", REMOVEF);
         bench.program("nawk", &format!("#!/bin/sh\nexec {} \"$@\"\n", applet(awk).join(" ")));
-        for (name, text) in [("checkinstall", CHECKINSTALL), ("postinstall", POSTINSTALL)] {
+        for (name, text) in [("checkinstall", CHECKINSTALL), ("i.conf", CLASS), ("postinstall", POSTINSTALL)]
+        {
             bench.write(&format!("install/{name}"), text);
         }
         bench
@@ -350,7 +352,7 @@ fn what_the_patch_added_and_its_undo_data_are_deleted() {
             names.sort();
             names
         };
-        assert_eq!(left("install"), ["copyright"], "{}", bench.name);
+        assert_eq!(left("install"), ["copyright", "i.conf"], "{}", bench.name);
         assert_eq!(left("save"), ["90-01"], "{}", bench.name);
         let asked = fs::read_to_string(bench.at("bin/asked")).unwrap();
         let expected = "ACMEweb|/opt/ACMEweb/opt files/a b|\nACMEweb|/etc/it's \"$HOME\" *\\|\n\
@@ -372,6 +374,42 @@ fn what_another_package_has_too_stays() {
         environment.insert("CLIENT_BASEDIR", "/".to_owned());
         postinstall(&bench, &environment).ok();
         assert!(bench.at("root/bin/new").exists() && !bench.at("root/bin/ours").exists(), "{}", bench.name);
+    }
+}
+
+/// Runs the class action script with this list; its code.
+fn put_back(bench: &Bench, list: &str) -> Option<i32> {
+    bench.write("list", list);
+    let mut script = Command::new(&bench.shell[0]);
+    script.args(&bench.shell[1..]).arg(bench.at("install/i.conf")).arg("ENDOFCLASS");
+    script.env_clear().env("PATH", "/usr/bin:/bin").current_dir(bench.dir.path());
+    let status = script.stdin(fs::File::open(bench.at("list")).unwrap()).stderr(Stdio::null()).status();
+    status.unwrap().code()
+}
+
+#[test]
+fn saved_files_of_a_class_replace_what_is_there_and_not_what_it_leads_to() {
+    for bench in benches() {
+        let saved = ["saved/a", "saved/b\\c", "saved/d"];
+        for path in saved {
+            bench.write(path, path);
+        }
+        fs::set_permissions(bench.at("saved/a"), fs::Permissions::from_mode(0o640)).unwrap();
+        for path in ["root/a", "root/other"] {
+            bench.write(path, "new\n");
+        }
+        symlink("other", bench.at("root/d")).unwrap();
+        let list = "saved/a root/a\nsaved/b\\c root/b\\c\nsaved/d root/d\n";
+        assert_eq!(put_back(&bench, list), Some(0), "{}", bench.name);
+        for path in saved {
+            let back = bench.at(&path.replace("saved", "root"));
+            assert!(back.symlink_metadata().unwrap().is_file(), "{}: {path}", bench.name);
+            assert_eq!(fs::read_to_string(back).unwrap(), path, "{}", bench.name);
+        }
+        assert_eq!(fs::metadata(bench.at("root/a")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_to_string(bench.at("root/other")).unwrap(), "new\n", "{}", bench.name);
+        assert_eq!(put_back(&bench, "saved/none root/a\n"), Some(1), "{}: a file is missing", bench.name);
+        assert_eq!(put_back(&bench, ""), Some(0), "{}: nothing to do", bench.name);
     }
 }
 
@@ -419,7 +457,7 @@ fn shellcheck_has_nothing_to_warn_of() {
         crate::skipped("shellcheck_has_nothing_to_warn_of: shellcheck is not here");
         return;
     };
-    let scripts = ["checkinstall", "postinstall"].map(|name| format!("src/plan/undo/{name}.sh"));
+    let scripts = ["checkinstall", "class", "postinstall"].map(|name| format!("src/plan/undo/{name}.sh"));
     let mut shellcheck = Command::new(shellcheck);
     shellcheck.args(["--norc", "--severity=warning"]).args(scripts).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = shellcheck.output().unwrap();

@@ -12,7 +12,9 @@ use std::process::Stdio;
 
 use patchadm::format::params::ParamFile;
 
+use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
+use crate::packages::Package;
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, shared};
 use crate::tree::Tree;
@@ -169,4 +171,81 @@ fn the_patches_of_the_goldens_go_whoever_plays_their_undo_archives() {
         }
     }
     assert_explained(&differences, DIFFERENCES);
+}
+
+/// What a script of a package's own makes of the files of its class: not what was delivered.
+const MARKS: &str = "while read from to; do { echo marked; cat \"$from\"; } > \"$to\"; done\nexit 0\n";
+
+const CLASSES: &str = "none preserve build marks";
+
+/// A package whose classes all do something else than copy.
+fn classes() -> Package {
+    Package::new("ACMEweb")
+        .param("CLASSES", CLASSES)
+        .information("i.marks", MARKS)
+        .of_class("preserve", 'e', "etc/kept", 0o640, "kept\n")
+        .of_class("preserve", 'e', "etc/edited", 0o600, "edited\n")
+        .of_class("build", 'e', "etc/built", 0o644, "echo built\n")
+        .of_class("marks", 'f', "share/marked", 0o604, "text\n")
+        .of_class("marks", 'f', "share/link", 0o444, "a file\n")
+        .file("share/plain", 0o644, "plain\n")
+}
+
+fn patch_of_classes() -> Patch {
+    let package = Package::new("ACMEweb")
+        .param("CLASSES", CLASSES)
+        .content('e', "etc/kept", 0o600, "root root", 1_000_000_000, "kept, patched\n")
+        .content('e', "etc/edited", 0o600, "root root", 1_000_000_000, "edited, patched\n")
+        .content('f', "etc/built", 0o755, "root root", 1_000_000_000, "patched\n")
+        .content('f', "share/marked", 0o644, "root root", 1_000_000_000, "patched\n")
+        .symlink("share/link", "plain")
+        .file("share/new", 0o644, "new\n");
+    Patch::of("100-02", package)
+}
+
+#[test]
+fn a_file_of_a_class_that_does_not_copy_comes_back_as_it_was_and_in_its_class() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        classes().write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/marked"), "marked\ntext\n");
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch_of_classes().directory(&place.scenario).display()));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/etc/kept"), "kept, patched\n");
+        place.take_back("100-02", way);
+        let is_software = |what: &String| !what.starts_with("record/") && !what.starts_with("pkginfo ");
+        let found = place.differences(way, "100-02", &before);
+        let found: Vec<_> = found.into_iter().filter(|(_, _, what, _)| is_software(what)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+/// The class of a file that came with the patch alone, and the script of a patch that undoes its class itself.
+#[test]
+fn only_the_classes_of_saved_files_get_a_script_and_the_patchs_own_stays() {
+    let Some(place) = Place::new("ACMEweb") else { return };
+    let spool = place.scenario.beside("spool");
+    classes().write(&spool);
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+    let package = Package::new("ACMEweb")
+        .param("CLASSES", "none preserve marks")
+        .information("i.marks", MARKS)
+        .information("u.marks", "exit 0\n")
+        .of_class("marks", 'f', "share/marked", 0o604, "other text\n")
+        .of_class("preserve", 'e', "etc/new", 0o644, "new\n");
+    place.ok(&format!(
+        "patchadd -R @ROOT@ {}",
+        Patch::of("100-03", package).directory(&place.scenario).display()
+    ));
+    let mut stream = Vec::new();
+    let archive = fs::File::open(place.database("save/100-03/undo.gz")).unwrap();
+    flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+    let text = String::from_utf8_lossy(&stream);
+    // the times of delivered files, in the saved records of the package, are others
+    let is_ours = |line: &&str| line.starts_with("1 i i.") && line.ends_with(" 0");
+    let classes: Vec<&str> = text.lines().filter(is_ours).collect();
+    // the pkgmap is there twice: at the beginning of the stream, and in the package
+    assert_eq!(classes, ["1 i i.marks 7 532 0"; 2], "{text}");
 }
