@@ -249,3 +249,21 @@ fn only_the_classes_of_saved_files_get_a_script_and_the_patchs_own_stays() {
     // the pkgmap is there twice: at the beginning of the stream, and in the package
     assert_eq!(classes, ["1 i i.marks 7 532 0"; 2], "{text}");
 }
+
+#[test]
+fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        let other = Package::new("ACMEother").param("BASEDIR", "/opt/ACMEweb").param("CLASSES", "theirs");
+        other.of_class("theirs", 'f', "share/theirs", 0o644, "theirs\n").write(&spool);
+        Package::new("ACMEweb").file("share/plain", 0o644, "plain\n").write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEother ACMEweb", spool.display()));
+        let package = Package::new("ACMEweb").file("share/theirs", 0o644, "patched\n");
+        let patch = Patch::of("100-04", package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "patched\n", "{way}");
+        place.take_back("100-04", way);
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "theirs\n", "{way}");
+    }
+}

@@ -1,8 +1,21 @@
-//! The procedure scripts of a backout package: with them any pkgadd(1M) backs the patch out.
+//! The procedure scripts of a backout package: with them any pkgadd(1M) backs the patch out. Every archive holds them,
+//! so they say little of themselves; it is said here and in patchadm-undo(5).
 //!
-//! `checkinstall` refuses while a later revision is applied and writes the lists as they read without the patch;
-//! `postinstall` deletes what the patch had added, and the undo data. They run in any `sh` and any `awk` that has
-//! functions. A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
+//! `checkinstall` refuses while a later revision is applied and writes the lists as they read without the patch. It
+//! runs as a user without privileges. Its argument is the response file: `OLDLIST` there, or else `PATCHLIST` of the
+//! environment, are the patches that are applied; `ACTIVE_PATCH` and `ACTIVE_OBSOLETES` come from the pkginfo of the
+//! package. What other patches require, and what obsoletes this one, is for the caller to decide. The response is
+//! added to only where the exit code is 0.
+//!
+//! `postinstall` deletes what the patch had added, and the undo data. It runs as root. The file `deletes` beside it has
+//! one path in a line, objects below a directory before it; relative paths are below `CLIENT_BASEDIR`, and blanks and
+//! control bytes stand as `\ooo`. What another package has as well stays, as removef(1M) decides, and so does a
+//! directory that is not empty.
+//!
+//! They run in any `sh` and any `awk` that has functions. The nawk of System V is the strictest: it stops at
+//! `key in array` while nothing has made an array of that name, so each gets an element first.
+//!
+//! A patch may add class action scripts: its `u.<class>` is the `i.<class>` of the backout package
 //! (Application Packaging Developer's Guide, "Patching Packages").
 //!
 //! Every other class with a saved file gets an `i.<class>` that copies: the script that the class has elsewhere may
