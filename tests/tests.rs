@@ -191,6 +191,8 @@ mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Undo archives played by patchrm, by its script engine and by pkgadd.
+mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
 /// Undo archives as packages, for other programs.

@@ -222,8 +222,8 @@ impl Role {
             Self::Foreign => {
                 stock::role(name, text).is_some() || stock::role(&format!("patch_{name}"), text).is_some()
             }
-            // a class action script there is the `u.<class>` of the patch: it knows better how to undo
-            Self::Ours => !name.starts_with("i."),
+            // a class action script that does not just copy is the `u.<class>` of the patch: it knows better how to undo
+            Self::Ours => !name.starts_with("i.") || stock::role(name, text).is_some(),
         }
     }
 

@@ -21,7 +21,7 @@ use super::draft::Draft;
 use super::parameters::is_patch_record;
 use super::records::RecordChanges;
 use super::refusal::Reason;
-use super::target::Target;
+use super::target::{Target, classes};
 use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
@@ -91,14 +91,17 @@ impl Undoing<'_> {
         objects.sort_by(|a, b| a.path.cmp(&b.path));
         // what is in a directory goes before it
         deletes.reverse();
+        let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
+        let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
+        let scripts = scripts::taking_back(&target.image.install, of_files);
         Ok(UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
-            pkginfo: self.parameters(),
+            pkginfo: self.parameters(&saved),
             saved,
             passing: BTreeMap::new(),
             deletes,
-            scripts: scripts::taking_back(&target.image.install),
+            scripts,
             records: records.old.clone(),
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,
@@ -121,11 +124,23 @@ impl Undoing<'_> {
         }
     }
 
-    fn parameters(&self) -> Params {
+    /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
+    /// another package, for one.
+    fn parameters(&self, saved: &[(Entry, ObjectPath)]) -> Params {
         let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
         let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
+        let mut classes = classes(self.old);
+        let named = classes.len();
+        for (entry, _) in saved {
+            if !classes.contains(&entry.object.class) {
+                classes.push(entry.object.class.clone());
+            }
+        }
+        if classes.len() > named {
+            params.set("CLASSES", classes.join(" "));
+        }
         params
     }
 
