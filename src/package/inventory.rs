@@ -91,6 +91,8 @@ pub struct Save {
     pub remote: Option<Vec<u8>>,
     /// The bytes of `obsoleted_by`.
     pub obsoleted_by: Option<Vec<u8>>,
+    /// The bytes of `parameters`: what patches that are gone had found, where this one set it too.
+    pub parameters: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
 }

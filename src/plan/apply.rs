@@ -22,7 +22,7 @@ use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
-use super::parameters::{is_stored, kept_out, merged, set_by, speak_for_last_patch};
+use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
 use super::parts::{Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
@@ -30,7 +30,7 @@ use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
 
 /// What the user of patchadd(1M) may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,8 @@ struct Patched<'a> {
     wanted: Vec<Wanted<'a>>,
     /// The names that the patch sets.
     set: Vec<String>,
+    /// Those of them of which it says nothing.
+    silent: Vec<String>,
     /// Its scripts.
     chosen: Chosen,
 }
@@ -159,17 +161,19 @@ impl Application<'_> {
         let old = &installed.params;
         let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
         speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
-        for (name, value) in self.options.answers.get(&found.index).into_iter().flat_map(Params::iter) {
+        let answers = self.options.answers.get(&found.index);
+        for (name, value) in answers.into_iter().flat_map(Params::iter) {
             if is_stored(name) {
                 new.set(name, value);
             }
         }
         let set = set_by(old, &new, &image.params);
+        let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, old, delivered, &mut new)?;
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
-        Ok(Patched { target, installed, delivered, wanted, set, chosen })
+        Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
     }
 
     /// What the held copies need on the file systems, where scripts run.
@@ -273,7 +277,9 @@ impl Application<'_> {
                 || facts.requires.iter().any(|needed| needed.ids().iter().any(|id| id.same_base(other)))
         };
         let mut overlaps: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
-        for path in draft.changes.keys() {
+        // A directory that stays is no overlap.
+        let changes = draft.changes.values().filter(|one| !matches!(one.action, Action::Attributes(_)));
+        for path in changes.map(|one| &one.path) {
             let patches = self.inventory.patched_by.get(path).into_iter().flatten();
             let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
             for other in others.filter(|other| !related(other)) {
@@ -379,6 +385,7 @@ impl Application<'_> {
             obsoletes: &package.delivered.obsoletes,
             old: &package.installed.params,
             set: &package.set,
+            silent: &package.silent,
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
         };

@@ -16,6 +16,7 @@ use crate::source::PackageImage;
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
+use super::handing_down::{self, HandedDown};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
@@ -288,11 +289,18 @@ impl Backout<'_> {
         later: &Later<'_>,
     ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let old = old_params(package, archive)?;
-        let set_later = |name: &str| set_later(name, later, &installed.params, self.id);
+        let mut old = old_params(package, archive)?;
+        let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, self.id);
+        let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
+        let mut handed = HandedDown::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, set_later)
+                let of =
+                    handing_down::Package { name: package, installed, separator: &self.policy.separator };
+                of.put_handed_down(self.id, manifest, &mut old)?;
+                handed = of.hand_down(manifest, &old, later)?;
+                let is_set = |name: &str| handed.set_again.contains(name) || set_by_unknown(name);
+                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, is_set)
             }
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
@@ -314,6 +322,7 @@ impl Backout<'_> {
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
+        changes.extend(handed.changes);
         changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))
     }
@@ -337,15 +346,17 @@ fn old_params(package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason
     Ok(parsed.params())
 }
 
-/// Whether a parameter has been set again by a patch that came later.
-fn set_later(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
-    let known = later.iter().any(|(_, manifest)| {
-        manifest.is_some_and(|manifest| manifest.header.parameters.iter().any(|set| set == name))
-    });
-    // of a later patch without manifest only the usual words are known
+/// Whether a later patch with a manifest has set a parameter again.
+fn set_by_known(name: &str, later: &Later<'_>) -> bool {
+    let mut manifests = later.iter().filter_map(|(_, manifest)| *manifest);
+    manifests.any(|manifest| manifest.header.parameters.iter().any(|set| set == name))
+}
+
+/// Whether a later patch without manifest has set a parameter again: of such a one only the usual words are known.
+fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
-    known || unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
+    unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
 }
 
 /// The saved files of the package's directory, and those that the patch made. A later patch has put its own there,

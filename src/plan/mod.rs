@@ -15,6 +15,7 @@ mod draft;
 pub mod edits;
 pub mod engine;
 mod foreign;
+mod handing_down;
 pub mod install;
 pub mod installf;
 pub mod ledger;

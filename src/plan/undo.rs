@@ -51,6 +51,8 @@ pub(super) struct Undoing<'a> {
     pub(super) old: &'a Params,
     /// The names that the patch set.
     pub(super) set: &'a [String],
+    /// Those of them that it set by its silence.
+    pub(super) silent: &'a [String],
     /// How the archive is compressed.
     pub(super) format: UndoFormat,
     /// The directory for archives that are kept elsewhere.
@@ -66,7 +68,10 @@ impl Undoing<'_> {
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
         let package = &target.package;
-        let paths = concerned(draft, package);
+        let delivered: BTreeSet<ObjectPath> =
+            target.wanted()?.into_iter().map(|wanted| wanted.path).collect();
+        let mut paths = concerned(draft, package);
+        paths.extend(also_listed(draft, target, &delivered)?);
         let groups = Groups::of(draft, &paths);
         let mut saved = Vec::new();
         let mut objects = Vec::new();
@@ -74,6 +79,7 @@ impl Undoing<'_> {
         for path in paths.iter().chain(groups.partners(&paths)) {
             let changes = draft.changes.contains_key(path);
             let mut record = object_record(draft, path);
+            record.delivered = delivered.contains(path);
             groups.number_states(&mut record, path, changes);
             match draft.old(path).filter(|_| changes) {
                 Some(live) => {
@@ -153,6 +159,8 @@ impl Undoing<'_> {
             obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
             parameters: self.set.to_vec(),
             made_records: records.made.clone(),
+            features: Vec::new(),
+            silent: self.silent.to_vec(),
         }
     }
 }
@@ -188,6 +196,20 @@ fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
+/// The paths that a package delivers or deletes and that do not change because of it; without those that another
+/// package of the patch changes, whose archive has them.
+fn also_listed(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    delivered: &BTreeSet<ObjectPath>,
+) -> Result<Vec<ObjectPath>, Reason> {
+    let deleted: Vec<ObjectPath> =
+        target.image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<_, _>>()?;
+    let is_own =
+        |path: &&ObjectPath| draft.changes.get(*path).is_none_or(|change| change.package == target.package);
+    Ok(delivered.iter().chain(&deleted).filter(is_own).cloned().collect())
+}
+
 /// What the manifest says of a path.
 fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &Line| encode(&line.write());
@@ -211,6 +233,7 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
         was,
         became,
         kept,
+        delivered: false,
         member: None,
     }
 }
