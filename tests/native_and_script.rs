@@ -37,6 +37,12 @@ const STEPS: [&str; 12] = [
 
 const DIFFERENCES: &[Explained] = &[
     ("engine", "*", "digest of the undo archive*", "only archives of ours are bound to their run"),
+    (
+        "engine",
+        "*",
+        "record pkg/SUNWstuf/save/*/snapshot*",
+        "the program's own snapshot is beside what scripts save",
+    ),
     ("engine", "*", "/opt/SUNWstuf/newdir: *", NEW_DIRECTORY),
     ("engine", "*", "contents /opt/SUNWstuf/newdir", NEW_DIRECTORY),
     (

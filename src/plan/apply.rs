@@ -384,7 +384,7 @@ impl Application<'_> {
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
-            super::UndoPlace::Save => {
+            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {

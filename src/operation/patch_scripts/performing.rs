@@ -153,7 +153,7 @@ impl<'a> PatchScripts<'a> {
         inventory: &Inventory,
     ) -> Result<(), Halt> {
         run.log(&self.procedures.take_log())?;
-        let mut marks = Vec::new();
+        let mut last = scripted.remainder();
         for (place, (member, mut act)) in members.iter_mut().zip(acts).enumerate() {
             if place > 0 && member.part.chosen.bookkeeping == Bookkeeping::Scripts {
                 act = self.act(scripted, member, inventory)?;
@@ -175,15 +175,15 @@ impl<'a> PatchScripts<'a> {
                 other => other,
             })?;
             if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                marks.extend(self.after_scripts(scripted, member)?);
+                self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
             }
         }
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let mut last = scripted.remainder();
-        last.records.extend(marks);
-        run.switch(&last, &mut NoContent)?;
+        let saves = !last.undo.is_empty();
+        run.switch(&last, &mut NoContent)
+            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
     }
 
