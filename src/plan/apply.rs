@@ -449,6 +449,7 @@ impl Patched<'_> {
                 .iter()
                 .map(|path| target.resolve(path))
                 .collect::<Result<_, _>>()?,
+            restores: false,
         })
     }
 }

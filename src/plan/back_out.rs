@@ -240,8 +240,8 @@ impl Backout<'_> {
         let mapped = target.wanted()?.iter().map(Mapped::of).collect();
         let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
-        let package = package.clone();
-        Ok(Part { package, index, params: target.params, chosen, mapped, deletes })
+        let (package, restores) = (package.clone(), archive.manifest.is_some());
+        Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
     }
 
     /// The directory of the patch, under each spelling of its id.
