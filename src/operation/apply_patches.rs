@@ -309,7 +309,8 @@ impl<'a> Circumstances<'a> {
         inventory: Inventory,
     ) -> (Scripted, Result<Receipt, Failure>) {
         let undo_dir = self.request.undo_dir.clone().or_else(|| session.ground.policy.undo_dir.clone());
-        let patch = OfPatch { id: operand.shown_id(), is_saved: !scripted.no_undo && !scripted.again };
+        let is_saved = !scripted.no_undo && !scripted.again;
+        let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
         let installing = Installing::new(&self.request.scripts, self.choice.clone(), patch);
         let application = Application {
             device: &operand.device,

@@ -157,7 +157,7 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
             plan: &|| at.plan(id).map(|(scripted, _, inventory)| (scripted, inventory)),
             directory: at.directory(id),
         };
-        let patch = OfPatch { id: id.to_string(), is_saved: false };
+        let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
         let installing = Installing::new(&at.request.scripts, at.choice.clone(), patch);
         let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));

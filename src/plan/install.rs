@@ -52,6 +52,9 @@ pub struct OfPatch {
     pub id: String,
     /// Whether what it replaces is in undo data, so that only files which are meant to be edited are copied.
     pub is_saved: bool,
+    /// Whether it is applied: then edited files whose class has a script are copied as well. A script that takes a patch
+    /// back knows what is whose.
+    pub is_applied: bool,
 }
 
 impl Default for InstallOptions {
@@ -266,7 +269,7 @@ impl Installation<'_> {
             each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
         };
         for each in wanted {
-            if !by_script(each) {
+            if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {
                 edits.consider(&each.path, Some(&each.object))?;
             }
             if self.options.admin.conflict == Alteration::NoChange
