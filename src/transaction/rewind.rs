@@ -26,10 +26,8 @@ impl ScriptedRun<'_> {
         let wanted = located(root, objects)?;
         let records = located(root, trees)?;
         let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));
-        let is_meant = |op: &Op| match op.db {
-            true => records.contains(&op.path),
-            false => wanted.contains(&op.path) || op.old.is_none() && is_above(&op.path),
-        };
+        let is_object = |op: &Op| wanted.contains(&op.path) || op.old.is_none() && is_above(&op.path);
+        let is_meant = |op: &Op| if op.db { records.contains(&op.path) } else { is_object(op) };
         let mut dirs = Dirs::new(root);
         let mut ops = Vec::new();
         for op in held.ops.iter().filter(|op| is_meant(op)) {
