@@ -310,7 +310,7 @@ fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
         let before = stage.everything();
         let (code, said) = run(&stage, "patchrm -R @ROOT@ 700-01");
         assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
-        let (code, said) = run(&stage, "patchadm verify -R @ROOT@");
+        let (code, said) = run(&stage, "verify -R @ROOT@");
         assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
         assert_same(&stage.everything(), &before);
     }
