@@ -161,9 +161,11 @@ mod scenario;
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.
 mod script_processes;
-/// Procedure scripts and the process that runs them.
+/// Backouts of patches whose scripts keep the records.
+mod scripted_backouts;
 /// Patches whose own scripts run.
 mod scripted_patches;
+/// Procedure scripts and the process that runs them.
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;

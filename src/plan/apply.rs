@@ -391,7 +391,7 @@ impl Application<'_> {
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
-            super::UndoPlace::Save => {
+            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {
@@ -456,6 +456,7 @@ impl Patched<'_> {
                 .iter()
                 .map(|path| target.resolve(path))
                 .collect::<Result<_, _>>()?,
+            restores: false,
         })
     }
 }

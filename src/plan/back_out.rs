@@ -34,8 +34,10 @@ use super::{Plan, RecordChange, foreign, space};
 pub struct Archive<'a> {
     /// The package that it takes back.
     pub package: &'a PkgInst,
-    /// The backout package.
+    /// The backout package that is restored from.
     pub image: &'a PackageImage,
+    /// The backout package that the scripts of the patch made, where `image` is the snapshot beside it: its scripts run.
+    pub made_by_scripts: Option<&'a PackageImage>,
     /// The manifest; none in an archive of the classic tools.
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
@@ -163,7 +165,7 @@ impl Backout<'_> {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));
             }
-            let by_script = part.chosen.scripts.classes.keys().cloned().collect();
+            let by_script = part.chosen.own_classes().map(str::to_owned).collect();
             parts.push(part);
             match archive.manifest {
                 Some(manifest) => {
@@ -231,14 +233,16 @@ impl Backout<'_> {
         archive: &Archive<'_>,
         params: Params,
     ) -> Result<Part, Reason> {
-        let role = if archive.manifest.is_some() { Role::Ours } else { Role::Foreign };
-        let chosen = self.options.scripts.about(package, archive.image, &params, role)?;
-        let target = Target::new(package.clone(), index, archive.image, params)?;
+        let is_ours = archive.manifest.is_some() && archive.made_by_scripts.is_none();
+        let role = if is_ours { Role::Ours } else { Role::Foreign };
+        let image = archive.made_by_scripts.unwrap_or(archive.image);
+        let chosen = self.options.scripts.about(package, image, &params, role)?;
+        let target = Target::new(package.clone(), index, image, params)?;
         let mapped = target.wanted()?.iter().map(Mapped::of).collect();
-        let deletes = archive.image.deletes.iter().map(|path| target.resolve(path));
+        let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
-        let package = package.clone();
-        Ok(Part { package, index, params: target.params, chosen, mapped, deletes })
+        let (package, restores) = (package.clone(), archive.manifest.is_some());
+        Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
     }
 
     /// The directory of the patch, under each spelling of its id.

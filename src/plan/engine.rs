@@ -91,6 +91,12 @@ impl Chosen {
     pub fn has_scripts(&self) -> bool {
         !self.planned.is_empty()
     }
+
+    /// The classes whose files are the matter of a script of the package's own.
+    pub fn own_classes(&self) -> impl Iterator<Item = &str> {
+        let own = self.planned.iter().filter(|script| script.why == Why::Own);
+        own.filter_map(|script| script.name.strip_prefix("i."))
+    }
 }
 
 impl Why {

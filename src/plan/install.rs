@@ -41,6 +41,20 @@ pub struct InstallOptions {
     pub system: SystemScripts,
     /// Which scripts may run.
     pub scripts: ScriptPolicy,
+    /// The patch as part of which the package is installed.
+    pub patch: Option<OfPatch>,
+}
+
+/// A patch whose scripts have its packages installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfPatch {
+    /// Its id, after which copies of edited files are named.
+    pub id: String,
+    /// Whether what it replaces is in undo data, so that only files which are meant to be edited are copied.
+    pub is_saved: bool,
+    /// Whether it is applied: then edited files whose class has a script are copied as well. A script that takes a patch
+    /// back knows what is whose.
+    pub is_applied: bool,
 }
 
 impl Default for InstallOptions {
@@ -52,6 +66,7 @@ impl Default for InstallOptions {
             response: Params::new(),
             system: SystemScripts::default(),
             scripts: ScriptPolicy::default(),
+            patch: None,
         }
     }
 }
@@ -246,12 +261,15 @@ impl Installation<'_> {
     ) -> Result<Draft<'_>, Reason> {
         self.check_conflicts(&target.package, wanted)?;
         let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
-        let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
+        let patch = self.options.patch.as_ref();
+        let name = patch.map_or(target.package.as_str(), |patch| patch.id.as_str());
+        let is_saved = patch.is_some_and(|patch| patch.is_saved);
+        let mut edits = Edits::new(self.inventory, choice, name, is_saved);
         let by_script = |each: &Wanted<'_>| {
             each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
         };
         for each in wanted {
-            if !by_script(each) {
+            if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {
                 edits.consider(&each.path, Some(&each.object))?;
             }
             if self.options.admin.conflict == Alteration::NoChange

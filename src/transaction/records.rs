@@ -245,7 +245,7 @@ fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
 pub(super) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
     plan.undo.iter().filter_map(|undo| match &undo.place {
         UndoPlace::Remote(path) => Some(path.as_path()),
-        UndoPlace::Save => None,
+        UndoPlace::Save | UndoPlace::Snapshot => None,
     })
 }
 

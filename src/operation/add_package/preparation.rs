@@ -113,6 +113,7 @@ impl Place<'_> {
             response: response.clone(),
             system: self.system.clone(),
             scripts: self.policy,
+            patch: self.patch.cloned(),
         }
     }
 

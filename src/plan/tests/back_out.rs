@@ -250,6 +250,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     let archive = Archive {
         package: &name,
         image: &classic.image.packages[0],
+        made_by_scripts: None,
         manifest: None,
         records: &BTreeMap::new(),
         is_bound: true,
@@ -285,6 +286,7 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
         let archive = Archive {
             package: &name,
             image,
+            made_by_scripts: None,
             manifest: None,
             records: &records,
             is_bound: false,

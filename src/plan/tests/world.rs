@@ -161,6 +161,7 @@ impl World {
             .map(|(package, stored)| Archive {
                 package,
                 image: &stored.image,
+                made_by_scripts: None,
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
                 is_bound: true,
