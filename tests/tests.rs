@@ -41,6 +41,8 @@ mod demo;
 mod devices;
 /// What differs from the classic tools, and why.
 mod differences;
+/// Directory entries where the root has a symbolic link to a directory.
+mod directories_behind_links;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.

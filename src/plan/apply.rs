@@ -211,7 +211,8 @@ impl Application<'_> {
         let saved = !self.validated.no_undo && !self.validated.again;
         let choice = if self.validated.again {
             // no undo data is written, so nothing could say later that a file was kept
-            EditChoice { general: Edited::Replace, ..EditChoice::default() }
+            let overridden = self.options.edits.overridden.clone();
+            EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
         } else {
             self.options.edits.clone()
         };
@@ -223,12 +224,12 @@ impl Application<'_> {
             if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(&wanted.path, Some(&wanted.object))?;
+                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
             }
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                edits.consider(&package.target.resolve(path)?, None)?;
+                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
             }
         }
         edits.check()?;
@@ -329,7 +330,7 @@ impl Application<'_> {
                         .map_err(|problem| target.refuse(path, problem))?;
                 }
             }
-            Handling::Ordinary | Handling::ByScript => {}
+            Handling::Ordinary | Handling::ByScript | Handling::LinkStays => {}
         }
         draft.check_reserved(path).map_err(|problem| target.refuse(path, problem))?;
         draft.delete(&target.package, path)
