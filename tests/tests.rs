@@ -84,6 +84,8 @@ mod impossible_objects;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
+/// Roots where a tool without recovery died.
+mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Which class action scripts `scripts=known` lets run.

@@ -100,6 +100,8 @@ pub struct Installed {
     pub params: Params,
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub partial: bool,
+    /// Whether the lock of an unfinished installation, `!I-Lock!`, is there. Filled in for the packages concerned only.
+    pub install_lock: bool,
     /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
     /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,

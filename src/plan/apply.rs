@@ -14,7 +14,7 @@ use crate::package::{
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::Mapped;
+use super::course::{INSTALL_LOCK, Mapped};
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
@@ -115,7 +115,7 @@ impl Application<'_> {
         draft.date(self.occasion.timestamp());
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
-            (Vec::new(), Vec::new())
+            (self.locks()?, Vec::new())
         } else {
             self.records(&draft, &patched)?
         };
@@ -145,6 +145,16 @@ impl Application<'_> {
             notes: draft.notes,
         };
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+    }
+
+    /// The locks of unfinished installations, which go when the patch is installed again as a whole.
+    fn locks(&self) -> Result<Vec<RecordChange>, Reason> {
+        let is_locked = |package: &&PkgInst| {
+            self.inventory.packages.get(*package).is_some_and(|installed| installed.install_lock)
+        };
+        let packages = self.validated.matches.iter().map(|found| &found.package).filter(is_locked);
+        let lock = |package| package_path(package, INSTALL_LOCK.as_bytes()).map(RecordChange::RemoveFile);
+        packages.map(lock).collect()
     }
 
     fn id(&self) -> &PatchId {
