@@ -145,7 +145,7 @@ impl Comparison<'_> {
 
     /// The directory that an object is or should be in, and its name there; the root has no name.
     pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
-        self.place_of(self.root.resolver().locate(path)?)
+        self.place_of(&self.root.resolver().locate(path)?)
     }
 
     /// The same of what attributes are set of: a directory that is reached through a symbolic link is behind it.
@@ -153,12 +153,12 @@ impl Comparison<'_> {
         let linked =
             line.object.ftype.is_directory().then(|| self.root.resolver().directory_behind(&line.path));
         match linked.transpose()?.flatten() {
-            Some((physical, _)) => self.place_of(physical),
+            Some((physical, _)) => self.place_of(&physical),
             None => self.place(&line.path),
         }
     }
 
-    fn place_of(&self, physical: ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
+    fn place_of(&self, physical: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
         let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         Ok((self.root.dir(&parent)?, physical.name().to_vec()))
     }
