@@ -41,6 +41,8 @@ mod demo;
 mod devices;
 /// What differs from the classic tools, and why.
 mod differences;
+/// Directory entries where the root has a symbolic link to a directory.
+mod directories_behind_links;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -82,6 +84,8 @@ mod impossible_objects;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
+/// Roots where a tool without recovery died.
+mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Which class action scripts `scripts=known` lets run.

@@ -190,7 +190,7 @@ fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
     stage.run("add -R @ROOT@ delivered/200-01").ok();
     let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
     assert!(said.contains("/opt/ACMEweb/bin/httpd") && said.contains("200-01"), "{said}");
-    assert_eq!(std::fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "fixed\n");
+    assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "fixed\n");
     stage.run("remove -R @ROOT@ 200-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     let differences = before.difference(&stage.tree());

@@ -23,7 +23,7 @@ use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::{Params, ScriptPolicy};
+use crate::package::{ObjectPath, Params, ScriptPolicy};
 use crate::plan::install::OfPatch;
 use crate::plan::refusal::Command;
 use crate::plan::scripts::{InstallScripts, SystemScripts};
@@ -52,6 +52,8 @@ pub struct AddRequest {
     pub response: Option<PathBuf>,
     /// The environment that is recorded with a package: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
+    /// The symbolic links to directories in whose places the packages' directories go nevertheless.
+    pub overridden: Vec<ObjectPath>,
     /// Whether somebody can be asked.
     pub conversation: bool,
     /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.

@@ -329,7 +329,9 @@ impl<'a> Place<'a> {
         for (package, installed) in &mut rules.packages {
             let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
             if list.is_ok_and(|list| list.contains(id)) {
-                installed.saves = saves::saves(&View::live(&self.ground.root), package)?;
+                let view = View::live(&self.ground.root);
+                installed.saves = saves::saves(&view, package)?;
+                installed.install_lock = installed::has_install_lock(&view, package)?;
             }
         }
         Ok(rules)

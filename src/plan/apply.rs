@@ -14,7 +14,7 @@ use crate::package::{
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::Mapped;
+use super::course::{INSTALL_LOCK, Mapped};
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
@@ -117,7 +117,7 @@ impl Application<'_> {
         draft.date(self.occasion.timestamp());
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
-            (Vec::new(), Vec::new())
+            (self.locks()?, Vec::new())
         } else {
             self.records(&draft, &patched)?
         };
@@ -147,6 +147,16 @@ impl Application<'_> {
             notes: draft.notes,
         };
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+    }
+
+    /// The locks of unfinished installations, which go when the patch is installed again as a whole.
+    fn locks(&self) -> Result<Vec<RecordChange>, Reason> {
+        let is_locked = |package: &&PkgInst| {
+            self.inventory.packages.get(*package).is_some_and(|installed| installed.install_lock)
+        };
+        let packages = self.validated.matches.iter().map(|found| &found.package).filter(is_locked);
+        let lock = |package| package_path(package, INSTALL_LOCK.as_bytes()).map(RecordChange::RemoveFile);
+        packages.map(lock).collect()
     }
 
     fn id(&self) -> &PatchId {
@@ -215,7 +225,8 @@ impl Application<'_> {
         let saved = !self.validated.no_undo && !self.validated.again;
         let choice = if self.validated.again {
             // no undo data is written, so nothing could say later that a file was kept
-            EditChoice { general: Edited::Replace, ..EditChoice::default() }
+            let overridden = self.options.edits.overridden.clone();
+            EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
         } else {
             self.options.edits.clone()
         };
@@ -227,12 +238,12 @@ impl Application<'_> {
             if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(&wanted.path, Some(&wanted.object))?;
+                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
             }
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                edits.consider(&package.target.resolve(path)?, None)?;
+                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
             }
         }
         edits.check()?;
@@ -335,7 +346,7 @@ impl Application<'_> {
                         .map_err(|problem| target.refuse(path, problem))?;
                 }
             }
-            Handling::Ordinary | Handling::ByScript => {}
+            Handling::Ordinary | Handling::ByScript | Handling::LinkStays => {}
         }
         draft.check_reserved(path).map_err(|problem| target.refuse(path, problem))?;
         draft.delete(&target.package, path)

@@ -21,7 +21,7 @@ use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
-use super::records::{package_path, patch_path, reactivate, save_of, unmake};
+use super::records::{has_undo_data, is_interrupted, package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::target::Target;
@@ -99,8 +99,10 @@ fn rules(
     }
     for package in &patch.packages {
         let installed = inventory.packages.get(package);
-        let save = installed.and_then(|installed| save_of(installed, id, &policy.separator));
-        if save.is_none_or(|(_, save)| save.archive.is_none() && save.remote.is_none()) {
+        if installed.is_some_and(|installed| is_interrupted(installed, id, &policy.separator)) {
+            return Err(Reason::Interrupted(package.clone()));
+        }
+        if !installed.is_some_and(|installed| has_undo_data(installed, id, &policy.separator)) {
             return Err(Reason::NoUndoData(package.clone()));
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn restore(
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
         refuse_changed_later(draft, &each.path, later)?;
-        edits.consider(&each.path, Some(&each.object))?;
+        edits.consider(package, &each.path, Some(&each.object))?;
     }
     for links in [false, true] {
         for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {

@@ -194,6 +194,9 @@ impl<'a> Restoring<'a> {
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
             return Ok(());
         }
+        if was.kind == Kind::Directory && self.stays_link(draft, path) {
+            return Ok(());
+        }
         if let Some(old) = old {
             if was.kind == Kind::Directory && old.is_directory() {
                 if let Some(attributes) = attributes(was, old) {
@@ -216,6 +219,16 @@ impl<'a> Restoring<'a> {
         let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
         draft.change(self.package, path, action);
         Ok(())
+    }
+
+    /// Whether somebody has put a symbolic link to a directory in the place of one since: it stays, with a note.
+    fn stays_link(&self, draft: &mut Draft<'_>, path: &ObjectPath) -> bool {
+        if draft.inventory.staying_link(self.package, path).is_none() {
+            return false;
+        }
+        let path = draft.inventory.show(path);
+        draft.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
+        true
     }
 
     /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
@@ -253,6 +266,9 @@ impl<'a> Restoring<'a> {
                 let path = draft.inventory.show(path);
                 draft.notes.push(format!("{path} stays: it is a directory that the patch did not make"));
             }
+            return Ok(());
+        }
+        if became.is_some_and(|now| now.kind == Kind::Directory) && self.stays_link(draft, path) {
             return Ok(());
         }
         draft.check_obstacle(path)?;
