@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use patchadm::patch::{Obsoletes, PatchId, PatchList};
 use proptest::prelude::*;
@@ -13,10 +13,12 @@ use proptest::prelude::*;
 use crate::scenario::Run;
 
 const CHECKINSTALL: &str = include_str!("../src/plan/undo/checkinstall.sh");
+const CLASS: &str = include_str!("../src/plan/undo/class.sh");
 const POSTINSTALL: &str = include_str!("../src/plan/undo/postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
-const AWKS: [&str; 5] = ["awk", "mawk", "gawk", "original-awk", "busybox awk"];
+/// The last is the nawk of System V, where a Heirloom toolchest puts it.
+const AWKS: [&str; 6] = ["awk", "mawk", "gawk", "original-awk", "busybox awk", "/usr/5bin/nawk"];
 
 /// Prints what may be removed: not what the file `shared` names, and nothing of what the file `refused` names.
 const REMOVEF: &str = r#"#!/bin/sh
@@ -66,7 +68,8 @@ impl Bench {
         };
         bench.program("removef", REMOVEF);
         bench.program("nawk", &format!("#!/bin/sh\nexec {} \"$@\"\n", applet(awk).join(" ")));
-        for (name, text) in [("checkinstall", CHECKINSTALL), ("postinstall", POSTINSTALL)] {
+        for (name, text) in [("checkinstall", CHECKINSTALL), ("i.conf", CLASS), ("postinstall", POSTINSTALL)]
+        {
             bench.write(&format!("install/{name}"), text);
         }
         bench
@@ -187,6 +190,43 @@ fn obsoletions_are_counted_back() {
         assert_eq!(left("200-01", "", three), three, "a patch that obsoletes nothing");
         assert_eq!(left("200-01", "7-1 100-1", three), "100-01@1 101-03@1 200-01@1");
         assert_eq!(left("200-01", "100-01 100-1", three), "100-01@1 101-03@1 200-01@1", "one id twice");
+    }
+}
+
+#[test]
+fn every_awk_counts_back_a_patch_that_obsoletes_nothing_and_one_that_does() {
+    let here: Vec<_> = found(&AWKS).collect();
+    for awk in AWKS.iter().filter(|awk| !here.iter().any(|(name, _)| name == *awk)) {
+        crate::skipped(&format!("every_awk_counts_back_a_patch: {awk} is not here"));
+    }
+    let shell = found(&SHELLS).next().unwrap();
+    for awk in &here {
+        let bench = Bench::new(&shell, awk);
+        let left = |gone: &str, counts: &str| {
+            let environment = [("PATCH_OBSOLETES", counts), ("ACTIVE_OBSOLETES", gone)];
+            bench.lists("100-02", "OLDLIST=\"90-01 100-02\"\n", &environment)
+        };
+        let plain = |counts: &str| ("90-01".to_owned(), counts.to_owned());
+        assert_eq!(left("", "1-01@2 3-01@1"), plain("1-01@2 3-01@1"), "{}", bench.name);
+        assert_eq!(left("1-01 3-01", "1-01@2 3-01@1"), plain("1-01@1"), "{}", bench.name);
+        assert_eq!(left("", ""), plain(""), "{}", bench.name);
+    }
+}
+
+/// For the awk that can hardly be installed: the nawk of System V stops at `key in array` while nothing has made an
+/// array of that name, also of a parameter that is not given.
+#[test]
+fn an_array_has_an_element_before_in_is_asked_of_it() {
+    for script in [CHECKINSTALL, POSTINSTALL] {
+        for function in script.split("\nfunction ").skip(1) {
+            for (at, asked) in function.match_indices(" in ") {
+                let after = &function[at + 4..];
+                let name = after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+                let is_asked = after[name.len()..].starts_with(')');
+                let made = format!("\n\t{name}[\"\"] = 1\n");
+                assert!(!is_asked || function[..at].contains(&made), "{asked}{name}: {function}");
+            }
+        }
     }
 }
 
@@ -312,7 +352,7 @@ fn what_the_patch_added_and_its_undo_data_are_deleted() {
             names.sort();
             names
         };
-        assert_eq!(left("install"), ["copyright"], "{}", bench.name);
+        assert_eq!(left("install"), ["copyright", "i.conf"], "{}", bench.name);
         assert_eq!(left("save"), ["90-01"], "{}", bench.name);
         let asked = fs::read_to_string(bench.at("bin/asked")).unwrap();
         let expected = "ACMEweb|/opt/ACMEweb/opt files/a b|\nACMEweb|/etc/it's \"$HOME\" *\\|\n\
@@ -334,6 +374,42 @@ fn what_another_package_has_too_stays() {
         environment.insert("CLIENT_BASEDIR", "/".to_owned());
         postinstall(&bench, &environment).ok();
         assert!(bench.at("root/bin/new").exists() && !bench.at("root/bin/ours").exists(), "{}", bench.name);
+    }
+}
+
+/// Runs the class action script with this list; its code.
+fn put_back(bench: &Bench, list: &str) -> Option<i32> {
+    bench.write("list", list);
+    let mut script = Command::new(&bench.shell[0]);
+    script.args(&bench.shell[1..]).arg(bench.at("install/i.conf")).arg("ENDOFCLASS");
+    script.env_clear().env("PATH", "/usr/bin:/bin").current_dir(bench.dir.path());
+    let status = script.stdin(fs::File::open(bench.at("list")).unwrap()).stderr(Stdio::null()).status();
+    status.unwrap().code()
+}
+
+#[test]
+fn saved_files_of_a_class_replace_what_is_there_and_not_what_it_leads_to() {
+    for bench in benches() {
+        let saved = ["saved/a", "saved/b\\c", "saved/d"];
+        for path in saved {
+            bench.write(path, path);
+        }
+        fs::set_permissions(bench.at("saved/a"), fs::Permissions::from_mode(0o640)).unwrap();
+        for path in ["root/a", "root/other"] {
+            bench.write(path, "new\n");
+        }
+        symlink("other", bench.at("root/d")).unwrap();
+        let list = "saved/a root/a\nsaved/b\\c root/b\\c\nsaved/d root/d\n";
+        assert_eq!(put_back(&bench, list), Some(0), "{}", bench.name);
+        for path in saved {
+            let back = bench.at(&path.replace("saved", "root"));
+            assert!(back.symlink_metadata().unwrap().is_file(), "{}: {path}", bench.name);
+            assert_eq!(fs::read_to_string(back).unwrap(), path, "{}", bench.name);
+        }
+        assert_eq!(fs::metadata(bench.at("root/a")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_to_string(bench.at("root/other")).unwrap(), "new\n", "{}", bench.name);
+        assert_eq!(put_back(&bench, "saved/none root/a\n"), Some(1), "{}: a file is missing", bench.name);
+        assert_eq!(put_back(&bench, ""), Some(0), "{}: nothing to do", bench.name);
     }
 }
 
@@ -381,7 +457,7 @@ fn shellcheck_has_nothing_to_warn_of() {
         crate::skipped("shellcheck_has_nothing_to_warn_of: shellcheck is not here");
         return;
     };
-    let scripts = ["checkinstall", "postinstall"].map(|name| format!("src/plan/undo/{name}.sh"));
+    let scripts = ["checkinstall", "class", "postinstall"].map(|name| format!("src/plan/undo/{name}.sh"));
     let mut shellcheck = Command::new(shellcheck);
     shellcheck.args(["--norc", "--severity=warning"]).args(scripts).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = shellcheck.output().unwrap();

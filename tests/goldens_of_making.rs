@@ -96,13 +96,39 @@ fn odd_names_are_packaged_and_sorted_as_by_the_classic_pkgmk() {
     let ours = fs::read_to_string(workshop.at("spool/SUNWord/pkgmap")).unwrap();
     assert_eq!(rest(ours), rest(fs::read_to_string(golden.join("pkgmap")).unwrap()));
 
-    // what the machine decides: the stamp, which this pkginfo has, and the size of a part
+    // what the machine decides: the stamp, which this pkginfo has, and the blocks of a part
+    let counted = |line: &str| match (line.starts_with("part "), line.split_once(" blocks, ")) {
+        (true, Some((_, entries))) => format!("part, {entries}"),
+        _ => line.to_owned(),
+    };
     let lines = |text: &str| {
-        let other = |line: &&str| !line.contains("PSTAMP") && !line.starts_with("part ");
-        text.lines().filter(other).map(str::to_owned).collect::<Vec<_>>()
+        let other = |line: &&str| !line.contains("PSTAMP");
+        text.lines().filter(other).map(counted).collect::<Vec<_>>()
     };
     let classic = fs::read_to_string(golden.join("pkgmk/stderr")).unwrap();
     assert_eq!(lines(&run.stderr), lines(&classic.replace("@WORK@/work-27/", "")));
+}
+
+#[test]
+fn entries_of_a_part_are_counted_as_by_the_classic_pkgmk() {
+    let Some(goldens) = shared("entries of a part", "goldens") else { return };
+    let two = "i pkginfo\nd none bin 0755 root bin\nf none bin/stux=src 0755 root bin\n\
+               f none share/shared=src 0644 root bin\ns none bin/stuxlink=stux\nd none share 0755 root bin\n";
+    let same = "i pkginfo\nd none share 0755 root bin\nf none share/data=src 0644 root bin\n\
+                f none share/shr=src 0644 root bin\nd none lib 0700 root sys\ns none lib/libstuf.so=libother\n";
+    for (prototype, classic) in
+        [(two, "26-messages/out/pkgmk/stderr"), (same, "21-shared-files/out/pkgmk.out")]
+    {
+        let workshop = Producer::with(prototype);
+        workshop.file("src", "content");
+        let run = workshop.run("pkgmk -d spool");
+        let entries = |text: &str| {
+            let line = text.lines().find(|line| line.starts_with("part ")).unwrap();
+            line.split_once(" blocks, ").unwrap().1.to_owned()
+        };
+        let classic = fs::read_to_string(goldens.join(classic)).unwrap();
+        assert_eq!(entries(&run.stderr), entries(&classic), "{prototype}");
+    }
 }
 
 #[test]

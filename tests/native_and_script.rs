@@ -37,38 +37,19 @@ const STEPS: [&str; 12] = [
 
 const DIFFERENCES: &[Explained] = &[
     ("engine", "*", "digest of the undo archive*", "only archives of ours are bound to their run"),
-    ("engine", "*", "/opt/SUNWstuf/newdir: *", NEW_DIRECTORY),
-    ("engine", "*", "contents /opt/SUNWstuf/newdir", NEW_DIRECTORY),
+    (
+        "engine",
+        "*",
+        "record pkg/SUNWstuf/save/*/snapshot*",
+        "the program's own snapshot is beside what scripts save",
+    ),
     (
         "engine",
         "*",
         "record pkg/SUNWstuf/install/checkinstall",
         "the stock postinstall removes whatever checkinstall the package has left there",
     ),
-    (
-        "engine",
-        "patchrm*",
-        "record pkg/SUNWstuf/save/pspool/*",
-        "the stock scripts do not bring the spooled files of the package back (observed defect 10d)",
-    ),
-    (
-        "engine",
-        "patchadd @P@/R103300-01",
-        "record pkg/SUNWstuf/save/pspool/*",
-        "and what an earlier patch left there stays (observed defect 10d)",
-    ),
-    ("engine", "patchrm*", "pkginfo Patch_label", WORDS),
-    ("engine", "patchrm*", "pkginfo Obsoletes_label", WORDS),
-    ("engine", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
 ];
-
-/// A directory that a patch made.
-const NEW_DIRECTORY: &str =
-    "the stock scripts never remove a directory that a patch made, nor its line (observed defect 4)";
-
-/// What the last patch said of itself.
-const WORDS: &str =
-    "the stock scripts empty what the patch said of itself, and do not know what was there before";
 
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
 

@@ -65,8 +65,7 @@ ERROR: @ROOT@/opt/stuf/etc/conf
 fn another_type_is_the_only_thing_said_of_an_object() {
     let stage = stage();
     fs::remove_dir_all(stage.at("/opt/stuf/bin")).unwrap();
-    fs::create_dir(stage.at("/opt/stuf/elsewhere")).unwrap();
-    stage.symlink("/opt/stuf/bin", "elsewhere");
+    stage.symlink("/opt/stuf/bin", "nowhere");
     assert_eq!(
         stage.run("pkgchk -R @ROOT@ -p /opt/stuf/bin,/opt/stuf/bin/tool-hard").fails(1),
         "ERROR: @ROOT@/opt/stuf/bin

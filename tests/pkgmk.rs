@@ -53,7 +53,7 @@ fn a_package_is_made_in_the_words_of_the_classic_command() {
          ## Processing pkginfo file.\n\
          WARNING: missing directory entry for </etc>\n\
          ## Attempting to volumize 8 entries in pkgmap.\n\
-         part  1 -- 104 blocks, 13 entries\n\
+         part  1 -- 104 blocks, 9 entries\n\
          ## Packaging one part.\n\
          spool/ACMEfoo/pkgmap\n\
          spool/ACMEfoo/pkginfo\n\
@@ -142,9 +142,7 @@ fn parameters_of_the_command_line_come_first_and_count() {
 
 #[test]
 fn parameters_that_nobody_gave_are_made_up_and_told_of() {
-    let workshop = Producer::with(
-        "i pkginfo\nd zeta b 0755 root sys\nd alpha a 0755 root sys\n!STAGE=\"two words\"\n!small=no\n",
-    );
+    let workshop = Producer::with("i pkginfo\nd zeta b 0755 root sys\nd alpha a 0755 root sys\n");
     workshop.file(
         "pkginfo",
         "# made by hand\nPKG=ACMEfoo\nNAME=\"Foo tools\"\nCATEGORY=application\nNAME=again\n",
@@ -164,10 +162,22 @@ fn parameters_that_nobody_gave_are_made_up_and_told_of() {
     assert_eq!(
         workshop.made("pkginfo"),
         format!(
-            "PKG=ACMEfoo\nNAME=Foo tools\nCATEGORY=application\nSTAGE=two words\nARCH={machine}\n\
+            "PKG=ACMEfoo\nNAME=Foo tools\nCATEGORY=application\nARCH={machine}\n\
              VERSION=Dev Release 11/20/2026\nPSTAMP={host}20261120070000\nCLASSES=zeta alpha\n"
         )
     );
+}
+
+#[test]
+fn a_variable_of_a_prototype_is_no_parameter_of_the_package() {
+    let workshop = Producer::with(
+        "i pkginfo\n!STAGE=\"two words\"\n!BINDIR=src\n!VERSION=9\n!small=no\n\
+         f none x=$BINDIR/x 0644 root sys\n",
+    );
+    workshop.file("src/x", "x");
+    workshop.make("");
+    assert_eq!(workshop.made("pkginfo"), PKGINFO);
+    assert_eq!(workshop.made("reloc/x"), "x");
 }
 
 #[test]

@@ -41,6 +41,8 @@ mod demo;
 mod devices;
 /// What differs from the classic tools, and why.
 mod differences;
+/// Directory entries where the root has a symbolic link to a directory.
+mod directories_behind_links;
 /// The JSON documents and their fields.
 mod documents;
 /// Files that an administrator edited.
@@ -82,6 +84,8 @@ mod impossible_objects;
 mod installf;
 /// installf and removef as a script of a run calls them.
 mod installf_in_run;
+/// Roots where a tool without recovery died.
+mod interrupted_classic_runs;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Which class action scripts `scripts=known` lets run.
@@ -161,9 +165,11 @@ mod scenario;
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.
 mod script_processes;
-/// Procedure scripts and the process that runs them.
+/// Backouts of patches whose scripts keep the records.
+mod scripted_backouts;
 /// Patches whose own scripts run.
 mod scripted_patches;
+/// Procedure scripts and the process that runs them.
 mod scripts;
 /// How they end, and that they end.
 mod scripts_ended;
@@ -191,6 +197,8 @@ mod transcripts;
 /// Trees, to be compared attribute by attribute.
 mod tree;
 mod type_changes;
+/// Undo archives played by patchrm, by its script engine and by pkgadd.
+mod undo_archives_played;
 /// Undo data: places, states, other tools.
 mod undo_data;
 /// Undo archives as packages, for other programs.

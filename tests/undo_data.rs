@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::delivery::Patch;
 use crate::goldens_of_packages::Stage;
-use crate::packages::Package;
+use crate::packages::{DELIVERED, Package};
 use crate::records::Before;
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
@@ -164,4 +164,35 @@ fn undo_data_of_the_classic_tools_is_restored() {
         let list = golden.scenario.run("pkgparam -R @ROOT@ SUNWstuf PATCHLIST").ok();
         assert_eq!(list.trim(), "", "{id}");
     }
+}
+
+/// A patch of another base delivers what the first one put there, and another file.
+#[test]
+fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
+    let web = |httpd: &str, other: &str| {
+        Package::new("ACMEweb")
+            .content('f', "bin/httpd", 0o755, "root root", DELIVERED, httpd.to_owned())
+            .file("bin/other", 0o755, other)
+    };
+    let stage = Scenario::with(&[web("old\n", "old\n")]);
+    let before = stage.tree();
+    let fix = Package::new("ACMEweb").content(
+        'f',
+        "bin/httpd",
+        0o755,
+        "root root",
+        DELIVERED,
+        "fixed\n".to_owned(),
+    );
+    Patch::of("100-01", fix).directory(&stage);
+    Patch::of("200-01", web("fixed\n", "new\n")).directory(&stage);
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    stage.run("add -R @ROOT@ delivered/200-01").ok();
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(6);
+    assert!(said.contains("/opt/ACMEweb/bin/httpd") && said.contains("200-01"), "{said}");
+    assert_eq!(fs::read_to_string(stage.at("/opt/ACMEweb/bin/httpd")).unwrap(), "fixed\n");
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    let differences = before.difference(&stage.tree());
+    assert!(differences.is_empty(), "{differences}");
 }

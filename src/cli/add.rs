@@ -1,6 +1,5 @@
 //! `patchadm add` and `patchadm plan`: apply patches, or show what that would do.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,11 +10,10 @@ use super::many::{ManyRoots, Verb, must_be_read_often, of_patches, on_many};
 use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
-use super::verb::{Changing, Choices, Common, refuse, tell};
+use super::verb::{Changing, Choices, Common, inside, refuse, tell};
 use super::whose_root::OwnerOptions;
 use super::words;
 use crate::operation::apply_patches::{ApplyRequest, apply_patches};
-use crate::package::ObjectPath;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -102,18 +100,6 @@ fn on(root: &Root, request: &ApplyRequest) -> ApplyRequest {
         preserved: inside(root, &request.preserved),
         ..request.clone()
     }
-}
-
-/// Paths of a root, whether they were typed as its packages have them or as messages show them, with its prefix.
-fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
-    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
-    let strip = |path: ObjectPath| match &prefix {
-        Some(prefix) if path.is_below(prefix) => {
-            ObjectPath::new(&path.as_bytes()[prefix.as_bytes().len()..]).unwrap_or(path)
-        }
-        _ => path,
-    };
-    paths.iter().cloned().map(strip).collect()
 }
 
 fn add<A: clap::CommandFactory>(

@@ -180,6 +180,11 @@ const MEANINGS: &[Meaning] = &[
         "Read what it says; the log has it as well.",
     ),
     removing(12, "The undo data is not where the records say.", "Name the directory that holds it with -B."),
+    removing(
+        14,
+        "Another tool was interrupted while it applied the patch, and there is no undo data.",
+        "Put the package back from a backup, or finish the patch without a way back: patchadd -u -d.",
+    ),
     removing(15, "Another patch needs this one.", "Back that one out first, or both in one command."),
     removing(
         19,

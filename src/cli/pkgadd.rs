@@ -10,12 +10,13 @@ use super::options::{CategoryOption, Extensions, RootOption, listed, parse};
 use super::output::Output;
 use super::packages::{Ended, Package};
 use super::screen::Screen;
+use super::verb::{inside, object_path};
 use super::whose_root::OwnerOptions;
 use super::{Invocation, menu};
 use crate::operation::add_package::{AddRequest, Added, add_packages};
 use crate::operation::device::SPOOL;
 use crate::operation::scripts::ScriptSettings;
-use crate::package::Params;
+use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use spool::Spooling;
 
@@ -27,7 +28,7 @@ pub(super) use screen::Adding;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
-    [-x proxy] [--script-timeout seconds] [pkginst...|-Y category,...]
+    [-x proxy] [--override path] [--script-timeout seconds] [pkginst...|-Y category,...]
 pkgadd -s spool [-d device] [pkginst...|-Y category,...]";
 
 /// The search path and administration directory that packages are recorded with, as the classic tools set them.
@@ -80,6 +81,9 @@ struct Args {
     /// Accepted for compatibility: nothing is fetched from a network
     #[arg(short = 'x', value_name = "PROXY")]
     _proxy: Option<OsString>,
+    /// Replace this symbolic link to a directory by the directory of a package; may be repeated
+    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    overridden: Vec<ObjectPath>,
     /// End a script that takes longer than this, 0 for never; otherwise as the policy of the root says
     #[arg(long, value_name = "SECONDS")]
     script_timeout: Option<u64>,
@@ -119,6 +123,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         admin: args.admin,
         response: args.response,
         environment: environment(call),
+        overridden: inside(&root, &args.overridden),
         conversation,
         silent: args.non_interactive || in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),

@@ -392,7 +392,7 @@ fn space(plan: &Plan) -> Vec<SpaceEntry> {
 
 fn undo_paths(plan: &Plan) -> Vec<String> {
     let path = |undo: &crate::plan::UndoArchive| match &undo.place {
-        crate::plan::UndoPlace::Save => {
+        crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
             format!("/var/sadm/pkg/{}/save/{}/undo{}", undo.package, undo.patch, undo.format.suffix())
         }
         crate::plan::UndoPlace::Remote(path) => path.display().to_string(),

@@ -3,6 +3,7 @@
 //! A change is one line per patch; a refusal is three: what did not happen, why, and what to type next. Nothing is
 //! ever prompted.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::Invocation;
@@ -64,7 +65,7 @@ pub(super) struct Choices {
     /// What happens to files that were edited: stop, replace or keep
     #[arg(long, value_name = "CHOICE", value_parser = edited)]
     pub(super) edited: Option<Edited>,
-    /// Replace this edited file in any case; may be repeated
+    /// Replace this edited file or symbolic link to a directory in any case; may be repeated
     #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
     pub(super) overridden: Vec<ObjectPath>,
     /// Keep this edited file in any case; may be repeated
@@ -90,8 +91,21 @@ fn edited(text: &str) -> Result<Edited, String> {
     }
 }
 
-fn object_path(text: &str) -> Result<ObjectPath, String> {
+/// A path of a root, as an argument.
+pub(super) fn object_path(text: &str) -> Result<ObjectPath, String> {
     ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Paths of a root, whether they were typed as its packages have them or as messages show them, with its prefix.
+pub(super) fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
+    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
+    let strip = |path: ObjectPath| match &prefix {
+        Some(prefix) if path.is_below(prefix) => {
+            ObjectPath::new(&path.as_bytes()[prefix.as_bytes().len()..]).unwrap_or(path)
+        }
+        _ => path,
+    };
+    paths.iter().cloned().map(strip).collect()
 }
 
 /// One line about a patch that went well.

@@ -29,6 +29,7 @@ use crate::root::{Dir, Root, RootError};
 
 mod manifest;
 mod outside;
+mod snapshot;
 mod unbound;
 mod verify;
 

@@ -16,7 +16,9 @@ use crate::root::FileType;
 const LARGEST_RECORD: u64 = 64 << 20;
 
 /// The locks of an unfinished installation or removal.
-pub(super) const LOCKS: [&[u8]; 2] = [b"!I-Lock!", b"!R-Lock!"];
+pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
+/// The lock of an unfinished installation.
+pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
 /// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
 pub fn has_database(view: &View<'_>) -> Result<bool, DatabaseError> {
@@ -82,6 +84,12 @@ pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, Dat
     Ok(LOCKS.iter().any(|lock| names.iter().any(|name| name == lock)))
 }
 
+/// Whether the lock of an unfinished installation is in the directory of a package.
+pub fn has_install_lock(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    Ok(names.iter().any(|name| name == INSTALL_LOCK))
+}
+
 /// The save directory of a patch: its id as it was first written.
 pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
     let names = view.list(&places::save(package))?.unwrap_or_default();
@@ -91,9 +99,10 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
 }
 
 /// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install` and
-/// `save/pspool`, by name in that directory. Only regular files are records.
+/// `save/pspool`, by name in that directory, and whether the lock of an installation is there. Only regular files are records.
 pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
     let directory = places::package(package);
+    installed.install_lock = has_install_lock(view, package)?;
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
     while let Some(name) = open.pop() {
         // A name that is too deep for a path cannot have been made by a package tool.

@@ -12,9 +12,10 @@ use super::{DatabaseError, View, places};
 use crate::package::{PkgInst, Save, side_by_side};
 use crate::root::{Dir, FileType, RootError, Seen};
 
-/// The largest `remote` or `obsoleted_by`, in bytes: 64 KiB, and 16 MiB.
+/// The largest `remote`, `obsoleted_by` and `parameters`, in bytes: 64 KiB, and 16 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
+const LARGEST_PARAMETERS: u64 = 16 << 20;
 
 /// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
 pub(super) const ARCHIVE_NAMES: [&str; 6] =
@@ -98,6 +99,7 @@ fn save<E>(
     let mut save = Save {
         remote: read(b"remote", LARGEST_REMOTE)?,
         obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
+        parameters: read(b"parameters", LARGEST_PARAMETERS)?,
         ..Save::default()
     };
     for name in ARCHIVE_NAMES {

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::archive::Outside;
 use super::contents::{Lines, lines_below, lines_of_paths};
 use super::{DatabaseError, View, all, installed, marker, places};
-use crate::package::{Digest, Ftype, Installed, Inventory, Live, LiveKind, ObjectPath, PkgInst, Touched};
+use crate::package::{
+    Digest, Ftype, Installed, Inventory, LinkedDirectory, Live, LiveKind, ObjectPath, PkgInst, Touched,
+};
 use crate::root::{Resolver, Root, accounts_of};
 
 mod file_systems;
@@ -203,6 +205,7 @@ impl<'a> Walk<'a> {
         for (directory, Seen { live, names }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;
+                self.behind(&path, &live)?;
                 self.inventory.live.insert(path, live);
             }
             self.beside(&names, &directory.paths);
@@ -224,6 +227,21 @@ impl<'a> Walk<'a> {
             }
         }
         self.trees.push(path.clone());
+        Ok(())
+    }
+
+    /// Follows a symbolic link where a directory is delivered or recorded.
+    fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
+        let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
+        let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
+        if !matches!(live.kind, LiveKind::Symlink(_)) || !recorded && !delivered {
+            return Ok(());
+        }
+        if let Some((directory, seen)) = self.resolver.directory_behind(path)? {
+            let (mode, uid, gid) = (seen.mode, seen.uid, seen.gid);
+            let linked = LinkedDirectory { path: directory, mode, uid, gid };
+            self.inventory.linked_directories.insert(path.clone(), linked);
+        }
         Ok(())
     }
 

@@ -15,6 +15,9 @@ use crate::package::{Digest, ObjectPath, rule};
 /// The largest ledger that is read, in bytes: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
 
+/// The snapshot of the program's own in a save directory, beside the archive that scripts made.
+pub const SNAPSHOT: &str = "snapshot/undo.gz";
+
 /// The word before a SHA-256 digest.
 const SHA256: &str = "sha256:";
 

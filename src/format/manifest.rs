@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
 
-/// The version of the format that is written; a reader refuses a higher one.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
+/// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
+pub const VERSION: u32 = 2;
+
+/// The words of [`Header::features`] that this program knows.
+const FEATURES: &[&str] = &[];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
@@ -27,7 +31,7 @@ const LONGEST_LINE: usize = 1 << 20;
 pub struct Manifest {
     /// What it is about.
     pub header: Header,
-    /// The objects that the patch changed, sorted by path.
+    /// The objects that the patch delivered, deleted or changed, sorted by path.
     pub objects: Vec<ObjectRecord>,
 }
 
@@ -49,6 +53,13 @@ pub struct Header {
     /// Files of the package's directory in the database that the patch made, relative to it, and directories, with a
     /// `/` at the end.
     pub made_records: Vec<String>,
+    /// What a reader must know beyond the version; one with a word that is not known is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub features: Vec<String>,
+    /// The names among `parameters` that the patch set by its silence: an earlier patch had brought them, and this one
+    /// says nothing of them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub silent: Vec<String>,
 }
 
 /// One object, before and after the patch.
@@ -71,6 +82,10 @@ pub struct ObjectRecord {
     /// The edited file of the administrator stayed; the patch's version is beside it as `PATH.patch-<id>`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
+    /// The patch delivers it, whether it changed it or not; false for what it deletes, and for other names of a file
+    /// that it changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub delivered: bool,
     /// The path of the saved content among the members of the archive, as in its pkgmap, escaped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub member: Option<String>,
@@ -146,6 +161,9 @@ pub enum ManifestError {
     /// A later version of the program wrote it.
     #[error("undo manifest of version {0}: this program reads version {VERSION}")]
     Version(u32),
+    /// It needs something that this program does not know.
+    #[error("the undo manifest needs `{0}`, which this program does not know")]
+    Feature(String),
 }
 
 impl Manifest {
@@ -156,6 +174,9 @@ impl Manifest {
         let header: Header = parse_line(1, first)?;
         if header.manifest > VERSION {
             return Err(ManifestError::Version(header.manifest));
+        }
+        if let Some(word) = header.features.iter().find(|word| !FEATURES.contains(&word.as_str())) {
+            return Err(ManifestError::Feature(encode(word.as_bytes())));
         }
         let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;
         Ok(Self { header, objects })
@@ -180,6 +201,31 @@ impl ObjectRecord {
             }
             _ => true,
         }
+    }
+
+    /// Whether the list of paths beside the archive has it: what the patch changed or delivers.
+    pub fn is_listed(&self) -> bool {
+        self.delivered || self.is_changed()
+    }
+
+    /// Whether the patch has the path: what an earlier patch put there must not come back under it. An edited file that
+    /// stayed is not the patch's, nor is another name of a file that it changed.
+    pub fn has_path(&self) -> bool {
+        !self.kept && (self.delivered || self.became.is_none() || self.was != self.became)
+    }
+
+    /// Whether the patch left the object as it was.
+    pub fn is_untouched(&self) -> bool {
+        self.kept || self.was == self.became
+    }
+
+    /// Whether a backout has nothing to do with it: neither object nor line changed, and it is no other name of a file
+    /// that did.
+    pub fn is_as_found(&self) -> bool {
+        self.is_untouched()
+            && self.line == self.new_line
+            && !self.kept
+            && self.was.as_ref().is_none_or(|was| was.group.is_none())
     }
 
     /// Its path; none where it is none.
@@ -311,6 +357,8 @@ mod tests {
             obsoletes: vec!["105100-02".to_owned()],
             parameters: vec!["SUNW_PATCHID".to_owned()],
             made_records: vec![],
+            features: vec![],
+            silent: vec![],
         }
     }
 
@@ -349,8 +397,38 @@ mod tests {
             became: None,
             new_line: None,
             kept: false,
+            delivered: false,
             member: None,
         }
+    }
+
+    #[test]
+    fn a_manifest_that_needs_an_unknown_word_is_refused_by_that_word() {
+        let features = vec!["of-tomorrow".to_owned()];
+        let needing = Manifest { header: Header { features, ..header() }, objects: vec![] };
+        let refused = Manifest::parse(&needing.to_bytes()).unwrap_err();
+        assert_eq!(refused, ManifestError::Feature("of-tomorrow".to_owned()));
+        assert!(refused.to_string().contains("`of-tomorrow`"));
+    }
+
+    #[test]
+    fn a_manifest_of_the_version_before_is_read() {
+        let text = br#"{"manifest":1,"patch":"1-01","package":"X","root":"00","obsoletes":[],"parameters":[],"made_records":[]}
+{"path":"/opt/a"}
+"#;
+        let read = Manifest::parse(text).unwrap();
+        assert_eq!((read.header.manifest, read.objects[0].delivered), (1, false));
+    }
+
+    #[test]
+    fn a_patch_has_what_it_delivers_deletes_or_changes() {
+        let same = ObjectRecord { was: Some(file()), became: Some(file()), ..record("/a") };
+        assert!(!same.has_path());
+        assert!(ObjectRecord { delivered: true, ..same.clone() }.has_path());
+        assert!(!ObjectRecord { delivered: true, kept: true, became: None, ..same.clone() }.has_path());
+        assert!(ObjectRecord { became: None, ..same.clone() }.has_path());
+        assert!(ObjectRecord { was: None, ..same }.has_path());
+        assert!(record("/a").has_path() && record("/a").is_untouched());
     }
 
     #[test]

@@ -23,7 +23,8 @@ use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
-use crate::package::{Params, ScriptPolicy};
+use crate::package::{ObjectPath, Params, ScriptPolicy};
+use crate::plan::install::OfPatch;
 use crate::plan::refusal::Command;
 use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
@@ -51,6 +52,8 @@ pub struct AddRequest {
     pub response: Option<PathBuf>,
     /// The environment that is recorded with a package: LANG, `LC_*`, TZ, PATH, OAMBASE.
     pub environment: Params,
+    /// The symbolic links to directories in whose places the packages' directories go nevertheless.
+    pub overridden: Vec<ObjectPath>,
     /// Whether somebody can be asked.
     pub conversation: bool,
     /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
@@ -101,7 +104,8 @@ pub fn add_packages(
     let mut rehearsed = None;
     if !installed::has_database(&View::live(root))? {
         let policy = ground.policy.scripts;
-        let place = Place { ground: &ground, admin: &admin, system: &system, policy, request, caller };
+        let place =
+            Place { ground: &ground, admin: &admin, system: &system, policy, request, caller, patch: None };
         (report.packages, rehearsed) = place.rehearse(&device, attendant);
         if report.packages.len() == device.selected.len() {
             return Ok(report);
@@ -117,7 +121,15 @@ pub fn add_packages(
         }
     };
     let policy = session.ground.policy.scripts;
-    let place = Place { ground: &session.ground, admin: &admin, system: &system, policy, request, caller };
+    let place = Place {
+        ground: &session.ground,
+        admin: &admin,
+        system: &system,
+        policy,
+        request,
+        caller,
+        patch: None,
+    };
     // Others may have been here before the lock was taken.
     let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
     for &index in &device.selected {
@@ -146,6 +158,8 @@ pub(super) struct Place<'a> {
     pub(super) policy: ScriptPolicy,
     pub(super) request: &'a AddRequest,
     pub(super) caller: &'a Caller<'a>,
+    /// The patch as part of which the packages are installed.
+    pub(super) patch: Option<&'a OfPatch>,
 }
 
 /// A package whose scripts may run.

@@ -202,7 +202,12 @@ impl Adopter<'_> {
     /// The first paths at which an archive does not fit what a later one of the chain found there, or what is there.
     fn differs(&self, candidate: &Candidate, later: &[Candidate]) -> Result<Option<String>, Failure> {
         let mut paths = BTreeSet::new();
-        for record in candidate.manifest.objects.iter().filter(|record| record.is_changed() && !record.kept) {
+        for record in candidate
+            .manifest
+            .objects
+            .iter()
+            .filter(|record| record.is_changed() && !record.kept && !record.is_as_found())
+        {
             let Some(path) = record.object_path() else { continue };
             let found = match record_of_later(record, later) {
                 Some(later) => later.was.clone(),

@@ -23,6 +23,7 @@ use crate::plan::apply::{ApplyOptions, apply};
 use crate::plan::concern::delivered_files;
 use crate::plan::edits::EditChoice;
 use crate::plan::engine::{PlannedScript, ScriptChoice};
+use crate::plan::install::OfPatch;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::source::Source;
@@ -308,7 +309,9 @@ impl<'a> Circumstances<'a> {
         inventory: Inventory,
     ) -> (Scripted, Result<Receipt, Failure>) {
         let undo_dir = self.request.undo_dir.clone().or_else(|| session.ground.policy.undo_dir.clone());
-        let installing = Installing::new(&self.request.scripts, self.choice.clone());
+        let is_saved = !scripted.no_undo && !scripted.again;
+        let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+        let installing = Installing::new(&self.request.scripts, self.choice.clone(), patch);
         let application = Application {
             device: &operand.device,
             unconditional: self.request.unconditional,

@@ -21,10 +21,11 @@ use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{BACKING_OUT, PlannedScript, ScriptChoice};
+use crate::plan::install::OfPatch;
 use crate::plan::occasion::Occasion;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
-use crate::source::Source;
+use crate::source::{Image, Source};
 use crate::transaction::{Receipt, Recovered};
 
 /// What patchrm(1M) was asked for.
@@ -152,15 +153,17 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
     if scripted.has_scripts() {
         let backout = Backout {
             archives: undo.iter().map(|one| &one.device).collect(),
+            restored_from: undo.iter().map(Undo::restored_from).collect(),
             plan: &|| at.plan(id).map(|(scripted, _, inventory)| (scripted, inventory)),
             directory: at.directory(id),
         };
-        let installing = Installing::new(&at.request.scripts, at.choice.clone());
+        let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
+        let installing = Installing::new(&at.request.scripts, at.choice.clone(), patch);
         let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));
     }
     drop(inventory);
-    let mut content = Archives(undo.iter().map(|one| one.device.content()).collect());
+    let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
     let plan = &scripted.plan;
     let text = super::log::of_backout(plan);
     let result = session.perform(plan, &mut content, None, text).map(Some);
@@ -178,6 +181,8 @@ impl BackedOut {
 struct Undo {
     package: PkgInst,
     device: Device,
+    /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
+    snapshot: Option<Device>,
     manifest: Option<Manifest>,
     records: BTreeMap<Vec<u8>, RecordFile>,
     /// Its path on the host, where it is kept outside the root and goes with the backout.
@@ -324,7 +329,9 @@ impl<'a> Place<'a> {
         for (package, installed) in &mut rules.packages {
             let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
             if list.is_ok_and(|list| list.contains(id)) {
-                installed.saves = saves::saves(&View::live(&self.ground.root), package)?;
+                let view = View::live(&self.ground.root);
+                installed.saves = saves::saves(&view, package)?;
+                installed.install_lock = installed::has_install_lock(&view, package)?;
             }
         }
         Ok(rules)
@@ -357,6 +364,7 @@ impl<'a> Place<'a> {
             }
             (None, None) => archive.verify(Some(marker))?.manifest,
         };
+        let snapshot = archive.snapshot(&View::live(&self.ground.root))?;
         let path = PathBuf::from(archive.path());
         let rules = self.ground.outside.with(self.request.moved_to.as_deref());
         let is_used_up = archive.may_be_removed(&self.ground.root, &rules);
@@ -370,12 +378,14 @@ impl<'a> Place<'a> {
         let is_bound = archive.is_bound();
         let source = Source::from_file(archive.into_file(), &path)?;
         let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
-        let records = match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
-            Some(bytes) => records(bytes).map_err(|reason| damaged(&path, &reason))?,
-            None => BTreeMap::new(),
-        };
+        let records = saved_records(&image, &path)?;
         let device = Device::whole(source, image);
-        Ok(Undo { package: package.clone(), device, manifest, records, outside, stays, is_bound })
+        let package = package.clone();
+        let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
+        match snapshot {
+            Some(snapshot) => undo.with_snapshot(snapshot, digesting),
+            None => Ok(undo),
+        }
     }
 
     /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
@@ -398,7 +408,11 @@ impl<'a> Place<'a> {
             for patch in after {
                 let name = patch.to_string();
                 let archive = archive::find_with(&view, &self.ground.host, package, &name, &ledger, &outside);
-                if let Ok(Some(manifest)) = archive.and_then(|archive| archive.bound_manifest()) {
+                let manifest = archive.and_then(|archive| match archive.snapshot(&view)? {
+                    Some(snapshot) => snapshot.bound_manifest(),
+                    None => archive.bound_manifest(),
+                });
+                if let Ok(Some(manifest)) = manifest {
                     found.insert((package.clone(), name), manifest);
                 }
             }
@@ -408,10 +422,36 @@ impl<'a> Place<'a> {
 }
 
 impl Undo {
+    /// The same, restored from the snapshot beside the archive.
+    fn with_snapshot(
+        self,
+        snapshot: archive::Archive,
+        digesting: &mut Vec<Digesting>,
+    ) -> Result<Self, Failure> {
+        let path = PathBuf::from(snapshot.path());
+        let Some((manifest, thread)) = snapshot.as_written()? else {
+            return Err(damaged(&path, "it has no manifest"));
+        };
+        digesting.push(thread);
+        let source = Source::from_file(snapshot.into_file(), &path)?;
+        let image = source.scan_descriptions()?;
+        let records = saved_records(&image, &path)?;
+        let snapshot = Some(Device::whole(source, image));
+        Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
+    }
+
+    /// What is restored from.
+    fn restored_from(&self) -> &Device {
+        self.snapshot.as_ref().unwrap_or(&self.device)
+    }
+
     fn as_archive(&self) -> Option<Archive<'_>> {
+        let of_archive = self.device.image.packages.first()?;
+        let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
         Some(Archive {
             package: &self.package,
-            image: self.device.image.packages.first()?,
+            image: of_snapshot.unwrap_or(of_archive),
+            made_by_scripts: of_snapshot.map(|_| of_archive),
             manifest: self.manifest.as_ref(),
             records: &self.records,
             outside: self.outside.as_deref(),
@@ -425,6 +465,14 @@ fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), Archive
     match archive.as_written()? {
         Some((_, digesting)) => digesting.wait(),
         None => archive.verify(Some(marker)).map(drop),
+    }
+}
+
+/// The old record files in an archive; none in one of another tool.
+fn saved_records(image: &Image, path: &Path) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
+        Some(bytes) => records(bytes).map_err(|reason| damaged(path, &reason)),
+        None => Ok(BTreeMap::new()),
     }
 }
 

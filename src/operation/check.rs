@@ -298,7 +298,9 @@ impl<'a> Records<'a> {
         }
         let accounts = accounts?;
         let Request { aspects, scope, workers, .. } = self.request;
-        let comparison = Comparison { root, accounts: accounts.as_ref(), aspects: *aspects, delivered };
+        let follows_links = self.map.is_none();
+        let accounts = accounts.as_ref();
+        let comparison = Comparison { root, accounts, aspects: *aspects, delivered, follows_links };
         if self.map.is_none() && !fixes && !aspects.exclusive {
             let compared = scope.each(view, *workers, || {
                 let mut walk = comparison.walk();

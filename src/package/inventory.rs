@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounts, Digest, Line, Live, Mode, ObjectPath, Params, PkgInst, Timestamp};
+use super::{Accounts, Digest, Ftype, Line, Live, LiveKind, Mode, ObjectPath, Params, PkgInst, Timestamp};
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,9 @@ pub struct Inventory {
     pub live: BTreeMap<ObjectPath, Live>,
     /// Where each path concerned is when the symbolic links among its parents are followed.
     pub physical: BTreeMap<ObjectPath, ObjectPath>,
+    /// The directories inside the root to which symbolic links at the paths concerned lead, by the path of the link:
+    /// for paths at which a directory is delivered or recorded.
+    pub linked_directories: BTreeMap<ObjectPath, LinkedDirectory>,
     /// What the last patch that changed a path delivered there (undo manifests), for paths whose size and sum agree
     /// with `contents` and whose time does not.
     pub delivered: BTreeMap<ObjectPath, Digest>,
@@ -50,6 +53,31 @@ impl Inventory {
         let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
         seen.unwrap_or_else(|| path.clone())
     }
+
+    /// The directory behind the symbolic link that is at a path, if there is one.
+    pub fn linked_directory(&self, path: &ObjectPath) -> Option<&LinkedDirectory> {
+        let is_link = self.live.get(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
+        self.linked_directories.get(path).filter(|_| is_link)
+    }
+
+    /// The same where the link is no object of `package`: it stays where the package delivers a directory.
+    pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
+        let is_own = |line: &Line| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
+        self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
+    }
+}
+
+/// A directory that a symbolic link leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedDirectory {
+    /// Where it is, all links followed.
+    pub path: ObjectPath,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
 }
 
 /// What a change is about: the paths and packages that its planner will ask for. What they bring with them (the
@@ -72,6 +100,8 @@ pub struct Installed {
     pub params: Params,
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub partial: bool,
+    /// Whether the lock of an unfinished installation, `!I-Lock!`, is there. Filled in for the packages concerned only.
+    pub install_lock: bool,
     /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
     /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,
@@ -91,6 +121,8 @@ pub struct Save {
     pub remote: Option<Vec<u8>>,
     /// The bytes of `obsoleted_by`.
     pub obsoleted_by: Option<Vec<u8>>,
+    /// The bytes of `parameters`: what patches that are gone had found, where this one set it too.
+    pub parameters: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
 }

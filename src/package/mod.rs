@@ -25,7 +25,7 @@ pub mod variables;
 pub use accounts::{Accounts, NOBODYS_NUMBER};
 pub use cores::{cores, side_by_side};
 pub use inst::{PkgInst, PkgInstError};
-pub use inventory::{FileSystem, Installed, Inventory, RecordFile, Save, Touched};
+pub use inventory::{FileSystem, Installed, Inventory, LinkedDirectory, RecordFile, Save, Touched};
 pub use line::Line;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};

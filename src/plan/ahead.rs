@@ -13,7 +13,7 @@ pub(super) use objects::handed_on;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::manifest::{Kind, ObjectRecord, decode};
+use crate::format::manifest::{ObjectRecord, decode};
 use crate::package::{Digest, Inventory, Live, LiveKind, ObjectPath, Timestamp, Touched};
 
 use super::Plan;
@@ -107,7 +107,7 @@ impl Ahead {
             if !self.changed.contains(&path) {
                 self.mentioned.insert(path.clone());
             }
-            if is_change(record) && self.inventory.physical.contains_key(&path) {
+            if record.is_listed() && self.inventory.physical.contains_key(&path) {
                 let patches = self.inventory.patched_by.entry(path).or_default();
                 if !patches.contains(&patch) {
                     patches.push(patch.clone());
@@ -120,17 +120,6 @@ impl Ahead {
 /// The path that a record of a manifest is about.
 fn path_of(record: &ObjectRecord) -> Option<ObjectPath> {
     ObjectPath::new(&decode(&record.path)).ok()
-}
-
-/// Whether a patch changed the object of a record, as those see it who read its archive: a directory that stayed as it
-/// was is none.
-fn is_change(record: &ObjectRecord) -> bool {
-    match (&record.was, &record.became) {
-        (Some(was), Some(became)) if was.kind == Kind::Directory && became.kind == Kind::Directory => {
-            (was.mode, was.uid, was.gid) != (became.mode, became.uid, became.gid)
-        }
-        _ => true,
-    }
 }
 
 /// Whether an object is one of several names of a file.

@@ -14,7 +14,7 @@ use crate::package::{
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::Mapped;
+use super::course::{INSTALL_LOCK, Mapped};
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
@@ -22,7 +22,7 @@ use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
-use super::parameters::{is_stored, kept_out, merged, set_by, speak_for_last_patch};
+use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
 use super::parts::{Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
@@ -30,7 +30,7 @@ use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
 
 /// What the user of patchadd(1M) may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,8 @@ struct Patched<'a> {
     wanted: Vec<Wanted<'a>>,
     /// The names that the patch sets.
     set: Vec<String>,
+    /// Those of them of which it says nothing.
+    silent: Vec<String>,
     /// Its scripts.
     chosen: Chosen,
 }
@@ -115,7 +117,7 @@ impl Application<'_> {
         draft.date(self.occasion.timestamp());
         let (records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
-            (Vec::new(), Vec::new())
+            (self.locks()?, Vec::new())
         } else {
             self.records(&draft, &patched)?
         };
@@ -147,6 +149,16 @@ impl Application<'_> {
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
     }
 
+    /// The locks of unfinished installations, which go when the patch is installed again as a whole.
+    fn locks(&self) -> Result<Vec<RecordChange>, Reason> {
+        let is_locked = |package: &&PkgInst| {
+            self.inventory.packages.get(*package).is_some_and(|installed| installed.install_lock)
+        };
+        let packages = self.validated.matches.iter().map(|found| &found.package).filter(is_locked);
+        let lock = |package| package_path(package, INSTALL_LOCK.as_bytes()).map(RecordChange::RemoveFile);
+        packages.map(lock).collect()
+    }
+
     fn id(&self) -> &PatchId {
         &self.validated.facts.id
     }
@@ -159,17 +171,19 @@ impl Application<'_> {
         let old = &installed.params;
         let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
         speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
-        for (name, value) in self.options.answers.get(&found.index).into_iter().flat_map(Params::iter) {
+        let answers = self.options.answers.get(&found.index);
+        for (name, value) in answers.into_iter().flat_map(Params::iter) {
             if is_stored(name) {
                 new.set(name, value);
             }
         }
         let set = set_by(old, &new, &image.params);
+        let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
         self.record_patch(&found.package, old, delivered, &mut new)?;
         let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
-        Ok(Patched { target, installed, delivered, wanted, set, chosen })
+        Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
     }
 
     /// What the held copies need on the file systems, where scripts run.
@@ -211,7 +225,8 @@ impl Application<'_> {
         let saved = !self.validated.no_undo && !self.validated.again;
         let choice = if self.validated.again {
             // no undo data is written, so nothing could say later that a file was kept
-            EditChoice { general: Edited::Replace, ..EditChoice::default() }
+            let overridden = self.options.edits.overridden.clone();
+            EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
         } else {
             self.options.edits.clone()
         };
@@ -223,12 +238,12 @@ impl Application<'_> {
             if self.validated.again && self.is_anothers(wanted) {
                 edits.leave(&wanted.path);
             } else {
-                edits.consider(&wanted.path, Some(&wanted.object))?;
+                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
             }
         }
         for package in patched {
             for path in &package.target.image.deletes {
-                edits.consider(&package.target.resolve(path)?, None)?;
+                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
             }
         }
         edits.check()?;
@@ -273,7 +288,9 @@ impl Application<'_> {
                 || facts.requires.iter().any(|needed| needed.ids().iter().any(|id| id.same_base(other)))
         };
         let mut overlaps: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
-        for path in draft.changes.keys() {
+        // A directory that stays is no overlap.
+        let changes = draft.changes.values().filter(|one| !matches!(one.action, Action::Attributes(_)));
+        for path in changes.map(|one| &one.path) {
             let patches = self.inventory.patched_by.get(path).into_iter().flatten();
             let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
             for other in others.filter(|other| !related(other)) {
@@ -329,7 +346,7 @@ impl Application<'_> {
                         .map_err(|problem| target.refuse(path, problem))?;
                 }
             }
-            Handling::Ordinary | Handling::ByScript => {}
+            Handling::Ordinary | Handling::ByScript | Handling::LinkStays => {}
         }
         draft.check_reserved(path).map_err(|problem| target.refuse(path, problem))?;
         draft.delete(&target.package, path)
@@ -379,12 +396,13 @@ impl Application<'_> {
             obsoletes: &package.delivered.obsoletes,
             old: &package.installed.params,
             set: &package.set,
+            silent: &package.silent,
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
-            super::UndoPlace::Save => {
+            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {
@@ -449,6 +467,7 @@ impl Patched<'_> {
                 .iter()
                 .map(|path| target.resolve(path))
                 .collect::<Result<_, _>>()?,
+            restores: false,
         })
     }
 }

@@ -16,11 +16,12 @@ use crate::source::PackageImage;
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
+use super::handing_down::{self, HandedDown};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
-use super::records::{package_path, patch_path, reactivate, save_of, unmake};
+use super::records::{has_undo_data, is_interrupted, package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::target::Target;
@@ -33,8 +34,10 @@ use super::{Plan, RecordChange, foreign, space};
 pub struct Archive<'a> {
     /// The package that it takes back.
     pub package: &'a PkgInst,
-    /// The backout package.
+    /// The backout package that is restored from.
     pub image: &'a PackageImage,
+    /// The backout package that the scripts of the patch made, where `image` is the snapshot beside it: its scripts run.
+    pub made_by_scripts: Option<&'a PackageImage>,
     /// The manifest; none in an archive of the classic tools.
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
@@ -96,8 +99,10 @@ fn rules(
     }
     for package in &patch.packages {
         let installed = inventory.packages.get(package);
-        let save = installed.and_then(|installed| save_of(installed, id, &policy.separator));
-        if save.is_none_or(|(_, save)| save.archive.is_none() && save.remote.is_none()) {
+        if installed.is_some_and(|installed| is_interrupted(installed, id, &policy.separator)) {
+            return Err(Reason::Interrupted(package.clone()));
+        }
+        if !installed.is_some_and(|installed| has_undo_data(installed, id, &policy.separator)) {
             return Err(Reason::NoUndoData(package.clone()));
         }
     }
@@ -162,7 +167,7 @@ impl Backout<'_> {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));
             }
-            let by_script = part.chosen.scripts.classes.keys().cloned().collect();
+            let by_script = part.chosen.own_classes().map(str::to_owned).collect();
             parts.push(part);
             match archive.manifest {
                 Some(manifest) => {
@@ -230,14 +235,16 @@ impl Backout<'_> {
         archive: &Archive<'_>,
         params: Params,
     ) -> Result<Part, Reason> {
-        let role = if archive.manifest.is_some() { Role::Ours } else { Role::Foreign };
-        let chosen = self.options.scripts.about(package, archive.image, &params, role)?;
-        let target = Target::new(package.clone(), index, archive.image, params)?;
+        let is_ours = archive.manifest.is_some() && archive.made_by_scripts.is_none();
+        let role = if is_ours { Role::Ours } else { Role::Foreign };
+        let image = archive.made_by_scripts.unwrap_or(archive.image);
+        let chosen = self.options.scripts.about(package, image, &params, role)?;
+        let target = Target::new(package.clone(), index, image, params)?;
         let mapped = target.wanted()?.iter().map(Mapped::of).collect();
-        let deletes = archive.image.deletes.iter().map(|path| target.resolve(path));
+        let deletes = image.deletes.iter().map(|path| target.resolve(path));
         let deletes = deletes.collect::<Result<_, _>>()?;
-        let package = package.clone();
-        Ok(Part { package, index, params: target.params, chosen, mapped, deletes })
+        let (package, restores) = (package.clone(), archive.manifest.is_some());
+        Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
     }
 
     /// The directory of the patch, under each spelling of its id.
@@ -288,11 +295,18 @@ impl Backout<'_> {
         later: &Later<'_>,
     ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let old = old_params(package, archive)?;
-        let set_later = |name: &str| set_later(name, later, &installed.params, self.id);
+        let mut old = old_params(package, archive)?;
+        let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, self.id);
+        let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
+        let mut handed = HandedDown::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, set_later)
+                let of =
+                    handing_down::Package { name: package, installed, separator: &self.policy.separator };
+                of.put_handed_down(self.id, manifest, &mut old)?;
+                handed = of.hand_down(manifest, &old, later)?;
+                let is_set = |name: &str| handed.set_again.contains(name) || set_by_unknown(name);
+                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, is_set)
             }
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
@@ -314,6 +328,7 @@ impl Backout<'_> {
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
+        changes.extend(handed.changes);
         changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))
     }
@@ -337,15 +352,17 @@ fn old_params(package: &PkgInst, archive: &Archive<'_>) -> Result<Params, Reason
     Ok(parsed.params())
 }
 
-/// Whether a parameter has been set again by a patch that came later.
-fn set_later(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
-    let known = later.iter().any(|(_, manifest)| {
-        manifest.is_some_and(|manifest| manifest.header.parameters.iter().any(|set| set == name))
-    });
-    // of a later patch without manifest only the usual words are known
+/// Whether a later patch with a manifest has set a parameter again.
+fn set_by_known(name: &str, later: &Later<'_>) -> bool {
+    let mut manifests = later.iter().filter_map(|(_, manifest)| *manifest);
+    manifests.any(|manifest| manifest.header.parameters.iter().any(|set| set == name))
+}
+
+/// Whether a later patch without manifest has set a parameter again: of such a one only the usual words are known.
+fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId) -> bool {
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
-    known || unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
+    unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
 }
 
 /// The saved files of the package's directory, and those that the patch made. A later patch has put its own there,

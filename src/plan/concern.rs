@@ -59,11 +59,11 @@ impl Touched {
         self.add(package, 0, image, params);
     }
 
-    /// What taking a patch back touches: everything that its manifest names, and what was put beside it.
+    /// What taking a patch back touches: everything that its manifest names as changed, and what was put beside it.
     pub fn by_backout(&mut self, package: &PkgInst, manifest: &Manifest) {
         self.packages.insert(package.clone());
         self.paths.extend(patch_path(&manifest.header.patch).ok());
-        for object in &manifest.objects {
+        for object in manifest.objects.iter().filter(|object| !object.is_as_found()) {
             let bytes = decode(&object.path);
             let beside = [&bytes[..], format!(".patch-{}", manifest.header.patch).as_bytes()].concat();
             for path in [ObjectPath::new(&bytes), ObjectPath::new(&beside)].into_iter().flatten() {

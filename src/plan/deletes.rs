@@ -28,6 +28,7 @@ impl Draft<'_> {
             self.notes.push(format!("{path} stays: it belongs to another package"));
             return Ok(());
         }
+        let recorded = line.object.ftype;
         let mut rest = line;
         rest.owners.retain(|owner| owner.package != *package);
         if !rest.owners.is_empty() {
@@ -46,6 +47,11 @@ impl Draft<'_> {
             if !stays {
                 self.change(package, path, Action::RemoveDirectory);
             }
+            return Ok(());
+        }
+        if recorded.is_directory() && self.inventory.linked_directory(path).is_some() {
+            let path = self.inventory.show(path);
+            self.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
             return Ok(());
         }
         self.check_obstacle(path).map_err(|problem: Problem| Reason::Object {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::package::{Edited, Ftype, Inventory, Line, Live, LiveKind, Object, ObjectPath};
+use crate::package::{Edited, Ftype, Inventory, Line, Live, LiveKind, Object, ObjectPath, PkgInst};
 
 use super::objects::Handling;
 use super::refusal::Reason;
@@ -67,19 +67,34 @@ impl<'a> Edits<'a> {
     }
 
     /// Decides about an object that is to be replaced (`Some`) or deleted. Directories come before what is in them.
-    pub(super) fn consider(&mut self, path: &ObjectPath, wanted: Option<&Object>) -> Result<(), Reason> {
+    /// `package` is the one that delivers or deletes it.
+    pub(super) fn consider(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        wanted: Option<&Object>,
+    ) -> Result<(), Reason> {
         let Some(live) = self.inventory.live.get(path) else { return Ok(()) };
+        let becomes_directory = wanted.is_some_and(|wanted| wanted.ftype.is_directory());
+        if becomes_directory
+            && !self.choice.overridden.contains(path)
+            && self.inventory.staying_link(package, path).is_some()
+        {
+            self.handling.insert(path.clone(), Handling::LinkStays);
+            return Ok(());
+        }
         if path.ancestors().any(|above| self.turned.contains(&above)) {
             // reached through a link that becomes a directory: nothing is there then
             return Ok(());
         }
         let recorded = self.inventory.lines.get(path);
-        if !live.is_directory() && wanted.is_some_and(|wanted| wanted.ftype.is_directory()) {
+        if !live.is_directory() && becomes_directory {
             self.turned.insert(path.clone());
         }
-        // a deletion takes away only what is recorded
+        // a deletion takes away only what is recorded, and no link where a directory is
+        let is_linked = self.inventory.linked_directory(path).is_some();
         if live.is_directory()
-            || wanted.is_none() && recorded.is_none()
+            || wanted.is_none() && (recorded.is_none() || is_linked)
             || self.inventory.identical.contains(path)
         {
             return Ok(());

@@ -91,6 +91,12 @@ impl Chosen {
     pub fn has_scripts(&self) -> bool {
         !self.planned.is_empty()
     }
+
+    /// The classes whose files are the matter of a script of the package's own.
+    pub fn own_classes(&self) -> impl Iterator<Item = &str> {
+        let own = self.planned.iter().filter(|script| script.why == Why::Own);
+        own.filter_map(|script| script.name.strip_prefix("i."))
+    }
 }
 
 impl Why {
@@ -222,8 +228,8 @@ impl Role {
             Self::Foreign => {
                 stock::role(name, text).is_some() || stock::role(&format!("patch_{name}"), text).is_some()
             }
-            // a class action script there is the `u.<class>` of the patch: it knows better how to undo
-            Self::Ours => !name.starts_with("i."),
+            // a class action script that does not just copy is the `u.<class>` of the patch: it knows better how to undo
+            Self::Ours => !name.starts_with("i.") || stock::role(name, text).is_some(),
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
 
+use crate::format::manifest::{Manifest, decode};
 use crate::package::{Edited, Ftype, ObjectPath, PkgInst};
 use crate::patch::PatchId;
 
@@ -33,7 +34,7 @@ pub(super) fn restore(
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
         refuse_changed_later(draft, &each.path, later)?;
-        edits.consider(&each.path, Some(&each.object))?;
+        edits.consider(package, &each.path, Some(&each.object))?;
     }
     for links in [false, true] {
         for each in wanted.iter().filter(|each| (each.object.ftype == Ftype::Link) == links) {
@@ -79,9 +80,16 @@ fn is_allowed(draft: &mut Draft<'_>, each: &mut Wanted<'_>, bound: bool) -> bool
 /// What is saved here is older than what a later patch has put there.
 fn refuse_changed_later(draft: &Draft<'_>, path: &ObjectPath, later: &Later<'_>) -> Result<(), Reason> {
     let Some(patches) = draft.inventory.patched_by.get(path) else { return Ok(()) };
-    let mut later = later.iter().map(|(id, _)| id.to_string());
-    match later.find(|id| patches.contains(id)) {
-        Some(by) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by) }),
+    // A directory that a later patch found as it delivers it stays: it is the same one.
+    let has = |manifest: &Manifest| {
+        let mut records = manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
+        records.any(|record| decode(&record.path) == path.as_bytes())
+    };
+    let found = later
+        .iter()
+        .find(|(id, manifest)| patches.iter().any(|other| other == id.as_str()) && manifest.is_none_or(has));
+    match found {
+        Some((by, _)) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by.to_string()) }),
         None => Ok(()),
     }
 }

@@ -4,10 +4,12 @@
 //! refusal where nobody can be asked. Files that no package recorded, and edited ones, are kept beside the new ones;
 //! what becomes of an edited file whose class has a script is that script's matter.
 
+use std::collections::BTreeSet;
+
 use crate::format::admin::{Admin, Alteration, Check};
 use crate::format::depend::Depend;
 use crate::format::space as format_of_space;
-use crate::package::{Edited, Ftype, Installed, Inventory, Mode, Params, PkgInst, ScriptPolicy};
+use crate::package::{Edited, Ftype, Installed, Inventory, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
 use super::course::Mapped;
@@ -37,10 +39,26 @@ pub struct InstallOptions {
     pub environment: Params,
     /// The answers of request and checkinstall scripts, or of a response file.
     pub response: Params,
+    /// The symbolic links to directories in whose places the package's directories go nevertheless.
+    pub overridden: BTreeSet<ObjectPath>,
     /// The class action scripts that are there beside the package's own.
     pub system: SystemScripts,
     /// Which scripts may run.
     pub scripts: ScriptPolicy,
+    /// The patch as part of which the package is installed.
+    pub patch: Option<OfPatch>,
+}
+
+/// A patch whose scripts have its packages installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfPatch {
+    /// Its id, after which copies of edited files are named.
+    pub id: String,
+    /// Whether what it replaces is in undo data, so that only files which are meant to be edited are copied.
+    pub is_saved: bool,
+    /// Whether it is applied: then edited files whose class has a script are copied as well. A script that takes a patch
+    /// back knows what is whose.
+    pub is_applied: bool,
 }
 
 impl Default for InstallOptions {
@@ -50,8 +68,10 @@ impl Default for InstallOptions {
             conversation: false,
             environment: Params::new(),
             response: Params::new(),
+            overridden: BTreeSet::new(),
             system: SystemScripts::default(),
             scripts: ScriptPolicy::default(),
+            patch: None,
         }
     }
 }
@@ -245,14 +265,18 @@ impl Installation<'_> {
         scripts: &InstallScripts,
     ) -> Result<Draft<'_>, Reason> {
         self.check_conflicts(&target.package, wanted)?;
-        let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
-        let mut edits = Edits::new(self.inventory, choice, target.package.as_str(), false);
+        let overridden = self.options.overridden.clone();
+        let choice = EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() };
+        let patch = self.options.patch.as_ref();
+        let name = patch.map_or(target.package.as_str(), |patch| patch.id.as_str());
+        let is_saved = patch.is_some_and(|patch| patch.is_saved);
+        let mut edits = Edits::new(self.inventory, choice, name, is_saved);
         let by_script = |each: &Wanted<'_>| {
             each.object.ftype.is_regular() && scripts.classes.contains_key(&each.object.class)
         };
         for each in wanted {
-            if !by_script(each) {
-                edits.consider(&each.path, Some(&each.object))?;
+            if !by_script(each) || patch.is_some_and(|patch| patch.is_applied) {
+                edits.consider(&target.package, &each.path, Some(&each.object))?;
             }
             if self.options.admin.conflict == Alteration::NoChange
                 && self.conflict(&target.package, each).is_some()

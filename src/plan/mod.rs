@@ -15,6 +15,7 @@ mod draft;
 pub mod edits;
 pub mod engine;
 mod foreign;
+mod handing_down;
 pub mod install;
 pub mod installf;
 pub mod ledger;
@@ -37,6 +38,7 @@ pub mod rights;
 pub mod scripted_records;
 pub mod scripts;
 pub mod settle;
+pub mod snapshot;
 mod space;
 mod target;
 #[cfg(test)]
@@ -335,6 +337,9 @@ pub struct UndoArchive {
 pub enum UndoPlace {
     /// Into the save directory, as a file of the [`RecordChange::AddTree`] that names it.
     Save,
+    /// Into the save directory as well, beside the archive that the scripts of the patch made: the program's own
+    /// snapshot, from which it restores.
+    Snapshot,
     /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
     /// path of the archive.
     Remote(PathBuf),

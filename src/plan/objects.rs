@@ -3,7 +3,7 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use crate::package::{Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+use crate::package::{Attributes, Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
 use super::draft::{Draft, Resolved};
 use super::refusal::{Problem, Reason};
@@ -22,6 +22,8 @@ pub(super) enum Handling {
     ByScript,
     /// What is there stays; the new object is put beside it as `PATH.` and this suffix.
     Beside(String),
+    /// A symbolic link that leads to a directory stays where a directory is delivered, and so does that directory.
+    LinkStays,
     /// Nothing is done.
     Leave,
 }
@@ -51,6 +53,10 @@ impl Draft<'_> {
         if let Some(first) = self.claim(package, path)? {
             return self.share(package, &first, wanted);
         }
+        if *handling == Handling::LinkStays {
+            self.record_behind_link(package, path, &wanted.object);
+            return Ok(());
+        }
         self.check_privilege(&wanted.object)?;
         self.open_way(package, path)?;
         let old = self.old(path);
@@ -73,6 +79,25 @@ impl Draft<'_> {
         let object = recorded(&wanted.object, &resolved);
         self.record(package, path, object);
         Ok(())
+    }
+
+    /// Records a directory that is reached through a symbolic link, with the attributes that it has and keeps.
+    fn record_behind_link(&mut self, package: &PkgInst, path: &ObjectPath, object: &Object) {
+        let inventory = self.inventory;
+        let Some(directory) = inventory.linked_directory(path) else { return };
+        let accounts = &inventory.accounts;
+        let mut object = object.clone();
+        object.attributes = Attributes {
+            mode: Some(directory.mode),
+            owner: Some(accounts.user(directory.uid)),
+            group: Some(accounts.group(directory.gid)),
+        };
+        self.record(package, path, object);
+        let [link, behind] = [path, &directory.path].map(|path| inventory.show(path));
+        self.notes.push(format!(
+            "{link} stays a symbolic link: it leads to the directory {behind}, which stays as it is; `--override \
+             {path}` replaces the link"
+        ));
     }
 
     /// Chooses the action for a path whose new object is known.

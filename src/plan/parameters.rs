@@ -4,6 +4,7 @@
 //! everything else in its old order. Variables that only steer a run are not stored.
 
 use crate::package::{Params, PkgInst, exports};
+use crate::patch::PatchList;
 
 use super::occasion::Occasion;
 use super::target::classes;
@@ -123,18 +124,40 @@ pub(super) fn speak_for_last_patch(new: &mut Params, delivered: &Params, id: &st
     }
 }
 
-/// The names that a patch set: what it delivers, and what is different after it. Patch records are not among them.
+/// The names that a patch set: what it delivers, what is different after it, and what its silence would have cleared,
+/// even where that is empty already: an earlier patch that emptied it may go first. Patch records are not among them.
 pub(super) fn set_by(old: &Params, new: &Params, delivered: &Params) -> Vec<String> {
     let mut names: Vec<String> = new
         .iter()
         .filter(|(name, value)| {
-            let speaks = is_stored(name) && delivered.get(name).is_some() || *name == "INSTDATE";
+            let speaks = is_stored(name) && delivered.get(name).is_some() || is_word_of_last_patch(name);
             !is_patch_record(name) && (speaks || old.get(name) != Some(*value))
         })
         .map(|(name, _)| name.to_owned())
         .collect();
     names.dedup();
     names
+}
+
+/// Those of the names that a patch sets of which it says nothing itself: neither what it delivers, nor what its script
+/// answered, nor what it obsoletes.
+pub(super) fn silent_among(
+    set: &[String],
+    delivered: &Params,
+    obsoletes: &PatchList,
+    answers: Option<&Params>,
+) -> Vec<String> {
+    let says = |name: &str| {
+        delivered.get(name).is_some()
+            || answers.is_some_and(|answers| answers.get(name).is_some())
+            || name == "ACTIVE_OBSOLETES" && !obsoletes.is_empty()
+    };
+    let is_silent = |name: &&String| is_cleared_by_silence(name) && !says(name);
+    set.iter().filter(is_silent).cloned().collect()
+}
+
+fn is_cleared_by_silence(name: &str) -> bool {
+    is_word_of_last_patch(name) && name != "INSTDATE"
 }
 
 /// Whether every patch sets a parameter anew, by what it says or by its silence.

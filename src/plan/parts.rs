@@ -44,6 +44,9 @@ pub struct Part {
     pub mapped: Vec<Mapped>,
     /// The objects that it takes away.
     pub deletes: BTreeSet<ObjectPath>,
+    /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
+    /// counts, not what its scripts bring back.
+    pub restores: bool,
 }
 
 impl Scripted {

@@ -49,7 +49,12 @@ struct Restored<'a> {
 impl Restored<'_> {
     /// Whether the patch left the object as it was (the record is about its line, or it is another name of a file).
     fn is_untouched(&self) -> bool {
-        self.record.kept || self.record.was.is_some() && self.record.was == self.record.became
+        self.record.is_untouched()
+    }
+
+    /// Whether the patch changed the object or its line.
+    fn is_changed(&self) -> bool {
+        !self.is_untouched() || self.record.line != self.record.new_line
     }
 }
 
@@ -59,9 +64,9 @@ pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Resu
     let mut all = Vec::new();
     for package in packages {
         let restored = package.read_all()?;
-        let changed_later = package.changed_later();
+        let had_later = package.had_later();
         for each in &restored {
-            if changed_later.contains(each.record.path.as_str()) && !each.is_untouched() {
+            if had_later.contains(each.record.path.as_str()) && each.is_changed() {
                 let by = package.changed_by(draft, &each.path);
                 return Err(Reason::ChangedLater { path: each.path.clone(), by });
             }
@@ -90,7 +95,8 @@ pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Resu
 
 impl<'a> Restoring<'a> {
     fn read_all(&self) -> Result<Vec<Restored<'a>>, Reason> {
-        self.manifest.objects.iter().map(|record| self.read(record)).collect()
+        let records = self.manifest.objects.iter().filter(|record| !record.is_as_found());
+        records.map(|record| self.read(record)).collect()
     }
 
     fn read(&self, record: &'a ObjectRecord) -> Result<Restored<'a>, Reason> {
@@ -110,12 +116,12 @@ impl<'a> Restoring<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// The paths, as manifests have them, that later patches changed: their version is saved there, not here.
-    fn changed_later(&self) -> HashSet<&'a str> {
+    /// The paths, as manifests have them, that later patches deliver, delete or change: what is there is theirs, even where
+    /// they found it as they deliver it.
+    fn had_later(&self) -> HashSet<&'a str> {
         let manifests = self.later.iter().filter_map(|(_, manifest)| *manifest);
         let records = manifests.flat_map(|manifest| &manifest.objects);
-        let changed = records.filter(|record| !record.kept && record.was != record.became);
-        changed.map(|record| record.path.as_str()).collect()
+        records.filter(|record| record.has_path()).map(|record| record.path.as_str()).collect()
     }
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
@@ -149,12 +155,13 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    /// The first later patch that has the path in its manifest.
+    /// The first later patch that has the path.
     fn changed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
         let patches = draft.inventory.patched_by.get(path);
         let has = |id: &PatchId, manifest: Option<&Manifest>| {
             let in_manifest = manifest.is_some_and(|manifest| {
-                manifest.objects.iter().any(|record| decode(&record.path) == path.as_bytes())
+                let mut records = manifest.objects.iter().filter(|record| record.has_path());
+                records.any(|record| decode(&record.path) == path.as_bytes())
             });
             in_manifest || patches.is_some_and(|patches| patches.iter().any(|other| other == id.as_str()))
         };
@@ -187,6 +194,9 @@ impl<'a> Restoring<'a> {
             draft.notes.push(format!("{path} was a socket, which its program makes anew"));
             return Ok(());
         }
+        if was.kind == Kind::Directory && self.stays_link(draft, path) {
+            return Ok(());
+        }
         if let Some(old) = old {
             if was.kind == Kind::Directory && old.is_directory() {
                 if let Some(attributes) = attributes(was, old) {
@@ -209,6 +219,16 @@ impl<'a> Restoring<'a> {
         let action = if old.is_some() { Action::Replace(new) } else { Action::Add(new) };
         draft.change(self.package, path, action);
         Ok(())
+    }
+
+    /// Whether somebody has put a symbolic link to a directory in the place of one since: it stays, with a note.
+    fn stays_link(&self, draft: &mut Draft<'_>, path: &ObjectPath) -> bool {
+        if draft.inventory.staying_link(self.package, path).is_none() {
+            return false;
+        }
+        let path = draft.inventory.show(path);
+        draft.notes.push(format!("{path} stays: it is a symbolic link that leads to a directory"));
+        true
     }
 
     /// What the object gets of what the archive says of it; none where it stays away. Notes say what is left out.
@@ -246,6 +266,9 @@ impl<'a> Restoring<'a> {
                 let path = draft.inventory.show(path);
                 draft.notes.push(format!("{path} stays: it is a directory that the patch did not make"));
             }
+            return Ok(());
+        }
+        if became.is_some_and(|now| now.kind == Kind::Directory) && self.stays_link(draft, path) {
             return Ok(());
         }
         draft.check_obstacle(path)?;

@@ -21,7 +21,7 @@ use super::draft::Draft;
 use super::parameters::is_patch_record;
 use super::records::RecordChanges;
 use super::refusal::Reason;
-use super::target::Target;
+use super::target::{Target, classes};
 use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
 
 /// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
@@ -51,6 +51,8 @@ pub(super) struct Undoing<'a> {
     pub(super) old: &'a Params,
     /// The names that the patch set.
     pub(super) set: &'a [String],
+    /// Those of them that it set by its silence.
+    pub(super) silent: &'a [String],
     /// How the archive is compressed.
     pub(super) format: UndoFormat,
     /// The directory for archives that are kept elsewhere.
@@ -66,7 +68,10 @@ impl Undoing<'_> {
         records: &RecordChanges,
     ) -> Result<UndoArchive, Reason> {
         let package = &target.package;
-        let paths = concerned(draft, package);
+        let delivered: BTreeSet<ObjectPath> =
+            target.wanted()?.into_iter().map(|wanted| wanted.path).collect();
+        let mut paths = concerned(draft, package);
+        paths.extend(also_listed(draft, target, &delivered)?);
         let groups = Groups::of(draft, &paths);
         let mut saved = Vec::new();
         let mut objects = Vec::new();
@@ -74,6 +79,7 @@ impl Undoing<'_> {
         for path in paths.iter().chain(groups.partners(&paths)) {
             let changes = draft.changes.contains_key(path);
             let mut record = object_record(draft, path);
+            record.delivered = delivered.contains(path);
             groups.number_states(&mut record, path, changes);
             match draft.old(path).filter(|_| changes) {
                 Some(live) => {
@@ -91,14 +97,17 @@ impl Undoing<'_> {
         objects.sort_by(|a, b| a.path.cmp(&b.path));
         // what is in a directory goes before it
         deletes.reverse();
+        let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
+        let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
+        let scripts = scripts::taking_back(&target.image.install, of_files);
         Ok(UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
-            pkginfo: self.parameters(),
+            pkginfo: self.parameters(&saved),
             saved,
             passing: BTreeMap::new(),
             deletes,
-            scripts: scripts::taking_back(&target.image.install),
+            scripts,
             records: records.old.clone(),
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,
@@ -121,11 +130,23 @@ impl Undoing<'_> {
         }
     }
 
-    fn parameters(&self) -> Params {
+    /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
+    /// another package, for one.
+    fn parameters(&self, saved: &[(Entry, ObjectPath)]) -> Params {
         let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
         let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
         params.set("ACTIVE_PATCH", self.id.as_str());
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
+        let mut classes = classes(self.old);
+        let named = classes.len();
+        for (entry, _) in saved {
+            if !classes.contains(&entry.object.class) {
+                classes.push(entry.object.class.clone());
+            }
+        }
+        if classes.len() > named {
+            params.set("CLASSES", classes.join(" "));
+        }
         params
     }
 
@@ -138,6 +159,8 @@ impl Undoing<'_> {
             obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
             parameters: self.set.to_vec(),
             made_records: records.made.clone(),
+            features: Vec::new(),
+            silent: self.silent.to_vec(),
         }
     }
 }
@@ -173,6 +196,20 @@ fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
     changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
 }
 
+/// The paths that a package delivers or deletes and that do not change because of it; without those that another
+/// package of the patch changes, whose archive has them.
+fn also_listed(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    delivered: &BTreeSet<ObjectPath>,
+) -> Result<Vec<ObjectPath>, Reason> {
+    let deleted: Vec<ObjectPath> =
+        target.image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<_, _>>()?;
+    let is_own =
+        |path: &&ObjectPath| draft.changes.get(*path).is_none_or(|change| change.package == target.package);
+    Ok(delivered.iter().chain(&deleted).filter(is_own).cloned().collect())
+}
+
 /// What the manifest says of a path.
 fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
     let written = |line: &Line| encode(&line.write());
@@ -196,6 +233,7 @@ fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
         was,
         became,
         kept,
+        delivered: false,
         member: None,
     }
 }

@@ -13,7 +13,7 @@ use crate::patch::{
 use crate::source::{Image, PackageImage};
 
 use super::apply::ApplyOptions;
-use super::records::save_of;
+use super::records::{has_undo_data, is_interrupted};
 use super::refusal::Reason;
 use crate::format::params::compact;
 
@@ -159,17 +159,21 @@ pub(super) fn validate(
     let all = matches(image, inventory)?;
     let applied = applied(inventory, separator)?;
     let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();
-    let (remaining, again) = standing(&applied, &facts.id, &packages, options)?;
     let mut notes = Vec::new();
+    let restricted = policy.is_restricted(facts.id.base());
+    let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
+    let refuse_interrupted = || refuse_interrupted(inventory, &facts.id, &packages, separator);
+    let (remaining, again) = standing(&applied, &facts.id, &packages, options, refuse_interrupted)?;
+    if !(options.unconditional && options.no_undo && no_undo) {
+        refuse_interrupted()?;
+    }
     refuse_relations(&applied, &facts, &remaining, policy, options, &mut notes)?;
     if let Some(directory) = options.undo_dir.as_ref().filter(|directory| !directory.is_absolute()) {
         return Err(Reason::BackoutDirectory(directory.clone()));
     }
-    let restricted = policy.is_restricted(facts.id.base());
     if restricted && options.no_undo {
         notes.push(format!("-d is ignored for restricted patch {}.", facts.id));
     }
-    let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
     if !again {
         refuse_undo_mismatch(&applied, inventory, &facts.id, separator, no_undo)?;
     }
@@ -233,12 +237,28 @@ fn named(package: &PackageImage) -> String {
     format!("{} ({}) {}", text("PKG"), text("ARCH"), text("VERSION"))
 }
 
+/// A patch that a tool without recovery left half applied is not applied further: what it replaced is lost, and undo
+/// data made now would say that the patch's own files were there before it.
+fn refuse_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Result<(), Reason> {
+    let half = |package: &&PkgInst| {
+        let installed = inventory.packages.get(*package);
+        installed.is_some_and(|installed| is_interrupted(installed, id, separator))
+    };
+    packages.iter().find(half).map_or(Ok(()), |package| Err(Reason::Interrupted(package.clone())))
+}
+
 /// The packages that remain to be patched, and whether the patch is applied again.
 fn standing(
     applied: &AppliedPatches,
     id: &PatchId,
     packages: &[PkgInst],
     options: &ApplyOptions,
+    refuse_interrupted: impl Fn() -> Result<(), Reason>,
 ) -> Result<(Vec<PkgInst>, bool), Reason> {
     match applied.standing(id, packages) {
         Standing::New => Ok((packages.to_vec(), false)),
@@ -246,7 +266,10 @@ fn standing(
         Standing::Applied if options.unconditional && applied.later_revision(id).is_none() => {
             Ok((packages.to_vec(), true))
         }
-        Standing::Applied => Err(Reason::AlreadyApplied(packages.to_vec())),
+        Standing::Applied => {
+            refuse_interrupted()?;
+            Err(Reason::AlreadyApplied(packages.to_vec()))
+        }
         Standing::LaterRevision(later) => Err(Reason::LaterRevision(later.clone())),
         Standing::Obsoleted(obsoletion) => {
             Err(Reason::Obsoleted { by: obsoletion.by.cloned(), entry: obsoletion.entry.clone() })
@@ -311,8 +334,7 @@ fn refuse_undo_mismatch(
     let Some(patch) = applied.get(id) else { return Ok(()) };
     for package in &patch.packages {
         let installed = inventory.packages.get(package);
-        let save = installed.and_then(|installed| save_of(installed, id, separator));
-        let kept = save.is_some_and(|(_, save)| save.archive.is_some() || save.remote.is_some());
+        let kept = installed.is_some_and(|installed| has_undo_data(installed, id, separator));
         if kept == no_undo {
             return Err(Reason::UndoMismatch { package: package.clone(), kept });
         }

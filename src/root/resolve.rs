@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Result, Root, RootError, again};
+use super::{Result, Root, RootError, Seen, again};
 use crate::package::ObjectPath;
 
 /// How many symbolic links one path may lead through (`MAXSYMLINKS`).
@@ -39,6 +39,21 @@ impl<'a> Resolver<'a> {
     /// Where a directory is or would be, its own name followed too. Components that are not there stay as written.
     pub fn locate_dir(&self, path: &ObjectPath) -> Result<ObjectPath> {
         self.follow(path, &mut 0)
+    }
+
+    /// The directory inside the root that the symbolic link at a path leads to, and what it looks like; none where the
+    /// link leads to something else, nowhere or in a circle.
+    pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, Seen)>> {
+        let physical = match self.locate_dir(path) {
+            Err(RootError::Loop(_)) => return Ok(None),
+            located => located?,
+        };
+        match self.root.dir_if_there(&physical) {
+            Err(error) if error.errno() == Some(Errno::NOTDIR) => Ok(None),
+            Ok(None) => Ok(None),
+            Ok(Some(directory)) => Ok(Some((physical, directory.itself()?))),
+            Err(error) => Err(error),
+        }
     }
 
     fn follow(&self, path: &ObjectPath, links: &mut usize) -> Result<ObjectPath> {
@@ -138,6 +153,26 @@ mod tests {
             assert_eq!(resolver.locate(&at(client)).unwrap(), at(physical), "{client}");
         }
         assert_eq!(resolver.locate_dir(&at("/lib")).unwrap(), at("/usr/lib"));
+    }
+
+    #[test]
+    fn the_directory_behind_a_link_is_found_inside_the_root_only() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for (link, target) in
+            [("lib", "usr/lib"), ("far", "/usr/lib"), ("up", "../../usr/lib"), ("two", "lib")]
+        {
+            symlink(target, dir.path().join(link)).unwrap();
+        }
+        let outside = dir.path().to_str().unwrap();
+        for (link, target) in [("text", "file"), ("nowhere", "x"), ("circle", "circle"), ("out", outside)] {
+            symlink(target, dir.path().join(link)).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let behind = |link: &str| root.resolver().directory_behind(&at(link)).unwrap().map(|(path, _)| path);
+        assert_eq!(["/lib", "/far", "/up", "/two"].map(behind), [(); 4].map(|()| Some(at("/usr/lib"))));
+        assert_eq!(["/text", "/nowhere", "/circle", "/out"].map(behind), [None, None, None, None]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching
 //! Packages") do what this program does by itself, so a package whose scripts are just these needs none of them
-//! run. The two that this program writes into its own backout packages do what those do. A script is recognised by the SHA-256 of its normalised text, so that the producer's own values, comments
+//! run. Those that this program writes into its own backout packages do what these do. A script is recognised by the SHA-256 of its normalised text, so that the producer's own values, comments
 //! and white space at line ends make no difference, and a single command more or less does.
 //!
 //! Only digests are kept here, not the scripts.
@@ -22,7 +22,7 @@ pub enum StockScript {
     Checkinstall,
     /// `preinstall`: begins the backout package.
     Preinstall,
-    /// `i.<class>`: saves the files that are replaced and copies the new ones.
+    /// `i.<class>`: copies the new files; that of a patch saves those that are replaced.
     ClassAction,
     /// `postinstall`: carries out `deletes` and ends the backout package.
     Postinstall,
@@ -33,7 +33,7 @@ pub enum StockScript {
 }
 
 /// Which stock script each digest is.
-const DIGESTS: [(StockScript, &str); 8] = [
+const DIGESTS: [(StockScript, &str); 10] = [
     (StockScript::Checkinstall, "08a459902c749e71641ee04462585e02cee2d9d74e20dde8dce5c1469d914d43"),
     (StockScript::Preinstall, "86db870e6c8563b5b57dc9a1d5934597084b170fc6f1bb99242469e9bfa11654"),
     (StockScript::ClassAction, "b70bf5ab69915c3a3958d211a204fc1ec2b294482b410590b3599295355f4280"),
@@ -41,8 +41,10 @@ const DIGESTS: [(StockScript, &str); 8] = [
     (StockScript::PatchCheckinstall, "acbc469d6618fcc868efb02da6cdcf3da078409f39e87e1c64b50035739c0161"),
     (StockScript::PatchPostinstall, "408bf3ae8ea1b89b368b80a4ab471f51815b07d95f2a9c8dae725ef182a792f9"),
     // ours; one that was written into an archive stays here for ever
+    (StockScript::PatchCheckinstall, "33c5c7953d52ce6ffa9b12f1927c0a26c1cb947df0b583a5f03613005bc610a9"),
     (StockScript::PatchCheckinstall, "136cdf07ce34ec429fb0778a184064ddac64dfa64a23fbcbb52b5c92155fae98"),
     (StockScript::PatchPostinstall, "c675929acab074836b6b2971c1b9958ba21c0172f09dba92a94c94f23e0400ab"),
+    (StockScript::ClassAction, "987c1be8a73504e5167b0d456d32f3f2311b34452a990e05c9482d1e1cdd4ccf"),
 ];
 
 /// The stock script that the file `name` of `install/` is; none if it is a script of the package's own, or a stock

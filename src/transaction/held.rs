@@ -246,7 +246,7 @@ fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Resul
 }
 
 /// Copies a directory of records with everything in it, however deep it is.
-fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
+pub(super) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     let mut tree = TreeCopy { from: Descent::below(from), to: Descent::below(to), rest: Vec::new() };
     tree.enter(name, copy)?;
     while let Some(rest) = tree.rest.last_mut() {

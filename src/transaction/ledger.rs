@@ -91,7 +91,9 @@ impl<'p> LedgerDraft<'p> {
         }
         for applied in &self.change.applied {
             let undo = source.undo_of(package, applied)?;
-            self.add(&mut ledger, run, source, &applied.patch, undo);
+            if let Some(line) = self.line(run, source, &applied.patch, undo) {
+                ledger.set(LedgerLine { snapshot: source.snapshot_of(package, applied), ..line });
+            }
         }
         Ok(ledger.write())
     }
@@ -129,15 +131,15 @@ pub(super) struct Sources<'a> {
 impl Sources<'_> {
     /// The undo data of a patch that the run applies.
     fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
-        let mut archives = self.plan.undo.iter().enumerate();
-        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
-        let planned = planned.and_then(|(at, undo)| Some((*self.written.get(&at)?, undo.place.clone())));
-        let saved = || self.saved.get(&(package.clone(), applied.patch.clone())).cloned();
-        if let Some((written, place)) = planned.or_else(saved) {
-            let place = match place {
-                UndoPlace::Save => UndoLocation::Save,
-                UndoPlace::Remote(path) => UndoLocation::Host(host_path(&path)?.as_bytes().to_vec()),
-            };
+        let location = match self.written_for(package, applied) {
+            Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
+            Some((written, UndoPlace::Remote(path))) => {
+                Some((written, UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())))
+            }
+            // The archive itself is then the one that scripts made.
+            Some((_, UndoPlace::Snapshot)) | None => None,
+        };
+        if let Some((written, place)) = location {
             return Ok(Undo::Kept { sha256: written.sha256, size: written.size, place, is_classic: false });
         }
         if applied.is_without_undo {
@@ -145,6 +147,20 @@ impl Sources<'_> {
         }
         // Scripts may have made the archive.
         Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
+    }
+
+    /// What the run has written for a patch, and where.
+    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(Written, UndoPlace)> {
+        let mut archives = self.plan.undo.iter().enumerate();
+        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
+        let planned = planned.and_then(|(at, undo)| Some((*self.written.get(&at)?, undo.place.clone())));
+        planned.or_else(|| self.saved.get(&(package.clone(), applied.patch.clone())).cloned())
+    }
+
+    /// The digest of the snapshot that the run keeps beside an archive that scripts made.
+    fn snapshot_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<Digest> {
+        let (written, place) = self.written_for(package, applied)?;
+        (place == UndoPlace::Snapshot).then_some(written.sha256)
     }
 
     /// The archive that is there, as it lies.

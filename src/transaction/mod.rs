@@ -39,6 +39,7 @@ mod queue;
 mod rebuild;
 mod records;
 mod recover;
+mod rewind;
 mod scripted;
 mod set_id;
 mod sites;

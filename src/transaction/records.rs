@@ -145,11 +145,11 @@ impl<'p> Recorder<'_, 'p> {
         self.paths(index, dir)
     }
 
-    /// Writes the list of the paths that an archive changed.
+    /// Writes the list of the paths that the patch of an archive changed or delivers.
     fn paths(&self, index: usize, dir: &Dir) -> Result<(), Cause> {
         let Some(UndoArchive { manifest, .. }) = self.plan.undo.get(index) else { return Ok(()) };
-        let changed = manifest.objects.iter().filter(|record| record.is_changed());
-        let paths: Vec<ObjectPath> = changed.filter_map(ObjectRecord::object_path).collect();
+        let listed = manifest.objects.iter().filter(|record| record.is_listed());
+        let paths: Vec<ObjectPath> = listed.filter_map(ObjectRecord::object_path).collect();
         let text = UndoPaths::write(&manifest.header.root, paths.iter());
         record_file(dir, b"undo.paths", &text, Mode::of(0o600), None).map(drop)
     }
@@ -245,7 +245,7 @@ fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
 pub(super) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
     plan.undo.iter().filter_map(|undo| match &undo.place {
         UndoPlace::Remote(path) => Some(path.as_path()),
-        UndoPlace::Save => None,
+        UndoPlace::Save | UndoPlace::Snapshot => None,
     })
 }
 

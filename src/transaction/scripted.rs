@@ -131,9 +131,8 @@ impl<'s> ScriptedRun<'s> {
     /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
     /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn Content) -> Result<(), Cause> {
-        self.batches += 1;
         let domains = self.sites.iter().count();
-        let prefix = format!("{}.", self.batches);
+        let prefix = format!("{}.", self.next_batch());
         let mut layout = lay_out(&self.root, &mut self.sites, batch, &prefix)?;
         if self.sites.iter().count() != domains {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
@@ -186,6 +185,17 @@ impl<'s> ScriptedRun<'s> {
         self.note(ops.iter())?;
         self.sites.sync()?;
         self.forward(ops)
+    }
+
+    /// The number of another batch.
+    pub(super) fn next_batch(&mut self) -> usize {
+        self.batches += 1;
+        self.batches
+    }
+
+    /// The root, the stages, and the journal with what is held.
+    pub(super) fn parts(&self) -> (&Root, &Sites, &Journal) {
+        (&self.root, &self.sites, &self.journal)
     }
 
     /// A change of what is not held could not be undone.

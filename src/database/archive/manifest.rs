@@ -51,6 +51,10 @@ fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static 
             return Some("`new_line` is that of another package");
         }
     }
+    let is_there = record.became.is_some() || record.kept;
+    if !rule::holds("manifest.delivered", !record.delivered || is_there) {
+        return Some("`delivered` is said of what the patch took away");
+    }
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
 
@@ -123,6 +127,7 @@ mod tests {
             became: Some(state()),
             new_line: Some(encode(LINE.replace("/opt/a", path).as_bytes())),
             kept: false,
+            delivered: false,
             member: None,
         }
     }
@@ -136,6 +141,8 @@ mod tests {
             obsoletes: Vec::new(),
             parameters: Vec::new(),
             made_records: Vec::new(),
+            features: Vec::new(),
+            silent: Vec::new(),
         };
         Manifest { header, objects }
     }
@@ -173,6 +180,14 @@ mod tests {
         }
         let up = ObjectRecord { path: "/opt/../etc/passwd".to_owned(), ..record("/opt/a") };
         assert!(fault_of(&manifest(vec![up])).is_some());
+    }
+
+    #[test]
+    fn what_a_patch_delivers_is_there_after_it_or_beside_what_was_kept() {
+        let gone = ObjectRecord { became: None, new_line: None, delivered: true, ..record("/opt/a") };
+        let found = fault_of(&manifest(vec![gone.clone()])).unwrap();
+        assert!(found.contains("`delivered`"), "{found}");
+        assert_eq!(fault_of(&manifest(vec![ObjectRecord { kept: true, ..gone }])), None);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         became: Some(state(new)),
         new_line: Some(line(path, new)),
         kept: false,
+        delivered: false,
         member: Some((*path).to_owned()),
     };
     let header = manifest::Header {
@@ -60,6 +61,8 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         obsoletes: Vec::new(),
         parameters: Vec::new(),
         made_records: Vec::new(),
+        features: Vec::new(),
+        silent: Vec::new(),
     };
     Manifest { header, objects: objects.iter().map(record).collect() }
 }

@@ -135,7 +135,7 @@ impl Survey<'_> {
             return Ok(());
         };
         let is_asked = |record: &ObjectRecord| {
-            record.is_changed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
+            record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
         };
         // Which paths a patch changed is a hint, also of an archive that nobody vouches for. What it delivered is not.
         let is_believed = manifest.objects.iter().any(is_asked)
@@ -143,7 +143,7 @@ impl Survey<'_> {
         if !is_believed && manifest.header.root != inventory.marker {
             return Ok(());
         }
-        for record in manifest.objects.iter().filter(|record| record.is_changed()) {
+        for record in manifest.objects.iter().filter(|record| record.is_listed()) {
             let Some(path) = record.object_path().filter(|path| inventory.physical.contains_key(path)) else {
                 continue;
             };

@@ -70,7 +70,8 @@ pub fn ask_packages(
     };
     let admin = Admin::delivered();
     let policy = ground.policy.scripts;
-    let place = Place { ground: &ground, admin: &admin, system: &system, policy, request: &add, caller };
+    let place =
+        Place { ground: &ground, admin: &admin, system: &system, policy, request: &add, caller, patch: None };
     let mut asked = Asked::default();
     for &index in &device.selected {
         let name = spooled_name(device.package(index)?);

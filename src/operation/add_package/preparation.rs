@@ -111,8 +111,10 @@ impl Place<'_> {
             conversation,
             environment: self.request.environment.clone(),
             response: response.clone(),
+            overridden: self.request.overridden.iter().cloned().collect(),
             system: self.system.clone(),
             scripts: self.policy,
+            patch: self.patch.cloned(),
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Comparison<'a> {
     pub(super) aspects: Aspects,
     /// What is known of files beside their records.
     pub(super) delivered: &'a Delivered,
+    /// Whether a symbolic link may stand where a directory is recorded: a pkgmap that was not installed knows of none.
+    pub(super) follows_links: bool,
 }
 
 /// The way of one thread through the objects: it knows the directories that it has seen, holds the last one open, and
@@ -61,6 +63,10 @@ impl Walk<'_> {
             findings.extend(match line.object.ftype {
                 Ftype::Link => self.link(line, Some(&seen))?.into_iter().collect(),
                 Ftype::Symlink => symlink(&dir, line, &seen)?.into_iter().collect(),
+                ftype if ftype.is_directory() => {
+                    let behind = self.behind(&line.path, &seen)?;
+                    comparison.attributes(&line.object, behind.as_ref().unwrap_or(&seen))
+                }
                 _ => comparison.attributes(&line.object, &seen),
             });
         }
@@ -70,6 +76,14 @@ impl Walk<'_> {
             findings.extend(content(&dir, line, &seen, delivered, &mut self.buffer)?);
         }
         Ok(findings)
+    }
+
+    /// The directory that a symbolic link in the place of a directory leads to.
+    fn behind(&self, path: &ObjectPath, seen: &Seen) -> Result<Option<Seen>, RootError> {
+        if seen.file_type != FileType::Symlink || !self.comparison.follows_links {
+            return Ok(None);
+        }
+        Ok(self.resolver.directory_behind(path)?.map(|(_, seen)| seen))
     }
 
     fn look_up(&mut self, path: &ObjectPath) -> Result<Option<Found>, RootError> {
@@ -131,7 +145,20 @@ impl Comparison<'_> {
 
     /// The directory that an object is or should be in, and its name there; the root has no name.
     pub(super) fn place(&self, path: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
-        let physical = self.root.resolver().locate(path)?;
+        self.place_of(&self.root.resolver().locate(path)?)
+    }
+
+    /// The same of what attributes are set of: a directory that is reached through a symbolic link is behind it.
+    pub(super) fn place_behind(&self, line: &Line) -> Result<(Dir, Vec<u8>), RootError> {
+        let linked =
+            line.object.ftype.is_directory().then(|| self.root.resolver().directory_behind(&line.path));
+        match linked.transpose()?.flatten() {
+            Some((physical, _)) => self.place_of(&physical),
+            None => self.place(&line.path),
+        }
+    }
+
+    fn place_of(&self, physical: &ObjectPath) -> Result<(Dir, Vec<u8>), RootError> {
         let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         Ok((self.root.dir(&parent)?, physical.name().to_vec()))
     }

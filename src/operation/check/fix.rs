@@ -82,7 +82,7 @@ fn make_directory(comparison: &Comparison<'_>, line: &Line) -> Result<()> {
 
 /// Sets what is recorded; what was not done, where the bytes are not those that it is recorded of.
 fn set_attributes(comparison: &Comparison<'_>, line: &Line) -> Result<Option<Unfixed>> {
-    let (parent, name) = comparison.place(&line.path)?;
+    let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
         return set_attributes_of_root(comparison, line, &parent).map(|()| None);
     }

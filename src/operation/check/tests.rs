@@ -46,7 +46,8 @@ fn many_threads_say_what_one_says_in_the_same_order() {
     let lines = files(&root);
     let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
     let delivered = Delivered::default();
-    let comparison = Comparison { root: &root, accounts: None, aspects, delivered: &delivered };
+    let comparison =
+        Comparison { root: &root, accounts: None, aspects, delivered: &delivered, follows_links: true };
     let alone: Vec<Checked> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let wrong = |checked: &&Checked| !checked.findings.is_empty();
     let missing = alone.iter().filter(|checked| checked.is_missing()).count();
@@ -73,7 +74,13 @@ fn records_that_are_read_meanwhile_give_the_same_answer_as_those_that_were_read_
     let mut lines = files(&root);
     lines.sort_by(|a, b| a.path.cmp(&b.path));
     let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
-    let comparison = Comparison { root: &root, accounts: None, aspects, delivered: &Delivered::default() };
+    let comparison = Comparison {
+        root: &root,
+        accounts: None,
+        aspects,
+        delivered: &Delivered::default(),
+        follows_links: true,
+    };
     let alone: Vec<Checked> = lines.iter().map(|line| comparison.compare_one(line)).collect();
     let packages = ["ACMEweb", "ACMEnone"].map(Pattern::parse).to_vec();
     let unknown = Unknown { packages: vec!["ACMEnone".to_owned()], ..Unknown::default() };

@@ -1,7 +1,7 @@
 //! Entries of prototypes become entries of a pkgmap, each with the source of its content.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use super::error::{MakeError, TroubleKind};
@@ -13,11 +13,6 @@ use crate::format::pkgmap::{Entry, member_name};
 use crate::format::prototype::{self, Setting};
 use crate::package::{Attributes, Ftype, Mode, Object, PackagePath, Params, escape};
 
-/// What file systems hand out at once, in bytes, and in blocks of 512.
-const UNIT: u64 = 4096;
-const UNIT_BLOCKS: u64 = UNIT / 512;
-/// The longest line of a pkgmap without its path, in bytes: two words of 64, five numbers, blanks.
-const LONGEST_REST: u64 = 256;
 /// The longest owner or group, in bytes.
 const LONGEST_ACCOUNT: usize = 64;
 
@@ -227,38 +222,4 @@ pub(super) fn missing_directories(items: &[Item], watch: &mut Watch<'_>) {
             watch.warn(Warning::Directory(String::from_utf8_lossy(above).escape_debug().to_string()));
         }
     }
-}
-
-/// What a package takes on a file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Space {
-    /// Blocks of 512 bytes.
-    pub(super) blocks: u64,
-    /// Files and directories.
-    pub(super) entries: usize,
-}
-
-/// Counts what the items and a pkginfo of `pkginfo` bytes take, and a pkgmap of all that. The same on every machine:
-/// files and directories are counted in units of 4,096 bytes, whatever the file system has.
-pub(super) fn space(items: &[Item], pkginfo: u64) -> Space {
-    let units = |size: u64| size.div_ceil(UNIT);
-    let size = |source: &Source| match source {
-        Source::File(path) => std::fs::metadata(path).map_or(0, |found| found.len()),
-        Source::Empty => 0,
-    };
-    let line = |item: &Item| item.entry.path.as_bytes().len() as u64 + LONGEST_REST;
-    let pkgmap = items.iter().map(line).fold(LONGEST_REST, u64::saturating_add);
-    let mut total = units(pkginfo).saturating_add(units(pkgmap));
-    let mut directories = BTreeSet::from([PathBuf::new()]);
-    let mut files = 2;
-    for item in items {
-        let (Some(source), Some(member)) = (&item.source, item.member()) else { continue };
-        total = total.saturating_add(units(size(source)));
-        files += 1;
-        let member = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&member));
-        directories.extend(member.ancestors().skip(1).map(Path::to_owned));
-    }
-    let directories = directories.len();
-    let blocks = total.saturating_add(directories as u64).saturating_mul(UNIT_BLOCKS);
-    Space { blocks, entries: files + directories }
 }

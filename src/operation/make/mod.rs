@@ -16,6 +16,7 @@ mod lookup;
 mod mapping;
 mod parameters;
 mod reading;
+mod space;
 mod variables;
 mod writing;
 
@@ -82,7 +83,7 @@ pub enum Step {
     Part {
         /// Blocks of 512 bytes.
         blocks: u64,
-        /// Files and directories.
+        /// Files and directories, as the classic pkgmk counts them.
         entries: usize,
     },
     /// Writing begins.
@@ -213,7 +214,7 @@ impl Draft {
         (watch.tell)(Step::Building);
         let prototype = prototype(request.prototype.as_deref())?;
         let mut variables = Variables::of(&request.assignments);
-        let mut read = reading::read(&prototype, &variables);
+        let read = reading::read(&prototype, &variables);
         let lookup = Lookup { roots: &request.roots, basedir: request.basedir.as_deref() };
         let pkginfo = mapping::pkginfo(&read, &lookup, &variables);
         let pkginfo = match pkginfo {
@@ -221,7 +222,6 @@ impl Draft {
             Err(_) if !read.troubles.is_empty() => return Err(MakeError::Prototype(read.troubles)),
             found => found?,
         };
-        variables.prototype = std::mem::take(&mut read.variables);
         variables.pkginfo = pkginfo.as_ref().map(parameters::read).transpose()?.unwrap_or_default();
         let Mapped { items, classes } = mapping::map(read, &lookup, &variables, watch)?;
         watch.check()?;
@@ -234,7 +234,7 @@ impl Draft {
         let parameters = parameters::compose(request, &variables, from, &classes, watch)?;
         let package = parameters::instance(&parameters, request.instance.as_ref())?;
         let pkginfo = params::write(&parameters);
-        let space = mapping::space(&items, pkginfo.len() as u64);
+        let space = space::space(&items, pkginfo.len() as u64);
         (watch.tell)(Step::Volumizing(items.len()));
         (watch.tell)(Step::Part { blocks: space.blocks, entries: space.entries });
         if let Some(limit) = request.limit.filter(|limit| *limit < space.blocks) {

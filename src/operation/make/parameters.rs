@@ -1,8 +1,8 @@
 //! The parameters of a package that is made: its pkginfo.
 //!
-//! First those of the command line, then those of the pkginfo that the prototype names, in its order, then those that
-//! the prototype sets; a name that begins with a small letter is a variable of the making and does not go in. What a
-//! package must have and nobody gave is put at the end.
+//! First those of the command line, then those of the pkginfo that the prototype names, in its order; a name that begins
+//! with a small letter is a variable of the making and does not go in, and neither does what a prototype sets for
+//! itself. What a package must have and nobody gave is put at the end.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -53,7 +53,7 @@ pub(super) fn compose(
     watch: &mut Watch<'_>,
 ) -> Result<Params, MakeError> {
     let mut params = Params::new();
-    let layers = [variables.command(), &variables.pkginfo, &variables.prototype];
+    let layers = [variables.command(), &variables.pkginfo];
     for (name, value) in layers.into_iter().flat_map(Params::iter) {
         if name.starts_with(|c: char| c.is_ascii_uppercase()) && params.get(name).is_none() {
             params.push(name, value);

@@ -50,8 +50,6 @@ pub(super) struct Scope {
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) entries: Vec<Placed>,
-    /// The variables of the prototype at its end.
-    pub(super) variables: Params,
     pub(super) troubles: Vec<Trouble>,
 }
 
@@ -64,7 +62,7 @@ impl Placed {
 /// Reads a prototype and what it includes.
 pub(super) fn read(path: &Path, variables: &Variables) -> Read {
     let mut reading = Reading { variables, files: 0, read: Read::default() };
-    reading.read.variables = reading.file(path, Params::new(), &mut Vec::new());
+    reading.file(path, Params::new(), &mut Vec::new());
     reading.read
 }
 
@@ -75,19 +73,19 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads one file; `from` are the places of the `!include` lines that lead to it. Gives its variables at its end.
-    fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) -> Params {
+    /// Reads one file; `from` are the places of the `!include` lines that lead to it.
+    fn file(&mut self, path: &Path, variables: Params, from: &mut Vec<(Rc<Path>, u64)>) {
         self.files += 1;
         if from.len() > DEEPEST || self.files > MOST_FILES {
             self.note(from.last(), path, TroubleKind::Include);
-            return variables;
+            return;
         }
         let (text, directory) = match read_text(path, from.is_empty()) {
             Ok(read) => read,
             Err(error) => {
                 let kind = TroubleKind::File { path: path.to_owned(), reason: error.to_string() };
                 self.note(from.last(), path, kind);
-                return variables;
+                return;
             }
         };
         let mut scope = Rc::new(Scope { directory, variables, ..Scope::default() });
@@ -116,7 +114,6 @@ impl Reading<'_> {
                 }
             }
         }
-        Rc::unwrap_or_clone(scope).variables
     }
 
     fn command(&mut self, command: Command, scope: &mut Scope, from: &mut Vec<(Rc<Path>, u64)>) {

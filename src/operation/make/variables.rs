@@ -13,8 +13,6 @@ pub(super) struct Variables {
     command: Params,
     /// Those of the pkginfo, when it has been read.
     pub(super) pkginfo: Params,
-    /// Those of the prototype at its end, which become parameters; they hold at their places only.
-    pub(super) prototype: Params,
 }
 
 /// A component that is a build variable without a value.

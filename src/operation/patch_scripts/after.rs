@@ -7,15 +7,36 @@ use crate::operation::failure::Failure;
 use crate::operation::scripts::run::Halt;
 use crate::package::{Inventory, Touched};
 use crate::patch::{Delivered, PatchId};
-use crate::plan::RecordChange;
 use crate::plan::install::Intended;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::scripted_records::{
     differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
 };
+use crate::plan::snapshot;
+use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{PackageImage, Source};
 use crate::transaction::Cause;
+
+/// What is left to do for a package after its scripts.
+pub(super) struct Left {
+    /// Records of it.
+    pub(super) records: Vec<RecordChange>,
+    /// The program's own snapshot of what was before, to be written.
+    pub(super) snapshot: Option<UndoArchive>,
+}
+
+impl Left {
+    /// Adds it to the last batch of the run.
+    pub(super) fn add_to(self, last: &mut Plan) -> Result<(), Reason> {
+        last.records.extend(self.records);
+        if let Some(archive) = self.snapshot {
+            last.records.push(snapshot::directory(&archive, last.undo.len())?);
+            last.undo.push(archive);
+        }
+        Ok(())
+    }
+}
 
 impl PatchScripts<'_> {
     /// Brings what the scripts of a package answered together with what the program knows.
@@ -55,13 +76,16 @@ impl PatchScripts<'_> {
         &self,
         scripted: &Scripted,
         member: &Member<'_>,
-    ) -> Result<Vec<RecordChange>, Halt> {
+        before: &Inventory,
+    ) -> Result<Left, Halt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
         touched.packages.insert(package.clone());
         let changes = scripted.plan.changes.iter().filter(|change| change.package == *package);
         touched.paths.extend(changes.map(|change| change.path.clone()));
+        let planned = scripted.plan.undo.iter().find(|archive| archive.package == *package);
+        touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
         let now = ground.survey(&touched, None)?;
         let Some(installed) = now.packages.get(package) else {
             return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
@@ -76,9 +100,14 @@ impl PatchScripts<'_> {
                 let obsoletes = Delivered::from_params(&delivered.params, separator);
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
-                Ok(marks_after_application(package, installed, &id, &obsoletes, separator)?)
+                let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
+                let known = planned.zip(before.packages.get(package));
+                let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
+                Ok(Left { records, snapshot })
             }
-            Way::BackOut => Ok(marks_after_backout(package, installed, &id, separator)?),
+            Way::BackOut => {
+                Ok(Left { records: marks_after_backout(package, installed, &id, separator)?, snapshot: None })
+            }
         }
     }
 

@@ -17,6 +17,8 @@ use crate::transaction::Receipt;
 pub(in crate::operation) struct Backout<'a> {
     /// The undo archives, by their places in the plan.
     pub(in crate::operation) archives: Vec<&'a Device>,
+    /// What objects come back from, in the same order: the archives, or the snapshots beside them.
+    pub(in crate::operation) restored_from: Vec<&'a Device>,
     /// Plans it again, with archives in the same order.
     pub(in crate::operation) plan: &'a dyn Fn() -> Planned,
     /// The directory of the patch in the database, as the host has it.
@@ -65,6 +67,6 @@ fn carry_out(
         }
         members.push(member);
     }
-    let mut content = Archives(backout.archives.iter().map(|device| device.content()).collect());
+    let mut content = Archives(backout.restored_from.iter().map(|device| device.content()).collect());
     scripts.perform(scripted, members, inventory, &mut content, None)
 }

@@ -15,6 +15,7 @@ pub(super) mod kept;
 mod listener;
 mod performing;
 mod response;
+mod restoring;
 mod setting;
 
 use std::path::PathBuf;

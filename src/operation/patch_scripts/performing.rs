@@ -13,7 +13,7 @@ use crate::operation::scripted_installation::{Performance, delivered_as_placed, 
 use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
-use crate::package::{Inventory, ObjectPath};
+use crate::package::{Inventory, Line, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::ledger;
@@ -23,9 +23,20 @@ use crate::plan::{Plan, RecordChange};
 use crate::transaction::{Cause, Content, Held, HeldObject, Receipt, ScriptedRun};
 
 /// What one package does in the run.
-struct Act {
+pub(super) struct Act {
     installation: Installation,
-    course: Course,
+    pub(super) course: Course,
+    /// The lines of `contents` that its paths had.
+    pub(super) lines: BTreeMap<ObjectPath, Line>,
+}
+
+/// What a run of packages is about.
+#[derive(Clone, Copy)]
+struct Task<'t> {
+    scripted: &'t Scripted,
+    held: &'t Held,
+    /// What `scripted` was planned with.
+    inventory: &'t Inventory,
 }
 
 impl<'a> PatchScripts<'a> {
@@ -58,7 +69,13 @@ impl<'a> PatchScripts<'a> {
         let mut left = None;
         let done = session.perform_scripted(plan, &held, log, text, |mut run| {
             let done = if has_scripts {
-                self.packages(&mut run, scripted, &mut members, acts, &held, inventory)
+                self.packages(
+                    &mut run,
+                    Task { scripted, held: &held, inventory },
+                    &mut members,
+                    acts,
+                    content,
+                )
             } else {
                 self.whole(&mut run, plan, content)
             };
@@ -146,14 +163,14 @@ impl<'a> PatchScripts<'a> {
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        scripted: &Scripted,
+        task: Task<'_>,
         members: &mut [Member<'_>],
         acts: Vec<Act>,
-        held: &Held,
-        inventory: &Inventory,
+        content: &mut dyn Content,
     ) -> Result<(), Halt> {
+        let Task { scripted, held, inventory } = task;
         run.log(&self.procedures.take_log())?;
-        let mut marks = Vec::new();
+        let mut last = scripted.remainder();
         for (place, (member, mut act)) in members.iter_mut().zip(acts).enumerate() {
             if place > 0 && member.part.chosen.bookkeeping == Bookkeeping::Scripts {
                 act = self.act(scripted, member, inventory)?;
@@ -175,15 +192,18 @@ impl<'a> PatchScripts<'a> {
                 other => other,
             })?;
             if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                marks.extend(self.after_scripts(scripted, member)?);
+                if member.part.restores {
+                    self.restore(run, scripted, member, &act, content)?;
+                }
+                self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
             }
         }
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let mut last = scripted.remainder();
-        last.records.extend(marks);
-        run.switch(&last, &mut NoContent)?;
+        let saves = !last.undo.is_empty();
+        run.switch(&last, &mut NoContent)
+            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
     }
 
@@ -224,7 +244,7 @@ impl<'a> PatchScripts<'a> {
             let course = Course::of_installation(&intended, package, inventory).map_err(refuse)?;
             check_classes(&self.session.ground, &course).map_err(refuse)?;
             let installation = described(intended, package, &inventory.packages, self.place.admin);
-            return Ok(Act { installation, course });
+            return Ok(Act { installation, course, lines: inventory.lines.clone() });
         }
         let answers = &member.answers.params;
         let placed = self.placed(&member.part, member.device, member.index, answers)?;
@@ -235,7 +255,7 @@ impl<'a> PatchScripts<'a> {
         self.reconcile(member, intended)?;
         let course = Course::of_installation(intended, package, &prepared.inventory).map_err(refuse)?;
         check_classes(&self.session.ground, &course).map_err(refuse)?;
-        Ok(Act { installation: prepared.installation, course })
+        Ok(Act { installation: prepared.installation, course, lines: prepared.inventory.lines })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Ground, Session};
 use crate::package::ScriptPolicy;
 use crate::plan::engine::{Engine, ScriptChoice};
+use crate::plan::install::OfPatch;
 
 /// What the user of a patch command says about scripts.
 #[derive(Clone, Debug, Default)]
@@ -53,17 +54,22 @@ pub(in crate::operation) struct Installing {
     admin: Admin,
     request: AddRequest,
     choice: ScriptChoice,
+    patch: OfPatch,
 }
 
 impl Installing {
-    pub(in crate::operation) fn new(request: &PatchScriptRequest, choice: ScriptChoice) -> Self {
+    pub(in crate::operation) fn new(
+        request: &PatchScriptRequest,
+        choice: ScriptChoice,
+        patch: OfPatch,
+    ) -> Self {
         let request = AddRequest {
             scripts: request.settings.clone(),
             locale: request.locale.clone(),
             silent: true,
             ..AddRequest::default()
         };
-        Self { admin: admin(), request, choice }
+        Self { admin: admin(), request, choice, patch }
     }
 
     /// The place of the packages. Which scripts may run has been asked before.
@@ -75,6 +81,7 @@ impl Installing {
             policy: ScriptPolicy::Run,
             request: &self.request,
             caller: session.caller,
+            patch: Some(&self.patch),
         }
     }
 }

@@ -258,17 +258,7 @@ impl Cast<'_, '_> {
         plan: Plan,
         line: impl Fn(&ObjectPath) -> Option<Line>,
     ) -> Result<Plan, Halt> {
-        let mut touched = Touched::default();
-        for change in &plan.changes {
-            touched.paths.insert(change.path.clone());
-            if let Action::Add(new) | Action::Replace(new) = &change.action
-                && let Body::Link(of) | Body::CopyOf(of) = &new.body
-            {
-                touched.paths.insert(of.clone());
-            }
-        }
-        let now = self.ground.survey(&touched, None)?;
-        Ok(refreshed(plan, &now, line)?)
+        fresh(self.ground, plan, line)
     }
 
     /// The last batch of a run with what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
@@ -291,4 +281,23 @@ impl Cast<'_, '_> {
         last.contents.extend(merged(&now.lines, &now.live, &now.accounts, &queue));
         Ok(last)
     }
+}
+
+/// A plan whose changes fit the root as it is now. `line` gives the final line of a path.
+pub(in crate::operation) fn fresh(
+    ground: &Ground,
+    plan: Plan,
+    line: impl Fn(&ObjectPath) -> Option<Line>,
+) -> Result<Plan, Halt> {
+    let mut touched = Touched::default();
+    for change in &plan.changes {
+        touched.paths.insert(change.path.clone());
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && let Body::Link(of) | Body::CopyOf(of) = &new.body
+        {
+            touched.paths.insert(of.clone());
+        }
+    }
+    let now = ground.survey(&touched, None)?;
+    Ok(refreshed(plan, &now, line)?)
 }

@@ -97,6 +97,9 @@ impl Reader<'_> {
             None => archive::find(&view, host, &of.package, &of.saved_as, &self.outside)?,
         };
         let verified = archive.verify(self.marker.as_deref())?;
+        if let Some(snapshot) = archive.snapshot(&view)? {
+            snapshot.verify(self.marker.as_deref())?;
+        }
         let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
         Ok((State::Sound { path, bytes, run }, verified.manifest))
     }

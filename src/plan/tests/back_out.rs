@@ -250,6 +250,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
     let archive = Archive {
         package: &name,
         image: &classic.image.packages[0],
+        made_by_scripts: None,
         manifest: None,
         records: &BTreeMap::new(),
         is_bound: true,
@@ -285,6 +286,7 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
         let archive = Archive {
             package: &name,
             image,
+            made_by_scripts: None,
             manifest: None,
             records: &records,
             is_bound: false,
@@ -301,4 +303,55 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
         assert!(why.contains("bin/tool") && why.contains("800-01"), "{why}");
     }
     assert_eq!(refused(&classic()), None);
+}
+
+#[test]
+fn a_patch_under_one_that_delivers_the_same_object_stays_and_the_refusal_names_both() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").file("bin/httpd", "fixed").file("bin/other", "a"));
+    world.patchadd(&patch("901-01", "").file("bin/httpd", "fixed").file("share/x", "x"));
+    world.know_later("901-01");
+    let before = world.tree();
+    let refusal = world.plan_removal("900-01").unwrap_err();
+    assert_eq!(refusal.code(), 6);
+    let why = refusal.why();
+    assert!(why.contains("/opt/web/bin/httpd") && why.contains("901-01"), "{why}");
+    assert_eq!(world.tree(), before);
+    assert_eq!((world.patchrm("901-01"), world.read("/opt/web/bin/httpd").as_deref()), (0, Some("fixed")));
+    world.removal.later.clear();
+    assert_eq!(
+        (world.patchrm("900-01"), world.read("/opt/web/bin/httpd").as_deref()),
+        (0, Some("old httpd"))
+    );
+}
+
+#[test]
+fn a_patch_under_one_that_deletes_the_same_object_stays() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").deletes("bin/httpd"));
+    world.patchadd(&patch("901-01", "").deletes("bin/httpd").file("share/x", "x"));
+    world.know_later("901-01");
+    let why = world.plan_removal("900-01").unwrap_err().why();
+    assert!(why.contains("/opt/web/bin/httpd") && why.contains("901-01"), "{why}");
+}
+
+#[test]
+fn a_manifest_lists_what_was_found_as_it_is_delivered_and_nothing_is_saved_of_it() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").file("bin/httpd", "fixed"));
+    let plan = world.plan(&patch("901-01", "").file("bin/httpd", "fixed").file("share/x", "x")).unwrap();
+    let undo = &plan.undo[0];
+    let found = undo.manifest.objects.iter().find(|object| object.path == "/opt/web/bin/httpd").unwrap();
+    assert!(found.delivered && found.was.is_some() && found.was == found.became && found.member.is_none());
+    assert!(undo.saved.iter().all(|(_, saved)| *saved != path("/opt/web/bin/httpd")));
+}
+
+#[test]
+fn directories_that_a_patch_found_are_no_reason_against_the_backout_of_an_earlier_one() {
+    let mut world = acme_web();
+    world.patchadd(&patch("900-01", "").directory("bin").file("bin/httpd", "new"));
+    world.patchadd(&patch("901-01", "").directory("bin").file("bin/x", "x"));
+    world.know_later("901-01");
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!(world.read("/opt/web/bin/httpd").as_deref(), Some("old httpd"));
 }

@@ -138,6 +138,7 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
         let archive = Archive {
             package: &name,
             image,
+            made_by_scripts: None,
             manifest: None,
             records: &records,
             is_bound: false,

@@ -32,7 +32,8 @@ impl Both {
         }
         let mut surveyed_world = world.clone();
         surveyed_world.remember();
-        let inventory = surveyed_world.inventory;
+        let mut inventory = surveyed_world.inventory;
+        inventory.physical.extend(surveyed.paths.iter().map(|path| (path.clone(), path.clone())));
         let ahead = Ahead::new(inventory, surveyed, occasion().timestamp());
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }

@@ -161,6 +161,7 @@ impl World {
             .map(|(package, stored)| Archive {
                 package,
                 image: &stored.image,
+                made_by_scripts: None,
                 manifest: Some(&stored.manifest),
                 records: &stored.records,
                 is_bound: true,
@@ -247,7 +248,7 @@ impl World {
         for (name, installed) in &self.inventory.packages {
             for patch in installed.params.text("PATCHLIST").split_whitespace() {
                 let Some(stored) = self.archives.get(&(name.clone(), patch.to_owned())) else { continue };
-                for object in stored.manifest.objects.iter().filter(|object| object.was != object.became) {
+                for object in stored.manifest.objects.iter().filter(|object| object.is_listed()) {
                     let at = ObjectPath::new(&decode(&object.path)).unwrap();
                     let digest = object.became.as_ref().and_then(State::digest);
                     match digest {
@@ -257,6 +258,13 @@ impl World {
                     self.inventory.patched_by.entry(at).or_default().push(patch.to_owned());
                 }
             }
+        }
+    }
+
+    /// What a backout knows of a patch that was applied later to every package that has it.
+    pub(super) fn know_later(&mut self, patch: &str) {
+        for ((name, of), stored) in self.archives.iter().filter(|((_, of), _)| of == patch) {
+            self.removal.later.insert((name.clone(), of.clone()), stored.manifest.clone());
         }
     }
 
@@ -467,6 +475,9 @@ impl World {
         match rest.strip_prefix("save/").and_then(|saved| saved.split_once('/')) {
             Some((saved, "obsoleted_by")) => {
                 package.saves.get_mut(saved).unwrap().obsoleted_by = Some(bytes.to_vec());
+            }
+            Some((saved, "parameters")) => {
+                package.saves.get_mut(saved).unwrap().parameters = Some(bytes.to_vec());
             }
             Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
             _ => {

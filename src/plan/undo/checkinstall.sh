@@ -1,12 +1,6 @@
 #!/bin/sh
-# Decides whether a patch may be backed out by installing this package, and says how the lists of patches read then.
-#
-# pkgadd(1M) runs it as a user without privileges. Its argument is the response file: OLDLIST there, or else
-# PATCHLIST of the environment, are the patches that are applied. ACTIVE_PATCH and ACTIVE_OBSOLETES come from the
-# pkginfo of this package. What other patches require, and what obsoletes this one, is for the caller to decide.
-#
-# Exit codes: 0 when the new values have been added to the response; 3 when the patch may not be backed out, and the
-# PaTcH_MsG line says why; 1 when something is wrong with the call. The response is added to only in the first case.
+# Decides whether this package may take its patch back, and how the lists of patches read then: patchadm-undo(5).
+# Exit codes: 0; 3, and the PaTcH_MsG line says why not; 1 when something is wrong with the call.
 
 LC_ALL=C
 export LC_ALL ACTIVE_PATCH ACTIVE_OBSOLETES PATCHLIST PATCH_OBSOLETES
@@ -61,7 +55,10 @@ function unquoted(value, mark) {
 	return value
 }
 
+# The nawk of System V asks no array with `in` that never had an element.
 function obsoletes_left(old, gone, entries, taken, counted, is_taken, left, n, i, at, id, number) {
+	counted[""] = 1
+	is_taken[""] = 1
 	n = split(gone, taken, /[ \t,]+/)
 	for (i = 1; i <= n; i++)
 		is_taken[key(taken[i])] = 1

@@ -1,11 +1,5 @@
 #!/bin/sh
-# Ends the backout of a patch, when the old objects are in their places again: deletes what the patch had added, and
-# the undo data.
-#
-# pkgadd(1M) runs it as root. The file `deletes` beside it has one path in a line, objects below a directory before
-# it; relative paths are below CLIENT_BASEDIR, and blanks and control bytes stand as \ooo. What another package has
-# as well stays, as removef(1M) decides, and so does a directory that is not empty.
-#
+# Deletes what the patch had added, and the undo data: patchadm-undo(5).
 # Exit codes: 0; 2 when something that should go is still there, and then the undo data stays.
 
 LC_ALL=C

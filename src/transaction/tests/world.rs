@@ -261,6 +261,7 @@ impl World {
                 became: None,
                 new_line: None,
                 kept: false,
+                delivered: false,
                 member: None,
             });
         }
@@ -272,6 +273,8 @@ impl World {
             obsoletes: vec![],
             parameters: vec![],
             made_records: vec![],
+            features: Vec::new(),
+            silent: Vec::new(),
         };
         UndoArchive {
             package: package(),

@@ -1,0 +1,32 @@
+//! The program's own snapshot beside an archive that the scripts of a patch made.
+
+use super::{Archive, ArchiveError, unreadable};
+use crate::database::{View, places};
+use crate::format::ledger::{LedgerLine, SNAPSHOT, Undo, UndoLocation};
+
+impl Archive {
+    /// The snapshot that belongs to it, an archive of ours that the ledger names by digest; none where it names none.
+    /// One that it names and that is not there is an error: what scripts made holds less.
+    pub fn snapshot(&self, view: &View<'_>) -> Result<Option<Self>, ArchiveError> {
+        let Some((line, sha256)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
+            return Ok(None);
+        };
+        let save = places::save(&self.package).join(self.patch.as_bytes());
+        let path = save.and_then(|save| save.join(SNAPSHOT.as_bytes()));
+        let path = path.map_err(|error| self.damaged(&error))?;
+        let shown = view.root().show(&path);
+        let Some(file) = view.open(&path)? else {
+            return Err(ArchiveError::Missing {
+                patch: self.patch.clone(),
+                package: self.package.clone(),
+                path: shown,
+                remote: false,
+            });
+        };
+        let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
+        let undo = Undo::Kept { sha256, size, place: UndoLocation::Save, is_classic: false };
+        let line = Some(LedgerLine { undo, ..line.clone() });
+        let (package, patch) = (self.package.clone(), self.patch.clone());
+        Ok(Some(Self { file, shown, size, package, patch, line, outside: None }))
+    }
+}

@@ -1,0 +1,88 @@
+//! The snapshot that the program keeps beside an undo archive that the scripts of a patch made.
+//!
+//! Such an archive holds what the scripts thought of; the snapshot holds everything, in the form of an archive of the
+//! program's own, and a backout restores from it. What came of the patch is known only when the scripts are through, so
+//! the planned archive is completed then with what is there.
+
+use std::collections::BTreeSet;
+
+use crate::format::ledger::SNAPSHOT;
+use crate::format::manifest::{State, decode, encode};
+use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, UndoFormat};
+
+use super::parameters::is_patch_record;
+use super::records::save_path;
+use super::refusal::Reason;
+use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
+
+/// The objects of which `archive` speaks: what has to be looked at for [`completed`].
+pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
+    archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
+}
+
+/// The snapshot: the archive that was planned, with the objects, lines, parameters and records that scripts left.
+/// `before` is the package as it was, `now` what is there after its scripts.
+pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
+    let mut archive = archive.clone();
+    archive.place = UndoPlace::Snapshot;
+    archive.format = UndoFormat::Gzip;
+    for record in &mut archive.manifest.objects {
+        let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
+        record.new_line = now.lines.get(&path).map(|line| encode(&line.write()));
+        let group = record.became.as_ref().and_then(|became| became.group);
+        record.became = now.live.get(&path).map(|live| State {
+            group: group.filter(|_| live.links > 1 && !live.is_directory()),
+            ..State::of(live)
+        });
+    }
+    archive.manifest.objects.retain(|record| {
+        [record.was.is_some(), record.became.is_some(), record.line.is_some(), record.new_line.is_some()]
+            .contains(&true)
+    });
+    if let Some(after) = now.packages.get(&archive.package) {
+        let header = &mut archive.manifest.header;
+        header.parameters = set_by(&header.parameters, &before.params, &after.params);
+        header.made_records = made(before, after);
+        let is_as_before = |name: &Vec<u8>| {
+            let pair = [before, after].map(|one| one.records.get(name).map(|file| (&file.bytes, file.mode)));
+            pair[0] == pair[1]
+        };
+        let changed = before.records.iter().filter(|(name, _)| !is_as_before(name));
+        archive.records = changed.map(|(name, file)| (name.clone(), file.clone())).collect();
+        if let Some(pkginfo) = before.records.get(&b"pkginfo"[..]) {
+            archive.records.insert(b"pkginfo".to_vec(), pkginfo.clone());
+        }
+    }
+    archive
+}
+
+/// The directory that takes a snapshot in: that of the archive with this place in the plan.
+pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
+    let (directory, file) = SNAPSHOT.split_once('/').unwrap_or(("", SNAPSHOT));
+    let files = vec![TreeFile {
+        name: file.as_bytes().to_vec(),
+        content: TreeContent::Undo(place),
+        mode: Mode::of(0o600),
+        mtime: None,
+    }];
+    Ok(RecordChange::AddTree { path: save_path(&archive.package, &archive.patch, directory)?, files })
+}
+
+/// The names that the patch set: those that were planned, and those whose values differ now.
+fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
+    let names = before.iter().chain(after.iter()).map(|(name, _)| name);
+    let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
+    let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+/// The records that were not there before, and their directories, which have a `/` at the end.
+fn made(before: &Installed, after: &Installed) -> Vec<String> {
+    let text = |name: &[u8]| String::from_utf8(name.to_vec()).ok();
+    let files = after.records.keys().filter(|name| !before.records.contains_key(*name));
+    let directories = after.directories.iter().filter(|name| !before.directories.contains(*name));
+    let directories = directories.filter_map(|name| Some(format!("{}/", text(name)?)));
+    let mut made: Vec<String> = files.filter_map(|name| text(name)).chain(directories).collect();
+    made.sort();
+    made
+}

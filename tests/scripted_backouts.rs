@@ -1,0 +1,320 @@
+//! Backouts of patches whose scripts keep the records: what comes back is what was there, to the last attribute, whatever
+//! the scripts of the undo package bring back.
+//!
+//! Patches of which a script has a line of its own, and patches that `--engine script` leaves to the stock scripts, are
+//! applied and backed out in every mixture of engines. Compared with before: every object, `contents`, every parameter
+//! but the lists of patches, the records of the package with the spooled copy, its directories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use patchadm::format::params::ParamFile;
+
+use crate::delivery::Patch;
+use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::packages::Package;
+use crate::sandbox::Sandbox;
+use crate::scenario::{Scenario, shared};
+use crate::tree::{Tree, assert_same};
+
+const PATCHES: [&str; 3] = ["103203-01", "103400-01", "103800-01"];
+
+const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
+                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+/// A root with the package that the patches are for, in a box in which scripts can do no harm.
+struct Stage {
+    scenario: Scenario,
+    sandbox: Sandbox,
+}
+
+/// What is compared.
+#[derive(Debug)]
+struct State {
+    tree: Tree,
+    lines: Vec<String>,
+    params: BTreeMap<String, String>,
+    /// The records, by path: everything but their times, which undo data has in seconds.
+    records: BTreeMap<String, Vec<String>>,
+}
+
+impl Stage {
+    fn new(goldens: &Path) -> Option<Self> {
+        let scenario = Scenario::new();
+        scenario.file("/etc/passwd", fs::read("/etc/passwd").unwrap());
+        scenario.file("/etc/group", fs::read("/etc/group").unwrap());
+        for directory in ["/opt/SUNWstuf", "/var/tmp", "/tmp", "/envdump"] {
+            scenario.directory(directory);
+        }
+        scenario.file("/var/sadm/install/admin/golden", ADMIN);
+        let sandbox = Sandbox::new(&scenario.beside(""))?;
+        let stage = Self { scenario, sandbox };
+        let base = goldens.join("pkgs/base");
+        stage.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} SUNWstuf", base.display()));
+        Some(stage)
+    }
+
+    fn run(&self, line: &str) -> (i32, String) {
+        let command = self.scenario.command(line);
+        let mut boxed = self.sandbox.command(command.get_program());
+        boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
+        boxed.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
+            boxed.env(name, value.unwrap_or_default());
+        }
+        let output = boxed.stdin(std::process::Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    #[track_caller]
+    fn ok(&self, line: &str) -> String {
+        let (code, said) = self.run(line);
+        assert_eq!(code, 0, "{line}: {said}");
+        said
+    }
+
+    /// A copy of a patch whose preinstall has a command of its own.
+    fn with_own_command(&self, goldens: &Path, patch: &str) -> PathBuf {
+        let to = self.scenario.beside("own");
+        fs::create_dir_all(&to).unwrap();
+        let copied = Command::new("cp").arg("-a").arg(goldens.join("pkgs").join(patch)).arg(&to).status();
+        assert!(copied.unwrap().success());
+        let at = to.join(patch);
+        assert!(Command::new("chmod").arg("-R").arg("u+w").arg(&at).status().unwrap().success());
+        let package = at.join("SUNWstuf");
+        let script = package.join("install/preinstall");
+        let text = fs::read(&script).unwrap();
+        let first = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let text = [&text[..first], b": my own command\n", &text[first..]].concat();
+        fs::write(&script, &text).unwrap();
+        let pkgmap = fs::read_to_string(package.join("pkgmap")).unwrap();
+        let sum = text.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let line = |line: &str| {
+            if line.starts_with("1 i preinstall ") {
+                format!("1 i preinstall {} {} 0\n", text.len(), (sum & 0xffff) + (sum >> 16))
+            } else {
+                format!("{line}\n")
+            }
+        };
+        fs::write(package.join("pkgmap"), pkgmap.lines().map(line).collect::<String>()).unwrap();
+        at
+    }
+}
+
+/// The state of a root with this package.
+fn state(stage: &Scenario, package: &str) -> State {
+    let pkginfo = fs::read(stage.at(&format!("/var/sadm/pkg/{package}/pkginfo"))).unwrap();
+    let params = ParamFile::parse(&pkginfo).unwrap().params();
+    let is_list =
+        |name: &str| matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || name.starts_with("PATCH_INFO_");
+    let params = params.iter().filter(|(name, _)| !is_list(name));
+    // The system's script for class build keeps its last input in `save/build`, which is no record of a package.
+    let without = [format!("pkg/{package}/pkginfo"), format!("pkg/{package}/save/build")];
+    let without = ["patchadm", "install", &without[0], &without[1]];
+    let records = Tree::of(&stage.at("/var/sadm"), &without);
+    let without_time = |(path, columns): (&String, &Vec<String>)| {
+        let columns = columns.iter().enumerate().filter(|(at, _)| *at != 6);
+        (path.clone(), columns.map(|(_, column)| column.clone()).collect())
+    };
+    State {
+        tree: Tree::of(&stage.root(), &["var", "tmp", "envdump"]),
+        lines: stage.lines(),
+        params: params
+            .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
+            .collect(),
+        records: records.objects().iter().map(without_time).collect(),
+    }
+}
+
+#[track_caller]
+fn assert_as_before(found: &State, before: &State) {
+    assert_same(&found.tree, &before.tree);
+    assert_eq!(found.lines, before.lines);
+    assert_eq!(found.params, before.params);
+    let changed = |name: &&String| found.records.get(*name) != before.records.get(*name);
+    let names: BTreeSet<&String> = found.records.keys().chain(before.records.keys()).collect();
+    let changed: Vec<&String> = names.into_iter().filter(changed).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+}
+
+#[test]
+fn a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_the_program() {
+    let test = "a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_the_program";
+    let Some(goldens) = shared(test, "goldens") else { return };
+    for patch in PATCHES {
+        let Some(stage) = Stage::new(&goldens) else { return };
+        let before = state(&stage.scenario, "SUNWstuf");
+        let own = stage.with_own_command(&goldens, patch);
+        stage.ok(&format!("patchadd -R @ROOT@ {}", own.display()));
+        assert!(stage.scenario.at(&format!("/var/sadm/pkg/SUNWstuf/save/{patch}/undo.Z")).exists());
+        stage.ok(&format!("patchrm -R @ROOT@ {patch}"));
+        assert_as_before(&state(&stage.scenario, "SUNWstuf"), &before);
+    }
+}
+
+#[test]
+fn every_mixture_of_engines_brings_everything_back() {
+    let Some(goldens) = shared("every_mixture_of_engines_brings_everything_back", "goldens") else { return };
+    let engines = [("script", "script"), ("script", "auto"), ("native", "script")];
+    let mixtures = PATCHES.iter().flat_map(|patch| engines.map(|(adds, removes)| (*patch, adds, removes)));
+    // The stock scripts do not save its file of class build, so that they cannot apply it.
+    for (patch, adds, removes) in mixtures.chain([("103500-01", "native", "script")]) {
+        let Some(stage) = Stage::new(&goldens) else { return };
+        let before = state(&stage.scenario, "SUNWstuf");
+        let delivered = goldens.join("pkgs").join(patch);
+        stage.ok(&format!("patchadd --engine {adds} -R @ROOT@ {}", delivered.display()));
+        stage.ok(&format!("patchrm --engine {removes} -R @ROOT@ {patch}"));
+        assert_as_before(&state(&stage.scenario, "SUNWstuf"), &before);
+    }
+}
+
+const ID: &str = "700-01";
+
+/// The save directory of the patch with project data.
+const SAVE: &str = "/var/sadm/pkg/ACMEweb/save/700-01";
+
+/// A script of the patches whose scripts keep the records, with a line of its own; like the published ones it saves the
+/// target of a symbolic link in the place of the link, and directories not at all.
+fn script(name: &str) -> String {
+    let read = |file: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/scripted").join(file))
+            .unwrap()
+    };
+    let own = ": my own command\ncp $BASEDIR/lib/soft $build/soft && \
+               pkgproto -c none $build/soft=lib/soft >> $build/prototype || exit 1\nexit 0\n";
+    let file = if name == "i.none" { "web/class".to_owned() } else { format!("web/{name}") };
+    let text = format!("#!/bin/sh\nme={name}\n{}{}", read("common"), read(&file));
+    if name == "preinstall" { format!("{}{own}", text.strip_suffix("exit 0\n").unwrap()) } else { text }
+}
+
+/// A root with a package, and a patch of it whose scripts keep the records.
+fn own_stage() -> Scenario {
+    let stage = Scenario::new();
+    let (uid, gid) = ordinary_ids(&stage);
+    stage.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\n"));
+    stage.file("/etc/group", format!("root:x:{gid}:\n"));
+    for directory in ["/opt", "/tmp", "/var/tmp"] {
+        stage.directory(directory);
+    }
+    let base = Package::new("ACMEweb")
+        .param("CLASSES", "none")
+        .file("bin/httpd", 0o755, "first httpd\n")
+        .of_class("none", 'e', "etc/web.conf", 0o644, "first line\n")
+        .of_class("none", 'v', "etc/web.log", 0o644, "first entry\n")
+        .file("lib/one", 0o644, "one\n")
+        .file("lib/two", 0o644, "two\n")
+        .symlink("lib/soft", "one")
+        .information("copyright", "of the base\n");
+    base.write(&stage.beside("base"));
+    ok(&stage, &format!("pkgadd -n -R @ROOT@ -d {} all", stage.beside("base").display()));
+    let package = Package::new("ACMEweb")
+        .param("CLASSES", "none")
+        .file("bin/httpd", 0o755, "second httpd\n")
+        .of_class("none", 'e', "etc/web.conf", 0o644, "second line\n")
+        .of_class("none", 'v', "etc/web.log", 0o644, "second entry\n")
+        .symlink("lib/soft", "two")
+        .directory("new")
+        .directory("new/dir")
+        .file("new/dir/tool", 0o755, "tool\n")
+        .information("copyright", "of the patch\n");
+    let names =
+        ["checkinstall", "preinstall", "i.none", "postinstall", "patch_checkinstall", "patch_postinstall"];
+    let package = names.iter().fold(package, |package, name| package.information(name, script(name)));
+    // The preinstall of the test data names it in its prototype.
+    Patch::of(ID, package.information("u.conf", "exit 0\n")).directory(&stage);
+    stage
+}
+
+fn run(stage: &Scenario, line: &str) -> (i32, String) {
+    let own = [stage.root(), stage.beside("delivered")];
+    let own: Vec<&Path> = own.iter().map(PathBuf::as_path).filter(|path| path.exists()).collect();
+    let output = as_ordinary_user(stage, line, &own).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[track_caller]
+fn ok(stage: &Scenario, line: &str) -> String {
+    let (code, said) = run(stage, line);
+    assert_eq!(code, 0, "{line}: {said}");
+    said
+}
+
+#[test]
+fn what_scripts_do_not_save_comes_back_too() {
+    for engine in ["auto", "script"] {
+        let stage = own_stage();
+        let before = state(&stage, "ACMEweb");
+        ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        assert_eq!(fs::read_link(stage.at("/opt/ACMEweb/lib/soft")).unwrap(), Path::new("two"));
+        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        assert_as_before(&state(&stage, "ACMEweb"), &before);
+    }
+}
+
+#[test]
+fn a_kept_edit_is_named_after_the_patch_and_goes_with_it() {
+    for engine in ["auto", "script"] {
+        let stage = own_stage();
+        fs::write(stage.at("/opt/ACMEweb/etc/web.conf"), "first line\nmine\n").unwrap();
+        let before = state(&stage, "ACMEweb");
+        ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        assert_eq!(stage.text("/opt/ACMEweb/etc/web.conf.edited-700-01"), "first line\nmine\n");
+        assert!(!stage.at("/opt/ACMEweb/etc/web.conf.edited-ACMEweb").exists());
+        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        assert_as_before(&state(&stage, "ACMEweb"), &before);
+    }
+}
+
+#[test]
+fn an_edit_made_since_is_kept_under_the_name_of_the_patch() {
+    for engine in ["auto", "script"] {
+        let stage = own_stage();
+        ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        fs::write(stage.at("/opt/ACMEweb/bin/httpd"), "mine\n").unwrap();
+        ok(&stage, &format!("patchrm --engine {engine} -R @ROOT@ 700-01"));
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first httpd\n");
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd.edited-700-01"), "mine\n");
+    }
+}
+
+#[test]
+fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
+    let stage = own_stage();
+    ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+    let snapshot = stage.at(&format!("{SAVE}/snapshot/undo.gz"));
+    let ledger = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
+    let line: serde_json::Value = serde_json::from_str(ledger.trim()).unwrap();
+    let digest = |path: &Path| {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(fs::read(path).unwrap());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    assert_eq!(line["snapshot"], digest(&snapshot));
+    assert_eq!(line["undo"], digest(&stage.at(&format!("{SAVE}/undo"))), "that is what the scripts made");
+
+    let good = fs::read(&snapshot).unwrap();
+    let mut other = good.clone();
+    let last = other.len() - 20;
+    other[last] ^= 1;
+    for bad in [Some(other), None] {
+        match &bad {
+            Some(bytes) => fs::write(&snapshot, bytes).unwrap(),
+            None => fs::remove_file(&snapshot).unwrap(),
+        }
+        let before = stage.everything();
+        let (code, said) = run(&stage, "patchrm -R @ROOT@ 700-01");
+        assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
+        let (code, said) = run(&stage, "verify -R @ROOT@");
+        assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
+        assert_same(&stage.everything(), &before);
+    }
+    fs::write(&snapshot, &good).unwrap();
+    ok(&stage, "patchrm -R @ROOT@ 700-01");
+    assert!(!stage.at("/var/sadm/patchadm/ledger/ACMEweb").exists());
+}
