@@ -170,20 +170,15 @@ fn undo_data_of_the_classic_tools_is_restored() {
 #[test]
 fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
     let web = |httpd: &str, other: &str| {
-        Package::new("ACMEweb")
-            .content('f', "bin/httpd", 0o755, "root root", DELIVERED, httpd.to_owned())
-            .file("bin/other", 0o755, other)
+        Package::new("ACMEweb").content('f', "bin/httpd", 0o755, "root root", DELIVERED, httpd).file(
+            "bin/other",
+            0o755,
+            other,
+        )
     };
     let stage = Scenario::with(&[web("old\n", "old\n")]);
     let before = stage.tree();
-    let fix = Package::new("ACMEweb").content(
-        'f',
-        "bin/httpd",
-        0o755,
-        "root root",
-        DELIVERED,
-        "fixed\n".to_owned(),
-    );
+    let fix = Package::new("ACMEweb").content('f', "bin/httpd", 0o755, "root root", DELIVERED, "fixed\n");
     Patch::of("100-01", fix).directory(&stage);
     Patch::of("200-01", web("fixed\n", "new\n")).directory(&stage);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
