@@ -105,6 +105,8 @@ mod locked;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// Patches, engines, edits and backouts in random order.
+mod mixtures;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
@@ -142,6 +144,8 @@ mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
 mod puttext;
+/// Numbers that look random.
+mod random;
 /// The tour of the README.
 mod readme;
 /// Packages of a real vendor, with their scripts.
@@ -188,6 +192,8 @@ mod spool;
 mod stage_strays;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
+/// Everything of a root that an apply or a backout changes.
+mod state;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.
