@@ -75,6 +75,18 @@ impl State {
         }
     }
 
+    /// The objects below a directory of which something changed since `before`, or the line of `contents`; relative to it.
+    pub(crate) fn objects_changed_since(&self, before: &Self, directory: &str) -> BTreeSet<String> {
+        let all: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
+        let changed = all.into_iter().filter(|what| before.0.get(*what) != self.0.get(*what));
+        let path = |what: &String| {
+            let path =
+                what.strip_prefix("contents ").unwrap_or(what).strip_prefix(directory)?.strip_prefix('/')?;
+            Some(path.rsplit_once(' ').map_or(path, |(path, _)| path).to_owned())
+        };
+        changed.filter_map(path).collect()
+    }
+
     /// The facts in which it differs from `expected`, found in a scenario and a step.
     pub(crate) fn differences(&self, expected: &Self, scenario: &str, step: &str) -> Vec<Difference> {
         let all: BTreeSet<&String> = expected.0.keys().chain(self.0.keys()).collect();

@@ -224,11 +224,13 @@ impl Performance<'_, '_> {
         let now = self.session.ground.survey(&touched, None)?;
         let mut settled = Vec::new();
         for file in files {
-            let outcome = ListedFile::outcome(now.live.get(&file.path));
+            let live = now.live.get(&file.path);
+            let outcome = ListedFile::outcome(live);
             if outcome == Outcome::Missing {
                 self.cast.ending.warned = true;
                 let shown = self.session.ground.root.show(&file.path);
                 self.attendant.complains(&format!("{shown}\npathname does not exist"));
+                self.left.extend(live.map(|live| (file.path.clone(), live.clone())));
             } else {
                 let new = &file.new;
                 let owners = now.privileged;
@@ -239,8 +241,8 @@ impl Performance<'_, '_> {
                     mtime: new.mtime,
                 };
                 settled.push((file.path.clone(), to));
+                self.left.extend(live.map(|live| (file.path.clone(), to.given_to(live))));
             }
-            self.left.extend(now.live.get(&file.path).map(|live| (file.path.clone(), live.clone())));
             self.outcomes.insert(file.path.clone(), outcome);
         }
         Ok(run.settle(&settled)?)

@@ -13,8 +13,18 @@ use super::story::{self, BASEDIR, Made, PACKAGE};
 const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
-/// The edits of an administrator: by the patch that had written the file, none for the package itself, and the path.
-pub(super) type Edits = BTreeMap<(Option<usize>, String), usize>;
+/// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package itself,
+/// and the path.
+pub(super) type Edits = BTreeMap<(Option<usize>, String), Edit>;
+
+/// An edit of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edit {
+    /// Which it is.
+    pub(super) number: usize,
+    /// The patch that had changed the file last; one that found it as it delivers it changes nothing.
+    pub(super) changed_by: Option<usize>,
+}
 
 /// A root with the package and without patches, to be copied.
 pub(super) struct Template {
@@ -98,8 +108,8 @@ pub(super) fn add_line(engine: &str, patch: &Made) -> String {
 
 /// Makes the edits of what one patch has written.
 fn edit(scenario: &Scenario, edits: &Edits, by: Option<usize>) {
-    for ((_, path), number) in edits.iter().filter(|((writer, _), _)| *writer == by) {
-        edit_file(scenario, path, *number);
+    for ((_, path), edit) in edits.iter().filter(|((writer, _), _)| *writer == by) {
+        edit_file(scenario, path, edit.number);
     }
 }
 

@@ -179,14 +179,11 @@ impl Made {
             || self.obsoletes.iter().any(|id| is_same(id) && *id >= other.id())
     }
 
-    /// Whether there is a path that both deliver or delete, by whatever name.
-    pub(super) fn shares_a_path_with(&self, other: &Self) -> bool {
-        self.paths().any(|path| other.paths().any(|of_other| of_other == path))
-    }
-
-    /// The first name of everything that it delivers or deletes.
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        self.objects.keys().map(|path| if path == "lib/hard" { "bin/a" } else { path.as_str() })
+    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below it.
+    pub(super) fn needs(&self, changed: &str) -> bool {
+        let is_below = |path: &str| path.strip_prefix(changed).is_some_and(|rest| rest.starts_with('/'));
+        let below = self.objects.iter().filter(|(_, object)| **object != Object::Deleted);
+        self.objects.contains_key(changed) || below.into_iter().any(|(path, _)| is_below(path))
     }
 
     /// Writes it into a directory, with these scripts.
