@@ -185,6 +185,8 @@ mod security;
 mod set_id;
 /// Several patches of one command: one run.
 mod several_patches;
+/// Patches that have a path in common.
+mod shared_paths;
 mod showrev;
 /// Directories where packages wait.
 mod spool;

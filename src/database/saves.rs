@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rustix::io::Errno;
 
 use super::{DatabaseError, View, places};
+use crate::format::manifest::KEPT_MANIFEST;
 use crate::package::{PkgInst, Save, side_by_side};
 use crate::root::{Dir, FileType, RootError, Seen};
 
@@ -108,6 +109,10 @@ fn save<E>(
             save.size = seen.size;
             break;
         }
+    }
+    if !save.has_archive() {
+        let manifest = look(KEPT_MANIFEST.as_bytes())?;
+        save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
     }
     Ok(save)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
+use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp, rule};
 
 /// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
@@ -18,6 +18,9 @@ const FEATURES: &[&str] = &[];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
+
+/// The manifest in the save directory of a patch that keeps no undo data, compressed by gzip.
+pub const KEPT_MANIFEST: &str = "manifest.gz";
 
 /// The information file of an undo archive that holds the old files of the package's directory in the database
 /// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
@@ -175,7 +178,9 @@ impl Manifest {
         if header.manifest > VERSION {
             return Err(ManifestError::Version(header.manifest));
         }
-        if let Some(word) = header.features.iter().find(|word| !FEATURES.contains(&word.as_str())) {
+        let is_known =
+            |word: &String| rule::holds("manifest.header.features", FEATURES.contains(&word.as_str()));
+        if let Some(word) = header.features.iter().find(|word| !is_known(word)) {
             return Err(ManifestError::Feature(encode(word.as_bytes())));
         }
         let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;

@@ -8,16 +8,17 @@ use std::rc::Rc;
 use super::content::Archives;
 use super::device::Device;
 use super::failure::Failure;
+use super::later_patches::LaterPatches;
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{DatabaseError, View, installed, ledger, places, saves};
+use crate::database::{View, installed, ledger, places, saves};
 use crate::format::cpio;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, RECORDS};
 use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, ScriptPolicy, Timestamp, Touched};
-use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
+use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{BACKING_OUT, PlannedScript, ScriptChoice};
@@ -316,7 +317,16 @@ impl<'a> Place<'a> {
         }
         rules.packages.values_mut().for_each(|installed| installed.saves.clear());
         let inventory = self.survey(rules.packages, &touched)?;
-        options.later = self.later(id, &packages, &inventory)?;
+        let later = LaterPatches {
+            ground: self.ground,
+            inventory: &inventory,
+            ledger: &|package| self.ledger(package),
+            id,
+            packages: &packages,
+        };
+        options.later = later.of_packages()?;
+        let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
+        options.elsewhere = later.elsewhere(&manifests)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
@@ -386,38 +396,6 @@ impl<'a> Place<'a> {
             Some(snapshot) => undo.with_snapshot(snapshot, digesting),
             None => Ok(undo),
         }
-    }
-
-    /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
-    /// nothing is restored from them.
-    fn later(
-        &self,
-        id: &PatchId,
-        packages: &[PkgInst],
-        inventory: &Inventory,
-    ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
-        let view = View::live(&self.ground.root);
-        let outside = self.ground.outside.with(None);
-        let mut found = BTreeMap::new();
-        let concerned = inventory.packages.iter().filter(|(package, _)| packages.contains(package));
-        for (package, installed) in concerned {
-            let applied = Applied::from_params(package, &installed.params, &self.ground.policy.separator);
-            let list = applied.map_err(DatabaseError::from)?.list;
-            let after = list.iter().skip_while(|other| *other != id).skip(1);
-            let ledger = self.ledger(package)?;
-            for patch in after {
-                let name = patch.to_string();
-                let archive = archive::find_with(&view, &self.ground.host, package, &name, &ledger, &outside);
-                let manifest = archive.and_then(|archive| match archive.snapshot(&view)? {
-                    Some(snapshot) => snapshot.bound_manifest(),
-                    None => archive.bound_manifest(),
-                });
-                if let Ok(Some(manifest)) = manifest {
-                    found.insert((package.clone(), name), manifest);
-                }
-            }
-        }
-        Ok(found)
     }
 }
 

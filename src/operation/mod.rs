@@ -21,6 +21,7 @@ mod in_use;
 pub mod inspect;
 pub mod installation;
 pub mod installf;
+mod later_patches;
 pub mod links;
 mod log;
 pub mod make;

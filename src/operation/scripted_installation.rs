@@ -259,7 +259,7 @@ impl Performance<'_, '_> {
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
         let last = self.course.close(&self.outcomes, &self.left, is_there);
-        let saves = !last.plan.undo.is_empty();
+        let saves = last.plan.archives().next().is_some();
         let plan = self.cast.with_queue(last.plan)?;
         self.carry_out(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
     }

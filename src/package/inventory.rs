@@ -125,6 +125,15 @@ pub struct Save {
     pub parameters: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
+    /// Whether there is a manifest instead of an archive: the patch keeps no undo data.
+    pub has_manifest: bool,
+}
+
+impl Save {
+    /// Whether the patch can be backed out: its archive is here or elsewhere.
+    pub fn has_archive(&self) -> bool {
+        self.archive.is_some() || self.remote.is_some()
+    }
 }
 
 /// A record file as it is now.

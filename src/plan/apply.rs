@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::remote::{Medium, Remote, State};
 use crate::package::{
     Edited, Ftype, Installed, Inventory, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat,
@@ -368,9 +369,7 @@ impl Application<'_> {
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
-            if !self.validated.no_undo {
-                changes.push(self.save(draft, package, &records, &mut undo)?);
-            }
+            changes.push(self.save(draft, package, &records, &mut undo)?);
             changes.extend(records.changes);
             let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo)?;
             changes.push(RecordChange::Ledger(ledger));
@@ -379,7 +378,7 @@ impl Application<'_> {
         Ok((changes, undo))
     }
 
-    /// The save directory of a package, with its undo archive or the pointer to it.
+    /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
     fn save(
         &self,
         draft: &Draft<'_>,
@@ -399,11 +398,15 @@ impl Application<'_> {
             silent: &package.silent,
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
+            saves_nothing: self.validated.no_undo,
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
             super::UndoPlace::Save | super::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
+            }
+            super::UndoPlace::ManifestOnly => {
+                vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();

@@ -56,12 +56,23 @@ pub struct BackOutOptions {
     pub force: bool,
     /// Manifests of patches that were applied later, as far as they can be read.
     pub later: BTreeMap<(PkgInst, String), Manifest>,
+    /// Patches of other packages that were applied later and have paths of the patch.
+    pub elsewhere: Vec<Elsewhere>,
     /// Which scripts run.
     pub scripts: ScriptChoice,
     /// The names of the files in the directory of the patch in the database.
     pub hooks: BTreeSet<String>,
     /// What is to be said of them.
     pub notes: Vec<String>,
+}
+
+/// A patch of a package that the one which goes does not touch: it was applied later, and may have paths of it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The patch.
+    pub patch: String,
+    /// What it did to that package.
+    pub manifest: Manifest,
 }
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
@@ -188,7 +199,7 @@ impl Backout<'_> {
                 None => foreign::restore(&mut draft, self.id, package, index, archive, &later)?,
             }
         }
-        restore(&mut draft, &restorings)?;
+        restore(&mut draft, &restorings, &self.options.elsewhere)?;
         records.extend(self.patch_directories()?);
         let mut plan = self.finished(draft, records, packages)?;
         if !hooks.is_empty() || parts.iter().any(|part| part.chosen.has_scripts()) {

@@ -147,7 +147,9 @@ fn renumbered(mut record: RecordChange) -> RecordChange {
     if let RecordChange::AddTree { files, .. } = &mut record {
         for file in files {
             match &mut file.content {
-                TreeContent::Undo(place) | TreeContent::UndoDigest(place) => *place = 0,
+                TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
+                    *place = 0;
+                }
                 TreeContent::Bytes(_) | TreeContent::Directory => {}
             }
         }

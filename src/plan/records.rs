@@ -186,7 +186,7 @@ pub(super) fn save_of<'a>(
 /// Whether a patch has undo data for a package, here or elsewhere.
 pub(super) fn has_undo_data(installed: &Installed, id: &PatchId, separator: &str) -> bool {
     let save = save_of(installed, id, separator);
-    save.is_some_and(|(_, save)| save.archive.is_some() || save.remote.is_some())
+    save.is_some_and(|(_, save)| save.has_archive())
 }
 
 /// Whether a tool without recovery died while it applied a patch to a package: the package has the lock of an
@@ -209,7 +209,8 @@ pub(super) fn supersede(
     for (name, save) in &installed.saves {
         let Ok(saved) = PatchId::parse(name, separator) else { continue };
         let contained = id.is_later_than(&saved) || obsoletes.iter().any(|entry| entry.contains(&saved));
-        if !contained || saved == *id {
+        // What is not undo data needs no mark.
+        if !contained || saved == *id || save.has_manifest {
             continue;
         }
         changes.extend(renamed(package, name, save, ("undo", "obsolete"))?);

@@ -4,12 +4,13 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use crate::patch::PatchId;
 
+use super::back_out::Elsewhere;
 use super::draft::Draft;
 use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
@@ -60,16 +61,23 @@ impl Restored<'_> {
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
 /// need another to bring the directory back.
-pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+pub(super) fn restore(
+    draft: &mut Draft<'_>,
+    packages: &[Restoring<'_>],
+    elsewhere: &[Elsewhere],
+) -> Result<(), Reason> {
     let mut all = Vec::new();
+    let had_later = had_later(packages, elsewhere);
     for package in packages {
         let restored = package.read_all()?;
-        let had_later = package.had_later();
-        for each in &restored {
-            if had_later.contains(each.record.path.as_str()) && each.is_changed() {
-                let by = package.changed_by(draft, &each.path);
+        for each in restored.iter().filter(|each| each.is_changed()) {
+            let path = each.record.path.as_str();
+            let by = had_later.get(path).cloned().or_else(|| package.listed_by(draft, &each.path));
+            if by.is_some() {
                 return Err(Reason::ChangedLater { path: each.path.clone(), by });
             }
+        }
+        for each in &restored {
             package.restore_line(draft, each)?;
         }
         all.push((package, carriers(draft, &restored), restored));
@@ -116,12 +124,12 @@ impl<'a> Restoring<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// The paths, as manifests have them, that later patches deliver, delete or change: what is there is theirs, even where
-    /// they found it as they deliver it.
-    fn had_later(&self) -> HashSet<&'a str> {
-        let manifests = self.later.iter().filter_map(|(_, manifest)| *manifest);
-        let records = manifests.flat_map(|manifest| &manifest.objects);
-        records.filter(|record| record.has_path()).map(|record| record.path.as_str()).collect()
+    /// The first later patch without a manifest that is listed with a path: its archive was not made by the program, or
+    /// cannot be read. What the list says is not believed where something is restored, and suffices to leave it alone.
+    fn listed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
+        let listed = draft.inventory.patched_by.get(path)?;
+        let mut unknown = self.later.iter().filter(|(_, manifest)| manifest.is_none()).map(|(id, _)| id);
+        unknown.find(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
     }
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
@@ -339,6 +347,21 @@ impl<'a> Restoring<'a> {
             sha256: was.digest(),
         })
     }
+}
+
+/// The paths, as manifests have them, that later patches of any package deliver, delete or change, each with the first of
+/// them: what is there is theirs, even where they found it as they deliver it.
+fn had_later<'a>(packages: &'a [Restoring<'_>], elsewhere: &'a [Elsewhere]) -> HashMap<&'a str, String> {
+    let of_packages = packages.iter().flat_map(|package| &package.later);
+    let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
+    let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
+    let mut had = HashMap::new();
+    for (patch, manifest) in all {
+        for record in manifest.objects.iter().filter(|record| record.has_path()) {
+            had.entry(record.path.as_str()).or_insert_with(|| patch.clone());
+        }
+    }
+    had
 }
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and

@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{State, decode, encode};
+use crate::format::manifest::{KEPT_MANIFEST, State, decode, encode};
 use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, UndoFormat};
 
 use super::parameters::is_patch_record;
-use super::records::save_path;
+use super::records::package_path;
 use super::refusal::Reason;
 use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
@@ -20,11 +20,14 @@ pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
 }
 
-/// The snapshot: the archive that was planned, with the objects, lines, parameters and records that scripts left.
+/// The snapshot, or the manifest where nothing is saved: the archive that was planned, with the objects, lines, parameters and records that scripts left.
 /// `before` is the package as it was, `now` what is there after its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();
-    archive.place = UndoPlace::Snapshot;
+    let saves_nothing = archive.place == UndoPlace::ManifestOnly;
+    if !saves_nothing {
+        archive.place = UndoPlace::Snapshot;
+    }
     archive.format = UndoFormat::Gzip;
     for record in &mut archive.manifest.objects {
         let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
@@ -43,6 +46,9 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
         header.made_records = made(before, after);
+        if saves_nothing {
+            return archive;
+        }
         let is_as_before = |name: &Vec<u8>| {
             let pair = [before, after].map(|one| one.records.get(name).map(|file| (&file.bytes, file.mode)));
             pair[0] == pair[1]
@@ -56,16 +62,19 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// The directory that takes a snapshot in: that of the archive with this place in the plan.
+/// The directory that takes a snapshot in, or the manifest where nothing is saved: that of the archive with this place
+/// in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
-    let (directory, file) = SNAPSHOT.split_once('/').unwrap_or(("", SNAPSHOT));
-    let files = vec![TreeFile {
-        name: file.as_bytes().to_vec(),
-        content: TreeContent::Undo(place),
-        mode: Mode::of(0o600),
-        mtime: None,
-    }];
-    Ok(RecordChange::AddTree { path: save_path(&archive.package, &archive.patch, directory)?, files })
+    let save = format!("save/{}", archive.patch);
+    let (directory, file, content) = match SNAPSHOT.split_once('/') {
+        Some((below, file)) if archive.place == UndoPlace::Snapshot => {
+            (format!("{save}/{below}"), file, TreeContent::Undo(place))
+        }
+        _ => (save, KEPT_MANIFEST, TreeContent::Manifest(place)),
+    };
+    let name = file.as_bytes().to_vec();
+    let files = vec![TreeFile { name, content, mode: Mode::of(0o600), mtime: None }];
+    Ok(RecordChange::AddTree { path: package_path(&archive.package, directory.as_bytes())?, files })
 }
 
 /// The names that the patch set: those that were planned, and those whose values differ now.

@@ -57,6 +57,8 @@ pub(super) struct Undoing<'a> {
     pub(super) format: UndoFormat,
     /// The directory for archives that are kept elsewhere.
     pub(super) directory: Option<&'a Path>,
+    /// Whether nothing is saved, and only the manifest stays.
+    pub(super) saves_nothing: bool,
 }
 
 impl Undoing<'_> {
@@ -100,7 +102,7 @@ impl Undoing<'_> {
         let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
         let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
         let scripts = scripts::taking_back(&target.image.install, of_files);
-        Ok(UndoArchive {
+        let archive = UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
             pkginfo: self.parameters(&saved),
@@ -112,7 +114,8 @@ impl Undoing<'_> {
             manifest: Manifest { header: self.header(draft, package, records), objects },
             format: self.format,
             place: self.place(package),
-        })
+        };
+        Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
     }
 
     /// The name of the archive in a save directory.
@@ -162,6 +165,21 @@ impl Undoing<'_> {
             features: Vec::new(),
             silent: self.silent.to_vec(),
         }
+    }
+}
+
+/// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
+fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
+    for record in &mut archive.manifest.objects {
+        record.member = None;
+    }
+    UndoArchive {
+        saved: Vec::new(),
+        deletes: Vec::new(),
+        scripts: BTreeMap::new(),
+        records: BTreeMap::new(),
+        place: UndoPlace::ManifestOnly,
+        ..archive
     }
 }
 

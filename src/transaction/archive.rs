@@ -107,7 +107,7 @@ fn information(
 
 /// The manifest with the digests of what has been staged, where it has none: what a later patch of the run replaces
 /// has been read before.
-fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
+pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();

@@ -16,6 +16,10 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     {
         return Some(format!("it is that of patch {}, package {}", header.patch, header.package));
     }
+    let is_set = |name: &String| header.parameters.contains(name);
+    if !rule::holds("manifest.header.silent", header.silent.iter().all(is_set)) {
+        return Some("`silent` has a parameter that the patch did not set".to_owned());
+    }
     let mut paths = HashSet::new();
     manifest.objects.iter().find_map(|record| {
         let reason = if rule::holds("manifest.path.once", paths.insert(record.path.as_str())) {
@@ -164,6 +168,15 @@ mod tests {
             let found = fault(&manifest(vec![]), patch, &PkgInst::new(package).unwrap());
             assert_eq!(found.as_deref(), Some("it is that of patch 100-01, package X"));
         }
+    }
+
+    #[test]
+    fn silence_is_about_parameters_that_the_patch_set() {
+        let mut silent = manifest(vec![]);
+        silent.header.silent = vec!["SUNW_REQUIRES".to_owned()];
+        assert!(fault_of(&silent).unwrap().contains("`silent`"));
+        silent.header.parameters = silent.header.silent.clone();
+        assert_eq!(fault_of(&silent), None);
     }
 
     #[test]

@@ -101,6 +101,9 @@ impl PatchScripts<'_> {
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
+                // Where nothing is to be saved, a save directory that scripts have made all the same is theirs.
+                let is_theirs = scripted.no_undo && installed.saves.contains_key(id.as_str());
+                let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
                 Ok(Left { records, snapshot })

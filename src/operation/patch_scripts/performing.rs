@@ -148,7 +148,7 @@ impl<'a> PatchScripts<'a> {
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let saves = !plan.undo.is_empty();
+        let saves = plan.archives().next().is_some();
         run.switch(&plan, content)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
@@ -201,7 +201,7 @@ impl<'a> PatchScripts<'a> {
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let saves = !last.undo.is_empty();
+        let saves = last.archives().next().is_some();
         run.switch(&last, &mut NoContent)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }

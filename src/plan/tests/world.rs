@@ -426,6 +426,10 @@ impl World {
                             }
                             TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
                             TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
+                            TreeContent::Manifest(place) => {
+                                assert!(plan.undo.len() > *place);
+                                save.has_manifest = true;
+                            }
                             TreeContent::Directory => unreachable!(),
                         }
                     }
