@@ -1,5 +1,5 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, and
-//! `pkgadd` of the archive as it lies there. The root is as before, each time.
+//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, `pkgadd`
+//! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
 //!
 //! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
 //! package's directory: `install`, the spooled package, what classes have saved. The scripts run in a sandbox.
@@ -24,25 +24,25 @@ const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\n
 
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
 
-/// How a patch is taken back.
-const WAYS: [&str; 3] = ["native", "script", "pkgadd"];
+/// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
+/// is a package like any other.
+const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
 
-/// What is deliberately different after a backout.
+/// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
     ("*", "*", "record/save/pspool/SUNWstuf/pkg* mtime", "records come back to the second"),
     ("*", "*", "record/save/build/*", SAVED_BY_A_CLASS),
-    ("pkgadd", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
-    ("pkgadd", "*", "pkginfo Patch_label", WORDS),
-    ("pkgadd", "*", "pkginfo Obsoletes_label", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_PATCH", WORDS),
-    ("pkgadd", "*", "record/install/checkinstall *", RECORDS),
-    ("script", "*", "record/save/pspool/*", RECORDS),
-    ("pkgadd", "*", "record/save/pspool/*", RECORDS),
+    ("classic", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
+    ("classic", "*", "pkginfo Patch_label", WORDS),
+    ("classic", "*", "pkginfo Obsoletes_label", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_PATCH", WORDS),
+    ("classic", "*", "record/install/checkinstall *", RECORDS),
+    ("classic", "*", "record/save/pspool/*", RECORDS),
 ];
 
 /// A copy that the script of a class has made.
-const SAVED_BY_A_CLASS: &str = "what the system's script of class build keeps for the removal is its own";
+const SAVED_BY_A_CLASS: &str = "a package has no place for what the script of a class keeps for its removal";
 
 /// A pipe in a pkgmap.
 const PIPE: &str = "a pkgmap says no time of a pipe";
@@ -51,7 +51,7 @@ const PIPE: &str = "a pkgmap says no time of a pipe";
 const WORDS: &str = "a checkinstall can empty a parameter, not take it away";
 
 /// Records that only the program itself brings back.
-const RECORDS: &str = "pkgadd records the package that it installs, and runs its checkinstall";
+const RECORDS: &str = "any pkgadd records the package that it installs, which is the archive";
 
 /// A root and a package on it, changed in a box.
 struct Place {
@@ -97,12 +97,15 @@ impl Place {
 
     #[track_caller]
     fn take_back(&self, id: &str, way: &str) {
-        if way != "pkgadd" {
+        if !["pkgadd", "classic"].contains(&way) {
             return self.ok(&format!("patchrm --engine {way} -R @ROOT@ {id}"));
         }
         let mut stream = Vec::new();
         let archive = fs::File::open(self.database(&format!("save/{id}/undo.gz"))).unwrap();
         flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+        if way == "classic" {
+            fs::remove_file(self.database(&format!("save/{id}/undo.gz"))).unwrap();
+        }
         let (undo, response) = (self.scenario.beside("undo"), self.scenario.beside("response"));
         fs::write(&undo, stream).unwrap();
         let params = self.params();

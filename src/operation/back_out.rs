@@ -28,6 +28,8 @@ use crate::root::Root;
 use crate::source::{Image, Source};
 use crate::transaction::{Receipt, Recovered};
 
+pub(super) mod played;
+
 /// What patchrm(1M) was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct BackOutRequest {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::attendant::Attendant;
+use super::back_out::played::Played;
 use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
@@ -17,7 +18,7 @@ use super::scripts::medium::{Medium, member};
 use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
-use crate::package::{Live, ObjectPath, Params, Touched};
+use crate::package::{Line, Live, ObjectPath, Params, Touched};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
@@ -47,18 +48,27 @@ pub(super) struct Performance<'a, 'p> {
     pub(super) left: BTreeMap<ObjectPath, Live>,
 }
 
+/// What is restored after the scripts of a backout package, with the lines that its paths had.
+type Restored<'a> = (&'a Played, &'a BTreeMap<ObjectPath, Line>);
+
 impl Performance<'_, '_> {
-    /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
-    pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
+    /// Carries it out, in a run of its own, and restores what the package is the undo archive of. An error leaves the root
+    /// as it was before, or says what is left.
+    pub(super) fn perform(mut self, restored: Option<Restored<'_>>) -> Result<(Receipt, Ending), Failure> {
         self.unpack(Command::Pkgadd, &self.installation.instance)?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
-        let held = held([&self.course.concerned]);
+        let mut held = held([&self.course.concerned]);
+        restored.iter().for_each(|(played, _)| played.hold(&mut held));
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
             let done = self.within(&mut run);
             ending = self.cast.ending;
+            let done = done.and_then(|()| match restored {
+                Some((played, lines)) => played.restore(session, &mut run, &self.course.concerned, lines),
+                None => Ok(()),
+            });
             match done {
                 Ok(()) => Ok(run.commit()?),
                 Err(halt) => {
