@@ -30,7 +30,6 @@ const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
 
 /// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
-    ("*", "*", "record/save/pspool/SUNWstuf/pkg* mtime", "records come back to the second"),
     ("*", "*", "record/save/build/*", SAVED_BY_A_CLASS),
     ("classic", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
     ("classic", "*", "pkginfo Patch_label", WORDS),

@@ -15,7 +15,7 @@ use crate::database::archive::{self, ArchiveError, Digesting};
 use crate::database::{DatabaseError, View, installed, ledger, places, saves};
 use crate::format::cpio;
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, RECORDS};
+use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, ScriptPolicy, Timestamp, Touched};
 use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
@@ -380,7 +380,7 @@ impl<'a> Place<'a> {
         let is_bound = archive.is_bound();
         let source = Source::from_file(archive.into_file(), &path)?;
         let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
-        let records = saved_records(&image, &path)?;
+        let records = saved_records(&image, manifest.as_ref(), &path)?;
         let device = Device::whole(source, image);
         let package = package.clone();
         let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
@@ -437,7 +437,7 @@ impl Undo {
         digesting.push(thread);
         let source = Source::from_file(snapshot.into_file(), &path)?;
         let image = source.scan_descriptions()?;
-        let records = saved_records(&image, &path)?;
+        let records = saved_records(&image, Some(&manifest), &path)?;
         let snapshot = Some(Device::whole(source, image));
         Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
     }
@@ -471,11 +471,21 @@ fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), Archive
 }
 
 /// The old record files in an archive; none in one of another tool.
-fn saved_records(image: &Image, path: &Path) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
-    match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
-        Some(bytes) => records(bytes).map_err(|reason| damaged(path, &reason)),
-        None => Ok(BTreeMap::new()),
+fn saved_records(
+    image: &Image,
+    manifest: Option<&Manifest>,
+    path: &Path,
+) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut files = records(bytes).map_err(|reason| damaged(path, &reason))?;
+    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
+        if let Some(file) = files.get_mut(&decode(name)) {
+            file.mtime.nanoseconds = *nanoseconds;
+        }
     }
+    Ok(files)
 }
 
 /// The old record files that an archive carries.

@@ -161,6 +161,7 @@ impl Undoing<'_> {
             made_records: records.made.clone(),
             features: Vec::new(),
             silent: self.silent.to_vec(),
+            record_times: BTreeMap::new(),
         }
     }
 }
