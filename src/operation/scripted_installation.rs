@@ -3,7 +3,7 @@
 //! Before each batch the root is looked at again, since a script may have changed it. What a class script leaves is
 //! given the attributes of the pkgmap, and recorded with the size and sum that it has then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use super::scripts::medium::{Medium, member};
 use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
-use crate::package::{Line, Live, ObjectPath, Params, Touched};
+use crate::package::{Inventory, Line, Live, ObjectPath, Params, PkgInst, Touched};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
@@ -266,7 +266,13 @@ impl Performance<'_, '_> {
             let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
-        let last = self.course.close(&self.outcomes, &self.left, is_there);
+        let packages: BTreeSet<PkgInst> = self.course.saved_package().into_iter().cloned().collect();
+        let mut now = Inventory::default();
+        if !packages.is_empty() {
+            now = self.session.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+        }
+        let now = self.course.saved_package().and_then(|package| now.packages.get(package));
+        let last = self.course.close(&self.outcomes, &self.left, now, is_there);
         let saves = !last.plan.undo.is_empty();
         let plan = self.cast.with_queue(last.plan)?;
         self.carry_out(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
