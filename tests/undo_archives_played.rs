@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use patchadm::format::params::ParamFile;
+use patchadm::package::checksum;
 
 use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
@@ -264,5 +265,31 @@ fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
         assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "patched\n", "{way}");
         place.take_back("100-04", way);
         assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "theirs\n", "{way}");
+    }
+}
+
+/// The list that the script of a class reads has a blank between two paths, and no way to write another one.
+#[test]
+fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        let of_class = |class: &str| {
+            let (name, sum) = ("share/two words", checksum::sum(class.as_bytes()));
+            let line =
+                format!("f {class} share/two\\040words 0640 root root {} {sum} 981173106", class.len());
+            let package = Package::new("ACMEweb").param("CLASSES", "none marks");
+            package.of_class(class, 'f', name, 0o640, class).line(name, &line)
+        };
+        of_class("marks").write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        let patch = Patch::of("100-05", of_class("none")).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "none", "{way}");
+        place.take_back("100-05", way);
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "marks", "{way}");
+        let found = place.differences(way, "100-05", &before);
+        assert!(way == "classic" || found.is_empty(), "{found:?}");
     }
 }
