@@ -1,5 +1,5 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, and
-//! `pkgadd` of the archive as it lies there. The root is as before, each time.
+//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, `pkgadd`
+//! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
 //!
 //! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
 //! package's directory: `install`, the spooled package, what classes have saved. The scripts run in a sandbox.
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use patchadm::format::params::ParamFile;
+use patchadm::package::checksum;
 
 use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
@@ -24,25 +25,24 @@ const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\n
 
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
 
-/// How a patch is taken back.
-const WAYS: [&str; 3] = ["native", "script", "pkgadd"];
+/// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
+/// is a package like any other.
+const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
 
-/// What is deliberately different after a backout.
+/// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
-    ("*", "*", "record/save/pspool/SUNWstuf/pkg* mtime", "records come back to the second"),
-    ("*", "*", "record/save/build/*", SAVED_BY_A_CLASS),
-    ("pkgadd", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
-    ("pkgadd", "*", "pkginfo Patch_label", WORDS),
-    ("pkgadd", "*", "pkginfo Obsoletes_label", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_PATCH", WORDS),
-    ("pkgadd", "*", "record/install/checkinstall *", RECORDS),
-    ("script", "*", "record/save/pspool/*", RECORDS),
-    ("pkgadd", "*", "record/save/pspool/*", RECORDS),
+    ("classic", "103500-01", "record/save/build/*", SAVED_BY_A_CLASS),
+    ("classic", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
+    ("classic", "*", "pkginfo Patch_label", WORDS),
+    ("classic", "*", "pkginfo Obsoletes_label", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_PATCH", WORDS),
+    ("classic", "*", "record/install/checkinstall *", RECORDS),
+    ("classic", "*", "record/save/pspool/*", RECORDS),
 ];
 
 /// A copy that the script of a class has made.
-const SAVED_BY_A_CLASS: &str = "what the system's script of class build keeps for the removal is its own";
+const SAVED_BY_A_CLASS: &str = "a package has no place for what the script of a class keeps for its removal";
 
 /// A pipe in a pkgmap.
 const PIPE: &str = "a pkgmap says no time of a pipe";
@@ -51,7 +51,7 @@ const PIPE: &str = "a pkgmap says no time of a pipe";
 const WORDS: &str = "a checkinstall can empty a parameter, not take it away";
 
 /// Records that only the program itself brings back.
-const RECORDS: &str = "pkgadd records the package that it installs, and runs its checkinstall";
+const RECORDS: &str = "any pkgadd records the package that it installs, which is the archive";
 
 /// A root and a package on it, changed in a box.
 struct Place {
@@ -97,12 +97,15 @@ impl Place {
 
     #[track_caller]
     fn take_back(&self, id: &str, way: &str) {
-        if way != "pkgadd" {
+        if !["pkgadd", "classic"].contains(&way) {
             return self.ok(&format!("patchrm --engine {way} -R @ROOT@ {id}"));
         }
         let mut stream = Vec::new();
         let archive = fs::File::open(self.database(&format!("save/{id}/undo.gz"))).unwrap();
         flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+        if way == "classic" {
+            fs::remove_file(self.database(&format!("save/{id}/undo.gz"))).unwrap();
+        }
         let (undo, response) = (self.scenario.beside("undo"), self.scenario.beside("response"));
         fs::write(&undo, stream).unwrap();
         let params = self.params();
@@ -211,7 +214,8 @@ fn a_file_of_a_class_that_does_not_copy_comes_back_as_it_was_and_in_its_class() 
         place.ok(&format!("patchadd -R @ROOT@ {}", patch_of_classes().directory(&place.scenario).display()));
         assert_eq!(place.scenario.text("/opt/ACMEweb/etc/kept"), "kept, patched\n");
         place.take_back("100-02", way);
-        let is_software = |what: &String| !what.starts_with("record/") && !what.starts_with("pkginfo ");
+        let is_record = |what: &String| what.starts_with("record/") || what.starts_with("pkginfo ");
+        let is_software = |what: &String| way != "classic" || !is_record(what);
         let found = place.differences(way, "100-02", &before);
         let found: Vec<_> = found.into_iter().filter(|(_, _, what, _)| is_software(what)).collect();
         assert!(found.is_empty(), "{found:?}");
@@ -261,5 +265,31 @@ fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
         assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "patched\n", "{way}");
         place.take_back("100-04", way);
         assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "theirs\n", "{way}");
+    }
+}
+
+/// The list that the script of a class reads has a blank between two paths, and no way to write another one.
+#[test]
+fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        let of_class = |class: &str| {
+            let (name, sum) = ("share/two words", checksum::sum(class.as_bytes()));
+            let line =
+                format!("f {class} share/two\\040words 0640 root root {} {sum} 981173106", class.len());
+            let package = Package::new("ACMEweb").param("CLASSES", "none marks");
+            package.of_class(class, 'f', name, 0o640, class).line(name, &line)
+        };
+        of_class("marks").write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        let patch = Patch::of("100-05", of_class("none")).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "none", "{way}");
+        place.take_back("100-05", way);
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "marks", "{way}");
+        let found = place.differences(way, "100-05", &before);
+        assert!(way == "classic" || found.is_empty(), "{found:?}");
     }
 }

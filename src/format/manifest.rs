@@ -63,6 +63,10 @@ pub struct Header {
     /// says nothing of them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
+    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds.
+    /// A record that is not named has none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub record_times: BTreeMap<String, u32>,
 }
 
 /// One object, before and after the patch.
@@ -364,6 +368,7 @@ mod tests {
             made_records: vec![],
             features: vec![],
             silent: vec![],
+            record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
         }
     }
 

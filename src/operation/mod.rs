@@ -40,6 +40,7 @@ pub mod remove_package;
 pub mod removef;
 mod scripted_installation;
 mod scripted_removal;
+mod scripted_restoration;
 pub mod scripts;
 pub mod select;
 pub mod session;

@@ -106,9 +106,9 @@ pub struct Installed {
     /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,
     /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
-    /// `save/pspool/…`, by name in that directory. Filled in for the packages concerned only.
+    /// `save/pspool/…`, `save/<class>/…`, by name in that directory. Filled in for the packages concerned only.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
-    /// The directories among those files, `install` and `save/pspool` included where they are there.
+    /// The directories among those files, `install`, `save/pspool` and `save/<class>` included where they are there.
     pub directories: BTreeSet<Vec<u8>>,
 }
 

@@ -146,6 +146,21 @@ pub fn back_out(
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
+/// Plans how a patch is taken out of the package of `archive` alone, as an installation of its backout package does it.
+/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide.
+pub fn back_out_of_package(
+    id: &PatchId,
+    archive: Archive<'_>,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+    occasion: &Occasion,
+) -> Result<Scripted, Refusal> {
+    let packages = vec![archive.package.clone()];
+    let backout = Backout { id, archives: &[archive], inventory, policy, options, occasion };
+    backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
+}
+
 struct Backout<'a> {
     id: &'a PatchId,
     archives: &'a [Archive<'a>],
@@ -200,7 +215,9 @@ impl Backout<'_> {
             }
         }
         restore(&mut draft, &restorings, &self.options.elsewhere)?;
-        records.extend(self.patch_directories()?);
+        if !self.is_applied_elsewhere(&packages)? {
+            records.extend(self.patch_directories()?);
+        }
         let mut plan = self.finished(draft, records, packages)?;
         if !hooks.is_empty() || parts.iter().any(|part| part.chosen.has_scripts()) {
             plan.space = space::with_requests(plan.space);
@@ -256,6 +273,13 @@ impl Backout<'_> {
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
         Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
+    }
+
+    /// Whether the patch is applied to a package beside these.
+    fn is_applied_elsewhere(&self, packages: &[PkgInst]) -> Result<bool, Reason> {
+        let applied = applied(self.inventory, &self.policy.separator)?;
+        let all = applied.get(self.id).map(|patch| &patch.packages[..]).unwrap_or_default();
+        Ok(all.iter().any(|package| !packages.contains(package)))
     }
 
     /// The directory of the patch, under each spelling of its id.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
 use crate::format::manifest::{KEPT_MANIFEST, State, decode, encode};
-use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, UndoFormat};
+use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::parameters::is_patch_record;
 use super::records::package_path;
@@ -49,17 +49,23 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         if saves_nothing {
             return archive;
         }
-        let is_as_before = |name: &Vec<u8>| {
-            let pair = [before, after].map(|one| one.records.get(name).map(|file| (&file.bytes, file.mode)));
-            pair[0] == pair[1]
-        };
-        let changed = before.records.iter().filter(|(name, _)| !is_as_before(name));
-        archive.records = changed.map(|(name, file)| (name.clone(), file.clone())).collect();
+        archive.records = changed(before, after).map(|(name, file)| (name.clone(), file.clone())).collect();
         if let Some(pkginfo) = before.records.get(&b"pkginfo"[..]) {
             archive.records.insert(b"pkginfo".to_vec(), pkginfo.clone());
         }
     }
     archive
+}
+
+/// Completes an archive with what scripts of classes keep in `save/<class>` of the package's directory: the files that
+/// they replaced or removed there, and the names of those that they made.
+pub(super) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
+    let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
+    let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
+    archive.records.extend(replaced.map(|(name, file)| (name.clone(), file.clone())));
+    let names = &mut archive.manifest.header.made_records;
+    names.extend(made(before, after).into_iter().filter(|name| is_kept(name.as_bytes())));
+    names.sort();
 }
 
 /// The directory that takes a snapshot in, or the manifest where nothing is saved: that of the archive with this place
@@ -83,6 +89,16 @@ fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
     let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).collect();
     all.into_iter().map(str::to_owned).collect()
+}
+
+/// The records that are there no longer as they were.
+fn changed<'a>(
+    before: &'a Installed,
+    after: &'a Installed,
+) -> impl Iterator<Item = (&'a Vec<u8>, &'a RecordFile)> {
+    let content =
+        |of: &'a Installed, name: &Vec<u8>| of.records.get(name).map(|file| (&file.bytes, file.mode));
+    before.records.iter().filter(move |(name, _)| content(before, name) != content(after, name))
 }
 
 /// The records that were not there before, and their directories, which have a `/` at the end.

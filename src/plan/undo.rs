@@ -164,6 +164,7 @@ impl Undoing<'_> {
             made_records: records.made.clone(),
             features: Vec::new(),
             silent: self.silent.to_vec(),
+            record_times: BTreeMap::new(),
         }
     }
 }
@@ -331,7 +332,7 @@ fn saved_entry(
         }
         (LiveKind::Regular { size, cksum, .. }, None) => {
             let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
-            let mut object = Object::new(ftype, class);
+            let mut object = Object::new(ftype, if can_be_listed(path) { class } else { "none" });
             object.content =
                 Content { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
             object
@@ -358,6 +359,12 @@ fn saved_entry(
         group: Some(accounts.group(live.gid)),
     };
     Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
+}
+
+/// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so
+/// neither may have one. Such a file goes without a script; its class is in the manifest.
+fn can_be_listed(path: &ObjectPath) -> bool {
+    !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
 /// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is one name, and goes by

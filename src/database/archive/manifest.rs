@@ -7,6 +7,8 @@ use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::package::{Line, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 
+const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
+
 /// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
@@ -19,6 +21,10 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
     let is_set = |name: &String| header.parameters.contains(name);
     if !rule::holds("manifest.header.silent", header.silent.iter().all(is_set)) {
         return Some("`silent` has a parameter that the patch did not set".to_owned());
+    }
+    let are_fractions = header.record_times.values().all(|part| *part < NANOSECONDS_OF_A_SECOND);
+    if !rule::holds("manifest.header.record_times", are_fractions) {
+        return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
     }
     let mut paths = HashSet::new();
     manifest.objects.iter().find_map(|record| {
@@ -81,7 +87,7 @@ fn fault_of_state(state: &State) -> Option<&'static str> {
     if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
         return Some("`uid` or `gid` is that of nobody");
     }
-    if !rule::holds("manifest.mtime", state.mtime.nanoseconds < 1_000_000_000) {
+    if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {
         return Some("`mtime` has more nanoseconds than a second");
     }
     if !rule::holds("manifest.sha256", state.sha256.is_none() || state.digest().is_some()) {
@@ -147,6 +153,7 @@ mod tests {
             made_records: Vec::new(),
             features: Vec::new(),
             silent: Vec::new(),
+            record_times: std::collections::BTreeMap::new(),
         };
         Manifest { header, objects }
     }
@@ -201,6 +208,15 @@ mod tests {
         let found = fault_of(&manifest(vec![gone.clone()])).unwrap();
         assert!(found.contains("`delivered`"), "{found}");
         assert_eq!(fault_of(&manifest(vec![ObjectRecord { kept: true, ..gone }])), None);
+    }
+
+    #[test]
+    fn the_times_of_records_have_less_than_a_second_below_the_second() {
+        for (part, is_fault) in [(999_999_999, false), (1_000_000_000, true)] {
+            let mut manifest = manifest(vec![]);
+            manifest.header.record_times.insert("pkginfo".to_owned(), part);
+            assert_eq!(fault_of(&manifest).is_some(), is_fault, "{part}");
+        }
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         made_records: Vec::new(),
         features: Vec::new(),
         silent: Vec::new(),
+        record_times: std::collections::BTreeMap::new(),
     };
     Manifest { header, objects: objects.iter().map(record).collect() }
 }

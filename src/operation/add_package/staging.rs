@@ -7,6 +7,7 @@ use super::{Added, Place, Stage};
 use crate::format::admin::RequestUser;
 use crate::operation::answers::Answered;
 use crate::operation::attendant::Attendant;
+use crate::operation::back_out::played::Played;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed};
@@ -124,6 +125,8 @@ impl<'a> Place<'a> {
                 .and_then(|()| check_classes(self.ground, &course))
                 .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
         }
+        let instance = intended.plan.packages.first();
+        let played = instance.map(|instance| Played::of(session, package, instance)).transpose()?.flatten();
         let performance = Performance {
             session,
             device,
@@ -142,7 +145,8 @@ impl<'a> Place<'a> {
             outcomes: std::collections::BTreeMap::new(),
             left: std::collections::BTreeMap::new(),
         };
-        let (receipt, ending) = performance.perform()?;
+        let (receipt, ending) =
+            performance.perform(played.as_ref().map(|played| (played, &prepared.inventory.lines)))?;
         added.ending = ending;
         Ok(receipt)
     }

@@ -10,6 +10,7 @@ use crate::operation::failure::Failure;
 use crate::operation::installation::{Installation, described};
 use crate::operation::log;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed, held};
+use crate::operation::scripted_restoration::Restoration;
 use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
@@ -193,7 +194,9 @@ impl<'a> PatchScripts<'a> {
             })?;
             if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
                 if member.part.restores {
-                    self.restore(run, scripted, member, &act, content)?;
+                    let concerned = act.course.concerned.objects.keys().cloned().collect();
+                    let (session, part, lines) = (self.session, &member.part, &act.lines);
+                    Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
                 self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
             }

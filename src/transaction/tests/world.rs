@@ -275,6 +275,7 @@ impl World {
             made_records: vec![],
             features: Vec::new(),
             silent: Vec::new(),
+            record_times: BTreeMap::new(),
         };
         UndoArchive {
             package: package(),
