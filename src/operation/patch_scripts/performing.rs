@@ -195,7 +195,8 @@ impl<'a> PatchScripts<'a> {
                 if member.part.restores {
                     self.restore(run, scripted, member, &act, content)?;
                 }
-                self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
+                let left = self.after_scripts(scripted, member, inventory)?;
+                left.add_to(&mut last, &mut self.listener.notes)?;
             }
         }
         if self.way == Way::BackOut {
