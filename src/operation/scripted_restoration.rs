@@ -31,10 +31,7 @@ impl Restoration<'_> {
     /// Restores the package, whose scripts have run, as the plan says.
     pub(super) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
         let (scripted, part) = (self.scripted, self.part);
-        let own: BTreeSet<&str> = part.chosen.own_classes().collect();
-        let mapped = part.mapped.iter();
-        let theirs = mapped.filter(|one| one.ftype.is_regular() && own.contains(one.class.as_str()));
-        let theirs: BTreeSet<ObjectPath> = theirs.map(|one| one.path.clone()).collect();
+        let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
         let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
         let mut plan = scripted.intended(part, &self.session.caller.occasion).plan;

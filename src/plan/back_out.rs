@@ -193,7 +193,7 @@ impl Backout<'_> {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));
             }
-            let by_script = part.chosen.own_classes().map(str::to_owned).collect();
+            let by_script = part.by_own_scripts();
             parts.push(part);
             match archive.manifest {
                 Some(manifest) => {

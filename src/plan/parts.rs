@@ -49,6 +49,15 @@ pub struct Part {
     pub restores: bool,
 }
 
+impl Part {
+    /// The files of classes whose script is the package's own: what is in them is that script's matter.
+    pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
+        let own: BTreeSet<&str> = self.chosen.own_classes().collect();
+        let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
+        files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
+    }
+}
+
 impl Scripted {
     /// Whether any script runs.
     pub fn has_scripts(&self) -> bool {

@@ -35,8 +35,8 @@ pub(super) struct Restoring<'a> {
     pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,
-    /// The classes whose files a script takes back: edited ones among them are its matter.
-    pub(super) by_script: BTreeSet<String>,
+    /// The files that a script takes back: edited ones among them are its matter.
+    pub(super) by_script: BTreeSet<ObjectPath>,
 }
 
 /// A path of the manifest, read.
@@ -216,9 +216,7 @@ impl<'a> Restoring<'a> {
                 return Ok(());
             }
             draft.check_obstacle(path)?;
-            let is_by_script =
-                each.new_line.as_ref().is_some_and(|line| self.by_script.contains(&line.object.class));
-            if !is_by_script {
+            if !self.by_script.contains(path) {
                 self.keep_edited(draft, path, old, record)?;
             }
         }

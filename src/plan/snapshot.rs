@@ -20,7 +20,13 @@ pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
 }
 
-/// The snapshot, or the manifest where nothing is saved: the archive that was planned, with the objects, lines, parameters and records that scripts left.
+/// The objects that a snapshot made from `archive` holds as they were.
+pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
+    archive.saved.iter().map(|(_, path)| path).collect()
+}
+
+/// The snapshot, or the manifest where nothing is saved: the archive that was planned, with the objects, lines, parameters
+/// and records that scripts left.
 /// `before` is the package as it was, `now` what is there after its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();

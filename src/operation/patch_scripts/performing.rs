@@ -198,7 +198,8 @@ impl<'a> PatchScripts<'a> {
                     let (session, part, lines) = (self.session, &member.part, &act.lines);
                     Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
-                self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
+                let left = self.after_scripts(scripted, member, inventory)?;
+                left.add_to(&mut last, &mut self.listener.notes)?;
             }
         }
         if self.way == Way::BackOut {
