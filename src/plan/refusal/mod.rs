@@ -198,9 +198,14 @@ pub enum Reason {
     },
     /// There is no undo data for a package.
     NoUndoData(PkgInst),
-    /// A tool without recovery died while it applied the patch to a package: the package has the lock of an unfinished
-    /// installation, its records name the patch, and what was replaced was not saved.
-    Interrupted(PkgInst),
+    /// A tool without recovery died while it applied the patch to a package: its records name the patch, and what was
+    /// replaced was not saved.
+    Interrupted {
+        /// The package.
+        package: PkgInst,
+        /// Whether a later call of such a tool put the records of before the patch back.
+        is_put_aside: bool,
+    },
     /// The undo data of a package cannot be used.
     BadUndoData {
         /// The package.
@@ -347,7 +352,7 @@ impl Reason {
             Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
             Self::Superseded(_) | Self::Obsoleted { .. } | Self::ChangedLater { .. } => 6,
             Self::BadId(_) => 8,
-            Self::Interrupted(_) => 14,
+            Self::Interrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,
             _ => 5,
