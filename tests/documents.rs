@@ -243,6 +243,7 @@ fn documents_of_questions_have_the_fields_of_the_schema() {
     let verified = "checked number
         discrepancies[].errors[] string
         discrepancies[].path string
+        interrupted[]
         patches[].code number
         patches[].id string
         patches[].reason string

@@ -19,8 +19,9 @@ use super::words::sentence_of;
 use super::{Invocation, failure, json};
 use crate::operation::adopt::{Adopted, adopt_undo};
 use crate::operation::failure::Failure;
-use crate::operation::recover::recover_root;
+use crate::operation::recover::{Recovery, recover_root};
 use crate::operation::session::Caller;
+use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 use crate::transaction::{Left, Recovered};
@@ -74,18 +75,21 @@ struct Body {
 }
 
 impl Body {
-    fn of(result: &Result<Recovered, Failure>) -> Self {
-        let (word, notes, error) = match result {
+    fn of(result: &Result<Recovery, Failure>) -> Self {
+        let run = result.as_ref().map(|found| &found.run);
+        let (word, mut notes, error) = match run {
             Ok(Recovered::Nothing) => ("nothing-to-do", Vec::new(), None),
             Ok(Recovered::PassedOver { notes }) => ("nothing-to-do", notes.clone(), None),
             Ok(Recovered::RolledBack { notes, .. }) => ("rolled-back", notes.clone(), None),
             Ok(Recovered::Finished { notes, .. }) => ("finished", notes.clone(), None),
             Err(failed) => ("failed", Vec::new(), Some(failed.to_string())),
         };
-        let changed = match result {
+        let changed = match run {
             Ok(found) => !found.is_nothing(),
             Err(failed) => !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
         };
+        let half = result.iter().flat_map(|found| &found.interrupted);
+        notes.extend(half.map(Interrupted::told));
         Self { result: word, changed, notes, error }
     }
 }
@@ -131,7 +135,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     match &result {
         Ok(found) => {
-            call.output.line(sentence(found))?;
+            call.output.line(sentence(&found.run))?;
             for note in Body::of(&result).notes {
                 call.output.line(format!("  note: {note}"))?;
             }
@@ -172,7 +176,7 @@ fn refuse_parts(args: &Args) -> Result<(), Stop> {
     }
 }
 
-fn code(result: &Result<Recovered, Failure>) -> Exit {
+fn code(result: &Result<Recovery, Failure>) -> Exit {
     result.as_ref().map_or_else(|failed| failure::code(Command::Patchadd, failed), |_| Exit::OK)
 }
 
@@ -181,11 +185,11 @@ fn sentence(found: &Recovered) -> String {
 }
 
 /// What is told of a root among others.
-fn of_root(root: &Root, result: &Result<Recovered, Failure>) -> OfRoot<Body> {
+fn of_root(root: &Root, result: &Result<Recovery, Failure>) -> OfRoot<Body> {
     let (exit, body) = (code(result), Body::of(result));
     let (class, line) = match result {
-        Ok(found) if found.is_nothing() => (Class::Idle, sentence(found)),
-        Ok(found) => (Class::Done, sentence(found)),
+        Ok(found) if found.run.is_nothing() => (Class::Idle, sentence(&found.run)),
+        Ok(found) => (Class::Done, sentence(&found.run)),
         Err(failed) => {
             (Class::Failed, format!("failed ({}): {}", exit.code(), in_one_line(&failed.to_string())))
         }

@@ -16,6 +16,7 @@ use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
 use crate::operation::failure::Failure;
 use crate::operation::verify::{Archive, Damage, Patch, Report, State, VerifyError, verify};
+use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -48,6 +49,15 @@ struct Body {
     checked: usize,
     discrepancies: Vec<Discrepancy>,
     patches: Vec<Entry>,
+    interrupted: Vec<Half>,
+}
+
+/// A patch that a tool without recovery left half applied.
+#[derive(Serialize)]
+struct Half {
+    id: String,
+    package: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -77,7 +87,7 @@ struct UndoEntry {
     error: Option<String>,
 }
 
-/// Runs it. Exit 0 if all is well, 1 if objects are not as recorded, 4 or 12 if undo data is damaged or gone, 2 for a
+/// Runs it. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo data is damaged or gone, 2 for a
 /// name that is none, 65 while a change is unfinished.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
@@ -107,7 +117,7 @@ fn exit_of(report: &Report) -> Exit {
     if codes.contains(&DAMAGED) {
         return DAMAGED;
     }
-    let is_wrong = || report.wrong().next().is_some();
+    let is_wrong = || report.wrong().next().is_some() || !report.interrupted.is_empty();
     codes.first().copied().unwrap_or_else(|| if is_wrong() { Exit::FAILED } else { Exit::OK })
 }
 
@@ -158,6 +168,10 @@ fn tell(call: &mut Invocation, root: &Root, report: &Report) -> anyhow::Result<(
             call.output.line(format!("  {}: {}", archive.package, told(archive)))?;
         }
     }
+    for half in report.interrupted.iter().filter(|half| report.patches.iter().all(|one| one.id != half.patch))
+    {
+        call.output.line(half.told())?;
+    }
     let (wrong, damaged) = (report.wrong().count(), report.patches.iter().filter_map(Patch::damage).count());
     let objects = match (report.objects.len(), wrong) {
         (all, 0) => format!("{all} objects are as recorded"),
@@ -168,7 +182,11 @@ fn tell(call: &mut Invocation, root: &Root, report: &Report) -> anyhow::Result<(
         1 => "undo data of 1 patch is damaged".to_owned(),
         damaged => format!("undo data of {damaged} patches is damaged"),
     };
-    call.output.line(format!("{objects}; {archives}."))?;
+    let half = match report.interrupted.len() {
+        0 => "",
+        _ => "; a patch was left half applied",
+    };
+    call.output.line(format!("{objects}; {archives}{half}."))?;
     Ok(())
 }
 
@@ -208,7 +226,14 @@ impl Body {
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(Entry::of).collect(),
+            interrupted: report.interrupted.iter().map(Half::of).collect(),
         }
+    }
+}
+
+impl Half {
+    fn of(half: &Interrupted) -> Self {
+        Self { id: half.patch.to_string(), package: half.package.to_string(), reason: half.refusal().why() }
     }
 }
 

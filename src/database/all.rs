@@ -51,6 +51,17 @@ impl<'a> Package<'a> {
         installed::parse(&text, &self.inst, path).map(Some)
     }
 
+    /// The parameters of the records that an unfinished installation left and a later one put aside.
+    pub fn put_aside(&self) -> Result<Option<Params>, DatabaseError> {
+        let name = self.inst.as_str().as_bytes();
+        let is_there = self.dir.as_ref().map_or(Ok(true), |dir| Ok(dir.look(name)?.is_some()));
+        match is_there {
+            Ok(true) => installed::put_aside(self.view, &self.inst),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub fn is_partial(&self) -> Result<bool, DatabaseError> {
         let Some(dir) = &self.dir else { return installed::is_partial(self.view, &self.inst) };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{DatabaseError, View, all, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Installed, Params, PkgInst, RecordFile, rule};
+use crate::package::{Installed, Interruption, Params, PkgInst, RecordFile, rule};
 use crate::patch::{Applied, AppliedPatches, PatchId};
 use crate::root::FileType;
 
@@ -75,7 +75,8 @@ pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, Database
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
     let partial = is_partial(view, package)?;
-    Ok(Some(Installed { params, partial, saves: saves::saves(view, package)?, ..Installed::default() }))
+    let (saves, interruption) = (saves::saves(view, package)?, interruption(view, package)?);
+    Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 
 /// Whether a lock of an unfinished installation or removal is in the directory of a package.
@@ -84,10 +85,25 @@ pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, Dat
     Ok(LOCKS.iter().any(|lock| names.iter().any(|name| name == lock)))
 }
 
-/// Whether the lock of an unfinished installation is in the directory of a package.
-pub fn has_install_lock(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+/// What a tool without recovery left in the directory of a package when it died while it installed something.
+pub fn interruption(view: &View<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     let names = view.list(&places::package(package))?.unwrap_or_default();
-    Ok(names.iter().any(|name| name == INSTALL_LOCK))
+    let has_put_aside = names.iter().any(|name| name == package.as_str().as_bytes());
+    let put_aside = if has_put_aside { put_aside(view, package)? } else { None };
+    Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
+}
+
+/// The parameters of the records that were put aside. What cannot be read, or is that of another package, says
+/// nothing of an installation.
+pub(super) fn put_aside(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
+        return Ok(None);
+    };
+    if view.look(&path)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
+    Ok(parse(&text, package, || view.root().show(&path)).ok())
 }
 
 /// The save directory of a patch: its id as it was first written.
@@ -99,11 +115,11 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
 }
 
 /// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install`, `save/pspool`, and
-/// what the scripts of its classes keep in `save/<class>`, by name in that directory, and whether the lock of an
-/// installation is there. Only regular files are records.
+/// what the scripts of its classes keep in `save/<class>`, by name in that directory, and what an unfinished installation
+/// left there. Only regular files are records.
 pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
     let directory = places::package(package);
-    installed.install_lock = has_install_lock(view, package)?;
+    installed.interruption = interruption(view, package)?;
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
     let classes = installed.params.text("CLASSES").into_owned();
     open.extend(kept_by_classes(&classes));

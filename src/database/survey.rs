@@ -11,7 +11,8 @@ use super::archive::Outside;
 use super::contents::{Lines, lines_below, lines_of_paths};
 use super::{DatabaseError, View, all, installed, marker, places};
 use crate::package::{
-    Digest, Ftype, Installed, Inventory, LinkedDirectory, Live, LiveKind, ObjectPath, PkgInst, Touched,
+    Digest, Ftype, Installed, Interruption, Inventory, LinkedDirectory, Live, LiveKind, ObjectPath, PkgInst,
+    Touched,
 };
 use crate::root::{Resolver, Root, accounts_of};
 
@@ -87,11 +88,16 @@ fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
-/// Every package with its parameters alone: all that rules about patches ask of packages that are not concerned.
+/// Every package with its parameters, and those that an unfinished installation put aside: all that rules about patches
+/// ask of packages that are not concerned.
 pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
-    let installed = |params| Installed { params, ..Installed::default() };
-    let all = installed::all_params(view)?.into_iter();
-    Ok(all.map(|(package, params)| (package, installed(params))).collect())
+    let packages = all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
+        let installed = Installed { params, interruption, ..Installed::default() };
+        Ok::<_, DatabaseError>(Some((package.inst().clone(), installed)))
+    });
+    Ok(packages?.into_iter().collect())
 }
 
 /// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned

@@ -351,7 +351,7 @@ impl<'a> Place<'a> {
             if list.is_ok_and(|list| list.contains(id)) {
                 let view = View::live(&self.ground.root);
                 installed.saves = saves::saves(&view, package)?;
-                installed.install_lock = installed::has_install_lock(&view, package)?;
+                installed.interruption = installed::interruption(&view, package)?;
             }
         }
         Ok(rules)

@@ -4,6 +4,7 @@ use super::failure::Failure;
 use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::package::{Installed, PkgInst, Save};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
+use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 
 /// An applied patch with everything that the records say of it.
@@ -11,7 +12,8 @@ use crate::root::Root;
 pub struct Inspected {
     /// The patch and its relations.
     pub patch: AppliedPatch,
-    /// What it is worth: `effective`, `superseded`, `obsoleted`; `restricted` beside these.
+    /// What it is worth: `effective`, `superseded`, `obsoleted`, or `interrupted` where a tool without recovery left it
+    /// half applied; `restricted` beside these.
     pub state: Vec<&'static str>,
     /// By which patch it is superseded or obsoleted.
     pub by: Option<String>,
@@ -34,7 +36,7 @@ pub struct UndoData {
     pub is_there: bool,
 }
 
-/// All applied patches, in the order of listings.
+/// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
 pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
     let policy = policy::of_root(root)?;
     let (applied, packages) = read_consistently(root, |view| {
@@ -47,8 +49,14 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
         let (applied, packages): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         Ok::<_, DatabaseError>((AppliedPatches::new(applied), packages))
     })?;
-    let one = |patch: &AppliedPatch| {
-        let (mut state, by) = match applied.superseded(&patch.id) {
+    let half: Vec<Interrupted> = packages
+        .iter()
+        .flat_map(|(package, installed)| interrupted(package, installed, &policy.separator))
+        .collect();
+    let put_aside = put_aside(&packages, &half, &policy.separator)?;
+    let one = |all: &AppliedPatches, patch: &AppliedPatch| {
+        let (mut state, by) = match all.superseded(&patch.id) {
+            None if half.iter().any(|half| half.patch == patch.id) => (vec!["interrupted"], None),
             None => (vec!["effective"], None),
             Some(Superseded::Revision(later)) => (vec!["superseded"], Some(later.to_string())),
             Some(Superseded::Obsoletion(by)) => (vec!["obsoleted"], by.by.map(ToString::to_string)),
@@ -56,7 +64,7 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
         if policy.is_restricted(patch.id.base()) {
             state.push("restricted");
         }
-        let info = applied.packages().iter().find_map(|package| package.installed(&patch.id));
+        let info = all.packages().iter().find_map(|package| package.installed(&patch.id));
         Inspected {
             state,
             by,
@@ -66,7 +74,28 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
             patch: patch.clone(),
         }
     };
-    Ok(applied.iter().map(one).collect())
+    let is_only_aside = |patch: &&AppliedPatch| {
+        applied.get(&patch.id).is_none() && half.iter().any(|half| half.patch == patch.id)
+    };
+    let mut all: Vec<Inspected> = applied.iter().map(|patch| one(&applied, patch)).collect();
+    all.extend(put_aside.iter().filter(is_only_aside).map(|patch| one(&put_aside, patch)));
+    all.sort_by(|one, other| one.patch.id.cmp(&other.patch.id));
+    Ok(all)
+}
+
+/// The patches of the records that were put aside when a patch was left half applied.
+fn put_aside(
+    packages: &[(PkgInst, Installed)],
+    half: &[Interrupted],
+    separator: &str,
+) -> Result<AppliedPatches, Failure> {
+    let of = |(package, installed): &(PkgInst, Installed)| {
+        let is_half = half.iter().any(|half| half.is_put_aside && half.package == *package);
+        let params = installed.interruption.put_aside.as_ref().filter(|_| is_half)?;
+        Some(Applied::from_params(package, params, separator).map_err(DatabaseError::from))
+    };
+    let applied: Result<Vec<Applied>, DatabaseError> = packages.iter().filter_map(of).collect();
+    Ok(AppliedPatches::new(applied?))
 }
 
 fn undo_data(patch: &AppliedPatch, packages: &[(PkgInst, Installed)]) -> Vec<UndoData> {

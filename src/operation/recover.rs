@@ -4,17 +4,39 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::session::{Caller, Ground, Session, may_change};
-use crate::database::own_directory;
+use crate::database::{View, all, installed, own_directory, policy};
+use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 use crate::transaction::Recovered;
 
+/// What recovery found in a root.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The run of this program that was unfinished.
+    pub run: Recovered,
+    /// The patches that a tool without recovery left half applied. There is nothing to recover them from.
+    pub interrupted: Vec<Interrupted>,
+}
+
 /// Finishes or rolls back whatever run of the root is unfinished.
 /// `undo_dir` is the directory in which it may have left undo archives outside the root.
-pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -> Result<Recovered, Failure> {
+pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -> Result<Recovery, Failure> {
     may_change(root)?;
     // Without a directory for its journal no run ever began.
-    if root.list(&own_directory())?.is_none() {
-        return Ok(Recovered::Nothing);
-    }
-    Ok(Session::begin(Ground::of(root)?.naming(undo_dir), caller)?.recovered)
+    let run = if root.list(&own_directory())?.is_none() {
+        Recovered::Nothing
+    } else {
+        Session::begin(Ground::of(root)?.naming(undo_dir), caller)?.recovered
+    };
+    Ok(Recovery { run, interrupted: left_half_applied(root)? })
+}
+
+fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
+    let separator = policy::of_root(root)?.separator;
+    let half = all::each(&View::live(root), |package| {
+        let inst = package.inst();
+        let installed = installed::installed(package.view(), inst)?;
+        Ok::<_, Failure>(installed.map(|installed| interrupted(inst, &installed, &separator)))
+    })?;
+    Ok(half.into_iter().flatten().collect())
 }

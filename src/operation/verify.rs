@@ -26,6 +26,7 @@ use crate::database::{DatabaseError, View, ViewError, installed, read_consistent
 use crate::format::manifest::{self, Manifest, decode};
 use crate::package::{Installed, Line, ObjectPath, PkgInst};
 use crate::patch::{Applied, PatchId};
+use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::plan::occasion::Occasion;
 use crate::plan::refusal::Reason;
 use crate::root::Root;
@@ -39,6 +40,8 @@ pub struct Report {
     pub objects: Vec<Checked>,
     /// The patches, in the order of listings.
     pub patches: Vec<Patch>,
+    /// The patches that a tool without recovery left half applied to the packages.
+    pub interrupted: Vec<Interrupted>,
 }
 
 /// What was found about an applied patch.
@@ -146,7 +149,8 @@ pub fn verify(
             let archives = patches.remove(&id).unwrap_or_default();
             Patch { id, archives, backout }
         });
-        Ok(Report { objects: objects.checked, patches: patches.collect() })
+        let interrupted = chosen.interrupted(&all, &ground.policy.separator);
+        Ok(Report { objects: objects.checked, patches: patches.collect(), interrupted })
     })
 }
 
@@ -234,6 +238,13 @@ impl Packages {
 }
 
 impl Chosen {
+    /// The patches that were left half applied to the packages.
+    fn interrupted(&self, all: &Packages, separator: &str) -> Vec<Interrupted> {
+        let of =
+            |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
+        self.packages.iter().filter_map(of).flatten().collect()
+    }
+
     /// The patches, in the order of listings.
     fn patches(&self) -> Vec<PatchId> {
         let mut ids: Vec<PatchId> = self.archives.iter().map(|of| of.patch.clone()).collect();

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounts, Digest, Ftype, Line, Live, LiveKind, Mode, ObjectPath, Params, PkgInst, Timestamp};
+use super::{
+    Accounts, Digest, Ftype, Interruption, Line, Live, LiveKind, Mode, ObjectPath, Params, PkgInst, Timestamp,
+};
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
@@ -100,8 +102,9 @@ pub struct Installed {
     pub params: Params,
     /// Whether a lock of an unfinished installation or removal is in its directory.
     pub partial: bool,
-    /// Whether the lock of an unfinished installation, `!I-Lock!`, is there. Filled in for the packages concerned only.
-    pub install_lock: bool,
+    /// What a tool without recovery left of an installation that it did not finish. Filled in for the packages concerned;
+    /// of the others a survey says only what was put aside.
+    pub interruption: Interruption,
     /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
     /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,

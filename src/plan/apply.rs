@@ -15,10 +15,11 @@ use crate::package::{
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::{INSTALL_LOCK, Mapped};
+use super::course::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
+use super::interrupted;
 use super::ledger::LedgerChange;
 use super::links::sources_first;
 use super::objects::Handling;
@@ -116,12 +117,13 @@ impl Application<'_> {
         Self::place(&mut draft, &patched, &edits)?;
         self.note_paths(&mut draft, &edits);
         draft.date(self.occasion.timestamp());
-        let (records, undo) = if self.validated.again {
+        let (mut records, undo) = if self.validated.again {
             draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
-            (self.locks()?, Vec::new())
+            (Vec::new(), Vec::new())
         } else {
             self.records(&draft, &patched)?
         };
+        records.extend(self.traces_of_interruption()?);
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
@@ -150,14 +152,15 @@ impl Application<'_> {
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
     }
 
-    /// The locks of unfinished installations, which go when the patch is installed again as a whole.
-    fn locks(&self) -> Result<Vec<RecordChange>, Reason> {
-        let is_locked = |package: &&PkgInst| {
-            self.inventory.packages.get(*package).is_some_and(|installed| installed.install_lock)
-        };
-        let packages = self.validated.matches.iter().map(|found| &found.package).filter(is_locked);
-        let lock = |package| package_path(package, INSTALL_LOCK.as_bytes()).map(RecordChange::RemoveFile);
-        packages.map(lock).collect()
+    /// What an unfinished application of the same patch left, which goes when the patch is installed as a whole.
+    fn traces_of_interruption(&self) -> Result<Vec<RecordChange>, Reason> {
+        let mut changes = Vec::new();
+        for Match { package, .. } in &self.validated.matches {
+            if let Some(installed) = self.inventory.packages.get(package) {
+                changes.extend(interrupted::forget(package, installed, self.id(), &self.policy.separator)?);
+            }
+        }
+        Ok(changes)
     }
 
     fn id(&self) -> &PatchId {

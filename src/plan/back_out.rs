@@ -17,11 +17,12 @@ use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
 use super::handing_down::{self, HandedDown};
+use super::interrupted::{self, why_interrupted};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
-use super::records::{has_undo_data, is_interrupted, package_path, patch_path, reactivate, save_of, unmake};
+use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of, unmake};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::target::Target;
@@ -93,6 +94,11 @@ fn rules(
     options: &BackOutOptions,
 ) -> Result<Vec<PkgInst>, Reason> {
     let applied = applied(inventory, &policy.separator)?;
+    let mut packages = inventory.packages.iter();
+    let half = |(package, installed)| why_interrupted(package, installed, id, &policy.separator);
+    if let Some(reason) = packages.find_map(half) {
+        return Err(reason);
+    }
     let Some(patch) = applied.get(id) else {
         return Err(
             progressive(id, inventory, &policy.separator).map_or(Reason::NotApplied, Reason::NoUndoData)
@@ -110,9 +116,6 @@ fn rules(
     }
     for package in &patch.packages {
         let installed = inventory.packages.get(package);
-        if installed.is_some_and(|installed| is_interrupted(installed, id, &policy.separator)) {
-            return Err(Reason::Interrupted(package.clone()));
-        }
         if !installed.is_some_and(|installed| has_undo_data(installed, id, &policy.separator)) {
             return Err(Reason::NoUndoData(package.clone()));
         }
@@ -363,6 +366,7 @@ impl Backout<'_> {
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
+        changes.extend(interrupted::forget(package, installed, self.id, separator)?);
         changes.extend(handed.changes);
         changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))

@@ -18,6 +18,7 @@ mod foreign;
 mod handing_down;
 pub mod install;
 pub mod installf;
+pub mod interrupted;
 pub mod ledger;
 mod links;
 mod objects;

@@ -189,14 +189,6 @@ pub(super) fn has_undo_data(installed: &Installed, id: &PatchId, separator: &str
     save.is_some_and(|(_, save)| save.has_archive())
 }
 
-/// Whether a tool without recovery died while it applied a patch to a package: the package has the lock of an
-/// unfinished installation, the patch is the last one of its records, and nothing was saved.
-pub(super) fn is_interrupted(installed: &Installed, id: &PatchId, separator: &str) -> bool {
-    let list = installed.params.text("PATCHLIST");
-    let last = list.split_whitespace().last().map(|last| PatchId::parse(last, separator));
-    installed.install_lock && last == Some(Ok(id.clone())) && !has_undo_data(installed, id, separator)
-}
-
 /// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.
 pub(super) fn supersede(
     package: &PkgInst,

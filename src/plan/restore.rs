@@ -53,6 +53,13 @@ impl Restored<'_> {
         self.record.is_untouched()
     }
 
+    /// Whether it was a directory and is one.
+    fn stays_directory(&self) -> bool {
+        let is_directory =
+            |state: &Option<State>| state.as_ref().is_some_and(|state| state.kind == Kind::Directory);
+        is_directory(&self.record.was) && is_directory(&self.record.became)
+    }
+
     /// Whether the patch changed the object or its line.
     fn is_changed(&self) -> bool {
         !self.is_untouched() || self.record.line != self.record.new_line
@@ -67,14 +74,17 @@ pub(super) fn restore(
     elsewhere: &[Elsewhere],
 ) -> Result<(), Reason> {
     let mut all = Vec::new();
-    let had_later = had_later(packages, elsewhere);
+    let had_later = HadLater::of(packages, elsewhere);
     for package in packages {
         let restored = package.read_all()?;
         for each in restored.iter().filter(|each| each.is_changed()) {
             let path = each.record.path.as_str();
-            let by = had_later.get(path).cloned().or_else(|| package.listed_by(draft, &each.path));
+            let by = had_later.paths.get(path).cloned().or_else(|| package.listed_by(draft, &each.path));
             if by.is_some() {
                 return Err(Reason::ChangedLater { path: each.path.clone(), by });
+            }
+            if let Some(by) = had_later.above.get(path).filter(|_| !each.stays_directory()) {
+                return Err(Reason::UsedLater { path: each.path.clone(), by: by.clone() });
             }
         }
         for each in &restored {
@@ -347,19 +357,43 @@ impl<'a> Restoring<'a> {
     }
 }
 
-/// The paths, as manifests have them, that later patches of any package deliver, delete or change, each with the first of
-/// them: what is there is theirs, even where they found it as they deliver it.
-fn had_later<'a>(packages: &'a [Restoring<'_>], elsewhere: &'a [Elsewhere]) -> HashMap<&'a str, String> {
-    let of_packages = packages.iter().flat_map(|package| &package.later);
-    let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
-    let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
-    let mut had = HashMap::new();
-    for (patch, manifest) in all {
-        for record in manifest.objects.iter().filter(|record| record.has_path()) {
-            had.entry(record.path.as_str()).or_insert_with(|| patch.clone());
+/// What later patches of any package have, by paths as manifests write them, each with the first of those patches.
+#[derive(Default)]
+struct HadLater<'a> {
+    /// What they deliver, delete or change: what is there is theirs, even where they found it as they deliver it.
+    paths: HashMap<&'a str, String>,
+    /// What is above an object of theirs.
+    above: HashMap<&'a str, String>,
+}
+
+impl<'a> HadLater<'a> {
+    fn of(packages: &'a [Restoring<'_>], elsewhere: &'a [Elsewhere]) -> Self {
+        let of_packages = packages.iter().flat_map(|package| &package.later);
+        let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
+        let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
+        let mut had = Self::default();
+        for (patch, manifest) in all {
+            for record in manifest.objects.iter().filter(|record| record.has_path()) {
+                had.paths.entry(record.path.as_str()).or_insert_with(|| patch.clone());
+                if record.became.is_some() {
+                    had.add_above(&record.path, &patch);
+                }
+            }
+        }
+        had
+    }
+
+    /// Notes the directories of an object, up to the first that is known.
+    fn add_above(&mut self, path: &'a str, patch: &str) {
+        let mut at = path;
+        while let Some((directory, _)) = at.rsplit_once('/') {
+            if self.above.contains_key(directory) {
+                break;
+            }
+            self.above.insert(directory, patch.to_owned());
+            at = directory;
         }
     }
-    had
 }
 
 /// For each group of names of one file the name that the others are linked to: one that the patch did not touch and

@@ -13,7 +13,8 @@ use crate::patch::{
 use crate::source::{Image, PackageImage};
 
 use super::apply::ApplyOptions;
-use super::records::{has_undo_data, is_interrupted};
+use super::interrupted::{interrupted, why_interrupted};
+use super::records::has_undo_data;
 use super::refusal::Reason;
 use crate::format::params::compact;
 
@@ -167,6 +168,7 @@ pub(super) fn validate(
     if !(options.unconditional && options.no_undo && no_undo) {
         refuse_interrupted()?;
     }
+    notes.extend(warn_of_interrupted(inventory, &facts.id, &packages, separator));
     refuse_relations(&applied, &facts, &remaining, policy, options, &mut notes)?;
     if let Some(directory) = options.undo_dir.as_ref().filter(|directory| !directory.is_absolute()) {
         return Err(Reason::BackoutDirectory(directory.clone()));
@@ -245,11 +247,24 @@ fn refuse_interrupted(
     packages: &[PkgInst],
     separator: &str,
 ) -> Result<(), Reason> {
-    let half = |package: &&PkgInst| {
-        let installed = inventory.packages.get(*package);
-        installed.is_some_and(|installed| is_interrupted(installed, id, separator))
+    let why = |package: &PkgInst| why_interrupted(package, inventory.packages.get(package)?, id, separator);
+    packages.iter().find_map(why).map_or(Ok(()), Err)
+}
+
+/// What is said of the packages to which another patch was left half applied: the patch that is applied now is undone
+/// exactly, but what it found may be neither the files of before that one nor its own.
+fn warn_of_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Vec<String> {
+    let half = |package: &PkgInst| {
+        let installed = inventory.packages.get(package);
+        installed.map(|installed| interrupted(package, installed, separator)).unwrap_or_default()
     };
-    packages.iter().find(half).map_or(Ok(()), |package| Err(Reason::Interrupted(package.clone())))
+    let others = packages.iter().flat_map(half).filter(|half| half.patch != *id);
+    others.map(|half| half.told()).collect()
 }
 
 /// The packages that remain to be patched, and whether the patch is applied again.

@@ -296,7 +296,9 @@ impl Trial {
     /// What the next command does first, through `door`.
     pub(crate) fn recover(&self, door: Door) -> Result<Recovered, String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
-        with_caller(|caller| recover_root(&root, None, caller).map_err(|error| error.to_string()))
+        with_caller(|caller| {
+            recover_root(&root, None, caller).map(|found| found.run).map_err(|error| error.to_string())
+        })
     }
 }
 

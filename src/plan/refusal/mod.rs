@@ -189,6 +189,13 @@ pub enum Reason {
         /// The later patch, where it is known.
         by: Option<String>,
     },
+    /// A patch that was applied later has objects below something that the patch made.
+    UsedLater {
+        /// What it made: a directory, or a link that leads to one.
+        path: ObjectPath,
+        /// That patch.
+        by: String,
+    },
     /// An applied patch needs the one to be backed out.
     Needed {
         /// The patch that needs it.
@@ -198,9 +205,14 @@ pub enum Reason {
     },
     /// There is no undo data for a package.
     NoUndoData(PkgInst),
-    /// A tool without recovery died while it applied the patch to a package: the package has the lock of an unfinished
-    /// installation, its records name the patch, and what was replaced was not saved.
-    Interrupted(PkgInst),
+    /// A tool without recovery died while it applied the patch to a package: its records name the patch, and what was
+    /// replaced was not saved.
+    Interrupted {
+        /// The package.
+        package: PkgInst,
+        /// Whether a later call of such a tool put the records of before the patch back.
+        is_put_aside: bool,
+    },
     /// The undo data of a package cannot be used.
     BadUndoData {
         /// The package.
@@ -325,7 +337,10 @@ impl Reason {
         match self {
             Self::AlreadyApplied(_) => 2,
             Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Obsoleted { .. } | Self::Superseded(_) | Self::ChangedLater { .. } => 6,
+            Self::Obsoleted { .. }
+            | Self::Superseded(_)
+            | Self::ChangedLater { .. }
+            | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_) | Self::NoSuchPackage => 8,
             Self::UndoMismatch { .. } => 17,
             Self::NoSpace { .. } => 18,
@@ -345,9 +360,12 @@ impl Reason {
         match self {
             Self::NotApplied => 2,
             Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Superseded(_) | Self::Obsoleted { .. } | Self::ChangedLater { .. } => 6,
+            Self::Superseded(_)
+            | Self::Obsoleted { .. }
+            | Self::ChangedLater { .. }
+            | Self::UsedLater { .. } => 6,
             Self::BadId(_) => 8,
-            Self::Interrupted(_) => 14,
+            Self::Interrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,
             _ => 5,

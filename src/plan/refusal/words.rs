@@ -129,6 +129,9 @@ impl Reason {
             Self::ChangedLater { path, by: None } => {
                 format!("the record of {path} has changed since it was applied")
             }
+            Self::UsedLater { path, by } => {
+                format!("patch {by}, which was applied later, has objects below {path}")
+            }
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             _ => return None,
         })
@@ -179,7 +182,12 @@ impl Reason {
                 format!("{file_system} has {free} bytes free, {needed} are needed")
             }
             Self::NoUndoData(package) => format!("no files were saved for package {package}"),
-            Self::Interrupted(package) => format!(
+            Self::Interrupted { package, is_put_aside: true } => format!(
+                "applying it to package {package} was interrupted, and a later call put the package's records of \
+                 before back, but not its files: what the first call recorded is in var/sadm/pkg/{package}/{package}, \
+                 and there is no undo data of the files that may have been replaced"
+            ),
+            Self::Interrupted { package, .. } => format!(
                 "applying it to package {package} was interrupted: the package is locked by `!I-Lock!`, its \
                  records name the patch, and there is no undo data of the files that may have been replaced"
             ),
@@ -218,7 +226,7 @@ impl Reason {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
                 format!("patchrm {by} first, or patchrm -f")
             }
-            Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
+            Self::ChangedLater { by: Some(by), .. } | Self::UsedLater { by, .. } => format!("patchrm {by} first"),
             Self::Needed { by, .. } => format!("patchrm {by} first"),
             Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),
@@ -227,7 +235,7 @@ impl Reason {
             Self::UndoMismatch { .. } => "use -d (--no-undo) as before".to_owned(),
             Self::BackoutDirectory(_) => "name the directory from / on".to_owned(),
             Self::Interaction(_) | Self::InUse { is_question: true, .. } => "use an admin file that decides it, or run without -n".to_owned(),
-            Self::Interrupted(_) => format!(
+            Self::Interrupted { .. } => format!(
                 "put the package back from a backup, or finish the patch without a way back: patchadd -u -d {subject}"
             ),
             Self::StaleSave(package) => format!("move var/sadm/pkg/{package}/save/{subject} away"),
