@@ -24,6 +24,15 @@ const BESIDE: [&str; 5] = ["/undo.sha256", "/undo.paths", "/snapshot", "/paramet
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State(pub(crate) BTreeMap<String, String>);
 
+/// What changed of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Changed {
+    /// Anything but its type.
+    Else,
+    /// Its type; also where it is new or gone.
+    Type,
+}
+
 impl State {
     /// The state of a root with one package.
     pub(crate) fn of(scenario: &Scenario, package: &str) -> Self {
@@ -75,16 +84,29 @@ impl State {
         }
     }
 
-    /// The objects below a directory of which something changed since `before`, or the line of `contents`; relative to it.
-    pub(crate) fn objects_changed_since(&self, before: &Self, directory: &str) -> BTreeSet<String> {
+    /// The objects below a directory of which something changed since `before`, or the line of `contents`; by their paths
+    /// relative to it.
+    pub(crate) fn objects_changed_since(&self, before: &Self, directory: &str) -> BTreeMap<String, Changed> {
         let all: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
-        let changed = all.into_iter().filter(|what| before.0.get(*what) != self.0.get(*what));
-        let path = |what: &String| {
-            let path =
-                what.strip_prefix("contents ").unwrap_or(what).strip_prefix(directory)?.strip_prefix('/')?;
-            Some(path.rsplit_once(' ').map_or(path, |(path, _)| path).to_owned())
-        };
-        changed.filter_map(path).collect()
+        let mut found = BTreeMap::new();
+        for what in all.into_iter().filter(|what| before.0.get(*what) != self.0.get(*what)) {
+            let fact = what.strip_prefix("contents ").unwrap_or(what);
+            let Some(fact) = fact.strip_prefix(directory).and_then(|fact| fact.strip_prefix('/')) else {
+                continue;
+            };
+            let (path, column) = fact.rsplit_once(' ').unwrap_or((fact, ""));
+            let how = if column == "type" { Changed::Type } else { Changed::Else };
+            found
+                .entry(path.to_owned())
+                .and_modify(|known: &mut Changed| *known = how.max(*known))
+                .or_insert(how);
+        }
+        found
+    }
+
+    /// Whether there is an object at a path.
+    pub(crate) fn has_object(&self, path: &str) -> bool {
+        self.0.contains_key(&format!("{path} type"))
     }
 
     /// The facts in which it differs from `expected`, found in a scenario and a step.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::scenario::Scenario;
 use crate::state::State;
 
-use super::story::{self, BASEDIR, Made, PACKAGE};
+use super::story::{self, BASEDIR, Engine, Made, PACKAGE};
 
 const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
@@ -25,6 +25,9 @@ pub(super) struct Edit {
     /// The patch that had changed the file last; one that found it as it delivers it changes nothing.
     pub(super) changed_by: Option<usize>,
 }
+
+/// A patch, by its number, and what applied it.
+pub(super) type Applied = (usize, Engine);
 
 /// A root with the package and without patches, to be copied.
 pub(super) struct Template {
@@ -58,7 +61,7 @@ impl Template {
 pub(super) struct Fresh<'p> {
     template: &'p Template,
     patches: &'p [Made],
-    known: BTreeMap<(Vec<usize>, Edits), State>,
+    known: BTreeMap<(Vec<Applied>, Edits), State>,
 }
 
 impl<'p> Fresh<'p> {
@@ -66,20 +69,21 @@ impl<'p> Fresh<'p> {
         Self { template, patches, known: BTreeMap::new() }
     }
 
-    /// The state of a root on which only these patches were applied, by the program, and edited like this.
-    pub(super) fn with(&mut self, list: &[usize], edits: &Edits) -> &State {
-        let of_list = |edits: &Edits, list: &[usize]| -> Edits {
-            let is_there = |by: Option<usize>| by.is_none_or(|by| list.contains(&by));
+    /// The state of a root on which only these patches were applied, and edited like this.
+    pub(super) fn with(&mut self, list: &[Applied], edits: &Edits) -> &State {
+        let of_list = |edits: &Edits, list: &[Applied]| -> Edits {
+            let is_there =
+                |by: Option<usize>| by.is_none_or(|by| list.iter().any(|(number, _)| *number == by));
             edits.iter().filter(|((by, _), _)| is_there(*by)).map(|(at, edit)| (at.clone(), *edit)).collect()
         };
         let key = (list.to_vec(), of_list(edits, list));
         if !self.known.contains_key(&key) {
             let scenario = self.template.copy();
             edit(&scenario, edits, None);
-            for (at, number) in list.iter().enumerate() {
+            for (at, (number, engine)) in list.iter().enumerate() {
                 let patch = &self.patches[*number];
-                patch.write(&scenario.beside("delivered"), &BTreeMap::new());
-                let run = scenario.run(&add_line("native", patch));
+                patch.deliver(&scenario, *engine);
+                let run = scenario.run(&add_line(*engine, patch));
                 assert_eq!(
                     run.code,
                     0,
@@ -100,10 +104,10 @@ impl<'p> Fresh<'p> {
     }
 }
 
-/// The command that applies a patch of the directory `delivered`.
-pub(super) fn add_line(engine: &str, patch: &Made) -> String {
+/// The command that applies a patch.
+pub(super) fn add_line(engine: Engine, patch: &Made) -> String {
     let no_undo = if patch.has_no_undo { "--no-undo" } else { "" };
-    format!("add --engine {engine} --edited replace {no_undo} -R @ROOT@ delivered/{}", patch.id())
+    format!("add --engine {0} --edited replace {no_undo} -R @ROOT@ {0}/{1}", engine.name(), patch.id())
 }
 
 /// Makes the edits of what one patch has written.

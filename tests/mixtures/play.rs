@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::differences::Difference;
 use crate::random::Random;
 use crate::scenario::{Run, Scenario};
-use crate::state::State;
+use crate::state::{Changed, State};
 
-use super::fresh::{Edit, Edits, Fresh, Template, add_line, edit_file, edited_text};
-use super::story::{self, BASEDIR, EDITABLE, Made, PACKAGE};
+use super::fresh::{Applied, Edit, Edits, Fresh, Template, add_line, edit_file, edited_text};
+use super::story::{BASEDIR, EDITABLE, Engine, Made, PACKAGE};
 
 /// What was done, by name.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
@@ -30,8 +30,10 @@ pub(super) struct Play<'p> {
     applied: Vec<usize>,
     edits: Edits,
     edited: usize,
-    /// What each applied patch changed: the names of the objects.
-    changed: BTreeMap<usize, BTreeSet<String>>,
+    /// What applied each of them.
+    engines: BTreeMap<usize, Engine>,
+    /// The objects that each applied patch changed.
+    changed: BTreeMap<usize, BTreeMap<String, Changed>>,
     /// What backouts have kept of edited files: path and the number of the edit.
     kept: BTreeMap<String, usize>,
     /// The state after the last step.
@@ -52,8 +54,7 @@ impl<'p> Play<'p> {
         let scenario = template.copy();
         let last = State::of(&scenario, PACKAGE);
         for patch in patches {
-            patch.write(&scenario.beside("delivered"), &BTreeMap::new());
-            patch.write(&scenario.beside("scripted"), &story::scripts());
+            [Engine::Native, Engine::Script].into_iter().for_each(|engine| patch.deliver(&scenario, engine));
         }
         Self {
             patches,
@@ -65,6 +66,7 @@ impl<'p> Play<'p> {
             applied: Vec::new(),
             edits: Edits::new(),
             edited: 0,
+            engines: BTreeMap::new(),
             changed: BTreeMap::new(),
             kept: BTreeMap::new(),
             last,
@@ -116,28 +118,27 @@ impl<'p> Play<'p> {
         if is_obsolete || !patch.requires.iter().all(|id| self.has(id, None)) {
             return;
         }
-        let mut engine = "native";
+        let mut engine = Engine::Native;
         if self.has_scripts && self.random.once_in(3) {
-            engine = "script";
-            let line = add_line(engine, patch).replace("delivered/", "scripted/");
-            let run = self.run(line);
+            let run = self.run(add_line(Engine::Script, patch));
             if run.code == 0 {
+                engine = Engine::Script;
                 self.count("applied by scripts");
             } else {
                 self.is_unchanged(&run, "add script refused");
                 self.count("refused to scripts");
-                engine = "native";
             }
         }
-        if engine == "native" {
+        if engine == Engine::Native {
             let run = self.run(add_line(engine, patch));
             self.succeeds(&run, "add native");
             self.count("applied natively");
         }
         self.applied.push(next);
+        self.engines.insert(next, engine);
         let before = std::mem::replace(&mut self.last, State::of(&self.scenario, PACKAGE));
         self.changed.insert(next, self.last.objects_changed_since(&before, BASEDIR));
-        self.compare(&format!("add {engine}"));
+        self.compare(&format!("add {}", engine.name()));
     }
 
     /// Whether a patch is applied, or one that stands in for it, `without` another one.
@@ -163,7 +164,8 @@ impl<'p> Play<'p> {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let mut later = self.applied[at + 1..].iter().map(|other| &self.patches[*other]);
         let is_obsolete = others().any(|other| other.obsoletes(patch));
-        let has_later = later.any(|other| self.changed[&number].iter().any(|path| other.needs(path)));
+        let has_later =
+            later.any(|other| self.changed[&number].iter().any(|(path, how)| other.needs(path, *how)));
         let mut required = others().flat_map(|other| &other.requires);
         let is_required = required.any(|id| !self.has(id, Some(number)));
         let codes = [(is_obsolete || has_later, 6), (is_required, 15), (patch.has_no_undo, 4)];
@@ -177,7 +179,8 @@ impl<'p> Play<'p> {
         } else {
             "native"
         };
-        let run = if way == "pkgadd" { self.play_archive(&id) } else { self.run(remove_line(way, &id)) };
+        let run =
+            if way == "pkgadd" { self.play_archive(&id) } else { self.run(self.remove_line(number, way)) };
         let scenario = format!("remove {way}");
         if !self.succeeds(&run, &scenario) {
             return;
@@ -189,18 +192,27 @@ impl<'p> Play<'p> {
         });
         self.applied.retain(|other| *other != number);
         self.keep_edits(number);
-        let is_kept = self.kept.keys().any(|path| path.ends_with(&id));
+        let is_kept = self.kept.keys().any(|path| path.contains(&id));
         if !is_kept && self.random.once_in(4) {
             self.waiting.push_back(number);
         }
         self.compare(&scenario);
     }
 
+    /// The command that backs a patch out. One whose scripts keep its records is theirs to take back.
+    fn remove_line(&self, number: usize, way: &str) -> String {
+        let way = if self.engines[&number] == Engine::Script && way == "native" { "auto" } else { way };
+        format!("remove --engine {way} -R @ROOT@ {}", self.patches[number].id())
+    }
+
     /// What a backout makes of edits: of what the patch had changed it keeps a copy, in what it had left alone they stay.
     fn keep_edits(&mut self, number: usize) {
         for ((by, path), edit) in std::mem::take(&mut self.edits) {
             if edit.changed_by == Some(number) {
-                self.kept.insert(format!("{path}.edited-{}", self.patches[number].id()), edit.number);
+                let name = format!("{path}.edited-{}", self.patches[number].id());
+                // The patch itself may have kept an edit of what it replaced.
+                let is_taken = self.last.has_object(&format!("{BASEDIR}/{name}"));
+                self.kept.insert(if is_taken { format!("{name}.2") } else { name }, edit.number);
                 continue;
             }
             let writer = if by == Some(number) { self.writer(&path) } else { by };
@@ -233,7 +245,7 @@ impl<'p> Play<'p> {
         let lists = [("OLDLIST", param("PATCHLIST")), ("PATCH_OBSOLETES", param("PATCH_OBSOLETES"))];
         let said: Vec<String> = lists.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect();
         fs::write(&response, said.concat()).unwrap();
-        let line = format!("pkgadd -n -S -R @ROOT@ -a golden -r response -d undo {PACKAGE}");
+        let line = format!("pkgadd -n -S -R @ROOT@ -a golden -r {} -d undo {PACKAGE}", response.display());
         self.run(line)
     }
 
@@ -245,7 +257,7 @@ impl<'p> Play<'p> {
             return;
         }
         let number = *self.random.one(&stuck);
-        let run = self.run(remove_line("native", &self.patches[number].id()));
+        let run = self.run(self.remove_line(number, "native"));
         let codes = self.why_not(number);
         if !codes.contains(&run.code) {
             self.differs("refuse", "exit code", &format!("expected {codes:?}, found {run:?}"));
@@ -262,7 +274,7 @@ impl<'p> Play<'p> {
             return;
         }
         self.edited += 1;
-        let changed_by = self.applied.iter().rfind(|number| self.changed[number].contains(path)).copied();
+        let changed_by = self.applied.iter().rfind(|number| self.changed[number].contains_key(path)).copied();
         let edit = Edit { number: self.edited, changed_by };
         self.edits.insert((self.writer(path), path.to_owned()), edit);
         edit_file(&self.scenario, path, self.edited);
@@ -319,7 +331,9 @@ impl<'p> Play<'p> {
                 ));
             }
         }
-        let expected = self.fresh.with(&self.applied, &self.edits);
+        let applied: Vec<Applied> =
+            self.applied.iter().map(|number| (*number, self.engines[number])).collect();
+        let expected = self.fresh.with(&applied, &self.edits);
         self.differences.extend(found.differences(expected, step, self.told.last().unwrap()));
         self.compare_answers(step);
         self.count("states compared");
@@ -364,8 +378,4 @@ impl<'p> Play<'p> {
             self.differs(step, "verify", &format!("expected {expected:?}, found {run:?}"));
         }
     }
-}
-
-fn remove_line(engine: &str, id: &str) -> String {
-    format!("remove --engine {engine} -R @ROOT@ {id}")
 }

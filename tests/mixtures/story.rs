@@ -7,6 +7,8 @@ use std::{fmt, fs};
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
 use crate::random::Random;
+use crate::scenario::Scenario;
+use crate::state::Changed;
 
 /// The package.
 pub(super) const PACKAGE: &str = "ACMEweb";
@@ -34,6 +36,24 @@ pub(super) enum Object {
     Pipe(u32),
     Directory(u32),
     Deleted,
+}
+
+/// What applies a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Engine {
+    Native,
+    /// The patch's own scripts, which keep its records.
+    Script,
+}
+
+impl Engine {
+    /// As the option has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Script => "script",
+        }
+    }
 }
 
 /// One patch.
@@ -179,15 +199,17 @@ impl Made {
             || self.obsoletes.iter().any(|id| is_same(id) && *id >= other.id())
     }
 
-    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below it.
-    pub(super) fn needs(&self, changed: &str) -> bool {
+    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below what that made
+    /// or made something else.
+    pub(super) fn needs(&self, changed: &str, how: Changed) -> bool {
         let is_below = |path: &str| path.strip_prefix(changed).is_some_and(|rest| rest.starts_with('/'));
-        let below = self.objects.iter().filter(|(_, object)| **object != Object::Deleted);
-        self.objects.contains_key(changed) || below.into_iter().any(|(path, _)| is_below(path))
+        let mut delivered = self.objects.iter().filter(|(_, object)| **object != Object::Deleted);
+        self.objects.contains_key(changed)
+            || how == Changed::Type && delivered.any(|(path, _)| is_below(path))
     }
 
-    /// Writes it into a directory, with these scripts.
-    pub(super) fn write(&self, to: &Path, scripts: &BTreeMap<String, String>) {
+    /// Writes it beside a root, in the directory with the name of the engine that is to apply it.
+    pub(super) fn deliver(&self, beside: &Scenario, engine: Engine) {
         let mut package = Package::new(PACKAGE).param("CLASSES", CLASSES);
         for (path, object) in &self.objects {
             package = with(package, path, object);
@@ -198,8 +220,8 @@ impl Made {
         if !deleted.is_empty() {
             package = package.deletes(&deleted.iter().map(String::as_str).collect::<Vec<_>>());
         }
-        for (name, script) in scripts {
-            package = package.information(name, script);
+        for (name, script) in if engine == Engine::Script { scripts() } else { BTreeMap::new() } {
+            package = package.information(&name, script);
         }
         package = package.param("SUNW_OBSOLETES", &self.obsoletes.join(" "));
         package = package.param("SUNW_REQUIRES", &self.requires.join(" "));
@@ -210,7 +232,7 @@ impl Made {
             package =
                 package.param("Patch_label", &self.id()).param("Obsoletes_label", &self.obsoletes.join(" "));
         }
-        Patch::of(&self.id(), package).write(to);
+        Patch::of(&self.id(), package).write(&beside.beside(engine.name()));
     }
 }
 
@@ -237,7 +259,7 @@ impl fmt::Display for Made {
 }
 
 /// The scripts of patches that keep their records themselves.
-pub(super) fn scripts() -> BTreeMap<String, String> {
+fn scripts() -> BTreeMap<String, String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/mixtures");
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let scripts = files.map(|path| {

@@ -113,20 +113,22 @@ impl<'a> Place<'a> {
         let package = device.package(index)?;
         let installation = &prepared.installation;
         let intended = &installation.intended;
-        let course = Course::of_installation(intended, package, &prepared.inventory)
+        let instance = intended.plan.packages.first();
+        let played = instance.map(|instance| Played::of(session, package, instance)).transpose()?.flatten();
+        let without_ledger = played.as_ref().map(|_| intended.without_ledger());
+        let steps = without_ledger.as_ref().unwrap_or(intended);
+        let course = Course::of_installation(steps, package, &prepared.inventory)
             .map_err(|reason| reason.of(Command::Pkgadd, &installation.instance))?;
         let mut briefing = stage.briefing;
         briefing.package = delivered_as_placed(&package.params, &intended.params);
         briefing.base = base_of(&intended.params);
         briefing.install_date = Some(intended.params.text("INSTDATE").into_owned());
         // they may have changed since the scripts were asked
-        if let Some(instance) = intended.plan.packages.first() {
+        if let Some(instance) = instance {
             check_places(self.ground, instance, briefing.base.as_ref())
                 .and_then(|()| check_classes(self.ground, &course))
                 .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
         }
-        let instance = intended.plan.packages.first();
-        let played = instance.map(|instance| Played::of(session, package, instance)).transpose()?.flatten();
         let performance = Performance {
             session,
             device,
