@@ -46,6 +46,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
         header.made_records = made(before, after);
+        header.records = Some(written(header.records.take(), before, after));
         if saves_nothing {
             return archive;
         }
@@ -83,6 +84,18 @@ fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
     let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).collect();
     all.into_iter().map(str::to_owned).collect()
+}
+
+/// The records that were there before and that the patch wrote: those that were planned, and those that differ now.
+fn written(planned: Option<Vec<String>>, before: &Installed, after: &Installed) -> Vec<String> {
+    let differs = |name: &&Vec<u8>| {
+        let [old, new] = [before, after].map(|one| one.records.get(*name).map(|file| &file.bytes));
+        old != new && name.as_slice() != b"pkginfo"
+    };
+    let differing = before.records.keys().filter(differs);
+    let differing = differing.filter_map(|name| String::from_utf8(name.clone()).ok());
+    let all: BTreeSet<String> = planned.into_iter().flatten().chain(differing).collect();
+    all.into_iter().collect()
 }
 
 /// The records that were not there before, and their directories, which have a `/` at the end.
