@@ -26,8 +26,8 @@ const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\n
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// A root with the package that the patches are for, in a box in which scripts can do no harm.
-struct Stage {
-    scenario: Scenario,
+pub(crate) struct Stage {
+    pub(crate) scenario: Scenario,
     sandbox: Sandbox,
 }
 
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Stage {
-    fn new(goldens: &Path) -> Option<Self> {
+    pub(crate) fn new(goldens: &Path) -> Option<Self> {
         let scenario = Scenario::new();
         scenario.file("/etc/passwd", fs::read("/etc/passwd").unwrap());
         scenario.file("/etc/group", fs::read("/etc/group").unwrap());
@@ -57,7 +57,7 @@ impl Stage {
         Some(stage)
     }
 
-    fn run(&self, line: &str) -> (i32, String) {
+    pub(crate) fn run(&self, line: &str) -> (i32, String) {
         let command = self.scenario.command(line);
         let mut boxed = self.sandbox.command(command.get_program());
         boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
@@ -71,7 +71,7 @@ impl Stage {
     }
 
     #[track_caller]
-    fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let (code, said) = self.run(line);
         assert_eq!(code, 0, "{line}: {said}");
         said

@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, shared};
+use crate::scripted_backouts;
 
 const HTTPD: &str = "/opt/ACMEweb/bin/httpd";
 
@@ -54,6 +55,12 @@ fn line_of(stage: &Scenario, id: &str) -> Value {
     lines.find(|line| line["patch"] == id).unwrap()
 }
 
+fn manifest(compressed: &[u8]) -> Manifest {
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(compressed), &mut text).unwrap();
+    Manifest::parse(&text).unwrap()
+}
+
 #[test]
 fn a_patch_without_undo_data_keeps_its_manifest_and_its_fix() {
     let stage = stage();
@@ -64,13 +71,11 @@ fn a_patch_without_undo_data_keeps_its_manifest_and_its_fix() {
     assert!(at.with_file_name("undo.paths").exists() && !at.with_file_name("undo.gz").exists());
     assert!(!stage.at(&kept("100-01")).exists(), "its archive has the manifest");
     let bytes = fs::read(&at).unwrap();
+    let manifest = manifest(&bytes);
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let line = line_of(&stage, "200-01");
     assert_eq!(line["manifest"], format!("sha256:{digest}"));
     assert_eq!((&line["undo"], &line["why"]), (&Value::Null, &"no-undo".into()));
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut text).unwrap();
-    let manifest = Manifest::parse(&text).unwrap();
     let httpd = manifest.objects.iter().find(|object| object.path == HTTPD).unwrap();
     assert!(httpd.delivered && httpd.was == httpd.became && httpd.was.is_some());
     assert!(manifest.objects.iter().all(|object| object.member.is_none()), "nothing is saved");
@@ -172,4 +177,26 @@ fn stays_at(stage: &Scenario, text: &str) {
     stage.run("remove -R @ROOT@ 200-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(fs::read_to_string(stage.at(HTTPD)).unwrap(), "old\n");
+}
+
+#[test]
+fn what_scripts_applied_without_undo_data_keeps_a_manifest_as_well() {
+    let Some(goldens) = shared("what_scripts_applied_without_undo_data_keeps_a_manifest_as_well", "goldens")
+    else {
+        return;
+    };
+    let Some(stage) = scripted_backouts::Stage::new(&goldens) else { return };
+    let delivered = goldens.join("pkgs/103203-01");
+    stage.ok(&format!("patchadd -d --engine script -R @ROOT@ {}", delivered.display()));
+    let save = stage.scenario.at("/var/sadm/pkg/SUNWstuf/save/103203-01");
+    let manifest = manifest(&fs::read(save.join("manifest.gz")).unwrap());
+    let data = manifest.objects.iter().find(|object| object.path == "/opt/SUNWstuf/share/data").unwrap();
+    let digest = |text: &[u8]| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let is: String = digest(&fs::read(stage.scenario.at("/opt/SUNWstuf/share/data")).unwrap());
+    assert!(data.delivered && data.was != data.became);
+    assert_eq!(data.became.as_ref().unwrap().sha256.as_deref(), Some(is.as_str()));
+    assert!(save.join("undo.paths").exists());
+    stage.ok("verify -R @ROOT@");
+    let (code, said) = stage.run("patchrm -R @ROOT@ 103203-01");
+    assert_eq!(code, 4, "{said}");
 }

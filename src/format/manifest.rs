@@ -56,6 +56,13 @@ pub struct Header {
     /// Files of the package's directory in the database that the patch made, relative to it, and directories, with a
     /// `/` at the end.
     pub made_records: Vec<String>,
+    /// The files of the package's directory in the database that the patch found there and wrote, changed or not, relative
+    /// to it; none in an archive that does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub records: Option<Vec<String>>,
+    /// CLASSES as the patch delivered it; none in an archive that does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classes: Option<String>,
     /// What a reader must know beyond the version; one with a word that is not known is refused.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
@@ -366,6 +373,8 @@ mod tests {
             obsoletes: vec!["105100-02".to_owned()],
             parameters: vec!["SUNW_PATCHID".to_owned()],
             made_records: vec![],
+            records: None,
+            classes: None,
             features: vec![],
             silent: vec![],
             record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),

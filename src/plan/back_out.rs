@@ -16,13 +16,13 @@ use crate::source::PackageImage;
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
-use super::handing_down::{self, HandedDown};
+use super::handing_down::{Left, Package};
 use super::interrupted::{self, why_interrupted};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{Part, Scripted};
-use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of, unmake};
+use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::target::Target;
@@ -333,18 +333,22 @@ impl Backout<'_> {
         later: &Later<'_>,
     ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let mut old = old_params(package, archive)?;
+        let old = old_params(package, archive)?;
         let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, self.id);
         let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
-        let mut handed = HandedDown::default();
+        let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let of =
-                    handing_down::Package { name: package, installed, separator: &self.policy.separator };
-                of.put_handed_down(self.id, manifest, &mut old)?;
-                handed = of.hand_down(manifest, &old, later)?;
-                let is_set = |name: &str| handed.set_again.contains(name) || set_by_unknown(name);
-                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, is_set)
+                let of = Package { name: package, installed, separator: &self.policy.separator };
+                let before = of.before(self.id, manifest, old, archive.records)?;
+                left = of.hand_down(manifest, &before, later)?;
+                let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
+                let (current, names) = (&installed.params, &manifest.header.parameters);
+                let mut new = parameters::taken_back(current, &before.params, names, is_set);
+                if let Some(classes) = &left.classes {
+                    new.set("CLASSES", classes);
+                }
+                new
             }
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
@@ -358,16 +362,13 @@ impl Backout<'_> {
             mode: file.map_or(crate::package::Mode::of(0o644), |file| file.mode),
             mtime: None,
         }];
-        if later.is_empty() {
-            changes.extend(restored_files(package, archive, installed)?);
-        }
         let separator = &self.policy.separator;
         changes.extend(reactivate(package, installed, self.id, separator)?);
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
         changes.extend(interrupted::forget(package, installed, self.id, separator)?);
-        changes.extend(handed.changes);
+        changes.extend(left.changes);
         changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))
     }
@@ -402,25 +403,4 @@ fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId)
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
     unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
-}
-
-/// The saved files of the package's directory, and those that the patch made. A later patch has put its own there,
-/// so this is only right for the last one.
-fn restored_files(
-    package: &PkgInst,
-    archive: &Archive<'_>,
-    installed: &crate::package::Installed,
-) -> Result<Vec<RecordChange>, Reason> {
-    let mut changes = Vec::new();
-    for (name, file) in archive.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo") {
-        changes.push(RecordChange::Write {
-            path: package_path(package, name)?,
-            bytes: file.bytes.clone(),
-            mode: file.mode,
-            mtime: Some(file.mtime),
-        });
-    }
-    let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
-    changes.extend(unmake(package, installed, made)?);
-    Ok(changes)
 }

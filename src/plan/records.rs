@@ -21,6 +21,8 @@ pub(super) struct RecordChanges {
     pub(super) old: BTreeMap<Vec<u8>, RecordFile>,
     /// The files that are new, and the directories, with a `/` at the end.
     pub(super) made: Vec<String>,
+    /// The files that are written and are there as they are written.
+    pub(super) same: Vec<String>,
 }
 
 /// The directory of a package in the database, or a file in it.
@@ -112,6 +114,7 @@ impl RecordChanges {
         for NewRecord { name, bytes, mtime } in files {
             let old = installed.records.get(name.as_bytes());
             if old.is_some_and(|old| old.bytes == bytes) {
+                records.same.push(name);
                 continue;
             }
             let path = package_path(package, name.as_bytes())?;

@@ -52,6 +52,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
         header.made_records = made(before, after);
+        header.records = Some(written(header.records.take(), before, after));
         if saves_nothing {
             return archive;
         }
@@ -105,6 +106,18 @@ fn changed<'a>(
     let content =
         |of: &'a Installed, name: &Vec<u8>| of.records.get(name).map(|file| (&file.bytes, file.mode));
     before.records.iter().filter(move |(name, _)| content(before, name) != content(after, name))
+}
+
+/// The records that were there before and that the patch wrote: those that were planned, and those that differ now.
+fn written(planned: Option<Vec<String>>, before: &Installed, after: &Installed) -> Vec<String> {
+    let differs = |name: &&Vec<u8>| {
+        let [old, new] = [before, after].map(|one| one.records.get(*name).map(|file| &file.bytes));
+        old != new && name.as_slice() != b"pkginfo"
+    };
+    let differing = before.records.keys().filter(differs);
+    let differing = differing.filter_map(|name| String::from_utf8(name.clone()).ok());
+    let all: BTreeSet<String> = planned.into_iter().flatten().chain(differing).collect();
+    all.into_iter().collect()
 }
 
 /// The records that were not there before, and their directories, which have a `/` at the end.

@@ -111,7 +111,7 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, package, records), objects },
+            manifest: Manifest { header: self.header(draft, target, records), objects },
             format: self.format,
             place: self.place(package),
         };
@@ -153,15 +153,19 @@ impl Undoing<'_> {
         params
     }
 
-    fn header(&self, draft: &Draft<'_>, package: &PkgInst, records: &RecordChanges) -> Header {
+    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> Header {
+        let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
+        let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
         Header {
             manifest: VERSION,
             patch: self.id.to_string(),
-            package: package.to_string(),
+            package: target.package.to_string(),
             root: draft.inventory.marker.clone(),
             obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
             parameters: self.set.to_vec(),
             made_records: records.made.clone(),
+            records: Some(found.collect()),
+            classes: Some(classes(&target.image.params).join(" ")),
             features: Vec::new(),
             silent: self.silent.to_vec(),
             record_times: BTreeMap::new(),

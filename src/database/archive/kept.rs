@@ -106,6 +106,8 @@ mod tests {
             obsoletes: Vec::new(),
             parameters: parameters.iter().map(|name| (*name).to_owned()).collect(),
             made_records: Vec::new(),
+            records: None,
+            classes: None,
             features: Vec::new(),
             silent: Vec::new(),
         };

@@ -151,6 +151,8 @@ mod tests {
             obsoletes: Vec::new(),
             parameters: Vec::new(),
             made_records: Vec::new(),
+            records: None,
+            classes: None,
             features: Vec::new(),
             silent: Vec::new(),
             record_times: std::collections::BTreeMap::new(),

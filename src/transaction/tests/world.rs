@@ -273,6 +273,8 @@ impl World {
             obsoletes: vec![],
             parameters: vec![],
             made_records: vec![],
+            records: None,
+            classes: None,
             features: Vec::new(),
             silent: Vec::new(),
             record_times: BTreeMap::new(),
