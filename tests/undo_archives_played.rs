@@ -15,10 +15,11 @@ use patchadm::package::checksum;
 
 use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
+use crate::ledger::vouch;
 use crate::packages::Package;
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, shared};
-use crate::tree::Tree;
+use crate::tree::{Tree, assert_same};
 
 const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
@@ -268,6 +269,28 @@ fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
     }
 }
 
+#[test]
+fn what_the_script_of_a_class_keeps_is_as_before_with_what_the_patch_added_to_the_class() {
+    for way in ["native", "script", "pkgadd"] {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        classes().write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        let package = Package::new("ACMEweb").param("CLASSES", "none build");
+        let package = package.of_class("build", 'e', "etc/built", 0o644, "echo built anew\n");
+        let package = package.of_class("build", 'e', "etc/more/built", 0o644, "echo more\n");
+        let patch = Patch::of("100-06", package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        let kept = place.database("save/build/opt/ACMEweb/etc");
+        assert_eq!(fs::read_to_string(kept.join("built")).unwrap(), "echo built anew\n");
+        assert!(kept.join("more/built").exists());
+        place.take_back("100-06", way);
+        let found = place.differences(way, "100-06", &before);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
 /// The list that the script of a class reads has a blank between two paths, and no way to write another one.
 #[test]
 fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() {
@@ -292,4 +315,59 @@ fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() 
         let found = place.differences(way, "100-05", &before);
         assert!(way == "classic" || found.is_empty(), "{found:?}");
     }
+}
+
+/// The archive of [`patch_of_classes`] as the program made it before archives had scripts for classes.
+const EARLIER: &[u8] = include_bytes!("../testdata/earlier/undo.gz");
+
+/// What an earlier archive does not hold, or holds of the root that it was made in.
+const OF_EARLIER: &[Explained] = &[
+    (
+        "*",
+        "100-02",
+        "pkginfo INSTDATE",
+        "the package was installed on another day in the root of the archive",
+    ),
+    ("*", "100-02", "record/save/pspool/ACMEweb/pkg* mtime", "nor did they say parts of a second"),
+    ("classic", "100-02", "pkginfo *", WORDS),
+    ("classic", "100-02", "record/save/pspool/*", RECORDS),
+];
+
+impl Place {
+    /// A root with the patch of classes and the archive of an earlier version, and what it was before the patch.
+    fn with_earlier_archive() -> Option<(Self, BTreeMap<String, String>)> {
+        let place = Self::new("ACMEweb")?;
+        let spool = place.scenario.beside("spool");
+        classes().write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch_of_classes().directory(&place.scenario).display()));
+        fs::write(place.database("save/100-02/undo.gz"), EARLIER).unwrap();
+        Some((place, before))
+    }
+}
+
+#[test]
+fn an_archive_of_an_earlier_version_is_restored_from_whoever_plays_it() {
+    let mut differences = Vec::new();
+    for way in WAYS {
+        let Some((place, before)) = Place::with_earlier_archive() else { return };
+        vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
+        place.take_back("100-02", way);
+        differences.extend(place.differences(way, "100-02", &before));
+    }
+    assert_explained(&differences, OF_EARLIER);
+}
+
+#[test]
+fn an_archive_of_an_earlier_version_that_the_ledger_does_not_name_is_no_damage() {
+    let Some((place, _)) = Place::with_earlier_archive() else { return };
+    let before = place.scenario.everything();
+    for way in ["native", "script"] {
+        let refused = place.scenario.run(&format!("patchrm --engine {way} -R @ROOT@ 100-02"));
+        assert_eq!(refused.code, 4, "{}", refused.stderr);
+        assert!(!refused.stderr.contains("damaged"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("recover --adopt-undo"), "{}", refused.stderr);
+    }
+    assert_same(&place.scenario.everything(), &before);
 }
