@@ -76,6 +76,12 @@ impl Place {
 
     #[track_caller]
     fn ok(&self, line: &str) {
+        let (succeeded, said) = self.run(line);
+        assert!(succeeded, "{line}: {said}");
+    }
+
+    /// Runs a command: whether it succeeded, and what it said.
+    fn run(&self, line: &str) -> (bool, String) {
         let command = self.scenario.command(line);
         let mut boxed = self.sandbox.command(command.get_program());
         boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
@@ -85,7 +91,7 @@ impl Place {
         }
         let output = boxed.stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&said));
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     fn database(&self, name: &str) -> std::path::PathBuf {
@@ -98,8 +104,13 @@ impl Place {
 
     #[track_caller]
     fn take_back(&self, id: &str, way: &str) {
+        self.ok(&self.taking_back(id, way));
+    }
+
+    /// The command that takes a patch back, with everything that it needs.
+    fn taking_back(&self, id: &str, way: &str) -> String {
         if !["pkgadd", "classic"].contains(&way) {
-            return self.ok(&format!("patchrm --engine {way} -R @ROOT@ {id}"));
+            return format!("patchrm --engine {way} -R @ROOT@ {id}");
         }
         let mut stream = Vec::new();
         let archive = fs::File::open(self.database(&format!("save/{id}/undo.gz"))).unwrap();
@@ -113,7 +124,7 @@ impl Place {
         let said = ["PATCHLIST", "PATCH_OBSOLETES"].map(|name| params.text(name).into_owned());
         fs::write(&response, format!("OLDLIST=\"{}\"\nPATCH_OBSOLETES=\"{}\"\n", said[0], said[1])).unwrap();
         let (undo, response) = (undo.display(), response.display());
-        self.ok(&format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} {}", self.package));
+        format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} {}", self.package)
     }
 
     /// Everything that is compared, by what it is.
@@ -289,6 +300,56 @@ fn what_the_script_of_a_class_keeps_is_as_before_with_what_the_patch_added_to_th
         let found = place.differences(way, "100-06", &before);
         assert!(found.is_empty(), "{found:?}");
     }
+}
+
+/// Two patches of one package: both set parameters and label themselves, and where `shared` both have one path.
+fn two_patches(place: &Place, shared: bool) {
+    let base = Package::new("ACMEweb").file("share/a", 0o644, "a\n").file("share/b", 0o644, "b\n");
+    let spool = place.scenario.beside("spool");
+    base.write(&spool);
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+    for (id, path) in [("200-01", "share/a"), ("300-01", if shared { "share/a" } else { "share/b" })] {
+        let package = Package::new("ACMEweb").param("Patch_label", id).param("OF_A_PATCH", id);
+        let package = package.file(path, 0o644, "patched\n").file(&format!("share/{id}"), 0o644, id);
+        let patch = Patch::of(id, package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+    }
+}
+
+#[test]
+fn the_older_of_two_patches_can_go_first_by_pkgadd_and_nothing_of_it_comes_back_with_the_younger() {
+    let mut states = Vec::new();
+    for way in ["native", "pkgadd"] {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        two_patches(&place, false);
+        let mut state_without = |id: &str| {
+            place.take_back(id, way);
+            let mut state = place.state();
+            // times, and the archive of the other patch, are each root's own
+            let is_own =
+                |what: &str| what.ends_with(" mtime") || what.starts_with("record/save/300-01/undo.");
+            state.retain(|what, _| !is_own(what) && what != "pkginfo INSTDATE");
+            states.push(state.clone());
+            state
+        };
+        let one = state_without("200-01");
+        assert_eq!((&*one["pkginfo Patch_label"], &*one["pkginfo OF_A_PATCH"]), ("300-01", "300-01"));
+        let none = state_without("300-01");
+        assert!(!none.contains_key("pkginfo OF_A_PATCH") && !none.contains_key("pkginfo Patch_label"));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/b"), "b\n");
+    }
+    assert_eq!(states[..2], states[2..], "by patchrm, and by pkgadd");
+}
+
+#[test]
+fn a_pkgadd_of_the_archive_of_the_older_patch_does_not_take_a_path_of_the_younger_away() {
+    let Some(place) = Place::new("ACMEweb") else { return };
+    two_patches(&place, true);
+    let line = place.taking_back("200-01", "pkgadd");
+    let before = place.scenario.everything();
+    let (succeeded, said) = place.run(&line);
+    assert!(!succeeded && said.contains("300-01") && said.contains("share/a"), "{said}");
+    assert_same(&place.scenario.everything(), &before);
 }
 
 /// The list that the script of a class reads has a blank between two paths, and no way to write another one.
