@@ -113,8 +113,11 @@ impl Place {
             return format!("patchrm --engine {way} -R @ROOT@ {id}");
         }
         let mut stream = Vec::new();
-        let archive = fs::File::open(self.database(&format!("save/{id}/undo.gz"))).unwrap();
-        flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+        let archive = ["undo.gz", "undo.Z"].map(|name| self.database(&format!("save/{id}/{name}")));
+        let archive = archive.into_iter().find(|archive| archive.exists()).unwrap();
+        let decode = std::process::Command::new("gzip").arg("-dc").arg(archive).output().unwrap();
+        assert!(decode.status.success());
+        stream.extend(decode.stdout);
         if way == "classic" {
             fs::remove_file(self.database(&format!("save/{id}/undo.gz"))).unwrap();
         }
@@ -182,6 +185,44 @@ fn the_patches_of_the_goldens_go_whoever_plays_their_undo_archives() {
         }
     }
     assert_explained(&differences, DIFFERENCES);
+}
+
+/// A copy of the patch whose preinstall has a line of its own, so that its scripts make the archive.
+fn with_own_line(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+    let script = to.join("SUNWstuf/install/preinstall");
+    let text = fs::read_to_string(&script).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let text = format!("{first}\n: my own command\n{rest}");
+    fs::write(&script, &text).unwrap();
+    let map = to.join("SUNWstuf/pkgmap");
+    let sums = format!("1 i preinstall {} {} 0", text.len(), checksum::sum(text.as_bytes()));
+    let line = |line: &str| if line.starts_with("1 i preinstall ") { sums.clone() } else { line.to_owned() };
+    let lines: Vec<String> = fs::read_to_string(&map).unwrap().lines().map(line).collect();
+    fs::write(map, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn archives_that_scripts_made_are_played_as_exactly() {
+    let Some(goldens) = shared("archives_that_scripts_made_are_played_as_exactly", "goldens/pkgs") else {
+        return;
+    };
+    for id in ["103203-01", "103400-01", "103800-01"] {
+        for way in ["auto", "script", "pkgadd"] {
+            let Some(place) = Place::new("SUNWstuf") else { return };
+            let base = goldens.join("base");
+            place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} SUNWstuf", base.display()));
+            let before = place.state();
+            let patch = place.scenario.beside(id);
+            with_own_line(&goldens.join(id), &patch);
+            place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+            assert!(place.database(&format!("save/{id}/snapshot/undo.gz")).exists());
+            place.take_back(id, way);
+            let found = place.differences(way, id, &before);
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
 }
 
 /// What a script of a package's own makes of the files of its class: not what was delivered.
