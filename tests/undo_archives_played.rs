@@ -343,6 +343,29 @@ fn what_the_script_of_a_class_keeps_is_as_before_with_what_the_patch_added_to_th
     }
 }
 
+#[test]
+fn what_was_edited_since_is_kept_under_the_name_of_the_patch_by_pkgadd_too() {
+    let Some(place) = Place::new("ACMEweb") else { return };
+    let of = |text: &str| {
+        Package::new("ACMEweb").content('e', "etc/conf", 0o600, "root root", 1_000_000_000, text)
+    };
+    let spool = place.scenario.beside("spool");
+    of("base\n").write(&spool);
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+    let patch = Patch::of("100-07", of("patched\n")).directory(&place.scenario);
+    place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+    place.scenario.file("/opt/ACMEweb/etc/conf", "edited\n");
+    let (succeeded, said) = place.run(&place.taking_back("100-07", "pkgadd"));
+    assert!(succeeded, "{said}");
+    let names = fs::read_dir(place.scenario.at("/opt/ACMEweb/etc")).unwrap();
+    let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["conf", "conf.edited-100-07"], "{said}");
+    assert_eq!(place.scenario.text("/opt/ACMEweb/etc/conf"), "base\n");
+    assert_eq!(place.scenario.text("/opt/ACMEweb/etc/conf.edited-100-07"), "edited\n");
+    assert!(!said.contains("edited-ACMEweb"), "{said}");
+}
+
 /// Two patches of one package: both set parameters and label themselves, and where `shared` both have one path.
 fn two_patches(place: &Place, shared: bool) {
     let base = Package::new("ACMEweb").file("share/a", 0o644, "a\n").file("share/b", 0o644, "b\n");

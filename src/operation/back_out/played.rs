@@ -60,6 +60,11 @@ impl Played {
         Ok(Some(Self { undo, scripted, lines: inventory.lines }))
     }
 
+    /// What is to be said of the backout.
+    pub(in crate::operation) fn notes(&self) -> &[String] {
+        &self.scripted.plan.notes
+    }
+
     /// Adds what is restored to what is held.
     pub(in crate::operation) fn hold(&self, held: &mut Held) {
         let known: BTreeSet<ObjectPath> = held.objects.iter().map(|object| object.path.clone()).collect();
