@@ -366,6 +366,30 @@ fn what_was_edited_since_is_kept_under_the_name_of_the_patch_by_pkgadd_too() {
     assert!(!said.contains("edited-ACMEweb"), "{said}");
 }
 
+#[test]
+fn a_patch_of_two_packages_goes_package_by_package_by_pkgadd_and_its_directory_with_the_last() {
+    let Some(mut place) = Place::new("ACMEweb") else { return };
+    let package = |name: &str, text: &str| Package::new(name).file("share/text", 0o644, text);
+    let spool = place.scenario.beside("spool");
+    for name in ["ACMEdb", "ACMEweb"] {
+        package(name, "base\n").write(&spool);
+    }
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEdb ACMEweb", spool.display()));
+    let before = place.state();
+    let patch = Patch::new("100-08").package(package("ACMEdb", "new\n")).package(package("ACMEweb", "new\n"));
+    place.ok(&format!("patchadd -R @ROOT@ {}", patch.directory(&place.scenario).display()));
+    let directory = place.scenario.at("/var/sadm/patch/100-08");
+    place.take_back("100-08", "pkgadd");
+    assert!(directory.exists());
+    assert_eq!(place.scenario.text("/opt/ACMEdb/share/text"), "new\n");
+    place.package = "ACMEdb";
+    place.take_back("100-08", "pkgadd");
+    assert!(!directory.exists());
+    place.package = "ACMEweb";
+    let found = place.differences("pkgadd", "100-08", &before);
+    assert!(found.is_empty(), "{found:?}");
+}
+
 /// Two patches of one package: both set parameters and label themselves, and where `shared` both have one path.
 fn two_patches(place: &Place, shared: bool) {
     let base = Package::new("ACMEweb").file("share/a", 0o644, "a\n").file("share/b", 0o644, "b\n");

@@ -70,7 +70,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("manifest.delivered", Unit("database::archive::manifest::tests::what_a_patch_delivers_is_there_after_it_or_beside_what_was_kept", "an object without what it became has no such field to lie in")),
     ("manifest.header.package", Unit("database::archive::manifest::tests::a_manifest_is_that_of_its_patch_and_package", "the pkginfo of the archive answers such a lie as well")),
     ("manifest.header.patch", Unit("database::archive::manifest::tests::a_manifest_is_that_of_its_patch_and_package", "the pkginfo of the archive answers such a lie as well")),
-    ("manifest.header.record_times", Lie(State::Rest, Owner::Root, "manifest header", r#"{"/record_times/save~1pspool~1ACMEweb~1pkgmap":4294967295}"#, "patchrm -R @ROOT@ 100-01")),
+    ("manifest.header.record_times", Unit("database::archive::manifest::tests::the_times_of_records_have_less_than_a_second_below_the_second", "which records of a root have a part of a second is the clock's word")),
     ("manifest.line.package", Unit("database::archive::manifest::tests::no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package", "a line of contents is one text of the manifest")),
     ("manifest.line.path", Lie(State::Rest, Owner::Root, "manifest file", r#"{"/path":"@ARCHIVE@"}"#, "patchrm -R @ROOT@ 100-01")),
     ("manifest.member", Unit("database::archive::tests::every_kind_of_damage_is_found_and_named", "it takes an archive without a member that is named")),
