@@ -60,7 +60,9 @@ impl Performance<'_, '_> {
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
         let mut held = held([&self.course.concerned]);
-        restored.iter().for_each(|(played, _)| played.hold(&mut held));
+        if let Some((played, _)) = restored {
+            played.hold(&mut held);
+        }
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
             let done = self.within(&mut run);

@@ -334,7 +334,9 @@ impl Course {
         let mut undo: Vec<UndoArchive> =
             self.undo.iter().map(|archive| as_left(archive, &contents, live)).collect();
         if let Some((before, now)) = self.before.as_ref().zip(now) {
-            undo.iter_mut().for_each(|archive| add_kept_by_classes(archive, before, now));
+            for archive in &mut undo {
+                add_kept_by_classes(archive, before, now);
+            }
         }
         Batch { plan: Plan { records, contents, undo, ..self.frame.clone() }, portions: Vec::new() }
     }

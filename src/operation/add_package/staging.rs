@@ -5,6 +5,7 @@ use std::path::Path;
 use super::preparation::{Placed, Prepared};
 use super::{Added, Place, Stage};
 use crate::format::admin::RequestUser;
+use crate::format::manifest::MANIFEST;
 use crate::operation::answers::Answered;
 use crate::operation::attendant::Attendant;
 use crate::operation::back_out::played::Played;
@@ -129,6 +130,13 @@ impl<'a> Place<'a> {
                 .and_then(|()| check_classes(self.ground, &course))
                 .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
         }
+        if played.is_none() && package.install.contains_key(MANIFEST) {
+            attendant.warns(&format!(
+                "the root has no undo data of its own that is this archive\nparameters and records of <{}> will be \
+                 those of the archive",
+                installation.instance
+            ));
+        }
         let performance = Performance {
             session,
             device,
@@ -150,6 +158,10 @@ impl<'a> Place<'a> {
         let (receipt, ending) =
             performance.perform(played.as_ref().map(|played| (played, &prepared.inventory.lines)))?;
         added.ending = ending;
+        if let (Some(played), Some(installation)) = (&played, &mut added.installation) {
+            // what the installation alone would have kept under another name is not there
+            installation.intended.plan.notes = played.notes().to_vec();
+        }
         Ok(receipt)
     }
 }

@@ -59,6 +59,11 @@ impl Played {
         Ok(Some(Self { undo, scripted, lines: inventory.lines }))
     }
 
+    /// What is to be said of the backout.
+    pub(in crate::operation) fn notes(&self) -> &[String] {
+        &self.scripted.plan.notes
+    }
+
     /// Adds what is restored to what is held.
     pub(in crate::operation) fn hold(&self, held: &mut Held) {
         let known: BTreeSet<ObjectPath> = held.objects.iter().map(|object| object.path.clone()).collect();
@@ -110,12 +115,12 @@ impl Place<'_> {
         }
         let mut digesting = Vec::new();
         let found = self.undo(instance, &installed::saved_as(&view, instance, id)?, marker, &mut digesting);
-        let found = match found {
+        let whole = digesting.into_iter().try_for_each(Digesting::wait);
+        let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
             // the archive that is installed says for itself what it can
             Err(Failure::Archive(_)) => return Ok(None),
             found => found?,
         };
-        digesting.into_iter().try_for_each(Digesting::wait)?;
         let is_same =
             |own: &PackageImage| own.pkgmap_bytes == package.pkgmap_bytes && own.install == package.install;
         let is_restored =

@@ -72,7 +72,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("manifest.header.features", Unit("format::manifest::tests::a_manifest_that_needs_an_unknown_word_is_refused_by_that_word", "no run writes such a word yet, so there is none to lie in")),
     ("manifest.header.package", Unit("database::archive::manifest::tests::a_manifest_is_that_of_its_patch_and_package", "the pkginfo of the archive answers such a lie as well")),
     ("manifest.header.patch", Unit("database::archive::manifest::tests::a_manifest_is_that_of_its_patch_and_package", "the pkginfo of the archive answers such a lie as well")),
-    ("manifest.header.record_times", Lie(State::Rest, Owner::Root, "manifest header", r#"{"/record_times/save~1pspool~1ACMEweb~1pkgmap":4294967295}"#, "patchrm -R @ROOT@ 100-01")),
+    ("manifest.header.record_times", Unit("database::archive::manifest::tests::the_times_of_records_have_less_than_a_second_below_the_second", "which records of a root have a part of a second is the clock's word")),
     ("manifest.header.silent", Unit("database::archive::manifest::tests::silence_is_about_parameters_that_the_patch_set", "it takes a patch that is silent about what an earlier one said")),
     ("manifest.kept.digest", Unit("database::archive::kept::tests::the_manifest_that_the_ledger_names_is_believed_and_no_other", "it takes a patch without undo data")),
     ("manifest.line.package", Unit("database::archive::manifest::tests::no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package", "a line of contents is one text of the manifest")),
