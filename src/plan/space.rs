@@ -47,7 +47,9 @@ pub(super) fn needs(
         let (size, count) = record_size(record);
         add(inventory, &mut needs, inventory.records_on, size, count);
     }
-    for archive in undo.iter().filter(|archive| archive.place == UndoPlace::Save) {
+    for archive in
+        undo.iter().filter(|archive| matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot))
+    {
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
     }
     for (path, bytes, inodes) in extra {
