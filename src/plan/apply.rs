@@ -25,14 +25,14 @@ use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
-use super::parts::{Part, Scripted};
+use super::parts::{self, Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
 
 /// What the user of patchadd(1M) may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,8 +127,9 @@ impl Application<'_> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
-        let held = if has_scripts { self.held(&parts) } else { Vec::new() };
-        let mut space = space::needs(self.inventory, &changes, &records, &undo, &held);
+        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let archives = [&undo[..], &snapshot::expected(&undo, &parts)].concat();
+        let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
         if has_scripts || !hooks.is_empty() {
             space = space::with_requests(space);
         }
@@ -188,16 +189,6 @@ impl Application<'_> {
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
         Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
-    }
-
-    /// What the held copies need on the file systems, where scripts run.
-    fn held(&self, parts: &[Part]) -> Vec<(ObjectPath, u64, u64)> {
-        let mapped = parts.iter().flat_map(|part| &part.mapped);
-        let copy = |mapped: &Mapped| {
-            let size = self.inventory.live.get(&mapped.path)?.size()?;
-            Some((mapped.path.clone(), size, 1))
-        };
-        mapped.filter_map(copy).collect()
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.

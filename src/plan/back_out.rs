@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::format::manifest::Manifest;
 use crate::format::params::{self, ParamFile};
-use crate::package::{Inventory, Params, PkgInst, Policy, RecordFile};
+use crate::package::{Inventory, ObjectPath, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{Applied, PatchId, Superseded};
 use crate::source::PackageImage;
 
@@ -21,7 +21,7 @@ use super::interrupted::{self, why_interrupted};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
-use super::parts::{Part, Scripted};
+use super::parts::{self, Part, Scripted};
 use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
@@ -221,25 +221,28 @@ impl Backout<'_> {
         if !self.is_applied_elsewhere(&packages)? {
             records.extend(self.patch_directories()?);
         }
-        let mut plan = self.finished(draft, records, packages)?;
-        if !hooks.is_empty() || parts.iter().any(|part| part.chosen.has_scripts()) {
+        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
+        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let mut plan = self.finished(draft, records, packages, &held)?;
+        if !hooks.is_empty() || has_scripts {
             plan.space = space::with_requests(plan.space);
             space::enough(&plan.space)?;
         }
         Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
     }
 
-    /// The plan, when every package has said what becomes of its objects and records.
+    /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
     fn finished(
         &self,
         mut draft: Draft<'_>,
         records: Vec<RecordChange>,
         packages: Vec<PkgInst>,
+        held: &[(ObjectPath, u64, u64)],
     ) -> Result<Plan, Reason> {
         draft.relink()?;
         draft.finish()?;
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let space = space::needs(self.inventory, &changes, &records, &[], &[]);
+        let space = space::needs(self.inventory, &changes, &records, &[], held);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
         Ok(Plan {

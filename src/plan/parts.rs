@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::package::{Line, ObjectPath, Params, PkgInst};
+use crate::package::{Inventory, Line, ObjectPath, Params, PkgInst};
 
 use super::course::Mapped;
-use super::engine::{Chosen, PlannedScript};
+use super::engine::{Bookkeeping, Chosen, PlannedScript};
 use super::install::Intended;
 use super::occasion::Occasion;
 use super::{Plan, RecordChange, TreeContent, UndoArchive};
@@ -56,6 +56,21 @@ impl Part {
         let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
         files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
     }
+}
+
+/// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
+/// scripts are taken back, what comes back is another copy.
+pub(super) fn held(parts: &[Part], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
+    let of_part = |part: &Part| {
+        let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        let size = |path: &ObjectPath| {
+            let size = inventory.live.get(path)?.size()?;
+            Some((path.clone(), size.saturating_mul(copies), copies))
+        };
+        paths.filter_map(size).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(of_part).collect()
 }
 
 impl Scripted {

@@ -10,7 +10,9 @@ use crate::format::ledger::SNAPSHOT;
 use crate::format::manifest::{KEPT_MANIFEST, State, decode, encode};
 use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
+use super::engine::Bookkeeping;
 use super::parameters::is_patch_record;
+use super::parts::Part;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
@@ -18,6 +20,17 @@ use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 /// The objects of which `archive` speaks: what has to be looked at for [`completed`].
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
+}
+
+/// The snapshots that will be there beside the archives that scripts make, as far as they are known before, for their
+/// size.
+pub(super) fn expected(archives: &[UndoArchive], parts: &[Part]) -> Vec<UndoArchive> {
+    let by_scripts = |archive: &&UndoArchive| {
+        let of_package = |part: &&Part| part.package == archive.package;
+        parts.iter().find(of_package).is_some_and(|part| part.chosen.bookkeeping == Bookkeeping::Scripts)
+    };
+    let archives = archives.iter().filter(by_scripts).cloned();
+    archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
 }
 
 /// The objects that a snapshot made from `archive` holds as they were.

@@ -47,7 +47,9 @@ pub(super) fn needs(
         let (size, count) = record_size(record);
         add(inventory, &mut needs, inventory.records_on, size, count);
     }
-    let is_here = |archive: &&UndoArchive| matches!(archive.place, UndoPlace::Save | UndoPlace::ManifestOnly);
+    let is_here = |archive: &&UndoArchive| {
+        matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly)
+    };
     for archive in undo.iter().filter(is_here) {
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
     }
