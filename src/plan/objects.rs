@@ -3,7 +3,7 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use crate::package::{Attributes, Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+use crate::package::{Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
 use super::draft::{Draft, Resolved};
 use super::refusal::{Problem, Reason};
@@ -87,11 +87,7 @@ impl Draft<'_> {
         let Some(directory) = inventory.linked_directory(path) else { return };
         let accounts = &inventory.accounts;
         let mut object = object.clone();
-        object.attributes = Attributes {
-            mode: Some(directory.mode),
-            owner: Some(accounts.user(directory.uid)),
-            group: Some(accounts.group(directory.gid)),
-        };
+        object.attributes = directory.attributes(accounts);
         self.record(package, path, object);
         let [link, behind] = [path, &directory.path].map(|path| inventory.show(path));
         self.notes.push(format!(
