@@ -274,10 +274,10 @@ fn installf_of_a_directory_leaves_the_link() {
 }
 
 /// The packages of `testdata/merged-usr`, with BASEDIR `/`.
-fn packages_of_debian(is_wanted: impl Fn(&str) -> bool) -> Vec<Package> {
+fn packages_of_debian() -> Vec<Package> {
     let listing = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/merged-usr/debian-12");
     let mut packages: Vec<Package> = Vec::new();
-    for line in fs::read_to_string(listing).unwrap().lines().filter(|line| is_wanted(line)) {
+    for line in fs::read_to_string(listing).unwrap().lines() {
         let (kind, rest) = line.split_once(' ').unwrap();
         if kind == "package" {
             packages.push(Package::new(&format!("DEB{rest}")).param("BASEDIR", "/"));
@@ -321,7 +321,8 @@ fn packages_of_before_the_merge_go_into_a_merged_usr_and_leave_it() {
         }
     };
     let spool = scenario.beside("spool");
-    let packages = packages_of_debian(|line| line != format!("d {TWICE}"));
+    scenario.directory(TWICE);
+    let packages = packages_of_debian();
     assert_eq!(packages.len(), 3);
     for package in &packages {
         package.write(&spool);
@@ -333,6 +334,12 @@ fn packages_of_before_the_merge_go_into_a_merged_usr_and_leave_it() {
     assert_eq!(scenario.text("/usr/bin/bash"), "bin/bash");
     assert_eq!(scenario.text("/usr/sbin/fsck.ext4"), "sbin/e2fsck");
     assert_eq!(fs::read_dir(scenario.at("/usr/lib64")).unwrap().count(), 1);
+    let lines = scenario.lines();
+    for path in ["/lib/x86_64-linux-gnu", TWICE] {
+        let is_of_libc =
+            |line: &&String| line.starts_with(&format!("{path} d ")) && line.contains("DEBlibc6");
+        assert_eq!(lines.iter().filter(is_of_libc).count(), 1, "{path}");
+    }
     assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
     scenario.run("verify -R @ROOT@").ok();
     for package in ["DEBbash", "DEBe2fsprogs", "DEBlibc6"] {
@@ -341,13 +348,34 @@ fn packages_of_before_the_merge_go_into_a_merged_usr_and_leave_it() {
         are_there();
     }
     assert_eq!(scenario.lines(), Vec::<String>::new());
+    assert!(!scenario.at(TWICE).exists(), "it is empty, and goes once");
 }
 
 #[test]
-fn a_package_with_one_directory_under_two_names_is_refused_and_nothing_is_changed() {
+fn a_patch_with_one_directory_under_two_names_is_backed_out_exactly() {
+    let scenario = merged_usr();
+    scenario.directory(TWICE);
+    Package::new("DEBlibc6")
+        .param("BASEDIR", "/")
+        .file("etc/own", 0o644, "own")
+        .write(&scenario.beside("base"));
+    scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} all", scenario.beside("base").display()));
+    let before = (scenario.tree(), scenario.lines());
+    let package = packages_of_debian().swap_remove(0);
+    let patch = crate::delivery::Patch::of("900-01", package);
+    assert_eq!(scenario.patchadd("", &patch).code, 0);
+    assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
+    scenario.run("verify -R @ROOT@").ok();
+    scenario.run("patchrm -R @ROOT@ 900-01").ok();
+    assert_eq!(before.0.difference(&scenario.tree()), "");
+    assert_eq!(before.1, scenario.lines());
+}
+
+#[test]
+fn a_directory_that_would_have_to_be_made_under_two_names_is_refused_and_nothing_is_changed() {
     let scenario = merged_usr();
     let spool = scenario.beside("spool");
-    packages_of_debian(|_| true)[0].write(&spool);
+    packages_of_debian()[0].write(&spool);
     let before = scenario.everything();
     let run = scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} DEBlibc6", spool.display()));
     assert_eq!(run.code, 1, "{}", run.stderr);
