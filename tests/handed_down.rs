@@ -38,7 +38,7 @@ fn shown(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
     let params = ParamFile::parse(&pkginfo).unwrap().params();
     // A list of patches that is empty says as much as none.
     let counts = |(name, value): &(&str, &[u8])| {
-        !name.starts_with("PATCH_INFO_") && !(value.is_empty() && name.starts_with("PATCH"))
+        !(name.starts_with("PATCH_INFO_") || value.is_empty() && name.starts_with("PATCH"))
     };
     params.iter().filter(counts).map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
 }
