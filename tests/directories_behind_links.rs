@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::packages::Package;
 use crate::scenario::Scenario;
 
 const PKGINFO: &str =
@@ -139,4 +140,246 @@ fn the_check_follows_the_link_and_repairs_the_directory_behind_it() {
     assert!(told.contains("permissions <0711> expected <0700> actual"), "{told}");
     assert_eq!(scenario.run("pkgchk -f -R @ROOT@ ACMElib").ok(), "");
     stays(&scenario);
+}
+
+#[test]
+fn a_link_of_another_package_stays_and_is_recorded_as_the_directory_of_both() {
+    let scenario = merged();
+    scenario
+        .package("ACMEbase", "PKG=ACMEbase\nNAME=Base\nARCH=i386\nVERSION=1.0\nCATEGORY=system\nBASEDIR=/\n");
+    scenario.contents(&["/lib=usr/lib s none ACMEbase"]);
+    spool(&scenario, "/spool/ACMElib", PKGINFO);
+    scenario.file("/admin", "basedir=default\nconflict=nocheck\ninstance=overwrite\n");
+    let run = scenario.run("pkgadd -n -a @ROOT@/admin -R @ROOT@ -d @ROOT@/spool ACMElib");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    stays(&scenario);
+    let line = "/lib d none 0711 root root ACMEbase ACMElib".to_owned();
+    assert!(scenario.lines().contains(&line), "{:?}", scenario.lines());
+    assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
+    assert_eq!(scenario.run("pkgrm -n -R @ROOT@ ACMElib").code, 0);
+    stays(&scenario);
+    assert_eq!(scenario.run("pkgchk -R @ROOT@ ACMEbase").ok(), "");
+    assert_eq!(scenario.run("pkgrm -n -R @ROOT@ ACMEbase").code, 0);
+    stays(&scenario);
+}
+
+#[test]
+fn the_backout_of_a_patch_brings_the_line_of_another_packages_link_back() {
+    let scenario = merged();
+    scenario
+        .package("ACMEbase", "PKG=ACMEbase\nNAME=Base\nARCH=i386\nVERSION=1.0\nCATEGORY=system\nBASEDIR=/\n");
+    scenario.package("ACMElib", PKGINFO);
+    scenario.contents(&["/lib=usr/lib s none ACMEbase"]);
+    spool(&scenario, "/spool/900-01/ACMElib", &format!("{PKGINFO}SUNW_PATCHID=900-01\n"));
+    let before = (scenario.tree(), scenario.lines());
+    scenario.run("patchadd -R @ROOT@ @ROOT@/spool/900-01").ok();
+    stays(&scenario);
+    assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
+    scenario.run("patchrm -R @ROOT@ 900-01").ok();
+    assert_eq!(before.0.difference(&scenario.tree()), "");
+    assert_eq!(before.1, scenario.lines());
+}
+
+#[test]
+fn a_patch_that_deletes_the_directory_leaves_the_link() {
+    let scenario = merged();
+    spool(&scenario, "/spool/ACMElib", PKGINFO);
+    assert_eq!(scenario.run("pkgadd -n -R @ROOT@ -d @ROOT@/spool ACMElib").code, 0);
+    let patch = format!("{PKGINFO}SUNW_PATCHID=900-01\n");
+    scenario.spooled("/spool/900-01/ACMElib", &patch, &["1 i deletes 13 1081 981173106"]);
+    scenario.file("/spool/900-01/ACMElib/install/deletes", "lib/x.so\nlib\n");
+    let before = (scenario.tree(), scenario.lines());
+    let run = scenario.run("patchadd -R @ROOT@ @ROOT@/spool/900-01");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    stays(&scenario);
+    assert!(!scenario.at("/usr/lib/x.so").exists());
+    scenario.run("patchrm -R @ROOT@ 900-01").ok();
+    assert_eq!(before.0.difference(&scenario.tree()), "");
+    assert_eq!(before.1, scenario.lines());
+}
+
+#[test]
+fn a_link_that_took_the_place_of_a_patchs_directory_survives_the_backout() {
+    let scenario = Scenario::new();
+    scenario.package("ACMElib", PKGINFO);
+    spool(&scenario, "/spool/900-01/ACMElib", &format!("{PKGINFO}SUNW_PATCHID=900-01\n"));
+    scenario.run("patchadd -R @ROOT@ @ROOT@/spool/900-01").ok();
+    scenario.directory("/usr");
+    fs::rename(scenario.at("/lib"), scenario.at("/usr/lib")).unwrap();
+    scenario.symlink("/lib", "usr/lib");
+    let run = scenario.run("patchrm -R @ROOT@ 900-01");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(link(&scenario).as_deref(), Some("usr/lib"));
+    assert!(!scenario.at("/usr/lib/x.so").exists());
+    assert!(scenario.lines().is_empty(), "{:?}", scenario.lines());
+}
+
+#[test]
+fn documents_have_the_note_that_a_link_stays() {
+    for line in [
+        "add --json -R @ROOT@ @ROOT@/spool/900-01",
+        "patchadd --json -R @ROOT@ @ROOT@/spool/900-01",
+        "plan --json -R @ROOT@ @ROOT@/spool/900-01",
+        "pkgadd --json -n -R @ROOT@ -d @ROOT@/spool ACMEother",
+    ] {
+        let scenario = merged();
+        scenario.package("ACMElib", PKGINFO);
+        spool(&scenario, "/spool/900-01/ACMElib", &format!("{PKGINFO}SUNW_PATCHID=900-01\n"));
+        spool(&scenario, "/spool/ACMEother", &PKGINFO.replace("ACMElib", "ACMEother"));
+        let run = scenario.run(line);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+        let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let list = document.get("patches").or(document.get("packages")).unwrap();
+        let notes = list[0]["notes"].as_array().unwrap();
+        let is_it = |note: &serde_json::Value| {
+            let note = note.as_str().unwrap();
+            note.starts_with("@ROOT@/lib stays a symbolic link")
+                && note.ends_with("`--override /lib` replaces the link")
+        };
+        assert_eq!(notes.iter().filter(|note| is_it(note)).count(), 1, "{line}: {notes:?}");
+    }
+}
+
+#[test]
+fn patchadd_replaces_the_link_that_override_names_and_not_with_u() {
+    let patch = format!("{PKGINFO}SUNW_PATCHID=900-01\n");
+    let scenario = merged();
+    scenario.package("ACMElib", PKGINFO);
+    spool(&scenario, "/spool/900-01/ACMElib", &patch);
+    let before = (scenario.tree(), scenario.lines());
+    scenario.run("patchadd -u -R @ROOT@ @ROOT@/spool/900-01").ok();
+    stays(&scenario);
+    scenario.run("patchrm -R @ROOT@ 900-01").ok();
+    for path in ["/lib", "@ROOT@/lib"] {
+        scenario.run(&format!("patchadd --override {path} -R @ROOT@ @ROOT@/spool/900-01")).ok();
+        assert_eq!((link(&scenario), mode(&scenario, "/lib")), (None, 0o755));
+        scenario.run("patchrm -R @ROOT@ 900-01").ok();
+        assert_eq!(before.0.difference(&scenario.tree()), "");
+        assert_eq!(before.1, scenario.lines());
+    }
+}
+
+#[test]
+fn installf_of_a_directory_leaves_the_link() {
+    let scenario = merged();
+    scenario.package("ACMElib", PKGINFO);
+    scenario.run("installf -R @ROOT@ ACMElib /lib d 0755 root root").ok();
+    scenario.run("installf -R @ROOT@ -f ACMElib").ok();
+    assert_eq!(link(&scenario).as_deref(), Some("usr/lib"));
+    assert_eq!(scenario.text("/usr/lib/ld.so"), "loader");
+    assert_eq!(scenario.run("pkgchk -R @ROOT@ ACMElib").ok(), "");
+    scenario.run("removef -R @ROOT@ ACMElib /lib").ok();
+    scenario.run("removef -R @ROOT@ -f ACMElib").ok();
+    assert_eq!(link(&scenario).as_deref(), Some("usr/lib"));
+}
+
+/// The packages of `testdata/merged-usr`, with BASEDIR `/`.
+fn packages_of_debian() -> Vec<Package> {
+    let listing = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/merged-usr/debian-12");
+    let mut packages: Vec<Package> = Vec::new();
+    for line in fs::read_to_string(listing).unwrap().lines() {
+        let (kind, rest) = line.split_once(' ').unwrap();
+        if kind == "package" {
+            packages.push(Package::new(&format!("DEB{rest}")).param("BASEDIR", "/"));
+            continue;
+        }
+        let package = packages.pop().unwrap();
+        let path = rest.strip_prefix('/').unwrap();
+        packages.push(match (kind, path.split_once('=')) {
+            ("s", Some((path, target))) => package.symlink(path, target),
+            ("d", _) => package.directory(path),
+            _ => package.file(path, 0o755, path),
+        });
+    }
+    packages
+}
+
+const LINKS: [(&str, &str); 4] =
+    [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
+
+fn merged_usr() -> Scenario {
+    let scenario = Scenario::new();
+    for (link, target) in LINKS {
+        scenario.directory(&format!("/{target}"));
+        scenario.symlink(link, target);
+    }
+    scenario.directory("/etc");
+    scenario.directory("/usr/share");
+    scenario
+}
+
+/// The directory that libc6 has under both of its names.
+const TWICE: &str = "/usr/lib/x86_64-linux-gnu";
+
+#[test]
+fn packages_of_before_the_merge_go_into_a_merged_usr_and_leave_it() {
+    let scenario = merged_usr();
+    let are_there = || {
+        for (link, target) in LINKS {
+            let found = fs::read_link(scenario.at(link)).unwrap();
+            assert_eq!(found.to_str(), Some(target), "{link}");
+        }
+    };
+    let spool = scenario.beside("spool");
+    scenario.directory(TWICE);
+    let packages = packages_of_debian();
+    assert_eq!(packages.len(), 3);
+    for package in &packages {
+        package.write(&spool);
+    }
+    let run = scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} all", spool.display()));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    are_there();
+    assert_eq!(scenario.text("/usr/lib/x86_64-linux-gnu/libc.so.6"), "lib/x86_64-linux-gnu/libc.so.6");
+    assert_eq!(scenario.text("/usr/bin/bash"), "bin/bash");
+    assert_eq!(scenario.text("/usr/sbin/fsck.ext4"), "sbin/e2fsck");
+    assert_eq!(fs::read_dir(scenario.at("/usr/lib64")).unwrap().count(), 1);
+    let lines = scenario.lines();
+    for path in ["/lib/x86_64-linux-gnu", TWICE] {
+        let is_of_libc =
+            |line: &&String| line.starts_with(&format!("{path} d ")) && line.contains("DEBlibc6");
+        assert_eq!(lines.iter().filter(is_of_libc).count(), 1, "{path}");
+    }
+    assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
+    scenario.run("verify -R @ROOT@").ok();
+    for package in ["DEBbash", "DEBe2fsprogs", "DEBlibc6"] {
+        let run = scenario.run(&format!("pkgrm -n -R @ROOT@ {package}"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        are_there();
+    }
+    assert_eq!(scenario.lines(), Vec::<String>::new());
+    assert!(!scenario.at(TWICE).exists(), "it is empty, and goes once");
+}
+
+#[test]
+fn a_patch_with_one_directory_under_two_names_is_backed_out_exactly() {
+    let scenario = merged_usr();
+    scenario.directory(TWICE);
+    Package::new("DEBlibc6")
+        .param("BASEDIR", "/")
+        .file("etc/own", 0o644, "own")
+        .write(&scenario.beside("base"));
+    scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} all", scenario.beside("base").display()));
+    let before = (scenario.tree(), scenario.lines());
+    let package = packages_of_debian().swap_remove(0);
+    let patch = crate::delivery::Patch::of("900-01", package);
+    assert_eq!(scenario.patchadd("", &patch).code, 0);
+    assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
+    scenario.run("verify -R @ROOT@").ok();
+    scenario.run("patchrm -R @ROOT@ 900-01").ok();
+    assert_eq!(before.0.difference(&scenario.tree()), "");
+    assert_eq!(before.1, scenario.lines());
+}
+
+#[test]
+fn a_directory_that_would_have_to_be_made_under_two_names_is_refused_and_nothing_is_changed() {
+    let scenario = merged_usr();
+    let spool = scenario.beside("spool");
+    packages_of_debian()[0].write(&spool);
+    let before = scenario.everything();
+    let run = scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} DEBlibc6", spool.display()));
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let why = format!("path @ROOT@{TWICE}: it is the same place as @ROOT@/lib/x86_64-linux-gnu");
+    assert!(run.stderr.contains(&why), "{}", run.stderr);
+    assert_eq!(before.difference(&scenario.everything()), "");
 }

@@ -61,7 +61,7 @@ impl InRun {
         let setting = Setting { host: &host, separator: "-", new_marker: "0", outside: Outside::default() };
         let touched = Touched { paths, ..Touched::default() };
         let inventory = survey(&view, &touched, &setting).unwrap();
-        let edits = merged(&inventory.lines, &inventory.live, &inventory.accounts, &queue);
+        let edits = merged(&inventory, &queue);
         let is_same = |line: &String| {
             !edits.keys().any(|path| line.split([' ', '=']).next() == Some(&path.to_string()))
         };

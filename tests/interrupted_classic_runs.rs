@@ -155,6 +155,8 @@ fn list_verify_and_recover_say_that_a_patch_was_left_half_applied() {
         let half = &document["interrupted"][0];
         assert_eq!((half["id"].as_str(), half["package"].as_str()), (Some("100-01"), Some("ACMEweb")));
 
+        assert!(stage.run("verify -R @ROOT@ 100-01").stdout.contains(why));
+
         let told = stage.run("recover -R @ROOT@").ok();
         assert!(told.starts_with("No run was interrupted.\n  note: 100-01: applying it"), "{told}");
         assert!(told.contains(why) && told.contains("patchadd -u -d 100-01"), "{told}");
@@ -207,4 +209,17 @@ fn the_lock_goes_with_the_backout_of_a_half_applied_patch_that_has_undo_data() {
     assert!(!stage.at(LOCK).exists());
     assert_eq!(before.difference(&stage.tree()), "");
     assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
+}
+
+#[test]
+fn scripts_of_another_patch_do_not_run_where_they_would_take_the_lock_away() {
+    let more = Package::new("ACMEweb").file("bin/more", 0o755, "new\n");
+    let other = Patch::of("200-01", more.information("preinstall", "exit 0\n"));
+    let stage = half_patched(false);
+    let before = stage.everything();
+    let told = stage.patchadd("", &other).fails(10);
+    assert!(told.contains("patch 100-01 was left half applied to package ACMEweb"), "{told}");
+    let told = stage.run("add -R @ROOT@ delivered/200-01").fails(10);
+    assert!(told.contains("patchadd -u -d 100-01"), "{told}");
+    assert_eq!(before.difference(&stage.everything()), "");
 }

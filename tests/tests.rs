@@ -75,6 +75,8 @@ mod goldens_of_scripts;
 mod goldens_of_streams;
 /// Undo archives that the classic tools made.
 mod goldens_of_undo;
+/// Parameters that several patches set.
+mod handed_down;
 /// The help of the classic commands.
 mod help;
 /// Scripts of a patch that are kept in the root until its backout.

@@ -9,15 +9,17 @@ use super::options::{Extensions, RootOption, parse};
 use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
 use super::text::patch;
+use super::verb::{inside, object_path};
 use super::whose_root::OwnerOptions;
 use super::words;
 use super::{Invocation, json};
 use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
 use crate::operation::patches::applied_patches;
+use crate::package::ObjectPath;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
-const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch...\npatchadd -p [-R root]";
+const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
@@ -46,6 +48,9 @@ struct Args {
     /// Apply although files were edited, and patches again that are applied
     #[arg(short = 'u')]
     unconditional: bool,
+    /// Replace this edited file or symbolic link to a directory in any case; may be repeated
+    #[arg(long = "override", value_name = "PATH", value_parser = object_path, action = clap::ArgAction::Append)]
+    overridden: Vec<ObjectPath>,
     #[command(flatten)]
     scripts: ScriptOptions,
     #[command(flatten)]
@@ -74,6 +79,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         no_undo: args.no_undo,
         undo_dir: args.backout_dir,
         unconditional: args.unconditional,
+        overridden: inside(&root, &args.overridden),
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
@@ -164,7 +170,7 @@ fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Ap
             .line(format!("Patch {} can be installed; nothing was changed.", one.id))
             .map_err(Into::into);
     }
-    let log = crate::package::ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
+    let log = ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
     call.output.line("Installing patch packages...\n")?;
     call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
     call.output.line(format!("See {} for details", root.show(&log)))?;

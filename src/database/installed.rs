@@ -74,20 +74,28 @@ pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, Database
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
-    let partial = is_partial(view, package)?;
-    let (saves, interruption) = (saves::saves(view, package)?, interruption(view, package)?);
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    let partial = is_locked(&names);
+    let (saves, interruption) = (saves::saves(view, package)?, traces(view, package, &names)?);
     Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 
 /// Whether a lock of an unfinished installation or removal is in the directory of a package.
 pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
-    let names = view.list(&places::package(package))?.unwrap_or_default();
-    Ok(LOCKS.iter().any(|lock| names.iter().any(|name| name == lock)))
+    Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
+}
+
+fn is_locked(names: &[Vec<u8>]) -> bool {
+    LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
 }
 
 /// What a tool without recovery left in the directory of a package when it died while it installed something.
 pub fn interruption(view: &View<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
-    let names = view.list(&places::package(package))?.unwrap_or_default();
+    traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
+}
+
+/// The same where the names in the directory are known.
+fn traces(view: &View<'_>, package: &PkgInst, names: &[Vec<u8>]) -> Result<Interruption, DatabaseError> {
     let has_put_aside = names.iter().any(|name| name == package.as_str().as_bytes());
     let put_aside = if has_put_aside { put_aside(view, package)? } else { None };
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })

@@ -201,10 +201,26 @@ impl Packages {
             match (of_patch.is_empty(), named.is_empty()) {
                 (false, _) => of_patch.iter().for_each(|name| self.choose(&mut chosen, name, id.as_ref())),
                 (true, false) => named.iter().for_each(|name| self.choose(&mut chosen, name, None)),
-                (true, true) => return Err(VerifyError::Unknown(word.clone())),
+                (true, true) => {
+                    let half = id.as_ref().map(|id| self.half_applied(id, separator)).unwrap_or_default();
+                    if half.is_empty() {
+                        return Err(VerifyError::Unknown(word.clone()));
+                    }
+                    for name in half {
+                        self.choose(&mut chosen, name, id.as_ref());
+                    }
+                }
             }
         }
         Ok(chosen)
+    }
+
+    /// The packages to which a tool without recovery left a patch half applied.
+    fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
+        let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, Applied))| {
+            interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
+        };
+        self.0.iter().filter(is_half).map(|(package, _)| package).collect()
     }
 
     /// Adds a package, with the archive of one patch or of all.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Accounts, Digest, Ftype, Interruption, Line, Live, LiveKind, Mode, ObjectPath, Params, PkgInst, Timestamp,
+    Accounts, Attributes, Digest, Ftype, Interruption, Line, Live, LiveKind, Mode, ObjectPath, Params,
+    PkgInst, Timestamp,
 };
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
@@ -80,6 +81,17 @@ pub struct LinkedDirectory {
     pub uid: u32,
     /// Numeric group.
     pub gid: u32,
+}
+
+impl LinkedDirectory {
+    /// Its attributes as a line of `contents` has them.
+    pub fn attributes(&self, accounts: &Accounts) -> Attributes {
+        Attributes {
+            mode: Some(self.mode),
+            owner: Some(accounts.user(self.uid)),
+            group: Some(accounts.group(self.gid)),
+        }
+    }
 }
 
 /// What a change is about: the paths and packages that its planner will ask for. What they bring with them (the

@@ -127,6 +127,10 @@ impl Application<'_> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
+        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
+            let (name, installed) = (&package.target.package, package.installed);
+            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
+        }
         let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
         let archives = [&undo[..], &snapshot::expected(&undo, &parts)].concat();
         let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);

@@ -192,6 +192,11 @@ impl Backout<'_> {
             let (params, changes) = self.records(package, archive, &later)?;
             records.extend(changes);
             let part = self.part(package, index, archive, params)?;
+            if let Some(installed) =
+                self.inventory.packages.get(package).filter(|_| part.chosen.has_scripts())
+            {
+                interrupted::refuse_scripts(package, installed, self.id, &self.policy.separator)?;
+            }
             if archive.manifest.is_none() && part.chosen.bookkeeping == Bookkeeping::Program {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));

@@ -44,7 +44,9 @@ impl Draft<'_> {
         }
         if old.is_directory() {
             let stays = old.obstacle.is_some() || path.relative().is_empty();
-            if !stays {
+            // under its other name it goes already
+            let goes = self.claim(package, path).is_err();
+            if !stays && !goes {
                 self.change(package, path, Action::RemoveDirectory);
             }
             return Ok(());

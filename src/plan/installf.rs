@@ -94,8 +94,8 @@ impl Call<'_> {
         let line_of = |path: &ObjectPath| self.inventory.lines.get(path);
         let (mut above, mut discrepancies) = (BTreeSet::new(), Vec::new());
         for line in &lines {
-            let (live, accounts) = (&self.inventory.live, &self.inventory.accounts);
-            match settled(line, line_of, live, accounts).discrepancy {
+            let live = &self.inventory.live;
+            match settled(line, line_of, self.inventory).discrepancy {
                 Some(discrepancy) => discrepancies.push((line.path.clone(), discrepancy)),
                 None if live.contains_key(&line.path) => {}
                 None => self.missing_above(&line.path, &mut above),
@@ -150,8 +150,7 @@ impl Call<'_> {
     }
 
     fn merged(&self, entries: &[Entry]) -> Edits {
-        let Inventory { lines, live, accounts, .. } = self.inventory;
-        merged(lines, live, accounts, &Queue(entries.to_vec()))
+        merged(self.inventory, &Queue(entries.to_vec()))
     }
 
     fn plan(&self, lines: &[Line], edits: Edits) -> Result<Plan, Reason> {

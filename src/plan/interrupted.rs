@@ -62,6 +62,20 @@ pub(super) fn why_interrupted(
     found.iter().find(|half| half.patch == *id).map(Interrupted::reason)
 }
 
+/// Refuses scripts in a package where the lock is about another patch than `id`: a run with scripts has a lock of that
+/// name itself, and takes it away in the end.
+pub(super) fn refuse_scripts(
+    package: &PkgInst,
+    installed: &Installed,
+    id: &PatchId,
+    separator: &str,
+) -> Result<(), Reason> {
+    match locked_by(installed, separator).filter(|patch| patch != id) {
+        Some(patch) => Err(Reason::OtherInterrupted { package: package.clone(), patch }),
+        None => Ok(()),
+    }
+}
+
 /// The changes that take the traces of an unfinished application of `id` away, when it is finished or undone.
 pub(super) fn forget(
     package: &PkgInst,

@@ -3,7 +3,7 @@
 //! An object is installed already only when its bytes *and* its attributes are there (size and sum decide
 //! nothing). Hard links are planned in `links`, after everything that they may point to.
 
-use crate::package::{Attributes, Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
+use crate::package::{Content, Ftype, Live, LiveKind, Object, ObjectPath, PkgInst, Timestamp};
 
 use super::draft::{Draft, Resolved};
 use super::refusal::{Problem, Reason};
@@ -50,8 +50,14 @@ impl Draft<'_> {
         }
         let (package, path) = (&target.package, &wanted.path);
         self.check_reserved(path)?;
-        if let Some(first) = self.claim(package, path)? {
-            return self.share(package, &first, wanted);
+        match self.claim(package, path) {
+            Ok(None) => {}
+            Ok(Some(first)) => return self.share(package, &first, wanted),
+            Err(Problem::SamePlace(other)) if self.stays_under_both(&other, path, &wanted.object) => {
+                self.record_other_name(package, path, &other, &wanted.object);
+                return Ok(());
+            }
+            Err(problem) => return Err(problem),
         }
         if *handling == Handling::LinkStays {
             self.record_behind_link(package, path, &wanted.object);
@@ -81,17 +87,37 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Whether two paths are names of one directory that is there, delivered under both, and stays as it is. One that is
+    /// made, or gets other attributes, would be changed twice.
+    fn stays_under_both(&self, first: &ObjectPath, second: &ObjectPath, object: &Object) -> bool {
+        let is_there = |path| self.old(path).is_some_and(Live::is_directory);
+        let is_delivered = self.line(first).is_some_and(|line| line.object.ftype.is_directory());
+        object.ftype.is_directory()
+            && is_delivered
+            && [first, second].into_iter().all(is_there)
+            && !self.changes.contains_key(first)
+    }
+
+    /// Records a directory under its second name, with the attributes that it has under the first.
+    fn record_other_name(
+        &mut self,
+        package: &PkgInst,
+        path: &ObjectPath,
+        first: &ObjectPath,
+        object: &Object,
+    ) {
+        let Some(line) = self.line(first) else { return };
+        let object = Object { attributes: line.object.attributes.clone(), ..object.clone() };
+        self.record(package, path, object);
+    }
+
     /// Records a directory that is reached through a symbolic link, with the attributes that it has and keeps.
     fn record_behind_link(&mut self, package: &PkgInst, path: &ObjectPath, object: &Object) {
         let inventory = self.inventory;
         let Some(directory) = inventory.linked_directory(path) else { return };
         let accounts = &inventory.accounts;
         let mut object = object.clone();
-        object.attributes = Attributes {
-            mode: Some(directory.mode),
-            owner: Some(accounts.user(directory.uid)),
-            group: Some(accounts.group(directory.gid)),
-        };
+        object.attributes = directory.attributes(accounts);
         self.record(package, path, object);
         let [link, behind] = [path, &directory.path].map(|path| inventory.show(path));
         self.notes.push(format!(

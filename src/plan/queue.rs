@@ -5,14 +5,13 @@
 //! are queued, and [`merged`] turns all of them into lines at once. Both go through here, so that both leave the same
 //! lines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::format::contents_merge::Edits;
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
 use crate::package::{
-    Accounts, Content, Ftype, Inventory, Line, Live, LiveKind, Object, ObjectPath, Owner, OwnerStatus,
-    PkgInst,
+    Content, Ftype, Inventory, Line, Live, LiveKind, Object, ObjectPath, Owner, OwnerStatus, PkgInst,
 };
 
 use super::occasion::Occasion;
@@ -25,16 +24,12 @@ const NO_CLASS: &str = "none";
 
 /// The lines of `contents` that what is queued changes (`None`: the line goes).
 ///
-/// `lines` and `live` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
+/// `inventory` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
 /// [`Queue::finishing`] have marked, and the sources of the hard links among them: what a survey of
-/// `database::contents::paths_of_queue` brings. `live` is what stands there when everything that was queued has been made.
-pub fn merged(
-    lines: &BTreeMap<ObjectPath, Line>,
-    live: &BTreeMap<ObjectPath, Live>,
-    accounts: &Accounts,
-    queue: &Queue,
-) -> Edits {
-    let mut ledger = Ledger { lines, live, accounts, edits: Edits::new() };
+/// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
+pub fn merged(inventory: &Inventory, queue: &Queue) -> Edits {
+    let lines = &inventory.lines;
+    let mut ledger = Ledger { inventory, edits: Edits::new() };
     for entry in &queue.0 {
         ledger.enter(entry);
     }
@@ -44,7 +39,7 @@ pub fn merged(
 
 /// An inventory in which the lines are as they will be when what is queued has been merged.
 pub fn overlaid(mut inventory: Inventory, queue: &Queue) -> Inventory {
-    let edits = merged(&inventory.lines, &inventory.live, &inventory.accounts, queue);
+    let edits = merged(&inventory, queue);
     for (path, line) in edits {
         match line {
             Some(line) => drop(inventory.lines.insert(path, line)),
@@ -56,9 +51,7 @@ pub fn overlaid(mut inventory: Inventory, queue: &Queue) -> Inventory {
 
 /// The lines in the making.
 struct Ledger<'a> {
-    lines: &'a BTreeMap<ObjectPath, Line>,
-    live: &'a BTreeMap<ObjectPath, Live>,
-    accounts: &'a Accounts,
+    inventory: &'a Inventory,
     edits: Edits,
 }
 
@@ -76,13 +69,13 @@ impl Ledger<'_> {
     fn line(&self, path: &ObjectPath) -> Option<&Line> {
         match self.edits.get(path) {
             Some(line) => line.as_ref(),
-            None => self.lines.get(path),
+            None => self.inventory.lines.get(path),
         }
     }
 
     /// The lines in which a package has this status.
     fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<Line> {
-        let paths: BTreeSet<&ObjectPath> = self.lines.keys().chain(self.edits.keys()).collect();
+        let paths: BTreeSet<&ObjectPath> = self.inventory.lines.keys().chain(self.edits.keys()).collect();
         let lines = paths.into_iter().filter_map(|path| self.line(path));
         lines.filter(|line| has_status(line, package, status)).cloned().collect()
     }
@@ -90,7 +83,7 @@ impl Ledger<'_> {
     fn add(&mut self, package: &PkgInst, registration: &Registration) {
         let path = &registration.path;
         let known = self.line(path);
-        let object = object(registration, known.map(|line| &line.object), self.live.get(path));
+        let object = object(registration, known.map(|line| &line.object), self.inventory.live.get(path));
         let mut line = known.cloned().unwrap_or_else(|| Line {
             path: path.clone(),
             volume: None,
@@ -120,7 +113,7 @@ impl Ledger<'_> {
     fn finish_add(&mut self, package: &PkgInst, class: Option<&str>) {
         for mut line in pending(self.marked(package, OwnerStatus::Pending), package, class) {
             let Settled { object, discrepancy } =
-                settle::settled(&line, |path| self.line(path), self.live, self.accounts);
+                settle::settled(&line, |path| self.line(path), self.inventory);
             let status = discrepancy.map(|_| OwnerStatus::Partial);
             line.object = object;
             for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {

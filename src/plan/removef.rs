@@ -53,7 +53,7 @@ fn call(
     occasion: &Occasion,
 ) -> GivingUp {
     let queue = Queue(entries);
-    let edits = merged(&inventory.lines, &inventory.live, &inventory.accounts, &queue);
+    let edits = merged(inventory, &queue);
     let plan = planned(Command::Removef, package, (Vec::new(), edits), Vec::new(), inventory, occasion);
     GivingUp { plan, entries: queue.0, removable }
 }

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Accounts, Attributes, Ftype, Line, Live, LiveKind, Mode, Object, ObjectPath, PkgInst};
+use crate::package::{
+    Accounts, Attributes, Ftype, Inventory, Line, LinkedDirectory, Live, LiveKind, Mode, Object, ObjectPath,
+    PkgInst,
+};
 
 use super::draft::Draft;
 use super::objects::body_of;
@@ -56,10 +59,14 @@ pub(super) struct Settled {
 pub(super) fn settled<'l>(
     line: &Line,
     line_of: impl Fn(&ObjectPath) -> Option<&'l Line>,
-    live: &BTreeMap<ObjectPath, Live>,
-    accounts: &Accounts,
+    inventory: &Inventory,
 ) -> Settled {
+    let Inventory { live, accounts, .. } = inventory;
     let mut object = line.object.clone();
+    if let Some(directory) = behind(line, inventory) {
+        object.attributes = directory.attributes(accounts);
+        return Settled { object, discrepancy: None };
+    }
     let there = live.get(&line.path);
     let discrepancy = match object.ftype {
         Ftype::Link => not_linked(line, there, line_of, live),
@@ -73,6 +80,11 @@ pub(super) fn settled<'l>(
         object.content = there.and_then(content).filter(|_| object.ftype.is_regular()).unwrap_or_default();
     }
     Settled { object, discrepancy }
+}
+
+/// The directory that a symbolic link leads to which stands where a directory is declared: both stay as they are.
+fn behind<'i>(line: &Line, inventory: &'i Inventory) -> Option<&'i LinkedDirectory> {
+    inventory.linked_directory(&line.path).filter(|_| line.object.ftype.is_directory())
 }
 
 /// The attributes of an object: what is not known is taken from what is there, else 0755 or 0644, root, root.
@@ -155,7 +167,8 @@ impl Draft<'_> {
     pub(super) fn put_right(&mut self, package: &PkgInst, line: &Line) -> Result<(), Problem> {
         let inventory = self.inventory;
         let line_of = |path: &ObjectPath| inventory.lines.get(path);
-        if settled(line, line_of, &inventory.live, &inventory.accounts).discrepancy.is_some() {
+        let stays = behind(line, inventory).is_some();
+        if stays || settled(line, line_of, inventory).discrepancy.is_some() {
             return Ok(());
         }
         match (line.object.ftype, inventory.live.get(&line.path)) {

@@ -278,7 +278,7 @@ impl Cast<'_, '_> {
                 None => drop(now.lines.remove(path)),
             }
         }
-        last.contents.extend(merged(&now.lines, &now.live, &now.accounts, &queue));
+        last.contents.extend(merged(&now, &queue));
         Ok(last)
     }
 }

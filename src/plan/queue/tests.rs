@@ -1,9 +1,11 @@
 //! Requests and the lines that come of them: one after the other, and all at once.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::{Digest, Inode, Mode, Timestamp};
+use crate::package::{Accounts, Digest, Inode, Mode, Timestamp};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()
@@ -52,7 +54,10 @@ fn accounts() -> Accounts {
 fn after(before: &str, requests: &str) -> String {
     let before = lines(before);
     let queue = Queue::parse(requests.as_bytes()).unwrap();
-    let edits = merged(&before, &objects(), &accounts(), &queue);
+    let inventory =
+        Inventory { lines: before, live: objects(), accounts: accounts(), ..Inventory::default() };
+    let edits = merged(&inventory, &queue);
+    let before = inventory.lines;
     written(applied(before, edits))
 }
 

@@ -213,6 +213,14 @@ pub enum Reason {
         /// Whether a later call of such a tool put the records of before the patch back.
         is_put_aside: bool,
     },
+    /// A tool without recovery left another patch half applied to a package, and scripts of this one would run there: with
+    /// them the lock would go, by which that is known.
+    OtherInterrupted {
+        /// The package.
+        package: PkgInst,
+        /// The other patch.
+        patch: PatchId,
+    },
     /// The undo data of a package cannot be used.
     BadUndoData {
         /// The package.
@@ -365,7 +373,7 @@ impl Reason {
             | Self::ChangedLater { .. }
             | Self::UsedLater { .. } => 6,
             Self::BadId(_) => 8,
-            Self::Interrupted { .. } => 14,
+            Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,
             Self::NoSpace { .. } => 20,
             _ => 5,

@@ -191,6 +191,10 @@ impl Reason {
                 "applying it to package {package} was interrupted: the package is locked by `!I-Lock!`, its \
                  records name the patch, and there is no undo data of the files that may have been replaced"
             ),
+            Self::OtherInterrupted { package, patch } => format!(
+                "patch {patch} was left half applied to package {package}, where `!I-Lock!` says so, and the scripts of \
+                 this one would take that lock away"
+            ),
             Self::BadUndoData { package, reason } => format!("undo data of package {package}: {reason}"),
             Self::NoSuchPackage => "there is no such package".to_owned(),
             Self::NothingToAsk => "package does not contain an interactive request script".to_owned(),
@@ -238,6 +242,9 @@ impl Reason {
             Self::Interrupted { .. } => format!(
                 "put the package back from a backup, or finish the patch without a way back: patchadd -u -d {subject}"
             ),
+            Self::OtherInterrupted { patch, .. } => {
+                format!("put the package back from a backup, or finish that patch first: patchadd -u -d {patch}")
+            }
             Self::StaleSave(package) => format!("move var/sadm/pkg/{package}/save/{subject} away"),
             _ => String::new(),
         }

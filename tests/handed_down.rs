@@ -1,0 +1,59 @@
+//! The parameters of a package, in whatever order patches go: those of a root that has only the patches that are left.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use patchadm::format::params::ParamFile;
+
+use crate::delivery::Patch;
+use crate::packages::Package;
+use crate::scenario::Scenario;
+
+const IDS: [&str; 3] = ["100-01", "200-01", "300-01"];
+
+/// The second says nothing of what the first brings; the third says all of it once more.
+fn patch(id: &str) -> Patch {
+    let package = Package::new("ACMEweb").file(&format!("share/{id}"), 0o644, id);
+    let package = match id {
+        "200-01" => package,
+        _ => package
+            .param("WORD", id)
+            .param("Patch_label", id)
+            .param("SUNW_OBSOLETES", if id == "100-01" { "90-01" } else { "91-01" }),
+    };
+    Patch::of(id, package)
+}
+
+fn with(ids: &[&str]) -> Scenario {
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    for id in ids {
+        stage.patchadd("", &patch(id)).ok();
+    }
+    stage
+}
+
+/// All parameters but the records of single patches.
+fn shown(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
+    let pkginfo = fs::read(stage.at("/var/sadm/pkg/ACMEweb/pkginfo")).unwrap();
+    let params = ParamFile::parse(&pkginfo).unwrap().params();
+    // A list of patches that is empty says as much as none.
+    let counts = |(name, value): &(&str, &[u8])| {
+        !(name.starts_with("PATCH_INFO_") || value.is_empty() && name.starts_with("PATCH"))
+    };
+    params.iter().filter(counts).map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+}
+
+#[test]
+fn a_parameter_goes_with_the_patch_that_brought_it_in_every_order() {
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let alone = |ids: &[&str]| shown(&with(ids));
+    for order in orders {
+        let stage = with(&IDS);
+        let mut left = IDS.to_vec();
+        for id in order.map(|place| IDS[place]) {
+            stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();
+            left.retain(|other| *other != id);
+            assert_eq!(shown(&stage), alone(&left), "{order:?}: {id} has gone");
+        }
+    }
+}
