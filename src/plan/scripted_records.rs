@@ -42,6 +42,12 @@ pub fn reconciled(
         params.set("PATCHLIST", applied.list.to_string());
     }
     speak_alike(&mut params, ours);
+    // what scripts are told of the patch in its own words is stored, although the patch does not say it in these
+    for name in ["Patch_label", "Obsoletes_label"] {
+        if let Some(value) = theirs.get(name).filter(|_| ours.get(name).is_none_or(<[u8]>::is_empty)) {
+            params.set(name, value);
+        }
+    }
     (params, notes)
 }
 
@@ -59,7 +65,6 @@ fn speak_alike(params: &mut Params, ours: &Params) {
     for name in names.iter().filter(|name| is_word_of_last_patch(name) && *name != "INSTDATE") {
         match ours.get(name) {
             Some(value) => params.set(name, value),
-            None if name.ends_with("_label") => {}
             None => params.remove(name),
         }
     }

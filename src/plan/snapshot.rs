@@ -64,6 +64,8 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     if let Some(after) = now.packages.get(&archive.package) {
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
+        // what was to be emptied may have been said by a script
+        header.silent.retain(|name| after.params.get(name).is_none_or(<[u8]>::is_empty));
         header.made_records = made(before, after);
         header.records = Some(written(header.records.take(), before, after));
         if saves_nothing {

@@ -151,9 +151,15 @@ impl<'p> Play<'p> {
         ids.any(|other| stands_in(&other))
     }
 
-    /// The applied patches that can go.
+    /// The applied patches that can go; without those that a superseded one requires, as there is no fresh root on which
+    /// that could be applied without them.
     fn removable(&self) -> Vec<usize> {
-        self.applied.iter().copied().filter(|number| self.why_not(*number).is_empty()).collect()
+        let is_needed = |number: usize| {
+            let mut required = self.applied.iter().flat_map(|other| &self.patches[*other].requires);
+            required.any(|id| !self.has(id, Some(number)))
+        };
+        let can_go = |number: &usize| self.why_not(*number).is_empty() && !is_needed(*number);
+        self.applied.iter().copied().filter(can_go).collect()
     }
 
     /// The exit codes with which a backout may be refused; none where it is allowed.
@@ -166,8 +172,8 @@ impl<'p> Play<'p> {
         let is_obsolete = others().any(|other| other.obsoletes(patch));
         let has_later =
             later.any(|other| self.changed[&number].iter().any(|(path, how)| other.needs(path, *how)));
-        let mut required = others().flat_map(|other| &other.requires);
-        let is_required = required.any(|id| !self.has(id, Some(number)));
+        let mut effective = others().filter(|patch| !others().any(|other| other.obsoletes(patch)));
+        let is_required = effective.any(|other| other.requires.iter().any(|id| !self.has(id, Some(number))));
         let codes = [(is_obsolete || has_later, 6), (is_required, 15), (patch.has_no_undo, 4)];
         codes.into_iter().filter(|(stands, _)| *stands).map(|(_, code)| code).collect()
     }
