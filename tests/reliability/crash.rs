@@ -3,7 +3,6 @@
 //!
 //! Everything that was written is there afterwards, as after a kill; what a power cut loses is the matter of `lost`.
 
-use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,7 +12,7 @@ use patchadm::transaction::Recovered;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, STORIES, Story, Trial, stories, with_scripts};
+use crate::reliability::stories::{Command, STORIES, Story, Trial, archive_played, stories, with_scripts};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -138,7 +137,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in stories().chain(iter::once_with(with_scripts)) {
+    for story in stories().chain([with_scripts, archive_played].into_iter().map(|told| told())) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
