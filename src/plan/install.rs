@@ -304,6 +304,9 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
+        for path in obstacles_to_go(target, wanted)? {
+            draft.delete(&target.package, &path)?;
+        }
         draft.relink()?;
         draft.finish()?;
         draft.date(self.occasion.timestamp());
@@ -372,6 +375,21 @@ impl Installation<'_> {
             Check::Quit => Err(Reason::Administration(found())),
         }
     }
+}
+
+/// The paths among `deletes` of an undo archive that are below something which it delivers in the place of a directory.
+/// The others go when its postinstall asks removef(1M).
+fn obstacles_to_go(target: &Target<'_>, wanted: &[Wanted<'_>]) -> Result<Vec<ObjectPath>, Reason> {
+    let files = wanted.iter().filter(|each| !each.object.ftype.is_directory());
+    let files: BTreeSet<&ObjectPath> = files.map(|each| &each.path).collect();
+    let is_in_the_way = |path: &ObjectPath| {
+        std::iter::successors(path.parent(), ObjectPath::parent).any(|above| files.contains(&above))
+    };
+    let mut paths = Vec::new();
+    for path in &target.image.deletes {
+        paths.extend(Some(target.resolve(path)?).filter(is_in_the_way));
+    }
+    Ok(paths)
 }
 
 /// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of an installed one. Scripts that only an

@@ -234,8 +234,19 @@ fn backout_by_scripts() -> Story {
     Story::of("back out by scripts", stage, Command::BackOutByScripts(vec!["400-01".to_owned()]))
 }
 
+/// A pkgadd of the undo archive of a patch: its scripts have their turn, then the package is restored.
+fn archive_played() -> Story {
+    let (stage, _) = patched_with(&[&patch()]);
+    let archive = fs::File::open(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
+    let spool = stage.beside("undo");
+    let mut stream = fs::File::create(&spool).unwrap();
+    std::io::copy(&mut flate2::read::MultiGzDecoder::new(archive), &mut stream).unwrap();
+    let act = Command::Add { spool, packages: vec!["ACMEweb".to_owned()] };
+    Story::of("pkgadd of an undo archive", stage, act)
+}
+
 /// The stories with procedure scripts.
-pub(crate) const SCRIPTED: [Told; 2] = [with_scripts, backout_by_scripts];
+pub(crate) const SCRIPTED: [Told; 3] = [with_scripts, backout_by_scripts, archive_played];
 
 /// A story is told when it is needed: its root takes the program some runs.
 pub(crate) type Told = fn() -> Story;

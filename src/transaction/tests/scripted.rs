@@ -343,6 +343,25 @@ fn what_an_administrator_edits_between_scripts_is_kept_beside_the_old_file() {
 }
 
 #[test]
+fn two_names_of_one_file_of_which_one_was_replaced_are_one_file_again() {
+    let world = World::new();
+    fs::hard_link(world.path("opt/web/bin/httpd"), world.path("opt/web/bin/httpd2")).unwrap();
+    begun(&world, Door::default(), "", |mut run| {
+        run.script_begins(&process()).unwrap();
+        fs::remove_file(world.path("opt/web/bin/httpd")).unwrap();
+        fs::write(world.path("opt/web/bin/httpd"), "another file").unwrap();
+        run.script_ended().unwrap();
+        let error = run.roll_back(Phase::Switch, Cause::Interrupted(15));
+        assert_eq!(error.left, Left::RolledBack, "{error}");
+        let [one, two] = ["/opt/web/bin/httpd", "/opt/web/bin/httpd2"].map(|path| world.live(path).unwrap());
+        assert_eq!(one.inode, two.inode);
+        assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "old httpd");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn two_names_of_one_file_are_two_names_of_one_file_again() {
     let world = World::new();
     fs::hard_link(world.path("opt/web/bin/httpd"), world.path("opt/web/bin/httpd2")).unwrap();
