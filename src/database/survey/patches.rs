@@ -121,7 +121,8 @@ impl Survey<'_> {
     ) -> Result<(), DatabaseError> {
         let Setting { host, outside, .. } = *self.setting;
         let Some(ledger) = self.ledger(package)? else { return Ok(()) };
-        let found = match archive::find_with(self.view, host, package, patch, &ledger, &outside) {
+        let found = archive::find_with(self.view, host, package, patch, &ledger, &outside);
+        let found = match found.and_then(|found| found.telling(self.view)) {
             Ok(found) => found,
             Err(ArchiveError::View(error)) => return Err(error.into()),
             Err(ArchiveError::Root(error)) => return Err(error.into()),
