@@ -237,6 +237,11 @@ fn script(name: &str) -> String {
 
 /// A root with a package, and a patch of it whose scripts keep the records.
 fn own_stage() -> Scenario {
+    own_stage_with(|package| package)
+}
+
+/// The same with what else the patch delivers.
+fn own_stage_with(more: impl FnOnce(Package) -> Package) -> Scenario {
     let stage = Scenario::new();
     let (uid, gid) = ordinary_ids(&stage);
     stage.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\n"));
@@ -267,7 +272,7 @@ fn own_stage() -> Scenario {
         .information("copyright", "of the patch\n");
     let names =
         ["checkinstall", "preinstall", "i.none", "postinstall", "patch_checkinstall", "patch_postinstall"];
-    let package = names.iter().fold(package, |package, name| package.information(name, script(name)));
+    let package = names.iter().fold(more(package), |package, name| package.information(name, script(name)));
     // The preinstall of the test data names it in its prototype.
     Patch::of(ID, package.information("u.conf", "exit 0\n")).directory(&stage);
     stage
@@ -412,4 +417,45 @@ fn a_patch_that_went_before_is_not_taken_back_under_what_scripts_delivered_again
     ok(&stage, "patchrm -R @ROOT@ 700-01");
     ok(&stage, "patchrm -R @ROOT@ 600-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first httpd\n");
+}
+
+/// A link to a directory where the patch has a directory: nobody's, or that of another package.
+#[test]
+fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
+    let mixtures = [("auto", "auto"), ("auto", "script"), ("native", "script")];
+    for (is_owned, (adds, removes)) in
+        [false, true].into_iter().flat_map(|owned| mixtures.map(|way| (owned, way)))
+    {
+        let way = format!("owned: {is_owned}, {adds}, {removes}");
+        let stage = own_stage_with(|package| package.directory("data").file("data/x", 0o644, "x\n"));
+        stage.directory("/opt/store");
+        stage.mode("/opt/store", 0o711);
+        if is_owned {
+            let other =
+                Package::new("ACMEother").param("BASEDIR", "/opt/ACMEweb").symlink("data", "../store");
+            other.write(&stage.beside("other"));
+            ok(&stage, &format!("pkgadd -n -R @ROOT@ -d {} all", stage.beside("other").display()));
+        } else {
+            stage.symlink("/opt/ACMEweb/data", "../store");
+        }
+        // whoever runs a command here owns the root
+        ok(&stage, "pkgchk -R @ROOT@ ACMEweb");
+        let before = state(&stage, "ACMEweb");
+        if adds == "native" {
+            let native = Package::new("ACMEweb").directory("data").file("data/x", 0o644, "x\n");
+            Patch::of("701-01", native).directory(&stage);
+            ok(&stage, "patchadd -R @ROOT@ delivered/701-01");
+        } else {
+            ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        }
+        let link = fs::read_link(stage.at("/opt/ACMEweb/data")).unwrap();
+        assert_eq!(
+            (link.as_path(), stage.text("/opt/store/x").as_str()),
+            (Path::new("../store"), "x\n"),
+            "{way}"
+        );
+        let id = if adds == "native" { "701-01" } else { ID };
+        ok(&stage, &format!("patchrm --engine {removes} -R @ROOT@ {id}"));
+        assert_as_before(&state(&stage, "ACMEweb"), &before);
+    }
 }
