@@ -296,6 +296,13 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
+        // A backout package takes the rest away itself, by its script; a directory that becomes a file is in the way now.
+        for path in &target.image.deletes {
+            let path = target.resolve(path)?;
+            if draft.is_in_turned(&path) {
+                draft.delete(&target.package, &path)?;
+            }
+        }
         draft.relink()?;
         draft.finish()?;
         Ok(draft)
