@@ -237,6 +237,11 @@ fn script(name: &str) -> String {
 
 /// A root with a package, and a patch of it whose scripts keep the records.
 fn own_stage() -> Scenario {
+    own_stage_with(|package| package)
+}
+
+/// The same with what else the patch delivers.
+fn own_stage_with(more: impl FnOnce(Package) -> Package) -> Scenario {
     let stage = Scenario::new();
     let (uid, gid) = ordinary_ids(&stage);
     stage.file("/etc/passwd", format!("root:x:{uid}:{gid}::/:/bin/sh\n"));
@@ -267,7 +272,7 @@ fn own_stage() -> Scenario {
         .information("copyright", "of the patch\n");
     let names =
         ["checkinstall", "preinstall", "i.none", "postinstall", "patch_checkinstall", "patch_postinstall"];
-    let package = names.iter().fold(package, |package, name| package.information(name, script(name)));
+    let package = names.iter().fold(more(package), |package, name| package.information(name, script(name)));
     // The preinstall of the test data names it in its prototype.
     Patch::of(ID, package.information("u.conf", "exit 0\n")).directory(&stage);
     stage
@@ -330,9 +335,11 @@ fn an_edit_made_since_is_kept_under_the_name_of_the_patch() {
 fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
     let stage = own_stage();
     ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+    Patch::of("800-01", Package::new("ACMEweb").file("bin/other", 0o755, "other\n")).directory(&stage);
+    ok(&stage, "patchadd -R @ROOT@ delivered/800-01");
     let snapshot = stage.at(&format!("{SAVE}/snapshot/undo.gz"));
     let ledger = stage.text("/var/sadm/patchadm/ledger/ACMEweb");
-    let line: serde_json::Value = serde_json::from_str(ledger.trim()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(ledger.lines().next().unwrap()).unwrap();
     let digest = |path: &Path| {
         use sha2::Digest as _;
         let digest = sha2::Sha256::digest(fs::read(path).unwrap());
@@ -352,13 +359,103 @@ fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
             None => fs::remove_file(&snapshot).unwrap(),
         }
         let before = stage.everything();
-        let (code, said) = run(&stage, "patchrm -R @ROOT@ 700-01");
-        assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
+        // Of several patches none is touched either.
+        for ids in ["700-01", "800-01 700-01"] {
+            let (code, said) = run(&stage, &format!("patchrm -R @ROOT@ {ids}"));
+            assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
+            assert_same(&stage.everything(), &before);
+        }
         let (code, said) = run(&stage, "verify -R @ROOT@");
         assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
         assert_same(&stage.everything(), &before);
     }
     fs::write(&snapshot, &good).unwrap();
-    ok(&stage, "patchrm -R @ROOT@ 700-01");
+    ok(&stage, "patchrm -R @ROOT@ 800-01 700-01");
     assert!(!stage.at("/var/sadm/patchadm/ledger/ACMEweb").exists());
+}
+
+#[test]
+fn what_scripts_did_is_known_to_later_patches_from_the_snapshot() {
+    for has_list in [true, false] {
+        let stage = own_stage();
+        ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        let list = stage.at(&format!("{SAVE}/snapshot/undo.paths"));
+        assert!(list.exists());
+        if !has_list {
+            fs::remove_file(list).unwrap();
+        }
+        // The bytes are those that were delivered, at another time: the digest tells that nobody edited it.
+        fs::write(stage.at("/opt/ACMEweb/new/dir/tool"), "tool\n").unwrap();
+        let tool = Package::new("ACMEweb").file("new/dir/tool", 0o755, "another tool\n");
+        Patch::of("800-01", tool).directory(&stage);
+        let said = ok(&stage, "patchadd -R @ROOT@ delivered/800-01");
+        assert!(said.contains("overlap with 700-01, which is not related"), "{said}");
+        assert!(!said.contains("another modification time than is recorded"), "{said}");
+        assert!(!stage.at("/opt/ACMEweb/new/dir/tool.edited-800-01").exists());
+
+        let before = stage.everything();
+        let (code, said) = run(&stage, "patchrm -R @ROOT@ 700-01");
+        assert!(code == 6 && said.contains("800-01") && said.contains("/new/dir/tool"), "{code} {said}");
+        assert_same(&stage.everything(), &before);
+        ok(&stage, "verify -R @ROOT@ 800-01");
+        ok(&stage, "patchrm -R @ROOT@ 800-01 700-01");
+    }
+}
+
+#[test]
+fn a_patch_that_went_before_is_not_taken_back_under_what_scripts_delivered_again() {
+    let stage = own_stage();
+    let same =
+        Package::new("ACMEweb").file("bin/httpd", 0o755, "second httpd\n").file("bin/other", 0o755, "o\n");
+    Patch::of("600-01", same).directory(&stage);
+    ok(&stage, "patchadd -R @ROOT@ delivered/600-01");
+    ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+    let before = stage.everything();
+    let (code, said) = run(&stage, "patchrm -R @ROOT@ 600-01");
+    assert!(code == 6 && said.contains("700-01") && said.contains("/bin/httpd"), "{code} {said}");
+    assert_same(&stage.everything(), &before);
+    ok(&stage, "patchrm -R @ROOT@ 700-01");
+    ok(&stage, "patchrm -R @ROOT@ 600-01");
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first httpd\n");
+}
+
+/// A link to a directory where the patch has a directory: nobody's, or that of another package.
+#[test]
+fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
+    let mixtures = [("auto", "auto"), ("auto", "script"), ("native", "script")];
+    for (is_owned, (adds, removes)) in
+        [false, true].into_iter().flat_map(|owned| mixtures.map(|way| (owned, way)))
+    {
+        let way = format!("owned: {is_owned}, {adds}, {removes}");
+        let stage = own_stage_with(|package| package.directory("data").file("data/x", 0o644, "x\n"));
+        stage.directory("/opt/store");
+        stage.mode("/opt/store", 0o711);
+        if is_owned {
+            let other =
+                Package::new("ACMEother").param("BASEDIR", "/opt/ACMEweb").symlink("data", "../store");
+            other.write(&stage.beside("other"));
+            ok(&stage, &format!("pkgadd -n -R @ROOT@ -d {} all", stage.beside("other").display()));
+        } else {
+            stage.symlink("/opt/ACMEweb/data", "../store");
+        }
+        // whoever runs a command here owns the root
+        ok(&stage, "pkgchk -R @ROOT@ ACMEweb");
+        let before = state(&stage, "ACMEweb");
+        if adds == "native" {
+            let native = Package::new("ACMEweb").directory("data").file("data/x", 0o644, "x\n");
+            Patch::of("701-01", native).directory(&stage);
+            ok(&stage, "patchadd -R @ROOT@ delivered/701-01");
+        } else {
+            ok(&stage, "patchadd -R @ROOT@ delivered/700-01");
+        }
+        let link = fs::read_link(stage.at("/opt/ACMEweb/data")).unwrap();
+        assert_eq!(
+            (link.as_path(), stage.text("/opt/store/x").as_str()),
+            (Path::new("../store"), "x\n"),
+            "{way}"
+        );
+        let id = if adds == "native" { "701-01" } else { ID };
+        ok(&stage, &format!("patchrm --engine {removes} -R @ROOT@ {id}"));
+        assert_as_before(&state(&stage, "ACMEweb"), &before);
+    }
 }

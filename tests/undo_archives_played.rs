@@ -520,3 +520,30 @@ fn an_archive_of_an_earlier_version_that_the_ledger_does_not_name_is_no_damage()
     }
     assert_same(&place.scenario.everything(), &before);
 }
+
+#[test]
+fn a_file_that_became_a_directory_and_a_directory_that_became_a_file_come_back() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        let package = Package::new("ACMEweb")
+            .file("share/flat", 0o644, "flat\n")
+            .directory("tree")
+            .directory("tree/sub")
+            .file("tree/sub/leaf", 0o640, "leaf\n");
+        package.write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = (place.scenario.tree(), place.scenario.lines());
+        let package = Package::new("ACMEweb")
+            .directory("share/flat")
+            .directory("share/flat/deep")
+            .file("share/flat/deep/leaf", 0o600, "deep\n")
+            .file("tree", 0o644, "a tree no more\n")
+            .deletes(&["tree/sub/leaf", "tree/sub"]);
+        let patch = Patch::of("100-05", package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        place.take_back("100-05", way);
+        assert_eq!(before.0.difference(&place.scenario.tree()), "", "{way}");
+        assert_eq!(before.1, place.scenario.lines(), "{way}");
+    }
+}

@@ -14,12 +14,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
 use crate::format::datastream::{DatastreamError, Reader};
 use crate::format::envelope;
-use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
+use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
@@ -182,9 +184,24 @@ pub fn find_with(
     Ok(Archive { file, shown, size, package: package.clone(), patch: patch.to_owned(), line, outside: at })
 }
 
-/// Which paths the archive in a save directory changed, by the list beside it; none without one.
+/// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
+/// without one.
 pub fn paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    match save.read_regular(PATHS, LARGEST_PATHS) {
+    if let Some(list) = listed(save)? {
+        return Ok(Some(list));
+    }
+    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+    match save.dir(directory.as_bytes()) {
+        Ok(snapshot) => listed(&snapshot),
+        Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    match directory.read_regular(PATHS, LARGEST_PATHS) {
         // A list that is too long is as good as none.
         Err(RootError::TooLarge { .. }) => Ok(None),
         read => Ok(read?.and_then(UndoPaths::parse)),
@@ -233,7 +250,7 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
-    let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     RootError::Call { action: "read", path: path.to_owned(), errno }.into()
 }
 

@@ -1,12 +1,13 @@
 //! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
 
+mod undo;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::content::Archives;
-use super::device::Device;
 use super::failure::Failure;
 use super::later_patches::LaterPatches;
 use super::patch_scripts::backing_out::{self, Backout};
@@ -14,10 +15,9 @@ use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
 use crate::database::{View, installed, ledger, places, saves};
-use crate::format::cpio;
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, RECORDS, decode};
-use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, ScriptPolicy, Timestamp, Touched};
+use crate::format::manifest::Manifest;
+use crate::package::{Installed, Inventory, PkgInst, ScriptPolicy, Touched};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
@@ -26,10 +26,11 @@ use crate::plan::install::OfPatch;
 use crate::plan::occasion::Occasion;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
-use crate::source::{Image, Source};
 use crate::transaction::{Receipt, Recovered};
 
 pub(super) mod played;
+
+use undo::{Reading, Undo, must_be_whole};
 
 /// What patchrm(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -180,22 +181,6 @@ impl BackedOut {
     }
 }
 
-/// An undo archive that was verified and read.
-struct Undo {
-    package: PkgInst,
-    device: Device,
-    /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
-    snapshot: Option<Device>,
-    manifest: Option<Manifest>,
-    records: BTreeMap<Vec<u8>, RecordFile>,
-    /// Its path on the host, where it is kept outside the root and goes with the backout.
-    outside: Option<PathBuf>,
-    /// Why it stays there, where it does.
-    stays: Option<String>,
-    /// Whether a run of the root made it, by the ledger.
-    is_bound: bool,
-}
-
 /// Where a backout is planned.
 struct Place<'a> {
     ground: &'a Ground,
@@ -232,7 +217,8 @@ impl<'a> Place<'a> {
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
                 let archive = self.archive(package, &installed::saved_as(&view, package, id)?);
-                if let Err(error) = archive.and_then(|archive| must_be_whole(&archive, &rules.marker)) {
+                if let Err(error) = archive.and_then(|archive| must_be_whole(&archive, &view, &rules.marker))
+                {
                     return Ok(Some(BackedOut::of(id, None, Err(error.into()))));
                 }
             }
@@ -305,9 +291,16 @@ impl<'a> Place<'a> {
         let packages = may_back_out(id, &rules, &self.ground.policy, &options)?;
         let mut touched = Touched::default();
         let mut undo = Vec::new();
+        let mut reading = Reading {
+            root: &self.ground.root,
+            outside: self.ground.outside.with(self.request.moved_to.as_deref()),
+            marker: &rules.marker,
+            digesting,
+        };
         for package in &packages {
             let name = installed::saved_as(&View::live(&self.ground.root), package, id)?;
-            let one = self.undo(package, &name, &rules.marker, digesting)?;
+            let known = self.known.get(&(package.clone(), name.clone()));
+            let one = reading.undo(package, self.archive(package, &name)?, known)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
                 (Some(manifest), _, _) => touched.by_backout(package, manifest),
                 (None, Some(installed), Some(image)) => {
@@ -365,129 +358,4 @@ impl<'a> Place<'a> {
         self.ground.survey_with(packages, touched, self.request.moved_to.as_deref())
     }
 
-    fn undo(
-        &self,
-        package: &PkgInst,
-        patch: &str,
-        marker: &str,
-        digesting: &mut Vec<Digesting>,
-    ) -> Result<Undo, Failure> {
-        let archive = self.archive(package, patch)?;
-        let known = self.known.get(&(package.clone(), patch.to_owned())).cloned();
-        let as_written = if known.is_none() { archive.as_written()? } else { None };
-        let is_as_written = as_written.is_some();
-        let manifest = match (known, as_written) {
-            (Some(manifest), _) => manifest,
-            (None, Some((manifest, thread))) => {
-                digesting.push(thread);
-                Some(manifest)
-            }
-            (None, None) => archive.verify(Some(marker))?.manifest,
-        };
-        let snapshot = archive.snapshot(&View::live(&self.ground.root))?;
-        let path = PathBuf::from(archive.path());
-        let rules = self.ground.outside.with(self.request.moved_to.as_deref());
-        let is_used_up = archive.may_be_removed(&self.ground.root, &rules);
-        let stays = (archive.is_remote() && !is_used_up).then(|| {
-            format!(
-                "the undo archive {} stays: the ledger of the root does not name that place",
-                path.display()
-            )
-        });
-        let outside = is_used_up.then(|| path.clone());
-        let is_bound = archive.is_bound();
-        let source = Source::from_file(archive.into_file(), &path)?;
-        let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
-        let records = saved_records(&image, manifest.as_ref(), &path)?;
-        let device = Device::whole(source, image);
-        let package = package.clone();
-        let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
-        match snapshot {
-            Some(snapshot) => undo.with_snapshot(snapshot, digesting),
-            None => Ok(undo),
-        }
-    }
-}
-
-impl Undo {
-    /// The same, restored from the snapshot beside the archive.
-    fn with_snapshot(
-        self,
-        snapshot: archive::Archive,
-        digesting: &mut Vec<Digesting>,
-    ) -> Result<Self, Failure> {
-        let path = PathBuf::from(snapshot.path());
-        let Some((manifest, thread)) = snapshot.as_written()? else {
-            return Err(damaged(&path, "it has no manifest"));
-        };
-        digesting.push(thread);
-        let source = Source::from_file(snapshot.into_file(), &path)?;
-        let image = source.scan_descriptions()?;
-        let records = saved_records(&image, Some(&manifest), &path)?;
-        let snapshot = Some(Device::whole(source, image));
-        Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
-    }
-
-    /// What is restored from.
-    fn restored_from(&self) -> &Device {
-        self.snapshot.as_ref().unwrap_or(&self.device)
-    }
-
-    fn as_archive(&self) -> Option<Archive<'_>> {
-        let of_archive = self.device.image.packages.first()?;
-        let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
-        Some(Archive {
-            package: &self.package,
-            image: of_snapshot.unwrap_or(of_archive),
-            made_by_scripts: of_snapshot.map(|_| of_archive),
-            manifest: self.manifest.as_ref(),
-            records: &self.records,
-            outside: self.outside.as_deref(),
-            is_bound: self.is_bound,
-        })
-    }
-}
-
-/// That an archive is whole: by the digest of its bytes where that is known, else by reading every member.
-fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), ArchiveError> {
-    match archive.as_written()? {
-        Some((_, digesting)) => digesting.wait(),
-        None => archive.verify(Some(marker)).map(drop),
-    }
-}
-
-/// The old record files in an archive; none in one of another tool.
-fn saved_records(
-    image: &Image,
-    manifest: Option<&Manifest>,
-    path: &Path,
-) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
-    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
-        return Ok(BTreeMap::new());
-    };
-    let mut files = records(bytes).map_err(|reason| damaged(path, &reason))?;
-    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
-        if let Some(file) = files.get_mut(&decode(name)) {
-            file.mtime.nanoseconds = *nanoseconds;
-        }
-    }
-    Ok(files)
-}
-
-/// The old record files that an archive carries.
-fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
-    use std::io::Read as _;
-    let mut archive = cpio::Reader::new(bytes);
-    let mut files = BTreeMap::new();
-    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
-        let mut content = Vec::new();
-        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
-        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
-        files.insert(header.name, RecordFile { bytes: content, mode: Mode::of(header.mode), mtime });
-    }
-    Ok(files)
-}
-
-fn damaged(path: &Path, reason: &str) -> Failure {
-    ArchiveError::Damaged { path: path.display().to_string(), reason: reason.to_owned() }.into()
 }

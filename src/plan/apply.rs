@@ -250,13 +250,15 @@ impl Application<'_> {
         Ok(edits)
     }
 
-    /// Scripts that install the objects know nothing of edited files that are to be kept.
+    /// Scripts that install and delete the objects know nothing of edited files that are to be kept.
     fn refuse_keeping(&self, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
         let by_scripts = patched.iter().filter(|one| one.chosen.bookkeeping == Bookkeeping::Scripts);
         for package in by_scripts {
-            let is_kept = |wanted: &&Wanted<'_>| matches!(edits.handling(&wanted.path), Handling::Beside(_));
-            if let Some(wanted) = package.wanted.iter().find(is_kept) {
-                let (path, name) = (self.inventory.show(&wanted.path), &package.target.package);
+            let deletes = package.target.image.deletes.iter().map(|path| package.target.resolve(path));
+            let deletes: Vec<ObjectPath> = deletes.collect::<Result<_, _>>()?;
+            let mut paths = package.wanted.iter().map(|wanted| &wanted.path).chain(&deletes);
+            if let Some(path) = paths.find(|path| matches!(edits.handling(path), Handling::Beside(_))) {
+                let (path, name) = (self.inventory.show(path), &package.target.package);
                 return Err(Reason::ScriptsUnsafe(format!(
                     "{path} was edited and is to be kept, which the scripts of package {name} cannot do"
                 )));

@@ -3,13 +3,24 @@
 //! Only what is recorded for the package goes, and only when nobody else owns it. A path that another package owns
 //! as well stays and loses an owner; a path that no package owns stays and is said.
 
-use crate::package::{ObjectPath, PkgInst};
+use crate::package::{Live, ObjectPath, PkgInst};
 
-use super::Action;
 use super::draft::Draft;
 use super::refusal::{Problem, Reason};
+use super::{Action, Body, Change};
+
+/// Whether a change makes something else of a directory.
+pub(super) fn turns(change: &Change) -> bool {
+    let is_other = matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
+    is_other && change.old.as_ref().is_some_and(Live::is_directory)
+}
 
 impl Draft<'_> {
+    /// Whether a path lies in a directory that becomes something else, so that it has to go first.
+    pub(super) fn is_in_turned(&self, path: &ObjectPath) -> bool {
+        path.ancestors().any(|above| self.changes.get(&above).is_some_and(turns))
+    }
+
     /// Takes a path away from a package.
     pub(super) fn delete(&mut self, package: &PkgInst, path: &ObjectPath) -> Result<(), Reason> {
         if self.changes.contains_key(path) {

@@ -10,6 +10,7 @@ use crate::package::{
     Attributes, Ftype, Inventory, Line, Live, Mode, Object, ObjectPath, Owner, PkgInst, Timestamp,
 };
 
+use super::deletes::turns;
 use super::refusal::{Problem, Reason};
 use super::reserved;
 use super::{Action, Body, Change, NewObject, NewXattrs};
@@ -225,10 +226,7 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         for change in self.changes.values() {
             self.check_above(change)?;
-            let turns =
-                matches!(&change.action, Action::Replace(new) if !matches!(new.body, Body::Directory));
-            let turns = turns && change.old.as_ref().is_some_and(Live::is_directory);
-            if let Some(held) = turns.then(|| self.first_held(&change.path)).flatten() {
+            if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
                 let (package, path) = (change.package.clone(), change.path.to_string());
                 return Err(Reason::Object { package, path, problem: Problem::NotEmpty(held) });
             }

@@ -304,8 +304,12 @@ impl Installation<'_> {
         for ((), each) in sources_first(wanted.iter().map(|each| ((), each)).collect()) {
             draft.link(target, each, &edits.handling(&each.path))?;
         }
-        for path in obstacles_to_go(target, wanted)? {
-            draft.delete(&target.package, &path)?;
+        // A backout package takes the rest away itself, by its script; a directory that becomes a file is in the way now.
+        for path in &target.image.deletes {
+            let path = target.resolve(path)?;
+            if draft.is_in_turned(&path) {
+                draft.delete(&target.package, &path)?;
+            }
         }
         draft.relink()?;
         draft.finish()?;
@@ -375,21 +379,6 @@ impl Installation<'_> {
             Check::Quit => Err(Reason::Administration(found())),
         }
     }
-}
-
-/// The paths among `deletes` of an undo archive that are below something which it delivers in the place of a directory.
-/// The others go when its postinstall asks removef(1M).
-fn obstacles_to_go(target: &Target<'_>, wanted: &[Wanted<'_>]) -> Result<Vec<ObjectPath>, Reason> {
-    let files = wanted.iter().filter(|each| !each.object.ftype.is_directory());
-    let files: BTreeSet<&ObjectPath> = files.map(|each| &each.path).collect();
-    let is_in_the_way = |path: &ObjectPath| {
-        std::iter::successors(path.parent(), ObjectPath::parent).any(|above| files.contains(&above))
-    };
-    let mut paths = Vec::new();
-    for path in &target.image.deletes {
-        paths.extend(Some(target.resolve(path)?).filter(is_in_the_way));
-    }
-    Ok(paths)
 }
 
 /// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of an installed one. Scripts that only an

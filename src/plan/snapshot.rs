@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{KEPT_MANIFEST, State, decode, encode};
+use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, State, decode, encode};
 use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::engine::Bookkeeping;
@@ -48,19 +48,7 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         archive.place = UndoPlace::Snapshot;
     }
     archive.format = UndoFormat::Gzip;
-    for record in &mut archive.manifest.objects {
-        let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
-        record.new_line = now.lines.get(&path).map(|line| encode(&line.write()));
-        let group = record.became.as_ref().and_then(|became| became.group);
-        record.became = now.live.get(&path).map(|live| State {
-            group: group.filter(|_| live.links > 1 && !live.is_directory()),
-            ..State::of(live)
-        });
-    }
-    archive.manifest.objects.retain(|record| {
-        [record.was.is_some(), record.became.is_some(), record.line.is_some(), record.new_line.is_some()]
-            .contains(&true)
-    });
+    archive.manifest.objects.retain_mut(|record| is_left(record, now));
     if let Some(after) = now.packages.get(&archive.package) {
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
@@ -77,6 +65,25 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         }
     }
     archive
+}
+
+/// Completes what is planned to be said of an object with what is there `now`. Whether there is anything to say: the
+/// patch delivers it or takes it away, or something was or is there.
+fn is_left(record: &mut ObjectRecord, now: &Inventory) -> bool {
+    let Some(path) = record.object_path() else { return true };
+    let is_named = record.delivered || record.became.is_none();
+    record.new_line = now.lines.get(&path).map(|line| encode(&line.write()));
+    let group = record.became.as_ref().and_then(|became| became.group);
+    record.became = now.live.get(&path).map(|live| State {
+        group: group.filter(|_| live.links > 1 && !live.is_directory()),
+        ..State::of(live)
+    });
+    // What scripts took away again is not there by the patch.
+    record.delivered &= record.became.is_some() || record.kept;
+    let lines = [&record.line, &record.new_line];
+    is_named
+        || [&record.was, &record.became].into_iter().any(Option::is_some)
+        || lines.into_iter().any(Option::is_some)
 }
 
 /// Completes an archive with what scripts of classes keep in `save/<class>` of the package's directory: the files that

@@ -4,8 +4,6 @@
 //! meantime is kept as `PATH.edited-<run>`: one that nobody of the run is known to have made, unless a script was
 //! running (then it was the script), and one of a type that administrators edit in any doubt.
 
-use std::collections::HashSet;
-
 use rustix::io::Errno;
 
 use super::attributes::{set_attributes, set_attributes_of_directory};
@@ -17,7 +15,7 @@ use super::means::{is_one_object, link};
 use super::notes::Known;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::format::manifest::encode;
-use crate::package::{Inode, LiveKind, Mode};
+use crate::package::{LiveKind, Mode};
 use crate::root::{Dir, FileType, Seen};
 
 impl Hands<'_> {
@@ -29,7 +27,6 @@ impl Hands<'_> {
             Err(cause) => return vec![cause],
         };
         let mut failed = Vec::new();
-        let linked = linked(self.journal.ops.iter());
         for db in [true, false] {
             let held = |op: &&Op| op.kind == OpKind::Held && op.db == db;
             let mut ops: Vec<&Op> = self.journal.ops.iter().filter(held).collect();
@@ -37,12 +34,7 @@ impl Hands<'_> {
             let news = ops.iter().rev().filter(|op| op.old.is_none()).map(|op| (*op, true));
             let olds = ops.iter().filter(|op| op.old.is_some()).map(|op| (*op, false));
             for (op, is_new) in news.chain(olds).collect::<Vec<_>>() {
-                let done = if is_new {
-                    self.take_away(op, &known)
-                } else {
-                    let is_linked = op.old.as_ref().is_some_and(|old| linked.contains(&old.inode));
-                    self.bring_back(op, is_linked, &known)
-                };
+                let done = if is_new { self.take_away(op, &known) } else { self.bring_back(op, &known) };
                 failed.extend(done.err());
                 self.dirs.forget();
             }
@@ -72,9 +64,8 @@ impl Hands<'_> {
         self.with_ballast(|| means.take(&parent, op.path.name(), &stage, &staged))
     }
 
-    /// Sees to it that the old object is there again. Of one that `is_linked` the same content is not enough: its other
-    /// names come back as links to the copy.
-    fn bring_back(&mut self, op: &Op, is_linked: bool, known: &Known) -> Result<(), Cause> {
+    /// Sees to it that the old object is there again.
+    fn bring_back(&mut self, op: &Op, known: &Known) -> Result<(), Cause> {
         let Some(old) = &op.old else { return Ok(()) };
         let Some(parent) = self.parent_of(&op.path)? else {
             return Err(Cause::Changed(self.show(op)));
@@ -199,13 +190,6 @@ impl Hands<'_> {
         let running = self.journal.head.progress.as_ref().is_some_and(|progress| progress.script.is_some());
         !running || (op.editable && op.old.is_some())
     }
-}
-
-/// The objects of which several names are held.
-fn linked<'o>(ops: impl Iterator<Item = &'o Op>) -> HashSet<Inode> {
-    let objects = ops.filter(|op| op.kind == OpKind::Held && !op.db).filter_map(|op| op.old.as_ref());
-    let mut met = HashSet::new();
-    objects.map(|old| old.inode).filter(|inode| !met.insert(*inode)).collect()
 }
 
 /// Makes a directory of records what its held copy is, file by file: a directory that a lower layer of an overlayfs has

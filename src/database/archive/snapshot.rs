@@ -25,8 +25,13 @@ impl Archive {
         };
         let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
         let undo = Undo::Kept { sha256, size, place: UndoLocation::Save, is_classic: false };
-        let line = Some(LedgerLine { undo, ..line.clone() });
+        let line = Some(LedgerLine { undo, snapshot: None, ..line.clone() });
         let (package, patch) = (self.package.clone(), self.patch.clone());
         Ok(Some(Self { file, shown, size, package, patch, line, outside: None }))
+    }
+
+    /// The snapshot that belongs to it, or itself where there is none: what tells everything that its patch did.
+    pub fn telling(self, view: &View<'_>) -> Result<Self, ArchiveError> {
+        Ok(self.snapshot(view)?.unwrap_or(self))
     }
 }

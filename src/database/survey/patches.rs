@@ -128,7 +128,8 @@ impl Survey<'_> {
             Ok(None) => {}
             Err(error) => return unless_unreadable(error),
         }
-        let found = match archive::find_with(self.view, host, package, patch, &ledger, &outside) {
+        let found = archive::find_with(self.view, host, package, patch, &ledger, &outside);
+        let found = match found.and_then(|found| found.telling(self.view)) {
             Ok(found) => found,
             Err(error) => return unless_unreadable(error),
         };

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BackOutRequest, Place, Undo};
+use super::undo::{Reading, Undo};
+use super::{BackOutRequest, Place};
 use crate::database::archive::Digesting;
 use crate::database::{View, installed};
 use crate::format::manifest::Manifest;
@@ -114,7 +115,14 @@ impl Place<'_> {
             return Ok(None);
         }
         let mut digesting = Vec::new();
-        let found = self.undo(instance, &installed::saved_as(&view, instance, id)?, marker, &mut digesting);
+        let mut reading = Reading {
+            root: &self.ground.root,
+            outside: self.ground.outside.with(None),
+            marker,
+            digesting: &mut digesting,
+        };
+        let archive = self.archive(instance, &installed::saved_as(&view, instance, id)?);
+        let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
         let whole = digesting.into_iter().try_for_each(Digesting::wait);
         let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
             // the archive that is installed says for itself what it can
@@ -126,6 +134,6 @@ impl Place<'_> {
         let is_restored =
             found.manifest.is_some() && found.device.image.packages.first().is_some_and(is_same);
         // what is kept outside the root stays, as with any pkgadd(1M)
-        Ok(is_restored.then_some(Undo { outside: None, ..found }))
+        Ok(is_restored.then(|| found.staying()))
     }
 }

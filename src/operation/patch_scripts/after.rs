@@ -145,7 +145,8 @@ impl PatchScripts<'_> {
         let (held, lost): (Vec<_>, Vec<_>) = unsaved.iter().partition(|path| held.contains(path));
         let lacks = |first: &ObjectPath, count: usize| {
             let shown = self.session.ground.root.show(first);
-            format!("it does not hold {shown} as it was ({count} such objects)")
+            let others = if count > 1 { format!(" (nor {} others)", count - 1) } else { String::new() };
+            format!("it does not hold {shown} as it was{others}")
         };
         if let Some(first) = lost.first() {
             return Err(bad(lacks(first, lost.len())));

@@ -106,11 +106,12 @@ impl Reader<'_> {
             None => archive::find(&view, host, &of.package, &of.saved_as, &self.outside)?,
         };
         let verified = archive.verify(self.marker.as_deref())?;
-        if let Some(snapshot) = archive.snapshot(&view)? {
-            snapshot.verify(self.marker.as_deref())?;
-        }
+        let manifest = match archive.snapshot(&view)? {
+            Some(snapshot) => snapshot.verify(self.marker.as_deref())?.manifest,
+            None => verified.manifest,
+        };
         let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
-        Ok((State::Sound { path, bytes, run }, verified.manifest))
+        Ok((State::Sound { path, bytes, run }, manifest))
     }
 }
 

@@ -13,6 +13,7 @@ mod random;
 mod removal;
 mod rules;
 mod scripts;
+mod snapshot;
 mod together;
 mod world;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::parcel::{Parcel, patch};
 use super::world::{World, occasion};
 use super::{id, package};
+use crate::format::pkgmap::Entry;
 use crate::package::{Edited, ScriptPolicy};
 use crate::plan::apply::apply;
 use crate::plan::back_out::{Archive, back_out};
@@ -193,8 +194,11 @@ fn an_edited_file_cannot_be_kept_where_scripts_install_it() {
     world.options.edits.general = Edited::Keep;
     let refusal = planned(&mut world, &own).unwrap_err();
     assert!(refusal.code() == 10 && refusal.why().contains("/opt/web/bin/httpd was edited"), "{refusal}");
+    let deleting = patch("900-01", "").install("checkinstall", "PATCHLIST=").deletes("bin/httpd");
+    let refusal = planned(&mut world, &deleting).unwrap_err();
+    assert!(refusal.code() == 10 && refusal.why().contains("/opt/web/bin/httpd was edited"), "{refusal}");
     world.options.edits.general = Edited::Replace;
-    assert!(planned(&mut world, &own).is_ok());
+    assert!(planned(&mut world, &own).is_ok() && planned(&mut world, &deleting).is_ok());
 }
 
 /// What a plan needs on the one file system, in bytes.
@@ -224,7 +228,7 @@ fn what_scripts_of_a_backout_may_touch_is_copied_twice_and_needs_the_room() {
     world.patchadd(&patch("900-01", "").file("bin/httpd", &large).file("bin/more", &large));
     for stored in world.archives.values_mut() {
         let scripted = patch("900-01", "").install("checkinstall", "exit 0\n").image.packages.remove(0);
-        let script = scripted.pkgmap.entries.into_iter().filter(|entry| entry.is_information());
+        let script = scripted.pkgmap.entries.into_iter().filter(Entry::is_information);
         stored.image.pkgmap.entries.extend(script);
         stored.image.install.extend(scripted.install);
     }
