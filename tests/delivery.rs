@@ -54,7 +54,12 @@ impl Patch {
 
     /// Writes it as a directory beside the root; the path of that.
     pub(crate) fn directory(&self, stage: &Scenario) -> PathBuf {
-        let at = stage.beside("delivered").join(&self.id);
+        self.write(&stage.beside("delivered"))
+    }
+
+    /// Writes it as a directory below another one; the path of that.
+    pub(crate) fn write(&self, into: &Path) -> PathBuf {
+        let at = into.join(&self.id);
         fs::create_dir_all(&at).unwrap();
         for package in &self.packages {
             package.write(&at);

@@ -308,12 +308,38 @@ fn scripts_speak_to_the_user_of_patchadd() {
 }
 
 #[test]
-fn an_undo_package_that_does_not_hold_everything_is_no_undo_package() {
+fn what_an_undo_package_does_not_hold_comes_back_from_the_snapshot() {
+    for engine in ["auto", "script"] {
+        let stage = stage();
+        stage.file("/etc/forgetful", "bin/httpd\n");
+        let before = (stage.tree(), stage.lines());
+        let applied = run(&stage, ADD).ok_code(0);
+        let told = "it does not hold @ROOT@/opt/ACMEweb/bin/httpd as it was";
+        assert!(applied.stdout.contains(told), "{}", applied.stdout);
+        run(&stage, &format!("patchrm --engine {engine} -R @ROOT@ {ID}")).ok_code(0);
+        assert_same(&stage.tree(), &before.0);
+        assert_eq!(stage.lines(), before.1);
+    }
+}
+
+#[test]
+fn an_edited_file_of_a_class_that_the_undo_package_does_not_hold_is_kept() {
     let stage = stage();
-    stage.file("/etc/forgetful", "yes");
+    stage.file("/etc/forgetful", "etc/web.conf\n");
+    run(&stage, ADD).ok_code(0);
+    stage.file("/opt/ACMEweb/etc/web.conf", "mine\n");
+    run(&stage, REMOVE).ok_code(0);
+    assert_eq!(stage.text("/opt/ACMEweb/etc/web.conf"), "first line\n");
+    assert_eq!(stage.text("/opt/ACMEweb/etc/web.conf.edited-700-01"), "mine\n");
+}
+
+#[test]
+fn a_patch_whose_scripts_make_no_undo_package_is_taken_back() {
+    let stage = stage();
+    stage.file("/etc/forgetful", "all\n");
     let before = state(&stage);
     let refused = run(&stage, ADD).ok_code(4);
-    assert!(refused.stderr.contains("/opt/ACMEweb/bin/httpd"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("save/700-01"), "{}", refused.stderr);
     assert_same(&state(&stage), &before);
 }
 

@@ -107,6 +107,8 @@ mod locked;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
+/// Patches, engines, edits and backouts in random order.
+mod mixtures;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.
@@ -144,6 +146,8 @@ mod producer;
 /// Prototypes that others wrote.
 mod prototypes;
 mod puttext;
+/// Numbers that look random.
+mod random;
 /// The tour of the README.
 mod readme;
 /// Packages of a real vendor, with their scripts.
@@ -183,6 +187,8 @@ mod security;
 mod set_id;
 /// Several patches of one command: one run.
 mod several_patches;
+/// Patches that have a path in common.
+mod shared_paths;
 mod showrev;
 /// Directories where packages wait.
 mod spool;
@@ -190,6 +196,8 @@ mod spool;
 mod stage_strays;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
+/// Everything of a root that an apply or a backout changes.
+mod state;
 /// The arrows between the modules of the library.
 mod structure;
 /// Somebody at a terminal.

@@ -1,5 +1,5 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, and
-//! `pkgadd` of the archive as it lies there. The root is as before, each time.
+//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --engine script`, `pkgadd`
+//! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
 //!
 //! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
 //! package's directory: `install`, the spooled package, what classes have saved. The scripts run in a sandbox.
@@ -11,38 +11,39 @@ use std::path::Path;
 use std::process::Stdio;
 
 use patchadm::format::params::ParamFile;
+use patchadm::package::checksum;
 
 use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
+use crate::ledger::vouch;
 use crate::packages::Package;
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, shared};
-use crate::tree::Tree;
+use crate::tree::{Tree, assert_same};
 
 const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
                      space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
 
-/// How a patch is taken back.
-const WAYS: [&str; 3] = ["native", "script", "pkgadd"];
+/// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
+/// is a package like any other.
+const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
 
-/// What is deliberately different after a backout.
+/// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
-    ("*", "*", "record/save/pspool/SUNWstuf/pkg* mtime", "records come back to the second"),
-    ("*", "*", "record/save/build/*", SAVED_BY_A_CLASS),
-    ("pkgadd", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
-    ("pkgadd", "*", "pkginfo Patch_label", WORDS),
-    ("pkgadd", "*", "pkginfo Obsoletes_label", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
-    ("pkgadd", "*", "pkginfo ACTIVE_PATCH", WORDS),
-    ("pkgadd", "*", "record/install/checkinstall *", RECORDS),
-    ("script", "*", "record/save/pspool/*", RECORDS),
-    ("pkgadd", "*", "record/save/pspool/*", RECORDS),
+    ("classic", "103500-01", "record/save/build/*", SAVED_BY_A_CLASS),
+    ("classic", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
+    ("classic", "*", "pkginfo Patch_label", WORDS),
+    ("classic", "*", "pkginfo Obsoletes_label", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
+    ("classic", "*", "pkginfo ACTIVE_PATCH", WORDS),
+    ("classic", "*", "record/install/checkinstall *", RECORDS),
+    ("classic", "*", "record/save/pspool/*", RECORDS),
 ];
 
 /// A copy that the script of a class has made.
-const SAVED_BY_A_CLASS: &str = "what the system's script of class build keeps for the removal is its own";
+const SAVED_BY_A_CLASS: &str = "a package has no place for what the script of a class keeps for its removal";
 
 /// A pipe in a pkgmap.
 const PIPE: &str = "a pkgmap says no time of a pipe";
@@ -51,7 +52,7 @@ const PIPE: &str = "a pkgmap says no time of a pipe";
 const WORDS: &str = "a checkinstall can empty a parameter, not take it away";
 
 /// Records that only the program itself brings back.
-const RECORDS: &str = "pkgadd records the package that it installs, and runs its checkinstall";
+const RECORDS: &str = "any pkgadd records the package that it installs, which is the archive";
 
 /// A root and a package on it, changed in a box.
 struct Place {
@@ -75,6 +76,12 @@ impl Place {
 
     #[track_caller]
     fn ok(&self, line: &str) {
+        let (succeeded, said) = self.run(line);
+        assert!(succeeded, "{line}: {said}");
+    }
+
+    /// Runs a command: whether it succeeded, and what it said.
+    fn run(&self, line: &str) -> (bool, String) {
         let command = self.scenario.command(line);
         let mut boxed = self.sandbox.command(command.get_program());
         boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
@@ -84,7 +91,7 @@ impl Place {
         }
         let output = boxed.stdin(Stdio::null()).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&said));
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     fn database(&self, name: &str) -> std::path::PathBuf {
@@ -97,19 +104,30 @@ impl Place {
 
     #[track_caller]
     fn take_back(&self, id: &str, way: &str) {
-        if way != "pkgadd" {
-            return self.ok(&format!("patchrm --engine {way} -R @ROOT@ {id}"));
+        self.ok(&self.taking_back(id, way));
+    }
+
+    /// The command that takes a patch back, with everything that it needs.
+    fn taking_back(&self, id: &str, way: &str) -> String {
+        if !["pkgadd", "classic"].contains(&way) {
+            return format!("patchrm --engine {way} -R @ROOT@ {id}");
         }
         let mut stream = Vec::new();
-        let archive = fs::File::open(self.database(&format!("save/{id}/undo.gz"))).unwrap();
-        flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+        let archive = ["undo.gz", "undo.Z"].map(|name| self.database(&format!("save/{id}/{name}")));
+        let archive = archive.into_iter().find(|archive| archive.exists()).unwrap();
+        let decode = std::process::Command::new("gzip").arg("-dc").arg(archive).output().unwrap();
+        assert!(decode.status.success());
+        stream.extend(decode.stdout);
+        if way == "classic" {
+            fs::remove_file(self.database(&format!("save/{id}/undo.gz"))).unwrap();
+        }
         let (undo, response) = (self.scenario.beside("undo"), self.scenario.beside("response"));
         fs::write(&undo, stream).unwrap();
         let params = self.params();
         let said = ["PATCHLIST", "PATCH_OBSOLETES"].map(|name| params.text(name).into_owned());
         fs::write(&response, format!("OLDLIST=\"{}\"\nPATCH_OBSOLETES=\"{}\"\n", said[0], said[1])).unwrap();
         let (undo, response) = (undo.display(), response.display());
-        self.ok(&format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} {}", self.package));
+        format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} {}", self.package)
     }
 
     /// Everything that is compared, by what it is.
@@ -169,6 +187,44 @@ fn the_patches_of_the_goldens_go_whoever_plays_their_undo_archives() {
     assert_explained(&differences, DIFFERENCES);
 }
 
+/// A copy of the patch whose preinstall has a line of its own, so that its scripts make the archive.
+fn with_own_line(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+    let script = to.join("SUNWstuf/install/preinstall");
+    let text = fs::read_to_string(&script).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let text = format!("{first}\n: my own command\n{rest}");
+    fs::write(&script, &text).unwrap();
+    let map = to.join("SUNWstuf/pkgmap");
+    let sums = format!("1 i preinstall {} {} 0", text.len(), checksum::sum(text.as_bytes()));
+    let line = |line: &str| if line.starts_with("1 i preinstall ") { sums.clone() } else { line.to_owned() };
+    let lines: Vec<String> = fs::read_to_string(&map).unwrap().lines().map(line).collect();
+    fs::write(map, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn archives_that_scripts_made_are_played_as_exactly() {
+    let Some(goldens) = shared("archives_that_scripts_made_are_played_as_exactly", "goldens/pkgs") else {
+        return;
+    };
+    for id in ["103203-01", "103400-01", "103800-01"] {
+        for way in ["auto", "script", "pkgadd"] {
+            let Some(place) = Place::new("SUNWstuf") else { return };
+            let base = goldens.join("base");
+            place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} SUNWstuf", base.display()));
+            let before = place.state();
+            let patch = place.scenario.beside(id);
+            with_own_line(&goldens.join(id), &patch);
+            place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+            assert!(place.database(&format!("save/{id}/snapshot/undo.gz")).exists());
+            place.take_back(id, way);
+            let found = place.differences(way, id, &before);
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+}
+
 /// What a script of a package's own makes of the files of its class: not what was delivered.
 const MARKS: &str = "while read from to; do { echo marked; cat \"$from\"; } > \"$to\"; done\nexit 0\n";
 
@@ -211,7 +267,8 @@ fn a_file_of_a_class_that_does_not_copy_comes_back_as_it_was_and_in_its_class() 
         place.ok(&format!("patchadd -R @ROOT@ {}", patch_of_classes().directory(&place.scenario).display()));
         assert_eq!(place.scenario.text("/opt/ACMEweb/etc/kept"), "kept, patched\n");
         place.take_back("100-02", way);
-        let is_software = |what: &String| !what.starts_with("record/") && !what.starts_with("pkginfo ");
+        let is_record = |what: &String| what.starts_with("record/") || what.starts_with("pkginfo ");
+        let is_software = |what: &String| way != "classic" || !is_record(what);
         let found = place.differences(way, "100-02", &before);
         let found: Vec<_> = found.into_iter().filter(|(_, _, what, _)| is_software(what)).collect();
         assert!(found.is_empty(), "{found:?}");
@@ -262,4 +319,204 @@ fn a_file_of_a_class_that_the_package_does_not_name_comes_back_too() {
         place.take_back("100-04", way);
         assert_eq!(place.scenario.text("/opt/ACMEweb/share/theirs"), "theirs\n", "{way}");
     }
+}
+
+#[test]
+fn what_the_script_of_a_class_keeps_is_as_before_with_what_the_patch_added_to_the_class() {
+    for way in ["native", "script", "pkgadd"] {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        classes().write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        let package = Package::new("ACMEweb").param("CLASSES", "none build");
+        let package = package.of_class("build", 'e', "etc/built", 0o644, "echo built anew\n");
+        let package = package.of_class("build", 'e', "etc/more/built", 0o644, "echo more\n");
+        let patch = Patch::of("100-06", package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        let kept = place.database("save/build/opt/ACMEweb/etc");
+        assert_eq!(fs::read_to_string(kept.join("built")).unwrap(), "echo built anew\n");
+        assert!(kept.join("more/built").exists());
+        place.take_back("100-06", way);
+        let found = place.differences(way, "100-06", &before);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
+fn what_was_edited_since_is_kept_under_the_name_of_the_patch_by_pkgadd_too() {
+    let Some(place) = Place::new("ACMEweb") else { return };
+    let of = |text: &str| {
+        Package::new("ACMEweb").content('e', "etc/conf", 0o600, "root root", 1_000_000_000, text)
+    };
+    let spool = place.scenario.beside("spool");
+    of("base\n").write(&spool);
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+    let patch = Patch::of("100-07", of("patched\n")).directory(&place.scenario);
+    place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+    place.scenario.file("/opt/ACMEweb/etc/conf", "edited\n");
+    let (succeeded, said) = place.run(&place.taking_back("100-07", "pkgadd"));
+    assert!(succeeded, "{said}");
+    let names = fs::read_dir(place.scenario.at("/opt/ACMEweb/etc")).unwrap();
+    let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["conf", "conf.edited-100-07"], "{said}");
+    assert_eq!(place.scenario.text("/opt/ACMEweb/etc/conf"), "base\n");
+    assert_eq!(place.scenario.text("/opt/ACMEweb/etc/conf.edited-100-07"), "edited\n");
+    assert!(!said.contains("edited-ACMEweb"), "{said}");
+}
+
+#[test]
+fn a_patch_of_two_packages_goes_package_by_package_by_pkgadd_and_its_directory_with_the_last() {
+    let Some(mut place) = Place::new("ACMEweb") else { return };
+    let package = |name: &str, text: &str| Package::new(name).file("share/text", 0o644, text);
+    let spool = place.scenario.beside("spool");
+    for name in ["ACMEdb", "ACMEweb"] {
+        package(name, "base\n").write(&spool);
+    }
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEdb ACMEweb", spool.display()));
+    let before = place.state();
+    let patch = Patch::new("100-08").package(package("ACMEdb", "new\n")).package(package("ACMEweb", "new\n"));
+    place.ok(&format!("patchadd -R @ROOT@ {}", patch.directory(&place.scenario).display()));
+    let directory = place.scenario.at("/var/sadm/patch/100-08");
+    place.take_back("100-08", "pkgadd");
+    assert!(directory.exists());
+    assert_eq!(place.scenario.text("/opt/ACMEdb/share/text"), "new\n");
+    place.package = "ACMEdb";
+    place.take_back("100-08", "pkgadd");
+    assert!(!directory.exists());
+    place.package = "ACMEweb";
+    let found = place.differences("pkgadd", "100-08", &before);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// Two patches of one package: both set parameters and label themselves, and where `shared` both have one path.
+fn two_patches(place: &Place, shared: bool) {
+    let base = Package::new("ACMEweb").file("share/a", 0o644, "a\n").file("share/b", 0o644, "b\n");
+    let spool = place.scenario.beside("spool");
+    base.write(&spool);
+    place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+    for (id, path) in [("200-01", "share/a"), ("300-01", if shared { "share/a" } else { "share/b" })] {
+        let package = Package::new("ACMEweb").param("Patch_label", id).param("OF_A_PATCH", id);
+        let package = package.file(path, 0o644, "patched\n").file(&format!("share/{id}"), 0o644, id);
+        let patch = Patch::of(id, package).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+    }
+}
+
+#[test]
+fn the_older_of_two_patches_can_go_first_by_pkgadd_and_nothing_of_it_comes_back_with_the_younger() {
+    let mut states = Vec::new();
+    for way in ["native", "pkgadd"] {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        two_patches(&place, false);
+        let mut state_without = |id: &str| {
+            place.take_back(id, way);
+            let mut state = place.state();
+            // times, and the archive of the other patch, are each root's own
+            let is_own =
+                |what: &str| what.ends_with(" mtime") || what.starts_with("record/save/300-01/undo.");
+            state.retain(|what, _| !is_own(what) && what != "pkginfo INSTDATE");
+            states.push(state.clone());
+            state
+        };
+        let one = state_without("200-01");
+        assert_eq!((&*one["pkginfo Patch_label"], &*one["pkginfo OF_A_PATCH"]), ("300-01", "300-01"));
+        let none = state_without("300-01");
+        assert!(!none.contains_key("pkginfo OF_A_PATCH") && !none.contains_key("pkginfo Patch_label"));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/b"), "b\n");
+    }
+    assert_eq!(states[..2], states[2..], "by patchrm, and by pkgadd");
+}
+
+#[test]
+fn a_pkgadd_of_the_archive_of_the_older_patch_does_not_take_a_path_of_the_younger_away() {
+    let Some(place) = Place::new("ACMEweb") else { return };
+    two_patches(&place, true);
+    let line = place.taking_back("200-01", "pkgadd");
+    let before = place.scenario.everything();
+    let (succeeded, said) = place.run(&line);
+    assert!(!succeeded && said.contains("300-01") && said.contains("share/a"), "{said}");
+    assert_same(&place.scenario.everything(), &before);
+}
+
+/// The list that the script of a class reads has a blank between two paths, and no way to write another one.
+#[test]
+fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let spool = place.scenario.beside("spool");
+        let of_class = |class: &str| {
+            let (name, sum) = ("share/two words", checksum::sum(class.as_bytes()));
+            let line =
+                format!("f {class} share/two\\040words 0640 root root {} {sum} 981173106", class.len());
+            let package = Package::new("ACMEweb").param("CLASSES", "none marks");
+            package.of_class(class, 'f', name, 0o640, class).line(name, &line)
+        };
+        of_class("marks").write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        let patch = Patch::of("100-05", of_class("none")).directory(&place.scenario);
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch.display()));
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "none", "{way}");
+        place.take_back("100-05", way);
+        assert_eq!(place.scenario.text("/opt/ACMEweb/share/two words"), "marks", "{way}");
+        let found = place.differences(way, "100-05", &before);
+        assert!(way == "classic" || found.is_empty(), "{found:?}");
+    }
+}
+
+/// The archive of [`patch_of_classes`] as the program made it before archives had scripts for classes.
+const EARLIER: &[u8] = include_bytes!("../testdata/earlier/undo.gz");
+
+/// What an earlier archive does not hold, or holds of the root that it was made in.
+const OF_EARLIER: &[Explained] = &[
+    (
+        "*",
+        "100-02",
+        "pkginfo INSTDATE",
+        "the package was installed on another day in the root of the archive",
+    ),
+    ("*", "100-02", "record/save/pspool/ACMEweb/pkg* mtime", "nor did they say parts of a second"),
+    ("classic", "100-02", "pkginfo *", WORDS),
+    ("classic", "100-02", "record/save/pspool/*", RECORDS),
+];
+
+impl Place {
+    /// A root with the patch of classes and the archive of an earlier version, and what it was before the patch.
+    fn with_earlier_archive() -> Option<(Self, BTreeMap<String, String>)> {
+        let place = Self::new("ACMEweb")?;
+        let spool = place.scenario.beside("spool");
+        classes().write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        let before = place.state();
+        place.ok(&format!("patchadd -R @ROOT@ {}", patch_of_classes().directory(&place.scenario).display()));
+        fs::write(place.database("save/100-02/undo.gz"), EARLIER).unwrap();
+        Some((place, before))
+    }
+}
+
+#[test]
+fn an_archive_of_an_earlier_version_is_restored_from_whoever_plays_it() {
+    let mut differences = Vec::new();
+    for way in WAYS {
+        let Some((place, before)) = Place::with_earlier_archive() else { return };
+        vouch(&place.scenario.root(), "ACMEweb", "100-02", EARLIER);
+        place.take_back("100-02", way);
+        differences.extend(place.differences(way, "100-02", &before));
+    }
+    assert_explained(&differences, OF_EARLIER);
+}
+
+#[test]
+fn an_archive_of_an_earlier_version_that_the_ledger_does_not_name_is_no_damage() {
+    let Some((place, _)) = Place::with_earlier_archive() else { return };
+    let before = place.scenario.everything();
+    for way in ["native", "script"] {
+        let refused = place.scenario.run(&format!("patchrm --engine {way} -R @ROOT@ 100-02"));
+        assert_eq!(refused.code, 4, "{}", refused.stderr);
+        assert!(!refused.stderr.contains("damaged"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("recover --adopt-undo"), "{}", refused.stderr);
+    }
+    assert_same(&place.scenario.everything(), &before);
 }

@@ -392,12 +392,14 @@ fn space(plan: &Plan) -> Vec<SpaceEntry> {
 
 fn undo_paths(plan: &Plan) -> Vec<String> {
     let path = |undo: &crate::plan::UndoArchive| match &undo.place {
-        crate::plan::UndoPlace::Save | crate::plan::UndoPlace::Snapshot => {
+        crate::plan::UndoPlace::Save
+        | crate::plan::UndoPlace::Snapshot
+        | crate::plan::UndoPlace::ManifestOnly => {
             format!("/var/sadm/pkg/{}/save/{}/undo{}", undo.package, undo.patch, undo.format.suffix())
         }
         crate::plan::UndoPlace::Remote(path) => path.display().to_string(),
     };
-    plan.undo.iter().map(path).collect()
+    plan.archives().map(path).collect()
 }
 
 pub(super) fn action_word(action: &Action) -> &'static str {

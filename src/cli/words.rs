@@ -51,7 +51,7 @@ pub(super) fn plan_text(root: &Root, plan: &Plan, scripts: &[PlannedScript]) -> 
         .flat_map(|undo| &undo.saved)
         .filter_map(|(entry, _)| entry.object.content.size)
         .sum();
-    let _ = match plan.undo.len() {
+    let _ = match plan.archives().count() {
         0 => writeln!(text, "Undo data: none."),
         number => writeln!(text, "Undo data: {number} archives of {} before compression.", human(saved)),
     };

@@ -27,12 +27,14 @@ use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, ObjectPath, PkgInst};
 use crate::root::{Dir, Root, RootError};
 
+mod kept;
 mod manifest;
 mod outside;
 mod snapshot;
 mod unbound;
 mod verify;
 
+pub use kept::{kept_manifest, known_manifest, unbound_manifest};
 pub use outside::{Outside, OutsideRules};
 pub use unbound::Unbound;
 pub use verify::{Digesting, Verified};
@@ -72,6 +74,14 @@ pub enum ArchiveError {
         /// The archive (or the pointer to it).
         path: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The manifest of a patch without undo data is not there, or not what was written.
+    #[error("the manifest {path} of a patch without undo data cannot be used: {reason}")]
+    KeptManifest {
+        /// The manifest.
+        path: String,
+        /// Why not.
         reason: String,
     },
     /// The ledger of the root does not know it.

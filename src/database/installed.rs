@@ -122,13 +122,15 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
     Ok(same.next().unwrap_or_else(|| id.to_string()))
 }
 
-/// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install` and
-/// `save/pspool`, by name in that directory, and what an unfinished installation left there. Only regular files are
-/// records.
+/// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install`, `save/pspool`, and
+/// what the scripts of its classes keep in `save/<class>`, by name in that directory, and what an unfinished installation
+/// left there. Only regular files are records.
 pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
     let directory = places::package(package);
     installed.interruption = interruption(view, package)?;
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
+    let classes = installed.params.text("CLASSES").into_owned();
+    open.extend(kept_by_classes(&classes));
     while let Some(name) = open.pop() {
         // A name that is too deep for a path cannot have been made by a package tool.
         let Ok(path) = directory.join(&name) else { continue };
@@ -149,6 +151,12 @@ pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) ->
         }
     }
     Ok(())
+}
+
+/// The directories in which the scripts of these classes keep what they replaced; no name of a class leads elsewhere.
+fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
+    let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";
+    classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())
 }
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
@@ -274,6 +282,24 @@ mod tests {
         assert_eq!(found.records[&b"install/preremove"[..]].bytes, b"exit 0\n");
         let directories: Vec<_> = found.directories.iter().map(text).collect();
         assert_eq!(directories, ["install", "save/pspool", "save/pspool/X", "save/pspool/X/install"]);
+    }
+
+    #[test]
+    fn what_scripts_of_classes_keep_are_records_too_and_what_a_patch_saved_is_none() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/save/build/etc/conf", "echo old\n"),
+            ("var/sadm/pkg/X/save/other/etc/conf", "of no class\n"),
+            ("var/sadm/pkg/X/save/100-01/undo.gz", "…"),
+        ]);
+        let params = Params::from_iter([("CLASSES", "none build 100-01 .. build")]);
+        let mut found = Installed { params, ..Installed::default() };
+        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        let names: Vec<_> = found.records.keys().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(names, ["pkginfo", "save/build/etc/conf"]);
+        let directories: Vec<_> =
+            found.directories.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(directories, ["save/build", "save/build/etc"]);
     }
 
     #[test]

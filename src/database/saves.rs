@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use rustix::io::Errno;
 
 use super::{DatabaseError, View, places};
+use crate::format::handed_down::HANDED_DOWN;
+use crate::format::manifest::KEPT_MANIFEST;
 use crate::package::{PkgInst, Save, side_by_side};
 use crate::root::{Dir, FileType, RootError, Seen};
 
-/// The largest `remote`, `obsoleted_by` and `parameters`, in bytes: 64 KiB, and 16 MiB.
+/// The largest `remote`, `obsoleted_by` and `handed-down`, in bytes: 64 KiB, 16 MiB, and 256 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
-const LARGEST_PARAMETERS: u64 = 16 << 20;
+const LARGEST_HANDED_DOWN: u64 = 256 << 20;
 
 /// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
 pub(super) const ARCHIVE_NAMES: [&str; 6] =
@@ -99,7 +101,7 @@ fn save<E>(
     let mut save = Save {
         remote: read(b"remote", LARGEST_REMOTE)?,
         obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
-        parameters: read(b"parameters", LARGEST_PARAMETERS)?,
+        handed_down: read(HANDED_DOWN.as_bytes(), LARGEST_HANDED_DOWN)?,
         ..Save::default()
     };
     for name in ARCHIVE_NAMES {
@@ -108,6 +110,10 @@ fn save<E>(
             save.size = seen.size;
             break;
         }
+    }
+    if !save.has_archive() {
+        let manifest = look(KEPT_MANIFEST.as_bytes())?;
+        save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
     }
     Ok(save)
 }

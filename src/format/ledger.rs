@@ -45,6 +45,8 @@ pub struct LedgerLine {
     pub scripts: BTreeMap<String, Digest>,
     /// The digest of the snapshot that the program keeps beside an archive that scripts made.
     pub snapshot: Option<Digest>,
+    /// The digest of the manifest that is kept where there is no archive.
+    pub manifest: Option<Digest>,
     /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
     pub is_adopted: bool,
 }
@@ -122,6 +124,8 @@ struct Written {
     scripts: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     adopted: bool,
 }
@@ -232,6 +236,7 @@ impl LedgerLine {
             info: digest("info", &written.info)?,
             scripts: scripts.collect::<Result<_, _>>()?,
             snapshot: written.snapshot.as_deref().map(|text| digest("snapshot", text)).transpose()?,
+            manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
             is_adopted: written.adopted,
             undo: read_undo(&written, digest)?,
             run: written.run,
@@ -251,6 +256,7 @@ impl LedgerLine {
             why: None,
             scripts: self.scripts.iter().map(|(name, digest)| (name.clone(), text(digest))).collect(),
             snapshot: self.snapshot.as_ref().map(text),
+            manifest: self.manifest.as_ref().map(text),
             adopted: self.is_adopted,
         };
         match &self.undo {
@@ -286,6 +292,9 @@ fn read_undo(
     let (Some(size), Some(place)) = (written.size, &written.place) else {
         return Err("with `undo` it needs `size` and `where`".to_owned());
     };
+    if !rule::holds("ledger.manifest.undo", written.manifest.is_none()) {
+        return Err("it has `undo`, and `manifest` of a patch without".to_owned());
+    }
     let is_classic = match written.why {
         None => false,
         Some(Why::Classic) => true,
@@ -336,6 +345,7 @@ mod tests {
             },
             scripts: [("prebackout".to_owned(), Digest([1; 32]))].into(),
             snapshot: None,
+            manifest: None,
             is_adopted: false,
         }
     }
@@ -357,7 +367,9 @@ mod tests {
             "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":null,\
              \"why\":\"no-undo\"}}\n"
         );
-        assert_eq!(text(&[none]), expected);
+        assert_eq!(text(std::slice::from_ref(&none)), expected);
+        let listed = text(&[LedgerLine { manifest: Some(Digest([0x5f; 32])), ..none }]);
+        assert_eq!(listed, expected.replace("}\n", &format!(",\"manifest\":\"sha256:{undo}\"}}\n")));
     }
 
     #[test]
@@ -373,14 +385,19 @@ mod tests {
             (",\"size\":51200", ""),
             (",\"where\":\"save\"", ""),
             ("\"where\"", "\"elsewhere\""),
+            ("\"save\"", "\"save\",\"manifest\":\"sha256:{undo}\""),
             ("{\"run\"", "[\"run\""),
             ("}}\n", "}}"),
         ] {
-            let bad = good.replacen(from, to, 1);
+            let bad = good.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
             assert!(matches!(Ledger::parse(bad.as_bytes()), Err(LedgerError::Line { line: 1, .. })), "{bad}");
         }
-        for (from, to) in [(",\"why\":\"committed\"", ""), ("\"undo\":null", "\"undo\":null,\"size\":1")] {
-            let bad = none.replacen(from, to, 1);
+        for (from, to) in [
+            (",\"why\":\"committed\"", ""),
+            ("\"undo\":null", "\"undo\":null,\"size\":1"),
+            ("\"undo\":null", "\"undo\":null,\"snapshot\":\"sha256:{undo}\""),
+        ] {
+            let bad = none.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
             assert!(Ledger::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         let twice = Ledger::parse(format!("{good}{none}").as_bytes());
@@ -423,8 +440,9 @@ mod tests {
         (run, any::<String>(), any::<[u8; 32]>(), undo, scripts, any::<bool>()).prop_map(
             |((number, nonce), patch, info, undo, scripts, is_adopted)| {
                 let snapshot = matches!(undo, Undo::Kept { .. }).then_some(Digest(info));
+                let manifest = snapshot.is_none().then_some(Digest(info));
                 let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
-                LedgerLine { run, patch, info, undo, scripts, snapshot, is_adopted }
+                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, is_adopted }
             },
         )
     }

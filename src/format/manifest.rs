@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp};
+use crate::package::{Digest, Live, LiveKind, ObjectPath, Timestamp, rule};
 
 /// The version of the format that is written; a reader refuses a higher one. Version 1 has no objects that a patch
 /// found as it delivers them, and no [`delivered`](ObjectRecord::delivered).
@@ -18,6 +18,9 @@ const FEATURES: &[&str] = &[];
 
 /// The information file of an undo archive that holds the manifest.
 pub const MANIFEST: &str = "patchadm.manifest";
+
+/// The manifest in the save directory of a patch that keeps no undo data, compressed by gzip.
+pub const KEPT_MANIFEST: &str = "manifest.gz";
 
 /// The information file of an undo archive that holds the old files of the package's directory in the database
 /// (`pkginfo`, `install/…`, `save/pspool/…`): a cpio archive of them.
@@ -53,6 +56,13 @@ pub struct Header {
     /// Files of the package's directory in the database that the patch made, relative to it, and directories, with a
     /// `/` at the end.
     pub made_records: Vec<String>,
+    /// The files of the package's directory in the database that the patch found there and wrote, changed or not, relative
+    /// to it; none in an archive that does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub records: Option<Vec<String>>,
+    /// CLASSES as the patch delivered it; none in an archive that does not say so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classes: Option<String>,
     /// What a reader must know beyond the version; one with a word that is not known is refused.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub features: Vec<String>,
@@ -60,6 +70,10 @@ pub struct Header {
     /// says nothing of them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub silent: Vec<String>,
+    /// The nanoseconds in the modification times of the old records, by escaped name: [`RECORDS`] has whole seconds.
+    /// A record that is not named has none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub record_times: BTreeMap<String, u32>,
 }
 
 /// One object, before and after the patch.
@@ -175,7 +189,9 @@ impl Manifest {
         if header.manifest > VERSION {
             return Err(ManifestError::Version(header.manifest));
         }
-        if let Some(word) = header.features.iter().find(|word| !FEATURES.contains(&word.as_str())) {
+        let is_known =
+            |word: &String| rule::holds("manifest.header.features", FEATURES.contains(&word.as_str()));
+        if let Some(word) = header.features.iter().find(|word| !is_known(word)) {
             return Err(ManifestError::Feature(encode(word.as_bytes())));
         }
         let objects = lines.map(|(index, line)| parse_line(index + 1, line)).collect::<Result<_, _>>()?;
@@ -357,8 +373,11 @@ mod tests {
             obsoletes: vec!["105100-02".to_owned()],
             parameters: vec!["SUNW_PATCHID".to_owned()],
             made_records: vec![],
+            records: None,
+            classes: None,
             features: vec![],
             silent: vec![],
+            record_times: BTreeMap::from([(encode(b"save/pspool/SUNWcsr/pkgmap"), 999_999_999)]),
         }
     }
 

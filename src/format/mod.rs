@@ -16,6 +16,7 @@ pub mod depend;
 pub mod envelope;
 mod fields;
 pub mod gzip;
+pub mod handed_down;
 pub mod journal;
 pub mod ledger;
 pub mod lines;

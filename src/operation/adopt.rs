@@ -19,7 +19,7 @@ use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_digest::UndoDigest;
-use crate::package::{ObjectPath, Params, PkgInst};
+use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::patch::{Applied, PatchId};
 use crate::plan::Plan;
 use crate::plan::RecordChange;
@@ -107,12 +107,26 @@ struct Adopter<'a> {
     undo_dir: Option<&'a Path>,
 }
 
-/// An archive of ours that is there.
+/// An archive of ours that is there, or what is kept in its place.
 struct Candidate {
     patch: PatchId,
     saved_as: String,
-    archive: archive::Archive,
+    /// None of a patch without undo data, of which only the manifest is kept.
+    archive: Option<archive::Archive>,
     manifest: Manifest,
+    sha256: Digest,
+    size: u64,
+}
+
+impl Candidate {
+    /// Whether there is nothing to adopt: the line of the patch names it. A manifest takes the place of no archive.
+    fn is_settled(&self, line: Option<&LedgerLine>) -> bool {
+        let archive = line.and_then(LedgerLine::archive).map(|(known, _)| known);
+        match self.archive {
+            Some(_) => archive == Some(self.sha256),
+            None => archive.is_some() || line.and_then(|line| line.manifest) == Some(self.sha256),
+        }
+    }
 }
 
 impl Adopter<'_> {
@@ -130,20 +144,22 @@ impl Adopter<'_> {
         let mut adoptions = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
             let later = candidates.get(place + 1..).unwrap_or_default();
-            let (sha256, size) = candidate.archive.digest()?;
-            let line = ledger.line(&candidate.saved_as).and_then(LedgerLine::archive);
-            if line.is_some_and(|(known, _)| known == sha256) {
+            let (sha256, size) = (candidate.sha256, candidate.size);
+            if candidate.is_settled(ledger.line(&candidate.saved_as)) {
                 continue;
             }
             let is_named = self.named.contains(&candidate.patch);
             if !self.named.is_empty() && !is_named {
                 continue;
             }
-            self.check_place(&candidate.archive)?;
+            if let Some(archive) = &candidate.archive {
+                self.check_place(archive)?;
+            }
             let differs = self.differs(candidate, later)?;
             let is_adopted = differs.is_none() || is_named;
             if is_adopted {
-                let (patch, place) = (candidate.saved_as.clone(), candidate.archive.location());
+                let place = candidate.archive.as_ref().map(archive::Archive::location);
+                let patch = candidate.saved_as.clone();
                 change.adopted.push(AdoptedArchive { patch, sha256, size, place });
             }
             adoptions.push(Adoption {
@@ -159,8 +175,8 @@ impl Adopter<'_> {
         Ok((adoptions, Some(change).filter(|_| is_changed)))
     }
 
-    /// The archives of ours that a package has, in the order in which their patches were applied. What cannot be read is
-    /// none that could be bound.
+    /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
+    /// patches were applied. What cannot be read is none that could be bound.
     fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
         let view = View::live(&self.ground.root);
         let applied = Applied::from_params(package, params, &self.ground.policy.separator);
@@ -170,9 +186,16 @@ impl Adopter<'_> {
             let outside = Outside { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
             let none = Ledger::default();
             let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
-            let Ok(archive) = found else { continue };
-            if let Ok(Some(manifest)) = archive.verify_unbound() {
-                candidates.push(Candidate { patch: patch.clone(), saved_as, archive, manifest });
+            let patch = patch.clone();
+            if let Ok(archive) = found {
+                let Ok(Some(manifest)) = archive.verify_unbound() else { continue };
+                let ((sha256, size), archive) = (archive.digest()?, Some(archive));
+                candidates.push(Candidate { patch, saved_as, archive, manifest, sha256, size });
+            } else if let Some((manifest, sha256, size)) =
+                archive::unbound_manifest(&view, package, &saved_as)?
+            {
+                let archive = None;
+                candidates.push(Candidate { patch, saved_as, archive, manifest, sha256, size });
             }
         }
         Ok(candidates)

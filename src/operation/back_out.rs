@@ -8,16 +8,17 @@ use std::rc::Rc;
 use super::content::Archives;
 use super::device::Device;
 use super::failure::Failure;
+use super::later_patches::LaterPatches;
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{DatabaseError, View, installed, ledger, places, saves};
+use crate::database::{View, installed, ledger, places, saves};
 use crate::format::cpio;
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, RECORDS};
+use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::package::{Installed, Inventory, Mode, PkgInst, RecordFile, ScriptPolicy, Timestamp, Touched};
-use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
+use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
 use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::engine::{BACKING_OUT, PlannedScript, ScriptChoice};
@@ -27,6 +28,8 @@ use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::source::{Image, Source};
 use crate::transaction::{Receipt, Recovered};
+
+pub(super) mod played;
 
 /// What patchrm(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -316,11 +319,28 @@ impl<'a> Place<'a> {
         }
         rules.packages.values_mut().for_each(|installed| installed.saves.clear());
         let inventory = self.survey(rules.packages, &touched)?;
-        options.later = self.later(id, &packages, &inventory)?;
+        let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
+        self.ask_later(id, &packages, &inventory, &manifests, &mut options)?;
         options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
         let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
         let plan = back_out(id, &archives, &inventory, &self.ground.policy, &options, self.occasion)?;
         Ok((plan, undo, inventory))
+    }
+
+    /// Reads what later patches have, of these packages and of others.
+    fn ask_later(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        inventory: &Inventory,
+        manifests: &[&Manifest],
+        options: &mut BackOutOptions,
+    ) -> Result<(), Failure> {
+        let ledger = &|package: &PkgInst| self.ledger(package);
+        let later = LaterPatches { ground: self.ground, inventory, ledger, id, packages };
+        options.later = later.of_packages()?;
+        options.elsewhere = later.elsewhere(manifests)?;
+        Ok(())
     }
 
     /// What the rules ask about: every package, and the save directories of those that have the patch.
@@ -378,7 +398,7 @@ impl<'a> Place<'a> {
         let is_bound = archive.is_bound();
         let source = Source::from_file(archive.into_file(), &path)?;
         let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
-        let records = saved_records(&image, &path)?;
+        let records = saved_records(&image, manifest.as_ref(), &path)?;
         let device = Device::whole(source, image);
         let package = package.clone();
         let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
@@ -386,38 +406,6 @@ impl<'a> Place<'a> {
             Some(snapshot) => undo.with_snapshot(snapshot, digesting),
             None => Ok(undo),
         }
-    }
-
-    /// The manifests of the patches that were applied after `id`; those without a readable archive are left out, as
-    /// nothing is restored from them.
-    fn later(
-        &self,
-        id: &PatchId,
-        packages: &[PkgInst],
-        inventory: &Inventory,
-    ) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
-        let view = View::live(&self.ground.root);
-        let outside = self.ground.outside.with(None);
-        let mut found = BTreeMap::new();
-        let concerned = inventory.packages.iter().filter(|(package, _)| packages.contains(package));
-        for (package, installed) in concerned {
-            let applied = Applied::from_params(package, &installed.params, &self.ground.policy.separator);
-            let list = applied.map_err(DatabaseError::from)?.list;
-            let after = list.iter().skip_while(|other| *other != id).skip(1);
-            let ledger = self.ledger(package)?;
-            for patch in after {
-                let name = patch.to_string();
-                let archive = archive::find_with(&view, &self.ground.host, package, &name, &ledger, &outside);
-                let manifest = archive.and_then(|archive| match archive.snapshot(&view)? {
-                    Some(snapshot) => snapshot.bound_manifest(),
-                    None => archive.bound_manifest(),
-                });
-                if let Ok(Some(manifest)) = manifest {
-                    found.insert((package.clone(), name), manifest);
-                }
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -435,7 +423,7 @@ impl Undo {
         digesting.push(thread);
         let source = Source::from_file(snapshot.into_file(), &path)?;
         let image = source.scan_descriptions()?;
-        let records = saved_records(&image, &path)?;
+        let records = saved_records(&image, Some(&manifest), &path)?;
         let snapshot = Some(Device::whole(source, image));
         Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
     }
@@ -469,11 +457,21 @@ fn must_be_whole(archive: &archive::Archive, marker: &str) -> Result<(), Archive
 }
 
 /// The old record files in an archive; none in one of another tool.
-fn saved_records(image: &Image, path: &Path) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
-    match image.packages.first().and_then(|one| one.install.get(RECORDS)) {
-        Some(bytes) => records(bytes).map_err(|reason| damaged(path, &reason)),
-        None => Ok(BTreeMap::new()),
+fn saved_records(
+    image: &Image,
+    manifest: Option<&Manifest>,
+    path: &Path,
+) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut files = records(bytes).map_err(|reason| damaged(path, &reason))?;
+    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
+        if let Some(file) = files.get_mut(&decode(name)) {
+            file.mtime.nanoseconds = *nanoseconds;
+        }
     }
+    Ok(files)
 }
 
 /// The old record files that an archive carries.

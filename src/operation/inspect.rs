@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::database::{DatabaseError, all, installed, policy, read_consistently};
-use crate::package::{Installed, PkgInst};
+use crate::package::{Installed, PkgInst, Save};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
@@ -104,7 +104,7 @@ fn undo_data(patch: &AppliedPatch, packages: &[(PkgInst, Installed)]) -> Vec<Und
         UndoData {
             package: package.clone(),
             bytes: save.filter(|save| save.archive.is_some()).map(|save| save.size),
-            is_there: save.is_some_and(|save| save.archive.is_some() || save.remote.is_some()),
+            is_there: save.is_some_and(Save::has_archive),
         }
     };
     packages.iter().filter(|(package, _)| patch.packages.contains(package)).map(of).collect()

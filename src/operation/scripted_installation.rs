@@ -3,11 +3,12 @@
 //! Before each batch the root is looked at again, since a script may have changed it. What a class script leaves is
 //! given the attributes of the pkgmap, and recorded with the size and sum that it has then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::attendant::Attendant;
+use super::back_out::played::Played;
 use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
@@ -17,7 +18,7 @@ use super::scripts::medium::{Medium, member};
 use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
-use crate::package::{Live, ObjectPath, Params, Touched};
+use crate::package::{Inventory, Line, Live, ObjectPath, Params, PkgInst, Touched};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
@@ -47,18 +48,29 @@ pub(super) struct Performance<'a, 'p> {
     pub(super) left: BTreeMap<ObjectPath, Live>,
 }
 
+/// What is restored after the scripts of a backout package, with the lines that its paths had.
+type Restored<'a> = (&'a Played, &'a BTreeMap<ObjectPath, Line>);
+
 impl Performance<'_, '_> {
-    /// Carries it out, in a run of its own. An error leaves the root as it was before, or says what is left.
-    pub(super) fn perform(mut self) -> Result<(Receipt, Ending), Failure> {
+    /// Carries it out, in a run of its own, and restores what the package is the undo archive of. An error leaves the root
+    /// as it was before, or says what is left.
+    pub(super) fn perform(mut self, restored: Option<Restored<'_>>) -> Result<(Receipt, Ending), Failure> {
         self.unpack(Command::Pkgadd, &self.installation.instance)?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
         let text = format!("\nProcessing package instance <{}>\n\n", self.installation.instance);
-        let held = held([&self.course.concerned]);
+        let mut held = held([&self.course.concerned]);
+        if let Some((played, _)) = restored {
+            played.hold(&mut held);
+        }
         let mut ending = Ending::default();
         let receipt = session.perform_scripted(plan, &held, None, text, |mut run| {
             let done = self.within(&mut run);
             ending = self.cast.ending;
+            let done = done.and_then(|()| match restored {
+                Some((played, lines)) => played.restore(session, &mut run, &self.course.concerned, lines),
+                None => Ok(()),
+            });
             match done {
                 Ok(()) => Ok(run.commit()?),
                 Err(halt) => {
@@ -224,11 +236,13 @@ impl Performance<'_, '_> {
         let now = self.session.ground.survey(&touched, None)?;
         let mut settled = Vec::new();
         for file in files {
-            let outcome = ListedFile::outcome(now.live.get(&file.path));
+            let live = now.live.get(&file.path);
+            let outcome = ListedFile::outcome(live);
             if outcome == Outcome::Missing {
                 self.cast.ending.warned = true;
                 let shown = self.session.ground.root.show(&file.path);
                 self.attendant.complains(&format!("{shown}\npathname does not exist"));
+                self.left.extend(live.map(|live| (file.path.clone(), live.clone())));
             } else {
                 let new = &file.new;
                 let owners = now.privileged;
@@ -239,8 +253,8 @@ impl Performance<'_, '_> {
                     mtime: new.mtime,
                 };
                 settled.push((file.path.clone(), to));
+                self.left.extend(live.map(|live| (file.path.clone(), to.given_to(live))));
             }
-            self.left.extend(now.live.get(&file.path).map(|live| (file.path.clone(), live.clone())));
             self.outcomes.insert(file.path.clone(), outcome);
         }
         Ok(run.settle(&settled)?)
@@ -256,8 +270,14 @@ impl Performance<'_, '_> {
             let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
             dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
         };
-        let last = self.course.close(&self.outcomes, &self.left, is_there);
-        let saves = !last.plan.undo.is_empty();
+        let packages: BTreeSet<PkgInst> = self.course.saved_package().into_iter().cloned().collect();
+        let mut now = Inventory::default();
+        if !packages.is_empty() {
+            now = self.session.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+        }
+        let now = self.course.saved_package().and_then(|package| now.packages.get(package));
+        let last = self.course.close(&self.outcomes, &self.left, now, is_there);
+        let saves = last.plan.archives().next().is_some();
         let plan = self.cast.with_queue(last.plan)?;
         self.carry_out(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
     }

@@ -121,9 +121,9 @@ pub struct Installed {
     /// those that own a path concerned.
     pub saves: BTreeMap<String, Save>,
     /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
-    /// `save/pspool/…`, by name in that directory. Filled in for the packages concerned only.
+    /// `save/pspool/…`, `save/<class>/…`, by name in that directory. Filled in for the packages concerned only.
     pub records: BTreeMap<Vec<u8>, RecordFile>,
-    /// The directories among those files, `install` and `save/pspool` included where they are there.
+    /// The directories among those files, `install`, `save/pspool` and `save/<class>` included where they are there.
     pub directories: BTreeSet<Vec<u8>>,
 }
 
@@ -136,10 +136,19 @@ pub struct Save {
     pub remote: Option<Vec<u8>>,
     /// The bytes of `obsoleted_by`.
     pub obsoleted_by: Option<Vec<u8>>,
-    /// The bytes of `parameters`: what patches that are gone had found, where this one set it too.
-    pub parameters: Option<Vec<u8>>,
+    /// The bytes of `handed-down`: what patches that are gone had found, where this one set or wrote it, too.
+    pub handed_down: Option<Vec<u8>>,
     /// Size of the archive in bytes, where it is here.
     pub size: u64,
+    /// Whether there is a manifest instead of an archive: the patch keeps no undo data.
+    pub has_manifest: bool,
+}
+
+impl Save {
+    /// Whether the patch can be backed out: its archive is here or elsewhere.
+    pub fn has_archive(&self) -> bool {
+        self.archive.is_some() || self.remote.is_some()
+    }
 }
 
 /// A record file as it is now.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::remote::{Medium, Remote, State};
 use crate::package::{
     Edited, Ftype, Installed, Inventory, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat,
@@ -24,14 +25,14 @@ use super::links::sources_first;
 use super::objects::Handling;
 use super::occasion::Occasion;
 use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
-use super::parts::{Part, Scripted};
+use super::parts::{self, Part, Scripted};
 use super::records::{self, RecordChanges, package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::is_kept;
 use super::target::{Target, Wanted};
 use super::undo::Undoing;
 use super::validate::{Facts, Match, Validated, validate};
-use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, space};
+use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
 
 /// What the user of patchadd(1M) may choose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,12 +127,10 @@ impl Application<'_> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
-        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
-            let (name, installed) = (&package.target.package, package.installed);
-            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
-        }
-        let held = if has_scripts { self.held(&parts) } else { Vec::new() };
-        let mut space = space::needs(self.inventory, &changes, &records, &undo, &held);
+        self.refuse_scripts_after_interruption(&patched)?;
+        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let archives = [&undo[..], &snapshot::expected(&undo, &parts)].concat();
+        let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
         if has_scripts || !hooks.is_empty() {
             space = space::with_requests(space);
         }
@@ -153,6 +152,15 @@ impl Application<'_> {
             notes: draft.notes,
         };
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+    }
+
+    /// Refuses scripts in packages to which another patch was left half applied.
+    fn refuse_scripts_after_interruption(&self, patched: &[Patched<'_>]) -> Result<(), Reason> {
+        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
+            let (name, installed) = (&package.target.package, package.installed);
+            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
+        }
+        Ok(())
     }
 
     /// What an unfinished application of the same patch left, which goes when the patch is installed as a whole.
@@ -191,16 +199,6 @@ impl Application<'_> {
         let target = Target::new(found.package.clone(), found.index, image, new)?;
         let wanted = target.wanted()?;
         Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
-    }
-
-    /// What the held copies need on the file systems, where scripts run.
-    fn held(&self, parts: &[Part]) -> Vec<(ObjectPath, u64, u64)> {
-        let mapped = parts.iter().flat_map(|part| &part.mapped);
-        let copy = |mapped: &Mapped| {
-            let size = self.inventory.live.get(&mapped.path)?.size()?;
-            Some((mapped.path.clone(), size, 1))
-        };
-        mapped.filter_map(copy).collect()
     }
 
     /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
@@ -375,9 +373,7 @@ impl Application<'_> {
             let (name, id) = (&target.package, self.id());
             let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
-            if !self.validated.no_undo {
-                changes.push(self.save(draft, package, &records, &mut undo)?);
-            }
+            changes.push(self.save(draft, package, &records, &mut undo)?);
             changes.extend(records.changes);
             let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo)?;
             changes.push(RecordChange::Ledger(ledger));
@@ -386,7 +382,7 @@ impl Application<'_> {
         Ok((changes, undo))
     }
 
-    /// The save directory of a package, with its undo archive or the pointer to it.
+    /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
     fn save(
         &self,
         draft: &Draft<'_>,
@@ -406,11 +402,15 @@ impl Application<'_> {
             silent: &package.silent,
             format: self.options.undo_format,
             directory: self.options.undo_dir.as_deref(),
+            saves_nothing: self.validated.no_undo,
         };
         let archive = undoing.archive(draft, target, changed)?;
         let files = match &archive.place {
             super::UndoPlace::Save | super::UndoPlace::Snapshot => {
                 vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
+            }
+            super::UndoPlace::ManifestOnly => {
+                vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
             }
             super::UndoPlace::Remote(path) => {
                 let find_at = path.as_os_str().as_encoded_bytes();

@@ -9,20 +9,20 @@ use std::path::Path;
 
 use crate::format::manifest::Manifest;
 use crate::format::params::{self, ParamFile};
-use crate::package::{Inventory, Params, PkgInst, Policy, RecordFile};
+use crate::package::{Inventory, ObjectPath, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{Applied, PatchId, Superseded};
 use crate::source::PackageImage;
 
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
-use super::handing_down::{self, HandedDown};
+use super::handing_down::{Left, Package};
 use super::interrupted::{self, why_interrupted};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
-use super::parts::{Part, Scripted};
-use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of, unmake};
+use super::parts::{self, Part, Scripted};
+use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Later, Restoring, restore};
 use super::target::Target;
@@ -57,12 +57,23 @@ pub struct BackOutOptions {
     pub force: bool,
     /// Manifests of patches that were applied later, as far as they can be read.
     pub later: BTreeMap<(PkgInst, String), Manifest>,
+    /// Patches of other packages that were applied later and have paths of the patch.
+    pub elsewhere: Vec<Elsewhere>,
     /// Which scripts run.
     pub scripts: ScriptChoice,
     /// The names of the files in the directory of the patch in the database.
     pub hooks: BTreeSet<String>,
     /// What is to be said of them.
     pub notes: Vec<String>,
+}
+
+/// A patch of a package that the one which goes does not touch: it was applied later, and may have paths of it.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// The patch.
+    pub patch: String,
+    /// What it did to that package.
+    pub manifest: Manifest,
 }
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
@@ -138,6 +149,21 @@ pub fn back_out(
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
+/// Plans how a patch is taken out of the package of `archive` alone, as an installation of its backout package does it.
+/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide.
+pub fn back_out_of_package(
+    id: &PatchId,
+    archive: Archive<'_>,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &BackOutOptions,
+    occasion: &Occasion,
+) -> Result<Scripted, Refusal> {
+    let packages = vec![archive.package.clone()];
+    let backout = Backout { id, archives: &[archive], inventory, policy, options, occasion };
+    backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
+}
+
 struct Backout<'a> {
     id: &'a PatchId,
     archives: &'a [Archive<'a>],
@@ -175,7 +201,7 @@ impl Backout<'_> {
                 let how = "restored from an archive without manifest, as its pkgmap says";
                 draft.notes.push(format!("package {package}: {how}"));
             }
-            let by_script = part.chosen.own_classes().map(str::to_owned).collect();
+            let by_script = part.by_own_scripts();
             parts.push(part);
             match archive.manifest {
                 Some(manifest) => {
@@ -196,27 +222,32 @@ impl Backout<'_> {
                 None => foreign::restore(&mut draft, self.id, package, index, archive, &later)?,
             }
         }
-        restore(&mut draft, &restorings)?;
-        records.extend(self.patch_directories()?);
-        let mut plan = self.finished(draft, records, packages)?;
-        if !hooks.is_empty() || parts.iter().any(|part| part.chosen.has_scripts()) {
+        restore(&mut draft, &restorings, &self.options.elsewhere)?;
+        if !self.is_applied_elsewhere(&packages)? {
+            records.extend(self.patch_directories()?);
+        }
+        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
+        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let mut plan = self.finished(draft, records, packages, &held)?;
+        if !hooks.is_empty() || has_scripts {
             plan.space = space::with_requests(plan.space);
             space::enough(&plan.space)?;
         }
         Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
     }
 
-    /// The plan, when every package has said what becomes of its objects and records.
+    /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
     fn finished(
         &self,
         mut draft: Draft<'_>,
         records: Vec<RecordChange>,
         packages: Vec<PkgInst>,
+        held: &[(ObjectPath, u64, u64)],
     ) -> Result<Plan, Reason> {
         draft.relink()?;
         draft.finish()?;
         let changes: Vec<_> = draft.changes.into_values().collect();
-        let space = space::needs(self.inventory, &changes, &records, &[], &[]);
+        let space = space::needs(self.inventory, &changes, &records, &[], held);
         space::enough(&space)?;
         let last = packages.last().ok_or(Reason::NotApplied)?;
         Ok(Plan {
@@ -253,6 +284,13 @@ impl Backout<'_> {
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
         Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
+    }
+
+    /// Whether the patch is applied to a package beside these.
+    fn is_applied_elsewhere(&self, packages: &[PkgInst]) -> Result<bool, Reason> {
+        let applied = applied(self.inventory, &self.policy.separator)?;
+        let all = applied.get(self.id).map(|patch| &patch.packages[..]).unwrap_or_default();
+        Ok(all.iter().any(|package| !packages.contains(package)))
     }
 
     /// The directory of the patch, under each spelling of its id.
@@ -303,18 +341,22 @@ impl Backout<'_> {
         later: &Later<'_>,
     ) -> Result<(Params, Vec<RecordChange>), Reason> {
         let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        let mut old = old_params(package, archive)?;
+        let old = old_params(package, archive)?;
         let set_by_unknown = |name: &str| set_by_unknown(name, later, &installed.params, self.id);
         let set_later = |name: &str| set_by_known(name, later) || set_by_unknown(name);
-        let mut handed = HandedDown::default();
+        let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let of =
-                    handing_down::Package { name: package, installed, separator: &self.policy.separator };
-                of.put_handed_down(self.id, manifest, &mut old)?;
-                handed = of.hand_down(manifest, &old, later)?;
-                let is_set = |name: &str| handed.set_again.contains(name) || set_by_unknown(name);
-                parameters::taken_back(&installed.params, &old, &manifest.header.parameters, is_set)
+                let of = Package { name: package, installed, separator: &self.policy.separator };
+                let before = of.before(self.id, manifest, old, archive.records)?;
+                left = of.hand_down(manifest, &before, later)?;
+                let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
+                let (current, names) = (&installed.params, &manifest.header.parameters);
+                let mut new = parameters::taken_back(current, &before.params, names, is_set);
+                if let Some(classes) = &left.classes {
+                    new.set("CLASSES", classes);
+                }
+                new
             }
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
@@ -328,16 +370,13 @@ impl Backout<'_> {
             mode: file.map_or(crate::package::Mode::of(0o644), |file| file.mode),
             mtime: None,
         }];
-        if later.is_empty() {
-            changes.extend(restored_files(package, archive, installed)?);
-        }
         let separator = &self.policy.separator;
         changes.extend(reactivate(package, installed, self.id, separator)?);
         if let Some((name, _)) = save_of(installed, self.id, separator) {
             changes.push(RecordChange::RemoveTree(package_path(package, format!("save/{name}").as_bytes())?));
         }
         changes.extend(interrupted::forget(package, installed, self.id, separator)?);
-        changes.extend(handed.changes);
+        changes.extend(left.changes);
         changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
         Ok((new, changes))
     }
@@ -372,25 +411,4 @@ fn set_by_unknown(name: &str, later: &Later<'_>, current: &Params, id: &PatchId)
     let unknown = later.iter().any(|(_, manifest)| manifest.is_none());
     let last = current.text("SUNW_PATCHID");
     unknown && parameters::is_word_of_last_patch(name) && last.as_ref() != id.as_str()
-}
-
-/// The saved files of the package's directory, and those that the patch made. A later patch has put its own there,
-/// so this is only right for the last one.
-fn restored_files(
-    package: &PkgInst,
-    archive: &Archive<'_>,
-    installed: &crate::package::Installed,
-) -> Result<Vec<RecordChange>, Reason> {
-    let mut changes = Vec::new();
-    for (name, file) in archive.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo") {
-        changes.push(RecordChange::Write {
-            path: package_path(package, name)?,
-            bytes: file.bytes.clone(),
-            mode: file.mode,
-            mtime: Some(file.mtime),
-        });
-    }
-    let made = archive.manifest.map(|manifest| manifest.header.made_records.as_slice()).unwrap_or_default();
-    changes.extend(unmake(package, installed, made)?);
-    Ok(changes)
 }

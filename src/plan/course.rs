@@ -12,7 +12,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Ftype, Inventory, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{
+    Ftype, Installed, Inventory, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst,
+};
 use crate::source::PackageImage;
 
 use super::install::Intended;
@@ -20,6 +22,7 @@ use super::ledger;
 use super::records::package_path;
 use super::refusal::Reason;
 use super::scripts::{Deliverer, InstallScripts, is_passing};
+use super::snapshot::add_kept_by_classes;
 use super::target::{Wanted, classes};
 use super::undo::as_left;
 use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
@@ -62,6 +65,8 @@ pub struct Course {
     passing: Vec<ObjectPath>,
     /// The undo archives, which are written in the end: only then it is known what the scripts left.
     undo: Vec<UndoArchive>,
+    /// The package before the run, where there are undo archives.
+    before: Option<Installed>,
     /// The records that come in the end, together with the archives.
     closing: Vec<RecordChange>,
 }
@@ -196,6 +201,7 @@ impl Course {
             steps: Vec::new(),
             passing: passing(&package, &intended.passing)?,
             undo: plan.undo.clone(),
+            before: inventory.packages.get(&package).filter(|_| !plan.undo.is_empty()).cloned(),
             closing,
             frame,
             package,
@@ -296,13 +302,19 @@ impl Course {
         }
     }
 
+    /// The package whose records have to be looked at again before the closing step, as undo data speaks of them.
+    pub fn saved_package(&self) -> Option<&PkgInst> {
+        self.before.as_ref().map(|_| &self.package)
+    }
+
     /// The closing step: `contents` without marks, as the scripts left the files (`outcomes`, and what is there now in
-    /// `live`), the records that only an installation has gone, undo data come. `is_there` says which records are
-    /// still there.
+    /// `live`) and the records of [`Course::saved_package`] (`now`), the records that only an installation has gone,
+    /// undo data come. `is_there` says which records are still there.
     pub fn close(
         &self,
         outcomes: &BTreeMap<ObjectPath, Outcome>,
         live: &BTreeMap<ObjectPath, Live>,
+        now: Option<&Installed>,
         is_there: impl Fn(&ObjectPath) -> bool,
     ) -> Batch {
         let mut contents = self.lines.clone();
@@ -319,7 +331,13 @@ impl Course {
         let gone = self.passing.iter().filter(|path| is_there(path));
         let mut records: Vec<RecordChange> = gone.cloned().map(RecordChange::RemoveFile).collect();
         records.extend(self.closing.iter().cloned());
-        let undo = self.undo.iter().map(|archive| as_left(archive, &contents, live)).collect();
+        let mut undo: Vec<UndoArchive> =
+            self.undo.iter().map(|archive| as_left(archive, &contents, live)).collect();
+        if let Some((before, now)) = self.before.as_ref().zip(now) {
+            for archive in &mut undo {
+                add_kept_by_classes(archive, before, now);
+            }
+        }
         Batch { plan: Plan { records, contents, undo, ..self.frame.clone() }, portions: Vec::new() }
     }
 

@@ -1,32 +1,31 @@
-//! What a parameter goes back to, in whatever order the patches of a package go.
+//! What parameters and record files of a package go back to, in whatever order its patches go.
 //!
-//! The archive of a patch has the parameters as they were when it was applied, those of earlier patches among them.
-//! When an earlier one goes first, what it had found is handed down to the next patch that set the parameter: it stands
-//! in `parameters` in that patch's save directory, in the form of a pkginfo, and counts instead of what the archive says.
-//! So a parameter that came with a patch goes with it, and what is shown depends on the patches that are applied alone.
+//! The archive of a patch has them as they were when it was applied, with what earlier patches had made of them. When an
+//! earlier one goes first, what it had found is handed down to the next patch that set the parameter or wrote the record:
+//! it stands in `handed-down` in that patch's save directory and counts instead of what the archive says. So what came with
+//! a patch goes with it, and what is shown depends on the patches that are applied alone.
+//!
+//! CLASSES is more than the word of the last patch: it has the classes of the package and of every patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::format::handed_down::{HANDED_DOWN, HandedDown};
 use crate::format::manifest::Manifest;
-use crate::format::params::{self, ParamFile};
-use crate::package::{Installed, Mode, Params, PkgInst, rule};
+use crate::package::{Installed, Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
 use super::RecordChange;
-use super::parameters::is_patch_record;
-use super::records::{save_of, save_path};
+use super::parameters::{is_patch_record, union_of_classes};
+use super::records::{package_path, save_of, save_path, unmake};
 use super::refusal::Reason;
 use super::restore::Later;
+use super::target::classes;
 
-/// The file in a save directory.
-const FILE: &str = "parameters";
+/// The parameter with the classes.
+const CLASSES: &str = "CLASSES";
 
-/// The line of the file that names the parameters that were not there; no parameter has that name, as all begin with a
-/// capital letter.
-const ABSENT: &str = "absent";
-
-/// Values by name; none for a parameter that was not there.
-type Values = BTreeMap<String, Option<Vec<u8>>>;
+/// Record files by name; none for one that was not there, and for a directory, which has a `/` at the end.
+type Records = BTreeMap<Vec<u8>, Option<RecordFile>>;
 
 /// A package whose patch goes.
 #[derive(Clone, Copy)]
@@ -39,123 +38,211 @@ pub(super) struct Package<'a> {
     pub(super) separator: &'a str,
 }
 
-/// What the patches behind the one that goes take over.
+/// What was there before a patch, as far as the patch set or wrote it.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// The parameters.
+    pub(super) params: Params,
+    /// The record files that it changed or made.
+    records: Records,
+}
+
+/// What the patches behind the one that goes take over, and what is left to do.
 #[derive(Debug, Default)]
-pub(super) struct HandedDown {
+pub(super) struct Left {
     /// The parameters that keep their values, because a later patch has set them.
     pub(super) set_again: BTreeSet<String>,
-    /// The files of those patches.
+    /// The value of CLASSES, where it changes.
+    pub(super) classes: Option<String>,
+    /// The record files that come back, and the files of the later patches.
     pub(super) changes: Vec<RecordChange>,
 }
 
+/// What later patches take over, each by its place among them.
+type Taken = BTreeMap<usize, HandedDown>;
+
 impl Package<'_> {
-    /// Puts into `saved`, the parameters before a patch by its archive, what earlier patches have handed down to it.
-    pub(super) fn put_handed_down(
+    /// What was there before a patch, of which the archive has `params` and `records`, and what earlier ones handed down.
+    pub(super) fn before(
         &self,
         id: &PatchId,
         manifest: &Manifest,
-        saved: &mut Params,
-    ) -> Result<(), Reason> {
-        for (name, value) in self.handed_down(id, manifest)? {
+        mut params: Params,
+        records: &BTreeMap<Vec<u8>, RecordFile>,
+    ) -> Result<Before, Reason> {
+        let saved = records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
+        let made = manifest.header.made_records.iter().map(|name| (name.clone().into_bytes(), None));
+        let mut records: Records = made.collect();
+        records.extend(saved.map(|(name, file)| (name.clone(), Some(file.clone()))));
+        let handed = self.handed_down(id, manifest)?;
+        for (name, value) in handed.parameters {
             match value {
-                Some(value) => saved.set(&name, value),
-                None => saved.remove(&name),
+                Some(value) => params.set(&name, value),
+                None => params.remove(&name),
             }
         }
-        Ok(())
+        records.extend(handed.records);
+        Ok(Before { params, records })
     }
 
-    /// Hands the values of `before`, from before a patch with this manifest, down to the next patches that set them. One
-    /// that is only there because of earlier patches, which a later one passes on by its silence, goes.
+    /// Hands what was there before a patch with this manifest down to the next patches that set or wrote it; what none of
+    /// them did comes back.
     pub(super) fn hand_down(
         &self,
         manifest: &Manifest,
-        before: &Params,
+        before: &Before,
         later: &Later<'_>,
-    ) -> Result<HandedDown, Reason> {
-        let mut handed = HandedDown::default();
-        let mut taken: BTreeMap<usize, Values> = BTreeMap::new();
-        for name in manifest.header.parameters.iter().filter(|name| !is_patch_record(name)) {
-            let value = before.get(name);
-            for (at, (_, manifest)) in later.iter().enumerate() {
-                let header = manifest.map(|manifest| &manifest.header);
-                let Some(header) = header.filter(|header| header.parameters.contains(name)) else { continue };
-                taken.entry(at).or_default().insert(name.clone(), value.map(<[u8]>::to_vec));
-                if value.is_some() || !header.silent.contains(name) {
-                    handed.set_again.insert(name.clone());
-                    break;
-                }
-            }
-        }
-        for (at, values) in taken {
+    ) -> Result<Left, Reason> {
+        let mut left = Left::default();
+        let mut taken = Taken::new();
+        parameters(manifest, &before.params, later, &mut left, &mut taken);
+        classes_without(manifest, &before.params, later, &mut left, &mut taken);
+        self.records(&before.records, later, &mut left, &mut taken)?;
+        for (at, new) in taken {
             let Some((id, Some(manifest))) = later.get(at) else { continue };
-            let Some((saved_as, _)) = save_of(self.installed, id, self.separator) else { continue };
+            let save = save_of(self.installed, id, self.separator).filter(|(_, save)| save.has_archive());
+            let Some((saved_as, _)) = save else { continue };
             let mut all = self.handed_down(id, manifest)?;
-            all.extend(values);
-            handed.changes.push(RecordChange::Write {
-                path: save_path(self.name, saved_as, FILE)?,
-                bytes: write(&all),
+            all.parameters.extend(new.parameters);
+            all.records.extend(new.records);
+            left.changes.push(RecordChange::Write {
+                path: save_path(self.name, saved_as, HANDED_DOWN)?,
+                bytes: all.write(),
                 mode: Mode::of(0o600),
                 mtime: None,
             });
         }
-        Ok(handed)
+        Ok(left)
     }
 
-    /// What was handed down to a patch: only parameters that the patch set.
-    fn handed_down(&self, id: &PatchId, manifest: &Manifest) -> Result<Values, Reason> {
+    /// The record files.
+    fn records(
+        &self,
+        before: &Records,
+        later: &Later<'_>,
+        left: &mut Left,
+        taken: &mut Taken,
+    ) -> Result<(), Reason> {
+        let mut unmade = Vec::new();
+        for (name, file) in before {
+            let next = later.iter().position(|(_, manifest)| manifest.is_none_or(|next| writes(next, name)));
+            match (next, file) {
+                (Some(at), _) => {
+                    taken.entry(at).or_default().records.insert(name.clone(), file.clone());
+                }
+                (None, Some(file)) => left.changes.push(RecordChange::Write {
+                    path: package_path(self.name, name)?,
+                    bytes: file.bytes.clone(),
+                    mode: file.mode,
+                    mtime: Some(file.mtime),
+                }),
+                (None, None) => unmade.extend(String::from_utf8(name.clone()).ok()),
+            }
+        }
+        left.changes.extend(unmake(self.name, self.installed, &unmade)?);
+        Ok(())
+    }
+
+    /// What was handed down to a patch: only what the patch has set or written.
+    fn handed_down(&self, id: &PatchId, manifest: &Manifest) -> Result<HandedDown, Reason> {
         let save = save_of(self.installed, id, self.separator);
-        let Some(bytes) = save.and_then(|(_, save)| save.parameters.as_deref()) else {
-            return Ok(Values::new());
+        let Some(bytes) = save.and_then(|(_, save)| save.handed_down.as_deref()) else {
+            return Ok(HandedDown::default());
         };
         let bad = |reason: String| Reason::BadUndoData {
             package: self.name.clone(),
-            reason: format!("save/{id}/{FILE}: {reason}"),
+            reason: format!("save/{id}/{HANDED_DOWN}: {reason}"),
         };
-        let values = read(bytes).map_err(bad)?;
-        let is_set = |name: &String| manifest.header.parameters.contains(name) && !is_patch_record(name);
-        match values.keys().find(|name| !rule::holds("save.parameters.name", is_set(name))) {
-            Some(name) => Err(bad(format!("{name} is no parameter that the patch set"))),
-            None => Ok(values),
+        let handed = HandedDown::parse(bytes).map_err(|error| bad(error.to_string()))?;
+        match fault(&handed, manifest) {
+            Some(reason) => Err(bad(reason)),
+            None => Ok(handed),
         }
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Values, String> {
-    let params = ParamFile::parse(bytes).map_err(|error| error.to_string())?.params();
-    let there = params.iter().filter(|(name, _)| *name != ABSENT);
-    let mut values: Values = there.map(|(name, value)| (name.to_owned(), Some(value.to_vec()))).collect();
-    values.extend(params.text(ABSENT).split_whitespace().map(|name| (name.to_owned(), None)));
-    Ok(values)
-}
-
-fn write(values: &Values) -> Vec<u8> {
-    let mut file = Params::new();
-    for (name, value) in values {
-        if let Some(value) = value {
-            file.set(name, value);
+/// The parameters that later patches set again. One that is only there because of earlier patches, which a later one passes
+/// on by its silence, goes.
+fn parameters(manifest: &Manifest, before: &Params, later: &Later<'_>, left: &mut Left, taken: &mut Taken) {
+    let is_own = |name: &&String| !is_patch_record(name) && *name != CLASSES;
+    for name in manifest.header.parameters.iter().filter(is_own) {
+        let value = before.get(name);
+        for (at, (_, manifest)) in later.iter().enumerate() {
+            let header = manifest.map(|manifest| &manifest.header);
+            let Some(header) = header.filter(|header| header.parameters.contains(name)) else { continue };
+            let taken = taken.entry(at).or_default();
+            taken.parameters.insert(name.clone(), value.map(<[u8]>::to_vec));
+            if value.is_some() || !header.silent.contains(name) {
+                left.set_again.insert(name.clone());
+                break;
+            }
         }
     }
-    let absent = values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str());
-    let absent: Vec<&str> = absent.collect();
-    if !absent.is_empty() {
-        file.set(ABSENT, absent.join(" "));
-    }
-    params::write(&file)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_handed_down_is_read_as_it_was_written() {
-        let values = Values::from([
-            ("INSTDATE".to_owned(), Some(b"Nov 20 2026 06:37".to_vec())),
-            ("SUNW_OBSOLETES".to_owned(), Some(Vec::new())),
-            ("SUNW_PATCHID".to_owned(), None),
-            ("WORD".to_owned(), None),
-        ]);
-        assert_eq!(read(&write(&values)), Ok(values));
+/// CLASSES without the classes that only this patch brought. One behind it keeps what it brought itself.
+fn classes_without(
+    manifest: &Manifest,
+    before: &Params,
+    later: &Later<'_>,
+    left: &mut Left,
+    taken: &mut Taken,
+) {
+    left.set_again.insert(CLASSES.to_owned());
+    let brought = |manifest: &Manifest| {
+        let text = manifest.header.classes.as_deref()?;
+        Some(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let of_later = later.iter().map(|(_, manifest)| brought((*manifest)?));
+    // What a patch brought whose archive does not say so is not known: then all stay.
+    let (Some(own), Some(of_later)) = (brought(manifest), of_later.collect::<Option<Vec<_>>>()) else {
+        return;
+    };
+    let mut all = classes(before);
+    if own.iter().all(|class| all.contains(class)) {
+        return;
     }
+    for (at, brought) in of_later.into_iter().enumerate() {
+        if brought.iter().any(|class| !all.contains(class)) {
+            let value = all.join(" ").into_bytes();
+            taken.entry(at).or_default().parameters.insert(CLASSES.to_owned(), Some(value));
+        }
+        all = union_of_classes(all, brought);
+    }
+    left.classes = Some(all.join(" "));
+}
+
+/// Whether a patch wrote a record file, or one in a directory. Of an archive that does not say so it is supposed.
+fn writes(manifest: &Manifest, name: &[u8]) -> bool {
+    let is_it = |known: &String| {
+        known.as_bytes() == name || name.ends_with(b"/") && known.as_bytes().starts_with(name)
+    };
+    let header = &manifest.header;
+    header.made_records.iter().any(is_it)
+        || header.records.as_ref().is_none_or(|records| records.iter().any(is_it))
+}
+
+/// What is wrong with what was handed down to a patch, if anything.
+fn fault(handed: &HandedDown, manifest: &Manifest) -> Option<String> {
+    let is_set = |name: &String| {
+        name == CLASSES || manifest.header.parameters.contains(name) && !is_patch_record(name)
+    };
+    let unset =
+        handed.parameters.keys().find(|name| !rule::holds("save.handed-down.parameter", is_set(name)));
+    if let Some(name) = unset {
+        return Some(format!("{name} is no parameter that the patch set"));
+    }
+    let is_written = |name: &Vec<u8>| {
+        let is_of_package = [&b"install/"[..], b"save/"].iter().any(|place| name.starts_with(place));
+        is_of_package && writes(manifest, name)
+    };
+    let unwritten =
+        handed.records.keys().find(|name| !rule::holds("save.handed-down.record", is_written(name)));
+    if let Some(name) = unwritten {
+        return Some(format!("{} is no record that the patch wrote", name.escape_ascii()));
+    }
+    let is_time = |file: &RecordFile| file.mtime.nanoseconds < 1_000_000_000;
+    let mut files = handed.records.values().flatten();
+    let untimely = files.find(|file| !rule::holds("save.handed-down.mtime", is_time(file)));
+    untimely.map(|_| "`mtime` has more nanoseconds than a second".to_owned())
 }

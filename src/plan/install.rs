@@ -103,6 +103,14 @@ impl Intended {
         }
     }
 
+    /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no lines
+    /// of a ledger are judged by them.
+    pub fn without_ledger(&self) -> Self {
+        let mut intended = self.clone();
+        intended.plan.records.retain(|record| !matches!(record, RecordChange::Ledger(_)));
+        intended
+    }
+
     /// Gives the package other parameters, in its record as well.
     pub fn set_params(&mut self, params: Params) -> Result<(), Reason> {
         let Some(package) = self.plan.packages.first() else { return Ok(()) };
@@ -298,6 +306,7 @@ impl Installation<'_> {
         }
         draft.relink()?;
         draft.finish()?;
+        draft.date(self.occasion.timestamp());
         Ok(draft)
     }
 

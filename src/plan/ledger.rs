@@ -34,7 +34,7 @@ pub struct AppliedPatch {
     pub is_without_undo: bool,
 }
 
-/// An archive that is taken as the root's own.
+/// An archive that is taken as the root's own, or the manifest of a patch without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdoptedArchive {
     /// The patch, as its save directory is named.
@@ -43,8 +43,8 @@ pub struct AdoptedArchive {
     pub sha256: Digest,
     /// Bytes of the file.
     pub size: u64,
-    /// Where it is.
-    pub place: UndoLocation,
+    /// Where it is; none for a manifest.
+    pub place: Option<UndoLocation>,
 }
 
 impl LedgerChange {

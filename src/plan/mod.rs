@@ -263,6 +263,13 @@ pub enum RecordChange {
     Ledger(LedgerChange),
 }
 
+impl Plan {
+    /// The undo archives that are written; without the entries of patches that keep no undo data.
+    pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
+        self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)
+    }
+}
+
 impl RecordChange {
     /// The record; of a move the name that it gets.
     pub fn path(&self) -> &ObjectPath {
@@ -299,6 +306,8 @@ pub enum TreeContent {
     Undo(usize),
     /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
     UndoDigest(usize),
+    /// The manifest of the entry with this place in [`Plan::undo`], compressed: the patch keeps no undo data.
+    Manifest(usize),
     /// None: it is a directory.
     Directory,
 }
@@ -344,4 +353,6 @@ pub enum UndoPlace {
     /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
     /// path of the archive.
     Remote(PathBuf),
+    /// Nowhere: the patch keeps no undo data, and of what it did only the manifest stays in the save directory.
+    ManifestOnly,
 }

@@ -76,11 +76,8 @@ pub(super) fn merged(
     occasion: &Occasion,
 ) -> Params {
     let mut new = Params::new();
-    let mut union = if old.is_empty() { Vec::new() } else { classes(old) };
-    union.extend(classes(delivered).into_iter().filter(|class| !union.contains(class)).collect::<Vec<_>>());
-    // class none comes first, wherever the package names it
-    union.sort_by_key(|class| class != "none");
-    new.set("CLASSES", union.join(" "));
+    let known = if old.is_empty() { Vec::new() } else { classes(old) };
+    new.set("CLASSES", union_of_classes(known, classes(delivered)).join(" "));
     let basedir = old.get("BASEDIR").or_else(|| delivered.get("BASEDIR"));
     if let Some(basedir) = basedir {
         new.set("BASEDIR", basedir);
@@ -104,6 +101,17 @@ pub(super) fn merged(
     }
     new.set("INSTDATE", occasion.instdate());
     new
+}
+
+/// The classes of a package and those that are delivered to it; class none comes first, wherever they name it.
+pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -> Vec<String> {
+    for class in delivered {
+        if !known.contains(&class) {
+            known.push(class);
+        }
+    }
+    known.sort_by_key(|class| class != "none");
+    known
 }
 
 /// Sets what only the last patch says of itself, so that nothing of an earlier one is left.

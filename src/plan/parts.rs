@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::package::{Line, ObjectPath, Params, PkgInst};
+use crate::package::{Inventory, Line, ObjectPath, Params, PkgInst};
 
 use super::course::Mapped;
-use super::engine::{Chosen, PlannedScript};
+use super::engine::{Bookkeeping, Chosen, PlannedScript};
 use super::install::Intended;
 use super::occasion::Occasion;
 use super::{Plan, RecordChange, TreeContent, UndoArchive};
@@ -47,6 +47,30 @@ pub struct Part {
     /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
     /// counts, not what its scripts bring back.
     pub restores: bool,
+}
+
+impl Part {
+    /// The files of classes whose script is the package's own: what is in them is that script's matter.
+    pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
+        let own: BTreeSet<&str> = self.chosen.own_classes().collect();
+        let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
+        files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
+    }
+}
+
+/// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
+/// scripts are taken back, what comes back is another copy.
+pub(super) fn held(parts: &[Part], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
+    let of_part = |part: &Part| {
+        let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        let size = |path: &ObjectPath| {
+            let size = inventory.live.get(path)?.size()?;
+            Some((path.clone(), size.saturating_mul(copies), copies))
+        };
+        paths.filter_map(size).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(of_part).collect()
 }
 
 impl Scripted {
@@ -147,7 +171,9 @@ fn renumbered(mut record: RecordChange) -> RecordChange {
     if let RecordChange::AddTree { files, .. } = &mut record {
         for file in files {
             match &mut file.content {
-                TreeContent::Undo(place) | TreeContent::UndoDigest(place) => *place = 0,
+                TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
+                    *place = 0;
+                }
                 TreeContent::Bytes(_) | TreeContent::Directory => {}
             }
         }

@@ -21,6 +21,8 @@ pub(super) struct RecordChanges {
     pub(super) old: BTreeMap<Vec<u8>, RecordFile>,
     /// The files that are new, and the directories, with a `/` at the end.
     pub(super) made: Vec<String>,
+    /// The files that are written and are there as they are written.
+    pub(super) same: Vec<String>,
 }
 
 /// The directory of a package in the database, or a file in it.
@@ -112,6 +114,7 @@ impl RecordChanges {
         for NewRecord { name, bytes, mtime } in files {
             let old = installed.records.get(name.as_bytes());
             if old.is_some_and(|old| old.bytes == bytes) {
+                records.same.push(name);
                 continue;
             }
             let path = package_path(package, name.as_bytes())?;
@@ -186,7 +189,7 @@ pub(super) fn save_of<'a>(
 /// Whether a patch has undo data for a package, here or elsewhere.
 pub(super) fn has_undo_data(installed: &Installed, id: &PatchId, separator: &str) -> bool {
     let save = save_of(installed, id, separator);
-    save.is_some_and(|(_, save)| save.archive.is_some() || save.remote.is_some())
+    save.is_some_and(|(_, save)| save.has_archive())
 }
 
 /// Marks the undo data of every patch that `id` makes obsolete: lower revisions and what it obsoletes explicitly.
@@ -201,7 +204,8 @@ pub(super) fn supersede(
     for (name, save) in &installed.saves {
         let Ok(saved) = PatchId::parse(name, separator) else { continue };
         let contained = id.is_later_than(&saved) || obsoletes.iter().any(|entry| entry.contains(&saved));
-        if !contained || saved == *id {
+        // What is not undo data needs no mark.
+        if !contained || saved == *id || save.has_manifest {
             continue;
         }
         changes.extend(renamed(package, name, save, ("undo", "obsolete"))?);

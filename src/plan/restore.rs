@@ -4,12 +4,13 @@
 //! attributes, and the other names of the same file. What is no longer what the patch delivered was edited since and
 //! is kept under another name before it goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
 use crate::package::{Content, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst};
 use crate::patch::PatchId;
 
+use super::back_out::Elsewhere;
 use super::draft::Draft;
 use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
@@ -34,8 +35,8 @@ pub(super) struct Restoring<'a> {
     pub(super) bound: bool,
     /// Patches that came later.
     pub(super) later: Later<'a>,
-    /// The classes whose files a script takes back: edited ones among them are its matter.
-    pub(super) by_script: BTreeSet<String>,
+    /// The files that a script takes back: edited ones among them are its matter.
+    pub(super) by_script: BTreeSet<ObjectPath>,
 }
 
 /// A path of the manifest, read.
@@ -52,6 +53,13 @@ impl Restored<'_> {
         self.record.is_untouched()
     }
 
+    /// Whether it was a directory and is one.
+    fn stays_directory(&self) -> bool {
+        let is_directory =
+            |state: &Option<State>| state.as_ref().is_some_and(|state| state.kind == Kind::Directory);
+        is_directory(&self.record.was) && is_directory(&self.record.became)
+    }
+
     /// Whether the patch changed the object or its line.
     fn is_changed(&self) -> bool {
         !self.is_untouched() || self.record.line != self.record.new_line
@@ -60,16 +68,26 @@ impl Restored<'_> {
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
 /// need another to bring the directory back.
-pub(super) fn restore(draft: &mut Draft<'_>, packages: &[Restoring<'_>]) -> Result<(), Reason> {
+pub(super) fn restore(
+    draft: &mut Draft<'_>,
+    packages: &[Restoring<'_>],
+    elsewhere: &[Elsewhere],
+) -> Result<(), Reason> {
     let mut all = Vec::new();
+    let had_later = HadLater::of(packages, elsewhere);
     for package in packages {
         let restored = package.read_all()?;
-        let had_later = package.had_later();
-        for each in &restored {
-            if had_later.contains(each.record.path.as_str()) && each.is_changed() {
-                let by = package.changed_by(draft, &each.path);
+        for each in restored.iter().filter(|each| each.is_changed()) {
+            let path = each.record.path.as_str();
+            let by = had_later.paths.get(path).cloned().or_else(|| package.listed_by(draft, &each.path));
+            if by.is_some() {
                 return Err(Reason::ChangedLater { path: each.path.clone(), by });
             }
+            if let Some(by) = had_later.above.get(path).filter(|_| !each.stays_directory()) {
+                return Err(Reason::UsedLater { path: each.path.clone(), by: by.clone() });
+            }
+        }
+        for each in &restored {
             package.restore_line(draft, each)?;
         }
         all.push((package, carriers(draft, &restored), restored));
@@ -116,12 +134,12 @@ impl<'a> Restoring<'a> {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
     }
 
-    /// The paths, as manifests have them, that later patches deliver, delete or change: what is there is theirs, even where
-    /// they found it as they deliver it.
-    fn had_later(&self) -> HashSet<&'a str> {
-        let manifests = self.later.iter().filter_map(|(_, manifest)| *manifest);
-        let records = manifests.flat_map(|manifest| &manifest.objects);
-        records.filter(|record| record.has_path()).map(|record| record.path.as_str()).collect()
+    /// The first later patch without a manifest that is listed with a path: its archive was not made by the program, or
+    /// cannot be read. What the list says is not believed where something is restored, and suffices to leave it alone.
+    fn listed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
+        let listed = draft.inventory.patched_by.get(path)?;
+        let mut unknown = self.later.iter().filter(|(_, manifest)| manifest.is_none()).map(|(id, _)| id);
+        unknown.find(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
     }
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
@@ -208,9 +226,7 @@ impl<'a> Restoring<'a> {
                 return Ok(());
             }
             draft.check_obstacle(path)?;
-            let is_by_script =
-                each.new_line.as_ref().is_some_and(|line| self.by_script.contains(&line.object.class));
-            if !is_by_script {
+            if !self.by_script.contains(path) {
                 self.keep_edited(draft, path, old, record)?;
             }
         }
@@ -338,6 +354,45 @@ impl<'a> Restoring<'a> {
             cksum: content.cksum.ok_or(Problem::Unknown("checksum"))?,
             sha256: was.digest(),
         })
+    }
+}
+
+/// What later patches of any package have, by paths as manifests write them, each with the first of those patches.
+#[derive(Default)]
+struct HadLater<'a> {
+    /// What they deliver, delete or change: what is there is theirs, even where they found it as they deliver it.
+    paths: HashMap<&'a str, String>,
+    /// What is above an object of theirs.
+    above: HashMap<&'a str, String>,
+}
+
+impl<'a> HadLater<'a> {
+    fn of(packages: &'a [Restoring<'_>], elsewhere: &'a [Elsewhere]) -> Self {
+        let of_packages = packages.iter().flat_map(|package| &package.later);
+        let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
+        let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
+        let mut had = Self::default();
+        for (patch, manifest) in all {
+            for record in manifest.objects.iter().filter(|record| record.has_path()) {
+                had.paths.entry(record.path.as_str()).or_insert_with(|| patch.clone());
+                if record.became.is_some() {
+                    had.add_above(&record.path, &patch);
+                }
+            }
+        }
+        had
+    }
+
+    /// Notes the directories of an object, up to the first that is known.
+    fn add_above(&mut self, path: &'a str, patch: &str) {
+        let mut at = path;
+        while let Some((directory, _)) = at.rsplit_once('/') {
+            if self.above.contains_key(directory) {
+                break;
+            }
+            self.above.insert(directory, patch.to_owned());
+            at = directory;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::Reason;
 use super::target::classes;
+use crate::format::manifest::MANIFEST;
 use crate::package::{Installed, Params, PkgInst, ScriptPolicy};
 use crate::source::PackageImage;
 use crate::source::stock;
@@ -92,8 +93,8 @@ impl SystemScripts {
 impl InstallScripts {
     /// The scripts of a package that is installed with these parameters (CLASSES among them). A class script of the
     /// package's own runs even if there is nothing for it to install; one of the system only where the package
-    /// delivers files of its class. A file that the pkgmap does not name is no script of the package: nobody vouches
-    /// for its bytes.
+    /// delivers files of its class, and is not the undo archive of a patch: what that holds has been through the script
+    /// already. A file that the pkgmap does not name is no script of the package: nobody vouches for its bytes.
     pub fn of(image: &PackageImage, params: &Params, system: &SystemScripts) -> Self {
         let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
         let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
@@ -102,7 +103,7 @@ impl InstallScripts {
             let name = format!("i.{class}");
             let deliverer = if has(&name) {
                 Some(Deliverer::Package)
-            } else if image.files().any(|entry| entry.object.class == class) {
+            } else if !has(MANIFEST) && image.files().any(|entry| entry.object.class == class) {
                 system.deliverer(&name)
             } else {
                 None

@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{State, decode, encode};
-use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, UndoFormat};
+use crate::format::manifest::{KEPT_MANIFEST, State, decode, encode};
+use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
+use super::engine::Bookkeeping;
 use super::parameters::is_patch_record;
-use super::records::save_path;
+use super::parts::Part;
+use super::records::package_path;
 use super::refusal::Reason;
 use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
@@ -20,11 +22,31 @@ pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
     archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
 }
 
-/// The snapshot: the archive that was planned, with the objects, lines, parameters and records that scripts left.
+/// The snapshots that will be there beside the archives that scripts make, as far as they are known before, for their
+/// size.
+pub(super) fn expected(archives: &[UndoArchive], parts: &[Part]) -> Vec<UndoArchive> {
+    let by_scripts = |archive: &&UndoArchive| {
+        let of_package = |part: &&Part| part.package == archive.package;
+        parts.iter().find(of_package).is_some_and(|part| part.chosen.bookkeeping == Bookkeeping::Scripts)
+    };
+    let archives = archives.iter().filter(by_scripts).cloned();
+    archives.map(|archive| UndoArchive { place: UndoPlace::Snapshot, ..archive }).collect()
+}
+
+/// The objects that a snapshot made from `archive` holds as they were.
+pub fn held(archive: &UndoArchive) -> BTreeSet<&ObjectPath> {
+    archive.saved.iter().map(|(_, path)| path).collect()
+}
+
+/// The snapshot, or the manifest where nothing is saved: the archive that was planned, with the objects, lines, parameters
+/// and records that scripts left.
 /// `before` is the package as it was, `now` what is there after its scripts.
 pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> UndoArchive {
     let mut archive = archive.clone();
-    archive.place = UndoPlace::Snapshot;
+    let saves_nothing = archive.place == UndoPlace::ManifestOnly;
+    if !saves_nothing {
+        archive.place = UndoPlace::Snapshot;
+    }
     archive.format = UndoFormat::Gzip;
     for record in &mut archive.manifest.objects {
         let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
@@ -43,12 +65,11 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
         header.made_records = made(before, after);
-        let is_as_before = |name: &Vec<u8>| {
-            let pair = [before, after].map(|one| one.records.get(name).map(|file| (&file.bytes, file.mode)));
-            pair[0] == pair[1]
-        };
-        let changed = before.records.iter().filter(|(name, _)| !is_as_before(name));
-        archive.records = changed.map(|(name, file)| (name.clone(), file.clone())).collect();
+        header.records = Some(written(header.records.take(), before, after));
+        if saves_nothing {
+            return archive;
+        }
+        archive.records = changed(before, after).map(|(name, file)| (name.clone(), file.clone())).collect();
         if let Some(pkginfo) = before.records.get(&b"pkginfo"[..]) {
             archive.records.insert(b"pkginfo".to_vec(), pkginfo.clone());
         }
@@ -56,16 +77,30 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
     archive
 }
 
-/// The directory that takes a snapshot in: that of the archive with this place in the plan.
+/// Completes an archive with what scripts of classes keep in `save/<class>` of the package's directory: the files that
+/// they replaced or removed there, and the names of those that they made.
+pub(super) fn add_kept_by_classes(archive: &mut UndoArchive, before: &Installed, after: &Installed) {
+    let is_kept = |name: &[u8]| name.starts_with(b"save/") && !name.starts_with(b"save/pspool/");
+    let replaced = changed(before, after).filter(|(name, _)| is_kept(name));
+    archive.records.extend(replaced.map(|(name, file)| (name.clone(), file.clone())));
+    let names = &mut archive.manifest.header.made_records;
+    names.extend(made(before, after).into_iter().filter(|name| is_kept(name.as_bytes())));
+    names.sort();
+}
+
+/// The directory that takes a snapshot in, or the manifest where nothing is saved: that of the archive with this place
+/// in the plan.
 pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Reason> {
-    let (directory, file) = SNAPSHOT.split_once('/').unwrap_or(("", SNAPSHOT));
-    let files = vec![TreeFile {
-        name: file.as_bytes().to_vec(),
-        content: TreeContent::Undo(place),
-        mode: Mode::of(0o600),
-        mtime: None,
-    }];
-    Ok(RecordChange::AddTree { path: save_path(&archive.package, &archive.patch, directory)?, files })
+    let save = format!("save/{}", archive.patch);
+    let (directory, file, content) = match SNAPSHOT.split_once('/') {
+        Some((below, file)) if archive.place == UndoPlace::Snapshot => {
+            (format!("{save}/{below}"), file, TreeContent::Undo(place))
+        }
+        _ => (save, KEPT_MANIFEST, TreeContent::Manifest(place)),
+    };
+    let name = file.as_bytes().to_vec();
+    let files = vec![TreeFile { name, content, mode: Mode::of(0o600), mtime: None }];
+    Ok(RecordChange::AddTree { path: package_path(&archive.package, directory.as_bytes())?, files })
 }
 
 /// The names that the patch set: those that were planned, and those whose values differ now.
@@ -74,6 +109,28 @@ fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
     let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).collect();
     all.into_iter().map(str::to_owned).collect()
+}
+
+/// The records that are there no longer as they were.
+fn changed<'a>(
+    before: &'a Installed,
+    after: &'a Installed,
+) -> impl Iterator<Item = (&'a Vec<u8>, &'a RecordFile)> {
+    let content =
+        |of: &'a Installed, name: &Vec<u8>| of.records.get(name).map(|file| (&file.bytes, file.mode));
+    before.records.iter().filter(move |(name, _)| content(before, name) != content(after, name))
+}
+
+/// The records that were there before and that the patch wrote: those that were planned, and those that differ now.
+fn written(planned: Option<Vec<String>>, before: &Installed, after: &Installed) -> Vec<String> {
+    let differs = |name: &&Vec<u8>| {
+        let [old, new] = [before, after].map(|one| one.records.get(*name).map(|file| &file.bytes));
+        old != new && name.as_slice() != b"pkginfo"
+    };
+    let differing = before.records.keys().filter(differs);
+    let differing = differing.filter_map(|name| String::from_utf8(name.clone()).ok());
+    let all: BTreeSet<String> = planned.into_iter().flatten().chain(differing).collect();
+    all.into_iter().collect()
 }
 
 /// The records that were not there before, and their directories, which have a `/` at the end.

@@ -47,7 +47,10 @@ pub(super) fn needs(
         let (size, count) = record_size(record);
         add(inventory, &mut needs, inventory.records_on, size, count);
     }
-    for archive in undo.iter().filter(|archive| archive.place == UndoPlace::Save) {
+    let is_here = |archive: &&UndoArchive| {
+        matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly)
+    };
+    for archive in undo.iter().filter(is_here) {
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
     }
     for (path, bytes, inodes) in extra {
@@ -131,7 +134,10 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
         RecordChange::AddTree { files, .. } => {
             let size = |content: &TreeContent| match content {
                 TreeContent::Bytes(bytes) => bytes.len() as u64,
-                TreeContent::Undo(_) | TreeContent::UndoDigest(_) | TreeContent::Directory => 0,
+                TreeContent::Undo(_)
+                | TreeContent::UndoDigest(_)
+                | TreeContent::Manifest(_)
+                | TreeContent::Directory => 0,
             };
             // every file may need a directory of its own
             (files.iter().map(|file| size(&file.content)).sum(), 2 * files.len() as u64 + 1)

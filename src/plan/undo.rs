@@ -57,6 +57,8 @@ pub(super) struct Undoing<'a> {
     pub(super) format: UndoFormat,
     /// The directory for archives that are kept elsewhere.
     pub(super) directory: Option<&'a Path>,
+    /// Whether nothing is saved, and only the manifest stays.
+    pub(super) saves_nothing: bool,
 }
 
 impl Undoing<'_> {
@@ -100,7 +102,7 @@ impl Undoing<'_> {
         let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
         let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
         let scripts = scripts::taking_back(&target.image.install, of_files);
-        Ok(UndoArchive {
+        let archive = UndoArchive {
             package: package.clone(),
             patch: self.id.to_string(),
             pkginfo: self.parameters(&saved),
@@ -109,10 +111,11 @@ impl Undoing<'_> {
             deletes,
             scripts,
             records: records.old.clone(),
-            manifest: Manifest { header: self.header(draft, package, records), objects },
+            manifest: Manifest { header: self.header(draft, target, records), objects },
             format: self.format,
             place: self.place(package),
-        })
+        };
+        Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
     }
 
     /// The name of the archive in a save directory.
@@ -150,18 +153,38 @@ impl Undoing<'_> {
         params
     }
 
-    fn header(&self, draft: &Draft<'_>, package: &PkgInst, records: &RecordChanges) -> Header {
+    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> Header {
+        let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
+        let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
         Header {
             manifest: VERSION,
             patch: self.id.to_string(),
-            package: package.to_string(),
+            package: target.package.to_string(),
             root: draft.inventory.marker.clone(),
             obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
             parameters: self.set.to_vec(),
             made_records: records.made.clone(),
+            records: Some(found.collect()),
+            classes: Some(classes(&target.image.params).join(" ")),
             features: Vec::new(),
             silent: self.silent.to_vec(),
+            record_times: BTreeMap::new(),
         }
+    }
+}
+
+/// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
+fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
+    for record in &mut archive.manifest.objects {
+        record.member = None;
+    }
+    UndoArchive {
+        saved: Vec::new(),
+        deletes: Vec::new(),
+        scripts: BTreeMap::new(),
+        records: BTreeMap::new(),
+        place: UndoPlace::ManifestOnly,
+        ..archive
     }
 }
 
@@ -313,7 +336,7 @@ fn saved_entry(
         }
         (LiveKind::Regular { size, cksum, .. }, None) => {
             let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
-            let mut object = Object::new(ftype, class);
+            let mut object = Object::new(ftype, if can_be_listed(path) { class } else { "none" });
             object.content =
                 Content { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
             object
@@ -340,6 +363,12 @@ fn saved_entry(
         group: Some(accounts.group(live.gid)),
     };
     Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
+}
+
+/// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so
+/// neither may have one. Such a file goes without a script; its class is in the manifest.
+fn can_be_listed(path: &ObjectPath) -> bool {
+    !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
 /// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is one name, and goes by

@@ -98,7 +98,9 @@ fn information(
     if !archive.deletes.is_empty() {
         files.insert("deletes".to_owned(), deletes::write(archive.deletes.iter()));
     }
-    files.insert(MANIFEST.to_owned(), with_digests(&archive.manifest, digests).to_bytes());
+    let mut manifest = with_digests(&archive.manifest, digests);
+    manifest.header.record_times = record_times(&archive.records);
+    files.insert(MANIFEST.to_owned(), manifest.to_bytes());
     if !archive.records.is_empty() {
         files.insert(RECORDS.to_owned(), records(&archive.records)?);
     }
@@ -107,7 +109,7 @@ fn information(
 
 /// The manifest with the digests of what has been staged, where it has none: what a later patch of the run replaces
 /// has been read before.
-fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
+pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
         let path = ObjectPath::new(&manifest::decode(&object.path)).ok();
@@ -117,6 +119,12 @@ fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> 
         }
     }
     manifest
+}
+
+/// What a cpio archive of the old record files cannot say of their times.
+fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
+    let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
+    times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
 }
 
 /// The old record files as a cpio archive.

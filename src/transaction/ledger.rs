@@ -81,18 +81,23 @@ impl<'p> LedgerDraft<'p> {
             }
         }
         for archive in &self.change.adopted {
-            let place = archive.place.clone();
-            let undo = Undo::Kept { sha256: archive.sha256, size: archive.size, place, is_classic: false };
+            let (sha256, size) = (archive.sha256, archive.size);
+            let (undo, manifest) = match archive.place.clone() {
+                Some(place) => (Undo::Kept { sha256, size, place, is_classic: false }, None),
+                None => (Undo::None(WhyNone::NoUndo), Some(sha256)),
+            };
             let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
             if let Some(line) = self.line(run, source, &archive.patch, undo) {
                 let scripts = known.unwrap_or_default();
-                ledger.set(LedgerLine { scripts, is_adopted: true, ..line });
+                ledger.set(LedgerLine { scripts, manifest, is_adopted: true, ..line });
             }
         }
         for applied in &self.change.applied {
             let undo = source.undo_of(package, applied)?;
             if let Some(line) = self.line(run, source, &applied.patch, undo) {
-                ledger.set(LedgerLine { snapshot: source.snapshot_of(package, applied), ..line });
+                let snapshot = source.digest_at(package, applied, &UndoPlace::Snapshot);
+                let manifest = source.digest_at(package, applied, &UndoPlace::ManifestOnly);
+                ledger.set(LedgerLine { snapshot, manifest, ..line });
             }
         }
         Ok(ledger.write())
@@ -113,6 +118,7 @@ impl<'p> LedgerDraft<'p> {
             undo,
             scripts: source.scripts(patch),
             snapshot: None,
+            manifest: None,
             is_adopted: false,
         })
     }
@@ -137,7 +143,7 @@ impl Sources<'_> {
                 Some((written, UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())))
             }
             // The archive itself is then the one that scripts made.
-            Some((_, UndoPlace::Snapshot)) | None => None,
+            Some((_, UndoPlace::Snapshot | UndoPlace::ManifestOnly)) | None => None,
         };
         if let Some((written, place)) = location {
             return Ok(Undo::Kept { sha256: written.sha256, size: written.size, place, is_classic: false });
@@ -157,10 +163,11 @@ impl Sources<'_> {
         planned.or_else(|| self.saved.get(&(package.clone(), applied.patch.clone())).cloned())
     }
 
-    /// The digest of the snapshot that the run keeps beside an archive that scripts made.
-    fn snapshot_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<Digest> {
-        let (written, place) = self.written_for(package, applied)?;
-        (place == UndoPlace::Snapshot).then_some(written.sha256)
+    /// The digest of what the run has written for a patch, where that has this place: the snapshot beside an archive
+    /// that scripts made, or the manifest of a patch without undo data.
+    fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
+        let (written, at) = self.written_for(package, applied)?;
+        (at == *place).then_some(written.sha256)
     }
 
     /// The archive that is there, as it lies.

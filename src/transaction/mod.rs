@@ -25,6 +25,7 @@ mod hands;
 mod held;
 mod identity;
 mod journal_file;
+mod kept_manifest;
 mod layout;
 mod ledger;
 mod making;

@@ -75,7 +75,9 @@ impl Hands<'_> {
         let Some(copy) = &op.new else { return self.directory_back(op, &parent, seen.as_ref(), old, known) };
         match &seen {
             None => self.put_copy(op, &parent)?,
-            Some(seen) if !is_held(&parent, op.path.name(), copy)? => {
+            // What is there may look like the copy and be another file: without its other names, with attributes that a
+            // script gave it.
+            Some(seen) if is_itself(&stage, &staged, copy)? || !is_held(&parent, op.path.name(), copy)? => {
                 if !op.whole && seen.inode == old.inode && op.touched == Some(seen.ctime) {
                     return Ok(());
                 }
@@ -220,10 +222,15 @@ fn restore(copy: &Dir, to: &Dir, stage: &Dir) -> Result<(), Cause> {
     set_attributes_of_directory(to, &now, &before)
 }
 
+/// Whether a name is that of the held copy itself, as far as inodes tell.
+fn is_itself(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
+    Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode))
+}
+
 /// Whether an object is the held copy. Of a directory only the inode tells.
 pub(super) fn is_held(dir: &Dir, name: &[u8], copy: &Identity) -> Result<bool, Cause> {
     if copy.file_type == 'd' {
-        return Ok(dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode));
+        return is_itself(dir, name, copy);
     }
     Ok(state(dir, name, None, Some(copy))? == State::New)
 }

@@ -9,6 +9,7 @@ use super::archive::{self, Material};
 use super::error::Cause;
 use super::held::HeldCopies;
 use super::identity::encoded;
+use super::kept_manifest;
 use super::layout::{Item, Layout, New};
 use super::ledger::{SavedArchives, Sources};
 use super::means::{Means, is_not_there};
@@ -94,8 +95,10 @@ impl<'p> Recorder<'_, 'p> {
         for index in 0..layout.items.len() {
             let item = &layout.items[index];
             let Some(New::Tree(files)) = item.new else { continue };
-            let is_archive =
-                |file: &TreeFile| matches!(file.content, TreeContent::Undo(_) | TreeContent::UndoDigest(_));
+            let is_archive = |file: &TreeFile| {
+                use TreeContent::{Manifest, Undo, UndoDigest};
+                matches!(file.content, Undo(_) | UndoDigest(_) | Manifest(_))
+            };
             if files.iter().any(is_archive) != with_archive {
                 continue;
             }
@@ -123,7 +126,8 @@ impl<'p> Recorder<'_, 'p> {
         Ok((self.sites.get(domain)?.records.again()?, name))
     }
 
-    /// Writes one undo archive into a staged save directory, with its digest beside it.
+    /// Writes one undo archive into a staged save directory, with its digest beside it, or the manifest of one that is
+    /// not kept.
     fn undo(
         &mut self,
         index: usize,
@@ -133,6 +137,11 @@ impl<'p> Recorder<'_, 'p> {
     ) -> Result<(), Cause> {
         let undo = self.plan.undo.get(index);
         let undo = undo.ok_or_else(|| Cause::Internal(format!("there is no undo archive {index}")))?;
+        if undo.place == UndoPlace::ManifestOnly {
+            let written = kept_manifest::write(undo, self.digests, dir, name)?;
+            self.written.insert(index, written);
+            return self.paths(index, dir);
+        }
         let mut file = dir.create(name)?;
         file.set_mode(Mode::of(0o600))?;
         let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
@@ -245,7 +254,7 @@ fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
 pub(super) fn remote_places(plan: &Plan) -> impl Iterator<Item = &Path> {
     plan.undo.iter().filter_map(|undo| match &undo.place {
         UndoPlace::Remote(path) => Some(path.as_path()),
-        UndoPlace::Save | UndoPlace::Snapshot => None,
+        UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly => None,
     })
 }
 

@@ -35,7 +35,7 @@ use crate::database::archive::Outside;
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
 };
-use crate::package::{Digest, Mode, ObjectPath, Timestamp};
+use crate::package::{Digest, Live, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
 use crate::root::{Dir, FileType, Lock, Root, Seen};
 
@@ -70,6 +70,19 @@ pub struct Settled {
     pub gid: Option<u32>,
     /// Modification time.
     pub mtime: Option<Timestamp>,
+}
+
+impl Settled {
+    /// A file as it is when it has them.
+    pub fn given_to(self, live: &Live) -> Live {
+        Live {
+            mode: self.mode.unwrap_or(live.mode),
+            uid: self.uid.unwrap_or(live.uid),
+            gid: self.gid.unwrap_or(live.gid),
+            mtime: self.mtime.unwrap_or(live.mtime),
+            ..live.clone()
+        }
+    }
 }
 
 impl<'s> ScriptedRun<'s> {

@@ -303,7 +303,7 @@ pub(super) fn record_file(
     Ok(Digest(Sha256::digest(bytes).into()))
 }
 
-/// Writes an undo archive, by its number, into a directory under a name.
+/// Writes an undo archive, or the manifest of one that is not kept, by its number, into a directory under a name.
 pub(super) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
 
 /// Writes the files of a record directory; `undo` writes an archive into the directory and under the name given.
@@ -326,7 +326,7 @@ pub(super) fn record_tree(
         }
         match &file.content {
             TreeContent::Bytes(bytes) => drop(record_file(&dir, last, bytes, file.mode, file.mtime)?),
-            TreeContent::Undo(index) => undo(*index, &dir, last)?,
+            TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
             // Written when all archives are.
             TreeContent::UndoDigest(_) => {}
             // A file before it may have needed it.

@@ -146,7 +146,7 @@ impl<'p> Staged<'p> {
         };
         recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
         // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
-        let bytes = if self.on.plan.undo.is_empty() { 0 } else { self.content.bytes };
+        let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
         let all = std::thread::scope(|scope| {
             let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.sites, bytes);
             let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);

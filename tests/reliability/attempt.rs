@@ -168,7 +168,7 @@ pub(crate) struct Ended {
 pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } => refusal::Command::Patchadd,
-        Command::BackOut(_) => refusal::Command::Patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) => refusal::Command::Patchrm,
         Command::Add { .. } => refusal::Command::Pkgadd,
         Command::Remove(_) => refusal::Command::Pkgrm,
     }
@@ -191,7 +191,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let by = |patchadd, patchrm| match command {
         Command::Apply { .. } => patchadd,
-        Command::BackOut(_) => patchrm,
+        Command::BackOut(_) | Command::BackOutByScripts(_) => patchrm,
         Command::Add { .. } | Command::Remove(_) => 1,
     };
     match moment {

@@ -3,7 +3,6 @@
 //!
 //! Everything that was written is there afterwards, as after a kill; what a power cut loses is the matter of `lost`.
 
-use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,7 +12,7 @@ use patchadm::transaction::Recovered;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};
-use crate::reliability::stories::{Command, STORIES, Story, Trial, stories, with_scripts};
+use crate::reliability::stories::{Command, SCRIPTED, STORIES, Story, Trial};
 use crate::reliability::{figures, sample_or_whole};
 
 /// A door that counts.
@@ -138,7 +137,7 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
 #[test]
 fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
     let mut tried = 0;
-    for story in stories().chain(iter::once_with(with_scripts)) {
+    for story in STORIES.iter().chain(&SCRIPTED).map(|told| told()) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
@@ -151,7 +150,7 @@ fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
 #[test]
 fn recovery_may_be_killed_before_any_of_its_changes() {
     let tried = AtomicUsize::new(0);
-    for story in STORIES.iter().step_by(sample_or_whole(4, 1)).map(|told| told()) {
+    for story in STORIES.iter().chain(&SCRIPTED).step_by(sample_or_whole(4, 1)).map(|told| told()) {
         let legal = Legal::of(&story);
         let points = spread(changes_of(&story), sample_or_whole(2, 12));
         in_parallel(&points, |&number| {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::random::Random;
 use crate::reliability::{figures, sample_or_whole};
 
 // In the fuzz crate its items are public.
@@ -198,19 +199,5 @@ impl<'t> Session<'t> {
         let from = self.random.below(length.max(1));
         let most = if self.random.below(4) == 0 { length - from } else { (length - from).min(16) };
         (from, from + if most == 0 { 0 } else { 1 + self.random.below(most) })
-    }
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    /// A number below `bound`; 0 where that is 0.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let wide = u128::from(mixed ^ (mixed >> 31)) * (bound as u128);
-        usize::try_from(wide >> 64).unwrap_or_default()
     }
 }

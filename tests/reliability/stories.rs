@@ -20,6 +20,7 @@ use patchadm::operation::recover::recover_root;
 use patchadm::operation::remove_package::{RemoveRequest, remove_packages};
 use patchadm::operation::scripts::ScriptSettings;
 use patchadm::operation::session::Caller;
+use patchadm::plan::engine::Engine;
 use patchadm::plan::occasion::Occasion;
 use patchadm::root::{Door, Root};
 use patchadm::transaction::{Receipt, Recovered};
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Apply { patches: Vec<PathBuf>, again: bool },
     /// `patchrm`.
     BackOut(Vec<String>),
+    /// `patchrm --engine script`.
+    BackOutByScripts(Vec<String>),
     /// `pkgadd -n` of packages in this spool directory.
     Add { spool: PathBuf, packages: Vec<String> },
     /// `pkgrm -n`.
@@ -202,7 +205,7 @@ fn package_removed() -> Story {
 }
 
 /// Scripts that write into the root, among them that of a class: all of it on objects of the package.
-pub(crate) fn with_scripts() -> Story {
+fn with_scripts() -> Story {
     let (stage, _) = patched_with(&[]);
     let spool = stage.beside("added");
     let write = |text: &str| format!("{text}; touch -d @1600000000 $PKG_INSTALL_ROOT/opt/ACMEsrv/etc/*\n");
@@ -217,6 +220,22 @@ pub(crate) fn with_scripts() -> Story {
     package.write(&spool);
     Story::of("pkgadd with scripts", stage, Command::Add { spool, packages: vec!["ACMEsrv".to_owned()] })
 }
+
+/// The scripts of an undo archive have their turn, and what they did is taken back before everything is restored.
+fn backout_by_scripts() -> Story {
+    let changed = Package::new("ACMEweb")
+        .file("bin/httpd", 0o755, "second httpd\n".repeat(400))
+        .link("bin/httpd.again", "httpd")
+        .directory("new")
+        .file("new/tool", 0o755, "tool\n")
+        .symlink("share/current", "v2")
+        .deletes(&["share/gone"]);
+    let (stage, _) = patched_with(&[&Patch::of("400-01", changed)]);
+    Story::of("back out by scripts", stage, Command::BackOutByScripts(vec!["400-01".to_owned()]))
+}
+
+/// The stories with procedure scripts.
+pub(crate) const SCRIPTED: [Told; 2] = [with_scripts, backout_by_scripts];
 
 /// A story is told when it is needed: its root takes the program some runs.
 pub(crate) type Told = fn() -> Story;
@@ -298,6 +317,16 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
         }
         Command::BackOut(ids) => {
             let request = BackOutRequest { ids: ids.clone(), ..BackOutRequest::default() };
+            let report = back_out_patches(root, &request, caller)?;
+            report.patches.into_iter().map(|one| one.result).collect()
+        }
+        Command::BackOutByScripts(ids) => {
+            let scripts = PatchScriptRequest {
+                settings: scripts(),
+                engine: Engine::Script,
+                ..PatchScriptRequest::default()
+            };
+            let request = BackOutRequest { ids: ids.clone(), scripts, ..BackOutRequest::default() };
             let report = back_out_patches(root, &request, caller)?;
             report.patches.into_iter().map(|one| one.result).collect()
         }

@@ -7,6 +7,8 @@ use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::package::{Line, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 
+const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
+
 /// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
@@ -15,6 +17,14 @@ pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Opti
         || !rule::holds("manifest.header.package", header.package == package.as_str())
     {
         return Some(format!("it is that of patch {}, package {}", header.patch, header.package));
+    }
+    let is_set = |name: &String| header.parameters.contains(name);
+    if !rule::holds("manifest.header.silent", header.silent.iter().all(is_set)) {
+        return Some("`silent` has a parameter that the patch did not set".to_owned());
+    }
+    let are_fractions = header.record_times.values().all(|part| *part < NANOSECONDS_OF_A_SECOND);
+    if !rule::holds("manifest.header.record_times", are_fractions) {
+        return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
     }
     let mut paths = HashSet::new();
     manifest.objects.iter().find_map(|record| {
@@ -77,7 +87,7 @@ fn fault_of_state(state: &State) -> Option<&'static str> {
     if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
         return Some("`uid` or `gid` is that of nobody");
     }
-    if !rule::holds("manifest.mtime", state.mtime.nanoseconds < 1_000_000_000) {
+    if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {
         return Some("`mtime` has more nanoseconds than a second");
     }
     if !rule::holds("manifest.sha256", state.sha256.is_none() || state.digest().is_some()) {
@@ -141,8 +151,11 @@ mod tests {
             obsoletes: Vec::new(),
             parameters: Vec::new(),
             made_records: Vec::new(),
+            records: None,
+            classes: None,
             features: Vec::new(),
             silent: Vec::new(),
+            record_times: std::collections::BTreeMap::new(),
         };
         Manifest { header, objects }
     }
@@ -167,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_about_parameters_that_the_patch_set() {
+        let mut silent = manifest(vec![]);
+        silent.header.silent = vec!["SUNW_REQUIRES".to_owned()];
+        assert!(fault_of(&silent).unwrap().contains("`silent`"));
+        silent.header.parameters = silent.header.silent.clone();
+        assert_eq!(fault_of(&silent), None);
+    }
+
+    #[test]
     fn no_path_is_there_twice_or_reserved_and_lines_are_those_of_path_and_package() {
         let twice = manifest(vec![record("/opt/a"), record("/opt/a")]);
         assert!(fault_of(&twice).unwrap().ends_with("it is there twice"));
@@ -188,6 +210,15 @@ mod tests {
         let found = fault_of(&manifest(vec![gone.clone()])).unwrap();
         assert!(found.contains("`delivered`"), "{found}");
         assert_eq!(fault_of(&manifest(vec![ObjectRecord { kept: true, ..gone }])), None);
+    }
+
+    #[test]
+    fn the_times_of_records_have_less_than_a_second_below_the_second() {
+        for (part, is_fault) in [(999_999_999, false), (1_000_000_000, true)] {
+            let mut manifest = manifest(vec![]);
+            manifest.header.record_times.insert("pkginfo".to_owned(), part);
+            assert_eq!(fault_of(&manifest).is_some(), is_fault, "{part}");
+        }
     }
 
     #[test]

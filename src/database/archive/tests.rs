@@ -61,8 +61,11 @@ fn manifest_of(patch: &str, objects: &[Replaced<'_>]) -> Manifest {
         obsoletes: Vec::new(),
         parameters: Vec::new(),
         made_records: Vec::new(),
+        records: None,
+        classes: None,
         features: Vec::new(),
         silent: Vec::new(),
+        record_times: std::collections::BTreeMap::new(),
     };
     Manifest { header, objects: objects.iter().map(record).collect() }
 }

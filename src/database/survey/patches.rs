@@ -10,7 +10,7 @@ use crate::database::archive::{self, Archive, ArchiveError};
 use crate::database::ledger::{self, LedgerFault};
 use crate::database::{DatabaseError, View, saves};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::package::{Digest, Inventory, Line, LiveKind, ObjectPath, PkgInst};
 use crate::patch::PatchList;
@@ -47,8 +47,7 @@ pub(super) fn read(
         if let Some(installed) = inventory.packages.get_mut(&package) {
             installed.saves.clear();
             for (patch, (save, list)) in all {
-                let is_kept = save.archive.is_some() || save.remote.is_some();
-                lists.insert(patch.clone(), list.flatten().filter(|_| is_kept));
+                lists.insert(patch.clone(), list.flatten());
                 installed.saves.insert(patch, save);
             }
         }
@@ -121,11 +120,17 @@ impl Survey<'_> {
     ) -> Result<(), DatabaseError> {
         let Setting { host, outside, .. } = *self.setting;
         let Some(ledger) = self.ledger(package)? else { return Ok(()) };
+        match archive::kept_manifest(self.view, package, patch, &ledger) {
+            Ok(Some(kept)) => {
+                self.says(inventory, (package, patch), &kept, true);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(error) => return unless_unreadable(error),
+        }
         let found = match archive::find_with(self.view, host, package, patch, &ledger, &outside) {
             Ok(found) => found,
-            Err(ArchiveError::View(error)) => return Err(error.into()),
-            Err(ArchiveError::Root(error)) => return Err(error.into()),
-            Err(_) => return Ok(()),
+            Err(error) => return unless_unreadable(error),
         };
         let Ok(manifest) = found.manifest() else { return Ok(()) };
         let Some(manifest) = manifest else {
@@ -143,6 +148,18 @@ impl Survey<'_> {
         if !is_believed && manifest.header.root != inventory.marker {
             return Ok(());
         }
+        self.says(inventory, (package, patch), &manifest, is_believed);
+        Ok(())
+    }
+
+    /// Takes in what the manifest of a patch says of the paths of the survey.
+    fn says(
+        &mut self,
+        inventory: &Inventory,
+        (package, patch): (&PkgInst, &str),
+        manifest: &Manifest,
+        is_believed: bool,
+    ) {
         for record in manifest.objects.iter().filter(|record| record.is_listed()) {
             let Some(path) = record.object_path().filter(|path| inventory.physical.contains_key(path)) else {
                 continue;
@@ -153,7 +170,6 @@ impl Survey<'_> {
             }
             self.changed_by(path, patch);
         }
-        Ok(())
     }
 
     /// The ledger of a package, read once; none where it is damaged.
@@ -175,6 +191,15 @@ impl Survey<'_> {
         if !patches.iter().any(|known| known == patch) {
             patches.push(patch.to_owned());
         }
+    }
+}
+
+/// What is damaged says nothing; an error where the records cannot be read at all.
+fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
+    match error {
+        ArchiveError::View(error) => Err(error.into()),
+        ArchiveError::Root(error) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

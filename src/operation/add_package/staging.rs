@@ -5,8 +5,10 @@ use std::path::Path;
 use super::preparation::{Placed, Prepared};
 use super::{Added, Place, Stage};
 use crate::format::admin::RequestUser;
+use crate::format::manifest::MANIFEST;
 use crate::operation::answers::Answered;
 use crate::operation::attendant::Attendant;
+use crate::operation::back_out::played::Played;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed};
@@ -112,17 +114,28 @@ impl<'a> Place<'a> {
         let package = device.package(index)?;
         let installation = &prepared.installation;
         let intended = &installation.intended;
-        let course = Course::of_installation(intended, package, &prepared.inventory)
+        let instance = intended.plan.packages.first();
+        let played = instance.map(|instance| Played::of(session, package, instance)).transpose()?.flatten();
+        let without_ledger = played.as_ref().map(|_| intended.without_ledger());
+        let steps = without_ledger.as_ref().unwrap_or(intended);
+        let course = Course::of_installation(steps, package, &prepared.inventory)
             .map_err(|reason| reason.of(Command::Pkgadd, &installation.instance))?;
         let mut briefing = stage.briefing;
         briefing.package = delivered_as_placed(&package.params, &intended.params);
         briefing.base = base_of(&intended.params);
         briefing.install_date = Some(intended.params.text("INSTDATE").into_owned());
         // they may have changed since the scripts were asked
-        if let Some(instance) = intended.plan.packages.first() {
+        if let Some(instance) = instance {
             check_places(self.ground, instance, briefing.base.as_ref())
                 .and_then(|()| check_classes(self.ground, &course))
                 .map_err(|reason| reason.of(Command::Pkgadd, instance))?;
+        }
+        if played.is_none() && package.install.contains_key(MANIFEST) {
+            attendant.warns(&format!(
+                "the root has no undo data of its own that is this archive\nparameters and records of <{}> will be \
+                 those of the archive",
+                installation.instance
+            ));
         }
         let performance = Performance {
             session,
@@ -142,8 +155,13 @@ impl<'a> Place<'a> {
             outcomes: std::collections::BTreeMap::new(),
             left: std::collections::BTreeMap::new(),
         };
-        let (receipt, ending) = performance.perform()?;
+        let (receipt, ending) =
+            performance.perform(played.as_ref().map(|played| (played, &prepared.inventory.lines)))?;
         added.ending = ending;
+        if let (Some(played), Some(installation)) = (&played, &mut added.installation) {
+            // what the installation alone would have kept under another name is not there
+            installation.intended.plan.notes = played.notes().to_vec();
+        }
         Ok(receipt)
     }
 }

@@ -5,7 +5,7 @@ use crate::database::View;
 use crate::database::archive::{self, ArchiveError, Outside};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::run::Halt;
-use crate::package::{Inventory, Touched};
+use crate::package::{Inventory, ObjectPath, Touched};
 use crate::patch::{Delivered, PatchId};
 use crate::plan::install::Intended;
 use crate::plan::parts::Scripted;
@@ -24,11 +24,14 @@ pub(super) struct Left {
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of what was before, to be written.
     pub(super) snapshot: Option<UndoArchive>,
+    /// What a person should know.
+    pub(super) notes: Vec<String>,
 }
 
 impl Left {
-    /// Adds it to the last batch of the run.
-    pub(super) fn add_to(self, last: &mut Plan) -> Result<(), Reason> {
+    /// Adds it to the last batch of the run, and what a person should know to the notes of the run.
+    pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
+        notes.extend(self.notes);
         last.records.extend(self.records);
         if let Some(archive) = self.snapshot {
             last.records.push(snapshot::directory(&archive, last.undo.len())?);
@@ -93,26 +96,35 @@ impl PatchScripts<'_> {
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
         match self.way {
             Way::Apply => {
-                if !scripted.no_undo && !scripted.again {
-                    self.check_undo(scripted, member, &now)?;
-                }
+                let has_undo = !scripted.no_undo && !scripted.again;
+                let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
                 let delivered = member.device.package(member.index)?;
                 let obsoletes = Delivered::from_params(&delivered.params, separator);
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
+                // Where nothing is to be saved, a save directory that scripts have made all the same is theirs.
+                let is_theirs = scripted.no_undo && installed.saves.contains_key(id.as_str());
+                let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
-                Ok(Left { records, snapshot })
+                Ok(Left { records, snapshot, notes: notes.into_iter().collect() })
             }
             Way::BackOut => {
-                Ok(Left { records: marks_after_backout(package, installed, &id, separator)?, snapshot: None })
+                let records = marks_after_backout(package, installed, &id, separator)?;
+                Ok(Left { records, snapshot: None, notes: Vec::new() })
             }
         }
     }
 
-    /// The undo archive that scripts made must hold everything that they replaced.
-    fn check_undo(&self, scripted: &Scripted, member: &Member<'_>, now: &Inventory) -> Result<(), Halt> {
+    /// The undo archive that scripts made, or the program's own snapshot, must hold everything that they replaced. What
+    /// is to be said of objects that only the snapshot holds.
+    fn check_undo(
+        &self,
+        scripted: &Scripted,
+        member: &Member<'_>,
+        now: &Inventory,
+    ) -> Result<Option<String>, Halt> {
         let package = &member.part.package;
         let bad = |reason: String| {
             let text =
@@ -120,7 +132,7 @@ impl PatchScripts<'_> {
             Halt::Saving(Cause::Script(text))
         };
         let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
-        let missing = unsaved(
+        let unsaved = unsaved(
             package,
             &scripted.plan.changes,
             &member.part.mapped,
@@ -128,14 +140,24 @@ impl PatchScripts<'_> {
             &member.part.params,
             &now.live,
         )?;
-        match missing.as_slice() {
-            [] => Ok(()),
-            [first, ..] => {
-                let shown = self.session.ground.root.show(first);
-                let count = missing.len();
-                Err(bad(format!("it does not hold {shown} as it was ({count} such objects)")))
-            }
+        let planned = scripted.plan.undo.iter().find(|archive| archive.package == *package);
+        let held = planned.map(snapshot::held).unwrap_or_default();
+        let (held, lost): (Vec<_>, Vec<_>) = unsaved.iter().partition(|path| held.contains(path));
+        let lacks = |first: &ObjectPath, count: usize| {
+            let shown = self.session.ground.root.show(first);
+            format!("it does not hold {shown} as it was ({count} such objects)")
+        };
+        if let Some(first) = lost.first() {
+            return Err(bad(lacks(first, lost.len())));
         }
+        let note = held.first().map(|first| {
+            let lacks = lacks(first, held.len());
+            format!(
+                "the undo archive that the scripts of {package} made is not enough for another tool: {lacks}; \
+                 patchrm restores from the snapshot beside it"
+            )
+        });
+        Ok(note)
     }
 
     fn archive(&self, member: &Member<'_>) -> Result<PackageImage, Failure> {

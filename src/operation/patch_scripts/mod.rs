@@ -15,7 +15,6 @@ pub(super) mod kept;
 mod listener;
 mod performing;
 mod response;
-mod restoring;
 mod setting;
 
 use std::path::PathBuf;

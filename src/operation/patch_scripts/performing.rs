@@ -10,6 +10,7 @@ use crate::operation::failure::Failure;
 use crate::operation::installation::{Installation, described};
 use crate::operation::log;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed, held};
+use crate::operation::scripted_restoration::Restoration;
 use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
@@ -148,7 +149,7 @@ impl<'a> PatchScripts<'a> {
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let saves = !plan.undo.is_empty();
+        let saves = plan.archives().next().is_some();
         run.switch(&plan, content)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
@@ -193,15 +194,18 @@ impl<'a> PatchScripts<'a> {
             })?;
             if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
                 if member.part.restores {
-                    self.restore(run, scripted, member, &act, content)?;
+                    let concerned = act.course.concerned.objects.keys().cloned().collect();
+                    let (session, part, lines) = (self.session, &member.part, &act.lines);
+                    Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
-                self.after_scripts(scripted, member, inventory)?.add_to(&mut last)?;
+                let left = self.after_scripts(scripted, member, inventory)?;
+                left.add_to(&mut last, &mut self.listener.notes)?;
             }
         }
         if self.way == Way::BackOut {
             self.after_packages(run)?;
         }
-        let saves = !last.undo.is_empty();
+        let saves = last.archives().next().is_some();
         run.switch(&last, &mut NoContent)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
         if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }

@@ -53,7 +53,7 @@ pub(super) fn verify_all(
         side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
     for (of, (archive, manifest)) in done.into_iter().flatten() {
-        if matches!(archive.state, State::Sound { .. }) {
+        if matches!(archive.state, State::Sound { .. }) || manifest.is_some() {
             known.insert((of.package.clone(), of.saved_as.clone()), manifest);
         }
         verified.push((of.clone(), archive));
@@ -80,7 +80,11 @@ fn ledgers(ground: &Ground, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
 
 impl Reader<'_> {
     fn verified(&self, of: &Of) -> (Archive, Option<Manifest>) {
-        let (state, manifest) = match of.is_kept.then(|| self.read(of)) {
+        let has_line = || {
+            let line = self.ledgers.get(&of.package).and_then(|ledger| ledger.line(&of.saved_as));
+            line.is_some_and(|line| line.manifest.is_some())
+        };
+        let (state, manifest) = match (of.is_kept || has_line()).then(|| self.read(of)) {
             None => (State::None, None),
             Some(Ok(read)) => read,
             Some(Err(error)) => (State::Unusable(error), None),
@@ -90,6 +94,11 @@ impl Reader<'_> {
 
     fn read(&self, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
         let (view, host) = (View::live(&self.ground.root), &self.ground.host);
+        if let Some(ledger) = self.ledgers.get(&of.package)
+            && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
+        {
+            return Ok((State::None, Some(kept)));
+        }
         let archive = match self.ledgers.get(&of.package) {
             Some(ledger) => {
                 archive::find_with(&view, host, &of.package, &of.saved_as, ledger, &self.outside)?
@@ -105,9 +114,10 @@ impl Reader<'_> {
     }
 }
 
-/// The manifest of an archive that is not verified; none where it cannot be read.
+/// The manifest of a patch that is not verified; none where it cannot be read.
 pub(super) fn manifest(ground: &Ground, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
     let view = View::live(&ground.root);
-    let archive = archive::find(&view, &ground.host, package, saved_as, &ground.outside.with(None)).ok()?;
-    archive.bound_manifest().ok()?
+    let ledger = ledger::counting(&view, package).ok()?;
+    let outside = ground.outside.with(None);
+    archive::known_manifest(&view, &ground.host, package, saved_as, &ledger, &outside).ok()?
 }

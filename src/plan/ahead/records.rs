@@ -77,6 +77,7 @@ impl Ahead {
             match &file.content {
                 TreeContent::Undo(_) => save.archive = String::from_utf8(file.name.clone()).ok(),
                 TreeContent::Bytes(bytes) if file.name == b"remote" => save.remote = Some(bytes.clone()),
+                TreeContent::Manifest(_) => save.has_manifest = true,
                 TreeContent::Bytes(_) | TreeContent::UndoDigest(_) | TreeContent::Directory => {}
             }
         }

@@ -189,6 +189,13 @@ pub enum Reason {
         /// The later patch, where it is known.
         by: Option<String>,
     },
+    /// A patch that was applied later has objects below something that the patch made.
+    UsedLater {
+        /// What it made: a directory, or a link that leads to one.
+        path: ObjectPath,
+        /// That patch.
+        by: String,
+    },
     /// An applied patch needs the one to be backed out.
     Needed {
         /// The patch that needs it.
@@ -338,7 +345,10 @@ impl Reason {
         match self {
             Self::AlreadyApplied(_) => 2,
             Self::StaleSave(_) | Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Obsoleted { .. } | Self::Superseded(_) | Self::ChangedLater { .. } => 6,
+            Self::Obsoleted { .. }
+            | Self::Superseded(_)
+            | Self::ChangedLater { .. }
+            | Self::UsedLater { .. } => 6,
             Self::NotInstalled(_) | Self::NoSuchPackage => 8,
             Self::UndoMismatch { .. } => 17,
             Self::NoSpace { .. } => 18,
@@ -358,7 +368,10 @@ impl Reason {
         match self {
             Self::NotApplied => 2,
             Self::NoUndoData(_) | Self::BadUndoData { .. } => 4,
-            Self::Superseded(_) | Self::Obsoleted { .. } | Self::ChangedLater { .. } => 6,
+            Self::Superseded(_)
+            | Self::Obsoleted { .. }
+            | Self::ChangedLater { .. }
+            | Self::UsedLater { .. } => 6,
             Self::BadId(_) => 8,
             Self::Interrupted { .. } | Self::OtherInterrupted { .. } => 14,
             Self::Needed { .. } => 15,

@@ -12,6 +12,7 @@ impl Reason {
             Self::Edited(paths) => Self::Edited(paths.into_iter().map(show).collect()),
             Self::KeepWithoutUndo(path) => Self::KeepWithoutUndo(show(path)),
             Self::ChangedLater { path, by } => Self::ChangedLater { path: show(path), by },
+            Self::UsedLater { path, by } => Self::UsedLater { path: show(path), by },
             Self::Object { package, path, problem } => {
                 let resolved = ObjectPath::new(path.as_bytes());
                 let path = resolved.map_or(path, |path| show(path).to_string());

@@ -129,6 +129,9 @@ impl Reason {
             Self::ChangedLater { path, by: None } => {
                 format!("the record of {path} has changed since it was applied")
             }
+            Self::UsedLater { path, by } => {
+                format!("patch {by}, which was applied later, has objects below {path}")
+            }
             Self::Needed { by, requirement } => format!("applied patch {by} requires {requirement}"),
             _ => return None,
         })
@@ -227,7 +230,7 @@ impl Reason {
             Self::Superseded(by) | Self::Obsoleted { by: Some(by), .. } => {
                 format!("patchrm {by} first, or patchrm -f")
             }
-            Self::ChangedLater { by: Some(by), .. } => format!("patchrm {by} first"),
+            Self::ChangedLater { by: Some(by), .. } | Self::UsedLater { by, .. } => format!("patchrm {by} first"),
             Self::Needed { by, .. } => format!("patchrm {by} first"),
             Self::RecordsByScripts(_) => "let them with --engine script or --engine auto".to_owned(),
             Self::ScriptForbidden { .. } => "see `scripts` in patchadm-policy(5)".to_owned(),

@@ -322,7 +322,9 @@ fn without_undo_data_an_edited_file_is_kept_beside_and_cannot_be_preserved() {
     assert!(refusal.why().contains("cannot be kept when no undo data is saved"), "{refusal}");
     world.options.edits.general = Edited::Replace;
     let plan = world.plan(&patch).unwrap();
-    assert!(plan.undo.is_empty());
+    assert_eq!(plan.archives().count(), 0);
+    assert!(plan.undo.iter().all(|undo| undo.saved.is_empty() && undo.records.is_empty()));
+    assert!(plan.undo[0].manifest.objects.iter().any(|object| object.path == "/opt/web/bin/httpd"));
     world.carry_out(&plan, &patch);
     assert_eq!(world.read("/opt/web/bin/httpd.edited-900-01").as_deref(), Some("mine"));
     assert_eq!(world.patchrm("900-01"), 4);

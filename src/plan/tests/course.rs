@@ -123,7 +123,7 @@ fn scripts_find_the_records_with_marked_lines_and_the_end_has_clean_ones() {
 
     let (tool, conf) = (path("/opt/web/mine/tool"), path("/opt/web/etc/web.conf"));
     let outcomes = BTreeMap::from([(tool, Outcome::Missing), (conf, Outcome::File { size: 3, cksum: 99 })]);
-    let last = course.close(&outcomes, &BTreeMap::new(), |path| !path.to_string().ends_with("i.mine"));
+    let last = course.close(&outcomes, &BTreeMap::new(), None, |path| !path.to_string().ends_with("i.mine"));
     let gone: Vec<String> = last
         .plan
         .records

@@ -1,4 +1,5 @@
-//! Parameters: what a root shows depends on the patches that are applied, not on the order in which others went.
+//! Parameters and record files: what a root shows depends on the patches that are applied, not on the order in which
+//! others went.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +8,30 @@ use proptest::prelude::*;
 use super::apply::acme_web;
 use super::*;
 
-/// What a patch says: `WORD`, `Patch_label`, `SUNW_REQUIRES`, and what it obsoletes.
+/// What a patch says: `WORD`, `Patch_label`, `SUNW_REQUIRES`, what it obsoletes, a class of its own and the text of an
+/// information file.
 #[derive(Clone, Copy, Debug)]
 struct Says {
     word: Option<u8>,
     label: bool,
     requires: bool,
     obsoletes: bool,
+    class: Option<u8>,
+    text: Option<u8>,
 }
 
 fn says() -> impl Strategy<Value = Says> {
-    (prop::option::of(0u8..3), any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(word, label, requires, obsoletes)| Says { word, label, requires, obsoletes })
+    let few = || prop::option::of(0u8..3);
+    (few(), any::<bool>(), any::<bool>(), any::<bool>(), few(), few()).prop_map(
+        |(word, label, requires, obsoletes, class, text)| Says {
+            word,
+            label,
+            requires,
+            obsoletes,
+            class,
+            text,
+        },
+    )
 }
 
 fn id_of(number: usize) -> String {
@@ -32,16 +45,27 @@ fn parcel(number: usize, says: Says) -> Parcel {
     words.extend(says.label.then(|| format!("Patch_label={id}")));
     words.extend(says.requires.then(|| "SUNW_REQUIRES=890-02".to_owned()));
     words.extend(says.obsoletes.then(|| format!("SUNW_OBSOLETES=8{number:02}-01")));
-    patch(&id, &words.join(" ")).file(&format!("share/{number}"), "x")
+    words.extend(says.class.map(|class| format!("CLASSES=none,class{class}")));
+    let parcel = patch(&id, &words.join(" ")).file(&format!("share/{number}"), "x");
+    match says.text {
+        Some(text) => parcel.install("copyright", &text.to_string()).install(&format!("depend{text}"), "x"),
+        None => parcel,
+    }
 }
 
-/// All parameters but the records of patches.
-fn shown(world: &World) -> BTreeMap<String, Vec<u8>> {
-    let params = &world.inventory.packages[&package("ACMEweb")].params;
+/// All parameters but the records of patches, and all record files but the one with the parameters; directories have no
+/// content.
+fn shown(world: &World) -> BTreeMap<String, Option<Vec<u8>>> {
+    let installed = &world.inventory.packages[&package("ACMEweb")];
     let is_record =
         |name: &str| matches!(name, "PATCHLIST" | "PATCH_OBSOLETES") || name.starts_with("PATCH_INFO_");
-    let others = params.iter().filter(|(name, _)| !is_record(name));
-    others.map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+    let params = installed.params.iter().filter(|(name, _)| !is_record(name));
+    let params = params.map(|(name, value)| (name.to_owned(), Some(value.to_vec())));
+    let path = |name: &[u8]| format!("/{}", String::from_utf8_lossy(name));
+    let files = installed.records.iter().filter(|(name, _)| name.as_slice() != b"pkginfo");
+    let files = files.map(|(name, file)| (path(name), Some(file.bytes.clone())));
+    let directories = installed.directories.iter().map(|name| (path(name), None));
+    params.chain(files).chain(directories).collect()
 }
 
 /// A root with these patches.
@@ -69,8 +93,10 @@ fn remove(world: &mut World, number: usize) {
     assert_eq!(world.patchrm(&id_of(number)), 0);
 }
 
-const ALL: Says = Says { word: Some(1), label: true, requires: true, obsoletes: true };
-const SILENT: Says = Says { word: None, label: false, requires: false, obsoletes: false };
+const ALL: Says =
+    Says { word: Some(1), label: true, requires: true, obsoletes: true, class: Some(1), text: Some(1) };
+const SILENT: Says =
+    Says { word: None, label: false, requires: false, obsoletes: false, class: None, text: None };
 
 #[test]
 fn what_the_older_of_two_patches_brought_does_not_come_back_with_the_younger() {
@@ -85,14 +111,30 @@ fn what_the_older_of_two_patches_brought_does_not_come_back_with_the_younger() {
 }
 
 #[test]
-fn only_what_the_patch_set_is_handed_down_to_it() {
+fn only_what_the_patch_set_or_wrote_is_handed_down_to_it() {
+    for (line, reason) in [
+        ("\"parameter\":\"BASEDIR\",\"value\":\"/etc\"", "BASEDIR is no parameter that the patch set"),
+        ("\"record\":\"../../../passwd\"", "passwd is no record that the patch wrote"),
+        ("\"record\":\"install/checkinstall\"", "install/checkinstall is no record that the patch wrote"),
+        (
+            "\"record\":\"save/pspool/ACMEweb/pkgmap\",\"value\":\"\",\"mode\":420,\
+             \"mtime\":{\"seconds\":1,\"nanoseconds\":1000000000}",
+            "`mtime` has more nanoseconds than a second",
+        ),
+    ] {
+        refuses(line, reason);
+    }
+}
+
+/// Shows that a line in `handed-down` that no backout wrote is damage.
+fn refuses(line: &str, reason: &str) {
     let mut world = with(&[(1, ALL), (2, ALL)]);
     remove(&mut world, 1);
     let saves = &mut world.inventory.packages.get_mut(&package("ACMEweb")).unwrap().saves;
-    let file = saves.get_mut("902-01").unwrap().parameters.as_mut().unwrap();
-    file.extend_from_slice(b"BASEDIR=/etc\n");
+    let file = saves.get_mut("902-01").unwrap().handed_down.as_mut().unwrap();
+    file.extend_from_slice(format!("{{{line}}}\n").as_bytes());
     let refusal = world.plan_removal("902-01").unwrap_err();
-    assert!(refusal.why().contains("BASEDIR is no parameter that the patch set"), "{}", refusal.why());
+    assert!(refusal.why().contains(reason), "{}", refusal.why());
 }
 
 proptest! {

@@ -196,3 +196,42 @@ fn an_edited_file_cannot_be_kept_where_scripts_install_it() {
     world.options.edits.general = Edited::Replace;
     assert!(planned(&mut world, &own).is_ok());
 }
+
+/// What a plan needs on the one file system, in bytes.
+fn needed(scripted: &Scripted) -> u64 {
+    scripted.plan.space[0].bytes
+}
+
+#[test]
+fn the_snapshot_beside_an_archive_that_scripts_make_needs_room_too() {
+    let large = "old".repeat(1 << 20);
+    let base = Parcel::empty("base").package("ACMEweb", "").file("bin/httpd", &large);
+    let with =
+        |checkinstall| patch("900-01", "").file("bin/httpd", "new").install("checkinstall", checkinstall);
+    for elsewhere in [None, Some("/keep".into())] {
+        let mut world = World::new().with(&base);
+        world.options.undo_dir = elsewhere;
+        let by_program = needed(&planned(&mut world, &with("exit 0")).unwrap());
+        let by_scripts = needed(&planned(&mut world, &with("echo PATCHLIST=900-01 >> $1")).unwrap());
+        assert!(by_scripts > by_program + (3 << 20), "{by_scripts} {by_program}");
+    }
+}
+
+#[test]
+fn what_scripts_of_a_backout_may_touch_is_copied_twice_and_needs_the_room() {
+    let mut world = world();
+    let large = "new".repeat(1 << 20);
+    world.patchadd(&patch("900-01", "").file("bin/httpd", &large).file("bin/more", &large));
+    for stored in world.archives.values_mut() {
+        let scripted = patch("900-01", "").install("checkinstall", "exit 0\n").image.packages.remove(0);
+        let script = scripted.pkgmap.entries.into_iter().filter(|entry| entry.is_information());
+        stored.image.pkgmap.entries.extend(script);
+        stored.image.install.extend(scripted.install);
+    }
+    let [by_program, by_scripts] = [Engine::Auto, Engine::Script].map(|engine| {
+        world.removal.scripts.engine = engine;
+        world.plan_removal("900-01").unwrap().space[0].bytes
+    });
+    // Each file once for a rollback, and once to be put back when the scripts have had their turn.
+    assert!(by_scripts > by_program + 4 * (3 << 20), "{by_scripts} {by_program}");
+}

@@ -426,6 +426,10 @@ impl World {
                             }
                             TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
                             TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
+                            TreeContent::Manifest(place) => {
+                                assert!(plan.undo.len() > *place);
+                                save.has_manifest = true;
+                            }
                             TreeContent::Directory => unreachable!(),
                         }
                     }
@@ -449,8 +453,14 @@ impl World {
             RecordChange::RemoveTree(path) => match split(path) {
                 Some((name, rest)) if rest.is_empty() => drop(self.inventory.packages.remove(&name)),
                 Some((name, rest)) => {
-                    let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;
-                    assert!(saves.remove(&rest["save/".len()..]).is_some());
+                    let package = self.inventory.packages.get_mut(&name).unwrap();
+                    let saved = rest.strip_prefix("save/").and_then(|id| package.saves.remove(id));
+                    if saved.is_none() {
+                        assert!(package.directories.remove(rest.as_bytes()), "{rest}");
+                        let below = [rest.as_bytes(), b"/"].concat();
+                        package.records.retain(|name, _| !name.starts_with(&below));
+                        package.directories.retain(|name| !name.starts_with(&below));
+                    }
                 }
                 None => assert!(self.inventory.live.remove(path).is_some()),
             },
@@ -476,8 +486,8 @@ impl World {
             Some((saved, "obsoleted_by")) => {
                 package.saves.get_mut(saved).unwrap().obsoleted_by = Some(bytes.to_vec());
             }
-            Some((saved, "parameters")) => {
-                package.saves.get_mut(saved).unwrap().parameters = Some(bytes.to_vec());
+            Some((saved, "handed-down")) => {
+                package.saves.get_mut(saved).unwrap().handed_down = Some(bytes.to_vec());
             }
             Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
             _ => {

@@ -100,7 +100,9 @@ fn put(files: &mut Vec<TreeFile>, file: TreeFile) {
 }
 
 fn renumbered(mut file: TreeFile, archives: usize) -> TreeFile {
-    if let TreeContent::Undo(place) | TreeContent::UndoDigest(place) = &mut file.content {
+    if let TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) =
+        &mut file.content
+    {
         *place += archives;
     }
     file

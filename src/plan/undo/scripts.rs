@@ -19,7 +19,8 @@
 //! (Application Packaging Developer's Guide, "Patching Packages").
 //!
 //! Every other class with a saved file gets an `i.<class>` that copies: the script that the class has elsewhere may
-//! keep the file that is there (`preserve`) or run the saved one (`build`), and the object keeps its class.
+//! keep the file that is there (`preserve`) or run the saved one (`build`), and the object keeps its class. What a
+//! script reads has a blank between the two paths of a file, so files with a blank in their path are of class none there.
 //!
 //! This program restores from the manifest, and knows its own scripts by their digests: it needs none of them run. The
 //! class action scripts of the patch take back the files of their classes.

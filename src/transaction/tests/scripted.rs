@@ -2,6 +2,7 @@
 //! after.
 
 mod grounds;
+mod rewound;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -273,8 +273,11 @@ impl World {
             obsoletes: vec![],
             parameters: vec![],
             made_records: vec![],
+            records: None,
+            classes: None,
             features: Vec::new(),
             silent: Vec::new(),
+            record_times: BTreeMap::new(),
         };
         UndoArchive {
             package: package(),

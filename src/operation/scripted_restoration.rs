@@ -4,43 +4,45 @@
 //! What scripts did to anything else stays, as do the files of classes whose script is the package's own: those scripts
 //! know better what belongs to the patch. Lines that scripts wrote by installf(1M) for other paths stay too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::performing::Act;
-use super::{Member, PatchScripts};
+use super::scripts::run::{Halt, fresh};
+use super::session::Session;
 use crate::database::places;
-use crate::operation::scripts::run::{Halt, fresh};
-use crate::package::{LiveKind, ObjectPath, Touched};
+use crate::package::{Line, LiveKind, ObjectPath, Touched};
 use crate::plan::Plan;
-use crate::plan::parts::Scripted;
+use crate::plan::parts::{Part, Scripted};
 use crate::transaction::{Content, ScriptedRun};
 
-impl PatchScripts<'_> {
-    /// Restores a package whose scripts have run as the plan says.
-    pub(super) fn restore(
-        &self,
-        run: &mut ScriptedRun<'_>,
-        scripted: &Scripted,
-        member: &Member<'_>,
-        act: &Act,
-        content: &mut dyn Content,
-    ) -> Result<(), Halt> {
-        let part = &member.part;
-        let own: BTreeSet<&str> = part.chosen.own_classes().collect();
-        let mapped = part.mapped.iter();
-        let theirs = mapped.filter(|one| one.ftype.is_regular() && own.contains(one.class.as_str()));
-        let theirs: BTreeSet<ObjectPath> = theirs.map(|one| one.path.clone()).collect();
+/// A package that is brought back after its scripts.
+pub(super) struct Restoration<'a> {
+    pub(super) session: &'a Session<'a>,
+    /// The backout as the program does it.
+    pub(super) scripted: &'a Scripted,
+    /// The package.
+    pub(super) part: &'a Part,
+    /// Everything that the installation of the backout package may have changed.
+    pub(super) concerned: BTreeSet<ObjectPath>,
+    /// The lines of `contents` that those paths had before the run.
+    pub(super) lines: &'a BTreeMap<ObjectPath, Line>,
+}
+
+impl Restoration<'_> {
+    /// Restores the package, whose scripts have run, as the plan says.
+    pub(super) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
+        let (scripted, part) = (self.scripted, self.part);
+        let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
         let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
         let mut plan = scripted.intended(part, &self.session.caller.occasion).plan;
-        let concerned = act.course.concerned.objects.keys().chain(&part.deletes);
+        let concerned = self.concerned.iter().chain(&part.deletes);
         let changed = plan.changes.iter().map(|change| &change.path);
         let objects =
             concerned.chain(changed).filter(|path| !theirs.contains(*path) && !others.contains(path));
         let objects: BTreeSet<ObjectPath> = objects.cloned().collect();
         run.rewind(&objects, &[places::package(&part.package)])?;
         plan.changes.retain(|change| !theirs.contains(&change.path));
-        self.lines_back(&mut plan, act, &objects, &theirs)?;
+        self.lines_back(&mut plan, &objects, &theirs)?;
         let lines = plan.contents.clone();
         let plan = fresh(&self.session.ground, plan, |path| lines.get(path).cloned().flatten())?;
         Ok(run.switch(&plan, content)?)
@@ -51,14 +53,13 @@ impl PatchScripts<'_> {
     fn lines_back(
         &self,
         plan: &mut Plan,
-        act: &Act,
         objects: &BTreeSet<ObjectPath>,
         theirs: &BTreeSet<ObjectPath>,
     ) -> Result<(), Halt> {
         let paths = objects.union(theirs).cloned().collect();
         let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
         for path in objects.union(theirs) {
-            let before = act.lines.get(path);
+            let before = self.lines.get(path);
             if !plan.contents.contains_key(path) && now.lines.get(path) != before {
                 plan.contents.insert(path.clone(), before.cloned());
             }

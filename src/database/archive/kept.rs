@@ -1,0 +1,156 @@
+//! The manifest that is kept of a patch without undo data: which paths it has, for the patches around it.
+//!
+//! It is believed as an archive is: where the ledger of the root names its digest.
+
+use std::io;
+
+use super::{ArchiveError, LARGEST_MANIFEST, Outside, find_with, manifest, read_manifest};
+use crate::database::{View, places};
+use crate::format::envelope;
+use crate::format::ledger::{Ledger, Undo};
+use crate::format::manifest::{KEPT_MANIFEST, Manifest};
+use crate::package::{Digest, Hashing, PkgInst, rule};
+use crate::root::Root;
+
+/// The manifest of `patch` for `package`, of which the ledger says that nothing was saved; none where it names no
+/// manifest. One that it names must be there, and be what the run wrote.
+pub fn kept_manifest(
+    view: &View<'_>,
+    package: &PkgInst,
+    patch: &str,
+    ledger: &Ledger,
+) -> Result<Option<Manifest>, ArchiveError> {
+    let line = ledger.line(patch).filter(|line| matches!(line.undo, Undo::None(_)));
+    let Some((line, digest)) = line.and_then(|line| Some((line, line.manifest?))) else { return Ok(None) };
+    let (path, bytes) = read(view, package, patch)?;
+    let unusable = |path: String, reason: String| ArchiveError::KeptManifest { path, reason };
+    let run = &line.run;
+    let Some(bytes) = bytes else {
+        return Err(unusable(path, format!("it is not there, and run {run} kept it")));
+    };
+    if !rule::holds("manifest.kept.digest", digest_of(&bytes) == Some(digest)) {
+        let reason = format!("it is not the one that run {run} kept (an older copy, or somebody else's)");
+        return Err(unusable(path, reason));
+    }
+    parsed(&bytes, package, patch).map(Some).map_err(|reason| unusable(path, reason))
+}
+
+/// What is known of a patch without its archive being used: its manifest, where the ledger binds it. That of the snapshot
+/// where there is one, and the one that is kept where nothing was saved.
+pub fn known_manifest(
+    view: &View<'_>,
+    host: &Root,
+    package: &PkgInst,
+    patch: &str,
+    ledger: &Ledger,
+    outside: &Outside<'_>,
+) -> Result<Option<Manifest>, ArchiveError> {
+    if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
+        return Ok(Some(kept));
+    }
+    let archive = find_with(view, host, package, patch, ledger, outside)?;
+    match archive.snapshot(view)? {
+        Some(snapshot) => snapshot.bound_manifest(),
+        None => archive.bound_manifest(),
+    }
+}
+
+/// The kept manifest whatever the ledger says, as one that may be adopted: with digest and size of the file. None where
+/// there is none that makes sense.
+pub fn unbound_manifest(
+    view: &View<'_>,
+    package: &PkgInst,
+    patch: &str,
+) -> Result<Option<(Manifest, Digest, u64)>, ArchiveError> {
+    let (_, Some(bytes)) = read(view, package, patch)? else { return Ok(None) };
+    let Some(digest) = digest_of(&bytes) else { return Ok(None) };
+    Ok(parsed(&bytes, package, patch).ok().map(|manifest| (manifest, digest, bytes.len() as u64)))
+}
+
+/// The path for messages, and the file as it lies there.
+fn read(view: &View<'_>, package: &PkgInst, patch: &str) -> Result<(String, Option<Vec<u8>>), ArchiveError> {
+    let save = places::save(package).join(patch.as_bytes());
+    let Ok(path) = save.and_then(|save| save.join(KEPT_MANIFEST.as_bytes())) else {
+        return Ok((view.root().show(&places::save(package)), None));
+    };
+    Ok((view.root().show(&path), view.read(&path, LARGEST_MANIFEST)?))
+}
+
+fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, String> {
+    let mut opened = envelope::open(bytes).map_err(|error| error.to_string())?;
+    let parsed = read_manifest(&mut opened.reader)?;
+    manifest::fault(&parsed, patch, package).map_or(Ok(parsed), Err)
+}
+
+fn digest_of(bytes: &[u8]) -> Option<Digest> {
+    let mut hashing = Hashing::new(bytes);
+    io::copy(&mut hashing, &mut io::sink()).ok()?;
+    Some(hashing.finish().1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::format::ledger::{LedgerLine, WhyNone};
+    use crate::format::manifest::Header;
+
+    fn manifest(parameters: &[&str]) -> Vec<u8> {
+        let header = Header {
+            manifest: crate::format::manifest::VERSION,
+            patch: "100-01".to_owned(),
+            package: "X".to_owned(),
+            root: "0".repeat(16),
+            obsoletes: Vec::new(),
+            parameters: parameters.iter().map(|name| (*name).to_owned()).collect(),
+            made_records: Vec::new(),
+            records: None,
+            classes: None,
+            features: Vec::new(),
+            silent: Vec::new(),
+        };
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&Manifest { header, objects: Vec::new() }.to_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn the_manifest_that_the_ledger_names_is_believed_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("var/sadm/pkg/X/save/100-01/manifest.gz");
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let kept = manifest(&["WORD"]);
+        let line = LedgerLine {
+            run: "1-0000000000000000".to_owned(),
+            patch: "100-01".to_owned(),
+            info: Digest([1; 32]),
+            undo: Undo::None(WhyNone::NoUndo),
+            scripts: [].into(),
+            snapshot: None,
+            manifest: digest_of(&kept),
+            is_adopted: false,
+        };
+        let mut ledger = Ledger::default();
+        ledger.set(line.clone());
+        let root = Root::open(dir.path()).unwrap();
+        let package = PkgInst::new("X").unwrap();
+        let known = |ledger: &Ledger| kept_manifest(&View::live(&root), &package, "100-01", ledger);
+
+        fs::write(&at, &kept).unwrap();
+        let found = known(&ledger).unwrap().unwrap();
+        assert_eq!(found.header.parameters, ["WORD"]);
+        for (other, reason) in [(Some(manifest(&[])), "not the one that run 1-"), (None, "not there")] {
+            fs::remove_file(&at).unwrap();
+            if let Some(bytes) = other {
+                fs::write(&at, bytes).unwrap();
+            }
+            let error = known(&ledger).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains(at.to_str().unwrap()), "{error}");
+            fs::write(&at, &kept).unwrap();
+        }
+        ledger.set(LedgerLine { manifest: None, ..line });
+        assert!(known(&ledger).unwrap().is_none());
+    }
+}

@@ -1,0 +1,105 @@
+//! Every mixture, by machine: random patches of one package, applied and backed out by the program, by scripts and by
+//! pkgadd, in any order that is allowed, with edits in between.
+//!
+//! After each step every object, `contents`, every parameter and the records are those of a fresh root on which only the
+//! patches that are left were applied, and `list` and `verify` say what is so. What is deliberately different stands in
+//! [`DIFFERENCES`], and everything that stands there is found. Scripts run in a sandbox; without one only the program's
+//! own engine is played.
+
+mod fresh;
+mod play;
+mod story;
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::differences::{Difference, Explained, assert_explained};
+use crate::random::Random;
+use crate::reliability::{figures, sample_or_whole};
+use crate::sandbox::Sandbox;
+use crate::scenario::Scenario;
+use fresh::Template;
+use play::{Counts, Play};
+
+/// Sequences of a sample, and of the whole.
+const SEQUENCES: (u64, u64) = (300, 20_000);
+
+/// Set for the process that plays: the number of the first sequence and how many there are.
+const PLAYS: &str = "PATCHADM_MIXTURES";
+
+const DIFFERENCES: &[Explained] = &[];
+
+#[test]
+fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
+    let sequences = sample_or_whole(SEQUENCES.0, SEQUENCES.1);
+    let stage = Scenario::new();
+    let counts = match Sandbox::new(&stage.beside("")) {
+        None => checked(play(0, sequences, false)),
+        Some(sandbox) => {
+            let mut command = sandbox.command(std::env::current_exe().unwrap());
+            command.args(["--exact", "mixtures::the_process_in_the_sandbox", "--nocapture", "--ignored"]);
+            command.env(PLAYS, format!("0 {sequences} scripts")).env("TMPDIR", "/tmp").stdin(Stdio::null());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            let line =
+                said.lines().find_map(|line| line.strip_prefix("played ")).expect("it says what it played");
+            serde_json::from_str(line).unwrap()
+        }
+    };
+    let counts: Vec<(&str, u64)> = counts.iter().map(|(what, count)| (what.as_str(), *count)).collect();
+    figures("mixtures", &counts);
+}
+
+#[test]
+#[ignore = "played by every_mixture_of_patches_engines_edits_and_backouts_is_exact, in a sandbox"]
+#[allow(clippy::print_stdout)] // the process that started it reads that
+fn the_process_in_the_sandbox() {
+    let Ok(which) = std::env::var(PLAYS) else { return };
+    let which: Vec<&str> = which.split(' ').collect();
+    let [first, sequences] = [which[0], which[1]].map(|number| number.parse().unwrap());
+    let counts = checked(play(first, sequences, which.len() > 2));
+    println!("\nplayed {}", serde_json::to_string(&counts).unwrap());
+}
+
+/// What was played, where nothing but the explained differences was found.
+fn checked((counts, differences): (Counts, Vec<Difference>)) -> BTreeMap<String, u64> {
+    assert_explained(&differences, DIFFERENCES);
+    counts.into_iter().map(|(what, count)| (what.to_owned(), count)).collect()
+}
+
+/// Plays sequences, on every processor.
+fn play(first: u64, sequences: u64, has_scripts: bool) -> (Counts, Vec<Difference>) {
+    let template = Template::new();
+    let found = Mutex::new((Counts::new(), Vec::new()));
+    let next = AtomicU64::new(first);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= first + sequences {
+                        break;
+                    }
+                    let mut random = Random(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
+                    let patches = story::patches(&mut random);
+                    let mut play = Play::new(&template, &patches, random, has_scripts);
+                    play.play();
+                    let mut found = found.lock().unwrap();
+                    for (what, count) in play.counts {
+                        *found.0.entry(what).or_default() += count;
+                    }
+                    found.1.extend(
+                        play.differences
+                            .into_iter()
+                            .map(|(one, step, what, both)| (format!("{number} {one}"), step, what, both)),
+                    );
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap()
+}

@@ -1,0 +1,131 @@
+//! Fresh roots: what a root looks like that has never had any patches but these.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::scenario::Scenario;
+use crate::state::State;
+
+use super::story::{self, BASEDIR, Engine, Made, PACKAGE};
+
+const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
+                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
+
+/// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package itself,
+/// and the path.
+pub(super) type Edits = BTreeMap<(Option<usize>, String), Edit>;
+
+/// An edit of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edit {
+    /// Which it is.
+    pub(super) number: usize,
+    /// The patch that had changed the file last; one that found it as it delivers it changes nothing.
+    pub(super) changed_by: Option<usize>,
+}
+
+/// A patch, by its number, and what applied it.
+pub(super) type Applied = (usize, Engine);
+
+/// A root with the package and without patches, to be copied.
+pub(super) struct Template {
+    scenario: Scenario,
+}
+
+impl Template {
+    pub(super) fn new() -> Self {
+        let scenario = Scenario::in_memory();
+        for directory in ["/opt", "/var/tmp", "/tmp"] {
+            scenario.directory(directory);
+        }
+        scenario.file("/var/sadm/install/admin/golden", ADMIN);
+        story::base().write(&scenario.beside("base"));
+        let installed = scenario.run(&format!("pkgadd -n -R @ROOT@ -a golden -d base {PACKAGE}"));
+        assert_eq!(installed.code, 0, "{}{}", installed.stdout, installed.stderr);
+        Self { scenario }
+    }
+
+    /// Another root like it.
+    pub(super) fn copy(&self) -> Scenario {
+        let scenario = Scenario::in_memory();
+        fs::remove_dir_all(scenario.root()).unwrap();
+        let copied = Command::new("cp").arg("-a").arg(self.scenario.root()).arg(scenario.root()).status();
+        assert!(copied.unwrap().success());
+        scenario
+    }
+}
+
+/// The states of fresh roots, each made once.
+pub(super) struct Fresh<'p> {
+    template: &'p Template,
+    patches: &'p [Made],
+    known: BTreeMap<(Vec<Applied>, Edits), State>,
+}
+
+impl<'p> Fresh<'p> {
+    pub(super) fn new(template: &'p Template, patches: &'p [Made]) -> Self {
+        Self { template, patches, known: BTreeMap::new() }
+    }
+
+    /// The state of a root on which only these patches were applied, and edited like this.
+    pub(super) fn with(&mut self, list: &[Applied], edits: &Edits) -> &State {
+        let of_list = |edits: &Edits, list: &[Applied]| -> Edits {
+            let is_there =
+                |by: Option<usize>| by.is_none_or(|by| list.iter().any(|(number, _)| *number == by));
+            edits.iter().filter(|((by, _), _)| is_there(*by)).map(|(at, edit)| (at.clone(), *edit)).collect()
+        };
+        let key = (list.to_vec(), of_list(edits, list));
+        if !self.known.contains_key(&key) {
+            let scenario = self.template.copy();
+            edit(&scenario, edits, None);
+            for (at, (number, engine)) in list.iter().enumerate() {
+                let patch = &self.patches[*number];
+                patch.deliver(&scenario, *engine);
+                let run = scenario.run(&add_line(*engine, patch));
+                assert_eq!(
+                    run.code,
+                    0,
+                    "on a fresh root: {list:?} {}: {}{}",
+                    patch.id(),
+                    run.stdout,
+                    run.stderr
+                );
+                edit(&scenario, edits, Some(*number));
+                let until = &list[..=at];
+                self.known
+                    .entry((until.to_vec(), of_list(edits, until)))
+                    .or_insert_with(|| State::of(&scenario, PACKAGE));
+            }
+            self.known.entry(key.clone()).or_insert_with(|| State::of(&scenario, PACKAGE));
+        }
+        &self.known[&key]
+    }
+}
+
+/// The command that applies a patch.
+pub(super) fn add_line(engine: Engine, patch: &Made) -> String {
+    let no_undo = if patch.has_no_undo { "--no-undo" } else { "" };
+    format!("add --engine {0} --edited replace {no_undo} -R @ROOT@ {0}/{1}", engine.name(), patch.id())
+}
+
+/// Makes the edits of what one patch has written.
+fn edit(scenario: &Scenario, edits: &Edits, by: Option<usize>) {
+    for ((_, path), edit) in edits.iter().filter(|((writer, _), _)| *writer == by) {
+        edit_file(scenario, path, edit.number);
+    }
+}
+
+/// What a file says after the n-th edit.
+pub(super) fn edited_text(number: usize) -> String {
+    format!("edit {number}\n")
+}
+
+/// Edits a file as administrators do: in place, so that its owner and mode stay.
+pub(super) fn edit_file(scenario: &Scenario, path: &str, number: usize) {
+    let at = scenario.at(&format!("{BASEDIR}/{path}"));
+    fs::write(&at, edited_text(number)).unwrap();
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(story::edited_at(number));
+    fs::File::open(&at).unwrap().set_modified(moment).unwrap();
+}

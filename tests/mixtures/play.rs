@@ -1,0 +1,381 @@
+//! A story, played: patches are applied and backed out by any engine and in any allowed order, files are edited in between, and
+//! after each step the root is compared with a fresh one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::io::Read as _;
+
+use serde_json::Value;
+
+use crate::differences::Difference;
+use crate::random::Random;
+use crate::scenario::{Run, Scenario};
+use crate::state::{Changed, State};
+
+use super::fresh::{Applied, Edit, Edits, Fresh, Template, add_line, edit_file, edited_text};
+use super::story::{BASEDIR, EDITABLE, Engine, Made, PACKAGE};
+
+/// What was done, by name.
+pub(super) type Counts = BTreeMap<&'static str, u64>;
+
+/// A root and what is known of it.
+pub(super) struct Play<'p> {
+    patches: &'p [Made],
+    fresh: Fresh<'p>,
+    has_scripts: bool,
+    scenario: Scenario,
+    random: Random,
+    /// The patches that are not applied yet.
+    waiting: VecDeque<usize>,
+    applied: Vec<usize>,
+    edits: Edits,
+    edited: usize,
+    /// What applied each of them.
+    engines: BTreeMap<usize, Engine>,
+    /// The objects that each applied patch changed.
+    changed: BTreeMap<usize, BTreeMap<String, Changed>>,
+    /// What backouts have kept of edited files: path and the number of the edit.
+    kept: BTreeMap<String, usize>,
+    /// The state after the last step.
+    last: State,
+    /// What was done, for whoever reads about a difference.
+    told: Vec<String>,
+    pub(super) differences: Vec<Difference>,
+    pub(super) counts: Counts,
+}
+
+impl<'p> Play<'p> {
+    pub(super) fn new(
+        template: &'p Template,
+        patches: &'p [Made],
+        random: Random,
+        has_scripts: bool,
+    ) -> Self {
+        let scenario = template.copy();
+        let last = State::of(&scenario, PACKAGE);
+        for patch in patches {
+            [Engine::Native, Engine::Script].into_iter().for_each(|engine| patch.deliver(&scenario, engine));
+        }
+        Self {
+            patches,
+            fresh: Fresh::new(template, patches),
+            has_scripts,
+            scenario,
+            random,
+            waiting: (0..patches.len()).collect(),
+            applied: Vec::new(),
+            edits: Edits::new(),
+            edited: 0,
+            engines: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            last,
+            told: Vec::new(),
+            differences: Vec::new(),
+            counts: Counts::new(),
+        }
+    }
+
+    /// Plays it until every patch was applied and every one that can go has gone.
+    pub(super) fn play(&mut self) {
+        let mut steps = 0;
+        while !self.waiting.is_empty() || !self.removable().is_empty() {
+            steps += 1;
+            let removable = self.removable();
+            let one = removable.get(self.random.below(removable.len())).copied();
+            match self.random.below(8) {
+                0 => self.edit(),
+                1 => self.refuse(),
+                2..5 if let Some(number) = one => self.remove(number),
+                _ if !self.waiting.is_empty() && steps < 30 => self.add(),
+                _ => match one {
+                    Some(number) => self.remove(number),
+                    None => self.waiting.clear(),
+                },
+            }
+            if !self.differences.is_empty() {
+                let story = self.story();
+                self.differences[0].3 += &story;
+                return;
+            }
+        }
+    }
+
+    /// What has happened, and to what.
+    fn story(&self) -> String {
+        let patches: Vec<String> = self.patches.iter().map(|patch| format!("    {patch}\n")).collect();
+        format!("\n  after\n    {}\n  with\n{}", self.told.join("\n    "), patches.concat())
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn add(&mut self) {
+        let Some(next) = self.waiting.pop_front() else { return };
+        let patch = &self.patches[next];
+        let is_obsolete = self.applied.iter().any(|other| self.patches[*other].obsoletes(patch));
+        if is_obsolete || !patch.requires.iter().all(|id| self.has(id, None)) {
+            return;
+        }
+        let mut engine = Engine::Native;
+        if self.has_scripts && self.random.once_in(3) {
+            let run = self.run(add_line(Engine::Script, patch));
+            if run.code == 0 {
+                engine = Engine::Script;
+                self.count("applied by scripts");
+            } else {
+                self.is_unchanged(&run, "add script refused");
+                self.count("refused to scripts");
+            }
+        }
+        if engine == Engine::Native {
+            let run = self.run(add_line(engine, patch));
+            self.succeeds(&run, "add native");
+            self.count("applied natively");
+        }
+        self.applied.push(next);
+        self.engines.insert(next, engine);
+        let before = std::mem::replace(&mut self.last, State::of(&self.scenario, PACKAGE));
+        self.changed.insert(next, self.last.objects_changed_since(&before, BASEDIR));
+        self.compare(&format!("add {}", engine.name()));
+    }
+
+    /// Whether a patch is applied, or one that stands in for it, `without` another one.
+    fn has(&self, id: &str, without: Option<usize>) -> bool {
+        let base = |id: &str| id.split('-').next().unwrap().to_owned();
+        let stands_in = |other: &str| base(other) == base(id) && other >= id;
+        let applied =
+            self.applied.iter().filter(|other| Some(**other) != without).map(|other| &self.patches[*other]);
+        let mut ids = applied.flat_map(|patch| [vec![patch.id()], patch.obsoletes.clone()].concat());
+        ids.any(|other| stands_in(&other))
+    }
+
+    /// The applied patches that can go.
+    fn removable(&self) -> Vec<usize> {
+        self.applied.iter().copied().filter(|number| self.why_not(*number).is_empty()).collect()
+    }
+
+    /// The exit codes with which a backout may be refused; none where it is allowed.
+    fn why_not(&self, number: usize) -> Vec<i32> {
+        let patch = &self.patches[number];
+        let others =
+            || self.applied.iter().filter(|other| **other != number).map(|other| &self.patches[*other]);
+        let at = self.applied.iter().position(|other| *other == number).unwrap();
+        let mut later = self.applied[at + 1..].iter().map(|other| &self.patches[*other]);
+        let is_obsolete = others().any(|other| other.obsoletes(patch));
+        let has_later =
+            later.any(|other| self.changed[&number].iter().any(|(path, how)| other.needs(path, *how)));
+        let mut required = others().flat_map(|other| &other.requires);
+        let is_required = required.any(|id| !self.has(id, Some(number)));
+        let codes = [(is_obsolete || has_later, 6), (is_required, 15), (patch.has_no_undo, 4)];
+        codes.into_iter().filter(|(stands, _)| *stands).map(|(_, code)| code).collect()
+    }
+
+    fn remove(&mut self, number: usize) {
+        let id = self.patches[number].id();
+        let way = if self.has_scripts {
+            *self.random.one(&["native", "native", "script", "pkgadd"])
+        } else {
+            "native"
+        };
+        let run =
+            if way == "pkgadd" { self.play_archive(&id) } else { self.run(self.remove_line(number, way)) };
+        let scenario = format!("remove {way}");
+        if !self.succeeds(&run, &scenario) {
+            return;
+        }
+        self.count(match way {
+            "native" => "backed out natively",
+            "script" => "backed out by scripts",
+            _ => "backed out by pkgadd",
+        });
+        self.applied.retain(|other| *other != number);
+        self.keep_edits(number);
+        let is_kept = self.kept.keys().any(|path| path.contains(&id));
+        if !is_kept && self.random.once_in(4) {
+            self.waiting.push_back(number);
+        }
+        self.compare(&scenario);
+    }
+
+    /// The command that backs a patch out. One whose scripts keep its records is theirs to take back.
+    fn remove_line(&self, number: usize, way: &str) -> String {
+        let way = if self.engines[&number] == Engine::Script && way == "native" { "auto" } else { way };
+        format!("remove --engine {way} -R @ROOT@ {}", self.patches[number].id())
+    }
+
+    /// What a backout makes of edits: of what the patch had changed it keeps a copy, in what it had left alone they stay.
+    fn keep_edits(&mut self, number: usize) {
+        for ((by, path), edit) in std::mem::take(&mut self.edits) {
+            if edit.changed_by == Some(number) {
+                let name = format!("{path}.edited-{}", self.patches[number].id());
+                // The patch itself may have kept an edit of what it replaced.
+                let is_taken = self.last.has_object(&format!("{BASEDIR}/{name}"));
+                self.kept.insert(if is_taken { format!("{name}.2") } else { name }, edit.number);
+                continue;
+            }
+            let writer = if by == Some(number) { self.writer(&path) } else { by };
+            self.edits.insert((writer, path), edit);
+        }
+    }
+
+    /// The last applied patch that delivers a file; none where the package does.
+    fn writer(&self, path: &str) -> Option<usize> {
+        self.applied.iter().rfind(|number| self.patches[**number].objects.contains_key(path)).copied()
+    }
+
+    /// Installs the undo archive of a patch as any package.
+    fn play_archive(&mut self, id: &str) -> Run {
+        let save = self.scenario.at(&format!("/var/sadm/pkg/{PACKAGE}/save/{id}"));
+        let (undo, response) = (self.scenario.beside("undo"), self.scenario.beside("response"));
+        if save.join("undo.gz").exists() {
+            let mut stream = Vec::new();
+            let archive = fs::File::open(save.join("undo.gz")).unwrap();
+            flate2::read::MultiGzDecoder::new(archive).read_to_end(&mut stream).unwrap();
+            fs::write(&undo, stream).unwrap();
+        } else {
+            let scripted = ["undo", "undo.Z"].into_iter().map(|name| save.join(name)).find(|at| at.exists());
+            return self.run(format!(
+                "pkgadd -n -S -R @ROOT@ -a golden -d {} {PACKAGE}",
+                scripted.unwrap().display()
+            ));
+        }
+        let param = |name: &str| self.last.0.get(&format!("pkginfo {name}")).cloned().unwrap_or_default();
+        let lists = [("OLDLIST", param("PATCHLIST")), ("PATCH_OBSOLETES", param("PATCH_OBSOLETES"))];
+        let said: Vec<String> = lists.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect();
+        fs::write(&response, said.concat()).unwrap();
+        let line = format!("pkgadd -n -S -R @ROOT@ -a golden -r {} -d undo {PACKAGE}", response.display());
+        self.run(line)
+    }
+
+    /// Tries to back out a patch that cannot go.
+    fn refuse(&mut self) {
+        let stuck: Vec<usize> =
+            self.applied.iter().copied().filter(|number| !self.why_not(*number).is_empty()).collect();
+        if stuck.is_empty() {
+            return;
+        }
+        let number = *self.random.one(&stuck);
+        let run = self.run(self.remove_line(number, "native"));
+        let codes = self.why_not(number);
+        if !codes.contains(&run.code) {
+            self.differs("refuse", "exit code", &format!("expected {codes:?}, found {run:?}"));
+        }
+        self.is_unchanged(&run, "refuse");
+        self.count("backouts refused");
+    }
+
+    /// Edits a file that is there.
+    fn edit(&mut self) {
+        let path = *self.random.one(&EDITABLE);
+        let name = format!("/{}/{path} type", BASEDIR.trim_start_matches('/'));
+        if self.last.0.get(&name).is_none_or(|kind| kind != "100000") {
+            return;
+        }
+        self.edited += 1;
+        let changed_by = self.applied.iter().rfind(|number| self.changed[number].contains_key(path)).copied();
+        let edit = Edit { number: self.edited, changed_by };
+        self.edits.insert((self.writer(path), path.to_owned()), edit);
+        edit_file(&self.scenario, path, self.edited);
+        self.told.push(format!("edit {path}"));
+        self.count("edits");
+        self.compare("edit");
+    }
+
+    fn run(&mut self, line: String) -> Run {
+        let run = self.scenario.run(&line);
+        self.told.push(format!("{line}: {}", run.code));
+        run
+    }
+
+    fn succeeds(&mut self, run: &Run, step: &str) -> bool {
+        if run.code != 0 {
+            self.differs(step, "exit code", &format!("{run:?}"));
+        }
+        run.code == 0
+    }
+
+    fn differs(&mut self, step: &str, what: &str, both: &str) {
+        self.differences.push((
+            step.to_owned(),
+            self.told.last().unwrap().clone(),
+            what.to_owned(),
+            both.to_owned(),
+        ));
+    }
+
+    /// Compares the root with what it was before the last step.
+    fn is_unchanged(&mut self, run: &Run, step: &str) {
+        let now = State::of(&self.scenario, PACKAGE);
+        let mut found = now.differences(&self.last, step, self.told.last().unwrap());
+        found.iter_mut().for_each(|difference| difference.3 += &format!("{run:?}"));
+        self.differences.extend(found);
+    }
+
+    /// Compares the root with a fresh one, and what the program says of it with what is known.
+    fn compare(&mut self, step: &str) {
+        self.last = State::of(&self.scenario, PACKAGE);
+        let mut found = self.last.clone();
+        for (path, edit) in &self.kept {
+            let bytes = fs::read_to_string(self.scenario.at(&format!("{BASEDIR}/{path}")));
+            if bytes.is_ok_and(|bytes| bytes == edited_text(*edit)) {
+                let prefix = format!("{BASEDIR}/{path} ");
+                found.0.retain(|what, _| !what.starts_with(&prefix));
+            } else {
+                self.differences.push((
+                    step.to_owned(),
+                    String::new(),
+                    path.clone(),
+                    "it was not kept".to_owned(),
+                ));
+            }
+        }
+        let applied: Vec<Applied> =
+            self.applied.iter().map(|number| (*number, self.engines[number])).collect();
+        let expected = self.fresh.with(&applied, &self.edits);
+        self.differences.extend(found.differences(expected, step, self.told.last().unwrap()));
+        self.compare_answers(step);
+        self.count("states compared");
+    }
+
+    /// Compares what `list` and `verify` say.
+    fn compare_answers(&mut self, step: &str) {
+        let known: BTreeMap<String, bool> = self
+            .applied
+            .iter()
+            .map(|number| (self.patches[*number].id(), self.why_not(*number).is_empty()))
+            .collect();
+        for verb in ["verify"] {
+            let run = self.scenario.run(&format!("{verb} --json -R @ROOT@"));
+            let said: Value = serde_json::from_str(&run.stdout).unwrap();
+            let patches = said["patches"].as_array().unwrap().iter();
+            let found: BTreeMap<String, bool> = patches
+                .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"] == true))
+                .collect();
+            if found != known {
+                self.differs(
+                    step,
+                    &format!("{verb} removable"),
+                    &format!("expected {known:?}, found {found:?}"),
+                );
+            }
+            if verb == "verify" {
+                self.compare_discrepancies(step, &run, &said);
+            }
+        }
+    }
+
+    /// Compares what `verify` finds edited with what was edited.
+    fn compare_discrepancies(&mut self, step: &str, run: &Run, said: &Value) {
+        let is_strict = |path: &str| matches!(path, "bin/b" | "share/marked");
+        let live = self.edits.keys().filter(|(by, path)| is_strict(path) && self.writer(path) == *by);
+        let expected: BTreeSet<String> = live.map(|(_, path)| format!("@ROOT@{BASEDIR}/{path}")).collect();
+        let discrepancies = said["discrepancies"].as_array().unwrap().iter();
+        let found: BTreeSet<String> =
+            discrepancies.map(|one| one["path"].as_str().unwrap_or_default().to_owned()).collect();
+        if found != expected || (run.code == 0) != found.is_empty() {
+            self.differs(step, "verify", &format!("expected {expected:?}, found {run:?}"));
+        }
+    }
+}
