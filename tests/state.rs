@@ -18,7 +18,8 @@ use crate::tree::Tree;
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
 
 /// What is in a save directory beside an archive.
-const BESIDE: [&str; 5] = ["/undo.sha256", "/undo.paths", "/snapshot", "/parameters", "/obsoleted_by"];
+const BESIDE: [&str; 6] =
+    ["/undo.sha256", "/undo.paths", "/snapshot", "/handed-down", "/obsoleted_by", "/manifest.gz"];
 
 /// What is known of a root, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
