@@ -25,7 +25,7 @@ fn patch(id: &str) -> Patch {
 }
 
 fn with(ids: &[&str]) -> Scenario {
-    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("share/base", 0o644, "base")]);
     for id in ids {
         stage.patchadd("", &patch(id)).ok();
     }

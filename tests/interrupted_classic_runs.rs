@@ -223,3 +223,14 @@ fn scripts_of_another_patch_do_not_run_where_they_would_take_the_lock_away() {
     assert!(told.contains("patchadd -u -d 100-01"), "{told}");
     assert_eq!(before.difference(&stage.everything()), "");
 }
+
+#[test]
+fn a_later_patch_without_undo_data_does_not_hide_the_interrupted_one() {
+    let stage = half_patched(false);
+    let other = Patch::of("200-01", Package::new("ACMEweb").file("bin/more", 0o755, "new\n"));
+    assert_eq!(stage.patchadd("-d", &other).code, 0);
+    stage.run("patchrm -R @ROOT@ 100-01").fails(14);
+    stage.run("patchrm -R @ROOT@ 200-01").fails(4);
+    let listed = stage.run("list -R @ROOT@").ok();
+    assert!(listed.starts_with("100-01  interrupted ") && listed.contains("200-01  effective "), "{listed}");
+}

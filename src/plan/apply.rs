@@ -127,10 +127,7 @@ impl Application<'_> {
         let changes: Vec<_> = draft.changes.into_values().collect();
         let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
-        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
-            let (name, installed) = (&package.target.package, package.installed);
-            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
-        }
+        self.refuse_scripts_after_interruption(&patched)?;
         let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
         let archives = [&undo[..], &snapshot::expected(&undo, &parts)].concat();
         let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
@@ -155,6 +152,15 @@ impl Application<'_> {
             notes: draft.notes,
         };
         Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+    }
+
+    /// Refuses scripts in packages to which another patch was left half applied.
+    fn refuse_scripts_after_interruption(&self, patched: &[Patched<'_>]) -> Result<(), Reason> {
+        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
+            let (name, installed) = (&package.target.package, package.installed);
+            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
+        }
+        Ok(())
     }
 
     /// What an unfinished application of the same patch left, which goes when the patch is installed as a whole.

@@ -105,6 +105,7 @@ impl Intended {
 
     /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no lines
     /// of a ledger are judged by them.
+    #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
         intended.plan.records.retain(|record| !matches!(record, RecordChange::Ledger(_)));

@@ -97,13 +97,14 @@ pub(super) fn forget(
 }
 
 /// The patch without undo data that the lock in a package's directory is about. It is the last one that was recorded,
-/// but for those that came later with an archive of ours: such a run leaves no lock.
+/// but for those that came later with an archive or a manifest of ours: such a run leaves no lock.
 fn locked_by(installed: &Installed, separator: &str) -> Option<PatchId> {
     let list = installed.params.text("PATCHLIST");
     let mut ids = list.split_whitespace().rev().filter_map(|id| PatchId::parse(id, separator).ok());
     let is_ours = |id: &PatchId| {
-        let archive = save_of(installed, id, separator).and_then(|(_, save)| save.archive.as_deref());
-        archive.is_some_and(|name| name.strip_suffix(".gz").is_some())
+        let save = save_of(installed, id, separator).map(|(_, save)| save);
+        let is_gzip = |name: &String| name.strip_suffix(".gz").is_some();
+        save.is_some_and(|save| save.has_manifest || save.archive.as_ref().is_some_and(is_gzip))
     };
     let last = ids.find(|id| !is_ours(id));
     last.filter(|id| installed.interruption.is_locked && !has_undo_data(installed, id, separator))

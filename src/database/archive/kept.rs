@@ -110,6 +110,7 @@ mod tests {
             classes: None,
             features: Vec::new(),
             silent: Vec::new(),
+            record_times: std::collections::BTreeMap::new(),
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&Manifest { header, objects: Vec::new() }.to_bytes()).unwrap();
