@@ -139,8 +139,7 @@ fn what_a_later_patch_of_another_package_delivers_stays_with_its_patch() {
         stage.run(&format!("add -R @ROOT@ {choice}delivered/200-01")).ok();
         stays(&stage, "200-01");
         if choice.is_empty() {
-            stage.run("remove -R @ROOT@ 200-01").ok();
-            stage.run("remove -R @ROOT@ 100-01").ok();
+            stage.run("remove -R @ROOT@ 100-01 200-01").ok();
             let differences = before.difference(&stage.tree());
             assert!(differences.is_empty(), "{differences}");
         }

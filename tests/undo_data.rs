@@ -191,3 +191,38 @@ fn a_fix_that_two_patches_deliver_stays_until_the_younger_one_has_gone() {
     let differences = before.difference(&stage.tree());
     assert!(differences.is_empty(), "{differences}");
 }
+
+/// Each patch brings information files, one of them with the same text, and a class.
+#[test]
+fn records_and_classes_are_those_of_the_patches_that_are_left_in_whatever_order_others_went() {
+    let fix = |number: &str, class: &str| {
+        let package = Package::new("ACMEweb").file(&format!("share/{number}"), 0o644, number);
+        let package = package.information("copyright", "all rights\n").information("depend", "");
+        Patch::of(&format!("{number}-01"), package.information(&format!("request{number}"), number))
+            .says("CLASSES", &format!("none {class}"))
+    };
+    let delivered = [fix("100", "one"), fix("200", "two"), fix("300", "one")];
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for order in orders {
+        let stage = stage();
+        let before = Before::of(&stage);
+        let classes = stage.run("pkgparam -R @ROOT@ ACMEweb CLASSES").ok();
+        for patch in &delivered {
+            stage.patchadd("", patch).ok();
+        }
+        for (place, number) in order.into_iter().enumerate() {
+            stage.run(&format!("remove -R @ROOT@ {}00-01", number + 1)).ok();
+            let left = &order[place + 1..];
+            let now = stage.run("pkgparam -R @ROOT@ ACMEweb CLASSES").ok();
+            let has = |class: &str| now.split_whitespace().any(|known| known == class);
+            assert_eq!(has("one"), left.contains(&0) || left.contains(&2), "{order:?}: {now}");
+            assert_eq!(has("two"), left.contains(&1), "{order:?}: {now}");
+            for other in 0..3 {
+                let at = format!("/var/sadm/pkg/ACMEweb/save/pspool/ACMEweb/install/request{}00", other + 1);
+                assert_eq!(stage.at(&at).exists(), left.contains(&other), "{order:?}: {at}");
+            }
+        }
+        assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb CLASSES").ok(), classes, "{order:?}");
+        before.assert_again(&stage, &format!("{order:?}"));
+    }
+}

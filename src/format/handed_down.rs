@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{decode, encode};
+use super::manifest::{ObjectRecord, decode, encode};
 use crate::package::{Mode, RecordFile, Timestamp};
 
 /// The name of the file.
@@ -21,6 +21,8 @@ pub struct HandedDown {
     /// Record files by their names in the directory of the package; none for one that was not there, and for a directory,
     /// which has a `/` at the end.
     pub records: BTreeMap<Vec<u8>, Option<RecordFile>>,
+    /// Directories that a patch which is gone made on its way, and that have objects of this one: as its manifest had them.
+    pub directories: Vec<ObjectRecord>,
 }
 
 /// Why bytes are no such file.
@@ -42,6 +44,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     record: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<ObjectRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mtime: Option<Timestamp>,
@@ -56,6 +60,10 @@ impl HandedDown {
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
             let wrong = |reason: String| HandedDownError { line: at + 1, reason };
             let written: Written = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+            if let Some(directory) = written.directory {
+                read.directories.push(directory);
+                continue;
+            }
             let value = written.value.as_deref().map(decode);
             match (written.parameter, written.record, value, written.mode, written.mtime) {
                 (Some(name), None, value, None, None) => drop(read.parameters.insert(name, value)),
@@ -84,7 +92,11 @@ impl HandedDown {
             value: file.as_ref().map(|file| encode(&file.bytes)),
             ..Written::default()
         });
-        let lines = parameters.chain(records).map(|written| {
+        let directories = self
+            .directories
+            .iter()
+            .map(|directory| Written { directory: Some(directory.clone()), ..Written::default() });
+        let lines = parameters.chain(records).chain(directories).map(|written| {
             // Strings and numbers: serialising these cannot fail.
             let mut line = serde_json::to_vec(&written).unwrap_or_default();
             line.push(b'\n');
@@ -131,7 +143,7 @@ mod tests {
             parameters in prop::collection::btree_map("[A-Z_]{1,8}", any::<Option<Vec<u8>>>(), 0..4),
             records in prop::collection::btree_map(any::<Vec<u8>>(), prop::option::of(record()), 0..4),
         ) {
-            let handed = HandedDown { parameters, records };
+            let handed = HandedDown { parameters, records, directories: Vec::new() };
             prop_assert_eq!(HandedDown::parse(&handed.write()), Ok(handed));
         }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::content::Archives;
 use super::failure::Failure;
-use super::later_patches::LaterPatches;
+use super::later_patches::{self, LaterPatches};
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
@@ -141,6 +141,7 @@ fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<
             .max()
     };
     ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
+    ids = later_patches::latest_run_first(&View::live(&session.ground.root), &applied, ids);
     Ok(super::order::in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
 }
 

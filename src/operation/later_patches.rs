@@ -6,12 +6,12 @@ use std::rc::Rc;
 use super::failure::Failure;
 use super::session::Ground;
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{DatabaseError, View};
+use crate::database::{DatabaseError, View, ledger};
 use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::package::{Installed, Inventory, PkgInst};
-use crate::patch::{Applied, PatchId, PatchList};
+use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::back_out::Elsewhere;
 
 /// What is asked about.
@@ -106,6 +106,21 @@ impl LaterPatches<'_> {
         }
         Ok(None)
     }
+}
+
+/// Puts patches of later runs before those of earlier ones, where the ledgers know the runs of all: between packages
+/// nothing else tells which one came later.
+pub(super) fn latest_run_first(view: &View<'_>, applied: &AppliedPatches, ids: Vec<PatchId>) -> Vec<PatchId> {
+    let run = |id: &PatchId| {
+        let mut packages = applied.get(id)?.packages.iter();
+        let by = packages
+            .find_map(|package| applied_by(&ledger::counting(view, package).ok()?, &id.to_string()))?;
+        (!by.is_adoption).then_some(by.number)
+    };
+    let Some(runs) = ids.iter().map(run).collect::<Option<Vec<u64>>>() else { return ids };
+    let mut by_run: Vec<(u64, PatchId)> = runs.into_iter().zip(ids).collect();
+    by_run.sort_by_key(|(run, _)| std::cmp::Reverse(*run));
+    by_run.into_iter().map(|(_, id)| id).collect()
 }
 
 /// The run that a ledger names for a patch.

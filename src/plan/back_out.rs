@@ -183,6 +183,7 @@ impl Backout<'_> {
         draft.notes.clone_from(&self.options.notes);
         let mut records = Vec::new();
         let mut restorings = Vec::new();
+        let manifests = self.manifests(&packages)?;
         for package in &packages {
             let mut archives = self.archives.iter().enumerate();
             let (index, archive) = archives
@@ -203,7 +204,7 @@ impl Backout<'_> {
             }
             let by_script = part.by_own_scripts();
             parts.push(part);
-            match archive.manifest {
+            match archive.manifest.and(manifests.get(package)) {
                 Some(manifest) => {
                     self.check_header(package, manifest)?;
                     let files = archive.image.files();
@@ -234,6 +235,23 @@ impl Backout<'_> {
             space::enough(&plan.space)?;
         }
         Ok(Scripted { plan, parts, hooks, no_undo: false, again: false })
+    }
+
+    /// The manifests that are restored from: with what earlier patches have handed down.
+    fn manifests(&self, packages: &[PkgInst]) -> Result<BTreeMap<PkgInst, Manifest>, Reason> {
+        let mut manifests = BTreeMap::new();
+        for archive in self.archives.iter().filter(|archive| packages.contains(archive.package)) {
+            let Some(manifest) = archive.manifest else { continue };
+            let (package, later) = (archive.package, self.later(archive.package)?);
+            let all = self.handing_down(package)?.manifest(self.id, manifest, &later)?;
+            manifests.insert(package.clone(), all);
+        }
+        Ok(manifests)
+    }
+
+    fn handing_down<'p>(&'p self, package: &'p PkgInst) -> Result<Package<'p>, Reason> {
+        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
+        Ok(Package { name: package, installed, separator: &self.policy.separator })
     }
 
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
@@ -347,9 +365,9 @@ impl Backout<'_> {
         let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let of = Package { name: package, installed, separator: &self.policy.separator };
+                let of = self.handing_down(package)?;
                 let before = of.before(self.id, manifest, old, archive.records)?;
-                left = of.hand_down(manifest, &before, later)?;
+                left = of.hand_down(self.id, manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
                 let (current, names) = (&installed.params, &manifest.header.parameters);
                 let mut new = parameters::taken_back(current, &before.params, names, is_set);

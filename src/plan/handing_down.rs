@@ -5,12 +5,15 @@
 //! it stands in `handed-down` in that patch's save directory and counts instead of what the archive says. So what came with
 //! a patch goes with it, and what is shown depends on the patches that are applied alone.
 //!
+//! A directory that a patch made on its way to its objects stays for a later one that has objects in it, and goes with
+//! that one.
+//!
 //! CLASSES is more than the word of the last patch: it has the classes of the package and of every patch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::handed_down::{HANDED_DOWN, HandedDown};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Kind, Manifest, ObjectRecord};
 use crate::package::{Installed, Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
@@ -85,10 +88,34 @@ impl Package<'_> {
         Ok(Before { params, records })
     }
 
+    /// The manifest of a patch for its backout: with the directories that were handed down to it, without those that it made
+    /// on its way and hands down itself.
+    pub(super) fn manifest(
+        &self,
+        id: &PatchId,
+        manifest: &Manifest,
+        later: &Later<'_>,
+    ) -> Result<Manifest, Reason> {
+        let mut all = self.with_directories(id, manifest)?;
+        let used: BTreeSet<String> =
+            used_directories(&all, later).map(|(_, record)| record.path.clone()).collect();
+        all.objects.retain(|record| !used.contains(&record.path));
+        Ok(all)
+    }
+
+    fn with_directories(&self, id: &PatchId, manifest: &Manifest) -> Result<Manifest, Reason> {
+        let mut all = manifest.clone();
+        let known: BTreeSet<&str> = manifest.objects.iter().map(|record| record.path.as_str()).collect();
+        let handed = self.handed_down(id, manifest)?.directories;
+        all.objects.extend(handed.into_iter().filter(|record| !known.contains(record.path.as_str())));
+        Ok(all)
+    }
+
     /// Hands what was there before a patch with this manifest down to the next patches that set or wrote it; what none of
     /// them did comes back.
     pub(super) fn hand_down(
         &self,
+        id: &PatchId,
         manifest: &Manifest,
         before: &Before,
         later: &Later<'_>,
@@ -98,6 +125,9 @@ impl Package<'_> {
         parameters(manifest, &before.params, later, &mut left, &mut taken);
         classes_without(manifest, &before.params, later, &mut left, &mut taken);
         self.records(&before.records, later, &mut left, &mut taken)?;
+        for (at, directory) in used_directories(&self.with_directories(id, manifest)?, later) {
+            taken.entry(at).or_default().directories.push(directory.clone());
+        }
         for (at, new) in taken {
             let Some((id, Some(manifest))) = later.get(at) else { continue };
             let save = save_of(self.installed, id, self.separator).filter(|(_, save)| save.has_archive());
@@ -105,6 +135,7 @@ impl Package<'_> {
             let mut all = self.handed_down(id, manifest)?;
             all.parameters.extend(new.parameters);
             all.records.extend(new.records);
+            all.directories.extend(new.directories);
             left.changes.push(RecordChange::Write {
                 path: save_path(self.name, saved_as, HANDED_DOWN)?,
                 bytes: all.write(),
@@ -212,6 +243,33 @@ fn classes_without(
     left.classes = Some(all.join(" "));
 }
 
+/// The directories that a patch made on its way to its objects and that have objects of later patches, each with the place
+/// of the first of those.
+fn used_directories<'m>(
+    manifest: &'m Manifest,
+    later: &'m Later<'_>,
+) -> impl Iterator<Item = (usize, &'m ObjectRecord)> {
+    manifest.objects.iter().filter(|record| is_made_on_the_way(record)).filter_map(|record| {
+        let at = later.iter().position(|(_, next)| next.is_some_and(|next| has_below(next, &record.path)))?;
+        Some((at, record))
+    })
+}
+
+fn is_made_on_the_way(record: &ObjectRecord) -> bool {
+    let is_directory = record.became.as_ref().is_some_and(|became| became.kind == Kind::Directory);
+    record.was.is_none() && is_directory && !record.delivered
+}
+
+/// Whether a patch put something below a path.
+fn has_below(manifest: &Manifest, path: &str) -> bool {
+    let is_below = |record: &ObjectRecord| {
+        record.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+            && record.became.is_some()
+            && record.has_path()
+    };
+    manifest.objects.iter().any(is_below)
+}
+
 /// Whether a patch wrote a record file, or one in a directory. Of an archive that does not say so it is supposed.
 fn writes(manifest: &Manifest, name: &[u8]) -> bool {
     let is_it = |known: &String| {
@@ -240,6 +298,13 @@ fn fault(handed: &HandedDown, manifest: &Manifest) -> Option<String> {
         handed.records.keys().find(|name| !rule::holds("save.handed-down.record", is_written(name)));
     if let Some(name) = unwritten {
         return Some(format!("{} is no record that the patch wrote", name.escape_ascii()));
+    }
+    let is_used = |record: &&ObjectRecord| {
+        let is_one = is_made_on_the_way(record) && has_below(manifest, &record.path);
+        !rule::holds("save.handed-down.directory", is_one && record.object_path().is_some())
+    };
+    if let Some(record) = handed.directories.iter().find(is_used) {
+        return Some(format!("{} is no directory that the patch has used", record.path));
     }
     let is_time = |file: &RecordFile| file.mtime.nanoseconds < 1_000_000_000;
     let mut files = handed.records.values().flatten();

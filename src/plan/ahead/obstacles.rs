@@ -89,7 +89,8 @@ impl Ahead {
     fn cannot_follow(&self, change: &Change) -> bool {
         let path = &change.path;
         match &change.action {
-            Action::RemoveDirectory => self.made.contains(path),
+            // It may stay because of what is in it, and then with the attributes that the run has given it.
+            Action::RemoveDirectory => self.changed.contains(path),
             Action::Add(new) | Action::Replace(new) => {
                 let becomes_directory = matches!(new.body, Body::Directory);
                 let comes_back = becomes_directory && self.changed.contains(path);

@@ -114,6 +114,7 @@ fn what_the_older_of_two_patches_brought_does_not_come_back_with_the_younger() {
 fn only_what_the_patch_set_or_wrote_is_handed_down_to_it() {
     for (line, reason) in [
         ("\"parameter\":\"BASEDIR\",\"value\":\"/etc\"", "BASEDIR is no parameter that the patch set"),
+        ("\"directory\":{\"path\":\"/etc\"}", "/etc is no directory that the patch has used"),
         ("\"record\":\"../../../passwd\"", "passwd is no record that the patch wrote"),
         ("\"record\":\"install/checkinstall\"", "install/checkinstall is no record that the patch wrote"),
         (

@@ -247,6 +247,14 @@ fn a_name_of_a_file_that_the_run_has_linked_and_what_is_below_a_new_link_end_it(
     assert_eq!(run(base(), &[&accounts, &after]), 1);
 }
 
+#[test]
+fn a_directory_that_a_patch_changes_and_a_later_one_deletes_ends_the_run() {
+    let base = World::new().with(&patch("base", "").file("d/sub/z", "z"));
+    let changed = patch("900-01", "").object("d", "d 0755 root bin", None, None).deletes("d/sub");
+    let deleted = patch("901-01", "").deletes("d").deletes("d/sub").deletes("d/sub/z");
+    assert_eq!(run(base, &[&changed, &deleted]), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -117,6 +117,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("root.record.owner", Unit("root::guard::tests::a_record_is_the_superusers_alone_by_owner_bits_and_access_list", "it is about owners and modes of records, not about what they say")),
     ("root.single-name", Unit("root::write::tests::what_is_not_a_single_name_reaches_nothing_beside_the_directory", "the rules about fields answer such a lie before; it is the last line of defence at the door")),
     ("root.way.link", Story("whose_root::a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed", "it is about the way to the root")),
+    ("save.handed-down.directory", Unit("plan::tests::parameters::only_what_the_patch_set_or_wrote_is_handed_down_to_it", "it is there only where an earlier patch went first")),
     ("save.handed-down.mtime", Unit("plan::tests::parameters::only_what_the_patch_set_or_wrote_is_handed_down_to_it", "it is there only where an earlier patch went first")),
     ("save.handed-down.parameter", Unit("plan::tests::parameters::only_what_the_patch_set_or_wrote_is_handed_down_to_it", "it is there only where an earlier patch went first")),
     ("save.handed-down.record", Unit("plan::tests::parameters::only_what_the_patch_set_or_wrote_is_handed_down_to_it", "it is there only where an earlier patch went first")),
