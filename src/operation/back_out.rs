@@ -358,5 +358,4 @@ impl<'a> Place<'a> {
     ) -> Result<Inventory, Failure> {
         self.ground.survey_with(packages, touched, self.request.moved_to.as_deref())
     }
-
 }

@@ -8,7 +8,6 @@ use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
 use crate::random::Random;
 use crate::scenario::Scenario;
-use crate::state::Changed;
 
 /// The package.
 pub(super) const PACKAGE: &str = "ACMEweb";
@@ -173,7 +172,7 @@ fn patch(random: &mut Random, number: usize, earlier: &[Made]) -> Made {
     made.word = random.once_in(3).then(|| random.below(3));
     made.has_label = random.once_in(4);
     made.has_no_undo = random.once_in(20);
-    for _ in 0..1 + random.below(5) {
+    for _ in 0..=random.below(5) {
         let path = (*random.one(&[&OF_BASE[..], &NEW[..]].concat())).to_owned();
         let object = random.one(&choices(&path)).clone();
         made.objects.insert(path, object);
@@ -199,13 +198,12 @@ impl Made {
             || self.obsoletes.iter().any(|id| is_same(id) && *id >= other.id())
     }
 
-    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below what that made
-    /// or made something else.
-    pub(super) fn needs(&self, changed: &str, how: Changed) -> bool {
+    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below what that
+    /// delivered anew or made something else. Directories that were only made on the way stay for whoever uses them.
+    pub(super) fn needs(&self, changed: &str, is_made: bool) -> bool {
         let is_below = |path: &str| path.strip_prefix(changed).is_some_and(|rest| rest.starts_with('/'));
         let mut delivered = self.objects.iter().filter(|(_, object)| **object != Object::Deleted);
-        self.objects.contains_key(changed)
-            || how == Changed::Type && delivered.any(|(path, _)| is_below(path))
+        self.objects.contains_key(changed) || is_made && delivered.any(|(path, _)| is_below(path))
     }
 
     /// Writes it beside a root, in the directory with the name of the engine that is to apply it.
