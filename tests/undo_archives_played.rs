@@ -33,7 +33,6 @@ const WAYS: [&str; 4] = ["native", "script", "pkgadd", "classic"];
 /// What is deliberately different after a backout: what a package cannot say.
 const DIFFERENCES: &[Explained] = &[
     ("classic", "103500-01", "record/save/build/*", SAVED_BY_A_CLASS),
-    ("classic", "103500-01", "/opt/SUNWstuf/share/fifo mtime", PIPE),
     ("classic", "*", "pkginfo Patch_label", WORDS),
     ("classic", "*", "pkginfo Obsoletes_label", WORDS),
     ("classic", "*", "pkginfo ACTIVE_OBSOLETES", WORDS),
@@ -44,9 +43,6 @@ const DIFFERENCES: &[Explained] = &[
 
 /// A copy that the script of a class has made.
 const SAVED_BY_A_CLASS: &str = "a package has no place for what the script of a class keeps for its removal";
-
-/// A pipe in a pkgmap.
-const PIPE: &str = "a pkgmap says no time of a pipe";
 
 /// What the last patch said of itself.
 const WORDS: &str = "a checkinstall can empty a parameter, not take it away";
@@ -413,9 +409,8 @@ fn the_older_of_two_patches_can_go_first_by_pkgadd_and_nothing_of_it_comes_back_
         let mut state_without = |id: &str| {
             place.take_back(id, way);
             let mut state = place.state();
-            // times, and the archive of the other patch, are each root's own
-            let is_own =
-                |what: &str| what.ends_with(" mtime") || what.starts_with("record/save/300-01/undo.");
+            // times, and the undo data of the other patch, are each root's own
+            let is_own = |what: &str| what.ends_with(" mtime") || what.starts_with("record/save/300-01/");
             state.retain(|what, _| !is_own(what) && what != "pkginfo INSTDATE");
             states.push(state.clone());
             state

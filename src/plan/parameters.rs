@@ -41,6 +41,9 @@ const OWN: &[&str] = &["CLASSES", "BASEDIR", "PKGINST", "PKGSAV", "INSTDATE"];
 /// What a patch says of itself: of the last one only, so a patch that is silent clears the word of the one before.
 const LAST_PATCH: &[&str] = &["SUNW_PATCHID", "SUNW_OBSOLETES", "SUNW_REQUIRES", "SUNW_INCOMPAT"];
 
+/// The words in which the scripts of a patch are told of it, also where the patch does not say them itself.
+pub(super) const TOLD_TO_SCRIPTS: [&str; 2] = ["Patch_label", "Obsoletes_label"];
+
 /// Whether a delivered or answered parameter is stored.
 pub(super) fn is_stored(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())

@@ -83,7 +83,9 @@ pub(super) fn restore(
             if by.is_some() {
                 return Err(Reason::ChangedLater { path: each.path.clone(), by });
             }
-            if let Some(by) = had_later.above.get(path).filter(|_| !each.stays_directory()) {
+        }
+        for each in restored.iter().filter(|each| each.is_changed() && !each.stays_directory()) {
+            if let Some(by) = had_later.above.get(each.record.path.as_str()) {
                 return Err(Reason::UsedLater { path: each.path.clone(), by: by.clone() });
             }
         }

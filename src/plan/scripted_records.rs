@@ -10,7 +10,7 @@ use crate::patch::{Applied, PatchId, PatchInfo, PatchList};
 use crate::source::PackageImage;
 
 use super::course::Mapped;
-use super::parameters::is_word_of_last_patch;
+use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};
 use super::refusal::Reason;
 use super::target::Target;
@@ -43,7 +43,7 @@ pub fn reconciled(
     }
     speak_alike(&mut params, ours);
     // what scripts are told of the patch in its own words is stored, although the patch does not say it in these
-    for name in ["Patch_label", "Obsoletes_label"] {
+    for name in TOLD_TO_SCRIPTS {
         if let Some(value) = theirs.get(name).filter(|_| ours.get(name).is_none_or(<[u8]>::is_empty)) {
             params.set(name, value);
         }

@@ -11,7 +11,7 @@ use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, State, decode, encode
 use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::engine::Bookkeeping;
-use super::parameters::is_patch_record;
+use super::parameters::{TOLD_TO_SCRIPTS, is_patch_record};
 use super::parts::Part;
 use super::records::package_path;
 use super::refusal::Reason;
@@ -53,7 +53,8 @@ pub fn completed(archive: &UndoArchive, before: &Installed, now: &Inventory) -> 
         let header = &mut archive.manifest.header;
         header.parameters = set_by(&header.parameters, &before.params, &after.params);
         // what was to be emptied may have been said by a script
-        header.silent.retain(|name| after.params.get(name).is_none_or(<[u8]>::is_empty));
+        let is_said = |name: &str| after.params.get(name).is_some_and(|value| !value.is_empty());
+        header.silent.retain(|name| !is_said(name) && !TOLD_TO_SCRIPTS.contains(&name.as_str()));
         header.made_records = made(before, after);
         header.records = Some(written(header.records.take(), before, after));
         if saves_nothing {
@@ -112,11 +113,13 @@ pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Re
     Ok(RecordChange::AddTree { path: package_path(&archive.package, directory.as_bytes())?, files })
 }
 
-/// The names that the patch set: those that were planned, and those whose values differ now.
+/// The names that the patch set: those that were planned, those whose values differ now, and the words in which its scripts
+/// are told of it, whatever these were before.
 fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let names = before.iter().chain(after.iter()).map(|(name, _)| name);
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));
-    let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).collect();
+    let told = TOLD_TO_SCRIPTS.into_iter().filter(|name| after.get(name).is_some());
+    let all: BTreeSet<&str> = planned.iter().map(String::as_str).chain(differing).chain(told).collect();
     all.into_iter().map(str::to_owned).collect()
 }
 

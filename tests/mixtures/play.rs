@@ -119,7 +119,7 @@ impl<'p> Play<'p> {
             return;
         }
         let mut engine = Engine::Native;
-        if self.has_scripts && self.random.once_in(3) {
+        if self.has_scripts && self.random.once_in(4) {
             let run = self.run(&add_line(Engine::Script, patch));
             if run.code == 0 {
                 engine = Engine::Script;
@@ -182,7 +182,7 @@ impl<'p> Play<'p> {
     fn remove(&mut self, number: usize) {
         let id = self.patches[number].id();
         let way = if self.has_scripts {
-            *self.random.one(&["native", "native", "script", "pkgadd"])
+            *self.random.one(&["native", "native", "native", "native", "script", "pkgadd"])
         } else {
             "native"
         };
