@@ -197,8 +197,8 @@ impl<'p> Play<'p> {
             "script" => "backed out by scripts",
             _ => "backed out by pkgadd",
         });
-        self.applied.retain(|other| *other != number);
         self.keep_edits(number);
+        self.applied.retain(|other| *other != number);
         let is_kept = self.kept.keys().any(|path| path.contains(&id));
         if !is_kept && self.random.once_in(4) {
             self.waiting.push_back(number);
@@ -222,14 +222,18 @@ impl<'p> Play<'p> {
                 self.kept.insert(if is_taken { format!("{name}.2") } else { name }, edit.number);
                 continue;
             }
-            let writer = if by == Some(number) { self.writer(&path) } else { by };
+            let at = self.applied.iter().position(|other| *other == number).unwrap();
+            let writer = if by == Some(number) { self.writer(&path, at) } else { by };
             self.edits.insert((writer, path), edit);
         }
     }
 
-    /// The last applied patch that delivers a file; none where the package does.
-    fn writer(&self, path: &str) -> Option<usize> {
-        self.applied.iter().rfind(|number| self.patches[**number].objects.contains_key(path)).copied()
+    /// The last of the first `count` applied patches that delivers a file; none where the package does.
+    fn writer(&self, path: &str, count: usize) -> Option<usize> {
+        self.applied[..count]
+            .iter()
+            .rfind(|number| self.patches[**number].objects.contains_key(path))
+            .copied()
     }
 
     /// Installs the undo archive of a patch as any package.
@@ -283,7 +287,7 @@ impl<'p> Play<'p> {
         self.edited += 1;
         let changed_by = self.applied.iter().rfind(|number| self.changed[number].contains_key(path)).copied();
         let edit = Edit { number: self.edited, changed_by };
-        self.edits.insert((self.writer(path), path.to_owned()), edit);
+        self.edits.insert((self.writer(path, self.applied.len()), path.to_owned()), edit);
         edit_file(&self.scenario, path, self.edited);
         self.told.push(format!("edit {path}"));
         self.count("edits");
@@ -376,7 +380,10 @@ impl<'p> Play<'p> {
     /// Compares what `verify` finds edited with what was edited.
     fn compare_discrepancies(&mut self, step: &str, run: &Run, said: &Value) {
         let is_strict = |path: &str| matches!(path, "bin/b" | "share/marked");
-        let live = self.edits.keys().filter(|(by, path)| is_strict(path) && self.writer(path) == *by);
+        let live = self
+            .edits
+            .keys()
+            .filter(|(by, path)| is_strict(path) && self.writer(path, self.applied.len()) == *by);
         let expected: BTreeSet<String> = live.map(|(_, path)| format!("@ROOT@{BASEDIR}/{path}")).collect();
         let discrepancies = said["discrepancies"].as_array().unwrap().iter();
         let found: BTreeSet<String> =

@@ -143,7 +143,8 @@ fn with(package: Package, path: &str, object: &Object) -> Package {
 /// The patches of the story with this number.
 pub(super) fn patches(random: &mut Random) -> Vec<Made> {
     let mut patches: Vec<Made> = Vec::new();
-    for number in 0..2 + random.below(PATCHES - 1) {
+    let most = random.below(PATCHES - 1).min(random.below(PATCHES - 1));
+    for number in 0..2 + most {
         patches.push(patch(random, number, &patches));
     }
     patches
