@@ -259,7 +259,10 @@ impl<'a> PatchScripts<'a> {
         self.reconcile(member, intended)?;
         let course = Course::of_installation(intended, package, &prepared.inventory).map_err(refuse)?;
         check_classes(&self.session.ground, &course).map_err(refuse)?;
-        Ok(Act { installation: prepared.installation, course, lines: prepared.inventory.lines })
+        // what is restored may be more than the package that the scripts install
+        let mut lines = inventory.lines.clone();
+        lines.extend(prepared.inventory.lines);
+        Ok(Act { installation: prepared.installation, course, lines })
     }
 }
 
