@@ -10,22 +10,24 @@ pub(crate) type Explained = (&'static str, &'static str, &'static str, &'static 
 /// Asserts that the table explains every difference, and has nothing else.
 #[track_caller]
 pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
-    let is = |one: &Explained, other: &Difference| {
-        is_like(one.0, &other.0) && is_like(one.1, &other.1) && is_like(one.2, &other.2)
-    };
     let unexplained: Vec<String> = found
         .iter()
-        .filter(|difference| !table.iter().any(|one| is(one, difference)))
+        .filter(|difference| !table.iter().any(|one| explains(one, difference)))
         .map(|(scenario, step, what, both)| format!("{scenario} {step} {what}\n  {both}"))
         .collect();
     assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
-    let is_found = |one: &&Explained| found.iter().any(|difference| is(one, difference));
+    let is_found = |one: &&Explained| found.iter().any(|difference| explains(one, difference));
     let gone: Vec<String> = table
         .iter()
         .filter(|one| !is_found(one))
         .map(|one| format!("no longer different: {one:?}"))
         .collect();
     assert!(gone.is_empty(), "{}", gone.join("\n"));
+}
+
+/// Whether a line of a table is about a difference.
+pub(crate) fn explains(one: &Explained, difference: &Difference) -> bool {
+    is_like(one.0, &difference.0) && is_like(one.1, &difference.1) && is_like(one.2, &difference.2)
 }
 
 /// Whether a text is like a pattern, in which `*` is anything, and `?` any one byte.

@@ -39,6 +39,8 @@ mod lost;
 mod meddling;
 /// What the program holds of what it works on.
 mod memory;
+/// Patches, engines, edits and backouts in random order.
+mod mixtures;
 /// What is compared.
 mod picture;
 /// File systems that lose their power.

@@ -1,8 +1,8 @@
 //! The state of a root as facts with names, so that two roots can be compared fact by fact: every attribute of every object,
 //! every line of `contents`, every parameter, every record of a package.
 //!
-//! What two ways to the same patches cannot have in common is left out or told by its meaning: dates, names of undo
-//! archives and what stands beside them, patches that have gone.
+//! What two ways to the same patches cannot have in common is left out or told by its meaning: dates, and the names of undo
+//! archives, which say how they are compressed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,10 +16,6 @@ use crate::tree::Tree;
 
 /// The columns of a tree.
 const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
-
-/// What is in a save directory beside an archive.
-const BESIDE: [&str; 6] =
-    ["/undo.sha256", "/undo.paths", "/snapshot", "/handed-down", "/obsoleted_by", "/manifest.gz"];
 
 /// What is known of a root, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,9 +55,8 @@ impl State {
     fn add_params(&mut self, scenario: &Scenario, package: &str) {
         let pkginfo = fs::read(scenario.at(&format!("/var/sadm/pkg/{package}/pkginfo"))).unwrap();
         for (name, value) in ParamFile::parse(&pkginfo).unwrap().params().iter() {
-            if let Some(value) = meaning(name, &String::from_utf8_lossy(value)) {
-                self.0.insert(format!("pkginfo {name}"), value);
-            }
+            let (what, value) = meaning(name, &String::from_utf8_lossy(value));
+            self.0.insert(format!("pkginfo {name}{what}"), value);
         }
     }
 
@@ -75,7 +70,7 @@ impl State {
             if is_restored {
                 let but_time: Vec<&str> = COLUMNS.into_iter().filter(|column| *column != "mtime").collect();
                 self.add(&format!("record {path}"), columns, &but_time);
-            } else if !BESIDE.iter().any(|name| path.contains(name)) {
+            } else {
                 let path = ["undo", "obsolete"].into_iter().fold(path.clone(), |path, word| {
                     path.replace(&format!("/{word}.gz"), &format!("/{word}"))
                         .replace(&format!("/{word}.Z"), &format!("/{word}"))
@@ -120,21 +115,23 @@ impl State {
     }
 }
 
-/// What a parameter means, without what two runs cannot have in common; none where it means nothing.
-fn meaning(name: &str, value: &str) -> Option<String> {
+/// What a parameter means, without what two runs cannot have in common, and what is said of it.
+fn meaning(name: &str, value: &str) -> (&'static str, String) {
     let words = || value.split_whitespace();
-    if let Some(id) = name.strip_prefix("PATCH_INFO_") {
-        let PatchInfo::Installed(info) = PatchInfo::parse(value, "-") else { return None };
+    if name.starts_with("PATCH_INFO_") {
+        let PatchInfo::Installed(info) = PatchInfo::parse(value, "-") else {
+            return (" of a patch that has gone", value.to_owned());
+        };
         let (obsoletes, requires) = (&info.obsoletes, &info.requires);
-        return Some(format!(
-            "{id} obsoletes {obsoletes} requires {requires} incompatibles {}",
-            info.incompatibles
-        ));
+        return (
+            "",
+            format!("obsoletes {obsoletes} requires {requires} incompatibles {}", info.incompatibles),
+        );
     }
     let told = match name {
         "PATCHLIST" => words().collect::<Vec<_>>().join(" "),
         "PATCH_OBSOLETES" => words().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" "),
-        _ => return Some(value.to_owned()),
+        _ => return ("", value.to_owned()),
     };
-    Some(told).filter(|told| !told.is_empty())
+    (if told.is_empty() { " without a patch" } else { "" }, told)
 }

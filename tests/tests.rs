@@ -107,8 +107,6 @@ mod locked;
 mod manual;
 /// One verb on many roots.
 mod many_roots;
-/// Patches, engines, edits and backouts in random order.
-mod mixtures;
 /// Mounts of a test.
 mod mounts;
 /// The same patches by the program and by their scripts.

@@ -7,11 +7,12 @@ use std::io::Read as _;
 
 use serde_json::Value;
 
-use crate::differences::Difference;
+use crate::differences::{Difference, explains};
 use crate::random::Random;
 use crate::scenario::{Run, Scenario};
 use crate::state::{Changed, State};
 
+use super::DIFFERENCES;
 use super::fresh::{Applied, Edit, Edits, Fresh, Template, add_line, edit_file, edited_text};
 use super::story::{BASEDIR, EDITABLE, Engine, Made, PACKAGE};
 
@@ -40,7 +41,10 @@ pub(super) struct Play<'p> {
     last: State,
     /// What was done, for whoever reads about a difference.
     told: Vec<String>,
+    /// What was found, and nobody explained.
     pub(super) differences: Vec<Difference>,
+    /// An example of what each line of the table explains.
+    pub(super) explained: BTreeMap<usize, Difference>,
     pub(super) counts: Counts,
 }
 
@@ -72,6 +76,7 @@ impl<'p> Play<'p> {
             last,
             told: Vec::new(),
             differences: Vec::new(),
+            explained: BTreeMap::new(),
             counts: Counts::new(),
         }
     }
@@ -345,7 +350,12 @@ impl<'p> Play<'p> {
         let applied: Vec<Applied> =
             self.applied.iter().map(|number| (*number, self.engines[number])).collect();
         let expected = self.fresh.with(&applied, &self.edits);
-        self.differences.extend(found.differences(expected, step, self.told.last().unwrap()));
+        for difference in found.differences(expected, step, self.told.last().unwrap()) {
+            match DIFFERENCES.iter().position(|one| explains(one, &difference)) {
+                Some(line) => drop(self.explained.entry(line).or_insert(difference)),
+                None => self.differences.push(difference),
+            }
+        }
         self.compare_answers(step);
         self.count("states compared");
     }
