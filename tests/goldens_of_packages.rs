@@ -2,16 +2,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::packages::{Package, datastream, without_scripts};
-use crate::scenario::{Scenario, is_root, shared};
+use crate::scenario::{ADMIN, Scenario, is_root, shared};
 
 /// The accounts that the classic tools had in their roots.
 const PASSWD: &str =
     "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nadm:x:3:4::/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\nnogroup:x:65534:\n";
-
-/// The admin file that the classic tools were given.
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// A root as the classic tools had it, and the base packages beside it, without scripts and scripted classes.
 pub(crate) struct Stage {

@@ -8,12 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::packages::files;
-use crate::scenario::{Run, Scenario, shared};
+use crate::scenario::{ADMIN, Run, Scenario, shared};
 use crate::tree::assert_same;
-
-/// The admin file that the classic tools were given.
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// The response file of a patch.
 const RESPONSE: &str = "PATCH_PROGRESSIVE=false\nPATCH_NO_UNDO=false\nPATCH_UNCONDITIONAL=false\nPATCH_BUILD_DIR=\n\

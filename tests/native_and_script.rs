@@ -16,8 +16,8 @@ use patchadm::patch::PatchInfo;
 
 use crate::differences::{Difference, Explained, assert_explained};
 use crate::sandbox::Sandbox;
-use crate::scenario::{Scenario, shared};
-use crate::tree::{Tree, assert_same};
+use crate::scenario::{ADMIN, Scenario, shared};
+use crate::tree::{COLUMNS, Tree, assert_same};
 
 /// What is done; `@P@` is where the patches are.
 const STEPS: [&str; 12] = [
@@ -51,11 +51,6 @@ const DIFFERENCES: &[Explained] = &[
     ),
 ];
 
-const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
-
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
-
 /// One of the two roots.
 struct Side {
     scenario: Scenario,
@@ -65,16 +60,7 @@ struct Side {
 
 impl Side {
     fn run(&self, line: &str) -> (i32, String) {
-        let command = self.scenario.command(line);
-        let mut boxed = self.sandbox.command(command.get_program());
-        boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
-        boxed.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
-            boxed.env(name, value.unwrap_or_default());
-        }
-        let output = boxed.stdin(std::process::Stdio::null()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+        self.sandbox.run(&self.scenario, line)
     }
 
     /// Everything that is compared, by what it is.

@@ -110,6 +110,22 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// Runs the program with these arguments on a scenario: its code, -1 where a signal ended it, and all that it said.
+    pub(crate) fn run(&self, scenario: &Scenario, line: &str) -> (i32, String) {
+        let command = scenario.command(line);
+        let mut boxed = self.command(command.get_program());
+        boxed.args(command.get_args()).current_dir(scenario.beside("")).env_clear();
+        boxed.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
+        for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
+            boxed.env(name, value.unwrap_or_default());
+        }
+        let output = boxed.stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
 /// What a shell in a box says about some commands, each with whether it succeeded.
 fn asked(sandbox: &Sandbox, text: &str) -> String {
     let output = sandbox.command("sh").args(["-c", text]).stdin(Stdio::null()).output().unwrap();

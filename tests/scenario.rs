@@ -19,6 +19,11 @@ use crate::tree::Tree;
 /// The clock of every scenario: 2026-11-20 07:00:00 UTC.
 pub(crate) const NOW: u64 = 1_795_158_000;
 
+/// The admin file of the goldens: it asks nothing and refuses nothing but a lack of space.
+pub(crate) const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\n\
+                                rdepend=nocheck\nspace=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\n\
+                                basedir=default\n";
+
 /// A root, and how commands are run on it.
 pub(crate) struct Scenario {
     dir: TempDir,

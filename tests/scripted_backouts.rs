@@ -17,13 +17,10 @@ use crate::delivery::Patch;
 use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::packages::Package;
 use crate::sandbox::Sandbox;
-use crate::scenario::{Scenario, shared};
+use crate::scenario::{ADMIN, Scenario, shared};
 use crate::tree::{Tree, assert_same};
 
 const PATCHES: [&str; 4] = ["103203-01", "103400-01", "103500-01", "103800-01"];
-
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// A root with the package that the patches are for, in a box in which scripts can do no harm.
 pub(crate) struct Stage {
@@ -58,16 +55,7 @@ impl Stage {
     }
 
     pub(crate) fn run(&self, line: &str) -> (i32, String) {
-        let command = self.scenario.command(line);
-        let mut boxed = self.sandbox.command(command.get_program());
-        boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
-        boxed.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
-            boxed.env(name, value.unwrap_or_default());
-        }
-        let output = boxed.stdin(std::process::Stdio::null()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+        self.sandbox.run(&self.scenario, line)
     }
 
     #[track_caller]

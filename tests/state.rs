@@ -12,10 +12,7 @@ use patchadm::patch::PatchInfo;
 
 use crate::differences::Difference;
 use crate::scenario::Scenario;
-use crate::tree::Tree;
-
-/// The columns of a tree.
-const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
+use crate::tree::{COLUMNS, Tree};
 
 /// What is known of a root, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]

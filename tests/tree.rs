@@ -13,6 +13,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+/// The names of the columns behind the path.
+pub(crate) const COLUMNS: [&str; 9] =
+    ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
+
 /// The objects below a directory, by path: their columns behind the path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tree(BTreeMap<String, Vec<String>>);

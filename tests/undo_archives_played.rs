@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-use std::process::Stdio;
 
 use patchadm::format::params::ParamFile;
 use patchadm::package::checksum;
@@ -18,13 +17,8 @@ use crate::differences::{Difference, Explained, assert_explained};
 use crate::ledger::vouch;
 use crate::packages::Package;
 use crate::sandbox::Sandbox;
-use crate::scenario::{Scenario, shared};
-use crate::tree::{Tree, assert_same};
-
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
-
-const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "mtime", "links", "xattrs"];
+use crate::scenario::{ADMIN, Scenario, shared};
+use crate::tree::{COLUMNS, Tree, assert_same};
 
 /// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
 /// is a package like any other.
@@ -78,16 +72,8 @@ impl Place {
 
     /// Runs a command: whether it succeeded, and what it said.
     fn run(&self, line: &str) -> (bool, String) {
-        let command = self.scenario.command(line);
-        let mut boxed = self.sandbox.command(command.get_program());
-        boxed.args(command.get_args()).current_dir(self.scenario.beside("")).env_clear();
-        boxed.env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        for (name, value) in command.get_envs().filter(|(name, _)| *name != "PATH") {
-            boxed.env(name, value.unwrap_or_default());
-        }
-        let output = boxed.stdin(Stdio::null()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        let (code, said) = self.sandbox.run(&self.scenario, line);
+        (code == 0, said)
     }
 
     fn database(&self, name: &str) -> std::path::PathBuf {

@@ -5,13 +5,10 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::scenario::Scenario;
+use crate::scenario::{ADMIN, Scenario};
 use crate::state::State;
 
 use super::story::{self, BASEDIR, Engine, Made, PACKAGE};
-
-const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\n\
-                     space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
 /// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package itself,
 /// and the path.
