@@ -1,8 +1,8 @@
-//! The state of a root as facts with names, so that two roots can be compared fact by fact: every attribute of every object,
-//! every line of `contents`, every parameter, every record of a package.
+//! The state of a root as facts with names, so that two roots can be compared fact by fact: every attribute of every
+//! object, every line of `contents`, every parameter, every record of a package.
 //!
-//! What two ways to the same patches cannot have in common is left out or told by its meaning: dates, and the names of undo
-//! archives, which say how they are compressed.
+//! What two ways to the same patches cannot have in common is left out or told by its meaning: dates, and the names of
+//! undo archives, which say how they are compressed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

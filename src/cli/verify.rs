@@ -87,8 +87,8 @@ struct UndoEntry {
     error: Option<String>,
 }
 
-/// Runs it. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo data is damaged or gone, 2 for a
-/// name that is none, 65 while a change is unfinished.
+/// Runs it. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
+/// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     let args: Args = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;

@@ -21,7 +21,8 @@ pub struct HandedDown {
     /// Record files by their names in the directory of the package; none for one that was not there, and for a directory,
     /// which has a `/` at the end.
     pub records: BTreeMap<Vec<u8>, Option<RecordFile>>,
-    /// Directories that a patch which is gone made on its way, and that have objects of this one: as its manifest had them.
+    /// Directories that a patch which is gone made on its way, and that have objects of this one: as its manifest had
+    /// them.
     pub directories: Vec<ObjectRecord>,
 }
 

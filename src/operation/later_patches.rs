@@ -144,8 +144,8 @@ fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
     Run::parse(&line.run).map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
 }
 
-/// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that one put there,
-/// and not the other way round.
+/// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that
+/// one put there, and not the other way round.
 fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
     let content = |state: &Option<State>| {
         state.as_ref().map(|state| (state.kind, state.size, state.sha256.clone(), state.target.clone()))

@@ -43,8 +43,9 @@ pub struct Archive<'a> {
     pub manifest: Option<&'a Manifest>,
     /// The saved files of the package's directory in the database.
     pub records: &'a BTreeMap<Vec<u8>, RecordFile>,
-    /// Whether the ledger of the root names the archive by digest, as one that a run of the root made. One that it does not
-    /// name gives back set-id bits, file capabilities, devices and owners only where the root itself knows of them.
+    /// Whether the ledger of the root names the archive by digest, as one that a run of the root made. One that it
+    /// does not name gives back set-id bits, file capabilities, devices and owners only where the root itself knows of
+    /// them.
     pub is_bound: bool,
     /// Where the archive is, if that is outside the root: it is removed after the backout.
     pub outside: Option<&'a Path>,

@@ -1,9 +1,9 @@
 //! What parameters and record files of a package go back to, in whatever order its patches go.
 //!
-//! The archive of a patch has them as they were when it was applied, with what earlier patches had made of them. When an
-//! earlier one goes first, what it had found is handed down to the next patch that set the parameter or wrote the record:
-//! it stands in `handed-down` in that patch's save directory and counts instead of what the archive says. So what came with
-//! a patch goes with it, and what is shown depends on the patches that are applied alone.
+//! The archive of a patch has them as they were when it was applied, with what earlier patches had made of them. When
+//! an earlier one goes first, what it had found is handed down to the next patch that set the parameter or wrote the
+//! record: it stands in `handed-down` in that patch's save directory and counts instead of what the archive says. So
+//! what came with a patch goes with it, and what is shown depends on the patches that are applied alone.
 //!
 //! A directory that a patch made on its way to its objects stays for a later one that has objects in it, and goes with
 //! that one.
@@ -88,8 +88,8 @@ impl Package<'_> {
         Ok(Before { params, records })
     }
 
-    /// The manifest of a patch for its backout: with the directories that were handed down to it, without those that it made
-    /// on its way and hands down itself.
+    /// The manifest of a patch for its backout: with the directories that were handed down to it, without those that
+    /// it made on its way and hands down itself.
     pub(super) fn manifest(
         &self,
         id: &PatchId,
@@ -192,8 +192,8 @@ impl Package<'_> {
     }
 }
 
-/// The parameters that later patches set again. One that is only there because of earlier patches, which a later one passes
-/// on by its silence, goes.
+/// The parameters that later patches set again. One that is only there because of earlier patches, which a later one
+/// passes on by its silence, goes.
 fn parameters(manifest: &Manifest, before: &Params, later: &Later<'_>, left: &mut Left, taken: &mut Taken) {
     let is_own = |name: &&String| !is_patch_record(name) && *name != CLASSES;
     for name in manifest.header.parameters.iter().filter(is_own) {

@@ -103,8 +103,8 @@ impl Intended {
         }
     }
 
-    /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no lines
-    /// of a ledger are judged by them.
+    /// The same for a package that is restored in the end: until then its parameters are what scripts answered, and no
+    /// lines of a ledger are judged by them.
     #[must_use]
     pub fn without_ledger(&self) -> Self {
         let mut intended = self.clone();
@@ -382,8 +382,8 @@ impl Installation<'_> {
     }
 }
 
-/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of an installed one. Scripts that only an
-/// installation has a use for are not among them.
+/// The directory of a new instance as one tree, with an `install` even where nothing is in it, or the changed files of
+/// an installed one. Scripts that only an installation has a use for are not among them.
 fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<RecordChange>, Reason> {
     let stays = |name: &str| is_recorded(name) && !is_passing(name);
     let files = records::files(&target.package, target.image, &target.params, stays)?;

@@ -113,8 +113,8 @@ pub fn directory(archive: &UndoArchive, place: usize) -> Result<RecordChange, Re
     Ok(RecordChange::AddTree { path: package_path(&archive.package, directory.as_bytes())?, files })
 }
 
-/// The names that the patch set: those that were planned, those whose values differ now, and the words in which its scripts
-/// are told of it, whatever these were before.
+/// The names that the patch set: those that were planned, those whose values differ now, and the words in which its
+/// scripts are told of it, whatever these were before.
 fn set_by(planned: &[String], before: &Params, after: &Params) -> Vec<String> {
     let names = before.iter().chain(after.iter()).map(|(name, _)| name);
     let differing = names.filter(|name| before.get(name) != after.get(name) && !is_patch_record(name));

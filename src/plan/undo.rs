@@ -1,8 +1,8 @@
 //! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
 //! tree after apply and backout is the tree before, to the last attribute.
 //!
-//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the manifest says the
-//! rest. Digests of what is delivered are filled in when it has been staged.
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
+//! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
 
 mod scripts;
 
@@ -371,8 +371,8 @@ fn can_be_listed(path: &ObjectPath) -> bool {
     !path.as_bytes().iter().any(u8::is_ascii_whitespace)
 }
 
-/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is one name, and goes by
-/// the path that the patch or a record has.
+/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
+/// one name, and goes by the path that the patch or a record has.
 fn one_path_each<'a>(
     inventory: &'a Inventory,
     paths: &BTreeSet<ObjectPath>,

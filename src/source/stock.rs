@@ -1,9 +1,10 @@
 //! Telling the stock scripts of patch packages from a package's own.
 //!
 //! The six scripts that Sun published for patch packages (Application Packaging Developer's Guide, "Patching
-//! Packages") do what this program does by itself, so a package whose scripts are just these needs none of them
-//! run. Those that this program writes into its own backout packages do what these do. A script is recognised by the SHA-256 of its normalised text, so that the producer's own values, comments
-//! and white space at line ends make no difference, and a single command more or less does.
+//! Packages") do what this program does by itself, so a package whose scripts are just these needs none of them run.
+//! Those that this program writes into its own backout packages do what these do. A script is recognised by the
+//! SHA-256 of its normalised text, so that the producer's own values, comments and white space at line ends make no
+//! difference, and a single command more or less does.
 //!
 //! Only digests are kept here, not the scripts.
 

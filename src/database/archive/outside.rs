@@ -85,7 +85,8 @@ impl Outside<'_> {
         rule::holds("archive.outside.bound", is_vouched)
     }
 
-    /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says of it.
+    /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says
+    /// of it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
         self.is_planned || is_own(root) || self.is_named(path)
     }

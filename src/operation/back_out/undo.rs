@@ -127,7 +127,8 @@ impl Undo {
     }
 }
 
-/// That an archive is whole, and the snapshot beside it: by the digest of its bytes where that is known, else by reading every member.
+/// That an archive is whole, and the snapshot beside it: by the digest of its bytes where that is known, else by
+/// reading every member.
 pub(super) fn must_be_whole(
     archive: &archive::Archive,
     view: &View<'_>,

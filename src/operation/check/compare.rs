@@ -219,8 +219,8 @@ fn symlink(dir: &Dir, line: &Line, seen: &Seen) -> Result<Option<Finding>, RootE
     Ok((!is_same).then(|| Finding::NotSymlinked(target.to_vec())))
 }
 
-/// Modification time, size and sum; where these are right, the digest of what a patch put there. The bytes are read even where the size
-/// tells, because the sum is reported too.
+/// Modification time, size and sum; where these are right, the digest of what a patch put there. The bytes are read
+/// even where the size tells, because the sum is reported too.
 fn content(
     dir: &Dir,
     line: &Line,

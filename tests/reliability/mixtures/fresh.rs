@@ -10,8 +10,8 @@ use crate::state::State;
 
 use super::story::{self, BASEDIR, Engine, Made, PACKAGE};
 
-/// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package itself,
-/// and the path.
+/// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package
+/// itself, and the path.
 pub(super) type Edits = BTreeMap<(Option<usize>, String), Edit>;
 
 /// An edit of a file.

@@ -1,5 +1,5 @@
-//! A story, played: patches are applied and backed out by any engine and in any allowed order, files are edited in between, and
-//! after each step the root is compared with a fresh one.
+//! A story, played: patches are applied and backed out by any engine and in any allowed order, files are edited in
+//! between, and after each step the root is compared with a fresh one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
