@@ -212,6 +212,31 @@ const MARKS: &str = "while read from to; do { echo marked; cat \"$from\"; } > \"
 
 const CLASSES: &str = "none preserve build marks";
 
+#[test]
+fn a_file_that_the_script_of_its_class_left_alone_gets_its_old_attributes_back() {
+    for way in WAYS {
+        let Some(place) = Place::new("ACMEweb") else { return };
+        let kept = |mode| {
+            Package::new("ACMEweb")
+                .param("CLASSES", "none preserve")
+                .of_class("preserve", 'e', "kept", mode, "kept\n")
+        };
+        let spool = place.scenario.beside("spool");
+        kept(0o644).write(&spool);
+        place.ok(&format!("pkgadd -n -R @ROOT@ -a golden -d {} ACMEweb", spool.display()));
+        place.scenario.mtime("/opt/ACMEweb/kept", 1_600_000_000);
+        let before = place.state();
+        let patch = Patch::of("100-09", kept(0o600)).directory(&place.scenario);
+        place.ok(&format!("patchadd -u -R @ROOT@ {}", patch.display()));
+        assert_ne!(place.state()["/opt/ACMEweb/kept mode"], before["/opt/ACMEweb/kept mode"]);
+        place.take_back("100-09", way);
+        let now = place.state();
+        for what in ["mode", "mtime", "bytes"].map(|column| format!("/opt/ACMEweb/kept {column}")) {
+            assert_eq!(now[&what], before[&what], "{way}: {what}");
+        }
+    }
+}
+
 /// A package whose classes all do something else than copy.
 fn classes() -> Package {
     Package::new("ACMEweb")

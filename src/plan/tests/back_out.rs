@@ -355,3 +355,21 @@ fn directories_that_a_patch_found_are_no_reason_against_the_backout_of_an_earlie
     assert_eq!(world.patchrm("900-01"), 0);
     assert_eq!(world.read("/opt/web/bin/httpd").as_deref(), Some("old httpd"));
 }
+
+#[test]
+fn a_patch_that_made_a_directory_stays_while_a_later_one_has_objects_in_it() {
+    let delivered = patch("900-01", "").directory("new").file("new/x", "x");
+    let turned = patch("900-01", "").deletes("bin/httpd").directory("bin/httpd");
+    for (earlier, below, made) in
+        [(delivered, "new/y", "/opt/web/new"), (turned, "bin/httpd/y", "/opt/web/bin/httpd")]
+    {
+        let mut world = acme_web();
+        assert_eq!(world.patchadd(&earlier), 0);
+        assert_eq!(world.patchadd(&patch("901-01", "").file(below, "y")), 0);
+        world.know_later("901-01");
+        let refusal = world.plan_removal("900-01").unwrap_err();
+        let why = refusal.why();
+        assert!(refusal.code() == 6 && why.contains("901-01, which was applied later"), "{why}");
+        assert!(why.contains(&format!("has objects below {made}")), "{why}");
+    }
+}
