@@ -20,7 +20,7 @@ use crate::database::{View, ViewError, installed, ledger, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, Told};
 use crate::format::undo_paths::PathDigest;
-use crate::package::{Inventory, ObjectPath, PkgInst, Policy};
+use crate::package::{Inventory, ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::back_out::{BackOutOptions, packages_to_go};
 use crate::plan::later::{is_last, makes_room};
@@ -91,9 +91,9 @@ impl Reader<'_> {
             return Ok(known.clone());
         }
         let (ledger, outside) = (self.ledger(package)?, self.ground.outside.with(None));
-        let params = inventory.packages.get(package).map(|installed| installed.params.clone());
-        let of_package = (package, &params.unwrap_or_default());
-        let told = archive::told(self.view, &self.ground.host, of_package, patch, &ledger, &outside)?;
+        let none = Params::default();
+        let params = inventory.packages.get(package).map_or(&none, |installed| &installed.params);
+        let told = archive::told(self.view, &self.ground.host, (package, params), patch, &ledger, &outside)?;
         let told = Rc::new(told);
         self.told.borrow_mut().insert(of, told.clone());
         Ok(told)
@@ -132,15 +132,15 @@ impl Reader<'_> {
                 Err(_) => return Ok(false),
             }
         }
-        if told.is_empty() {
-            return Ok(true);
-        }
         inventory.patched_by = changed.patched_by(&told);
         let inventory = &*inventory;
         let told: Vec<(&PkgInst, &Told)> = told.iter().map(|(package, told)| (*package, &**told)).collect();
         let manifests: Vec<_> = told.iter().filter_map(|(_, told)| told.manifest()).collect();
         let has_room = manifests.iter().any(|manifest| makes_room(manifest));
         let listed: BTreeSet<&str> = inventory.patched_by.values().flatten().map(String::as_str).collect();
+        if !has_room && listed.iter().all(|patch| *patch == id.as_str()) {
+            return Ok(true);
+        }
         let manifest = &|package: &PkgInst, patch: &str| {
             if !has_room && !listed.contains(patch) {
                 return None;
