@@ -156,6 +156,8 @@ mod records;
 mod refusals;
 /// The program broken at every step.
 mod reliability;
+/// What list, show and verify say of which patches can be backed out.
+mod removable;
 /// pkgrm runs the scripts of packages.
 mod removal_scripts;
 /// Scripts of a removal that fail, hang and are killed.

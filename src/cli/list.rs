@@ -67,7 +67,7 @@ impl From<&Inspected> for Entry {
             requires: one.patch.requires.iter().map(ToString::to_string).collect(),
             incompatibles: words(&one.patch.incompatibles),
             undo_bytes: undo_bytes(one),
-            removable: one.undo.iter().all(|undo| undo.is_there),
+            removable: one.is_removable,
         }
     }
 }

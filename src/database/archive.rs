@@ -26,7 +26,7 @@ use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
 use crate::format::undo_paths::UndoPaths;
-use crate::package::{Digest, ObjectPath, PkgInst};
+use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{Dir, Root, RootError};
 
 mod kept;
@@ -36,7 +36,7 @@ mod snapshot;
 mod unbound;
 mod verify;
 
-pub use kept::{kept_manifest, known_manifest, unbound_manifest};
+pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
 pub use outside::{Outside, OutsideRules};
 pub use unbound::Unbound;
 pub use verify::{Digesting, Verified};
@@ -332,6 +332,17 @@ impl Archive {
             return Err(self.damaged(&"it holds more than one package"));
         };
         Pkgmap::parse(&package.pkgmap).map_err(|error| self.damaged(&error))
+    }
+
+    /// The paths that an archive of another program saves, in a package with these parameters. One whose pkgmap makes no
+    /// sense saves nothing.
+    pub fn saved_paths(&self, params: &Params) -> Vec<ObjectPath> {
+        let basedir = ObjectPath::new(params.text("BASEDIR").trim().as_bytes());
+        let basedir = basedir.unwrap_or_else(|_| ObjectPath::root());
+        let variable = |name: &str| params.get(name).map(<[u8]>::to_vec);
+        let entries = self.pkgmap().map(|pkgmap| pkgmap.entries).unwrap_or_default();
+        let objects = entries.iter().filter(|entry| !entry.is_information());
+        objects.filter_map(|entry| entry.path.resolve(&basedir, variable).ok()).collect()
     }
 
     fn damaged(&self, reason: &dyn ToString) -> ArchiveError {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{DatabaseError, View, all, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
-use crate::package::{Installed, Interruption, Params, PkgInst, RecordFile, rule};
+use crate::package::{Installed, Interruption, Params, PkgInst, RecordFile, Save, rule};
 use crate::patch::{Applied, AppliedPatches, PatchId};
 use crate::root::FileType;
 
@@ -73,10 +73,23 @@ pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, Database
 
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
 pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+    known(view, package, saves::saves)
+}
+
+/// The same for who only looks: a file of a save directory that the caller may not read counts as none.
+pub fn seen(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+    known(view, package, saves::open_saves)
+}
+
+fn known(
+    view: &View<'_>,
+    package: &PkgInst,
+    saves: impl Fn(&View<'_>, &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError>,
+) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
     let names = view.list(&places::package(package))?.unwrap_or_default();
     let partial = is_locked(&names);
-    let (saves, interruption) = (saves::saves(view, package)?, traces(view, package, &names)?);
+    let (saves, interruption) = (saves(view, package)?, traces(view, package, &names)?);
     Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
 }
 

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::{DatabaseError, View, places};
+use super::{DatabaseError, View, ViewError, archive, places};
 use crate::format::handed_down::HANDED_DOWN;
 use crate::format::manifest::KEPT_MANIFEST;
+use crate::format::undo_paths::UndoPaths;
 use crate::package::{PkgInst, Save, side_by_side};
 use crate::root::{Dir, FileType, RootError, Seen};
 
@@ -26,20 +27,44 @@ pub(super) const ARCHIVE_NAMES: [&str; 6] =
 /// The spooled copy of a package in its `save` directory: no save directory of a patch.
 const SPOOL: &[u8] = b"pspool";
 
+/// What becomes of a file that the caller may not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It is an error: what is restored depends on it.
+    Refused,
+    /// It counts as none.
+    PassedOver,
+}
+
 /// So many save directories are looked at in one go.
 const PORTION: usize = 50;
 
 /// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
 /// scripts (`build`, `sed`) are among them; their names are no patch ids.
 pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
-    let all = each(view, package, |_, _| Ok(()))?;
+    let all = each(view, package, Closed::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
-/// The same, each with what `more` makes of its open directory; nothing of it where the view had to be asked.
+/// The same for who only looks: a file that the caller may not read counts as none.
+pub fn open_saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let all = each(view, package, Closed::PassedOver, |_, _| Ok(()))?;
+    Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
+}
+
+/// Which paths the patches in the save directories of a package changed, by the lists there; nothing of those without one,
+/// and of those that the caller may not read.
+pub fn paths(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
+    let all =
+        each(view, package, Closed::PassedOver, |_, save| Ok(archive::paths(save).unwrap_or_default()))?;
+    Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
+}
+
+/// All save directories, each with what `more` makes of its open directory; nothing of it where the view had to be asked.
 pub(super) fn each<T: Send>(
     view: &View<'_>,
     package: &PkgInst,
+    closed: Closed,
     more: impl Fn(&str, &Dir) -> Result<T, RootError> + Sync,
 ) -> Result<BTreeMap<String, (Save, Option<T>)>, DatabaseError> {
     let directory = places::save(package);
@@ -48,7 +73,8 @@ pub(super) fn each<T: Send>(
     let ids: Vec<&str> = ids.collect();
     let root = view.root();
     if !view.is_live() {
-        let found = ids.into_iter().filter_map(|id| Some((id, through(view, package, id).transpose()?)));
+        let found =
+            ids.into_iter().filter_map(|id| Some((id, through(view, package, id, closed).transpose()?)));
         return found.map(|(id, save)| Ok((id.to_owned(), (save?, None)))).collect();
     }
     let Some(held) = root.dir_if_there(&root.resolver().locate_dir(&directory)?)? else {
@@ -58,7 +84,7 @@ pub(super) fn each<T: Send>(
     let found = side_by_side(root.workers(), portions.len(), || {
         |at: usize| {
             let ids = portions.get(at).copied().unwrap_or_default().iter();
-            let found = ids.filter_map(|id| Some((*id, in_directory(&held, id, &more).transpose()?)));
+            let found = ids.filter_map(|id| Some((*id, in_directory(&held, id, closed, &more).transpose()?)));
             found.map(|(id, found)| Ok((id.to_owned(), found?))).collect::<Result<Vec<_>, RootError>>()
         }
     });
@@ -73,24 +99,42 @@ pub(super) fn each<T: Send>(
 fn in_directory<T>(
     held: &Dir,
     id: &str,
+    closed: Closed,
     more: impl Fn(&str, &Dir) -> Result<T, RootError>,
 ) -> Result<Option<(Save, Option<T>)>, RootError> {
     let dir = match held.dir(id.as_bytes()) {
         Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => return Ok(None),
         opened => opened?,
     };
-    let save = save(|name, limit| dir.read_regular(name, limit), |name| dir.look(name))?;
+    let read = |name: &[u8], limit| match dir.read_regular(name, limit) {
+        Err(error) if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) => Ok(None),
+        read => read,
+    };
+    let save = save(read, |name| dir.look(name))?;
     Ok(Some((save, Some(more(id, &dir)?))))
 }
 
 /// One save directory, as the view has it.
-fn through(view: &View<'_>, package: &PkgInst, id: &str) -> Result<Option<Save>, DatabaseError> {
+fn through(
+    view: &View<'_>,
+    package: &PkgInst,
+    id: &str,
+    closed: Closed,
+) -> Result<Option<Save>, DatabaseError> {
     let Ok(at) = places::save(package).join(id.as_bytes()) else { return Ok(None) };
     if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
         return Ok(None);
     }
     let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
-    Ok(Some(save(|name, limit| view.read(&path(name), limit), |name| view.look(&path(name)))?))
+    let read = |name: &[u8], limit| match view.read(&path(name), limit) {
+        Err(ViewError::Root(error))
+            if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) =>
+        {
+            Ok(None)
+        }
+        read => read,
+    };
+    Ok(Some(save(read, |name| view.look(&path(name)))?))
 }
 
 /// What is in a save directory.
@@ -143,13 +187,19 @@ mod tests {
         let root = Root::open(root.path()).unwrap();
         let package = PkgInst::new("X").unwrap();
         let view = View::live(&root);
-        let all = each(&view, &package, |id, dir| Ok(format!("{id} {}", dir.names()?.len()))).unwrap();
+        let all =
+            each(&view, &package, Closed::Refused, |id, dir| Ok(format!("{id} {}", dir.names()?.len())))
+                .unwrap();
         assert_eq!(all.len(), 3 * PORTION);
         for number in 0..3 * PORTION {
             let id = format!("{number}-01");
             let (save, more) = &all[&id];
             assert_eq!((save.archive.as_deref(), save.size), (Some("undo.gz"), number as u64));
-            assert_eq!(save, &through(&view, &package, &id).unwrap().unwrap(), "the view says the same");
+            assert_eq!(
+                save,
+                &through(&view, &package, &id, Closed::Refused).unwrap().unwrap(),
+                "the view says the same"
+            );
             let files = if number == 7 { 2 } else { 1 };
             assert_eq!(more.as_deref(), Some(format!("{id} {files}").as_str()));
         }

@@ -208,6 +208,36 @@ impl Manifest {
     }
 }
 
+/// What an undo archive says of the paths of its patch.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Its manifest.
+    Manifest(Box<Manifest>),
+    /// The paths that an archive without manifest saves.
+    Paths(Vec<ObjectPath>),
+}
+
+impl Told {
+    /// The manifest, if there is one.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Manifest(manifest) => Some(manifest),
+            Self::Paths(_) => None,
+        }
+    }
+
+    /// The paths that the patch changed or delivers, as far as the archive says it.
+    pub fn paths(&self) -> Vec<ObjectPath> {
+        match self {
+            Self::Manifest(manifest) => {
+                let listed = manifest.objects.iter().filter(|record| record.is_listed());
+                listed.filter_map(ObjectRecord::object_path).collect()
+            }
+            Self::Paths(paths) => paths.clone(),
+        }
+    }
+}
+
 impl ObjectRecord {
     /// Whether the patch changed the object. A directory that stayed as it was is recorded and is not changed.
     pub fn is_changed(&self) -> bool {

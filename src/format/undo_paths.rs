@@ -26,7 +26,7 @@ pub struct UndoPaths {
 }
 
 /// A path as the file has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathDigest(String);
 
 impl PathDigest {
@@ -57,6 +57,13 @@ impl UndoPaths {
     /// The marker of the root whose objects the archive saves.
     pub fn marker(&self) -> &[u8] {
         self.bytes.get(..MARKER).unwrap_or_default()
+    }
+
+    /// All of its paths.
+    pub fn digests(&self) -> impl Iterator<Item = PathDigest> {
+        let (lines, _) = self.bytes.get(HEAD..).unwrap_or_default().as_chunks::<{ DIGITS + 1 }>();
+        let digits = lines.iter().map(|line| String::from_utf8_lossy(&line[..DIGITS]));
+        digits.map(|digest| PathDigest(digest.into_owned()))
     }
 
     /// Whether the archive changed a path.
@@ -114,6 +121,9 @@ mod tests {
             prop_assert_eq!(list.marker(), b"0123456789abcdef");
             prop_assert!(listed.iter().all(|path| list.has(&PathDigest::of(path))));
             prop_assert_eq!(list.has(&PathDigest::of(&of(&asked))), paths.contains(&asked));
+            let mut digests: Vec<PathDigest> = listed.iter().map(PathDigest::of).collect();
+            digests.sort();
+            prop_assert_eq!(list.digests().collect::<Vec<_>>(), digests);
         }
     }
 }

@@ -331,7 +331,13 @@ impl<'a> Place<'a> {
         options: &mut BackOutOptions,
     ) -> Result<(), Failure> {
         let ledger = &|package: &PkgInst| self.ledger(package);
-        let later = LaterPatches { ground: self.ground, inventory, ledger, id, packages };
+        let (view, separator) = (View::live(&self.ground.root), &self.ground.policy.separator);
+        let outside = self.ground.outside.with(None);
+        let manifest = &|package: &PkgInst, patch: &str| {
+            let ledger = self.ledger(package).ok()?;
+            archive::known_manifest(&view, &self.ground.host, package, patch, &ledger, &outside).ok()?
+        };
+        let later = LaterPatches { separator, inventory, ledger, manifest, id, packages };
         options.later = later.of_packages()?;
         options.elsewhere = later.elsewhere(manifests)?;
         Ok(())

@@ -1,8 +1,12 @@
 //! What is known of the patches of a root: their state, their date, their undo data.
 
+use std::collections::BTreeMap;
+
 use super::failure::Failure;
+use super::removable::removable;
+use super::session::Ground;
 use crate::database::{DatabaseError, all, installed, policy, read_consistently};
-use crate::package::{Installed, PkgInst, Save};
+use crate::package::{Installed, Inventory, PkgInst, Save};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
@@ -23,6 +27,9 @@ pub struct Inspected {
     pub host: Option<String>,
     /// Its undo data, package by package.
     pub undo: Vec<UndoData>,
+    /// Whether it could be backed out, as far as records, manifests and lists of paths say; undo archives are not
+    /// verified.
+    pub is_removable: bool,
 }
 
 /// The undo data of a patch in one package.
@@ -39,15 +46,19 @@ pub struct UndoData {
 /// All applied patches, and those that a tool without recovery left half applied, in the order of listings.
 pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
     let policy = policy::of_root(root)?;
-    let (applied, packages) = read_consistently(root, |view| {
+    let ground = Ground::of(root).ok();
+    let (applied, packages, removable) = read_consistently(root, |view| {
         let found = all::each(view, |package| {
             let inst = package.inst();
-            let Some(found) = installed::installed(package.view(), inst)? else { return Ok(None) };
+            let Some(found) = installed::seen(package.view(), inst)? else { return Ok(None) };
             let applied = Applied::from_params(inst, &found.params, &policy.separator)?;
             Ok::<_, DatabaseError>(Some((applied, (inst.clone(), found))))
         })?;
-        let (applied, packages): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        Ok::<_, DatabaseError>((AppliedPatches::new(applied), packages))
+        let (applied, packages): (Vec<_>, BTreeMap<_, _>) = found.into_iter().unzip();
+        let applied = AppliedPatches::new(applied);
+        let mut inventory = Inventory { packages, ..Inventory::default() };
+        let removable = removable(view, ground.as_ref(), &policy, &applied, &mut inventory)?;
+        Ok::<_, Failure>((applied, inventory.packages, removable))
     })?;
     let half: Vec<Interrupted> = packages
         .iter()
@@ -71,6 +82,7 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
             date: info.map(|info| info.date.clone()),
             host: info.map(|info| info.host.clone()),
             undo: undo_data(patch, &packages),
+            is_removable: removable.contains(&patch.id) && !half.iter().any(|half| half.patch == patch.id),
             patch: patch.clone(),
         }
     };
@@ -85,11 +97,11 @@ pub fn inspect(root: &Root) -> Result<Vec<Inspected>, Failure> {
 
 /// The patches of the records that were put aside when a patch was left half applied.
 fn put_aside(
-    packages: &[(PkgInst, Installed)],
+    packages: &BTreeMap<PkgInst, Installed>,
     half: &[Interrupted],
     separator: &str,
 ) -> Result<AppliedPatches, Failure> {
-    let of = |(package, installed): &(PkgInst, Installed)| {
+    let of = |(package, installed): (&PkgInst, &Installed)| {
         let is_half = half.iter().any(|half| half.is_put_aside && half.package == *package);
         let params = installed.interruption.put_aside.as_ref().filter(|_| is_half)?;
         Some(Applied::from_params(package, params, separator).map_err(DatabaseError::from))
@@ -98,8 +110,8 @@ fn put_aside(
     Ok(AppliedPatches::new(applied?))
 }
 
-fn undo_data(patch: &AppliedPatch, packages: &[(PkgInst, Installed)]) -> Vec<UndoData> {
-    let of = |(package, installed): &(PkgInst, Installed)| {
+fn undo_data(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> Vec<UndoData> {
+    let of = |(package, installed): (&PkgInst, &Installed)| {
         let save = installed.saves.get(patch.id.as_str());
         UndoData {
             package: package.clone(),

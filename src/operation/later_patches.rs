@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::failure::Failure;
-use super::session::Ground;
-use crate::database::archive::{self, ArchiveError};
+use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, View, ledger};
 use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
@@ -16,12 +15,14 @@ use crate::plan::back_out::Elsewhere;
 
 /// What is asked about.
 pub(super) struct LaterPatches<'a> {
-    /// The root.
-    pub(super) ground: &'a Ground,
-    /// What was surveyed for the backout.
+    /// What separates base and revision of an id.
+    pub(super) separator: &'a str,
+    /// The packages, and who is listed with the paths of the patch.
     pub(super) inventory: &'a Inventory,
     /// The ledger of a package.
     pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
+    /// The manifest of a patch of a package; none where it cannot be read.
+    pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
     /// The patch that goes.
     pub(super) id: &'a PatchId,
     /// The packages that it is applied to.
@@ -35,10 +36,9 @@ impl LaterPatches<'_> {
         let mut found = BTreeMap::new();
         for (package, installed) in self.concerned(true) {
             let list = self.list(package, installed)?;
-            let ledger = (self.ledger)(package)?;
             for patch in list.iter().skip_while(|other| *other != self.id).skip(1) {
                 let name = patch.to_string();
-                if let Ok(Some(manifest)) = self.manifest(package, &name, &ledger) {
+                if let Some(manifest) = (self.manifest)(package, &name) {
                     found.insert((package.clone(), name), manifest);
                 }
             }
@@ -54,6 +54,9 @@ impl LaterPatches<'_> {
         let listed =
             changed.iter().filter_map(|record| self.inventory.patched_by.get(&record.object_path()?));
         let listed: BTreeSet<&str> = listed.flatten().map(String::as_str).collect();
+        if listed.iter().all(|patch| *patch == self.id.as_str()) {
+            return Ok(Vec::new());
+        }
         let Some(own) = self.applied_by()? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for (package, installed) in self.concerned(false) {
@@ -66,7 +69,7 @@ impl LaterPatches<'_> {
             let ledger = (self.ledger)(package)?;
             for patch in list {
                 let Some(order) = applied_by(&ledger, &patch).map(|run| run.is_behind(own)) else { continue };
-                let Ok(Some(manifest)) = self.manifest(package, &patch, &ledger) else { continue };
+                let Some(manifest) = (self.manifest)(package, &patch) else { continue };
                 if order.unwrap_or_else(|| is_behind(&manifest, &changed)) {
                     found.push(Elsewhere { patch, manifest });
                 }
@@ -82,19 +85,8 @@ impl LaterPatches<'_> {
     }
 
     fn list(&self, package: &PkgInst, installed: &Installed) -> Result<PatchList, Failure> {
-        let applied = Applied::from_params(package, &installed.params, &self.ground.policy.separator);
+        let applied = Applied::from_params(package, &installed.params, self.separator);
         Ok(applied.map_err(DatabaseError::from)?.list)
-    }
-
-    fn manifest(
-        &self,
-        package: &PkgInst,
-        patch: &str,
-        ledger: &Ledger,
-    ) -> Result<Option<Manifest>, ArchiveError> {
-        let view = View::live(&self.ground.root);
-        let outside = self.ground.outside.with(None);
-        archive::known_manifest(&view, &self.ground.host, package, patch, ledger, &outside)
     }
 
     /// The run that applied the patch; none where no ledger knows it.

@@ -36,6 +36,7 @@ pub mod query;
 mod reboot;
 pub mod recover;
 pub mod registry;
+mod removable;
 pub mod remove_package;
 pub mod removef;
 mod scripted_installation;

@@ -82,6 +82,14 @@ impl AppliedPatches {
     /// and would not be then. (What is unmet already is not the fault of this backout: the classic scripts record
     /// requirements without enforcing them.)
     pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<Unmet> {
+        let all = || self.packages().iter();
+        let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
+        let is_provider = |requirement| self.satisfies(requirement) == Some(id);
+        let is_used = self.iter().flat_map(|patch| patch.requires.iter()).any(is_provider);
+        if !is_used && infos.into_iter().all(|info| info.obsoletes.is_empty()) {
+            // What others provide does not go through it.
+            return Vec::new();
+        }
         let mut packages = self.packages().to_vec();
         for applied in &mut packages {
             applied.back_out(id);

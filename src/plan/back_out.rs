@@ -10,21 +10,22 @@ use std::path::Path;
 use crate::format::manifest::Manifest;
 use crate::format::params::{self, ParamFile};
 use crate::package::{Inventory, ObjectPath, Params, PkgInst, Policy, RecordFile};
-use crate::patch::{Applied, PatchId, Superseded};
+use crate::patch::{AppliedPatches, PatchId, Superseded};
 use crate::source::PackageImage;
 
 use super::course::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
-use super::handing_down::{Left, Package};
+use super::handing_down::Left;
 use super::interrupted::{self, why_interrupted};
+use super::later::{Among, Later};
 use super::ledger::LedgerChange;
 use super::occasion::Occasion;
 use super::parameters;
 use super::parts::{self, Part, Scripted};
 use super::records::{has_undo_data, package_path, patch_path, reactivate, save_of};
 use super::refusal::{Command, Reason, Refusal};
-use super::restore::{Later, Restoring, restore};
+use super::restore::{Restoring, restore};
 use super::target::Target;
 use super::validate::applied;
 use super::{Plan, RecordChange, foreign, space};
@@ -100,12 +101,23 @@ fn rules(
     if let Some(reason) = packages.find_map(half) {
         return Err(reason);
     }
+    may_go(id, &applied, inventory, policy, options.force)
+}
+
+/// The same rules where it is known which patches are applied, and that this one was not left half applied.
+fn may_go(
+    id: &PatchId,
+    applied: &AppliedPatches,
+    inventory: &Inventory,
+    policy: &Policy,
+    force: bool,
+) -> Result<Vec<PkgInst>, Reason> {
     let Some(patch) = applied.get(id) else {
         return Err(
             progressive(id, inventory, &policy.separator).map_or(Reason::NotApplied, Reason::NoUndoData)
         );
     };
-    match applied.superseded(id).filter(|_| !options.force) {
+    match applied.superseded(id).filter(|_| !force) {
         Some(Superseded::Revision(by)) => return Err(Reason::Superseded(by.clone())),
         Some(Superseded::Obsoletion(by)) => {
             return Err(Reason::Obsoleted { by: by.by.cloned(), entry: by.entry.clone() });
@@ -122,6 +134,17 @@ fn rules(
         }
     }
     Ok(patch.packages.clone())
+}
+
+/// The packages from which a patch could go as far as the records of the applied ones say, if it was not left half
+/// applied; none where they say that it cannot.
+pub fn packages_to_go(
+    id: &PatchId,
+    applied: &AppliedPatches,
+    inventory: &Inventory,
+    policy: &Policy,
+) -> Option<Vec<PkgInst>> {
+    may_go(id, applied, inventory, policy, false).ok()
 }
 
 /// The package instance that is this patch, of the old progressive kind: it names itself so and has no record of
@@ -190,7 +213,7 @@ impl Backout<'_> {
             let (index, archive) = archives
                 .find(|(_, archive)| archive.package == package)
                 .ok_or_else(|| Reason::NoUndoData(package.clone()))?;
-            let later = self.later(package)?;
+            let later = self.among().later(package)?;
             let (params, changes) = self.records(package, archive, &later)?;
             records.extend(changes);
             let part = self.part(package, index, archive, params)?;
@@ -243,16 +266,15 @@ impl Backout<'_> {
         let mut manifests = BTreeMap::new();
         for archive in self.archives.iter().filter(|archive| packages.contains(archive.package)) {
             let Some(manifest) = archive.manifest else { continue };
-            let (package, later) = (archive.package, self.later(archive.package)?);
-            let all = self.handing_down(package)?.manifest(self.id, manifest, &later)?;
-            manifests.insert(package.clone(), all);
+            manifests.insert(archive.package.clone(), self.among().manifest(archive.package, manifest)?);
         }
         Ok(manifests)
     }
 
-    fn handing_down<'p>(&'p self, package: &'p PkgInst) -> Result<Package<'p>, Reason> {
-        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        Ok(Package { name: package, installed, separator: &self.policy.separator })
+    /// The patch among the others.
+    fn among(&self) -> Among<'_> {
+        let separator = &self.policy.separator;
+        Among { id: self.id, inventory: self.inventory, separator, known: &self.options.later }
     }
 
     /// The plan, when every package has said what becomes of its objects and records. `held` is what copies need.
@@ -334,24 +356,6 @@ impl Backout<'_> {
         Ok(())
     }
 
-    /// The patches that were applied to a package after this one, with their manifests.
-    fn later(&self, package: &PkgInst) -> Result<Later<'_>, Reason> {
-        let applied = self.applied(package)?;
-        let after = applied.list.iter().skip_while(|other| *other != self.id).skip(1);
-        Ok(after
-            .map(|other| {
-                let manifest = self.options.later.get(&(package.clone(), other.to_string()));
-                (other.clone(), manifest)
-            })
-            .collect())
-    }
-
-    fn applied(&self, package: &PkgInst) -> Result<Applied, Reason> {
-        let installed = self.inventory.packages.get(package).ok_or(Reason::NotApplied)?;
-        Applied::from_params(package, &installed.params, &self.policy.separator)
-            .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
-    }
-
     /// The records of a package as they were.
     fn records(
         &self,
@@ -366,7 +370,7 @@ impl Backout<'_> {
         let mut left = Left::default();
         let mut new = match archive.manifest {
             Some(manifest) => {
-                let of = self.handing_down(package)?;
+                let of = self.among().handing_down(package)?;
                 let before = of.before(self.id, manifest, old, archive.records)?;
                 left = of.hand_down(self.id, manifest, &before, later)?;
                 let is_set = |name: &str| left.set_again.contains(name) || set_by_unknown(name);
@@ -379,7 +383,7 @@ impl Backout<'_> {
             }
             None => parameters::taken_back_from_foreign(&installed.params, &old, set_later),
         };
-        let mut applied = self.applied(package)?;
+        let mut applied = self.among().applied(package)?;
         applied.back_out(self.id);
         applied.write(self.id, &mut new);
         let file = archive.records.get(&b"pkginfo"[..]).or(installed.records.get(&b"pkginfo"[..]));

@@ -3,16 +3,15 @@
 //!
 //! Attributes that a pkgmap cannot say (nanoseconds, extended attributes, link groups) do not come back.
 
-use crate::format::manifest::{Manifest, decode};
-use crate::package::{Edited, Ftype, ObjectPath, PkgInst};
+use crate::package::{Edited, Ftype, PkgInst};
 use crate::patch::PatchId;
 
 use super::back_out::Archive;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
+use super::later::{Later, refuse_saved_before};
 use super::privileges::{OnRecord, may_be_device, mode};
 use super::refusal::Reason;
-use super::restore::Later;
 use super::target::{Target, Wanted};
 
 /// Plans the objects of a classic backout package. `later` are the patches applied after the one that goes: a path that
@@ -33,7 +32,7 @@ pub(super) fn restore(
     let choice = EditChoice { general: Edited::Replace, ..EditChoice::default() };
     let mut edits = Edits::new(draft.inventory, choice, id.as_str(), false);
     for each in &wanted {
-        refuse_changed_later(draft, &each.path, later)?;
+        refuse_saved_before(&each.path, later, &draft.inventory.patched_by)?;
         edits.consider(package, &each.path, Some(&each.object))?;
     }
     for links in [false, true] {
@@ -48,7 +47,7 @@ pub(super) fn restore(
     }
     for path in &image.deletes {
         let path = target.resolve(path)?;
-        refuse_changed_later(draft, &path, later)?;
+        refuse_saved_before(&path, later, &draft.inventory.patched_by)?;
         draft.delete(package, &path)?;
     }
     Ok(())
@@ -75,21 +74,4 @@ fn is_allowed(draft: &mut Draft<'_>, each: &mut Wanted<'_>, bound: bool) -> bool
         }
     }
     true
-}
-
-/// What is saved here is older than what a later patch has put there.
-fn refuse_changed_later(draft: &Draft<'_>, path: &ObjectPath, later: &Later<'_>) -> Result<(), Reason> {
-    let Some(patches) = draft.inventory.patched_by.get(path) else { return Ok(()) };
-    // A directory that a later patch found as it delivers it stays: it is the same one.
-    let has = |manifest: &Manifest| {
-        let mut records = manifest.objects.iter().filter(|record| record.has_path() && record.is_changed());
-        records.any(|record| decode(&record.path) == path.as_bytes())
-    };
-    let found = later
-        .iter()
-        .find(|(id, manifest)| patches.iter().any(|other| other == id.as_str()) && manifest.is_none_or(has));
-    match found {
-        Some((by, _)) => Err(Reason::ChangedLater { path: path.clone(), by: Some(by.to_string()) }),
-        None => Ok(()),
-    }
 }

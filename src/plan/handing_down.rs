@@ -18,10 +18,10 @@ use crate::package::{Installed, Mode, Params, PkgInst, RecordFile, rule};
 use crate::patch::PatchId;
 
 use super::RecordChange;
+use super::later::Later;
 use super::parameters::{is_patch_record, union_of_classes};
 use super::records::{package_path, save_of, save_path, unmake};
 use super::refusal::Reason;
-use super::restore::Later;
 use super::target::classes;
 
 /// The parameter with the classes.
@@ -255,7 +255,8 @@ fn used_directories<'m>(
     })
 }
 
-fn is_made_on_the_way(record: &ObjectRecord) -> bool {
+/// Whether a patch made a directory only for the objects that it delivers below.
+pub(super) fn is_made_on_the_way(record: &ObjectRecord) -> bool {
     let is_directory = record.became.as_ref().is_some_and(|became| became.kind == Kind::Directory);
     record.was.is_none() && is_directory && !record.delivered
 }

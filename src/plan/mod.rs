@@ -19,6 +19,7 @@ mod handing_down;
 pub mod install;
 pub mod installf;
 pub mod interrupted;
+pub mod later;
 pub mod ledger;
 mod links;
 mod objects;

@@ -12,12 +12,10 @@ use crate::patch::PatchId;
 
 use super::back_out::Elsewhere;
 use super::draft::Draft;
+use super::later::{Going, Later, refuse_in_the_way};
 use super::privileges::{Allowed, OnRecord, allowed};
 use super::refusal::{Problem, Reason};
 use super::{Action, Body, DirectoryAttributes, Member, NewObject, NewXattrs};
-
-/// The patches applied after the one that goes, oldest first, each with its manifest where that can be read.
-pub(super) type Later<'a> = Vec<(PatchId, Option<&'a Manifest>)>;
 
 /// The restoration of one package.
 pub(super) struct Restoring<'a> {
@@ -52,18 +50,6 @@ impl Restored<'_> {
     fn is_untouched(&self) -> bool {
         self.record.is_untouched()
     }
-
-    /// Whether it was a directory and is one.
-    fn stays_directory(&self) -> bool {
-        let is_directory =
-            |state: &Option<State>| state.as_ref().is_some_and(|state| state.kind == Kind::Directory);
-        is_directory(&self.record.was) && is_directory(&self.record.became)
-    }
-
-    /// Whether the patch changed the object or its line.
-    fn is_changed(&self) -> bool {
-        !self.is_untouched() || self.record.line != self.record.new_line
-    }
 }
 
 /// Plans all objects and lines of the packages of a patch: path by path, since what one package has in a directory may
@@ -73,22 +59,12 @@ pub(super) fn restore(
     packages: &[Restoring<'_>],
     elsewhere: &[Elsewhere],
 ) -> Result<(), Reason> {
+    let going = packages.iter().map(|package| Going { manifest: package.manifest, later: &package.later });
+    let going: Vec<Going<'_>> = going.collect();
+    refuse_in_the_way(&going, elsewhere, &draft.inventory.patched_by)?;
     let mut all = Vec::new();
-    let had_later = HadLater::of(packages, elsewhere);
     for package in packages {
         let restored = package.read_all()?;
-        for each in restored.iter().filter(|each| each.is_changed()) {
-            let path = each.record.path.as_str();
-            let by = had_later.paths.get(path).cloned().or_else(|| package.listed_by(draft, &each.path));
-            if by.is_some() {
-                return Err(Reason::ChangedLater { path: each.path.clone(), by });
-            }
-        }
-        for each in restored.iter().filter(|each| each.is_changed() && !each.stays_directory()) {
-            if let Some(by) = had_later.above.get(each.record.path.as_str()) {
-                return Err(Reason::UsedLater { path: each.path.clone(), by: by.clone() });
-            }
-        }
         for each in &restored {
             package.restore_line(draft, each)?;
         }
@@ -134,14 +110,6 @@ impl<'a> Restoring<'a> {
 
     fn refuse(&self, path: &ObjectPath, problem: Problem) -> Reason {
         Reason::Object { package: self.package.clone(), path: path.to_string(), problem }
-    }
-
-    /// The first later patch without a manifest that is listed with a path: its archive was not made by the program, or
-    /// cannot be read. What the list says is not believed where something is restored, and suffices to leave it alone.
-    fn listed_by(&self, draft: &Draft<'_>, path: &ObjectPath) -> Option<String> {
-        let listed = draft.inventory.patched_by.get(path)?;
-        let mut unknown = self.later.iter().filter(|(_, manifest)| manifest.is_none()).map(|(id, _)| id);
-        unknown.find(|id| listed.iter().any(|other| other == id.as_str())).map(ToString::to_string)
     }
 
     /// The line of `contents` before the patch. Owners that came since stay; an object that was recorded anew since
@@ -356,45 +324,6 @@ impl<'a> Restoring<'a> {
             cksum: content.cksum.ok_or(Problem::Unknown("checksum"))?,
             sha256: was.digest(),
         })
-    }
-}
-
-/// What later patches of any package have, by paths as manifests write them, each with the first of those patches.
-#[derive(Default)]
-struct HadLater<'a> {
-    /// What they deliver, delete or change: what is there is theirs, even where they found it as they deliver it.
-    paths: HashMap<&'a str, String>,
-    /// What is above an object of theirs.
-    above: HashMap<&'a str, String>,
-}
-
-impl<'a> HadLater<'a> {
-    fn of(packages: &'a [Restoring<'_>], elsewhere: &'a [Elsewhere]) -> Self {
-        let of_packages = packages.iter().flat_map(|package| &package.later);
-        let of_packages = of_packages.filter_map(|(id, manifest)| Some((id.to_string(), (*manifest)?)));
-        let all = of_packages.chain(elsewhere.iter().map(|one| (one.patch.clone(), &one.manifest)));
-        let mut had = Self::default();
-        for (patch, manifest) in all {
-            for record in manifest.objects.iter().filter(|record| record.has_path()) {
-                had.paths.entry(record.path.as_str()).or_insert_with(|| patch.clone());
-                if record.became.is_some() {
-                    had.add_above(&record.path, &patch);
-                }
-            }
-        }
-        had
-    }
-
-    /// Notes the directories of an object, up to the first that is known.
-    fn add_above(&mut self, path: &'a str, patch: &str) {
-        let mut at = path;
-        while let Some((directory, _)) = at.rsplit_once('/') {
-            if self.above.contains_key(directory) {
-                break;
-            }
-            self.above.insert(directory, patch.to_owned());
-            at = directory;
-        }
     }
 }
 

@@ -8,8 +8,8 @@ use super::{ArchiveError, LARGEST_MANIFEST, Outside, find_with, manifest, read_m
 use crate::database::{View, places};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, Undo};
-use crate::format::manifest::{KEPT_MANIFEST, Manifest};
-use crate::package::{Digest, Hashing, PkgInst, rule};
+use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
+use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::root::Root;
 
 /// The manifest of `patch` for `package`, of which the ledger says that nothing was saved; none where it names no
@@ -48,10 +48,26 @@ pub fn known_manifest(
     if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
         return Ok(Some(kept));
     }
-    let archive = find_with(view, host, package, patch, ledger, outside)?;
-    match archive.snapshot(view)? {
-        Some(snapshot) => snapshot.bound_manifest(),
-        None => archive.bound_manifest(),
+    find_with(view, host, package, patch, ledger, outside)?.telling(view)?.bound_manifest()
+}
+
+/// The same for those who only look: no digest of an archive is compared. `params` are those of the package, by which the
+/// paths of an archive of another program are found.
+pub fn told(
+    view: &View<'_>,
+    host: &Root,
+    (package, params): (&PkgInst, &Params),
+    patch: &str,
+    ledger: &Ledger,
+    outside: &Outside<'_>,
+) -> Result<Told, ArchiveError> {
+    if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
+        return Ok(Told::Manifest(Box::new(kept)));
+    }
+    let archive = find_with(view, host, package, patch, ledger, outside)?.telling(view)?;
+    match archive.named_manifest()? {
+        Some(manifest) => Ok(Told::Manifest(Box::new(manifest))),
+        None => Ok(Told::Paths(archive.saved_paths(params))),
     }
 }
 

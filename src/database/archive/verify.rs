@@ -51,6 +51,16 @@ impl Archive {
         digesting.wait().map(|()| Some(manifest))
     }
 
+    /// Its manifest, where it makes sense and a run of this root is named with the archive; whether the bytes are those of
+    /// that run is not looked at. None in an archive of another program.
+    pub(super) fn named_manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
+        let Some(manifest) = self.manifest()? else { return Ok(None) };
+        if self.line.as_ref().is_none_or(|line| line.archive().is_none()) {
+            return Err(self.not_bound());
+        }
+        self.accepts(&manifest).map(|()| Some(manifest))
+    }
+
     /// Reads all of it: its bytes have the digest that the ledger names, the datastream is readable to the end, every
     /// member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256. One with a
     /// manifest, which is ours, must have a line; `marker` is that of the root, by which an archive of another root is

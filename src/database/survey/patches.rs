@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::{Setting, Touched};
-use crate::database::archive::{self, Archive, ArchiveError};
+use crate::database::archive::{self, ArchiveError};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, View, saves};
+use crate::database::saves::{self, Closed};
+use crate::database::{DatabaseError, View};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
@@ -40,7 +41,7 @@ pub(super) fn read(
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
         let (asked, marker) = (&survey.asked, &inventory.marker);
-        let all = saves::each(view, &package, |id, save| {
+        let all = saves::each(view, &package, Closed::Refused, |id, save| {
             if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
         })?;
         let mut lists = BTreeMap::new();
@@ -135,7 +136,9 @@ impl Survey<'_> {
         };
         let Ok(manifest) = found.manifest() else { return Ok(()) };
         let Some(manifest) = manifest else {
-            for path in saved_by_foreign(&found, inventory, package) {
+            let params = inventory.packages.get(package).map(|installed| &installed.params);
+            let saved = params.map(|params| found.saved_paths(params)).unwrap_or_default();
+            for path in saved.into_iter().filter(|path| inventory.physical.contains_key(path)) {
                 self.changed_by(path, patch);
             }
             return Ok(());
@@ -202,20 +205,6 @@ fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
         ArchiveError::Root(error) => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// The paths of the survey that an archive of another program saves. One whose pkgmap makes no sense saves nothing.
-fn saved_by_foreign(found: &Archive, inventory: &Inventory, package: &PkgInst) -> Vec<ObjectPath> {
-    let Some(params) = inventory.packages.get(package).map(|installed| &installed.params) else {
-        return Vec::new();
-    };
-    let basedir =
-        ObjectPath::new(params.text("BASEDIR").trim().as_bytes()).unwrap_or_else(|_| ObjectPath::root());
-    let variable = |name: &str| params.get(name).map(<[u8]>::to_vec);
-    let entries = found.pkgmap().map(|pkgmap| pkgmap.entries).unwrap_or_default();
-    let objects = entries.iter().filter(|entry| !entry.is_information());
-    let paths = objects.filter_map(|entry| entry.path.resolve(&basedir, variable).ok());
-    paths.filter(|path| inventory.physical.contains_key(path)).collect()
 }
 
 /// The packages concerned and all owners of paths concerned.

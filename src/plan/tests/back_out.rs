@@ -6,9 +6,11 @@ use std::path::Path;
 use super::apply::{acme_web, actions, patch_900};
 use super::world::{occasion, regular};
 use super::*;
+use crate::format::manifest::Told;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
 use crate::plan::back_out::{Archive, back_out};
+use crate::plan::later::is_last;
 
 /// Applies a patch, backs it out, and compares tree and lines.
 fn there_and_back(world: &mut World, parcel: &Parcel) {
@@ -371,5 +373,20 @@ fn a_patch_that_made_a_directory_stays_while_a_later_one_has_objects_in_it() {
         let why = refusal.why();
         assert!(refusal.code() == 6 && why.contains("901-01, which was applied later"), "{why}");
         assert!(why.contains(&format!("has objects below {made}")), "{why}");
+    }
+}
+
+#[test]
+fn whether_a_later_patch_stands_in_the_way_is_said_by_manifests_as_the_plan_says_it() {
+    for (later, is_free) in [("bin/httpd", false), ("share/x", true)] {
+        let mut world = acme_web();
+        world.patchadd(&patch("900-01", "").file("bin/httpd", "fixed"));
+        world.patchadd(&patch("901-01", "").file(later, "fixed"));
+        world.know_later("901-01");
+        let ((package, _), stored) = world.archives.iter().find(|((_, of), _)| of == "900-01").unwrap();
+        let told = Told::Manifest(Box::new(stored.manifest.clone()));
+        let told = [(package, &told)];
+        let is_last = is_last(&id("900-01"), &told, &world.inventory, &world.policy, &world.removal);
+        assert_eq!((is_last, world.plan_removal("900-01").is_ok()), (is_free, is_free), "{later}");
     }
 }

@@ -374,7 +374,7 @@ impl<'p> Play<'p> {
             let found: BTreeMap<String, bool> = patches
                 .map(|patch| (patch["id"].as_str().unwrap().to_owned(), patch["removable"] == true))
                 .collect();
-            if found != known && verb == "verify" {
+            if found != known {
                 self.differs(
                     step,
                     &format!("{verb} removable"),
