@@ -148,13 +148,19 @@ fn play_tests(built: &Built) -> Vec<String> {
     wrong
 }
 
-/// The first record of the root that has a line of this kind, and what is told there.
+/// The first record of the root that has a line of this kind, and what is told there. Of journals it is the last one: what
+/// an earlier run may have left says nothing any more.
 fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
     let root = arena.stage.root();
     let lie: Value = serde_json::from_str(&arena.outside.named_in(lie)).unwrap();
-    let mut fields = Record::all(&root).into_iter().flat_map(|record| record.fields(&root));
-    let field =
-        fields.find(|field| field.kind == kind).unwrap_or_else(|| panic!("no record has a line {kind}"));
+    let fields = Record::all(&root).into_iter().flat_map(|record| record.fields(&root));
+    let mut fields = fields.filter(|field| field.kind == kind);
+    let field = if kind.starts_with("journal ") {
+        fields.max_by_key(|field| field.record.path.clone())
+    } else {
+        fields.next()
+    };
+    let field = field.unwrap_or_else(|| panic!("no record has a line {kind}"));
     let told =
         lie.as_object().unwrap().iter().map(|(pointer, value)| (field.line, pointer.clone(), value.clone()));
     (field.record, told.collect())
