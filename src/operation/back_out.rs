@@ -2,7 +2,6 @@
 
 mod undo;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -10,11 +9,12 @@ use std::rc::Rc;
 use super::content::Archives;
 use super::failure::Failure;
 use super::later_patches::{self, LaterPatches};
+use super::ledgers::Ledgers;
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{View, installed, ledger, places, saves};
+use crate::database::{View, installed, places, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::package::{Installed, Inventory, PkgInst, ScriptPolicy, Touched};
@@ -190,7 +190,7 @@ struct Place<'a> {
     choice: ScriptChoice,
     known: KnownArchives,
     /// The ledgers of packages, read once.
-    ledgers: RefCell<BTreeMap<PkgInst, Rc<Ledger>>>,
+    ledgers: Ledgers,
 }
 
 impl<'a> Place<'a> {
@@ -202,7 +202,7 @@ impl<'a> Place<'a> {
             occasion,
             choice,
             known: KnownArchives::new(),
-            ledgers: RefCell::default(),
+            ledgers: Ledgers::default(),
         })
     }
 
@@ -234,12 +234,7 @@ impl<'a> Place<'a> {
     }
 
     fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
-        if let Some(known) = self.ledgers.borrow().get(package) {
-            return Ok(known.clone());
-        }
-        let read = Rc::new(ledger::counting(&View::live(&self.ground.root), package)?);
-        self.ledgers.borrow_mut().insert(package.clone(), read.clone());
-        Ok(read)
+        self.ledgers.of(&View::live(&self.ground.root), package)
     }
 
     /// The directory of a patch in the database, as the host has it.

@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod installation;
 pub mod installf;
 mod later_patches;
+mod ledgers;
 pub mod links;
 mod log;
 pub mod make;

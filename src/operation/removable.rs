@@ -14,9 +14,10 @@ use rustix::io::Errno;
 
 use super::failure::Failure;
 use super::later_patches::LaterPatches;
+use super::ledgers::Ledgers;
 use super::session::Ground;
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, ViewError, installed, ledger, marker, saves};
+use crate::database::{View, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, Told};
 use crate::format::undo_paths::PathDigest;
@@ -44,7 +45,7 @@ pub(super) fn removable(
         return Ok(to_go.into_iter().map(|(id, _)| id).collect());
     };
     let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
-    let reader = Reader { view, ground, lists, ledgers: RefCell::default(), told: RefCell::default() };
+    let reader = Reader { view, ground, lists, ledgers: Ledgers::default(), told: RefCell::default() };
     let changed = Changed::of(&reader, inventory)?;
     let mut found = BTreeSet::new();
     for (id, packages) in to_go {
@@ -70,18 +71,13 @@ struct Reader<'a> {
     ground: &'a Ground,
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
-    ledgers: RefCell<BTreeMap<PkgInst, Rc<Ledger>>>,
+    ledgers: Ledgers,
     told: RefCell<BTreeMap<Of, Rc<Told>>>,
 }
 
 impl Reader<'_> {
     fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
-        if let Some(known) = self.ledgers.borrow().get(package) {
-            return Ok(known.clone());
-        }
-        let read = Rc::new(ledger::counting(self.view, package)?);
-        self.ledgers.borrow_mut().insert(package.clone(), read.clone());
-        Ok(read)
+        self.ledgers.of(self.view, package)
     }
 
     /// What the archive of a patch says, or what is kept of it without one.

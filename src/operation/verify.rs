@@ -24,7 +24,7 @@ use super::session::{Ground, must_have_database};
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, View, ViewError, installed, read_consistently};
 use crate::format::manifest::{self, Manifest, decode};
-use crate::package::{Installed, Line, ObjectPath, PkgInst};
+use crate::package::{Installed, Line, PkgInst};
 use crate::patch::{Applied, PatchId};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::plan::occasion::Occasion;
@@ -305,7 +305,7 @@ fn objects(
 /// Notes what a patch delivered. A path that it left alone, or took away, is no longer what an earlier one delivered.
 fn note(delivered: &mut Delivered, patch: &PatchId, manifest: &Manifest) {
     for record in manifest.objects.iter().filter(|record| !record.kept) {
-        let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
+        let Some(path) = record.object_path() else { continue };
         let line = record.new_line.as_ref().and_then(|line| Line::parse(&decode(line)).ok());
         let sha256 = record.became.as_ref().and_then(manifest::State::digest);
         match line.zip(sha256) {

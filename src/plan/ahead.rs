@@ -13,7 +13,6 @@ pub(super) use objects::handed_on;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::manifest::{ObjectRecord, decode};
 use crate::package::{Digest, Inventory, Live, LiveKind, ObjectPath, Timestamp, Touched};
 
 use super::Plan;
@@ -103,7 +102,7 @@ impl Ahead {
     fn manifests(&mut self, plan: &Plan) {
         let patch = plan.patches.first().cloned().unwrap_or_default();
         for record in plan.undo.iter().flat_map(|undo| &undo.manifest.objects) {
-            let Some(path) = path_of(record) else { continue };
+            let Some(path) = record.object_path() else { continue };
             if !self.changed.contains(&path) {
                 self.mentioned.insert(path.clone());
             }
@@ -115,11 +114,6 @@ impl Ahead {
             }
         }
     }
-}
-
-/// The path that a record of a manifest is about.
-fn path_of(record: &ObjectRecord) -> Option<ObjectPath> {
-    ObjectPath::new(&decode(&record.path)).ok()
 }
 
 /// Whether an object is one of several names of a file.

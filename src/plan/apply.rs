@@ -129,7 +129,8 @@ impl Application<'_> {
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
         self.refuse_scripts_after_interruption(&patched)?;
         let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
-        let archives = [&undo[..], &snapshot::expected(&undo, &parts)].concat();
+        let snapshots = snapshot::expected(&undo, &parts);
+        let archives: Vec<&UndoArchive> = undo.iter().chain(&snapshots).collect();
         let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
         if has_scripts || !hooks.is_empty() {
             space = space::with_requests(space);

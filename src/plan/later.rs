@@ -79,6 +79,9 @@ pub(super) fn refuse_in_the_way(
     elsewhere: &[Elsewhere],
     listed: &Listed,
 ) -> Result<(), Reason> {
+    if packages.iter().all(|package| package.later.is_empty()) && elsewhere.is_empty() {
+        return Ok(());
+    }
     let had = HadLater::of(packages, elsewhere);
     let changed = || {
         packages.iter().flat_map(|package| {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::ledger::SNAPSHOT;
-use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, State, decode, encode};
+use crate::format::manifest::{KEPT_MANIFEST, ObjectRecord, State, encode};
 use crate::package::{Installed, Inventory, Mode, ObjectPath, Params, RecordFile, UndoFormat};
 
 use super::engine::Bookkeeping;
@@ -19,7 +19,7 @@ use super::{RecordChange, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
 /// The objects of which `archive` speaks: what has to be looked at for [`completed`].
 pub fn paths(archive: &UndoArchive) -> BTreeSet<ObjectPath> {
-    archive.manifest.objects.iter().filter_map(|record| ObjectPath::new(&decode(&record.path)).ok()).collect()
+    archive.manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
 }
 
 /// The snapshots that will be there beside the archives that scripts make, as far as they are known before, for their

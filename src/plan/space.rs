@@ -31,7 +31,7 @@ pub(super) fn needs(
     inventory: &Inventory,
     changes: &[Change],
     records: &[RecordChange],
-    undo: &[UndoArchive],
+    undo: &[&UndoArchive],
     extra: &[(ObjectPath, u64, u64)],
 ) -> Vec<SpaceNeed> {
     let mut needs = vec![Need::default(); inventory.file_systems.len()];
@@ -50,7 +50,7 @@ pub(super) fn needs(
     let is_here = |archive: &&UndoArchive| {
         matches!(archive.place, UndoPlace::Save | UndoPlace::Snapshot | UndoPlace::ManifestOnly)
     };
-    for archive in undo.iter().filter(is_here) {
+    for archive in undo.iter().copied().filter(is_here) {
         add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
     }
     for (path, bytes, inodes) in extra {

@@ -13,7 +13,7 @@ use super::ahead::{Made, handed_on};
 use super::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, SpaceNeed, Version,
 };
-use crate::format::manifest::{Kind, decode};
+use crate::format::manifest::Kind;
 use crate::package::{Live, LiveKind, ObjectPath};
 use crate::plan::UndoArchive;
 use crate::plan::space::BALLAST;
@@ -198,11 +198,11 @@ fn archived(
     }
     let own = patches.get(place).map(|patch| patch.made);
     for record in &mut archive.manifest.objects {
+        let path = record.object_path();
         let Some(became) = record.became.as_mut().filter(|state| state.kind == Kind::File) else { continue };
         if became.sha256.is_some() {
             continue;
         }
-        let path = ObjectPath::new(&decode(&record.path)).ok();
         let is_replaced = |path: &ObjectPath| {
             chains.get(path).and_then(|chain| chain.last()).is_some_and(|(last, _)| *last > place)
         };

@@ -9,7 +9,7 @@ mod scripts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, decode, encode};
+use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::pkgmap::Entry;
 use crate::package::{
     Attributes, Content, Ftype, Inode, Inventory, Line, Live, LiveKind, Mode, Object, ObjectPath, Params,
@@ -197,7 +197,7 @@ pub(super) fn as_left(
 ) -> UndoArchive {
     let mut archive = archive.clone();
     for record in &mut archive.manifest.objects {
-        let Ok(path) = ObjectPath::new(&decode(&record.path)) else { continue };
+        let Some(path) = record.object_path() else { continue };
         if let Some(line) = lines.get(&path) {
             record.new_line = line.as_ref().map(|line| encode(&line.write()));
         }

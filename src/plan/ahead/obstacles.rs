@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ahead, has_names, path_of};
+use super::{Ahead, has_names};
+use crate::format::manifest::ObjectRecord;
 use crate::package::{Ftype, Inode, Live, LiveKind, ObjectPath, Touched};
 use crate::plan::SpaceNeed;
 use crate::plan::links::root_of;
@@ -45,7 +46,7 @@ impl Ahead {
         let records = plan.undo.iter().flat_map(|undo| &undo.manifest.objects);
         plan.changes.iter().any(|change| unclear(&change.path) || self.cannot_follow(change))
             || plan.contents.keys().any(unclear)
-            || records.filter_map(path_of).any(|path| self.uncertain.contains(&path))
+            || records.filter_map(ObjectRecord::object_path).any(|path| self.uncertain.contains(&path))
     }
 
     /// Refuses where a file system has no room for the run with one more patch.
