@@ -74,9 +74,9 @@
 //! # Example
 //! The patches of a root, and what stands against another one:
 //! ```
-//! use patchadm::operation::patches::applied_patches;
-//! use patchadm::patch::PatchId;
-//! use patchadm::root::Root;
+//! use patchadm_core::operation::patches::applied_patches;
+//! use patchadm_svr4::patch::PatchId;
+//! use patchadm_rootfs::Root;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
@@ -106,21 +106,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod cli;
-pub mod database;
-pub mod format;
-pub mod operation;
-pub mod package;
-pub mod patch;
-pub mod plan;
-pub mod root;
-pub mod script;
-pub mod source;
-pub mod transaction;
 
-/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
-#[cfg(test)]
-pub(crate) fn skipped(what: &str) {
-    use std::io::Write as _;
-    // Nothing depends on it.
-    let _ = writeln!(std::io::stderr(), "skipped: {what}");
-}
+use patchadm_core::{database, operation, plan, script, source, transaction};
+use patchadm_rootfs as root;
+use patchadm_svr4::{format, package, patch};

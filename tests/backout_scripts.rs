@@ -7,14 +7,14 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use patchadm::patch::{Obsoletes, PatchId, PatchList};
+use patchadm_svr4::patch::{Obsoletes, PatchId, PatchList};
 use proptest::prelude::*;
 
 use crate::scenario::Run;
 
-const CHECKINSTALL: &str = include_str!("../src/plan/undo/checkinstall.sh");
-const CLASS: &str = include_str!("../src/plan/undo/class.sh");
-const POSTINSTALL: &str = include_str!("../src/plan/undo/postinstall.sh");
+const CHECKINSTALL: &str = include_str!("../crates/core/src/plan/undo/checkinstall.sh");
+const CLASS: &str = include_str!("../crates/core/src/plan/undo/class.sh");
+const POSTINSTALL: &str = include_str!("../crates/core/src/plan/undo/postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
 /// The last is the nawk of System V, where a Heirloom toolchest puts it.

@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::cpio::{Form, Header};
-use patchadm::format::datastream;
-use patchadm::package::PkgInst;
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::package::PkgInst;
 
 use crate::delivery::{Patch, archive, gzip};
 use crate::packages::{self, Package};

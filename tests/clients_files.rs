@@ -67,7 +67,7 @@ fn parameters_are_written_in_many_ways() {
     fs::write(at.join("pkginfo"), text).unwrap();
     let map = fs::read_to_string(at.join("pkgmap")).unwrap();
     let lines = map.lines().filter(|line| !line.contains(" i pkginfo ")).map(|line| format!("{line}\n"));
-    let sum = patchadm::package::checksum::sum(text.as_bytes());
+    let sum = patchadm_svr4::package::checksum::sum(text.as_bytes());
     let own = format!("1 i pkginfo {} {sum} 1577836800\n", text.len());
     fs::write(at.join("pkgmap"), lines.chain([own]).collect::<String>()).unwrap();
     let run = machine.sh("pkgadd -n -a @ROOT@/admin -d $PWD/spool ACMEodd");

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
-use patchadm::format::compress;
+use patchadm_svr4::format::compress;
 use zip::write::SimpleFileOptions;
 
 use crate::packages::{self, DELIVERED, Package};

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use delivery::{FORMS, deliver};
 use description::Package;
-use patchadm::package::escape;
+use patchadm_svr4::package::escape;
 use picture::{Kind, Node, Picture, differences, node, picture};
 use play::{Home, Moment, Play};
 

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::pkgmap::{Pkgmap, member_name};
-use patchadm::package::Ftype;
+use patchadm_svr4::format::pkgmap::{Pkgmap, member_name};
+use patchadm_svr4::package::Ftype;
 
 use crate::packages::files;
 use crate::producer::{Producer, write};

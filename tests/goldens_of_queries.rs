@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use patchadm::package::{Ftype, Line};
+use patchadm_svr4::package::{Ftype, Line};
 
 use crate::scenario::{Scenario, shared};
 

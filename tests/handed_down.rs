@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use patchadm::format::params::ParamFile;
+use patchadm_svr4::format::params::ParamFile;
 
 use crate::delivery::Patch;
 use crate::packages::Package;

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use patchadm::root::{Lock, Root};
+use patchadm_rootfs::{Lock, Root};
 
 use crate::delivery::Patch;
 use crate::packages::Package;

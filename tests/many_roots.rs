@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use patchadm::root::{Lock, Root};
+use patchadm_rootfs::{Lock, Root};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

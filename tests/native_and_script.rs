@@ -11,8 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use patchadm::format::params::ParamFile;
-use patchadm::patch::PatchInfo;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::patch::PatchInfo;
 
 use crate::differences::{Difference, Explained, assert_explained};
 use crate::sandbox::Sandbox;

@@ -9,10 +9,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::cpio::{Form, Header};
-use patchadm::format::datastream;
-use patchadm::package::PkgInst;
-use patchadm::package::checksum;
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::package::checksum;
 
 /// When delivered objects were last modified, in seconds since 1970: 2020-01-01 00:00:00 UTC.
 pub(crate) const DELIVERED: i64 = 1_577_836_800;

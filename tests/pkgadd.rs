@@ -1,8 +1,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use patchadm::package::checksum;
-use patchadm::root::{Lock, Root};
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::package::checksum;
 
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package, datastream};

@@ -1,6 +1,7 @@
 use std::fs;
 
-use patchadm::format::journal::{self, Header, Journal};
+use patchadm_svr4::format::journal;
+use patchadm_svr4::format::journal::{Header, Journal};
 
 use crate::scenario::Scenario;
 

@@ -91,8 +91,8 @@ fn only_what_is_asked_for_is_put_right() {
 #[test]
 fn a_repair_needs_the_lock_of_the_root() {
     let stage = damaged();
-    let install = patchadm::root::Root::open(&stage.root()).unwrap();
-    let lock = patchadm::root::Lock::take(&install, "patchadd", |_| false).unwrap();
+    let install = patchadm_rootfs::Root::open(&stage.root()).unwrap();
+    let lock = patchadm_rootfs::Lock::take(&install, "patchadd", |_| false).unwrap();
     let text = stage.run("pkgchk -f -R @ROOT@ SUNWstuf").fails(64);
     assert!(text.starts_with("pkgchk: ERROR: @ROOT@/var/sadm/install/.lockfile is locked by "), "{text}");
     assert_eq!(fs::metadata(stage.at("/opt/stuf/bin/tool")).unwrap().mode() & 0o7777, 0o600);

@@ -7,10 +7,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-use patchadm::format::cpio::{Form, Header};
-use patchadm::format::datastream::{self, Reader};
-use patchadm::package::PkgInst;
-use patchadm::root::{Lock, Root};
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::format::datastream::Reader;
+use patchadm_svr4::package::PkgInst;
 
 use crate::packages::{DELIVERED, Package, files};
 use crate::scenario::{Run, Scenario};

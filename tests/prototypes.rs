@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::pkgmap::Pkgmap;
-use patchadm::format::prototype::{self, Command, Item};
-use patchadm::package::Ftype;
-use patchadm::source::Source;
+use patchadm_core::source::Source;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::format::prototype;
+use patchadm_svr4::format::prototype::{Command, Item};
+use patchadm_svr4::package::Ftype;
 
 use crate::producer::{Producer, write};
 use crate::scenario::shared;
@@ -111,7 +112,7 @@ fn twenty_real_prototypes_become_packages() {
         let run = workshop.run(&format!("pkgmk -d spool -r root -f {name}"));
         assert_eq!(run.code, 0, "{name}: {}", run.stderr);
         let map = Pkgmap::parse(&fs::read(workshop.at("spool/ACMEreal/pkgmap")).unwrap()).unwrap();
-        let of = |entry: &patchadm::format::pkgmap::Entry| {
+        let of = |entry: &patchadm_svr4::format::pkgmap::Entry| {
             format!("{} {}", char::from(entry.object.ftype.letter()), entry.path)
         };
         assert_eq!(map.entries.iter().map(of).collect::<BTreeSet<_>>(), objects, "{name}");

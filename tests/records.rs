@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use patchadm::format::params::ParamFile;
+use patchadm_svr4::format::params::ParamFile;
 
 use crate::scenario::Scenario;
 use crate::tree::Tree;

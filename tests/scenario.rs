@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use patchadm::package::checksum;
+use patchadm_svr4::package::checksum;
 use tempfile::TempDir;
 
 use crate::tree::Tree;

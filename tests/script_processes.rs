@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use patchadm::script::{As, Ended, Process, ScriptError, end_leftovers};
+use patchadm_core::script::{As, Ended, Process, ScriptError, end_leftovers};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;

@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use patchadm::format::params::ParamFile;
+use patchadm_svr4::format::params::ParamFile;
 
 use crate::delivery::Patch;
 use crate::everyman::{as_ordinary_user, ordinary_ids};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use patchadm::script::{As, Ears, Ended, Input, Process, Setting, Stream, Workshop, search_path};
+use patchadm_core::script::{As, Ears, Ended, Input, Process, Setting, Stream, Workshop, search_path};
 
 use crate::scenario::is_root;
 use crate::workshop::{AT_TERMINAL, Listener, STAGE, Stage};
@@ -237,7 +237,7 @@ fn an_unprivileged_script_reads_its_copy_where_the_original_is_closed_to_it() {
     fs::write(closed.join("checkinstall"), "id -u; id -g; id -G; touch /usr/x 2>/dev/null || echo no\n")
         .unwrap();
     let user = workshop.unprivileged().unwrap();
-    let unreadable = patchadm::script::trust::unreadable_by(user, &closed.join("checkinstall"));
+    let unreadable = patchadm_core::script::trust::unreadable_by(user, &closed.join("checkinstall"));
     assert_eq!(unreadable.unwrap().file_name(), closed.file_name());
     let mut call = stage.call("script", "");
     call.user = As::Unprivileged;

@@ -5,7 +5,7 @@ use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use patchadm::script::{Ears, Ended, Process, ScriptError, Stream, end_leftovers};
+use patchadm_core::script::{Ears, Ended, Process, ScriptError, Stream, end_leftovers};
 
 use crate::workshop::{Listener, Stage, eventually, runs};
 

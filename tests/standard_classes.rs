@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use patchadm::script::standard::standard;
+use patchadm_core::script::standard::standard;
 
 /// Shells, with their arguments; those that are not installed are passed over.
 const SHELLS: [&[&str]; 4] = [&["sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];

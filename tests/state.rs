@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use patchadm::format::params::ParamFile;
-use patchadm::patch::PatchInfo;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::patch::PatchInfo;
 
 use crate::differences::Difference;
 use crate::scenario::Scenario;

@@ -9,8 +9,8 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use patchadm::format::params::ParamFile;
-use patchadm::package::checksum;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::package::checksum;
 
 use crate::delivery::Patch;
 use crate::differences::{Difference, Explained, assert_explained};
@@ -80,7 +80,7 @@ impl Place {
         self.scenario.at(&format!("/var/sadm/pkg/{}/{name}", self.package))
     }
 
-    fn params(&self) -> patchadm::package::Params {
+    fn params(&self) -> patchadm_svr4::package::Params {
         ParamFile::parse(&fs::read(self.database("pkginfo")).unwrap()).unwrap().params()
     }
 

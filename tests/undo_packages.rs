@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use patchadm::format::cpio::{Form, Header};
-use patchadm::format::datastream::{Package as Streamed, Reader, Writer};
-use patchadm::format::params::ParamFile;
-use patchadm::format::pkgmap::{Pkgmap, member_name};
-use patchadm::package::{Ftype, Params};
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream::{Package as Streamed, Reader, Writer};
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::format::pkgmap::{Pkgmap, member_name};
+use patchadm_svr4::package::{Ftype, Params};
 
 use crate::delivery::{Patch, gzip};
 use crate::packages::Package;
@@ -222,7 +222,7 @@ impl<'a> OtherPkgadd<'a> {
         params
     }
 
-    fn place(&self, entry: &patchadm::format::pkgmap::Entry, members: &Members) {
+    fn place(&self, entry: &patchadm_svr4::format::pkgmap::Entry, members: &Members) {
         let base = self.stage.at("/opt/ACMEweb");
         let at = base.join(entry.path.to_string());
         let target = || String::from_utf8(entry.object.target.clone().unwrap()).unwrap();

@@ -9,8 +9,8 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use patchadm::format::{compress, cpio};
-use patchadm::package::checksum;
+use patchadm_svr4::format::{compress, cpio};
+use patchadm_svr4::package::checksum;
 
 use crate::differences::{Explained, assert_explained};
 use crate::goldens_of_undo::{Kept, apply, archive, before, kept};

@@ -6,8 +6,8 @@ use std::io::{Read, Write as _};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use patchadm::format::cpio::Form;
-use patchadm::format::datastream::{Reader, Writer};
+use patchadm_svr4::format::cpio::Form;
+use patchadm_svr4::format::datastream::{Reader, Writer};
 use serde_json::Value;
 
 use crate::delivery::{Patch, gzip};

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
-use patchadm::format::journal::{self, Domain, Entry, Header, Identity, Journal, Op, OpKind};
-use patchadm::package::{Inode, ObjectPath, Timestamp};
+use patchadm_svr4::format::journal;
+use patchadm_svr4::format::journal::{Domain, Entry, Header, Identity, Journal, Op, OpKind};
+use patchadm_svr4::package::{Inode, ObjectPath, Timestamp};
 
 use crate::scenario::Scenario;
 

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use patchadm::format::params::ParamFile;
-use patchadm::patch::PatchInfo;
+use patchadm_svr4::format::params::ParamFile;
+use patchadm_svr4::patch::PatchInfo;
 
 use crate::delivery::Patch;
 use crate::packages::Package;

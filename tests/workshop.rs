@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchadm::root::Root;
-use patchadm::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+use patchadm_core::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+use patchadm_rootfs::Root;
 
 use crate::scenario::Scenario;
 

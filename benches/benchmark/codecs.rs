@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use flate2::{Compression, bufread::MultiGzDecoder, write::GzEncoder};
-use patchadm::format::cpio::{self, Form, Header};
-use patchadm::format::{compress, datastream};
-use patchadm::package::PkgInst;
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::{compress, datastream};
+use patchadm_svr4::package::PkgInst;
 
 use crate::inputs::{Inputs, fresh};
 use crate::line::{Line, is_installed};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use patchadm::package::checksum;
+use patchadm_svr4::package::checksum;
 
 use crate::workload::{File, NEW, OLD, Version, Workload};
 

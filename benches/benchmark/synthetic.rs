@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use patchadm::package::checksum;
+use patchadm_svr4::package::checksum;
 
 use crate::inputs::fresh;
 use crate::workload::{File, OLD, Version};

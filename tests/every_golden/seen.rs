@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use patchadm::format::params::ParamFile;
+use patchadm_svr4::format::params::ParamFile;
 
 use super::undo;
 use super::words::stable;

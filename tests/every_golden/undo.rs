@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
-use patchadm::format::datastream::Reader;
+use patchadm_svr4::format::datastream::Reader;
 use sha2::{Digest, Sha256};
 
 use super::seen::Seen;

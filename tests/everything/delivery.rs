@@ -6,10 +6,10 @@ use std::io::{Cursor, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use patchadm::format::compress;
-use patchadm::format::cpio::{Form, Header};
-use patchadm::format::datastream;
-use patchadm::package::PkgInst;
+use patchadm_svr4::format::compress;
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::package::PkgInst;
 
 use super::description::{Member, Package};
 

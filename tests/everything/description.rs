@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::package::checksum::sum;
-use patchadm::package::{escape, unescape};
+use patchadm_svr4::package::checksum::sum;
+use patchadm_svr4::package::{escape, unescape};
 
 /// A package, whole or sparse.
 #[derive(Clone, Debug, Default)]

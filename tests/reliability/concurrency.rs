@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use patchadm::database::{View, ViewError, read_consistently};
-use patchadm::operation::patches::applied_patches;
-use patchadm::package::ObjectPath;
-use patchadm::root::{Lock, Root};
+use patchadm_core::database::{View, ViewError, read_consistently};
+use patchadm_core::operation::patches::applied_patches;
+use patchadm_rootfs::{Lock, Root};
+use patchadm_svr4::package::ObjectPath;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::killed::journal;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use patchadm::root::Door;
-use patchadm::transaction::Recovered;
+use patchadm_core::transaction::Recovered;
+use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::reliability::picture::{Picture, strays};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::root::Door;
-use patchadm::transaction::Recovered;
+use patchadm_core::transaction::Recovered;
+use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::records::OWN;

@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
-use patchadm::format::journal::{Outcome, parse_head};
-use patchadm::package::ObjectPath;
-use patchadm::root::{Call, Door, Step};
+use patchadm_rootfs::{Call, Door, Step};
+use patchadm_svr4::format::journal::{Outcome, parse_head};
+use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, chmod, chownat, linkat,
     mkdirat, openat, renameat_with, statat, unlinkat, utimensat,

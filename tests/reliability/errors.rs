@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use patchadm::root::Door;
+use patchadm_rootfs::Door;
 use rustix::io::Errno;
 
 use crate::packages::Package;

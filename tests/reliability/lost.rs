@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use patchadm::root::{Call, Door};
+use patchadm_rootfs::{Call, Door};
 
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};

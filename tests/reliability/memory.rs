@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use patchadm::package::checksum::Sum;
+use patchadm_svr4::package::checksum::Sum;
 use zip::write::SimpleFileOptions;
 
 use crate::delivery::Patch;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm::root::{Call, Door, FileType};
+use patchadm_rootfs::{Call, Door, FileType};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::delivery::Patch;
@@ -425,8 +425,8 @@ fn a_source_that_changes_while_it_is_read_gives_the_patch_or_nothing_and_never_a
 /// A directory that is moved aside while it is held keeps what is done in it: what is opened is what was looked at.
 #[test]
 fn a_held_directory_is_the_one_that_was_opened_whatever_is_put_in_its_place() {
-    use patchadm::package::ObjectPath;
-    use patchadm::root::Root;
+    use patchadm_rootfs::Root;
+    use patchadm_svr4::package::ObjectPath;
     let stage = Scenario::new();
     stage.directory("/opt/web");
     fs::create_dir_all(stage.beside("outside")).unwrap();

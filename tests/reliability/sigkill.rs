@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use patchadm::root::Door;
+use patchadm_rootfs::Door;
 
 use crate::reliability::crash::{Legal, in_parallel, spread};
 use crate::reliability::stories::{Command, STORIES, Story, Trial};

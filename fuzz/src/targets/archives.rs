@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-use patchadm::format::cpio::{self, Form, Header};
-use patchadm::format::datastream::{self, Package};
-use patchadm::format::{compress, envelope};
-use patchadm::package::PackagePath;
-use patchadm::source::{Problem, Source, SourceError};
+use patchadm_core::source::{Problem, Source, SourceError};
+use patchadm_svr4::format::cpio;
+use patchadm_svr4::format::cpio::{Form, Header};
+use patchadm_svr4::format::datastream;
+use patchadm_svr4::format::datastream::Package;
+use patchadm_svr4::format::{compress, envelope};
+use patchadm_svr4::package::PackagePath;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// What is read of a decoder at most, in bytes.

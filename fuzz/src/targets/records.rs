@@ -1,10 +1,11 @@
 //! What the program writes for itself: the files that it recovers and backs out from.
 
-use patchadm::database::history;
-use patchadm::format::journal::{self, Entry, HEAD, Header, Journal, SECTOR, checked_line};
-use patchadm::format::manifest::{Manifest, decode, encode};
-use patchadm::format::queue::Queue;
-use patchadm::package::Digest;
+use patchadm_core::database::history;
+use patchadm_svr4::format::journal;
+use patchadm_svr4::format::journal::{Entry, HEAD, Header, Journal, SECTOR, checked_line};
+use patchadm_svr4::format::manifest::{Manifest, decode, encode};
+use patchadm_svr4::format::queue::Queue;
+use patchadm_svr4::package::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.

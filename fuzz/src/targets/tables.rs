@@ -1,15 +1,16 @@
 //! Files of lines: each line that is read is written and read again.
 
-use patchadm::format::contents::{self, Record};
-use patchadm::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
-use patchadm::format::depend::Depend;
-use patchadm::format::ledger::Ledger;
-use patchadm::format::pkgmap::Pkgmap;
-use patchadm::format::registration::Registration;
-use patchadm::format::remote::Remote;
-use patchadm::format::undo_digest::UndoDigest;
-use patchadm::format::{deletes, obsoleted_by, prototype, space};
-use patchadm::package::{Accounts, Line, PkgInst, escape};
+use patchadm_svr4::format::contents;
+use patchadm_svr4::format::contents::Record;
+use patchadm_svr4::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
+use patchadm_svr4::format::depend::Depend;
+use patchadm_svr4::format::ledger::Ledger;
+use patchadm_svr4::format::pkgmap::Pkgmap;
+use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::format::remote::Remote;
+use patchadm_svr4::format::undo_digest::UndoDigest;
+use patchadm_svr4::format::{deletes, obsoleted_by, prototype, space};
+use patchadm_svr4::package::{Accounts, Line, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
     let Ok(map) = Pkgmap::parse(input) else { return };

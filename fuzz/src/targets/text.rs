@@ -1,14 +1,16 @@
 //! Parameters and everything that is written in their syntax; patch ids and lists of them; the texts beside a patch.
 
-use patchadm::database::policy;
-use patchadm::format::admin::Admin;
-use patchadm::format::params::{self, LONGEST_NAME, MOST_PARAMETERS, ParamFile};
-use patchadm::format::patchinfo::PatchinfoFile;
-use patchadm::format::readme;
-use patchadm::format::response::{self, Response};
-use patchadm::package::{ObjectPath, PackagePath, Params, escape, unescape};
-use patchadm::patch::{Obsoletes, PatchId, PatchInfo, PatchList, Requirements};
-use patchadm::script::protocol::PatchMessage;
+use patchadm_core::database::policy;
+use patchadm_core::script::protocol::PatchMessage;
+use patchadm_svr4::format::admin::Admin;
+use patchadm_svr4::format::params;
+use patchadm_svr4::format::params::{LONGEST_NAME, MOST_PARAMETERS, ParamFile};
+use patchadm_svr4::format::patchinfo::PatchinfoFile;
+use patchadm_svr4::format::readme;
+use patchadm_svr4::format::response;
+use patchadm_svr4::format::response::Response;
+use patchadm_svr4::package::{ObjectPath, PackagePath, Params, escape, unescape};
+use patchadm_svr4::patch::{Obsoletes, PatchId, PatchInfo, PatchList, Requirements};
 
 /// Reads parameters, where they are some.
 fn read(input: &[u8]) -> Option<Params> {

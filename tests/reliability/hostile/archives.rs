@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use patchadm::format::cpio::BLOCK;
+use patchadm_svr4::format::cpio::BLOCK;
 use zip::write::SimpleFileOptions;
 
 /// A member of a tar archive.

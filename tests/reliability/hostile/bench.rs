@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use patchadm::package::unescape;
+use patchadm_svr4::package::unescape;
 
 use super::archives::{self, Cpio, Tar};
 use crate::delivery::{Patch, gzip};

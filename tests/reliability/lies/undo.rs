@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm::package::checksum;
+use patchadm_svr4::package::checksum;
 
 use super::records::{digest, vouch};
 use crate::packages::datastream;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use patchadm::format::compress;
+use patchadm_svr4::format::compress;
 
 use crate::delivery::gzip;
 use crate::packages::Package;

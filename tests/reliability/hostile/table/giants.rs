@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
-use patchadm::format::pkgmap::MOST_ENTRIES;
+use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 
 use crate::delivery::Patch;
 use crate::reliability::hostile::bench::{Bench, ID};

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use patchadm::package::escape;
+use patchadm_svr4::package::escape;
 
 use crate::packages::Package;
 use crate::reliability::hostile::archives::{Cpio, Tar};

@@ -1,0 +1,332 @@
+//! What is installed in a root: packages, their parameters, their save directories, the patches applied to them.
+//!
+//! A package is a directory under `var/sadm/pkg` that has a pkginfo and whose name is a package instance; anything
+//! else there (`.save.X` of an update of the classic tools, stray files) is passed over. What the parameters say of
+//! patches is the truth about them; README files and logs are not looked at.
+
+use std::collections::BTreeMap;
+
+use super::{DatabaseError, View, all, places, saves};
+use crate::format::params::{self, LARGEST_FILE};
+use crate::inventory::{Installed, Save};
+use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
+use crate::patch::{Applied, AppliedPatches, PatchId};
+use crate::root::FileType;
+
+/// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
+const LARGEST_RECORD: u64 = 64 << 20;
+
+/// The locks of an unfinished installation or removal.
+pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
+/// The lock of an unfinished installation.
+pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
+
+/// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
+pub fn has_database(view: &View<'_>) -> Result<bool, DatabaseError> {
+    Ok(view.list(&places::packages())?.is_some())
+}
+
+/// The packages installed, in the order of their names.
+pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
+    let mut packages = Vec::new();
+    for name in view.list(&places::packages())?.unwrap_or_default() {
+        let inst = std::str::from_utf8(&name).ok().and_then(|name| PkgInst::new(name).ok());
+        let Some(inst) = inst else { continue };
+        let pkginfo = view.look(&places::pkginfo(&inst))?;
+        if pkginfo.is_some_and(|seen| seen.file_type == FileType::Regular) {
+            packages.push(inst);
+        }
+    }
+    Ok(packages)
+}
+
+/// The parameters of a package; none where it is not installed.
+pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let path = places::pkginfo(package);
+    let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
+    parse(&text, package, || view.root().show(&path)).map(Some)
+}
+
+/// Reads the parameters of a package. Those of another one, put in their place, would have its patches taken for those of
+/// this one: PKG, where it is said, is the name of the directory.
+pub(super) fn parse(
+    text: &[u8],
+    package: &PkgInst,
+    path: impl Fn() -> String,
+) -> Result<Params, DatabaseError> {
+    let params = params::read(text).map_err(|reason| DatabaseError::Params { path: path(), reason })?;
+    let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
+    let fits = named.is_empty() || named == package.abbreviation().as_bytes();
+    if !rule::holds("pkginfo.pkg", fits) {
+        let other = String::from_utf8_lossy(named).into_owned();
+        return Err(DatabaseError::OtherPackage { path: path(), other });
+    }
+    Ok(params)
+}
+
+/// The parameters of all packages that are installed.
+pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
+    let all = all::each(view, |package| {
+        Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
+    });
+    Ok(all?.into_iter().collect())
+}
+
+/// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
+pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+    known(view, package, saves::saves)
+}
+
+/// The same for who only looks: a file of a save directory that the caller may not read counts as none.
+pub fn seen(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+    known(view, package, saves::open_saves)
+}
+
+fn known(
+    view: &View<'_>,
+    package: &PkgInst,
+    saves: impl Fn(&View<'_>, &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError>,
+) -> Result<Option<Installed>, DatabaseError> {
+    let Some(params) = params(view, package)? else { return Ok(None) };
+    let names = view.list(&places::package(package))?.unwrap_or_default();
+    let partial = is_locked(&names);
+    let (saves, interruption) = (saves(view, package)?, traces(view, package, &names)?);
+    Ok(Some(Installed { params, partial, interruption, saves, ..Installed::default() }))
+}
+
+/// Whether a lock of an unfinished installation or removal is in the directory of a package.
+pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+    Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
+}
+
+fn is_locked(names: &[Vec<u8>]) -> bool {
+    LOCKS.iter().any(|lock| names.iter().any(|name| name == lock))
+}
+
+/// What a tool without recovery left in the directory of a package when it died while it installed something.
+pub fn interruption(view: &View<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
+    traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
+}
+
+/// The same where the names in the directory are known.
+fn traces(view: &View<'_>, package: &PkgInst, names: &[Vec<u8>]) -> Result<Interruption, DatabaseError> {
+    let has_put_aside = names.iter().any(|name| name == package.as_str().as_bytes());
+    let put_aside = if has_put_aside { put_aside(view, package)? } else { None };
+    Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
+}
+
+/// The parameters of the records that were put aside. What cannot be read, or is that of another package, says
+/// nothing of an installation.
+pub(super) fn put_aside(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
+        return Ok(None);
+    };
+    if view.look(&path)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+        return Ok(None);
+    }
+    let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
+    Ok(parse(&text, package, || view.root().show(&path)).ok())
+}
+
+/// The save directory of a patch: its id as it was first written.
+pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
+    let names = view.list(&places::save(package))?.unwrap_or_default();
+    let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+    let mut same = names.filter(|name| PatchId::new(name).is_ok_and(|other| other == *id));
+    Ok(same.next().unwrap_or_else(|| id.to_string()))
+}
+
+/// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install`, `save/pspool`, and
+/// what the scripts of its classes keep in `save/<class>`, by name in that directory, and what an unfinished installation
+/// left there. Only regular files are records.
+pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
+    let directory = places::package(package);
+    installed.interruption = interruption(view, package)?;
+    let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
+    let classes = installed.params.text("CLASSES").into_owned();
+    open.extend(kept_by_classes(&classes));
+    while let Some(name) = open.pop() {
+        // A name that is too deep for a path cannot have been made by a package tool.
+        let Ok(path) = directory.join(&name) else { continue };
+        let Some(seen) = view.look(&path)? else { continue };
+        match seen.file_type {
+            FileType::Directory => {
+                for inner in view.list(&path)?.unwrap_or_default() {
+                    open.push([&name[..], b"/", &inner].concat());
+                }
+                installed.directories.insert(name);
+            }
+            FileType::Regular => {
+                if let Some(bytes) = view.read(&path, LARGEST_RECORD)? {
+                    installed.records.insert(name, RecordFile { bytes, mode: seen.mode, mtime: seen.mtime });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The directories in which the scripts of these classes keep what they replaced; no name of a class leads elsewhere.
+fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
+    let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";
+    classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())
+}
+
+/// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
+pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
+    let applied = all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
+    });
+    Ok(AppliedPatches::new(applied?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::inventory::Save;
+    use crate::root::Root;
+
+    /// A root with these files.
+    fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn inst(name: &str) -> PkgInst {
+        PkgInst::new(name).unwrap()
+    }
+
+    #[test]
+    fn packages_are_directories_with_a_pkginfo_and_a_name_that_is_one() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/SUNWcsr/pkginfo", "PKG=SUNWcsr\n"),
+            ("var/sadm/pkg/ACMEweb.2/pkginfo", "PKG=ACMEweb\n"),
+            ("var/sadm/pkg/.save.SUNWcsr/pkginfo", "PKG=SUNWcsr\n"),
+            ("var/sadm/pkg/gone/save/x", ""),
+            ("var/sadm/pkg/install/pkginfo", "PKG=install\n"),
+            ("var/sadm/pkg/stray", "text"),
+        ]);
+        let view = View::live(&root);
+        assert_eq!(packages(&view).unwrap(), [inst("ACMEweb.2"), inst("SUNWcsr")]);
+        assert!(installed(&view, &inst("gone")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_root_without_database_is_told_from_one_with_an_empty_one() {
+        let (dir, root) = root(&[]);
+        assert!(!has_database(&View::live(&root)).unwrap());
+        fs::create_dir_all(dir.path().join("var/sadm/pkg")).unwrap();
+        assert!(has_database(&View::live(&root)).unwrap());
+        assert_eq!(packages(&View::live(&root)).unwrap(), []);
+    }
+
+    #[test]
+    fn a_pkginfo_that_cannot_be_read_is_named_with_its_line() {
+        let (dir, root) = root(&[("var/sadm/pkg/X/pkginfo", "PKG=X\nNAME=\"open\n")]);
+        let error = installed(&View::live(&root), &inst("X")).unwrap_err().to_string();
+        let path = dir.path().join("var/sadm/pkg/X/pkginfo");
+        let expected = "line 2: parsing error in parameter file: the quote that opens NAME is not closed";
+        assert_eq!(error, format!("{}: {expected}", path.display()));
+    }
+
+    #[test]
+    fn the_pkginfo_of_another_package_is_none_of_this_one() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=Y\nPATCHLIST=100-01\n"),
+            ("var/sadm/pkg/Z.2/pkginfo", "PKG=Z\n"),
+            ("var/sadm/pkg/W/pkginfo", "NAME=w\n"),
+        ]);
+        let view = View::live(&root);
+        let error = params(&view, &inst("X")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("X/pkginfo: PKG is Y, which is not the package of this directory"),
+            "{error}"
+        );
+        assert!(applied(&view, "-").is_err());
+        assert!(
+            params(&view, &inst("Z.2")).unwrap().is_some() && params(&view, &inst("W")).unwrap().is_some()
+        );
+    }
+
+    #[test]
+    fn save_directories_tell_where_the_archive_is_and_what_obsoletes_the_patch() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/!I-Lock!", ""),
+            ("var/sadm/pkg/X/save/100-01/obsolete.Z", "12345"),
+            ("var/sadm/pkg/X/save/100-01/obsoleted_by", "100-02\n"),
+            ("var/sadm/pkg/X/save/100-02/undo.gz", "123"),
+            ("var/sadm/pkg/X/save/100-02/undo.sha256", "…"),
+            ("var/sadm/pkg/X/save/200-01/remote", "# Backout\n"),
+            ("var/sadm/pkg/X/save/pspool/X/pkginfo", "PKG=X\n"),
+        ]);
+        let found = installed(&View::live(&root), &inst("X")).unwrap().unwrap();
+        assert!(found.partial);
+        let archive = |name: &str, size| Save { archive: Some(name.to_owned()), size, ..Save::default() };
+        let obsolete = Save { obsoleted_by: Some(b"100-02\n".to_vec()), ..archive("obsolete.Z", 5) };
+        let remote = Save { remote: Some(b"# Backout\n".to_vec()), ..Save::default() };
+        let expected = [("100-01", obsolete), ("100-02", archive("undo.gz", 3)), ("200-01", remote)];
+        assert_eq!(found.saves, expected.map(|(id, save)| (id.to_owned(), save)).into());
+    }
+
+    #[test]
+    fn records_are_pkginfo_the_scripts_and_the_spooled_copy() {
+        let (dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/install/preremove", "exit 0\n"),
+            ("var/sadm/pkg/X/save/pspool/X/install/depend", "P Y\n"),
+            ("var/sadm/pkg/X/save/100-01/undo.gz", "…"),
+        ]);
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("var/sadm/pkg/X/install/link")).unwrap();
+        let mut found = Installed::default();
+        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        let text = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
+        let names: Vec<_> = found.records.keys().map(text).collect();
+        assert_eq!(names, ["install/preremove", "pkginfo", "save/pspool/X/install/depend"]);
+        assert_eq!(found.records[&b"install/preremove"[..]].bytes, b"exit 0\n");
+        let directories: Vec<_> = found.directories.iter().map(text).collect();
+        assert_eq!(directories, ["install", "save/pspool", "save/pspool/X", "save/pspool/X/install"]);
+    }
+
+    #[test]
+    fn what_scripts_of_classes_keep_are_records_too_and_what_a_patch_saved_is_none() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\n"),
+            ("var/sadm/pkg/X/save/build/etc/conf", "echo old\n"),
+            ("var/sadm/pkg/X/save/other/etc/conf", "of no class\n"),
+            ("var/sadm/pkg/X/save/100-01/undo.gz", "…"),
+        ]);
+        let params = Params::from_iter([("CLASSES", "none build 100-01 .. build")]);
+        let mut found = Installed { params, ..Installed::default() };
+        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        let names: Vec<_> = found.records.keys().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(names, ["pkginfo", "save/build/etc/conf"]);
+        let directories: Vec<_> =
+            found.directories.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        assert_eq!(directories, ["save/build", "save/build/etc"]);
+    }
+
+    #[test]
+    fn applied_patches_are_those_of_all_packages_together() {
+        let (_dir, root) = root(&[
+            ("var/sadm/pkg/X/pkginfo", "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_OBSOLETES=100-01@1\n"),
+            ("var/sadm/pkg/Y/pkginfo", "PKG=Y\nPATCHLIST=200-01\n"),
+        ]);
+        let patches = applied(&View::live(&root), "-").unwrap();
+        let both = patches.get(&PatchId::new("200-01").unwrap()).unwrap();
+        assert_eq!(both.packages, [inst("X"), inst("Y")]);
+        assert!(!patches.is_effective(&PatchId::new("100-01").unwrap()));
+        let error = applied(&View::live(&root), "_").unwrap_err().to_string();
+        assert!(error.starts_with("package X: PATCHLIST: "), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The save directories of a package, `save/<id>`: one for each of its patches.
+//!
+//! Every patch asks the save directories of all those before it. Where the live files count, each is opened once, from the
+//! directory that holds them all, and threads share them; else the [`View`] is asked for each file. The answers are the
+//! same. A link or a file where a save directory should be is passed over.
+
+use std::collections::BTreeMap;
+
+use rustix::io::Errno;
+
+use super::{DatabaseError, View, ViewError, archive, places};
+use crate::format::handed_down::HANDED_DOWN;
+use crate::format::manifest::KEPT_MANIFEST;
+use crate::format::undo_paths::UndoPaths;
+use crate::inventory::Save;
+use crate::package::{PkgInst, side_by_side};
+use crate::root::{Dir, FileType, RootError, Seen};
+
+/// The largest `remote`, `obsoleted_by` and `handed-down`, in bytes: 64 KiB, 16 MiB, and 256 MiB.
+const LARGEST_REMOTE: u64 = 64 << 10;
+const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
+const LARGEST_HANDED_DOWN: u64 = 256 << 20;
+
+/// The names that an undo archive may have in a save directory, those of a patch that can be backed out first.
+pub(super) const ARCHIVE_NAMES: [&str; 6] =
+    ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
+
+/// The spooled copy of a package in its `save` directory: no save directory of a patch.
+const SPOOL: &[u8] = b"pspool";
+
+/// What becomes of a file that the caller may not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It is an error: what is restored depends on it.
+    Refused,
+    /// It counts as none.
+    PassedOver,
+}
+
+/// So many save directories are looked at in one go.
+const PORTION: usize = 50;
+
+/// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
+/// scripts (`build`, `sed`) are among them; their names are no patch ids.
+pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let all = each(view, package, Closed::Refused, |_, _| Ok(()))?;
+    Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
+}
+
+/// The same for who only looks: a file that the caller may not read counts as none.
+pub fn open_saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let all = each(view, package, Closed::PassedOver, |_, _| Ok(()))?;
+    Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
+}
+
+/// Which paths the patches in the save directories of a package changed, by the lists there; nothing of those without one,
+/// and of those that the caller may not read.
+pub fn paths(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
+    let all =
+        each(view, package, Closed::PassedOver, |_, save| Ok(archive::paths(save).unwrap_or_default()))?;
+    Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
+}
+
+/// All save directories, each with what `more` makes of its open directory; nothing of it where the view had to be asked.
+pub(super) fn each<T: Send>(
+    view: &View<'_>,
+    package: &PkgInst,
+    closed: Closed,
+    more: impl Fn(&str, &Dir) -> Result<T, RootError> + Sync,
+) -> Result<BTreeMap<String, (Save, Option<T>)>, DatabaseError> {
+    let directory = places::save(package);
+    let names = view.list(&directory)?.unwrap_or_default();
+    let ids = names.iter().filter(|name| *name != SPOOL).filter_map(|name| std::str::from_utf8(name).ok());
+    let ids: Vec<&str> = ids.collect();
+    let root = view.root();
+    if !view.is_live() {
+        let found =
+            ids.into_iter().filter_map(|id| Some((id, through(view, package, id, closed).transpose()?)));
+        return found.map(|(id, save)| Ok((id.to_owned(), (save?, None)))).collect();
+    }
+    let Some(held) = root.dir_if_there(&root.resolver().locate_dir(&directory)?)? else {
+        return Ok(BTreeMap::new());
+    };
+    let portions: Vec<&[&str]> = ids.chunks(PORTION).collect();
+    let found = side_by_side(root.workers(), portions.len(), || {
+        |at: usize| {
+            let ids = portions.get(at).copied().unwrap_or_default().iter();
+            let found = ids.filter_map(|id| Some((*id, in_directory(&held, id, closed, &more).transpose()?)));
+            found.map(|(id, found)| Ok((id.to_owned(), found?))).collect::<Result<Vec<_>, RootError>>()
+        }
+    });
+    let mut all = BTreeMap::new();
+    for found in found {
+        all.extend(found?);
+    }
+    Ok(all)
+}
+
+/// One save directory, opened from the directory that holds it; none where there is no such directory.
+fn in_directory<T>(
+    held: &Dir,
+    id: &str,
+    closed: Closed,
+    more: impl Fn(&str, &Dir) -> Result<T, RootError>,
+) -> Result<Option<(Save, Option<T>)>, RootError> {
+    let dir = match held.dir(id.as_bytes()) {
+        Err(error) if error.is_not_found() || error.errno() == Some(Errno::LOOP) => return Ok(None),
+        opened => opened?,
+    };
+    let read = |name: &[u8], limit| match dir.read_regular(name, limit) {
+        Err(error) if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) => Ok(None),
+        read => read,
+    };
+    let save = save(read, |name| dir.look(name))?;
+    Ok(Some((save, Some(more(id, &dir)?))))
+}
+
+/// One save directory, as the view has it.
+fn through(
+    view: &View<'_>,
+    package: &PkgInst,
+    id: &str,
+    closed: Closed,
+) -> Result<Option<Save>, DatabaseError> {
+    let Ok(at) = places::save(package).join(id.as_bytes()) else { return Ok(None) };
+    if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
+        return Ok(None);
+    }
+    let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
+    let read = |name: &[u8], limit| match view.read(&path(name), limit) {
+        Err(ViewError::Root(error))
+            if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) =>
+        {
+            Ok(None)
+        }
+        read => read,
+    };
+    Ok(Some(save(read, |name| view.look(&path(name)))?))
+}
+
+/// What is in a save directory.
+fn save<E>(
+    read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
+    look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
+) -> Result<Save, E> {
+    let mut save = Save {
+        remote: read(b"remote", LARGEST_REMOTE)?,
+        obsoleted_by: read(b"obsoleted_by", LARGEST_OBSOLETED_BY)?,
+        handed_down: read(HANDED_DOWN.as_bytes(), LARGEST_HANDED_DOWN)?,
+        ..Save::default()
+    };
+    for name in ARCHIVE_NAMES {
+        if let Some(seen) = look(name.as_bytes())?.filter(|seen| seen.file_type == FileType::Regular) {
+            save.archive = Some(name.to_owned());
+            save.size = seen.size;
+            break;
+        }
+    }
+    if !save.has_archive() {
+        let manifest = look(KEPT_MANIFEST.as_bytes())?;
+        save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
+    }
+    Ok(save)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn save_directories_are_looked_at_side_by_side_and_what_is_none_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let save = root.path().join("var/sadm/pkg/X/save");
+        for number in 0..3 * PORTION {
+            let one = save.join(format!("{number}-01"));
+            fs::create_dir_all(&one).unwrap();
+            fs::write(one.join("undo.gz"), vec![0; number]).unwrap();
+        }
+        fs::create_dir(save.join("pspool")).unwrap();
+        fs::write(save.join("file"), "").unwrap();
+        symlink("7-01", save.join("link")).unwrap();
+        fs::write(save.join("7-01/remote"), "# Backout\n").unwrap();
+
+        let root = Root::open(root.path()).unwrap();
+        let package = PkgInst::new("X").unwrap();
+        let view = View::live(&root);
+        let all =
+            each(&view, &package, Closed::Refused, |id, dir| Ok(format!("{id} {}", dir.names()?.len())))
+                .unwrap();
+        assert_eq!(all.len(), 3 * PORTION);
+        for number in 0..3 * PORTION {
+            let id = format!("{number}-01");
+            let (save, more) = &all[&id];
+            assert_eq!((save.archive.as_deref(), save.size), (Some("undo.gz"), number as u64));
+            assert_eq!(
+                save,
+                &through(&view, &package, &id, Closed::Refused).unwrap().unwrap(),
+                "the view says the same"
+            );
+            let files = if number == 7 { 2 } else { 1 };
+            assert_eq!(more.as_deref(), Some(format!("{id} {files}").as_str()));
+        }
+        let alone: BTreeMap<String, Save> = all.into_iter().map(|(id, (save, _))| (id, save)).collect();
+        assert_eq!(saves(&view, &package).unwrap(), alone);
+    }
+
+    #[test]
+    fn what_cannot_be_read_in_a_save_directory_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let save = dir.path().join("var/sadm/pkg/X/save/100-01");
+        fs::create_dir_all(&save).unwrap();
+        fs::write(save.join("remote"), vec![0; (64 << 10) + 1]).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let error = saves(&View::live(&root), &PkgInst::new("X").unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with(&save.join("remote").display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,318 @@
+//! The survey: everything of a root that a plan needs to know, read into one [`Inventory`].
+//!
+//! The caller says what a change is about ([`Touched`]); the survey adds what that brings with it: the directories
+//! above each path, where symbolic links among them lead, the other names of hard-linked files, files kept beside a
+//! path by earlier runs, what is below a directory that would become something else. Every regular file among them
+//! is read once, for its digest. Meant for the holder of the lock: the live objects are no part of a view.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::archive::Outside;
+use super::contents::{Lines, lines_below, lines_of_paths};
+use super::{DatabaseError, View, all, installed, marker, places};
+use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
+use crate::package::{Digest, Ftype, Interruption, Live, LiveKind, ObjectPath, PkgInst};
+use crate::root::{Resolver, Root, accounts_of};
+
+mod file_systems;
+mod looking;
+mod patches;
+
+use file_systems::FileSystems;
+use looking::{Directory, Seen};
+
+/// What a survey needs beside the root.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
+    pub host: &'a Root,
+    /// What stands between base and revision of a patch id.
+    pub separator: &'a str,
+    /// The marker that the root gets if it has no journal yet: 16 random hexadecimal digits.
+    pub new_marker: &'a str,
+    /// Which undo archives outside the root are opened.
+    pub outside: Outside<'a>,
+}
+
+/// The path of a root on the host; none for `/`, and for a relative one.
+fn prefix(root: &Root) -> Option<ObjectPath> {
+    use std::os::unix::ffi::OsStrExt;
+    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok()?;
+    (prefix != ObjectPath::root()).then_some(prefix)
+}
+
+/// Reads what a plan for `touched` needs to know.
+pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
+    survey_with(packages(view)?, view, touched, setting)
+}
+
+/// The same where the [`packages`], or their [`parameters`], are known: they have not changed since they were read.
+pub fn survey_with(
+    packages: BTreeMap<PkgInst, Installed>,
+    view: &View<'_>,
+    touched: &Touched,
+    setting: &Setting<'_>,
+) -> Result<Inventory, DatabaseError> {
+    let root = view.root();
+    let mut inventory = Inventory {
+        marker: marker(root)?.unwrap_or_else(|| setting.new_marker.to_owned()),
+        prefix: prefix(root),
+        accounts: accounts_of(root, setting.host)?,
+        privileged: root.is_privileged(),
+        caller: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        contents_size: size(view, &places::contents())? + size(view, &places::contents_stamp())?,
+        packages,
+        ..Inventory::default()
+    };
+    for package in &touched.packages {
+        if let Some(installed) = inventory.packages.get_mut(package) {
+            installed::records(view, package, installed)?;
+        }
+    }
+    let mut walk = Walk::new(root, touched, inventory);
+    walk.lines(view)?;
+    walk.objects()?;
+    let trees = walk.trees.clone();
+    let mut inventory = walk.finish()?;
+    if !trees.is_empty() {
+        inventory.lines.extend(lines_below(view, &trees)?);
+    }
+    mark_swap_files(root, &mut inventory)?;
+    patches::read(view, touched, setting, &mut inventory)?;
+    Ok(inventory)
+}
+
+fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
+    Ok(view.look(record)?.map_or(0, |seen| seen.size))
+}
+
+/// Every package with its parameters, and those that an unfinished installation put aside: all that rules about patches
+/// ask of packages that are not concerned.
+pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    let packages = all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
+        let installed = Installed { params, interruption, ..Installed::default() };
+        Ok::<_, DatabaseError>(Some((package.inst().clone(), installed)))
+    });
+    Ok(packages?.into_iter().collect())
+}
+
+/// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
+/// are asked for.
+pub fn packages(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+    let packages = all::each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        let partial = package.is_partial()?;
+        let installed = Installed { params, partial, ..Installed::default() };
+        Ok::<_, DatabaseError>(Some((package.inst().clone(), installed)))
+    });
+    Ok(packages?.into_iter().collect())
+}
+
+/// Marks the paths whose live bytes are exactly those that are delivered now.
+pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<Item = (ObjectPath, Digest)>) {
+    for (path, digest) in delivered {
+        let live = inventory.live.get(&path).map(|live| &live.kind);
+        if matches!(live, Some(LiveKind::Regular { sha256, .. }) if *sha256 == digest) {
+            inventory.identical.insert(path);
+        }
+    }
+}
+
+/// The part of a survey that looks at objects: from path to path, directory by directory.
+struct Walk<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    touched: &'a Touched,
+    inventory: Inventory,
+    file_systems: FileSystems<'a>,
+    /// Paths that are still to be looked at.
+    open: BTreeSet<ObjectPath>,
+    /// Directories that everything below is surveyed of.
+    trees: Vec<ObjectPath>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(root: &'a Root, touched: &'a Touched, inventory: Inventory) -> Self {
+        let mut walk = Self {
+            root,
+            resolver: root.resolver(),
+            touched,
+            inventory,
+            file_systems: FileSystems::new(root),
+            open: BTreeSet::new(),
+            trees: Vec::new(),
+        };
+        touched.paths.iter().chain(&touched.not_directories).for_each(|path| walk.add(path));
+        walk
+    }
+
+    /// Adds a path with the directories above it.
+    fn add(&mut self, path: &ObjectPath) {
+        for path in std::iter::once(path.clone()).chain(path.ancestors()) {
+            if !self.inventory.physical.contains_key(&path) {
+                self.open.insert(path);
+            }
+        }
+    }
+
+    /// The lines of the paths, and of the other names of their files, which become paths of the survey too.
+    fn lines(&mut self, view: &View<'_>) -> Result<(), DatabaseError> {
+        let mut lines = lines_of_paths(view, &self.open)?;
+        let known = self.open.clone();
+        for path in lines.keys().chain(&link_sources(&lines)) {
+            self.add(path);
+        }
+        let new: BTreeSet<_> = self.open.difference(&known).cloned().collect();
+        if !new.is_empty() {
+            lines.extend(lines_of_paths(view, &new)?);
+        }
+        self.inventory.lines = lines;
+        Ok(())
+    }
+
+    /// Looks at all paths, and at those that they bring with them.
+    fn objects(&mut self) -> Result<(), DatabaseError> {
+        while !self.open.is_empty() {
+            let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>> = BTreeMap::new();
+            for path in std::mem::take(&mut self.open) {
+                let physical = self.resolver.locate(&path)?;
+                // A link among the parents may lead to directories that no path names.
+                self.add(&physical);
+                self.inventory.physical.insert(path.clone(), physical.clone());
+                let (directory, name) = match physical.parent() {
+                    Some(parent) => (parent, physical.name().to_vec()),
+                    None => (physical, Vec::new()),
+                };
+                by_directory.entry(directory).or_default().push((path, name));
+            }
+            self.open.retain(|path| !self.inventory.physical.contains_key(path));
+            self.directories(by_directory)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at paths, directory by directory.
+    fn directories(
+        &mut self,
+        by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, Vec<u8>)>>,
+    ) -> Result<(), DatabaseError> {
+        let mut directories = Vec::with_capacity(by_directory.len());
+        for (physical, paths) in by_directory {
+            let file_system = self.file_systems.of(&physical)?;
+            self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
+            let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
+            directories.push(Directory { physical, paths, is_listed });
+        }
+        let seen = looking::look(self.root, &directories)?;
+        for (directory, Seen { live, names }) in directories.iter().zip(seen) {
+            for (path, live) in live {
+                self.below(&path, &live)?;
+                self.behind(&path, &live)?;
+                self.inventory.live.insert(path, live);
+            }
+            self.beside(&names, &directory.paths);
+        }
+        Ok(())
+    }
+
+    /// Adds what is in a directory that is to become something else.
+    fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
+        let goes =
+            self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
+        if !goes || !live.is_directory() {
+            return Ok(());
+        }
+        let physical = self.inventory.physical.get(path).unwrap_or(path);
+        for inner in self.root.dir(physical)?.names()? {
+            if let Ok(inner) = path.join(&inner) {
+                self.add(&inner);
+            }
+        }
+        self.trees.push(path.clone());
+        Ok(())
+    }
+
+    /// Follows a symbolic link where a directory is delivered or recorded.
+    fn behind(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
+        let recorded = self.inventory.lines.get(path).is_some_and(|line| line.object.ftype.is_directory());
+        let delivered = self.touched.paths.contains(path) && !self.touched.not_directories.contains(path);
+        if !matches!(live.kind, LiveKind::Symlink(_)) || !recorded && !delivered {
+            return Ok(());
+        }
+        if let Some((directory, seen)) = self.resolver.directory_behind(path)? {
+            let (mode, uid, gid) = (seen.mode, seen.uid, seen.gid);
+            let linked = LinkedDirectory { path: directory, mode, uid, gid };
+            self.inventory.linked_directories.insert(path.clone(), linked);
+        }
+        Ok(())
+    }
+
+    /// Adds what runs have kept beside the paths concerned, `PATH.edited-…` and `PATH.patch-…`: these names are taken.
+    fn beside(&mut self, names: &[Vec<u8>], paths: &[(ObjectPath, Vec<u8>)]) {
+        let concerned: BTreeMap<&[u8], &ObjectPath> = paths
+            .iter()
+            .filter(|(path, _)| self.touched.paths.contains(path))
+            .map(|(path, name)| (name.as_slice(), path))
+            .collect();
+        for name in names {
+            let Some(path) = kept_name(name).and_then(|name| concerned.get(name)) else { continue };
+            if let Some(kept) = path.parent().and_then(|parent| parent.join(name).ok()) {
+                self.add(&kept);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Inventory, DatabaseError> {
+        let records = self.resolver.locate_dir(&places::packages())?;
+        self.inventory.records_on = self.file_systems.of(&records)?;
+        self.inventory.file_systems = self.file_systems.into_list();
+        Ok(self.inventory)
+    }
+}
+
+/// The name of the file that a run kept under this one.
+fn kept_name(name: &[u8]) -> Option<&[u8]> {
+    [&b".edited-"[..], b".patch-"]
+        .iter()
+        .filter_map(|infix| name.windows(infix.len()).position(|window| window == *infix))
+        .min()
+        .and_then(|at| name.get(..at))
+}
+
+/// The files that recorded hard links name.
+fn link_sources(lines: &Lines) -> BTreeSet<ObjectPath> {
+    lines
+        .values()
+        .filter(|line| line.object.ftype == Ftype::Link)
+        .filter_map(|line| line.path.link_source(line.object.target.as_deref()?).ok())
+        .collect()
+}
+
+/// A file that the running system swaps to cannot be renamed over.
+fn mark_swap_files(root: &Root, inventory: &mut Inventory) -> Result<(), DatabaseError> {
+    /// The kernel's table is short.
+    const LARGEST: u64 = 1 << 20;
+    if !root.is_system() {
+        return Ok(());
+    }
+    let Ok(path) = ObjectPath::new(b"/proc/swaps") else { return Ok(()) };
+    let swaps = swap_files(&root.read(&path, LARGEST)?.unwrap_or_default());
+    for (path, live) in &mut inventory.live {
+        if inventory.physical.get(path).is_some_and(|physical| swaps.contains(physical)) {
+            live.obstacle = Some("is a swap file");
+        }
+    }
+    Ok(())
+}
+
+/// The paths in the text of `/proc/swaps`.
+fn swap_files(text: &[u8]) -> BTreeSet<ObjectPath> {
+    let paths =
+        text.split(|&b| b == b'\n').skip(1).filter_map(|line| line.split(u8::is_ascii_whitespace).next());
+    paths.filter_map(|path| ObjectPath::new(&crate::package::unescape(path)).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Which file system a directory of the root is on.
+
+use std::collections::HashMap;
+
+use crate::inventory::FileSystem;
+use crate::package::ObjectPath;
+use crate::root::{Result, Root, Seen};
+
+/// A mount and the file system on it: a bind mount has the file system of its source, and yet nothing can be renamed
+/// from one to the other.
+type Key = (u64, (u32, u32));
+
+/// The file systems met so far.
+pub(super) struct FileSystems<'a> {
+    root: &'a Root,
+    found: Vec<(Key, FileSystem)>,
+    known: HashMap<ObjectPath, usize>,
+}
+
+impl<'a> FileSystems<'a> {
+    pub(super) fn new(root: &'a Root) -> Self {
+        Self { root, found: Vec::new(), known: HashMap::new() }
+    }
+
+    /// The place in the list of the file system that a physical directory is on, or would be when it is made.
+    pub(super) fn of(&mut self, directory: &ObjectPath) -> Result<usize> {
+        let mut at = directory.clone();
+        let index = loop {
+            if let Some(&index) = self.known.get(&at) {
+                break index;
+            }
+            if let Some(seen) = self.look(&at)? {
+                break self.index(&at, key(&seen))?;
+            }
+            at = at.parent().unwrap_or_else(ObjectPath::root);
+        };
+        self.known.insert(directory.clone(), index);
+        Ok(index)
+    }
+
+    pub(super) fn into_list(self) -> Vec<FileSystem> {
+        self.found.into_iter().map(|(_, file_system)| file_system).collect()
+    }
+
+    fn look(&self, directory: &ObjectPath) -> Result<Option<Seen>> {
+        self.root.dir_if_there(directory)?.map(|dir| dir.itself()).transpose()
+    }
+
+    fn index(&mut self, directory: &ObjectPath, of: Key) -> Result<usize> {
+        if let Some(index) = self.found.iter().position(|(known, _)| *known == of) {
+            return Ok(index);
+        }
+        let mut top = directory.clone();
+        while let Some(parent) = top.parent() {
+            if self.look(&parent)?.is_none_or(|seen| key(&seen) != of) {
+                break;
+            }
+            top = parent;
+        }
+        let space = self.root.dir(directory)?.space()?;
+        let file_system = FileSystem {
+            name: self.root.show(&top),
+            free: space.bytes,
+            inodes: space.inodes,
+            unit: space.unit,
+        };
+        self.found.push((of, file_system));
+        Ok(self.found.len() - 1)
+    }
+}
+
+fn key(seen: &Seen) -> Key {
+    (seen.mount, seen.file_system)
+}

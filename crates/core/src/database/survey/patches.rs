@@ -1,0 +1,255 @@
+//! What the undo archives of applied patches say of the paths of a survey: who changed each, and what is there since.
+//!
+//! An archive of another program says only what it saves: neither what the patch added nor what it delivered.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
+
+use super::{Setting, Touched};
+use crate::database::archive::{self, ArchiveError};
+use crate::database::ledger::{self, LedgerFault};
+use crate::database::saves::{self, Closed};
+use crate::database::{DatabaseError, View};
+use crate::format::ledger::Ledger;
+use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::undo_paths::{PathDigest, UndoPaths};
+use crate::inventory::Inventory;
+use crate::package::{Digest, Line, LiveKind, ObjectPath, PkgInst};
+use crate::patch::PatchList;
+use crate::root::{Dir, RootError};
+
+/// Fills `patched_by`, `delivered` and the save directories of the packages concerned and those that own a path concerned.
+///
+/// Which paths an archive changed is in the list beside it; only where that is missing, or what was delivered matters, is
+/// the archive read. One that is missing or damaged is left out: what stands on it is refused where that is decided. So
+/// is one that another root's patch left there.
+pub(super) fn read(
+    view: &View<'_>,
+    touched: &Touched,
+    setting: &Setting<'_>,
+    inventory: &mut Inventory,
+) -> Result<(), DatabaseError> {
+    let mut survey = Survey {
+        view,
+        setting,
+        asked: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
+        doubtful: inventory.lines.keys().filter(|path| is_doubtful(inventory, path)).cloned().collect(),
+        patched_by: BTreeMap::new(),
+        delivered: BTreeMap::new(),
+        ledgers: BTreeMap::new(),
+    };
+    for package in packages(touched, inventory) {
+        let applied = applied(inventory, &package, setting.separator);
+        let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
+        let (asked, marker) = (&survey.asked, &inventory.marker);
+        let all = saves::each(view, &package, Closed::Refused, |id, save| {
+            if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
+        })?;
+        let mut lists = BTreeMap::new();
+        if let Some(installed) = inventory.packages.get_mut(&package) {
+            installed.saves.clear();
+            for (patch, (save, list)) in all {
+                lists.insert(patch.clone(), list.flatten());
+                installed.saves.insert(patch, save);
+            }
+        }
+        for patch in &applied {
+            if let Some(listed) = lists.remove(patch) {
+                survey.archive(inventory, &package, patch, listed)?;
+            }
+        }
+    }
+    let Survey { patched_by, delivered, doubtful, .. } = survey;
+    inventory.delivered = last_delivered(inventory, &doubtful, &delivered);
+    inventory.patched_by = patched_by;
+    Ok(())
+}
+
+/// What is asked of the archives, and what they have answered.
+struct Survey<'a> {
+    view: &'a View<'a>,
+    setting: &'a Setting<'a>,
+    /// The paths of the survey.
+    asked: Vec<(PathDigest, ObjectPath)>,
+    /// Those of which it matters what was delivered.
+    doubtful: BTreeSet<ObjectPath>,
+    patched_by: BTreeMap<ObjectPath, Vec<String>>,
+    delivered: BTreeMap<(ObjectPath, PkgInst), Digest>,
+    ledgers: BTreeMap<PkgInst, Option<Rc<Ledger>>>,
+}
+
+/// Which of the paths `asked` about the archive in a save directory changed, where there is a list of them.
+fn listed(
+    save: &Dir,
+    asked: &[(PathDigest, ObjectPath)],
+    marker: &str,
+) -> Result<Option<Vec<ObjectPath>>, RootError> {
+    let list = archive::paths(save)?.filter(|list| list.marker() == marker.as_bytes());
+    let changed = |list: UndoPaths| {
+        let asked = asked.iter().filter(|(digest, _)| list.has(digest));
+        asked.map(|(_, path)| path.clone()).collect()
+    };
+    Ok(list.map(changed))
+}
+
+impl Survey<'_> {
+    /// Asks the archive of a patch; `listed` is what is listed beside it.
+    fn archive(
+        &mut self,
+        inventory: &Inventory,
+        package: &PkgInst,
+        patch: &str,
+        listed: Option<Vec<ObjectPath>>,
+    ) -> Result<(), DatabaseError> {
+        if let Some(changed) = listed {
+            let is_doubtful = changed.iter().any(|path| self.doubtful.contains(path));
+            for path in changed {
+                self.changed_by(path, patch);
+            }
+            if !is_doubtful {
+                return Ok(());
+            }
+        }
+        self.manifest(inventory, package, patch)
+    }
+
+    /// Asks the archive itself.
+    fn manifest(
+        &mut self,
+        inventory: &Inventory,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<(), DatabaseError> {
+        let Setting { host, outside, .. } = *self.setting;
+        let Some(ledger) = self.ledger(package)? else { return Ok(()) };
+        match archive::kept_manifest(self.view, package, patch, &ledger) {
+            Ok(Some(kept)) => {
+                self.says(inventory, (package, patch), &kept, true);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(error) => return unless_unreadable(error),
+        }
+        let found = archive::find_with(self.view, host, package, patch, &ledger, &outside);
+        let found = match found.and_then(|found| found.telling(self.view)) {
+            Ok(found) => found,
+            Err(error) => return unless_unreadable(error),
+        };
+        let Ok(manifest) = found.manifest() else { return Ok(()) };
+        let Some(manifest) = manifest else {
+            let params = inventory.packages.get(package).map(|installed| &installed.params);
+            let saved = params.map(|params| found.saved_paths(params)).unwrap_or_default();
+            for path in saved.into_iter().filter(|path| inventory.physical.contains_key(path)) {
+                self.changed_by(path, patch);
+            }
+            return Ok(());
+        };
+        let is_asked = |record: &ObjectRecord| {
+            record.is_listed() && record.object_path().is_some_and(|path| self.doubtful.contains(&path))
+        };
+        // Which paths a patch changed is a hint, also of an archive that nobody vouches for. What it delivered is not.
+        let is_believed = manifest.objects.iter().any(is_asked)
+            && found.bound_manifest().is_ok_and(|bound| bound.as_ref() == Some(&manifest));
+        if !is_believed && manifest.header.root != inventory.marker {
+            return Ok(());
+        }
+        self.says(inventory, (package, patch), &manifest, is_believed);
+        Ok(())
+    }
+
+    /// Takes in what the manifest of a patch says of the paths of the survey.
+    fn says(
+        &mut self,
+        inventory: &Inventory,
+        (package, patch): (&PkgInst, &str),
+        manifest: &Manifest,
+        is_believed: bool,
+    ) {
+        for record in manifest.objects.iter().filter(|record| record.is_listed()) {
+            let Some(path) = record.object_path().filter(|path| inventory.physical.contains_key(path)) else {
+                continue;
+            };
+            let digest = record.became.as_ref().and_then(State::digest);
+            if let Some(digest) = digest.filter(|_| is_believed && is_of_line(inventory, &path, record)) {
+                self.delivered.insert((path.clone(), package.clone()), digest);
+            }
+            self.changed_by(path, patch);
+        }
+    }
+
+    /// The ledger of a package, read once; none where it is damaged.
+    fn ledger(&mut self, package: &PkgInst) -> Result<Option<Rc<Ledger>>, DatabaseError> {
+        if let Some(known) = self.ledgers.get(package) {
+            return Ok(known.clone());
+        }
+        let read = match ledger::counting(self.view, package) {
+            Ok(ledger) => Some(Rc::new(ledger)),
+            Err(LedgerFault::View(error)) => return Err(error.into()),
+            Err(_) => None,
+        };
+        self.ledgers.insert(package.clone(), read.clone());
+        Ok(read)
+    }
+
+    fn changed_by(&mut self, path: ObjectPath, patch: &str) {
+        let patches = self.patched_by.entry(path).or_default();
+        if !patches.iter().any(|known| known == patch) {
+            patches.push(patch.to_owned());
+        }
+    }
+}
+
+/// What is damaged says nothing; an error where the records cannot be read at all.
+fn unless_unreadable(error: ArchiveError) -> Result<(), DatabaseError> {
+    match error {
+        ArchiveError::View(error) => Err(error.into()),
+        ArchiveError::Root(error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The packages concerned and all owners of paths concerned.
+fn packages(touched: &Touched, inventory: &Inventory) -> BTreeSet<PkgInst> {
+    let owners =
+        inventory.lines.values().flat_map(|line| line.owners.iter().map(|owner| owner.package.clone()));
+    touched.packages.iter().cloned().chain(owners).collect()
+}
+
+/// The patches applied to a package, oldest first. A list that cannot be read is refused by
+/// whoever decides by it.
+fn applied(inventory: &Inventory, package: &PkgInst, separator: &str) -> Vec<String> {
+    let Some(installed) = inventory.packages.get(package) else { return Vec::new() };
+    let list = PatchList::parse(&installed.params.text("PATCHLIST"), separator).unwrap_or_default();
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Whether the line that a patch wrote is still there: a later one without an archive may have delivered since.
+fn is_of_line(inventory: &Inventory, path: &ObjectPath, record: &ObjectRecord) -> bool {
+    let written = record.new_line.as_deref().and_then(|line| Line::parse(&decode(line)).ok());
+    let content = |line: &Line| line.object.content;
+    written.as_ref().map(content) == inventory.lines.get(path).map(content)
+}
+
+/// Whether size and sum of a file are those of its line and its time is not: then only a digest tells whether it was
+/// edited.
+fn is_doubtful(inventory: &Inventory, path: &ObjectPath) -> bool {
+    let recorded = inventory.lines.get(path).map(|line| line.object.content).unwrap_or_default();
+    let Some(found) = inventory.live.get(path) else { return false };
+    let LiveKind::Regular { size, cksum, .. } = found.kind else { return false };
+    recorded.size == Some(size)
+        && recorded.cksum == Some(cksum)
+        && recorded.mtime.is_some_and(|mtime| mtime != found.mtime.seconds)
+}
+
+/// What was delivered last to doubtful paths. The owner installed last is asked first.
+fn last_delivered(
+    inventory: &Inventory,
+    doubtful: &BTreeSet<ObjectPath>,
+    delivered: &BTreeMap<(ObjectPath, PkgInst), Digest>,
+) -> BTreeMap<ObjectPath, Digest> {
+    let digest = |path: &ObjectPath| {
+        let owners = &inventory.lines.get(path)?.owners;
+        owners.iter().rev().find_map(|owner| delivered.get(&(path.clone(), owner.package.clone())).copied())
+    };
+    doubtful.iter().filter_map(|path| Some((path.clone(), digest(path)?))).collect()
+}

@@ -1,0 +1,165 @@
+//! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::package::{
+    Accounts, Attributes, Digest, Ftype, Interruption, Line, Live, LiveKind, Mode, ObjectPath, Params,
+    PkgInst, RecordFile,
+};
+
+/// The state of a root before a change. `database` fills it in; planners only read it.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// The marker of the root: 16 hexadecimal digits that bind undo archives to it (patchadm-journal(5)).
+    pub marker: String,
+    /// The path of the root on the host, which messages put before every path of it; none where it is `/` or was
+    /// named by a relative path.
+    pub prefix: Option<ObjectPath>,
+    /// Every installed package.
+    pub packages: BTreeMap<PkgInst, Installed>,
+    /// The `contents` lines of the paths concerned, and every hard-link line that points to one of them.
+    pub lines: BTreeMap<ObjectPath, Line>,
+    /// The objects at the paths concerned (those that were surveyed); absent where nothing is.
+    pub live: BTreeMap<ObjectPath, Live>,
+    /// Where each path concerned is when the symbolic links among its parents are followed.
+    pub physical: BTreeMap<ObjectPath, ObjectPath>,
+    /// The directories inside the root to which symbolic links at the paths concerned lead, by the path of the link:
+    /// for paths at which a directory is delivered or recorded.
+    pub linked_directories: BTreeMap<ObjectPath, LinkedDirectory>,
+    /// What the last patch that changed a path delivered there (undo manifests), for paths whose size and sum agree
+    /// with `contents` and whose time does not.
+    pub delivered: BTreeMap<ObjectPath, Digest>,
+    /// Paths whose live bytes are exactly those that are delivered now; compared only where size, sum, time and
+    /// attributes agree.
+    pub identical: BTreeSet<ObjectPath>,
+    /// Which applied patches have a path in their undo archives, in order of application, for the paths concerned.
+    pub patched_by: BTreeMap<ObjectPath, Vec<String>>,
+    /// The accounts that count in this root.
+    pub accounts: Accounts,
+    /// Whether owners can be set; if not, they are recorded only.
+    pub privileged: bool,
+    /// The caller's numeric user and group, for an unprivileged run.
+    pub caller: (u32, u32),
+    /// The file systems concerned.
+    pub file_systems: Vec<FileSystem>,
+    /// The file system that each path concerned is on, by its place in `file_systems`.
+    pub on: BTreeMap<ObjectPath, usize>,
+    /// Bytes of `contents` and its stamp, which are written anew by every change.
+    pub contents_size: u64,
+    /// The place in `file_systems` of the one that holds `var/sadm`.
+    pub records_on: usize,
+}
+
+impl Inventory {
+    /// A path of the root as messages name it: where the host sees it.
+    pub fn show(&self, path: &ObjectPath) -> ObjectPath {
+        let seen = self.prefix.as_ref().and_then(|prefix| prefix.join(path.relative()).ok());
+        seen.unwrap_or_else(|| path.clone())
+    }
+
+    /// The directory behind the symbolic link that is at a path, if there is one.
+    pub fn linked_directory(&self, path: &ObjectPath) -> Option<&LinkedDirectory> {
+        let is_link = self.live.get(path).is_some_and(|live| matches!(live.kind, LiveKind::Symlink(_)));
+        self.linked_directories.get(path).filter(|_| is_link)
+    }
+
+    /// The same where the link is no object of `package`: it stays where the package delivers a directory.
+    pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
+        let is_own = |line: &Line| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
+        self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
+    }
+}
+
+/// A directory that a symbolic link leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedDirectory {
+    /// Where it is, all links followed.
+    pub path: ObjectPath,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+}
+
+impl LinkedDirectory {
+    /// Its attributes as a line of `contents` has them.
+    pub fn attributes(&self, accounts: &Accounts) -> Attributes {
+        Attributes {
+            mode: Some(self.mode),
+            owner: Some(accounts.user(self.uid)),
+            group: Some(accounts.group(self.gid)),
+        }
+    }
+}
+
+/// What a change is about: the paths and packages that its planner will ask for. What they bring with them (the
+/// directories above a path, the other names of its file) the survey adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// The paths that may change: objects that are delivered or deleted, and the sources of delivered hard links.
+    pub paths: BTreeSet<ObjectPath>,
+    /// Those of them that will not be directories when the change is done. Where one is a directory now, everything
+    /// below it is surveyed, recorded or not.
+    pub not_directories: BTreeSet<ObjectPath>,
+    /// The packages whose records may change.
+    pub packages: BTreeSet<PkgInst>,
+}
+
+/// A package that is installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Its parameters.
+    pub params: Params,
+    /// Whether a lock of an unfinished installation or removal is in its directory.
+    pub partial: bool,
+    /// What a tool without recovery left of an installation that it did not finish. Filled in for the packages concerned;
+    /// of the others a survey says only what was put aside.
+    pub interruption: Interruption,
+    /// Its save directories, by the patch id that names each. A survey fills them in for the packages concerned and
+    /// those that own a path concerned.
+    pub saves: BTreeMap<String, Save>,
+    /// The files of its directory in the database that a patch may change: `pkginfo`, `install/…`,
+    /// `save/pspool/…`, `save/<class>/…`, by name in that directory. Filled in for the packages concerned only.
+    pub records: BTreeMap<Vec<u8>, RecordFile>,
+    /// The directories among those files, `install`, `save/pspool` and `save/<class>` included where they are there.
+    pub directories: BTreeSet<Vec<u8>>,
+}
+
+/// A save directory, `save/<id>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Save {
+    /// The name of the archive in it: `undo.gz`, `obsolete.Z`, …; none with a remote one or without any.
+    pub archive: Option<String>,
+    /// The bytes of `remote`, where the archive is elsewhere.
+    pub remote: Option<Vec<u8>>,
+    /// The bytes of `obsoleted_by`.
+    pub obsoleted_by: Option<Vec<u8>>,
+    /// The bytes of `handed-down`: what patches that are gone had found, where this one set or wrote it, too.
+    pub handed_down: Option<Vec<u8>>,
+    /// Size of the archive in bytes, where it is here.
+    pub size: u64,
+    /// Whether there is a manifest instead of an archive: the patch keeps no undo data.
+    pub has_manifest: bool,
+}
+
+impl Save {
+    /// Whether the patch can be backed out: its archive is here or elsewhere.
+    pub fn has_archive(&self) -> bool {
+        self.archive.is_some() || self.remote.is_some()
+    }
+}
+
+/// A file system that a run changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its topmost directory inside the root, as messages name it.
+    pub name: String,
+    /// Bytes that may still be used.
+    pub free: u64,
+    /// Objects that may still be made; none without such a limit.
+    pub inodes: Option<u64>,
+    /// Bytes are handed out in units of this size.
+    pub unit: u64,
+}

@@ -1,0 +1,23 @@
+//! What a patch manager knows: the package database of a root, sources, plans, scripts, and the sequences made of them.
+
+// Unit tests make trees of their own; what is linted is the library as it is built.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
+pub mod database;
+pub mod inventory;
+pub mod operation;
+pub mod plan;
+pub mod script;
+pub mod source;
+pub mod transaction;
+
+use patchadm_rootfs as root;
+use patchadm_svr4::{format, package, patch};
+
+/// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
+#[cfg(test)]
+pub(crate) fn skipped(what: &str) {
+    use std::io::Write as _;
+    // Nothing depends on it.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}

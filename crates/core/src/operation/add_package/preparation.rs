@@ -1,0 +1,155 @@
+//! What is decided about one package before anything changes: where it goes, and the plan.
+
+use std::collections::BTreeMap;
+
+use super::Place;
+use crate::database::{View, installed};
+use crate::format::admin::Admin;
+use crate::inventory::{Installed, Inventory, Touched};
+use crate::operation::answers;
+use crate::operation::attendant::Attendant;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::identical::mark_identical;
+use crate::operation::installation::{Installation, described};
+use crate::operation::query::spooled_name;
+use crate::package::{ObjectPath, Params, PkgInst};
+use crate::plan::concern::{Delivered, delivered_files};
+use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::refusal::Refusal;
+use crate::source::PackageImage;
+
+/// Where a package goes.
+pub(in crate::operation) struct Placed {
+    /// The instance.
+    pub(in crate::operation) instance: PkgInst,
+    /// Its parameters after the installation.
+    pub(in crate::operation) params: Params,
+    /// The installed instances of the package.
+    pub(in crate::operation) present: BTreeMap<PkgInst, Installed>,
+}
+
+impl Placed {
+    /// Whether the architecture and version that `package` has is installed there already.
+    pub(in crate::operation) fn is_update(&self, package: &PackageImage) -> bool {
+        let version = |params: &Params| params.text("VERSION").into_owned();
+        let old = self.present.get(&self.instance);
+        old.is_some_and(|old| version(&old.params) == version(&package.params))
+    }
+}
+
+/// A package that is planned.
+pub(in crate::operation) struct Prepared {
+    pub(in crate::operation) installation: Installation,
+    /// What it was planned with.
+    pub(in crate::operation) inventory: Inventory,
+}
+
+impl Prepared {
+    /// Whether it is the same on a root whose database was only just made: no script looks at it, and no path of the
+    /// package is where the database is.
+    pub(super) fn is_beside_database(&self) -> bool {
+        let var = |path: &ObjectPath| path.as_bytes().split(|&b| b == b'/').nth(1) == Some(b"var");
+        let inventory = &self.inventory;
+        let paths = inventory.physical.iter().flat_map(|(path, physical)| [path, physical]);
+        !self.installation.has_scripts && !paths.into_iter().any(var)
+    }
+}
+
+impl Place<'_> {
+    /// Plans a package, and asks what is open.
+    pub(in crate::operation) fn prepare(
+        &self,
+        device: &Device,
+        index: usize,
+        placed: &Placed,
+        response: &Params,
+        attendant: Option<&mut (dyn Attendant + '_)>,
+    ) -> Result<Prepared, Failure> {
+        let package = device.package(index)?;
+        let name = spooled_name(package);
+        let inventory = self.survey(device, index, placed)?;
+        let options = self.options(response, false);
+        let plan = |admin: &Admin, conversation: bool| {
+            let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
+            install(&device.image, index, &inventory, &options, &self.caller.occasion)
+        };
+        let planned = match (plan(self.admin, false), attendant) {
+            (Err(refusal), Some(attendant)) if self.request.conversation && is_question(&refusal) => {
+                let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
+                // a refusal is no question, and has to be told before any is asked
+                let planned = plan(self.admin, true)?;
+                if !attendant.agrees(&name, &questions) {
+                    return Err(Failure::Declined);
+                }
+                planned
+            }
+            (planned, _) => planned?,
+        };
+        let installation = described(planned, package, &placed.present, self.admin);
+        Ok(Prepared { installation, inventory })
+    }
+
+    /// Where a package goes, before its paths are looked at.
+    pub(in crate::operation) fn place(
+        &self,
+        device: &Device,
+        index: usize,
+        response: &Params,
+    ) -> Result<Placed, Failure> {
+        let present = self.packages(device.package(index)?)?;
+        let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
+        // What the admin file leaves open does not change where it goes; it is asked when everything is known.
+        let options = self.options(response, true);
+        let (instance, params) =
+            placement(&device.image, index, &inventory, &options, &self.caller.occasion)?;
+        Ok(Placed { instance, params, present })
+    }
+
+    fn options(&self, response: &Params, conversation: bool) -> InstallOptions {
+        InstallOptions {
+            admin: self.admin.clone(),
+            conversation,
+            environment: self.request.environment.clone(),
+            response: response.clone(),
+            overridden: self.request.overridden.iter().cloned().collect(),
+            system: self.system.clone(),
+            scripts: self.policy,
+            patch: self.patch.cloned(),
+        }
+    }
+
+    /// The installed instances of a package.
+    fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        let view = View::live(&self.ground.root);
+        let abbreviation = package.params.text("PKG");
+        let mut found = BTreeMap::new();
+        for instance in installed::packages(&view)? {
+            if instance.abbreviation() == abbreviation.trim()
+                && let Some(installed) = installed::installed(&view, &instance)?
+            {
+                found.insert(instance, installed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Surveys what the package touches.
+    fn survey(&self, device: &Device, index: usize, placed: &Placed) -> Result<Inventory, Failure> {
+        let mut touched = Touched::default();
+        let package = device.package(index)?;
+        touched.add(&placed.instance, index, package, &placed.params);
+        let mut inventory = self.ground.survey(&touched, None)?;
+        let params = placed.params.clone();
+        let installed = Installed { params, ..Installed::default() };
+        let instances = BTreeMap::from([(placed.instance.clone(), installed)]);
+        let files = delivered_files(&device.image, &instances);
+        let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
+        mark_identical(&device.source, &device.image, files, &mut inventory)?;
+        Ok(inventory)
+    }
+}
+
+fn is_question(refusal: &Refusal) -> bool {
+    refusal.reason.question().is_some()
+}

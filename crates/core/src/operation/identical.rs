@@ -1,0 +1,51 @@
+//! Which installed files have exactly the bytes that are delivered: only those are "already installed".
+//!
+//! Size and sum of the pkgmap are no proof; bytes are compared, but only where everything else agrees.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::failure::Failure;
+use crate::database::survey::fill_identical;
+use crate::inventory::Inventory;
+use crate::package::{Digest, LiveKind, ObjectPath, PackagePath};
+use crate::plan::concern::Delivered;
+use crate::source::{Image, Source};
+
+/// Marks in the inventory which of the delivered files are there byte for byte.
+pub(super) fn mark_identical(
+    source: &Source,
+    image: &Image,
+    files: Vec<Delivered<'_>>,
+    inventory: &mut Inventory,
+) -> Result<(), Failure> {
+    let mut candidates: BTreeMap<(usize, PackagePath), ObjectPath> = BTreeMap::new();
+    for file in files {
+        let content = &file.entry.object.content;
+        let Some(live) = inventory.live.get(&file.path) else { continue };
+        let LiveKind::Regular { size, cksum, .. } = live.kind else { continue };
+        let is_candidate = content.size == Some(size)
+            && content.cksum == Some(cksum)
+            && content.mtime == Some(live.mtime.seconds);
+        if is_candidate {
+            candidates.insert((file.package, file.entry.path.clone()), file.path);
+        }
+    }
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let mut digests = Vec::new();
+    let mut wanted = |package: usize, path: &PackagePath| candidates.contains_key(&(package, path.clone()));
+    source.stream::<Failure>(image, &mut wanted, &mut |package, path, _, data| {
+        let mut sha256 = Sha256::new();
+        // A source that cannot be read is reported by `stream` itself.
+        let read = std::io::copy(data, &mut sha256);
+        if let (Ok(_), Some(at)) = (read, candidates.get(&(package, path.clone()))) {
+            digests.push((at.clone(), Digest(sha256.finalize().into())));
+        }
+        Ok(())
+    })?;
+    fill_identical(inventory, digests);
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Applying a patch whose scripts take part.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::response::Applying;
+use super::{Installing, PatchScripts, Planned, Way, untold};
+use crate::inventory::Inventory;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::session::Session;
+use crate::package::{ObjectPath, Params};
+use crate::patch::Delivered;
+use crate::plan::engine::Bookkeeping;
+use crate::plan::parts::{Part, Scripted};
+use crate::root::Dir;
+use crate::transaction::{Left, Receipt};
+
+/// A patch to be applied.
+pub(in crate::operation) struct Application<'a> {
+    pub(in crate::operation) device: &'a Device,
+    /// `-u`.
+    pub(in crate::operation) unconditional: bool,
+    /// `-B`.
+    pub(in crate::operation) undo_dir: Option<&'a Path>,
+    /// Plans it again, with the answers of checkinstall scripts by the places of their packages.
+    pub(in crate::operation) plan: &'a dyn Fn(&BTreeMap<usize, Params>) -> Planned,
+    /// Its log.
+    pub(in crate::operation) log: Option<ObjectPath>,
+}
+
+/// What was done, and the plan by which it was.
+pub(in crate::operation) fn apply(
+    session: &Session<'_>,
+    installing: &Installing,
+    application: &Application<'_>,
+    mut scripted: Scripted,
+    mut inventory: Inventory,
+) -> (Scripted, Result<Receipt, Failure>) {
+    let new = application.new_archives(&scripted);
+    let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
+    if let Err(failure) = &done
+        && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
+    {
+        for place in &new {
+            remove_archive(place);
+        }
+    }
+    (scripted, done)
+}
+
+fn carry_out(
+    session: &Session<'_>,
+    installing: &Installing,
+    application: &Application<'_>,
+    scripted: &mut Scripted,
+    inventory: &mut Inventory,
+) -> Result<Receipt, Failure> {
+    let device = application.device;
+    device.source.verify(&device.image)?;
+    let devices: Vec<(&Device, usize)> = scripted.parts.iter().map(|part| (device, part.index)).collect();
+    let place = installing.place(session);
+    let mut scripts = PatchScripts::open(session, place, Way::Apply, scripted, &devices, None)?;
+    if scripts.before()? {
+        (*scripted, *inventory) = (application.plan)(&BTreeMap::new())?;
+    }
+    let build = scripts.build_directory()?;
+    let mut members = Vec::new();
+    let mut answers = BTreeMap::new();
+    for part in &scripted.parts {
+        let mut member = scripts.member(part, device, part.index)?;
+        let given = if part.chosen.bookkeeping == Bookkeeping::Scripts {
+            application.response(session, scripted, part, inventory, &build)?
+        } else {
+            Vec::new()
+        };
+        if part.chosen.has_scripts() {
+            scripts.ask(&mut member, given)?;
+        }
+        if part.chosen.bookkeeping == Bookkeeping::Program {
+            answers.insert(part.index, member.answers.params.clone());
+        }
+        members.push(member);
+    }
+    if answers.values().any(|params| params.iter().next().is_some()) {
+        (*scripted, *inventory) = (application.plan)(&answers)?;
+        for (member, part) in members.iter_mut().zip(&scripted.parts) {
+            member.part = part.clone();
+        }
+    }
+    let mut content = device.content();
+    let log = application.log.clone();
+    scripts.perform(scripted, members, inventory, &mut content, log)
+}
+
+/// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
+/// are empty then. What cannot be removed is in nobody's way.
+fn remove_archive(place: &Path) {
+    let Ok(dir) = Dir::of_host(place) else { return };
+    for name in ["undo", "undo.Z", "undo.gz"] {
+        let _ = dir.remove(name.as_bytes());
+    }
+    for directory in [Some(place), place.parent()].into_iter().flatten() {
+        let (Some(above), Some(name)) = (directory.parent(), directory.file_name()) else { return };
+        let _ = Dir::of_host(above).and_then(|above| above.remove_dir(name.as_bytes()));
+    }
+}
+
+impl Application<'_> {
+    /// Where scripts will make undo archives outside the root, and nothing is yet.
+    fn new_archives(&self, scripted: &Scripted) -> Vec<PathBuf> {
+        let Some(directory) = self.undo_dir else { return Vec::new() };
+        let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
+        let by_scripts = |part: &&Part| part.chosen.bookkeeping == Bookkeeping::Scripts;
+        let places = scripted.parts.iter().filter(by_scripts);
+        let places = places.map(|part| directory.join(id).join(part.package.as_str()));
+        places.filter(|place| place.symlink_metadata().is_err()).collect()
+    }
+
+    /// The response file for the scripts of a package.
+    fn response(
+        &self,
+        session: &Session<'_>,
+        scripted: &Scripted,
+        part: &Part,
+        inventory: &Inventory,
+        build: &Path,
+    ) -> Result<Vec<u8>, Failure> {
+        let delivered = &self.device.package(part.index)?.params;
+        let separator = &session.ground.policy.separator;
+        let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
+        let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
+        let none = Params::new();
+        let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);
+        let applying = Applying {
+            patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
+            obsoletes: &obsoletes,
+            unconditional: self.unconditional,
+            // what is there now is no longer what was there before the patch
+            no_undo: scripted.no_undo || scripted.again,
+            undo_dir: self.undo_dir,
+            build_dir: build,
+            delivered,
+            installed,
+        };
+        applying.text().map_err(|value| untold(&value))
+    }
+}

@@ -1,0 +1,268 @@
+//! `pkgrm`: installed packages are removed one after another, each a run of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::answers::{self, AdminFile};
+use super::attendant::Attendant;
+use super::content::NoContent;
+use super::failure::Failure;
+use super::packages::{PackagesReport, leaves_root_usable};
+use super::scripted_removal::{Manner, remove_with_scripts};
+use super::scripts::{Ending, ScriptSettings, system_scripts};
+use super::select::Selection;
+use super::session::{Caller, Ground, Session, may_change, must_have_database};
+use crate::database::contents::lines_of_package;
+use crate::database::{View, installed, places};
+use crate::format::admin::{Admin, Check};
+use crate::inventory::{Inventory, Touched};
+use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
+use crate::plan::Plan;
+use crate::plan::remove::{Fate, Intended, Portion, RemoveOptions, remove};
+use crate::plan::scripts::SystemScripts;
+use crate::root::Root;
+use crate::transaction::Receipt;
+
+/// The largest `depend` file that is read, in bytes.
+const LARGEST_DEPEND: u64 = 1 << 20;
+
+/// What pkgrm(1M) was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RemoveRequest {
+    /// Which packages: names, `PKG.*`.
+    pub packages: Vec<String>,
+    /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
+    pub admin: Option<PathBuf>,
+    /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
+    pub conversation: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+    /// Language and time zone, for scripts.
+    pub locale: Vec<(String, OsString)>,
+}
+
+/// What removing a package means.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The instance.
+    pub name: String,
+    /// What is done.
+    pub intended: Intended,
+    /// Whether the dependencies of other packages are looked at.
+    pub checks_dependencies: bool,
+}
+
+/// An object that is the package's no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where it is, or was.
+    pub path: ObjectPath,
+    /// Why it is there still, if it is.
+    pub stays: Option<Stays>,
+}
+
+/// Why an object stays when its package goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// Other packages own it too.
+    Shared,
+    /// A directory with something in it.
+    NotEmpty,
+    /// Something is mounted there.
+    MountPoint,
+}
+
+/// What became of one package.
+#[derive(Debug)]
+pub struct Removed {
+    /// Its instance.
+    pub name: String,
+    /// What was to be done; none where it was refused.
+    pub removal: Option<Removal>,
+    /// What was done, or why not.
+    pub result: Result<Receipt, Failure>,
+    /// What its scripts have to say for the command as a whole.
+    pub ending: Ending,
+}
+
+/// Removes packages. An error is one of the root as a whole; what is wrong with one package is in its part of the
+/// report, and the others are tried nevertheless.
+pub fn remove_packages(
+    root: &Root,
+    request: &RemoveRequest,
+    caller: &Caller<'_>,
+    attendant: &mut dyn Attendant,
+) -> Result<PackagesReport<Removed>, Failure> {
+    may_change(root)?;
+    must_have_database(root)?;
+    let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
+    let session = Session::begin(Ground::of(root)?, caller)?;
+    let system = system_scripts(&session.ground)?;
+    let place = Place { session: &session, request, admin: &admin, system: &system };
+    let (selected, missing) = selected(&session.ground.root, &request.packages)?;
+    let mut packages = Vec::new();
+    let wanted = if missing.is_empty() { selected } else { Vec::new() };
+    for package in wanted {
+        let removed = place.one(&package, attendant);
+        attendant.removed(&removed);
+        let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
+        packages.push(removed);
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
+}
+
+/// The installed packages that are meant, in the order in which they were named, and the words that fit none.
+fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
+    let all = installed::packages(&View::live(root))?;
+    let (mut selected, mut missing) = (Vec::new(), Vec::new());
+    for pattern in Selection::of(words).patterns {
+        let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
+        if fitting.is_empty() {
+            missing.push(pattern.to_string());
+        }
+        for package in fitting {
+            if !selected.contains(package) {
+                selected.push(package.clone());
+            }
+        }
+    }
+    Ok((selected, missing))
+}
+
+/// A root that packages are removed from.
+struct Place<'a> {
+    session: &'a Session<'a>,
+    request: &'a RemoveRequest,
+    admin: &'a Admin,
+    /// The class action scripts that are there for all packages.
+    system: &'a SystemScripts,
+}
+
+impl Place<'_> {
+    fn one(&self, package: &PkgInst, attendant: &mut dyn Attendant) -> Removed {
+        let name = package.to_string();
+        let refused = |failure| (None, Err(failure));
+        let mut ending = Ending::default();
+        let (removal, result) = match survey(self.session, package) {
+            Err(failure) => refused(failure),
+            Ok(inventory) => match self.prepare(package, &inventory, attendant) {
+                Err(failure) => refused(failure),
+                Ok(removal) => {
+                    attendant.leaves(&removal);
+                    let done = self.carry_out(package, &removal, &inventory, attendant, &mut ending);
+                    (Some(removal), done)
+                }
+            },
+        };
+        Removed { name, removal, result, ending }
+    }
+
+    fn prepare(
+        &self,
+        package: &PkgInst,
+        inventory: &Inventory,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Removal, Failure> {
+        if let Some(installed) = inventory.packages.get(package) {
+            attendant.removing(package.as_str(), &installed.params);
+        }
+        let occasion = &self.session.caller.occasion;
+        let plan = |admin: &Admin, conversation: bool| {
+            let scripts = self.session.ground.policy.scripts;
+            let options = RemoveOptions { admin, conversation, system: self.system, scripts };
+            remove(package, inventory, &options, occasion)
+        };
+        let intended = plan(self.admin, self.request.conversation)?;
+        for warning in &intended.warnings {
+            attendant.warns(warning);
+        }
+        if self.request.conversation {
+            let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
+            if !attendant.agrees(package.as_str(), &questions) {
+                return Err(Failure::Declined);
+            }
+        }
+        let checks_dependencies = self.admin.rdepend != Check::NoCheck;
+        Ok(Removal { name: package.to_string(), intended, checks_dependencies })
+    }
+
+    fn carry_out(
+        &self,
+        package: &PkgInst,
+        removal: &Removal,
+        inventory: &Inventory,
+        attendant: &mut dyn Attendant,
+        ending: &mut Ending,
+    ) -> Result<Receipt, Failure> {
+        let session = self.session;
+        let plan = &removal.intended.plan;
+        if removal.intended.scripts.take_part() {
+            let manner = Manner { settings: &self.request.scripts, locale: &self.request.locale };
+            let (receipt, said) =
+                remove_with_scripts(session, manner, package, removal, inventory, attendant)?;
+            *ending = said;
+            return Ok(receipt);
+        }
+        let receipt = session.perform(plan, &mut NoContent, None, super::log::of_removal(plan))?;
+        for portion in &removal.intended.portions {
+            let left = how_it_left(&session.ground.root, portion, plan);
+            attendant.class_left(&portion.class, &left);
+        }
+        attendant.left();
+        Ok(receipt)
+    }
+}
+
+/// What became of the objects of a class, after the engine has done with them what `plan` says. What was not there
+/// any more is not named.
+pub(super) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Left> {
+    let view = View::live(root);
+    let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
+    let objects = portion.objects.iter().filter_map(|going| {
+        let stays = match going.fate {
+            Fate::Shared | Fate::SharedEditable => Some(Stays::Shared),
+            Fate::MountPoint => Some(Stays::MountPoint),
+            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(Stays::NotEmpty),
+            Fate::Goes if gone.contains(&going.path) => None,
+            Fate::Goes => return None,
+        };
+        Some(Left { path: going.path.clone(), stays })
+    });
+    objects.collect()
+}
+
+/// What is known of the objects of a class before its script has run: which of them it does not get.
+pub(super) fn what_scripts_get(portion: &Portion) -> Vec<Left> {
+    let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
+    kept.map(|going| Left { path: going.path.clone(), stays: Some(Stays::Shared) }).collect()
+}
+
+/// Everything that the package owns, the directories of its patches, and what the others depend on.
+fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
+    let view = View::live(&session.ground.root);
+    let mut touched = Touched::default();
+    touched.packages.insert(package.clone());
+    touched.paths.extend(lines_of_package(&view, package)?.into_keys());
+    let patches = installed::params(&view, package)?.map(|params| params.text("PATCHLIST").into_owned());
+    for id in patches.iter().flat_map(|list| list.split_whitespace()) {
+        touched.paths.extend(ObjectPath::new(format!("/var/sadm/patch/{id}").as_bytes()).ok());
+    }
+    let mut inventory = session.ground.survey(&touched, None)?;
+    for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
+        installed.records = depend_file(&view, other)?;
+    }
+    Ok(inventory)
+}
+
+/// The `depend` file of an installed package, as a record.
+fn depend_file(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let name = b"install/depend".to_vec();
+    let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
+    let bytes = view.read(&path, LARGEST_DEPEND)?;
+    let record = |bytes| RecordFile { bytes, mode: Mode::of(0o644), mtime: Timestamp::default() };
+    Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
+}

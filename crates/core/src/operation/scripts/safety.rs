@@ -1,0 +1,303 @@
+//! What has to be true of a root before any script runs in it.
+//!
+//! A script works with paths of the host. Where the root has a symbolic link that leads somewhere else for the host
+//! than for us (`var -> /etc`), a script's own `rm -r` would follow it out of the root; such a root is refused. So is
+//! a script that names commands by absolute paths at which the system has none, unless they can be put there for it.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::database::places;
+use crate::inventory::Installed;
+use crate::operation::session::Ground;
+use crate::package::{ObjectPath, PkgInst};
+use crate::plan::course::removal::{RemovalCourse, RemovalStep};
+use crate::plan::course::{ClassStep, Course, Step};
+use crate::plan::refusal::Reason;
+use crate::plan::scripts::Deliverer;
+use crate::root::{FileType, Root, RootError};
+use crate::script::Workshop;
+use crate::script::environment::Script;
+use crate::source::PackageImage;
+
+/// Commands of ours that scripts know by these absolute paths.
+const ABSOLUTE: [&str; 10] = [
+    "/usr/bin/pkgproto",
+    "/usr/bin/pkgparam",
+    "/usr/bin/pkgmk",
+    "/usr/bin/pkgtrans",
+    "/usr/bin/pkginfo",
+    "/usr/sbin/removef",
+    "/usr/sbin/installf",
+    "/usr/sbin/pkgadd",
+    "/usr/sbin/pkgrm",
+    "/usr/sadm/bin/",
+];
+
+/// Whether scripts that install a package name commands by absolute paths that are not there.
+pub(in crate::operation) fn needs_absolute_tools(package: &PackageImage) -> bool {
+    let scripts = package.install.iter().filter(|(name, _)| runs_at_installation(name));
+    name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
+}
+
+/// The same of the scripts that remove an installed package.
+pub(in crate::operation) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
+    let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
+    name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
+}
+
+fn name_missing_tools<'t>(mut scripts: impl Iterator<Item = &'t [u8]>) -> bool {
+    let missing = ABSOLUTE.iter().filter(|path| !Path::new(path).exists());
+    let missing: Vec<&[u8]> = missing.map(|path| path.as_bytes()).collect();
+    let names = |text: &[u8]| missing.iter().any(|path| text.windows(path.len()).any(|part| part == *path));
+    scripts.any(names)
+}
+
+fn runs_at_installation(name: &str) -> bool {
+    matches!(name, "request" | "checkinstall" | "preinstall" | "postinstall") || name.starts_with("i.")
+}
+
+fn runs_at_removal(record: &[u8]) -> bool {
+    matches!(record, b"install/preremove" | b"install/postremove") || record.starts_with(b"install/r.")
+}
+
+/// Refuses scripts whose commands cannot be put where they look for them.
+pub(in crate::operation) fn check_tools(shop: &Workshop) -> Result<(), Reason> {
+    shop.absolute_tools().map_err(|reason| {
+        Reason::ScriptsUnsafe(format!(
+            "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
+        ))
+    })
+}
+
+/// Refuses a root in which one of the places that scripts work in, or lie in, is somewhere else for the host than for
+/// us.
+pub(in crate::operation) fn check_places(
+    ground: &Ground,
+    instance: &PkgInst,
+    base: Option<&ObjectPath>,
+) -> Result<(), Reason> {
+    let own = ["save", "install"].map(|name| format!("/var/sadm/pkg/{instance}/{name}"));
+    let known = own.iter().map(String::as_str).chain(["/var/tmp"]);
+    let known = known.filter_map(|path| ObjectPath::new(path.as_bytes()).ok());
+    known.chain(base.cloned()).try_for_each(|place| check_place(ground, &place))
+}
+
+/// Refuses a root in which a directory is somewhere else for the host than for us.
+pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Reason> {
+    let why = match is_same(&ground.root, &ground.host, place) {
+        Ok(true) => return Ok(()),
+        Ok(false) => format!("{} leads out of the root", ground.root.show(place)),
+        Err(error) => error.to_string(),
+    };
+    Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
+}
+
+/// Refuses the class action scripts of an installation that could not be run safely.
+pub(in crate::operation) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
+    course.steps.iter().try_for_each(|step| match step {
+        Step::Class(ClassStep { class, deliverer, files }) => {
+            let name = Script::InstallClass(class.clone()).name();
+            check_class(ground, &name, *deliverer, files.iter().map(|file| &file.path))
+        }
+        Step::Switch(_) | Step::Procedure(_) => Ok(()),
+    })
+}
+
+/// The same for a removal.
+pub(in crate::operation) fn check_removal(ground: &Ground, course: &RemovalCourse) -> Result<(), Reason> {
+    course.steps.iter().try_for_each(|step| match step {
+        RemovalStep::Class(portion) => {
+            let name = Script::RemoveClass(portion.class.clone()).name();
+            let deliverer = portion.deliverer.unwrap_or(Deliverer::Package);
+            check_class(ground, &name, deliverer, portion.objects.iter().map(|object| &object.path))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Refuses a class action script that is no file, and one that is given paths that lead somewhere else for the host.
+fn check_class<'p>(
+    ground: &Ground,
+    name: &str,
+    deliverer: Deliverer,
+    paths: impl Iterator<Item = &'p ObjectPath>,
+) -> Result<(), Reason> {
+    let delivered = places::class_scripts();
+    match deliverer {
+        Deliverer::Root => {
+            check_place(ground, &delivered)?;
+            check_class_script(&ground.root, &delivered, name)?;
+            check_owners(&ground.root, &delivered, name)?;
+        }
+        Deliverer::Host => {
+            check_class_script(&ground.host, &delivered, name)?;
+            check_owners(&ground.host, &delivered, name)?;
+        }
+        Deliverer::Package | Deliverer::Standard => {}
+    }
+    let directories: BTreeSet<ObjectPath> = paths.filter_map(ObjectPath::parent).collect();
+    directories.iter().try_for_each(|directory| check_place(ground, directory))
+}
+
+/// Refuses a class action script that is no file: a pipe would never end. A symbolic link leads, for the shell, out of
+/// any root but that of the running system.
+fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
+    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
+    let look = || root.dir(&root.resolver().locate_dir(place)?)?.look(name.as_bytes());
+    let shown = format!("{}/{name}", root.show(place));
+    let is_file = match look().map_err(|error| unsafe_because(error.to_string()))?.map(|seen| seen.file_type)
+    {
+        Some(FileType::Regular) => true,
+        Some(FileType::Symlink) if root.is_system() => Path::new(&shown).is_file(),
+        _ => false,
+    };
+    if is_file { Ok(()) } else { Err(unsafe_because(format!("{shown} is not a regular file"))) }
+}
+
+/// Refuses a script that lies in `place` of a root where somebody else than the superuser could have written it. A caller
+/// without privilege is asked nothing: the script gets no more rights than whoever wrote it could have.
+pub(in crate::operation) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
+    let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
+    if !root.is_privileged() {
+        return Ok(());
+    }
+    let path = place.join(name.as_bytes()).map_err(|error| unsafe_because(error.to_string()))?;
+    match root.strange_on_the_way(&path).map_err(|error| unsafe_because(error.to_string()))? {
+        None => Ok(()),
+        Some(strange) => {
+            Err(unsafe_because(format!("{} would run as root, and {strange}", root.show(&path))))
+        }
+    }
+}
+
+/// Whether a directory of the root is the same for a process that knows nothing of roots.
+fn is_same(root: &Root, host: &Root, place: &ObjectPath) -> Result<bool, RootError> {
+    if root.is_system() {
+        return Ok(true);
+    }
+    let inside = root.resolver().locate_dir(place)?;
+    let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return Ok(false) };
+    let resolver = host.resolver();
+    let (Ok(expected), Ok(outside)) =
+        (resolver.locate_dir(&prefix)?.join(inside.relative()), prefix.join(place.relative()))
+    else {
+        return Ok(false);
+    };
+    Ok(resolver.locate_dir(&outside)? == expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::database::archive::OutsideRules;
+    use crate::package::{Params, Policy};
+
+    fn refused(prepare: impl Fn(&Path)) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("opt/web")).unwrap();
+        prepare(&top);
+        let root = Root::open(&top).unwrap();
+        let host = root.elsewhere(Path::new("/")).unwrap();
+        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let base = ObjectPath::new(b"/opt/web").unwrap();
+        let instance = PkgInst::new("ACMEweb").unwrap();
+        match check_places(&ground, &instance, Some(&base)) {
+            Ok(()) => None,
+            Err(Reason::ScriptsUnsafe(why)) => Some(why.replace(&*top.to_string_lossy(), "@ROOT@")),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_class_action_script_gets_no_paths_that_lead_out_of_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("opt/web")).unwrap();
+        symlink("/etc", top.join("opt/web/out")).unwrap();
+        symlink("inside", top.join("opt/web/in")).unwrap();
+        let root = Root::open(&top).unwrap();
+        let host = root.elsewhere(Path::new("/")).unwrap();
+        let ground = Ground { root, host, policy: Policy::default(), outside: OutsideRules::default() };
+        let check = |path: &str| {
+            let path = ObjectPath::new(path.as_bytes()).unwrap();
+            check_class(&ground, "i.mine", Deliverer::Package, [&path].into_iter())
+        };
+        assert_eq!(check("/opt/web/new/file"), Ok(()));
+        assert_eq!(check("/opt/web/in/file"), Ok(()));
+        let Err(Reason::ScriptsUnsafe(why)) = check("/opt/web/out/passwd") else { panic!("it leads out") };
+        assert!(why.ends_with("/opt/web/out leads out of the root"), "{why}");
+    }
+
+    #[test]
+    fn a_class_action_script_is_a_regular_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let scripts = dir.path().join("usr/sadm/install/scripts");
+        std::fs::create_dir_all(scripts.join("i.directory")).unwrap();
+        std::fs::write(scripts.join("i.file"), "exit 0\n").unwrap();
+        symlink("i.file", scripts.join("i.link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let place = places::class_scripts();
+        assert!(check_class_script(&root, &place, "i.file").is_ok());
+        for name in ["i.directory", "i.link", "i.missing"] {
+            let error = check_class_script(&root, &place, name).unwrap_err();
+            let Reason::ScriptsUnsafe(why) = error else { panic!("{name}") };
+            assert!(why.ends_with(&format!("{name} is not a regular file")), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_root_whose_links_stay_inside_is_fit_for_scripts() {
+        assert_eq!(refused(|_| {}), None);
+        assert_eq!(refused(|top| symlink("opt", top.join("usr")).unwrap()), None);
+        let moved = |top: &Path| {
+            std::fs::create_dir_all(top.join("export/tmp")).unwrap();
+            std::fs::create_dir_all(top.join("var")).unwrap();
+            symlink("../export/tmp", top.join("var/tmp")).unwrap();
+        };
+        assert_eq!(refused(moved), None);
+    }
+
+    #[test]
+    fn a_root_with_a_link_that_the_host_follows_elsewhere_is_refused() {
+        let words = |place: &str| Some(format!("scripts cannot be run: @ROOT@{place} leads out of the root"));
+        assert_eq!(
+            refused(|top| symlink("/etc", top.join("var")).unwrap()),
+            words("/var/sadm/pkg/ACMEweb/save")
+        );
+        let tmp = |top: &Path| {
+            std::fs::create_dir_all(top.join("var/sadm")).unwrap();
+            symlink("/tmp", top.join("var/tmp")).unwrap();
+        };
+        assert_eq!(refused(tmp), words("/var/tmp"));
+        let base = |top: &Path| {
+            std::fs::remove_dir(top.join("opt/web")).unwrap();
+            symlink("../../../../../../../etc", top.join("opt/web")).unwrap();
+        };
+        assert_eq!(refused(base), words("/opt/web"));
+    }
+
+    #[test]
+    fn only_scripts_that_are_run_count_and_only_commands_that_are_not_there() {
+        let map = crate::format::pkgmap::Pkgmap {
+            parts: 1,
+            max_blocks: 1,
+            compressed_blocks: None,
+            entries: Vec::new(),
+        };
+        let mut package = PackageImage::made_up(Params::from_iter([("PKG", "ACMEweb")]), map);
+        let text = b"PKGPROTO=/usr/sadm/bin/nothing-of-that-name\n".to_vec();
+        package.install.insert("patch_checkinstall".to_owned(), text.clone());
+        assert!(!needs_absolute_tools(&package));
+        package
+            .install
+            .insert("postinstall".to_owned(), b"PATH=/usr/sadm/bin:$PATH /usr/bin/sed x\n".to_vec());
+        assert!(!needs_absolute_tools(&package));
+        package.install.insert("preinstall".to_owned(), text);
+        assert_eq!(needs_absolute_tools(&package), !Path::new("/usr/sadm/bin/").exists());
+    }
+}

@@ -1,0 +1,347 @@
+//! The beginning and the end that all changing commands share: who may change the root, its lock, recovery of a dead
+//! run, the survey, and carrying a plan out.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use crate::database::archive::OutsideRules;
+use crate::database::survey::{Setting, packages, parameters, survey_with};
+use crate::database::{View, installed, marker, places, policy, read_consistently};
+use crate::format::journal::{Chapter, ScriptProcess, Story};
+use crate::inventory::{Installed, Inventory, Touched};
+use crate::package::{Mode, ObjectPath, PkgInst, Policy};
+use crate::plan::occasion::Occasion;
+use crate::plan::{Plan, RecordChange};
+use crate::root::{Holder, Lock, LockError, Root, random};
+use crate::script::{Process, end_leftovers};
+use crate::transaction::{
+    Cause, Content, Event, Held, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
+    Watch, carry_out, log_without_run, recover_with, unfinished_script,
+};
+
+/// What a changing command brings along: everything that only the command line knows.
+pub struct Caller<'a> {
+    /// The command, as lock, journal and history name it.
+    pub program: &'static str,
+    /// Clock and host.
+    pub occasion: Occasion,
+    /// When the command began, RFC 3339.
+    pub time: String,
+    /// Who runs it.
+    pub user: String,
+    /// Asked, with who has it, whether to wait for the lock once more; it does the waiting.
+    pub wait: &'a dyn Fn(&Holder) -> bool,
+    /// The signal that wants the run to end, if one came.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Told how far the run is.
+    pub progress: &'a dyn Fn(Event),
+    /// Milliseconds since the command began.
+    pub elapsed: &'a dyn Fn() -> u64,
+}
+
+/// What every plan stands on, whether it is carried out or only shown.
+pub struct Ground {
+    /// The root.
+    pub root: Root,
+    /// The root of the running system.
+    pub host: Root,
+    /// What the root's operator has decided once for all.
+    pub policy: Policy,
+    /// Which undo archives outside the root may be opened.
+    pub outside: OutsideRules,
+}
+
+impl Ground {
+    /// Reads the policy of a root.
+    pub fn of(root: &Root) -> Result<Self, Failure> {
+        Self::beside(root, root.elsewhere(Path::new("/"))?)
+    }
+
+    /// The same with a host of its own. What the policy of another root says to a privileged caller, or to who works for
+    /// one, counts within the bounds of the host's, and inside that root.
+    fn beside(root: &Root, host: Root) -> Result<Self, Failure> {
+        root.look_at_records()?;
+        let mut policy = policy::of_root(root)?;
+        let hosts = if root.is_bounded() { policy::of_host(&host)? } else { policy::of_root(&host)? };
+        if root.is_bounded() && !root.is_system() {
+            policy = policy.bounded_by(&hosts);
+            policy.undo_dir = policy.undo_dir.map(|directory| inside(root, &directory)).transpose()?;
+        }
+        let outside = OutsideRules { of_host: hosts.undo_dir, is_trusted: root.is_trusted(), named: None };
+        Ok(Self { root: root.clone(), host, policy, outside })
+    }
+
+    /// The same for a command that names a directory for undo archives (`-B`).
+    #[must_use]
+    pub fn naming(self, undo_dir: Option<&Path>) -> Self {
+        let named = undo_dir.map(Path::to_owned);
+        Self { outside: OutsideRules { named, ..self.outside }, ..self }
+    }
+
+    /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
+    /// caller has the lock of the root, or plans [`without_lock`].
+    pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
+        self.survey_with(packages(&View::live(&self.root))?, touched, moved_to)
+    }
+
+    /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
+    /// Locks of unfinished installations are not looked for.
+    pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        Ok(parameters(&View::live(&self.root))?)
+    }
+
+    /// The same survey with `packages` that were read under the same lock.
+    pub fn survey_with(
+        &self,
+        packages: BTreeMap<PkgInst, Installed>,
+        touched: &Touched,
+        moved_to: Option<&Path>,
+    ) -> Result<Inventory, Failure> {
+        let new_marker = format!("{:016x}", random()?);
+        let separator = &self.policy.separator;
+        let outside = self.outside.with(moved_to);
+        let setting = Setting { host: &self.host, separator, new_marker: &new_marker, outside };
+        Ok(survey_with(packages, &View::live(&self.root), touched, &setting)?)
+    }
+}
+
+/// A root that is locked, recovered, and about to be changed.
+pub struct Session<'a> {
+    /// The root, and what is known of it before it is surveyed.
+    pub ground: Ground,
+    /// Who changes it.
+    pub caller: &'a Caller<'a>,
+    /// What recovery found when the lock was taken.
+    pub recovered: Recovered,
+    lock: Lock,
+}
+
+/// Checks that the caller may change the root: the superuser, where nobody else writes its records, or its owner.
+pub fn may_change(root: &Root) -> Result<(), Failure> {
+    root.look_at_records()?;
+    if root.is_privileged() || root.is_own()? {
+        return Ok(());
+    }
+    Err(Failure::NotPrivileged(root.prefix().display().to_string()))
+}
+
+/// Whether a root has a package database; an error that names what is missing if not.
+pub fn must_have_database(root: &Root) -> Result<(), Failure> {
+    if installed::has_database(&View::live(root))? {
+        return Ok(());
+    }
+    Err(Failure::NoDatabase(root.show(&places::packages())))
+}
+
+impl<'a> Session<'a> {
+    /// Takes the lock and recovers what an earlier command left unfinished.
+    pub fn begin(ground: Ground, caller: &'a Caller<'a>) -> Result<Self, Failure> {
+        let root = &ground.root;
+        may_change(root)?;
+        let lock = match Lock::take(root, caller.program, |holder| (caller.wait)(holder)) {
+            Ok(lock) => lock,
+            Err(held) => return Err(not_taken(held, (caller.interrupt)())),
+        };
+        let unrecovered = |error| Failure::Unrecovered { error };
+        let outside = ground.outside.of_recovery();
+        let recovered = match unfinished_script(root).map_err(unrecovered)? {
+            None => recover_with(root, &lock, &outside),
+            Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
+                // No script may go on while its work is undone.
+                let _quiet = end_leftovers(root, Some((&run, &Process { group, boot_id, start_time })))?;
+                recover_with(root, &lock, &outside)
+            }
+        };
+        let recovered = recovered.map_err(unrecovered)?;
+        Ok(Self { ground, caller, recovered, lock })
+    }
+
+    /// Carries a plan out; `log` is the file that gets `text` when it is done.
+    pub fn perform(
+        &self,
+        plan: &Plan,
+        content: &mut dyn Content,
+        log: Option<ObjectPath>,
+        text: String,
+    ) -> Result<Receipt, Failure> {
+        self.perform_together(plan, content, vec![chapter(plan, log, text)])
+    }
+
+    /// The same for a plan of several patches, of each of which something is told.
+    pub fn perform_together(
+        &self,
+        plan: &Plan,
+        content: &mut dyn Content,
+        chapters: Vec<Chapter>,
+    ) -> Result<Receipt, Failure> {
+        // A plan is large, and only one is marked in the life of a root.
+        let mut plan = Cow::Borrowed(plan);
+        if self.is_to_be_marked()? {
+            self.mark_unprivileged(plan.to_mut())?;
+        }
+        let plan = plan.as_ref();
+        self.with_settings(plan, chapters, |settings| {
+            Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
+        })
+    }
+
+    /// Begins a run with procedure scripts, for which everything in `held` is kept, and hands it to `work`, which ends
+    /// it either way. `plan` is what the run is about as a whole; `log` gets `text`, and what the run adds to it.
+    pub fn perform_scripted(
+        &self,
+        plan: &Plan,
+        held: &Held,
+        log: Option<ObjectPath>,
+        text: String,
+        work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
+    ) -> Result<Receipt, Failure> {
+        self.with_settings(plan, vec![chapter(plan, log, text)], |settings| {
+            work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
+        })
+    }
+
+    /// Whether nothing was ever recorded in the root: neither a package nor a run.
+    pub(super) fn is_first(&self) -> Result<bool, Failure> {
+        let view = View::live(&self.ground.root);
+        let is_new = self.recovered.is_nothing() && marker(&self.ground.root)?.is_none();
+        Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
+    }
+
+    /// Adds to the log of the root what happened before a run could begin.
+    pub(super) fn log(&self, text: &[u8]) -> Result<(), Failure> {
+        let failed = |cause| TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged };
+        Ok(log_without_run(&self.ground.root, &self.lock, text).map_err(failed)?)
+    }
+
+    fn with_settings<T>(
+        &self,
+        plan: &Plan,
+        chapters: Vec<Chapter>,
+        work: impl FnOnce(Settings<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut chapters = chapters.into_iter();
+        let Chapter { patches, packages, log, text } = chapters.next().unwrap_or_default();
+        let story = Story {
+            time: self.caller.time.clone(),
+            user: self.caller.user.clone(),
+            command: self.caller.program.to_owned(),
+            patches,
+            packages,
+            log,
+            text,
+            others: chapters.collect(),
+        };
+        // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
+        let marker = match plan.undo.first() {
+            Some(undo) => undo.manifest.header.root.clone(),
+            None => format!("{:016x}", random()?),
+        };
+        work(Settings {
+            story: &story,
+            marker: &marker,
+            nonce: random()?,
+            watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
+            elapsed: &self.caller.elapsed,
+        })
+    }
+
+    /// The first unprivileged change of a root leaves a mark, so that nobody checks owners that were recorded only.
+    pub(super) fn mark_unprivileged(&self, plan: &mut Plan) -> Result<(), Failure> {
+        if self.is_to_be_marked()? {
+            plan.records.push(RecordChange::Write {
+                path: places::unprivileged(),
+                bytes: Vec::new(),
+                mode: Mode::of(0o644),
+                mtime: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_to_be_marked(&self) -> Result<bool, Failure> {
+        let root = &self.ground.root;
+        Ok(!root.is_privileged() && root.read(&places::unprivileged(), 1)?.is_none())
+    }
+}
+
+/// What is told of a plan: `log` is the file that gets `text` when it is done.
+pub(super) fn chapter(plan: &Plan, log: Option<ObjectPath>, text: String) -> Chapter {
+    let packages = plan.packages.iter().map(ToString::to_string).collect();
+    Chapter { patches: plan.patches.clone(), packages, log, text }
+}
+
+/// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
+fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
+    match (error, signal) {
+        (LockError::Held { .. }, Some(signal)) => {
+            let cause = Cause::Interrupted(signal);
+            TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
+        }
+        (error, _) => error.into(),
+    }
+}
+
+/// Where a directory that the policy of a root names is on the host: inside that root, its links followed there.
+fn inside(root: &Root, directory: &Path) -> Result<PathBuf, Failure> {
+    let named = || Failure::BadFile(format!("undo_dir {} of the policy is no path", directory.display()));
+    let path = ObjectPath::new(directory.as_os_str().as_bytes()).map_err(|_| named())?;
+    let physical = root.resolver().locate_dir(&path)?;
+    let prefix = std::path::absolute(root.prefix()).map_err(|_| named())?;
+    Ok(prefix.join(OsStr::from_bytes(physical.relative())))
+}
+
+/// Makes a plan that is only shown, without a lock, from one steady state of the root.
+pub fn without_lock<T>(root: &Root, mut plan: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    read_consistently(root, |view| {
+        if view.is_during_run() {
+            return Err(Failure::DuringRun(root.prefix().display().to_string()));
+        }
+        plan()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::package::ScriptPolicy;
+
+    fn policy(root: &Path, text: &str) {
+        fs::create_dir_all(root.join("etc/patchadm")).unwrap();
+        fs::write(root.join("etc/patchadm/policy"), text).unwrap();
+    }
+
+    #[test]
+    fn the_policy_of_another_root_counts_within_the_hosts_and_inside_that_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let (own, host) = (top.join("root"), top.join("host"));
+        policy(&own, "scripts=run\nundo_dir=/link/undo\n");
+        policy(&host, "scripts=known\nundo_dir=/net/undo\n");
+        std::os::unix::fs::symlink("/../../net", own.join("link")).unwrap();
+        let root = Root::open(&own).unwrap();
+        let ground = Ground::beside(&root, Root::open(&host).unwrap()).unwrap();
+        if root.is_privileged() {
+            assert_eq!(ground.policy.scripts, ScriptPolicy::Known);
+            assert_eq!(ground.policy.undo_dir, Some(own.join("net/undo")));
+        } else {
+            assert_eq!(ground.policy.scripts, ScriptPolicy::Run);
+            assert_eq!(ground.policy.undo_dir, Some(PathBuf::from("/link/undo")));
+        }
+    }
+
+    #[test]
+    fn a_host_without_policy_bounds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        policy(&dir.path().join("root"), "scripts=none\n");
+        fs::create_dir(dir.path().join("host")).unwrap();
+        let root = Root::open(&dir.path().join("root")).unwrap();
+        let ground = Ground::beside(&root, Root::open(&dir.path().join("host")).unwrap()).unwrap();
+        assert_eq!(ground.policy.scripts, ScriptPolicy::None);
+    }
+}

@@ -1,0 +1,495 @@
+//! `patchadd`: what one patch does to a root.
+//!
+//! All packages of the patch that are installed are one plan. Every reason to refuse is found before there is one,
+//! in the order of patchadd(1M): `validate` asks the rules, then come scripts, edited files, the objects and the
+//! space.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::format::manifest::KEPT_MANIFEST;
+use crate::format::remote::{Medium, Remote, State};
+use crate::inventory::{Installed, Inventory};
+use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat};
+use crate::patch::{Applied, Delivered, PatchId, PatchList};
+use crate::source::Image;
+
+use super::course::Mapped;
+use super::draft::Draft;
+use super::edits::{EditChoice, Edits};
+use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
+use super::interrupted;
+use super::ledger::LedgerChange;
+use super::links::sources_first;
+use super::objects::Handling;
+use super::occasion::Occasion;
+use super::parameters::{is_stored, kept_out, merged, set_by, silent_among, speak_for_last_patch};
+use super::parts::{self, Part, Scripted};
+use super::records::{self, RecordChanges, package_path, patch_path};
+use super::refusal::{Command, Reason, Refusal};
+use super::scripts::is_kept;
+use super::target::{Target, Wanted};
+use super::undo::Undoing;
+use super::validate::{Facts, Match, Validated, validate};
+use super::{Action, Plan, RecordChange, TreeContent, TreeFile, UndoArchive, snapshot, space};
+
+/// What the user of patchadd(1M) may choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// `-d`: keep no undo data.
+    pub no_undo: bool,
+    /// `-B`: where undo archives go instead of the save directories; a path of the host.
+    pub undo_dir: Option<PathBuf>,
+    /// How undo archives are compressed.
+    pub undo_format: UndoFormat,
+    /// What happens to edited files. `-u` is `replace`.
+    pub edits: EditChoice,
+    /// `-u`: a patch that is applied may be applied again.
+    pub unconditional: bool,
+    /// Whether the user can be asked something.
+    pub conversation: bool,
+    /// Other operands of the same command that touch no installed package: what they provide counts as there.
+    pub not_applicable: PatchList,
+    /// Which scripts run.
+    pub scripts: ScriptChoice,
+    /// What the packages' own checkinstall scripts answered, by their place in the image.
+    pub answers: BTreeMap<usize, Params>,
+}
+
+/// Plans the application of a patch.
+pub fn apply(
+    image: &Image,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &ApplyOptions,
+    occasion: &Occasion,
+) -> Result<Scripted, Refusal> {
+    let facts =
+        Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
+    let id = facts.id.clone();
+    let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
+    let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
+    let application = Application { image, inventory, policy, options, occasion, validated: &validated };
+    application.plan().map_err(refuse)
+}
+
+/// A patch that the rules let in.
+struct Application<'a> {
+    image: &'a Image,
+    inventory: &'a Inventory,
+    policy: &'a Policy,
+    options: &'a ApplyOptions,
+    occasion: &'a Occasion,
+    validated: &'a Validated,
+}
+
+/// A package of the patch, with its old and new parameters.
+struct Patched<'a> {
+    target: Target<'a>,
+    installed: &'a Installed,
+    delivered: &'a Delivered,
+    wanted: Vec<Wanted<'a>>,
+    /// The names that the patch sets.
+    set: Vec<String>,
+    /// Those of them of which it says nothing.
+    silent: Vec<String>,
+    /// Its scripts.
+    chosen: Chosen,
+}
+
+impl Application<'_> {
+    fn plan(&self) -> Result<Scripted, Reason> {
+        let choice = &self.options.scripts;
+        let hooks = choice.hooks(applying(&self.image.hooks))?;
+        let patched: Vec<Patched<'_>> =
+            self.validated.matches.iter().map(|found| self.patched(found)).collect::<Result<_, _>>()?;
+        let edits = self.edits(&patched)?;
+        let mut draft = Draft::new(self.inventory);
+        draft.accounts_may_come = patched.iter().any(|package| package.chosen.scripts.preinstall);
+        draft.notes.clone_from(&self.validated.notes);
+        for found in &self.validated.matches {
+            let delivered = self.image.packages.get(found.index);
+            draft
+                .notes
+                .extend(delivered.map(|image| kept_out(&found.package, &image.params)).unwrap_or_default());
+        }
+        Self::place(&mut draft, &patched, &edits)?;
+        self.note_paths(&mut draft, &edits);
+        draft.date(self.occasion.timestamp());
+        let (mut records, undo) = if self.validated.again {
+            draft.notes.push(format!("{} is applied already; its files are installed again", self.id()));
+            (Vec::new(), Vec::new())
+        } else {
+            self.records(&draft, &patched)?
+        };
+        records.extend(self.traces_of_interruption()?);
+        let changes: Vec<_> = draft.changes.into_values().collect();
+        let parts: Vec<Part> = patched.iter().map(Patched::part).collect::<Result<_, _>>()?;
+        let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
+        self.refuse_scripts_after_interruption(&patched)?;
+        let held = if has_scripts { parts::held(&parts, self.inventory) } else { Vec::new() };
+        let snapshots = snapshot::expected(&undo, &parts);
+        let archives: Vec<&UndoArchive> = undo.iter().chain(&snapshots).collect();
+        let mut space = space::needs(self.inventory, &changes, &records, &archives, &held);
+        if has_scripts || !hooks.is_empty() {
+            space = space::with_requests(space);
+        }
+        space::enough(&space)?;
+        let last = self.validated.matches.last().map(|found| &found.package);
+        let last = last.ok_or(Reason::NotInstalled(Vec::new()))?;
+        let plan = Plan {
+            command: Command::Patchadd.name(),
+            patches: vec![self.id().to_string()],
+            packages: self.validated.matches.iter().map(|found| found.package.clone()).collect(),
+            changes,
+            records,
+            contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+            trailer: self.occasion.trailer("pkgadd", last),
+            undo,
+            versions: Vec::new(),
+            space,
+            discard: Vec::new(),
+            notes: draft.notes,
+        };
+        Ok(Scripted { plan, parts, hooks, no_undo: self.validated.no_undo, again: self.validated.again })
+    }
+
+    /// Refuses scripts in packages to which another patch was left half applied.
+    fn refuse_scripts_after_interruption(&self, patched: &[Patched<'_>]) -> Result<(), Reason> {
+        for package in patched.iter().filter(|package| package.chosen.has_scripts()) {
+            let (name, installed) = (&package.target.package, package.installed);
+            interrupted::refuse_scripts(name, installed, self.id(), &self.policy.separator)?;
+        }
+        Ok(())
+    }
+
+    /// What an unfinished application of the same patch left, which goes when the patch is installed as a whole.
+    fn traces_of_interruption(&self) -> Result<Vec<RecordChange>, Reason> {
+        let mut changes = Vec::new();
+        for Match { package, .. } in &self.validated.matches {
+            if let Some(installed) = self.inventory.packages.get(package) {
+                changes.extend(interrupted::forget(package, installed, self.id(), &self.policy.separator)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    fn id(&self) -> &PatchId {
+        &self.validated.facts.id
+    }
+
+    fn patched(&self, found: &Match) -> Result<Patched<'_>, Reason> {
+        let missing = || Reason::NotInstalled(vec![found.package.to_string()]);
+        let image = self.image.packages.get(found.index).ok_or_else(missing)?;
+        let delivered = self.validated.facts.packages.get(found.index).ok_or_else(missing)?;
+        let installed = self.inventory.packages.get(&found.package).ok_or_else(missing)?;
+        let old = &installed.params;
+        let mut new = merged(&found.package, old, &image.params, &Params::new(), self.occasion);
+        speak_for_last_patch(&mut new, &image.params, self.id().as_str(), &delivered.obsoletes.to_string());
+        let answers = self.options.answers.get(&found.index);
+        for (name, value) in answers.into_iter().flat_map(Params::iter) {
+            if is_stored(name) {
+                new.set(name, value);
+            }
+        }
+        let set = set_by(old, &new, &image.params);
+        let silent = silent_among(&set, &image.params, &delivered.obsoletes, answers);
+        self.record_patch(&found.package, old, delivered, &mut new)?;
+        let chosen = self.options.scripts.about(&found.package, image, &new, Role::Patch)?;
+        let target = Target::new(found.package.clone(), found.index, image, new)?;
+        let wanted = target.wanted()?;
+        Ok(Patched { target, installed, delivered, wanted, set, silent, chosen })
+    }
+
+    /// PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO` line.
+    fn record_patch(
+        &self,
+        package: &PkgInst,
+        old: &Params,
+        delivered: &Delivered,
+        new: &mut Params,
+    ) -> Result<(), Reason> {
+        let corrupt = |reason: String| Reason::BadPkginfo { package: package.to_string(), reason };
+        let mut applied = Applied::from_params(package, old, &self.policy.separator)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let installed = crate::patch::Installed {
+            date: self.occasion.patch_date(),
+            host: self.occasion.host.clone(),
+            obsoletes: delivered.obsoletes.clone(),
+            requires: delivered.requires.clone(),
+            incompatibles: delivered.incompatibles.clone(),
+        };
+        if applied.record(self.id(), installed) {
+            applied.write(self.id(), new);
+        }
+        Ok(())
+    }
+
+    /// Decides about edited files; refuses where one stops the patch.
+    fn edits(&self, patched: &[Patched<'_>]) -> Result<Edits<'_>, Reason> {
+        let saved = !self.validated.no_undo && !self.validated.again;
+        let choice = if self.validated.again {
+            // no undo data is written, so nothing could say later that a file was kept
+            let overridden = self.options.edits.overridden.clone();
+            EditChoice { general: Edited::Replace, overridden, ..EditChoice::default() }
+        } else {
+            self.options.edits.clone()
+        };
+        let mut edits = Edits::new(self.inventory, choice, self.id().as_str(), saved);
+        for (package, wanted) in by_path(patched) {
+            if package.is_by_script(wanted) {
+                continue;
+            }
+            if self.validated.again && self.is_anothers(wanted) {
+                edits.leave(&wanted.path);
+            } else {
+                edits.consider(&package.target.package, &wanted.path, Some(&wanted.object))?;
+            }
+        }
+        for package in patched {
+            for path in &package.target.image.deletes {
+                edits.consider(&package.target.package, &package.target.resolve(path)?, None)?;
+            }
+        }
+        edits.check()?;
+        self.refuse_keeping(patched, &edits)?;
+        Ok(edits)
+    }
+
+    /// Scripts that install and delete the objects know nothing of edited files that are to be kept.
+    fn refuse_keeping(&self, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+        let by_scripts = patched.iter().filter(|one| one.chosen.bookkeeping == Bookkeeping::Scripts);
+        for package in by_scripts {
+            let deletes = package.target.image.deletes.iter().map(|path| package.target.resolve(path));
+            let deletes: Vec<ObjectPath> = deletes.collect::<Result<_, _>>()?;
+            let mut paths = package.wanted.iter().map(|wanted| &wanted.path).chain(&deletes);
+            if let Some(path) = paths.find(|path| matches!(edits.handling(path), Handling::Beside(_))) {
+                let (path, name) = (self.inventory.show(path), &package.target.package);
+                return Err(Reason::ScriptsUnsafe(format!(
+                    "{path} was edited and is to be kept, which the scripts of package {name} cannot do"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a path no longer has what this patch delivered, because another patch came after it.
+    fn is_anothers(&self, wanted: &Wanted<'_>) -> bool {
+        let object = self.inventory.lines.get(&wanted.path).map(|line| &line.object);
+        object.is_none_or(|object| {
+            object.ftype != wanted.object.ftype
+                || object.content != wanted.object.content
+                || object.target != wanted.object.target
+        })
+    }
+
+    fn note_paths(&self, draft: &mut Draft<'_>, edits: &Edits<'_>) {
+        for path in &edits.touched {
+            let path = self.inventory.show(path);
+            draft.notes.push(format!("{path} has another modification time than is recorded"));
+        }
+        let facts = &self.validated.facts;
+        let related = |other: &PatchId| {
+            other.same_base(&facts.id)
+                || facts.obsoletes.iter().any(|entry| entry.same_base(other))
+                || facts.requires.iter().any(|needed| needed.ids().iter().any(|id| id.same_base(other)))
+        };
+        let mut overlaps: BTreeMap<PatchId, Vec<String>> = BTreeMap::new();
+        // A directory that stays is no overlap.
+        let changes = draft.changes.values().filter(|one| !matches!(one.action, Action::Attributes(_)));
+        for path in changes.map(|one| &one.path) {
+            let patches = self.inventory.patched_by.get(path).into_iter().flatten();
+            let others = patches.filter_map(|other| PatchId::parse(other, &self.policy.separator).ok());
+            for other in others.filter(|other| !related(other)) {
+                overlaps.entry(other).or_default().push(self.inventory.show(path).to_string());
+            }
+        }
+        for (other, paths) in overlaps {
+            let paths = paths.join(", ");
+            draft.notes.push(format!("overlap with {other}, which is not related: {paths}"));
+        }
+    }
+
+    fn place(draft: &mut Draft<'_>, patched: &[Patched<'_>], edits: &Edits<'_>) -> Result<(), Reason> {
+        let all = by_path(patched);
+        for (package, wanted) in all.iter().filter(|(_, wanted)| wanted.object.ftype != Ftype::Link) {
+            let handling = match edits.handling(&wanted.path) {
+                Handling::Ordinary if package.is_by_script(wanted) => Handling::ByScript,
+                decided => decided,
+            };
+            draft.place(&package.target, wanted, &handling)?;
+        }
+        for (package, wanted) in sources_first(all) {
+            draft.link(&package.target, wanted, &edits.handling(&wanted.path))?;
+        }
+        for package in patched {
+            for path in &package.target.image.deletes {
+                Self::delete(draft, package, &package.target.resolve(path)?, edits)?;
+            }
+        }
+        draft.relink()?;
+        draft.finish()
+    }
+
+    fn delete(
+        draft: &mut Draft<'_>,
+        package: &Patched<'_>,
+        path: &ObjectPath,
+        edits: &Edits<'_>,
+    ) -> Result<(), Reason> {
+        let target = &package.target;
+        match edits.handling(path) {
+            Handling::Beside(_) => {
+                let shown = draft.inventory.show(path);
+                draft.notes.push(format!("{shown} stays: it was edited"));
+                draft.kept.insert(path.clone());
+                return Ok(());
+            }
+            Handling::Leave => return Ok(()),
+            Handling::CopyFirst(suffix) => {
+                if let Some(old) = draft.old(path).filter(|live: &&Live| !live.is_directory()) {
+                    draft
+                        .keep_copy(&target.package, path, old, &suffix)
+                        .map_err(|problem| target.refuse(path, problem))?;
+                }
+            }
+            Handling::Ordinary | Handling::ByScript | Handling::LinkStays => {}
+        }
+        draft.check_reserved(path).map_err(|problem| target.refuse(path, problem))?;
+        draft.delete(&target.package, path)
+    }
+
+    /// The records of all packages and of the patch, and the undo archives.
+    fn records(
+        &self,
+        draft: &Draft<'_>,
+        patched: &[Patched<'_>],
+    ) -> Result<(Vec<RecordChange>, Vec<UndoArchive>), Reason> {
+        let mut changes = Vec::new();
+        let mut undo = Vec::new();
+        for package in patched {
+            let target = &package.target;
+            let files = records::files(&target.package, target.image, &target.params, is_kept)?;
+            let mut records = RecordChanges::of(&target.package, package.installed, files)?;
+            records.date(self.occasion.timestamp());
+            let (name, id) = (&target.package, self.id());
+            let (obsoletes, separator) = (&package.delivered.obsoletes, &self.policy.separator);
+            changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
+            changes.push(self.save(draft, package, &records, &mut undo)?);
+            changes.extend(records.changes);
+            let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo)?;
+            changes.push(RecordChange::Ledger(ledger));
+        }
+        changes.extend(self.patch_directory()?);
+        Ok((changes, undo))
+    }
+
+    /// The save directory of a package, with its undo archive, the pointer to it, or the manifest alone.
+    fn save(
+        &self,
+        draft: &Draft<'_>,
+        package: &Patched<'_>,
+        changed: &RecordChanges,
+        undo: &mut Vec<UndoArchive>,
+    ) -> Result<RecordChange, Reason> {
+        let target = &package.target;
+        if records::save_of(package.installed, self.id(), &self.policy.separator).is_some() {
+            return Err(Reason::StaleSave(target.package.clone()));
+        }
+        let undoing = Undoing {
+            id: self.id(),
+            obsoletes: &package.delivered.obsoletes,
+            old: &package.installed.params,
+            set: &package.set,
+            silent: &package.silent,
+            format: self.options.undo_format,
+            directory: self.options.undo_dir.as_deref(),
+            saves_nothing: self.validated.no_undo,
+        };
+        let archive = undoing.archive(draft, target, changed)?;
+        let files = match &archive.place {
+            super::UndoPlace::Save | super::UndoPlace::Snapshot => {
+                vec![tree_file(&undoing.name(), TreeContent::Undo(undo.len()), 0o600)]
+            }
+            super::UndoPlace::ManifestOnly => {
+                vec![tree_file(KEPT_MANIFEST, TreeContent::Manifest(undo.len()), 0o600)]
+            }
+            super::UndoPlace::Remote(path) => {
+                let find_at = path.as_os_str().as_encoded_bytes();
+                let remote = Remote::new(Medium::Filesystem, find_at, State::Active)
+                    .map_err(|_| Reason::BackoutDirectory(path.clone()))?;
+                vec![
+                    tree_file("remote", TreeContent::Bytes(remote.write()), 0o644),
+                    tree_file("undo.sha256", TreeContent::UndoDigest(undo.len()), 0o600),
+                ]
+            }
+        };
+        undo.push(archive);
+        let path = package_path(&target.package, format!("save/{}", self.id()).as_bytes())?;
+        Ok(RecordChange::AddTree { path, files })
+    }
+
+    /// `var/sadm/patch/<id>` with the README and the scripts that patchrm(1M) runs.
+    fn patch_directory(&self) -> Result<Vec<RecordChange>, Reason> {
+        let path = patch_path(self.id().as_str())?;
+        let readme = self.image.readme.as_ref();
+        let hooks = &self.image.hooks;
+        let files = [
+            (format!("README.{}", self.id()), readme.map(|(_, text)| text), 0o644),
+            ("prebackout".to_owned(), hooks.prebackout.as_ref(), 0o755),
+            ("postbackout".to_owned(), hooks.postbackout.as_ref(), 0o755),
+        ];
+        let files = files.into_iter().filter_map(|(name, text, mode)| Some((name, text?.clone(), mode)));
+        if !self.inventory.live.contains_key(&path) {
+            let files =
+                files.map(|(name, text, mode)| tree_file(&name, TreeContent::Bytes(text), mode)).collect();
+            return Ok(vec![RecordChange::AddTree { path, files }]);
+        }
+        let write = |(name, bytes, mode): (String, Vec<u8>, u32)| {
+            let path = path.join(name.as_bytes()).map_err(|error| Reason::BadId(error.to_string()))?;
+            Ok(RecordChange::Write { path, bytes, mode: Mode::of(mode), mtime: None })
+        };
+        files.map(write).collect()
+    }
+}
+
+impl Patched<'_> {
+    /// Whether a script of the package's own puts the object there, so that an edited one is that script's matter.
+    fn is_by_script(&self, wanted: &Wanted<'_>) -> bool {
+        let chosen = &self.chosen;
+        chosen.bookkeeping == Bookkeeping::Program
+            && wanted.object.ftype.is_regular()
+            && chosen.scripts.classes.contains_key(&wanted.object.class)
+    }
+
+    fn part(&self) -> Result<Part, Reason> {
+        let target = &self.target;
+        Ok(Part {
+            package: target.package.clone(),
+            index: target.index,
+            params: target.params.clone(),
+            chosen: self.chosen.clone(),
+            mapped: self.wanted.iter().map(Mapped::of).collect(),
+            deletes: target
+                .image
+                .deletes
+                .iter()
+                .map(|path| target.resolve(path))
+                .collect::<Result<_, _>>()?,
+            restores: false,
+        })
+    }
+}
+
+/// The objects of all packages by path: what one package has in a directory may need another to make it.
+fn by_path<'p, 'a>(patched: &'p [Patched<'a>]) -> Vec<(&'p Patched<'a>, &'p Wanted<'a>)> {
+    let wanted =
+        patched.iter().flat_map(|package| package.wanted.iter().map(move |wanted| (package, wanted)));
+    let mut all: Vec<_> = wanted.collect();
+    all.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    all
+}
+
+fn tree_file(name: &str, content: TreeContent, mode: u32) -> TreeFile {
+    TreeFile { name: name.as_bytes().to_vec(), content, mode: Mode::of(mode), mtime: None }
+}

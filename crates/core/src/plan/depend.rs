@@ -1,0 +1,105 @@
+//! depend(4): what a package needs, excludes, and is needed by; and who fails when packages come and go.
+
+use crate::format::depend::{Binding, Depend, Dependency};
+use crate::format::params::compact;
+use crate::inventory::Inventory;
+use crate::package::{Params, PkgInst};
+
+/// What stands against installing a package with this depend file, in words; empty where nothing does.
+pub(super) fn unmet_at_installation(depend: &Depend, inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    for dependency in &depend.dependencies {
+        let there = installed(dependency, inventory, true);
+        match dependency.binding {
+            Binding::Prerequisite if there.is_none() => {
+                found.push(format!(
+                    "it needs package {}, which is not completely installed",
+                    words(dependency)
+                ));
+            }
+            Binding::Incompatible => {
+                found.extend(
+                    installed(dependency, inventory, false)
+                        .map(|other| format!("it is incompatible with package {other}, which is installed")),
+                );
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Who needs a package that is to be removed, in words.
+pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(own) = inventory.packages.get(package) else { return found };
+    let depend = |records: &std::collections::BTreeMap<Vec<u8>, crate::package::RecordFile>| {
+        let file = records.get(&b"install/depend"[..]);
+        file.map(|file| Depend::parse(&file.bytes).dependencies).unwrap_or_default()
+    };
+    for (other, installed) in inventory.packages.iter().filter(|(other, _)| *other != package) {
+        let needs = depend(&installed.records)
+            .into_iter()
+            .any(|entry| entry.binding == Binding::Prerequisite && means(&entry, package, &own.params));
+        // another instance may serve as well
+        let others = inventory.packages.iter().filter(|(instance, _)| *instance != package);
+        let replaced =
+            others.map(|(instance, _)| instance).any(|i| i.abbreviation() == package.abbreviation());
+        if needs && !replaced {
+            found.push(format!("package {other} needs it"));
+        }
+    }
+    for entry in depend(&own.records).iter().filter(|entry| entry.binding == Binding::Reverse) {
+        found.extend(installed(entry, inventory, false).map(|other| format!("package {other} needs it")));
+    }
+    found.dedup();
+    found
+}
+
+/// Whether this package is one that is meant.
+fn means(dependency: &Dependency, package: &PkgInst, params: &Params) -> bool {
+    if package.abbreviation() != dependency.package {
+        return false;
+    }
+    let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
+    let version = params.text("VERSION");
+    let mut versions = dependency.versions.iter();
+    let is_any = dependency.versions.is_empty();
+    is_any
+        || versions.any(|wanted| {
+            let of_arch = wanted.arch.is_empty() || arch.split(',').any(|one| one == wanted.arch);
+            of_arch && wanted.version == version.trim()
+        })
+}
+
+/// An installed instance that is meant.
+fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
+    let mut packages = inventory.packages.iter();
+    let meant = packages.find(|(package, installed)| {
+        !(completely && installed.partial) && means(dependency, package, &installed.params)
+    });
+    meant.map(|(package, _)| package)
+}
+
+fn words(dependency: &Dependency) -> String {
+    let versions = dependency.versions.iter();
+    let versions: Vec<String> =
+        versions.map(|wanted| format!("({}) {}", wanted.arch, wanted.version)).collect();
+    if versions.is_empty() {
+        dependency.package.clone()
+    } else {
+        format!("{} {}", dependency.package, versions.join(" or "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_is_named_with_the_versions_that_serve() {
+        let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0\nI ACMEold Old\n");
+        let said: Vec<String> = found.dependencies.iter().map(words).collect();
+        assert_eq!(said, ["ACMEcore (i386) 1.0 or () 2.0", "ACMEold"]);
+    }
+}

@@ -1,0 +1,183 @@
+//! A patch package by package: what its scripts need to be run between the changes of their own package.
+//!
+//! The plan of a patch is one for all its packages. Where scripts take part, every package has a course of its own
+//! within the run, so the plan is taken apart again: objects and records belong to the package that brings them, a
+//! line that several packages share to the last of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::inventory::Inventory;
+use crate::package::{Line, ObjectPath, Params, PkgInst};
+
+use super::course::Mapped;
+use super::engine::{Bookkeeping, Chosen, PlannedScript};
+use super::install::Intended;
+use super::occasion::Occasion;
+use super::{Plan, RecordChange, TreeContent, UndoArchive};
+
+/// A patch that is to be applied or backed out, with its scripts.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    /// Everything that changes, as the program does it.
+    pub plan: Plan,
+    /// Package by package, in the order in which they are processed.
+    pub parts: Vec<Part>,
+    /// The scripts of the patch itself.
+    pub hooks: Vec<PlannedScript>,
+    /// Whether no undo data is kept.
+    pub no_undo: bool,
+    /// Whether it is applied already, and only its files are installed again.
+    pub again: bool,
+}
+
+/// One package of a patch.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The instance.
+    pub package: PkgInst,
+    /// Its place in the image, or among the archives.
+    pub index: usize,
+    /// Its parameters afterwards, as the program keeps the records.
+    pub params: Params,
+    /// Its scripts.
+    pub chosen: Chosen,
+    /// Every object that it delivers.
+    pub mapped: Vec<Mapped>,
+    /// The objects that it takes away.
+    pub deletes: BTreeSet<ObjectPath>,
+    /// Whether the plan takes it back to the last attribute, from a manifest of the program's own: then that is what
+    /// counts, not what its scripts bring back.
+    pub restores: bool,
+}
+
+impl Part {
+    /// The files of classes whose script is the package's own: what is in them is that script's matter.
+    pub fn by_own_scripts(&self) -> BTreeSet<ObjectPath> {
+        let own: BTreeSet<&str> = self.chosen.own_classes().collect();
+        let files = self.mapped.iter().filter(|one| one.ftype.is_regular());
+        files.filter(|one| own.contains(one.class.as_str())).map(|one| one.path.clone()).collect()
+    }
+}
+
+/// What the held copies of these packages need on the file systems, where scripts run: path, bytes, objects. Where
+/// scripts are taken back, what comes back is another copy.
+pub(super) fn held(parts: &[Part], inventory: &Inventory) -> Vec<(ObjectPath, u64, u64)> {
+    let of_part = |part: &Part| {
+        let copies = 1 + u64::from(part.restores && part.chosen.bookkeeping == Bookkeeping::Scripts);
+        let paths = part.mapped.iter().map(|mapped| &mapped.path).chain(&part.deletes);
+        let size = |path: &ObjectPath| {
+            let size = inventory.live.get(path)?.size()?;
+            Some((path.clone(), size.saturating_mul(copies), copies))
+        };
+        paths.filter_map(size).collect::<Vec<_>>()
+    };
+    parts.iter().flat_map(of_part).collect()
+}
+
+impl Scripted {
+    /// Whether any script runs.
+    pub fn has_scripts(&self) -> bool {
+        !self.hooks.is_empty() || self.parts.iter().any(|part| part.chosen.has_scripts())
+    }
+
+    /// Every script, in the order in which they run; those of packages stand between those of the patch.
+    pub fn scripts(&self) -> Vec<PlannedScript> {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.hooks.iter().cloned().partition(|hook| hook.name.starts_with("pre"));
+        let packages = self.parts.iter().flat_map(|part| part.chosen.planned.iter().cloned());
+        before.into_iter().chain(packages).chain(after).collect()
+    }
+
+    /// What is done for one package, as an installation of its own.
+    pub fn intended(&self, part: &Part, occasion: &Occasion) -> Intended {
+        let (plan, owners) = (&self.plan, self.owners());
+        let mine: Vec<_> =
+            plan.changes.iter().filter(|change| change.package == part.package).cloned().collect();
+        let place = plan.undo.iter().position(|undo| undo.package == part.package);
+        let undo: Vec<UndoArchive> =
+            place.and_then(|place| plan.undo.get(place)).cloned().into_iter().collect();
+        let records = plan.records.iter().filter(|record| is_of(record, &part.package));
+        let contents: BTreeMap<ObjectPath, Option<Line>> = plan
+            .contents
+            .iter()
+            .filter(|(path, line)| {
+                let owner = owners.get(path).copied().or_else(|| self.fallback(line.as_ref()));
+                owner == Some(&part.package)
+            })
+            .map(|(path, line)| (path.clone(), line.clone()))
+            .collect();
+        let plan = Plan {
+            packages: vec![part.package.clone()],
+            changes: mine,
+            records: records.cloned().map(renumbered).collect(),
+            contents,
+            trailer: occasion.trailer("pkgadd", &part.package),
+            undo,
+            space: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
+            ..plan.clone()
+        };
+        Intended {
+            plan,
+            params: part.params.clone(),
+            scripts: part.chosen.scripts.clone(),
+            mapped: part.mapped.clone(),
+            passing: part.chosen.passing.clone(),
+        }
+    }
+
+    /// What is done for the patch as a whole, after all packages.
+    pub fn remainder(&self) -> Plan {
+        let of_package = |record: &&RecordChange| !self.parts.iter().any(|part| is_of(record, &part.package));
+        Plan {
+            changes: Vec::new(),
+            records: self.plan.records.iter().filter(of_package).cloned().collect(),
+            contents: BTreeMap::new(),
+            undo: Vec::new(),
+            space: Vec::new(),
+            notes: Vec::new(),
+            ..self.plan.clone()
+        }
+    }
+
+    /// The package with whose course the line of each path comes.
+    fn owners(&self) -> BTreeMap<&ObjectPath, &PkgInst> {
+        let mut owners: BTreeMap<&ObjectPath, &PkgInst> = BTreeMap::new();
+        for change in &self.plan.changes {
+            owners.insert(&change.path, &change.package);
+        }
+        for part in &self.parts {
+            let mapped = part.mapped.iter().map(|mapped| &mapped.path);
+            owners.extend(mapped.chain(&part.deletes).map(|path| (path, &part.package)));
+        }
+        owners
+    }
+
+    /// The package of a line that no package brings.
+    fn fallback(&self, line: Option<&Line>) -> Option<&PkgInst> {
+        let owns = |part: &&Part| line.is_some_and(|line| line.is_owned_by(&part.package));
+        self.parts.iter().rfind(owns).or(self.parts.last()).map(|part| &part.package)
+    }
+}
+
+/// Whether a record is one of a package's directory.
+fn is_of(record: &RecordChange, package: &PkgInst) -> bool {
+    let own = format!("/var/sadm/pkg/{package}/");
+    record.path().as_bytes().starts_with(own.as_bytes())
+}
+
+/// The same record in a plan that has no other undo archive.
+fn renumbered(mut record: RecordChange) -> RecordChange {
+    if let RecordChange::AddTree { files, .. } = &mut record {
+        for file in files {
+            match &mut file.content {
+                TreeContent::Undo(place) | TreeContent::UndoDigest(place) | TreeContent::Manifest(place) => {
+                    *place = 0;
+                }
+                TreeContent::Bytes(_) | TreeContent::Directory => {}
+            }
+        }
+    }
+    record
+}

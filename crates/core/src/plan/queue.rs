@@ -1,0 +1,254 @@
+//! What installf(1M) and removef(1M) make of `contents`, as a pure function of the lines that are there, the live objects
+//! and what was asked for, in order.
+//!
+//! Calls outside of a run ask for one thing at a time and become a run of their own each; calls of the scripts of a run
+//! are queued, and [`merged`] turns all of them into lines at once. Both go through here, so that both leave the same
+//! lines.
+
+use std::collections::BTreeSet;
+
+use crate::format::contents_merge::Edits;
+use crate::format::queue::{Entry, Queue};
+use crate::format::registration::Registration;
+use crate::inventory::Inventory;
+use crate::package::{Content, Ftype, Line, Live, LiveKind, Object, ObjectPath, Owner, OwnerStatus, PkgInst};
+
+use super::occasion::Occasion;
+use super::refusal::{Command, Refusal};
+use super::settle::{self, Settled};
+use super::{Change, Plan, space};
+
+/// The class of an object for which none is named.
+const NO_CLASS: &str = "none";
+
+/// The lines of `contents` that what is queued changes (`None`: the line goes).
+///
+/// `inventory` must have, where they are there, the paths that [`Queue::paths`] names, those that the packages of
+/// [`Queue::finishing`] have marked, and the sources of the hard links among them: what a survey of
+/// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
+pub fn merged(inventory: &Inventory, queue: &Queue) -> Edits {
+    let lines = &inventory.lines;
+    let mut ledger = Ledger { inventory, edits: Edits::new() };
+    for entry in &queue.0 {
+        ledger.enter(entry);
+    }
+    ledger.edits.retain(|path, line| lines.get(path) != line.as_ref());
+    ledger.edits
+}
+
+/// An inventory in which the lines are as they will be when what is queued has been merged.
+pub fn overlaid(mut inventory: Inventory, queue: &Queue) -> Inventory {
+    let edits = merged(&inventory, queue);
+    for (path, line) in edits {
+        match line {
+            Some(line) => drop(inventory.lines.insert(path, line)),
+            None => drop(inventory.lines.remove(&path)),
+        }
+    }
+    inventory
+}
+
+/// The lines in the making.
+struct Ledger<'a> {
+    inventory: &'a Inventory,
+    edits: Edits,
+}
+
+impl Ledger<'_> {
+    fn enter(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Add(package, registration) => self.add(package, registration),
+            Entry::Remove(package, path) => self.remove(package, path),
+            Entry::FinishAdd(package, class) => self.finish_add(package, class.as_deref()),
+            Entry::FinishRemove(package) => self.finish_remove(package),
+            Entry::Made(..) | Entry::Changed { .. } | Entry::Turned { .. } => {}
+        }
+    }
+
+    fn line(&self, path: &ObjectPath) -> Option<&Line> {
+        match self.edits.get(path) {
+            Some(line) => line.as_ref(),
+            None => self.inventory.lines.get(path),
+        }
+    }
+
+    /// The lines in which a package has this status.
+    fn marked(&self, package: &PkgInst, status: OwnerStatus) -> Vec<Line> {
+        let paths: BTreeSet<&ObjectPath> = self.inventory.lines.keys().chain(self.edits.keys()).collect();
+        let lines = paths.into_iter().filter_map(|path| self.line(path));
+        lines.filter(|line| has_status(line, package, status)).cloned().collect()
+    }
+
+    fn add(&mut self, package: &PkgInst, registration: &Registration) {
+        let path = &registration.path;
+        let known = self.line(path);
+        let object = object(registration, known.map(|line| &line.object), self.inventory.live.get(path));
+        let mut line = known.cloned().unwrap_or_else(|| Line {
+            path: path.clone(),
+            volume: None,
+            object: object.clone(),
+            owners: Vec::new(),
+        });
+        line.object = object;
+        let class = registration.class.as_deref();
+        let differs = |class: &str| (class != line.object.class).then(|| class.to_owned());
+        let own_class = match (class, owner_of(&line, package)) {
+            (None, Some(owner)) => owner.class.clone(),
+            _ => differs(class.unwrap_or(NO_CLASS)),
+        };
+        set_status(&mut line, package, OwnerStatus::Pending, own_class);
+        self.edits.insert(path.clone(), Some(line));
+    }
+
+    fn remove(&mut self, package: &PkgInst, path: &ObjectPath) {
+        let owned = self.line(path).filter(|line| line.is_owned_by(package));
+        if let Some(mut line) = owned.cloned() {
+            let own_class = owner_of(&line, package).and_then(|owner| owner.class.clone());
+            set_status(&mut line, package, OwnerStatus::Removing, own_class);
+            self.edits.insert(path.clone(), Some(line));
+        }
+    }
+
+    fn finish_add(&mut self, package: &PkgInst, class: Option<&str>) {
+        for mut line in pending(self.marked(package, OwnerStatus::Pending), package, class) {
+            let Settled { object, discrepancy } =
+                settle::settled(&line, |path| self.line(path), self.inventory);
+            let status = discrepancy.map(|_| OwnerStatus::Partial);
+            line.object = object;
+            for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {
+                owner.status = status;
+            }
+            self.edits.insert(line.path.clone(), Some(line));
+        }
+    }
+
+    fn finish_remove(&mut self, package: &PkgInst) {
+        for mut line in self.marked(package, OwnerStatus::Removing) {
+            line.owners.retain(|owner| owner.package != *package);
+            let path = line.path.clone();
+            self.edits.insert(path, Some(line).filter(|line| !line.owners.is_empty()));
+        }
+    }
+}
+
+/// Refuses a call as a run of its own for which a file system has no room. What a surrounding run is asked for is not
+/// asked this: that run has counted it, and holds back what its rollback needs.
+pub fn check_room(command: Command, package: &PkgInst, plan: &Plan) -> Result<(), Refusal> {
+    space::enough(&plan.space).map_err(|reason| reason.of(command, package))
+}
+
+/// The plan of a call outside of a run.
+pub(super) fn planned(
+    command: Command,
+    package: &PkgInst,
+    (changes, contents): (Vec<Change>, Edits),
+    notes: Vec<String>,
+    inventory: &Inventory,
+    occasion: &Occasion,
+) -> Plan {
+    let space = space::needs(inventory, &changes, &[], &[], &[]);
+    Plan {
+        command: command.name(),
+        patches: Vec::new(),
+        packages: vec![package.clone()],
+        changes,
+        records: Vec::new(),
+        contents,
+        trailer: occasion.trailer(command.name(), package),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space,
+        discard: Vec::new(),
+        notes,
+    }
+}
+
+fn owner_of<'l>(line: &'l Line, package: &PkgInst) -> Option<&'l Owner> {
+    line.owners.iter().find(|owner| owner.package == *package)
+}
+
+/// Marks a package among the owners of a line, as the last of them, where the classic tools put whoever they mark.
+fn set_status(line: &mut Line, package: &PkgInst, status: OwnerStatus, class: Option<String>) {
+    let known = line.owners.iter().position(|owner| owner.package == *package);
+    let owner = known.map_or_else(|| Owner::new(package.clone()), |at| line.owners.remove(at));
+    line.owners.push(Owner { status: Some(status), class, ..owner });
+}
+
+/// Whether a package owns a line with this mark.
+fn has_status(line: &Line, package: &PkgInst, status: OwnerStatus) -> bool {
+    owner_of(line, package).is_some_and(|owner| owner.status == Some(status))
+}
+
+/// Those of some lines that a package has registered, or has registered in one class.
+pub(super) fn pending(
+    lines: impl IntoIterator<Item = Line>,
+    package: &PkgInst,
+    class: Option<&str>,
+) -> Vec<Line> {
+    let is_meant = |line: &Line| {
+        owner_of(line, package).is_some_and(|owner| {
+            let own_class = owner.class.as_deref().unwrap_or(&line.object.class);
+            owner.status == Some(OwnerStatus::Pending) && class.is_none_or(|class| class == own_class)
+        })
+    };
+    lines.into_iter().filter(is_meant).collect()
+}
+
+/// What a registration says of its object: what it names counts, then what is recorded already; where it does not even
+/// name the type, that of the live object. The content of a file that is there is taken down at once.
+pub(super) fn object(registration: &Registration, known: Option<&Object>, live: Option<&Live>) -> Object {
+    let ftype = registration.ftype.or(known.map(|object| object.ftype));
+    let ftype = ftype.unwrap_or_else(|| live.map_or(Ftype::File, type_of));
+    let class = match (known, &registration.class) {
+        (Some(object), _) => &object.class,
+        (None, Some(class)) => class,
+        (None, None) => NO_CLASS,
+    };
+    // A link has nothing in common with anything else.
+    let is_alike = |known: &&Object| known.ftype == ftype || !known.ftype.is_link() && !ftype.is_link();
+    let mut object = known.filter(is_alike).cloned().unwrap_or_else(|| Object::new(ftype, class));
+    object.ftype = ftype;
+    object.target = match (&registration.target, live.map(|live| &live.kind)) {
+        (Some(target), _) => Some(target.clone()),
+        (None, Some(LiveKind::Symlink(target))) if object.target.is_none() && ftype == Ftype::Symlink => {
+            Some(target.clone())
+        }
+        _ => object.target.filter(|_| ftype.is_link()),
+    };
+    object.device = registration.device.or(object.device).filter(|_| ftype.is_device());
+    let (given, known) = (&registration.attributes, &mut object.attributes);
+    known.mode = given.mode.or(known.mode);
+    known.owner = given.owner.clone().or(known.owner.take());
+    known.group = given.group.clone().or(known.group.take());
+    object.content = match live {
+        _ if !ftype.is_regular() => Content::default(),
+        Some(live) => content(live).unwrap_or(object.content),
+        None => object.content,
+    };
+    object
+}
+
+/// Size, sum and time of a regular file; none of anything else.
+pub(super) fn content(live: &Live) -> Option<Content> {
+    match live.kind {
+        LiveKind::Regular { size, cksum, .. } => {
+            Some(Content { size: Some(size), cksum: Some(cksum), mtime: Some(live.mtime.seconds) })
+        }
+        _ => None,
+    }
+}
+
+/// The type under which a live object is recorded when nobody names one.
+pub(super) fn type_of(live: &Live) -> Ftype {
+    match live.kind {
+        LiveKind::Directory => Ftype::Directory,
+        LiveKind::Symlink(_) => Ftype::Symlink,
+        LiveKind::Pipe => Ftype::Pipe,
+        LiveKind::Device { block: true, .. } => Ftype::Block,
+        LiveKind::Device { .. } => Ftype::Character,
+        LiveKind::Regular { .. } | LiveKind::Socket => Ftype::File,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! `pkgrm`: what removing a package does to a root.
+//!
+//! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
+//! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
+//! root if they do nothing else; [`RemovalCourse`](super::course::removal::RemovalCourse) is made of it.
+
+use std::fmt::Write as _;
+
+use crate::format::admin::{Admin, Check};
+use crate::inventory::{Installed, Inventory};
+use crate::package::{ObjectPath, PkgInst, ScriptPolicy};
+
+use super::depend::needed_by;
+use super::draft::Draft;
+use super::ledger::LedgerChange;
+use super::occasion::Occasion;
+use super::records::{package_path, patch_path};
+use super::refusal::{Command, Reason, Refusal};
+use super::scripts::{RemoveScripts, SystemScripts};
+use super::{Plan, RecordChange, space};
+pub use portions::{Fate, Going, Portion};
+
+mod portions;
+
+/// What decides about a removal beside the package.
+#[derive(Clone, Debug)]
+pub struct RemoveOptions<'a> {
+    /// The admin file.
+    pub admin: &'a Admin,
+    /// Whether the user can be asked. What the admin file leaves open is then taken as agreed to.
+    pub conversation: bool,
+    /// The class action scripts that are there beside the package's own.
+    pub system: &'a SystemScripts,
+    /// Which scripts may run.
+    pub scripts: ScriptPolicy,
+}
+
+/// A removal that is planned.
+#[derive(Clone, Debug)]
+pub struct Intended {
+    /// Everything that changes, as if no script took part.
+    pub plan: Plan,
+    /// The scripts that take part.
+    pub scripts: RemoveScripts,
+    /// What goes, class by class, from the first to the last.
+    pub portions: Vec<Portion>,
+    /// Sentences that a person should read before it is done.
+    pub warnings: Vec<String>,
+}
+
+/// Plans the removal of a package. The inventory must have every line that the package owns, and the `depend` files
+/// of all packages.
+pub fn remove(
+    package: &PkgInst,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+    occasion: &Occasion,
+) -> Result<Intended, Refusal> {
+    plan(package, inventory, options, occasion)
+        .map_err(|reason| reason.shown(inventory).of(Command::Pkgrm, package))
+}
+
+fn plan(
+    package: &PkgInst,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+    occasion: &Occasion,
+) -> Result<Intended, Reason> {
+    let installed = inventory.packages.get(package).ok_or(Reason::NoSuchPackage)?;
+    let scripts = RemoveScripts::of(installed, &portions::owned_classes(package, inventory), options.system);
+    scripts.check(installed, package, options.scripts)?;
+    check(package, installed, &scripts, inventory, options)?;
+    let mut draft = Draft::new(inventory);
+    let owned: Vec<&ObjectPath> =
+        inventory.lines.iter().filter(|(_, line)| line.is_owned_by(package)).map(|(path, _)| path).collect();
+    for path in &owned {
+        draft.delete(package, path)?;
+    }
+    draft.finish()?;
+    let patches = installed.params.text("PATCHLIST").trim().to_owned();
+    let mut records = vec![RecordChange::RemoveTree(package_path(package, b"")?)];
+    records.push(RecordChange::Ledger(LedgerChange::of(package)?));
+    records.extend(patch_directories(package, &patches, inventory)?);
+    let mut space = Vec::new();
+    if scripts.take_part() {
+        let size = |path: &&ObjectPath| Some(((*path).clone(), inventory.live.get(*path)?.size()?, 1));
+        let held: Vec<_> = owned.iter().filter_map(size).collect();
+        space = space::with_requests(space::needs(inventory, &[], &[], &[], &held));
+        space::enough(&space)?;
+    }
+    let plan = Plan {
+        command: Command::Pkgrm.name(),
+        patches: Vec::new(),
+        packages: vec![package.clone()],
+        changes: draft.changes.into_values().collect(),
+        records,
+        contents: draft.lines.into_iter().map(|(path, (_, line))| (path, line)).collect(),
+        trailer: occasion.trailer("pkgrm", package),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space,
+        discard: Vec::new(),
+        notes: draft.notes,
+    };
+    let portions = portions::portions(package, inventory, &scripts);
+    let warnings = about_patches(package, &patches, inventory).into_iter().collect();
+    Ok(Intended { plan, scripts, portions, warnings })
+}
+
+/// What the admin file decides.
+fn check(
+    package: &PkgInst,
+    installed: &Installed,
+    scripts: &RemoveScripts,
+    inventory: &Inventory,
+    options: &RemoveOptions<'_>,
+) -> Result<(), Reason> {
+    let check = |check: Check, found: String| match check {
+        Check::NoCheck => Ok(()),
+        Check::Ask if options.conversation => Ok(()),
+        Check::Ask => Err(Reason::Interaction(found)),
+        Check::Quit => Err(Reason::Administration(found)),
+    };
+    let admin = options.admin;
+    if installed.partial {
+        check(admin.partial, format!("package {package} is only partially installed"))?;
+    }
+    if scripts.take_part() {
+        check(
+            admin.action,
+            "the package has scripts that run with the permissions of whoever removes it".to_owned(),
+        )?;
+    }
+    let needed = needed_by(package, inventory);
+    if needed.is_empty() { Ok(()) } else { check(admin.rdepend, needed.join("; ")) }
+}
+
+/// What becomes of the patches of the package.
+fn about_patches(package: &PkgInst, patches: &str, inventory: &Inventory) -> Option<String> {
+    if patches.is_empty() {
+        return None;
+    }
+    let elsewhere: Vec<&str> =
+        patches.split_whitespace().filter(|id| is_applied_elsewhere(package, id, inventory)).collect();
+    let mut text = format!("patches are applied to package {package} and go with it: {patches}");
+    if !elsewhere.is_empty() {
+        let _ = write!(text, "\nother packages keep their parts of {}", elsewhere.join(" "));
+    }
+    Some(text)
+}
+
+fn is_applied_elsewhere(package: &PkgInst, id: &str, inventory: &Inventory) -> bool {
+    let mut others = inventory.packages.iter().filter(|(other, _)| *other != package);
+    others.any(|(_, other)| other.params.text("PATCHLIST").split_whitespace().any(|word| word == id))
+}
+
+/// The directories of patches that no other package has.
+fn patch_directories(
+    package: &PkgInst,
+    patches: &str,
+    inventory: &Inventory,
+) -> Result<Vec<RecordChange>, Reason> {
+    let mut changes = Vec::new();
+    for id in patches.split_whitespace() {
+        let path = patch_path(id)?;
+        if !is_applied_elsewhere(package, id, inventory) && inventory.live.contains_key(&path) {
+            changes.push(RecordChange::RemoveTree(path));
+        }
+    }
+    Ok(changes)
+}

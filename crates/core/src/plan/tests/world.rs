@@ -1,0 +1,535 @@
+//! A root in memory: an inventory, the bytes of its files, and its undo archives.
+//!
+//! Carrying a plan out here is the plain meaning of each change; what a real transaction does to get there safely is
+//! not its matter.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::parcel::Parcel;
+use super::{package, path};
+use crate::format::admin::{Admin, Alteration, Check};
+use crate::format::manifest::{Kind, Manifest, State, decode};
+use crate::format::params::ParamFile;
+use crate::format::pkgmap::Pkgmap;
+use crate::inventory::{FileSystem, Inventory, Save};
+use crate::package::checksum::sum;
+use crate::package::{
+    Accounts, Digest, Inode, Live, LiveKind, Mode, ObjectPath, PackagePath, PkgInst, Policy, RecordFile,
+    Timestamp, Xattrs,
+};
+use crate::plan::apply::{ApplyOptions, apply};
+use crate::plan::back_out::{Archive, BackOutOptions, back_out};
+use crate::plan::install::{InstallOptions, install};
+use crate::plan::occasion::Occasion;
+use crate::plan::refusal::Refusal;
+use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
+use crate::source::PackageImage;
+
+/// An undo archive, as it would be read back.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) image: PackageImage,
+    pub(super) manifest: Manifest,
+    pub(super) records: BTreeMap<Vec<u8>, RecordFile>,
+    pub(super) bytes: BTreeMap<PackagePath, Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) inventory: Inventory,
+    pub(super) bytes: BTreeMap<ObjectPath, Vec<u8>>,
+    pub(super) archives: BTreeMap<(PkgInst, String), Stored>,
+    pub(super) policy: Policy,
+    pub(super) options: ApplyOptions,
+    pub(super) removal: BackOutOptions,
+    inodes: u64,
+}
+
+pub(super) fn occasion() -> Occasion {
+    let when = |text| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap();
+    let (utc, local) = (when("2026-11-20 06:37:39"), when("2026-11-20 07:37:39"));
+    Occasion { utc, local, host: "web1".to_owned() }
+}
+
+impl World {
+    /// An empty root of a privileged user.
+    pub(super) fn new() -> Self {
+        let accounts =
+            Accounts::parse(b"root:x:0:0:::\nweb:x:80:80:::\n", b"root:x:0:\nbin:x:2:\nsys:x:3:\n");
+        let inventory = Inventory {
+            marker: "0123456789abcdef".to_owned(),
+            accounts,
+            privileged: true,
+            caller: (0, 0),
+            file_systems: vec![FileSystem { name: "/".to_owned(), free: 1 << 30, inodes: None, unit: 4096 }],
+            ..Inventory::default()
+        };
+        let mut world = Self {
+            inventory,
+            bytes: BTreeMap::new(),
+            archives: BTreeMap::new(),
+            policy: Policy::default(),
+            options: ApplyOptions::default(),
+            removal: BackOutOptions::default(),
+            inodes: 100,
+        };
+        for directory in ["/", "/opt", "/etc"] {
+            world.put(directory, LiveKind::Directory, 0o755);
+        }
+        world
+    }
+
+    /// Installs a package as delivered, without a planner.
+    pub(super) fn with(mut self, parcel: &Parcel) -> Self {
+        let plan = install(
+            &parcel.image,
+            0,
+            &self.inventory,
+            &InstallOptions {
+                admin: Admin { conflict: Alteration::NoCheck, action: Check::NoCheck, ..Admin::delivered() },
+                ..InstallOptions::default()
+            },
+            &occasion(),
+        );
+        self.carry_out(&plan.unwrap().plan, parcel);
+        self
+    }
+
+    /// The same where a planner lets the package in.
+    pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
+        let admin = Admin { conflict: Alteration::NoCheck, ..Admin::delivered() };
+        let options = InstallOptions { admin, ..InstallOptions::default() };
+        let plan = install(&parcel.image, 0, &self.inventory, &options, &occasion());
+        plan.is_ok().then(|| self.with(parcel))
+    }
+
+    /// Puts an object there by hand.
+    pub(super) fn put(&mut self, at: &str, kind: LiveKind, mode: u32) {
+        let live =
+            self.live(kind, mode, 0, 0, Timestamp { seconds: 1_600_000_000, nanoseconds: 123_456_789 });
+        self.inventory.live.insert(path(at), live);
+    }
+
+    /// Writes a file by hand: what an administrator does.
+    pub(super) fn write(&mut self, at: &str, bytes: &str) {
+        self.put(at, regular(bytes.as_bytes()), 0o600);
+        self.bytes.insert(path(at), bytes.as_bytes().to_vec());
+    }
+
+    /// What is in a file.
+    pub(super) fn read(&self, at: &str) -> Option<String> {
+        self.bytes.get(&path(at)).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// A parameter of an installed package.
+    pub(super) fn param(&self, name: &str, parameter: &str) -> String {
+        self.inventory.packages[&package(name)].params.text(parameter).into_owned()
+    }
+
+    /// The line of a path in `contents`.
+    pub(super) fn line(&self, at: &str) -> Option<String> {
+        self.inventory.lines.get(&path(at)).map(|line| String::from_utf8_lossy(&line.write()).into_owned())
+    }
+
+    pub(super) fn plan(&mut self, parcel: &Parcel) -> Result<Plan, Refusal> {
+        self.survey(parcel);
+        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion()).map(|all| all.plan)
+    }
+
+    /// Plans a patch and carries it out; the exit code.
+    pub(super) fn patchadd(&mut self, parcel: &Parcel) -> u8 {
+        match self.plan(parcel) {
+            Ok(plan) => {
+                self.carry_out(&plan, parcel);
+                0
+            }
+            Err(refusal) => refusal.code(),
+        }
+    }
+
+    pub(super) fn plan_removal(&mut self, id: &str) -> Result<Plan, Refusal> {
+        self.remember();
+        let stored: Vec<(&PkgInst, &Stored)> = self
+            .archives
+            .iter()
+            .filter(|((_, patch), _)| patch == id)
+            .map(|((package, _), stored)| (package, stored))
+            .collect();
+        let archives: Vec<Archive<'_>> = stored
+            .iter()
+            .map(|(package, stored)| Archive {
+                package,
+                image: &stored.image,
+                made_by_scripts: None,
+                manifest: Some(&stored.manifest),
+                records: &stored.records,
+                is_bound: true,
+                outside: None,
+            })
+            .collect();
+        back_out(&super::id(id), &archives, &self.inventory, &self.policy, &self.removal, &occasion())
+            .map(|all| all.plan)
+    }
+
+    pub(super) fn patchrm(&mut self, id: &str) -> u8 {
+        match self.plan_removal(id) {
+            Ok(plan) => {
+                let mut parcel = Parcel::empty(id);
+                let stored = self.archives.iter().filter(|((_, patch), _)| patch == id);
+                for (index, (_, stored)) in stored.enumerate() {
+                    let bytes = stored.bytes.iter().map(|(at, bytes)| ((index, at.clone()), bytes.clone()));
+                    parcel.bytes.extend(bytes);
+                }
+                self.carry_out(&plan, &parcel);
+                self.archives.retain(|(_, patch), _| patch != id);
+                0
+            }
+            Err(refusal) => refusal.code(),
+        }
+    }
+
+    /// The tree outside `var/sadm`, to the last attribute; names of one file have the number of the first of them.
+    pub(super) fn tree(&self) -> Vec<String> {
+        let mut first: BTreeMap<u64, usize> = BTreeMap::new();
+        let objects = self.inventory.live.iter().filter(|(at, _)| !at.as_bytes().starts_with(b"/var"));
+        objects
+            .enumerate()
+            .map(|(number, (at, live))| {
+                let group = first.entry(live.inode.number).or_insert(number);
+                let mtime = if live.is_directory() { Timestamp::default() } else { live.mtime };
+                let Live { kind, mode, uid, gid, xattrs, .. } = live;
+                format!("{at} {kind:?} {mode:?} {uid} {gid} {mtime:?} {xattrs:?} {group}")
+            })
+            .collect()
+    }
+
+    /// All lines of `contents`.
+    pub(super) fn contents(&self) -> Vec<String> {
+        let lines = self.inventory.lines.values();
+        lines.map(|line| String::from_utf8_lossy(&line.write()).into_owned()).collect()
+    }
+
+    fn live(&mut self, kind: LiveKind, mode: u32, uid: u32, gid: u32, mtime: Timestamp) -> Live {
+        self.inodes += 1;
+        Live {
+            kind,
+            mode: Mode::of(mode),
+            uid,
+            gid,
+            mtime,
+            ctime: mtime,
+            inode: Inode { number: self.inodes, born: None },
+            links: 1,
+            xattrs: Xattrs::new(),
+            obstacle: None,
+        }
+    }
+
+    /// Compares delivered bytes with those that are there, and says what patches delivered before.
+    fn survey(&mut self, parcel: &Parcel) {
+        self.remember();
+        self.inventory.identical.clear();
+        for (index, delivered) in parcel.image.packages.iter().enumerate() {
+            for entry in delivered.files() {
+                let basedir = path(delivered.params.text("BASEDIR").as_ref());
+                let Ok(at) = entry.path.resolve(&basedir, |_| None) else { continue };
+                if self.bytes.get(&at) == parcel.bytes.get(&(index, entry.path.clone())) {
+                    self.inventory.identical.insert(at);
+                }
+            }
+        }
+    }
+
+    /// What the undo manifests of the applied patches say of each path.
+    pub(super) fn remember(&mut self) {
+        self.inventory.delivered.clear();
+        self.inventory.patched_by.clear();
+        for (name, installed) in &self.inventory.packages {
+            for patch in installed.params.text("PATCHLIST").split_whitespace() {
+                let Some(stored) = self.archives.get(&(name.clone(), patch.to_owned())) else { continue };
+                for object in stored.manifest.objects.iter().filter(|object| object.is_listed()) {
+                    let at = ObjectPath::new(&decode(&object.path)).unwrap();
+                    let digest = object.became.as_ref().and_then(State::digest);
+                    match digest {
+                        Some(digest) => drop(self.inventory.delivered.insert(at.clone(), digest)),
+                        None => drop(self.inventory.delivered.remove(&at)),
+                    }
+                    self.inventory.patched_by.entry(at).or_default().push(patch.to_owned());
+                }
+            }
+        }
+    }
+
+    /// What a backout knows of a patch that was applied later to every package that has it.
+    pub(super) fn know_later(&mut self, patch: &str) {
+        for ((name, of), stored) in self.archives.iter().filter(|((_, of), _)| of == patch) {
+            self.removal.later.insert((name.clone(), of.clone()), stored.manifest.clone());
+        }
+    }
+
+    /// Does what a plan says.
+    pub(super) fn carry_out(&mut self, plan: &Plan, parcel: &Parcel) {
+        let before = self.clone();
+        self.archive(plan, parcel);
+        let mut made: BTreeMap<&ObjectPath, (Live, Option<Vec<u8>>)> = BTreeMap::new();
+        for links in [false, true] {
+            for change in &plan.changes {
+                if let Action::Add(new) | Action::Replace(new) = &change.action
+                    && matches!(new.body, Body::Link(_)) == links
+                {
+                    let object = self.make(new, change.old.as_ref(), &before, &made, parcel);
+                    made.insert(&change.path, object);
+                }
+            }
+        }
+        for change in &plan.changes {
+            let there = before.inventory.live.get(&change.path);
+            assert!(there == change.old.as_ref() || before.through(&change.path), "{}", change.path);
+            match &change.action {
+                Action::Add(_) | Action::Replace(_) | Action::Delete => {
+                    self.inventory.live.remove(&change.path);
+                    self.bytes.remove(&change.path);
+                }
+                Action::Attributes(new) => {
+                    let live = self.inventory.live.get_mut(&change.path).unwrap();
+                    live.mode = new.mode.unwrap_or(live.mode);
+                    live.uid = new.uid.unwrap_or(live.uid);
+                    live.gid = new.gid.unwrap_or(live.gid);
+                    live.xattrs = new.xattrs.clone().unwrap_or(live.xattrs.clone());
+                }
+                Action::RemoveDirectory => {}
+            }
+        }
+        for (at, (live, bytes)) in made {
+            self.inventory.live.insert(at.clone(), live);
+            self.bytes.extend(bytes.map(|bytes| (at.clone(), bytes)));
+        }
+        for change in
+            plan.changes.iter().rev().filter(|change| matches!(change.action, Action::RemoveDirectory))
+        {
+            if !self.inventory.live.keys().any(|at| at.is_below(&change.path)) {
+                self.inventory.live.remove(&change.path);
+            }
+        }
+        self.count_links();
+        for (at, line) in &plan.contents {
+            match line {
+                Some(line) => drop(self.inventory.lines.insert(at.clone(), line.clone())),
+                None => drop(self.inventory.lines.remove(at)),
+            }
+        }
+        for record in &plan.records {
+            self.record(record, plan);
+        }
+    }
+
+    /// Whether a path is reached through something that the plan turns into a directory.
+    fn through(&self, at: &ObjectPath) -> bool {
+        at.ancestors().any(|above| self.inventory.live.get(&above).is_some_and(|live| !live.is_directory()))
+    }
+
+    fn make(
+        &mut self,
+        new: &NewObject,
+        old: Option<&Live>,
+        before: &Self,
+        made: &BTreeMap<&ObjectPath, (Live, Option<Vec<u8>>)>,
+        parcel: &Parcel,
+    ) -> (Live, Option<Vec<u8>>) {
+        let (kind, bytes) = match &new.body {
+            Body::Member(member) => {
+                let bytes = delivered(parcel, member);
+                (regular(&bytes), Some(bytes))
+            }
+            Body::CopyOf(at) => (regular(&before.bytes[at]), Some(before.bytes[at].clone())),
+            Body::Directory => (LiveKind::Directory, None),
+            Body::Symlink(to) => (LiveKind::Symlink(to.clone()), None),
+            Body::Pipe => (LiveKind::Pipe, None),
+            Body::Device { block, major, minor } => {
+                (LiveKind::Device { block: *block, major: *major, minor: *minor }, None)
+            }
+            Body::Link(source) => {
+                let there = || (before.inventory.live[source].clone(), before.bytes.get(source).cloned());
+                return made.get(source).cloned().unwrap_or_else(there);
+            }
+        };
+        let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
+        let mode = if matches!(kind, LiveKind::Symlink(_)) { 0o777 } else { new.mode.bits() };
+        let mut live = self.live(kind, mode, new.uid, new.gid, new.mtime.unwrap_or(now));
+        live.xattrs = match &new.xattrs {
+            NewXattrs::Exact(xattrs) => xattrs.clone(),
+            NewXattrs::Inherited => old.map(|old| old.xattrs.clone()).unwrap_or_default(),
+        };
+        (live, bytes)
+    }
+
+    fn count_links(&mut self) {
+        let mut names: BTreeMap<u64, u64> = BTreeMap::new();
+        for live in self.inventory.live.values() {
+            *names.entry(live.inode.number).or_default() += 1;
+        }
+        for live in self.inventory.live.values_mut() {
+            live.links = names[&live.inode.number];
+        }
+    }
+
+    /// Writes the undo archives of a plan, as the transaction does: with the digests of what is delivered.
+    fn archive(&mut self, plan: &Plan, parcel: &Parcel) {
+        for undo in &plan.undo {
+            let mut manifest = undo.manifest.clone();
+            for object in &mut manifest.objects {
+                let at = ObjectPath::new(&decode(&object.path)).unwrap();
+                let change =
+                    plan.changes.iter().find(|change| change.path == at).map(|change| &change.action);
+                if let (Some(Action::Add(new) | Action::Replace(new)), Some(became)) =
+                    (change, &mut object.became)
+                    && let (Body::Member(member), Kind::File) = (&new.body, became.kind)
+                {
+                    let digest = Digest(Sha256::digest(delivered(parcel, member)).into());
+                    became.sha256.get_or_insert_with(|| digest.to_string());
+                }
+            }
+            let mut bytes = BTreeMap::new();
+            for (entry, at) in undo.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
+                let version = undo.passing.get(at).map(|version| &plan.versions[version.unwrap()]);
+                let saved = match version {
+                    Some(version) => delivered(parcel, &version.member),
+                    None => self.bytes[at].clone(),
+                };
+                bytes.insert(entry.path.clone(), saved);
+            }
+            let entries = undo.saved.iter().map(|(entry, _)| entry.clone()).collect();
+            let map = Pkgmap { parts: 1, max_blocks: 1, compressed_blocks: None, entries };
+            let mut image = PackageImage::made_up(undo.pkginfo.clone(), map);
+            image.deletes.clone_from(&undo.deletes);
+            let manifest = Manifest::parse(&manifest.to_bytes()).unwrap();
+            let stored = Stored { image, manifest, records: undo.records.clone(), bytes };
+            self.archives.insert((undo.package.clone(), undo.patch.clone()), stored);
+        }
+    }
+
+    fn record(&mut self, record: &RecordChange, plan: &Plan) {
+        match record {
+            RecordChange::Write { path, bytes, mtime, .. } => self.write_record(path, bytes, *mtime),
+            RecordChange::AddTree { path, files } => {
+                if let Some((name, saved)) = split(path).filter(|(_, rest)| rest.starts_with("save/")) {
+                    let mut save = Save::default();
+                    for file in files {
+                        match &file.content {
+                            TreeContent::Undo(place) => {
+                                assert!(plan.undo.len() > *place);
+                                save.archive = Some(String::from_utf8(file.name.clone()).unwrap());
+                            }
+                            TreeContent::Bytes(bytes) if file.name == b"obsoleted_by" => {
+                                save.obsoleted_by = Some(bytes.clone());
+                            }
+                            TreeContent::Bytes(bytes) => save.remote = Some(bytes.clone()),
+                            TreeContent::UndoDigest(place) => assert!(plan.undo.len() > *place),
+                            TreeContent::Manifest(place) => {
+                                assert!(plan.undo.len() > *place);
+                                save.has_manifest = true;
+                            }
+                            TreeContent::Directory => unreachable!(),
+                        }
+                    }
+                    let saves = &mut self.inventory.packages.get_mut(&name).unwrap().saves;
+                    saves.insert(saved["save/".len()..].to_owned(), save);
+                } else if split(path).is_some() {
+                    for file in files {
+                        match &file.content {
+                            TreeContent::Bytes(bytes) => {
+                                self.write_record(&path.join(&file.name).unwrap(), bytes, file.mtime);
+                            }
+                            content => assert!(matches!(content, TreeContent::Directory)),
+                        }
+                    }
+                } else {
+                    self.put(&path.to_string(), LiveKind::Directory, 0o755);
+                }
+            }
+            RecordChange::Ledger(_) => {}
+            RecordChange::RemoveFile(path) => self.remove_record(path),
+            RecordChange::RemoveTree(path) => match split(path) {
+                Some((name, rest)) if rest.is_empty() => drop(self.inventory.packages.remove(&name)),
+                Some((name, rest)) => {
+                    let package = self.inventory.packages.get_mut(&name).unwrap();
+                    let saved = rest.strip_prefix("save/").and_then(|id| package.saves.remove(id));
+                    if saved.is_none() {
+                        assert!(package.directories.remove(rest.as_bytes()), "{rest}");
+                        let below = [rest.as_bytes(), b"/"].concat();
+                        package.records.retain(|name, _| !name.starts_with(&below));
+                        package.directories.retain(|name| !name.starts_with(&below));
+                    }
+                }
+                None => assert!(self.inventory.live.remove(path).is_some()),
+            },
+            RecordChange::Move { from, to } => {
+                let (name, from) = split(from).unwrap();
+                let (_, to) = split(to).unwrap();
+                let words: Vec<&str> = from.split('/').collect();
+                let package = self.inventory.packages.get_mut(&name).unwrap();
+                let save = package.saves.get_mut(words[1]).unwrap();
+                assert_eq!(save.archive.as_deref(), Some(words[2]));
+                save.archive = Some(to.split('/').nth(2).unwrap().to_owned());
+            }
+        }
+    }
+
+    fn write_record(&mut self, at: &ObjectPath, bytes: &[u8], mtime: Option<Timestamp>) {
+        let Some((name, rest)) = split(at) else { return };
+        let package = self.inventory.packages.entry(name).or_default();
+        if rest == "pkginfo" {
+            package.params = ParamFile::parse(bytes).unwrap().params();
+        }
+        match rest.strip_prefix("save/").and_then(|saved| saved.split_once('/')) {
+            Some((saved, "obsoleted_by")) => {
+                package.saves.get_mut(saved).unwrap().obsoleted_by = Some(bytes.to_vec());
+            }
+            Some((saved, "handed-down")) => {
+                package.saves.get_mut(saved).unwrap().handed_down = Some(bytes.to_vec());
+            }
+            Some((saved, "remote")) => package.saves.get_mut(saved).unwrap().remote = Some(bytes.to_vec()),
+            _ => {
+                let mtime = mtime.unwrap_or(Timestamp::whole(7));
+                let file = RecordFile { bytes: bytes.to_vec(), mode: Mode::of(0o644), mtime };
+                let ends = rest.match_indices('/').map(|(end, _)| &rest[..end]);
+                let above = ends.filter(|above| *above != "save").map(|above| above.as_bytes().to_vec());
+                package.directories.extend(above);
+                package.records.insert(rest.into_bytes(), file);
+            }
+        }
+    }
+
+    fn remove_record(&mut self, at: &ObjectPath) {
+        let (name, rest) = split(at).unwrap();
+        let package = self.inventory.packages.get_mut(&name).unwrap();
+        match rest.strip_prefix("save/").and_then(|saved| saved.split_once('/')) {
+            Some((saved, "obsoleted_by")) => package.saves.get_mut(saved).unwrap().obsoleted_by = None,
+            _ => assert!(package.records.remove(rest.as_bytes()).is_some()),
+        }
+    }
+}
+
+/// A path in the directory of a package: the package and the rest.
+fn split(at: &ObjectPath) -> Option<(PkgInst, String)> {
+    let text = at.to_string();
+    let rest = text.strip_prefix("/var/sadm/pkg/")?;
+    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((package(name), rest.to_owned()))
+}
+
+fn delivered(parcel: &Parcel, member: &Member) -> Vec<u8> {
+    let bytes = parcel.bytes[&(member.package, member.path.clone())].clone();
+    assert_eq!((member.size, member.cksum), (bytes.len() as u64, sum(&bytes)));
+    bytes
+}
+
+pub(super) fn regular(bytes: &[u8]) -> LiveKind {
+    LiveKind::Regular {
+        size: bytes.len() as u64,
+        sha256: Digest(Sha256::digest(bytes).into()),
+        cksum: sum(bytes),
+    }
+}

@@ -1,0 +1,475 @@
+//! The undo archive of a package: what has to be kept of the objects and records that a patch changes, so that the
+//! tree after apply and backout is the tree before, to the last attribute.
+//!
+//! The SVR4 part (saved objects, `deletes`, old parameters, procedure scripts) is what any pkgadd can install; the
+//! manifest says the rest. Digests of what is delivered are filled in when it has been staged.
+
+mod scripts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::pkgmap::Entry;
+use crate::inventory::Inventory;
+use crate::package::{
+    Attributes, Content, Ftype, Inode, Line, Live, LiveKind, Mode, Object, ObjectPath, Params, PkgInst,
+    UndoFormat,
+};
+use crate::patch::{PatchId, PatchList};
+
+use super::draft::Draft;
+use super::parameters::is_patch_record;
+use super::records::RecordChanges;
+use super::refusal::Reason;
+use super::target::{Target, classes};
+use super::{Action, Body, NewObject, UndoArchive, UndoPlace};
+
+/// Parameters that a backout package must not bring back (the classic scripts leave them out as well), beside the
+/// records of patches: what those said when the patch was applied is out of date by then.
+const NOT_RESTORED: &[&str] = &[
+    "ACTIVE_OBSOLETES",
+    "Obsoletes_label",
+    "ACTIVE_PATCH",
+    "Patch_label",
+    "UPDATE",
+    "SCRIPTS_DIR",
+    "PATCH_NO_UNDO",
+    "INSTDATE",
+    "PKGINST",
+    "OAMBASE",
+    "PATH",
+];
+
+/// What an undo archive is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Undoing<'a> {
+    /// The patch.
+    pub(super) id: &'a PatchId,
+    /// What it obsoletes in this package.
+    pub(super) obsoletes: &'a PatchList,
+    /// The parameters before.
+    pub(super) old: &'a Params,
+    /// The names that the patch set.
+    pub(super) set: &'a [String],
+    /// Those of them that it set by its silence.
+    pub(super) silent: &'a [String],
+    /// How the archive is compressed.
+    pub(super) format: UndoFormat,
+    /// The directory for archives that are kept elsewhere.
+    pub(super) directory: Option<&'a Path>,
+    /// Whether nothing is saved, and only the manifest stays.
+    pub(super) saves_nothing: bool,
+}
+
+impl Undoing<'_> {
+    /// The archive for what `draft` does to the objects of `target`.
+    pub(super) fn archive(
+        &self,
+        draft: &Draft<'_>,
+        target: &Target<'_>,
+        records: &RecordChanges,
+    ) -> Result<UndoArchive, Reason> {
+        let package = &target.package;
+        let delivered: BTreeSet<ObjectPath> =
+            target.wanted()?.into_iter().map(|wanted| wanted.path).collect();
+        let mut paths = concerned(draft, package);
+        paths.extend(also_listed(draft, target, &delivered)?);
+        let groups = Groups::of(draft, &paths);
+        let mut saved = Vec::new();
+        let mut objects = Vec::new();
+        let mut deletes = Vec::new();
+        for path in paths.iter().chain(groups.partners(&paths)) {
+            let changes = draft.changes.contains_key(path);
+            let mut record = object_record(draft, path);
+            record.delivered = delivered.contains(path);
+            groups.number_states(&mut record, path, changes);
+            match draft.old(path).filter(|_| changes) {
+                Some(live) => {
+                    if let Some(entry) = saved_entry(draft, target, path, live, &groups)? {
+                        let has_content = entry.object.ftype.is_regular();
+                        record.member = has_content.then(|| encode(entry.path.as_bytes()));
+                        saved.push((entry, path.clone()));
+                    }
+                }
+                None if record.became.is_some() && changes => deletes.push(target.write(path)?),
+                None => {}
+            }
+            objects.push(record);
+        }
+        objects.sort_by(|a, b| a.path.cmp(&b.path));
+        // what is in a directory goes before it
+        deletes.reverse();
+        let regular = saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular());
+        let of_files = regular.map(|(entry, _)| entry.object.class.as_str()).collect();
+        let scripts = scripts::taking_back(&target.image.install, of_files);
+        let archive = UndoArchive {
+            package: package.clone(),
+            patch: self.id.to_string(),
+            pkginfo: self.parameters(&saved),
+            saved,
+            passing: BTreeMap::new(),
+            deletes,
+            scripts,
+            records: records.old.clone(),
+            manifest: Manifest { header: self.header(draft, target, records), objects },
+            format: self.format,
+            place: self.place(package),
+        };
+        Ok(if self.saves_nothing { manifest_only(archive) } else { archive })
+    }
+
+    /// The name of the archive in a save directory.
+    pub(super) fn name(&self) -> String {
+        format!("undo{}", self.format.suffix())
+    }
+
+    fn place(&self, package: &PkgInst) -> UndoPlace {
+        match self.directory {
+            None => UndoPlace::Save,
+            Some(directory) => {
+                let below = format!("{}/{package}/{}", self.id, self.name());
+                UndoPlace::Remote(directory.join(below))
+            }
+        }
+    }
+
+    /// The old parameters. An object of a class that CLASSES does not name would not be installed: that of an object of
+    /// another package, for one.
+    fn parameters(&self, saved: &[(Entry, ObjectPath)]) -> Params {
+        let restored = |name: &str| !NOT_RESTORED.contains(&name) && !is_patch_record(name);
+        let mut params: Params = self.old.iter().filter(|(name, _)| restored(name)).collect();
+        params.set("ACTIVE_PATCH", self.id.as_str());
+        params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
+        let mut classes = classes(self.old);
+        let named = classes.len();
+        for (entry, _) in saved {
+            if !classes.contains(&entry.object.class) {
+                classes.push(entry.object.class.clone());
+            }
+        }
+        if classes.len() > named {
+            params.set("CLASSES", classes.join(" "));
+        }
+        params
+    }
+
+    fn header(&self, draft: &Draft<'_>, target: &Target<'_>, records: &RecordChanges) -> Header {
+        let found = records.old.keys().filter_map(|name| String::from_utf8(name.clone()).ok());
+        let found = found.filter(|name| name != "pkginfo").chain(records.same.iter().cloned());
+        Header {
+            manifest: VERSION,
+            patch: self.id.to_string(),
+            package: target.package.to_string(),
+            root: draft.inventory.marker.clone(),
+            obsoletes: self.obsoletes.iter().map(ToString::to_string).collect(),
+            parameters: self.set.to_vec(),
+            made_records: records.made.clone(),
+            records: Some(found.collect()),
+            classes: Some(classes(&target.image.params).join(" ")),
+            features: Vec::new(),
+            silent: self.silent.to_vec(),
+            record_times: BTreeMap::new(),
+        }
+    }
+}
+
+/// What stays of an archive where nothing is saved: which paths the patch has, and what was and is there.
+fn manifest_only(mut archive: UndoArchive) -> UndoArchive {
+    for record in &mut archive.manifest.objects {
+        record.member = None;
+    }
+    UndoArchive {
+        saved: Vec::new(),
+        deletes: Vec::new(),
+        scripts: BTreeMap::new(),
+        records: BTreeMap::new(),
+        place: UndoPlace::ManifestOnly,
+        ..archive
+    }
+}
+
+/// The archive with what procedure scripts left in the places of what was delivered: `lines` are the final lines of
+/// the package, `live` the objects that scripts have put there.
+pub(super) fn as_left(
+    archive: &UndoArchive,
+    lines: &BTreeMap<ObjectPath, Option<Line>>,
+    live: &BTreeMap<ObjectPath, Live>,
+) -> UndoArchive {
+    let mut archive = archive.clone();
+    for record in &mut archive.manifest.objects {
+        let Some(path) = record.object_path() else { continue };
+        if let Some(line) = lines.get(&path) {
+            record.new_line = line.as_ref().map(|line| encode(&line.write()));
+        }
+        if let (Some(live), Some(became)) = (live.get(&path), &mut record.became) {
+            *became = State { group: became.group, ..State::of(live) };
+        }
+    }
+    archive
+}
+
+/// The paths that change because of a package, in object, line or both.
+fn concerned(draft: &Draft<'_>, package: &PkgInst) -> BTreeSet<ObjectPath> {
+    let changes = draft.changes.values().filter(|change| change.package == *package);
+    let lines = draft.lines.iter().filter(|(_, (because, _))| because == package);
+    let kept = draft
+        .kept
+        .iter()
+        .filter(|path| draft.inventory.lines.get(*path).is_none_or(|line| line.is_owned_by(package)));
+    changes.map(|change| &change.path).chain(lines.map(|(path, _)| path)).chain(kept).cloned().collect()
+}
+
+/// The paths that a package delivers or deletes and that do not change because of it; without those that another
+/// package of the patch changes, whose archive has them.
+fn also_listed(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    delivered: &BTreeSet<ObjectPath>,
+) -> Result<Vec<ObjectPath>, Reason> {
+    let deleted: Vec<ObjectPath> =
+        target.image.deletes.iter().map(|path| target.resolve(path)).collect::<Result<_, _>>()?;
+    let is_own =
+        |path: &&ObjectPath| draft.changes.get(*path).is_none_or(|change| change.package == target.package);
+    Ok(delivered.iter().chain(&deleted).filter(is_own).cloned().collect())
+}
+
+/// What the manifest says of a path.
+fn object_record(draft: &Draft<'_>, path: &ObjectPath) -> ObjectRecord {
+    let written = |line: &Line| encode(&line.write());
+    let kept = draft.kept.contains(path);
+    let was = draft.old(path).map(State::of);
+    let became = match draft.changes.get(path).map(|change| &change.action) {
+        Some(Action::Add(new) | Action::Replace(new)) => Some(becoming(draft, new)),
+        Some(Action::Delete | Action::RemoveDirectory) => None,
+        Some(Action::Attributes(attributes)) => was.clone().map(|state| State {
+            mode: attributes.mode.map_or(state.mode, Mode::bits),
+            uid: attributes.uid.unwrap_or(state.uid),
+            gid: attributes.gid.unwrap_or(state.gid),
+            ..state
+        }),
+        None => was.clone().filter(|_| !kept),
+    };
+    ObjectRecord {
+        path: encode(path.as_bytes()),
+        line: draft.inventory.lines.get(path).map(written),
+        new_line: draft.line(path).map(written),
+        was,
+        became,
+        kept,
+        delivered: false,
+        member: None,
+    }
+}
+
+/// The state of a new object, as far as it is known before it is staged.
+fn becoming(draft: &Draft<'_>, new: &NewObject) -> State {
+    match &new.body {
+        Body::CopyOf(path) => {
+            if let Some(live) = draft.inventory.live.get(path) {
+                return State::of(live);
+            }
+        }
+        // a link never names another link of the same run
+        Body::Link(path) => match draft.changes.get(path).map(|change| &change.action) {
+            Some(Action::Add(file) | Action::Replace(file)) => return becoming(draft, file),
+            _ => {
+                if let Some(live) = draft.old(path) {
+                    return State::of(live);
+                }
+            }
+        },
+        _ => {}
+    }
+    let mut state = State {
+        kind: Kind::File,
+        mode: new.mode.bits(),
+        uid: new.uid,
+        gid: new.gid,
+        mtime: new.mtime.unwrap_or_default(),
+        size: None,
+        sha256: None,
+        target: None,
+        device: None,
+        xattrs: BTreeMap::new(),
+        group: None,
+    };
+    match &new.body {
+        Body::Member(member) => {
+            state.size = Some(member.size);
+            state.sha256 = member.sha256.map(|digest| digest.to_string());
+        }
+        Body::Directory => state.kind = Kind::Directory,
+        Body::Symlink(target) => {
+            state.kind = Kind::Symlink;
+            state.target = Some(encode(target));
+        }
+        Body::Link(_) | Body::CopyOf(_) => {}
+        Body::Pipe => state.kind = Kind::Pipe,
+        Body::Device { block, major, minor } => {
+            state.kind = if *block { Kind::Block } else { Kind::Character };
+            state.device = Some((*major, *minor));
+        }
+    }
+    state
+}
+
+/// The pkgmap entry of a saved object: of the type that is recorded where that is what is there.
+fn saved_entry(
+    draft: &Draft<'_>,
+    target: &Target<'_>,
+    path: &ObjectPath,
+    live: &Live,
+    groups: &Groups,
+) -> Result<Option<Entry>, Reason> {
+    let known = draft.inventory.lines.get(path).map(|line| &line.object);
+    let class = known.map_or("none", |known| known.class.as_str());
+    let recorded = known.map(|known| known.ftype);
+    let first = groups.first_name(path);
+    let mut object = match (&live.kind, first) {
+        (LiveKind::Socket, _) => return Ok(None),
+        (_, Some(first)) => {
+            let mut object = Object::new(Ftype::Link, class);
+            let written =
+                known.filter(|known| known.ftype == Ftype::Link).and_then(|known| known.target.clone());
+            object.target = Some(written.unwrap_or_else(|| first.as_bytes().to_vec()));
+            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+        }
+        (LiveKind::Regular { size, cksum, .. }, None) => {
+            let ftype = recorded.filter(|ftype| ftype.is_regular()).unwrap_or(Ftype::File);
+            let mut object = Object::new(ftype, if can_be_listed(path) { class } else { "none" });
+            object.content =
+                Content { size: Some(*size), cksum: Some(*cksum), mtime: Some(live.mtime.seconds) };
+            object
+        }
+        (LiveKind::Directory, _) => {
+            Object::new(recorded.filter(|ftype| ftype.is_directory()).unwrap_or(Ftype::Directory), class)
+        }
+        (LiveKind::Symlink(to), _) => {
+            let mut object = Object::new(Ftype::Symlink, class);
+            object.target = Some(to.clone());
+            return Ok(Some(Entry { part: 1, path: target.write(path)?, object }));
+        }
+        (LiveKind::Pipe, _) => Object::new(Ftype::Pipe, class),
+        (LiveKind::Device { block, major, minor }, _) => {
+            let mut object = Object::new(if *block { Ftype::Block } else { Ftype::Character }, class);
+            object.device = Some((Some(*major), Some(*minor)));
+            object
+        }
+    };
+    let accounts = &draft.inventory.accounts;
+    object.attributes = Attributes {
+        mode: Some(live.mode),
+        owner: Some(accounts.user(live.uid)),
+        group: Some(accounts.group(live.gid)),
+    };
+    Ok(Some(Entry { part: 1, path: target.write(path)?, object }))
+}
+
+/// Whether the script of a class can be told of a file. It reads a line with a blank between source and destination, so
+/// neither may have one. Such a file goes without a script; its class is in the manifest.
+fn can_be_listed(path: &ObjectPath) -> bool {
+    !path.as_bytes().iter().any(u8::is_ascii_whitespace)
+}
+
+/// The live objects that have several names, each by one path: one place under two paths (there is a link above it) is
+/// one name, and goes by the path that the patch or a record has.
+fn one_path_each<'a>(
+    inventory: &'a Inventory,
+    paths: &BTreeSet<ObjectPath>,
+) -> impl Iterator<Item = (&'a ObjectPath, &'a Live)> {
+    let rank = |path: &ObjectPath| (paths.contains(path), inventory.lines.contains_key(path));
+    let mut places: BTreeMap<&ObjectPath, (&ObjectPath, &Live)> = BTreeMap::new();
+    let several = |live: &Live| live.links > 1 && !live.is_directory();
+    for (path, live) in inventory.live.iter().filter(|(_, live)| several(live)) {
+        let place = inventory.physical.get(path).unwrap_or(path);
+        let known = places.entry(place).or_insert((path, live));
+        if rank(path) > rank(known.0) {
+            *known = (path, live);
+        }
+    }
+    places.into_values()
+}
+
+/// The names that are one file before the patch, where at least two of them are known.
+#[derive(Debug, Default)]
+struct Groups {
+    /// Each name with the number of its group.
+    numbers: BTreeMap<ObjectPath, u32>,
+    /// For each group the name that carries the content.
+    first: BTreeMap<u32, ObjectPath>,
+    /// The groups that the patch makes, by the file that the others are linked to.
+    after: BTreeMap<ObjectPath, u32>,
+    /// The links that the patch makes, and the file that each is linked to.
+    links: BTreeMap<ObjectPath, ObjectPath>,
+}
+
+impl Groups {
+    fn of(draft: &Draft<'_>, paths: &BTreeSet<ObjectPath>) -> Self {
+        let inventory = draft.inventory;
+        let key = |path: &ObjectPath, live: &Live| -> (Option<usize>, Inode) {
+            (inventory.on.get(path).copied(), live.inode)
+        };
+        let mut names: BTreeMap<_, Vec<&ObjectPath>> = BTreeMap::new();
+        for (path, live) in one_path_each(inventory, paths) {
+            names.entry(key(path, live)).or_default().push(path);
+        }
+        let mut groups = Self::default();
+        let mut next = 0;
+        for names in names.into_values().filter(|names| names.len() > 1) {
+            if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
+                continue;
+            }
+            next += 1;
+            let is_link = |path: &ObjectPath| {
+                inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
+            };
+            let changed: Vec<&&ObjectPath> =
+                names.iter().filter(|path| draft.changes.contains_key(**path)).collect();
+            let carrier = changed.iter().find(|path| !is_link(path)).or_else(|| changed.first());
+            if let Some(carrier) = carrier {
+                groups.first.insert(next, (**carrier).clone());
+            }
+            groups.numbers.extend(names.into_iter().map(|path| (path.clone(), next)));
+        }
+        for change in draft.changes.values() {
+            if let Action::Add(new) | Action::Replace(new) = &change.action
+                && let Body::Link(source) = &new.body
+            {
+                next += u32::from(!groups.after.contains_key(source));
+                groups.after.entry(source.clone()).or_insert(next);
+                groups.links.insert(change.path.clone(), source.clone());
+            }
+        }
+        groups
+    }
+
+    /// The group of a path after the patch.
+    fn number_after(&self, path: &ObjectPath) -> Option<u32> {
+        self.after.get(self.links.get(path).unwrap_or(path)).copied()
+    }
+
+    /// Writes down which names are one file, before and after.
+    fn number_states(&self, record: &mut ObjectRecord, path: &ObjectPath, changes: bool) {
+        if let Some(was) = &mut record.was {
+            was.group = self.number(path);
+        }
+        if let Some(became) = &mut record.became {
+            became.group = if changes { self.number_after(path) } else { self.number(path) };
+        }
+    }
+
+    fn number(&self, path: &ObjectPath) -> Option<u32> {
+        self.numbers.get(path).copied()
+    }
+
+    /// The name that carries the content of a path, where that is another one.
+    fn first_name(&self, path: &ObjectPath) -> Option<&ObjectPath> {
+        self.first.get(&self.number(path)?).filter(|first| *first != path)
+    }
+
+    /// Names of the groups that the patch does not touch.
+    fn partners<'a>(&'a self, paths: &'a BTreeSet<ObjectPath>) -> impl Iterator<Item = &'a ObjectPath> {
+        self.numbers.keys().filter(|path| !paths.contains(*path))
+    }
+}

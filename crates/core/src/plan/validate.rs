@@ -1,0 +1,385 @@
+//! The rules that decide whether a patch may be applied at all, in the order of patchadd(1M): the first that fails
+//! is the refusal.
+//!
+//! Nothing here looks at objects; edited files, space and whatever else lies in the paths comes after.
+
+use std::collections::BTreeMap;
+
+use crate::inventory::{Installed, Inventory};
+use crate::package::{Params, PkgInst, Policy, cores, side_by_side};
+use crate::patch::{
+    Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement,
+    Requirements, Standing,
+};
+use crate::source::{Image, PackageImage};
+
+use super::apply::ApplyOptions;
+use super::interrupted::{interrupted, why_interrupted};
+use super::records::has_undo_data;
+use super::refusal::Reason;
+use crate::format::params::compact;
+
+/// Zone parameters, which must be equal in patch and package.
+const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
+
+/// So many packages are read in one go.
+const PORTION: usize = 100;
+
+/// What a patch as a whole says: the union over its packages and its patchinfo.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Its id.
+    pub(super) id: PatchId,
+    /// What it contains.
+    pub(super) obsoletes: PatchList,
+    /// What it needs.
+    pub(super) requires: Requirements,
+    /// What it cannot be together with.
+    pub(super) incompatibles: PatchList,
+    /// Words of its properties.
+    pub(super) properties: Vec<String>,
+    /// What each package says, by its place in the image.
+    pub(super) packages: Vec<Delivered>,
+}
+
+/// A package of the patch and the installed instance that it is for.
+#[derive(Clone, Debug)]
+pub(super) struct Match {
+    /// The instance.
+    pub(super) package: PkgInst,
+    /// The place in the image.
+    pub(super) index: usize,
+}
+
+/// What the rules left standing.
+#[derive(Debug)]
+pub(super) struct Validated {
+    /// The patch.
+    pub(super) facts: Facts,
+    /// The packages to be patched.
+    pub(super) matches: Vec<Match>,
+    /// Whether it is applied to all of them already, and only its files are installed again.
+    pub(super) again: bool,
+    /// Whether no undo data is kept.
+    pub(super) no_undo: bool,
+    /// Sentences for a person.
+    pub(super) notes: Vec<String>,
+}
+
+impl Facts {
+    /// Reads the macros of all packages, which must name one patch.
+    pub(super) fn of(image: &Image, separator: &str) -> Result<Self, Reason> {
+        let mut packages: Vec<Delivered> = Vec::with_capacity(image.packages.len());
+        for package in &image.packages {
+            let directory = &package.directory;
+            let delivered = Delivered::from_params(&package.params, separator)
+                .map_err(|error| unreadable(directory, &error))?
+                .ok_or_else(|| {
+                    Reason::BadPatch(format!("package {directory} names no patch (SUNW_PATCHID)"))
+                })?;
+            if let Some(first) = packages.first().filter(|first| first.id != delivered.id) {
+                let (one, other) = (&first.id, &delivered.id);
+                return Err(Reason::BadPatch(format!("its packages name two patches, {one} and {other}")));
+            }
+            packages.push(delivered);
+        }
+        let Some(id) = packages.first().map(|first| first.id.clone()) else {
+            return Err(Reason::BadPatch("it holds no package".to_owned()));
+        };
+        let mut facts = Self {
+            id,
+            obsoletes: packages.iter().flat_map(|package| &package.obsoletes).cloned().collect(),
+            requires: packages.iter().flat_map(|package| &package.requires).cloned().collect(),
+            incompatibles: packages.iter().flat_map(|package| &package.incompatibles).cloned().collect(),
+            properties: packages.iter().flat_map(|package| &package.properties).cloned().collect(),
+            packages,
+        };
+        facts.hear_patchinfo(image, separator)?;
+        Ok(facts)
+    }
+
+    /// Whether a word is among the properties.
+    pub(super) fn has_property(&self, word: &str) -> bool {
+        self.properties.iter().any(|property| property == word)
+    }
+
+    /// The lists of the file patchinfo hold for every package.
+    fn hear_patchinfo(&mut self, image: &Image, separator: &str) -> Result<(), Reason> {
+        let Some(info) = &image.patchinfo else { return Ok(()) };
+        let corrupt = |reason: String| Reason::BadPkginfo { package: "patchinfo".to_owned(), reason };
+        let list = |words: &[String]| {
+            PatchList::parse(&words.join(" "), separator).map_err(|error| corrupt(error.to_string()))
+        };
+        let requires = Requirements::parse(&info.requires.join(" "), separator)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let (obsoletes, incompatibles) = (list(&info.obsoletes)?, list(&info.incompat)?);
+        self.properties.extend(info.properties.iter().cloned());
+        for package in &mut self.packages {
+            package.obsoletes.extend(obsoletes.iter().cloned());
+            package.requires.extend(requires.iter().cloned());
+            package.incompatibles.extend(incompatibles.iter().cloned());
+        }
+        self.obsoletes.extend(obsoletes.iter().cloned());
+        self.requires.extend(requires.iter().cloned());
+        self.incompatibles.extend(incompatibles.iter().cloned());
+        Ok(())
+    }
+}
+
+/// The patches applied to a root.
+pub(super) fn applied(inventory: &Inventory, separator: &str) -> Result<AppliedPatches, Reason> {
+    let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
+    let portions: Vec<_> = packages.chunks(PORTION).collect();
+    let records = side_by_side(cores(), portions.len(), || {
+        |at: usize| portions.get(at).map_or_else(|| Ok(Vec::new()), |portion| records_of(portion, separator))
+    });
+    let records: Result<Vec<Vec<Applied>>, Reason> = records.into_iter().collect();
+    Ok(AppliedPatches::new(records?.into_iter().flatten().collect()))
+}
+
+/// The patch records of some packages.
+fn records_of(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<Applied>, Reason> {
+    let read = |(package, installed): &(&PkgInst, &Installed)| {
+        Applied::from_params(package, &installed.params, separator)
+            .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
+    };
+    packages.iter().map(read).collect()
+}
+
+/// Asks every rule about a patch.
+pub(super) fn validate(
+    image: &Image,
+    facts: Facts,
+    inventory: &Inventory,
+    policy: &Policy,
+    options: &ApplyOptions,
+) -> Result<Validated, Reason> {
+    let separator = &policy.separator;
+    if excludes(policy, &facts.id) {
+        return Err(Reason::Excluded);
+    }
+    let all = matches(image, inventory)?;
+    let applied = applied(inventory, separator)?;
+    let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();
+    let mut notes = Vec::new();
+    let restricted = policy.is_restricted(facts.id.base());
+    let no_undo = !restricted && (options.no_undo || facts.has_property("nobackout"));
+    let refuse_interrupted = || refuse_interrupted(inventory, &facts.id, &packages, separator);
+    let (remaining, again) = standing(&applied, &facts.id, &packages, options, refuse_interrupted)?;
+    if !(options.unconditional && options.no_undo && no_undo) {
+        refuse_interrupted()?;
+    }
+    notes.extend(warn_of_interrupted(inventory, &facts.id, &packages, separator));
+    refuse_relations(&applied, &facts, &remaining, policy, options, &mut notes)?;
+    if let Some(directory) = options.undo_dir.as_ref().filter(|directory| !directory.is_absolute()) {
+        return Err(Reason::BackoutDirectory(directory.clone()));
+    }
+    if restricted && options.no_undo {
+        notes.push(format!("-d is ignored for restricted patch {}.", facts.id));
+    }
+    if !again {
+        refuse_undo_mismatch(&applied, inventory, &facts.id, separator, no_undo)?;
+    }
+    if facts.has_property("interactive") && !options.conversation {
+        return Err(Reason::Interactive);
+    }
+    let matches: Vec<Match> = all.into_iter().filter(|found| remaining.contains(&found.package)).collect();
+    for found in &matches {
+        refuse_zones(image, inventory, found)?;
+    }
+    Ok(Validated { facts, matches, again, no_undo, notes })
+}
+
+fn unreadable(package: &str, error: &DeliveredError) -> Reason {
+    match error {
+        DeliveredError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
+        DeliveredError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
+        DeliveredError::List { .. } | DeliveredError::Requires(_) => {
+            Reason::BadPkginfo { package: package.to_owned(), reason: error.to_string() }
+        }
+    }
+}
+
+fn excludes(policy: &Policy, id: &PatchId) -> bool {
+    let mut words = policy.exclude.iter();
+    words.any(|word| {
+        word == id.base() || PatchId::parse(word, &policy.separator).is_ok_and(|excluded| excluded == *id)
+    })
+}
+
+/// The packages of the patch that are installed in the version that it is for.
+pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Match>, Reason> {
+    let mut taken: BTreeMap<&PkgInst, &PackageImage> = BTreeMap::new();
+    let mut matches = Vec::new();
+    for (index, delivered) in image.packages.iter().enumerate() {
+        let mut installed = inventory.packages.iter();
+        let Some((package, _)) = installed.find(|(_, old)| same_version(&old.params, &delivered.params))
+        else {
+            continue;
+        };
+        if let Some(first) = taken.insert(package, delivered) {
+            let (one, other) = (&first.directory, &delivered.directory);
+            return Err(Reason::BadPatch(format!("{one} and {other} are both for package {package}")));
+        }
+        matches.push(Match { package: package.clone(), index });
+    }
+    if matches.is_empty() {
+        return Err(Reason::NotInstalled(image.packages.iter().map(named).collect()));
+    }
+    Ok(matches)
+}
+
+/// PKG and VERSION byte for byte, ARCH without white space.
+pub(super) fn same_version(one: &Params, other: &Params) -> bool {
+    let arch = |params: &Params| compact(params.get("ARCH").unwrap_or_default());
+    ["PKG", "VERSION"].iter().all(|name| one.get(name) == other.get(name)) && arch(one) == arch(other)
+}
+
+fn named(package: &PackageImage) -> String {
+    let text = |name| package.params.text(name);
+    format!("{} ({}) {}", text("PKG"), text("ARCH"), text("VERSION"))
+}
+
+/// A patch that a tool without recovery left half applied is not applied further: what it replaced is lost, and undo
+/// data made now would say that the patch's own files were there before it.
+fn refuse_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Result<(), Reason> {
+    let why = |package: &PkgInst| why_interrupted(package, inventory.packages.get(package)?, id, separator);
+    packages.iter().find_map(why).map_or(Ok(()), Err)
+}
+
+/// What is said of the packages to which another patch was left half applied: the patch that is applied now is undone
+/// exactly, but what it found may be neither the files of before that one nor its own.
+fn warn_of_interrupted(
+    inventory: &Inventory,
+    id: &PatchId,
+    packages: &[PkgInst],
+    separator: &str,
+) -> Vec<String> {
+    let half = |package: &PkgInst| {
+        let installed = inventory.packages.get(package);
+        installed.map(|installed| interrupted(package, installed, separator)).unwrap_or_default()
+    };
+    let others = packages.iter().flat_map(half).filter(|half| half.patch != *id);
+    others.map(|half| half.told()).collect()
+}
+
+/// The packages that remain to be patched, and whether the patch is applied again.
+fn standing(
+    applied: &AppliedPatches,
+    id: &PatchId,
+    packages: &[PkgInst],
+    options: &ApplyOptions,
+    refuse_interrupted: impl Fn() -> Result<(), Reason>,
+) -> Result<(Vec<PkgInst>, bool), Reason> {
+    match applied.standing(id, packages) {
+        Standing::New => Ok((packages.to_vec(), false)),
+        Standing::PartlyApplied(remaining) => Ok((remaining, false)),
+        Standing::Applied if options.unconditional && applied.later_revision(id).is_none() => {
+            Ok((packages.to_vec(), true))
+        }
+        Standing::Applied => {
+            refuse_interrupted()?;
+            Err(Reason::AlreadyApplied(packages.to_vec()))
+        }
+        Standing::LaterRevision(later) => Err(Reason::LaterRevision(later.clone())),
+        Standing::Obsoleted(obsoletion) => {
+            Err(Reason::Obsoleted { by: obsoletion.by.cloned(), entry: obsoletion.entry.clone() })
+        }
+    }
+}
+
+/// Restricted, incompatible and required patches.
+fn refuse_relations(
+    applied: &AppliedPatches,
+    facts: &Facts,
+    packages: &[PkgInst],
+    policy: &Policy,
+    options: &ApplyOptions,
+    notes: &mut Vec<String>,
+) -> Result<(), Reason> {
+    let id = &facts.id;
+    let is_restricted = |id: &PatchId| policy.is_restricted(id.base());
+    if let Some((restricted, package)) = applied.restricted(id, packages, &is_restricted) {
+        return Err(Reason::Restricted { restricted: restricted.clone(), package: package.clone() });
+    }
+    match applied.incompatible_with(id, &facts.obsoletes, &facts.incompatibles) {
+        Some(Conflict::IncomingNames { named, applied }) => {
+            let (applied, named) = (applied.clone(), named.clone());
+            return Err(Reason::Incompatible { applied, named, says_applied: false });
+        }
+        Some(Conflict::AppliedNames { applied, named }) => {
+            let (applied, named) = (applied.clone(), named.clone());
+            return Err(Reason::Incompatible { applied, named, says_applied: true });
+        }
+        None => {}
+    }
+    for requirement in &facts.requires {
+        if applied.satisfies(requirement).is_some() || provides_itself(facts, requirement) {
+            continue;
+        }
+        let mut operands = options.not_applicable.iter();
+        match operands.find(|operand| requirement.ids().iter().any(|needed| operand.contains(needed))) {
+            Some(operand) => notes.push(format!("required patch {operand} is not applicable to this root")),
+            None => return Err(Reason::Required(requirement.clone())),
+        }
+    }
+    Ok(())
+}
+
+/// A patch that contains what it requires needs nothing.
+fn provides_itself(facts: &Facts, requirement: &Requirement) -> bool {
+    let contains = |needed: &PatchId| {
+        facts.id.contains(needed) || facts.obsoletes.iter().any(|contained| contained.contains(needed))
+    };
+    requirement.ids().iter().any(contains)
+}
+
+/// A patch of several packages is either with undo data in all of them or in none.
+fn refuse_undo_mismatch(
+    applied: &AppliedPatches,
+    inventory: &Inventory,
+    id: &PatchId,
+    separator: &str,
+    no_undo: bool,
+) -> Result<(), Reason> {
+    let Some(patch) = applied.get(id) else { return Ok(()) };
+    for package in &patch.packages {
+        let installed = inventory.packages.get(package);
+        let kept = installed.is_some_and(|installed| has_undo_data(installed, id, separator));
+        if kept == no_undo {
+            return Err(Reason::UndoMismatch { package: package.clone(), kept });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_zones(image: &Image, inventory: &Inventory, found: &Match) -> Result<(), Reason> {
+    let (Some(delivered), Some(installed)) =
+        (image.packages.get(found.index), inventory.packages.get(&found.package))
+    else {
+        return Ok(());
+    };
+    refuse_other_zones(&found.package, &installed.params, &delivered.params)
+}
+
+/// Zone parameters that a package delivers must be those that are installed. A patch that is silent about one does
+/// not contradict.
+pub(super) fn refuse_other_zones(
+    package: &PkgInst,
+    installed: &Params,
+    delivered: &Params,
+) -> Result<(), Reason> {
+    for parameter in ZONE_PARAMETERS {
+        let (old, new) = (installed.text(parameter), delivered.text(parameter));
+        if delivered.get(parameter).is_some() && old.trim() != new.trim() {
+            let (installed, delivered) = (old.into_owned(), new.into_owned());
+            return Err(Reason::Zone { package: package.clone(), parameter, installed, delivered });
+        }
+    }
+    Ok(())
+}

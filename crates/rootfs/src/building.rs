@@ -1,0 +1,261 @@
+//! New trees of files: how packages are written, in a directory of their own or where scripts are to find them.
+//!
+//! Nothing that is there is ever written to: files are made new, and directories on the way to them are made or, where
+//! they are there, entered without following a symbolic link. A [`Building`] stands under a private name beside its
+//! place, so that nobody takes it for what it is going to be; it gets its name as a whole, and what is left under the
+//! private name goes with the value, or with [`Dir::remove_leftovers`] where the program was killed. None of it is durable before [`Dir::sync_file_system`].
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::{Dir, Result, RootError, WritableFile};
+use crate::package::{Mode, Timestamp};
+
+/// The mode of directories.
+const DIRECTORY: u32 = 0o755;
+
+/// A tree of new files below a directory.
+#[derive(Debug)]
+pub struct NewTree {
+    top: Dir,
+    /// The directories that this value made, by their names below the top.
+    made: BTreeSet<Vec<u8>>,
+    /// The directory that the last file went into, with its name below the top.
+    last: Option<(Vec<u8>, Dir)>,
+}
+
+impl NewTree {
+    /// A tree with nothing in it yet.
+    pub fn below(top: Dir) -> Self {
+        Self { top, made: BTreeSet::new(), last: None }
+    }
+
+    /// The same below a directory of the host, which is made, with those above it, where it is not there yet.
+    pub fn at(path: &Path) -> Result<Self> {
+        let (mut there, mut missing) = (path, Vec::new());
+        loop {
+            let error = match Dir::of_host(there) {
+                Ok(dir) => {
+                    missing.reverse();
+                    return Ok(Self::below(Self::below(dir).directory(&missing.join(&b'/'))?));
+                }
+                Err(error) => error,
+            };
+            match (there.parent(), there.file_name()) {
+                (Some(parent), Some(name)) if error.is_not_found() => {
+                    missing.push(name.as_bytes());
+                    there = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Makes a file, private until its mode is set, and the directories above it that are not there yet, 0755. The
+    /// name may have several components, none of them `..`.
+    pub fn file(&mut self, name: &[u8]) -> Result<WritableFile> {
+        let (above, name) = match name.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => (name.get(..slash).unwrap_or_default(), name.get(slash + 1..).unwrap_or_default()),
+            None => (&b""[..], name),
+        };
+        self.enter(above)?.create(name)
+    }
+
+    /// Makes a file of these bytes.
+    pub fn write(&mut self, name: &[u8], bytes: &[u8], mode: Mode) -> Result<WritableFile> {
+        let mut file = self.file(name)?;
+        file.put(bytes)?;
+        file.set_mode(mode)?;
+        Ok(file)
+    }
+
+    /// The directory of this name below the top, made where it is not there yet; the top for an empty name.
+    pub fn directory(&mut self, name: &[u8]) -> Result<Dir> {
+        self.enter(name)?.again()
+    }
+
+    /// The same, held for the next file.
+    fn enter(&mut self, name: &[u8]) -> Result<&Dir> {
+        let last = match self.last.take() {
+            Some((last, dir)) if last == name => (last, dir),
+            _ => (name.to_vec(), self.make(name)?),
+        };
+        Ok(&self.last.insert(last).1)
+    }
+
+    fn make(&mut self, name: &[u8]) -> Result<Dir> {
+        let mut dir = self.top.again()?;
+        let mut length = 0;
+        for component in name.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
+            if matches!(component, b"." | b"..") {
+                return Err(dir.error("make", component, Errno::INVAL));
+            }
+            length = name.len().min(length + usize::from(length > 0) + component.len());
+            let known = self.made.contains(name.get(..length).unwrap_or_default());
+            dir = match if known { dir.dir(component) } else { dir.make_dir(component, Mode::of(DIRECTORY)) }
+            {
+                Err(error) if error.errno() == Some(Errno::EXIST) => dir.dir(component)?,
+                made => {
+                    self.made.insert(name.get(..length).unwrap_or_default().to_vec());
+                    made?
+                }
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Gives the directories that were made their time, those inside others first.
+    pub fn date(&self, mtime: Timestamp) -> Result<()> {
+        for path in self.made.iter().rev() {
+            let mut parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+            let Some(name) = parts.pop() else { continue };
+            let dir = parts.into_iter().try_fold(self.top.again()?, |dir, part| dir.dir(part))?;
+            dir.set_mtime(name, mtime)?;
+        }
+        Ok(())
+    }
+}
+
+/// A directory that does not have its name yet.
+#[derive(Debug)]
+pub struct Building {
+    parent: Dir,
+    private: Vec<u8>,
+    name: Vec<u8>,
+    /// What is in it.
+    pub tree: NewTree,
+}
+
+impl Building {
+    /// Begins the directory `name` of `parent`; `program` is a part of its private name.
+    pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
+        let parent = parent.again()?;
+        let (private, dir) = parent.make_private(program)?;
+        Ok(Self { parent, private, name: name.to_vec(), tree: NewTree::below(dir) })
+    }
+
+    /// Gives all directories their time, and this one the mode that everybody may read it by.
+    pub fn close(&self, mtime: Timestamp) -> Result<()> {
+        self.tree.date(mtime)?;
+        self.parent.set_mode(&self.private, Mode::of(DIRECTORY))?;
+        self.parent.set_mtime(&self.private, mtime)
+    }
+
+    /// Gives the directory its name: in exchange for what has it, if that is to be replaced, else it is an error
+    /// (EEXIST) that something has it.
+    pub fn publish(&self, replaces: bool) -> Result<()> {
+        let Self { parent, private, name, .. } = self;
+        match parent.move_to(private, parent, name) {
+            Err(error) if is_beyond(&error) && parent.look(name)?.is_none() => {
+                return parent.rename(private, name);
+            }
+            Err(error) if is_beyond(&error) && !replaces => {
+                return Err(parent.error("move", private, Errno::EXIST));
+            }
+            Err(error) if replaces && (is_beyond(&error) || error.errno() == Some(Errno::EXIST)) => {}
+            moved => return moved,
+        }
+        match parent.exchange(private, parent, name) {
+            // For a moment nothing has the name.
+            Err(error) if is_beyond(&error) => {
+                parent.rename(name, &self.old())?;
+                parent.rename(private, name)
+            }
+            exchanged => exchanged,
+        }
+    }
+
+    fn old(&self) -> Vec<u8> {
+        [&self.private, &b".old"[..]].concat()
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // What cannot be removed stays under a name that says what it was; an error before it is the one to be told.
+        let _ = self.parent.remove_tree(&self.private);
+        let _ = self.parent.remove_tree(&self.old());
+    }
+}
+
+/// Whether the file system has no such rename.
+fn is_beyond(error: &RootError) -> bool {
+    matches!(error.errno(), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::package::ObjectPath;
+    use crate::{Call, Door, Root};
+
+    fn built(door: Door, at: &Path, replaces: bool) -> Result<()> {
+        let parent = Root::open_with(at, door).unwrap().dir(&ObjectPath::root()).unwrap();
+        let mut building = Building::begin(&parent, "pkgmk", b"ACMEweb")?;
+        building.tree.write(b"reloc/bin/httpd", b"new", Mode::of(0o755))?;
+        building.tree.write(b"pkginfo", b"PKG=ACMEweb\n", Mode::of(0o644))?;
+        building.close(Timestamp::whole(1000))?;
+        building.publish(replaces)
+    }
+
+    #[test]
+    fn a_directory_gets_its_name_as_a_whole_or_in_exchange_for_another() {
+        let without_exchange = || {
+            Door::watched(|step| match step.call {
+                Call::Move | Call::Exchange => Err(Errno::INVAL),
+                _ => Ok(()),
+            })
+        };
+        for door in [Door::default, without_exchange] {
+            let dir = tempfile::tempdir().unwrap();
+            built(door(), dir.path(), false).unwrap();
+            fs::write(dir.path().join("ACMEweb/old"), "").unwrap();
+            let error = built(door(), dir.path(), false).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EXIST));
+            assert!(dir.path().join("ACMEweb/old").exists());
+            built(door(), dir.path(), true).unwrap();
+            assert!(!dir.path().join("ACMEweb/old").exists());
+            assert_eq!(fs::read(dir.path().join("ACMEweb/reloc/bin/httpd")).unwrap(), b"new");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing stays under a private name");
+            let seen = fs::metadata(dir.path().join("ACMEweb/reloc")).unwrap();
+            assert_eq!(seen.permissions().mode() & 0o7777, 0o755);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        for call in [Call::Create, Call::Write, Call::SetMode, Call::Move, Call::MakeDirectory] {
+            let full = move |step: &crate::Step<'_>| {
+                if step.call == call { Err(Errno::NOSPC) } else { Ok(()) }
+            };
+            assert!(built(Door::watched(full), dir.path(), false).unwrap_err().is_no_space(), "{call:?}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{call:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_goes_through_directories_and_never_through_a_link() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(dir.path().join("there")).unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
+        let top = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
+        let mut tree = NewTree::below(top);
+        tree.write(b"there/file", b"x", Mode::of(0o600)).unwrap();
+        for name in [&b"link/file"[..], b"there/../../file", b"./file"] {
+            assert!(tree.file(name).is_err(), "{}", name.escape_ascii());
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        assert!(tree.file(b"there/file").is_err(), "nothing is written over");
+        let mut deep = NewTree::at(&dir.path().join("there/is/more")).unwrap();
+        deep.write(b"file", b"", Mode::of(0o600)).unwrap();
+        assert!(dir.path().join("there/is/more/file").exists());
+        assert!(NewTree::at(&dir.path().join("there/file/no/directory")).is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! A directory of the root, held open.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Result, Root, RootError, Seen, again};
+use crate::package::ObjectPath;
+use crate::package::rule::holds;
+
+/// A directory of a root, opened once; names in it are single components. Reading is in `look`, writing in `write`.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: ObjectPath,
+    root: Root,
+    /// Whether files in it may be records that are looked at when they are opened.
+    has_records: bool,
+}
+
+/// Free space of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that the caller may still use.
+    pub bytes: u64,
+    /// Objects that may still be made; none where the file system has no such limit.
+    pub inodes: Option<u64>,
+    /// Bytes are handed out in units of this size.
+    pub unit: u64,
+}
+
+impl Dir {
+    pub(crate) fn new(fd: OwnedFd, path: ObjectPath, root: Root) -> Self {
+        let has_records = root.guard().is_some_and(|guard| guard.holds_records(&path));
+        Self { fd, path, root, has_records }
+    }
+
+    /// A directory that was opened, and not made: if it holds records it must be the superuser's where that matters.
+    pub(crate) fn entered(fd: OwnedFd, path: ObjectPath, root: Root) -> Result<Self> {
+        if let Some(guard) = root.guard() {
+            guard.directory(&root, &fd, &path)?;
+        }
+        Ok(Self::new(fd, path, root))
+    }
+
+    /// Looks at whose an opened file of it is, if it is a record for which that matters; what it saw then.
+    pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
+        match self.root.guard() {
+            Some(guard) if self.has_records => guard.file(self, name, file),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same directory, shown by another path.
+    pub(crate) fn shown_as(self, path: ObjectPath) -> Self {
+        Self { path, ..self }
+    }
+
+    /// A directory of the host, as a root of its own that holds nothing but it.
+    pub fn of_host(path: &Path) -> Result<Self> {
+        Root::open(path)?.dir(&ObjectPath::root())
+    }
+
+    /// Where it is: a physical path inside the root.
+    pub fn path(&self) -> &ObjectPath {
+        &self.path
+    }
+
+    /// The root it belongs to.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Opens a directory in this one; a symbolic link is refused.
+    pub fn dir(&self, name: &[u8]) -> Result<Self> {
+        self.must_be_single(name)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = again(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        Self::entered(fd, self.at(name), self.root.clone())
+    }
+
+    /// The same directory by another descriptor.
+    pub fn again(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(|error| self.io_error("open", b"", &error))?;
+        Ok(Self::new(fd, self.path.clone(), self.root.clone()))
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The names in it, sorted, each with whether it may be a directory, as far as the directory says so.
+    pub(crate) fn entries(&self) -> Result<Vec<(Vec<u8>, bool)>> {
+        use rustix::fs::FileType::{Directory, Unknown};
+        let mut found = Vec::new();
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|errno| self.error("list", b"", errno))?;
+        for entry in entries {
+            let entry = entry.map_err(|errno| self.error("list", b"", errno))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                found.push((name.to_vec(), matches!(entry.file_type(), Directory | Unknown)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The target of a symbolic link, as written.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        self.must_be_single(name)?;
+        let target = again(|| rustix::fs::readlinkat(&self.fd, name, Vec::new()))
+            .map_err(|errno| self.error("read the link", name, errno))?;
+        Ok(target.into_bytes())
+    }
+
+    /// Free space of the file system it is on.
+    pub fn space(&self) -> Result<Space> {
+        let stat = again(|| rustix::fs::fstatvfs(&self.fd))
+            .map_err(|errno| self.error("read the free space of", b"", errno))?;
+        let free = if self.root.is_privileged() { stat.f_bfree } else { stat.f_bavail };
+        Ok(Space {
+            bytes: free.saturating_mul(stat.f_frsize),
+            inodes: (stat.f_files > 0).then_some(stat.f_favail),
+            unit: stat.f_frsize.max(1),
+        })
+    }
+
+    /// The type of the file system it is on: the magic number of statfs(2).
+    pub fn file_system_magic(&self) -> Result<u64> {
+        let stat = again(|| rustix::fs::fstatfs(&self.fd))
+            .map_err(|errno| self.error("look at the file system of", b"", errno))?;
+        #[allow(clippy::cast_sign_loss)] // a bit pattern
+        Ok(stat.f_type as u64 & 0xffff_ffff)
+    }
+
+    /// Whether it hands a project id down to what is made in it, so that nothing can be renamed into it from elsewhere
+    /// (`FS_PROJINHERIT_FL`). False where the file system has no such flags.
+    pub fn hands_down_project(&self) -> bool {
+        const PROJECT_INHERIT: u32 = 0x2000_0000;
+        rustix::fs::ioctl_getflags(&self.fd).is_ok_and(|flags| flags.bits() & PROJECT_INHERIT != 0)
+    }
+
+    /// Whether the caller may make and remove names in it.
+    pub fn is_writable(&self) -> bool {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", access, rustix::fs::AtFlags::EACCESS).is_ok()
+    }
+
+    /// Whether it belongs to the caller.
+    pub fn is_own(&self) -> Result<bool> {
+        Ok(self.itself()?.uid == rustix::process::geteuid().as_raw())
+    }
+
+    /// The path of `name` in it; the directory's own path for an empty name.
+    pub fn at(&self, name: &[u8]) -> ObjectPath {
+        // A name that makes no path (too long together) is shown by its directory; the call on it fails anyway.
+        if name.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(name).unwrap_or_else(|_| self.path.clone())
+        }
+    }
+
+    /// The error of a change of `name` that is not made, because something is there that must stay (EEXIST).
+    pub fn refused(&self, name: &[u8]) -> RootError {
+        self.error("replace", name, Errno::EXIST)
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn show(&self, name: &[u8]) -> String {
+        self.root.show(&self.at(name))
+    }
+
+    /// An error unless `name` is a single name: whatever it came from, a call by it reaches nothing but this directory.
+    pub(crate) fn must_be_single(&self, name: &[u8]) -> Result<()> {
+        let is_single = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
+        if holds("root.single-name", is_single) {
+            return Ok(());
+        }
+        let name = name.escape_ascii().to_string();
+        Err(RootError::Name { name, directory: self.root.show(&self.path) })
+    }
+
+    pub(crate) fn error(&self, action: &'static str, name: &[u8], errno: Errno) -> RootError {
+        RootError::Call { action, path: self.show(name), errno }
+    }
+
+    pub(crate) fn io_error(&self, action: &'static str, name: &[u8], error: &io::Error) -> RootError {
+        self.error(action, name, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,249 @@
+//! A file that is being written.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::fs::{FallocateFlags, Mode as Bits, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::write::timestamps;
+use super::{Call, Result, Root, RootError, Seen, Step, again};
+use crate::package::{Mode, ObjectPath, Timestamp};
+
+/// A file of the root, open for reading and writing; every change passes the door.
+#[derive(Debug)]
+pub struct WritableFile {
+    file: File,
+    path: ObjectPath,
+    root: Root,
+}
+
+impl WritableFile {
+    pub(crate) fn new(file: File, path: ObjectPath, root: Root) -> Self {
+        Self { file, path, root }
+    }
+
+    /// Where it is: a physical path inside the root.
+    pub fn path(&self) -> &ObjectPath {
+        &self.path
+    }
+
+    /// Whether owners can be set: the caller is the superuser.
+    pub fn is_privileged(&self) -> bool {
+        self.root.is_privileged()
+    }
+
+    fn change<T>(
+        &self,
+        call: Call,
+        action: &'static str,
+        mut work: impl FnMut() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        again(|| self.root.door().make(self.step(call), &mut work)).map_err(|errno| self.error(action, errno))
+    }
+
+    fn step(&self, call: Call) -> Step<'_> {
+        Step { call, root: self.root.prefix(), path: &self.path, other: None }
+    }
+
+    fn error(&self, action: &'static str, errno: Errno) -> RootError {
+        RootError::Call { action, path: self.root.show(&self.path), errno }
+    }
+
+    /// Takes an I/O error of writing through [`Write`] as one of this file.
+    pub fn write_error(&self, error: &io::Error) -> RootError {
+        self.error("write", Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+
+    /// Shares the blocks of `source` where the file system can do that; false where the bytes have to be copied.
+    pub fn clone_of(&self, source: &File) -> Result<bool> {
+        match self.change(Call::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.errno() {
+                Some(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::PERM) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Reserves `size` bytes, so that a full disk shows now; file systems that cannot do it are let off.
+    pub fn reserve(&self, size: u64) -> Result<()> {
+        if size == 0 {
+            return Ok(());
+        }
+        let reserved = self.change(Call::Allocate, "reserve space for", || {
+            rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size)
+        });
+        match reserved {
+            Err(error) if matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::NOSYS)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Reserves `size` bytes without making the file any longer; where that cannot be done the file is let off.
+    pub fn reserve_beyond(&self, size: u64) -> Result<()> {
+        let reserved = self.change(Call::Allocate, "reserve space for", || {
+            rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)
+        });
+        match reserved {
+            Err(error) if matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::NOSYS)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes all bytes at the current place.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_all(bytes).map_err(|error| self.write_error(&error))
+    }
+
+    /// Writes all bytes at `offset`.
+    pub fn put_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let (mut rest, mut at) = (bytes, offset);
+        while !rest.is_empty() {
+            let count = self.change(Call::Write, "write", || rustix::io::pwrite(&self.file, rest, at))?;
+            if count == 0 {
+                return Err(self.error("write", Errno::IO));
+            }
+            (rest, at) = (rest.get(count..).unwrap_or_default(), at + count as u64);
+        }
+        Ok(())
+    }
+
+    /// Writes as many of these bytes at `offset` as one call takes; how many those were.
+    pub fn put_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let step = self.step(Call::Write);
+        Ok(self.root.door().make(step, || rustix::io::pwrite(&self.file, bytes, offset))?)
+    }
+
+    /// Reads what one call gives at `offset`; how many bytes those were, none at the end of the file.
+    pub fn get_into(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(again(|| rustix::io::pread(&self.file, &mut *buffer, offset))?)
+    }
+
+    /// Reads `length` bytes at `offset`, or fewer at the end of the file.
+    pub fn get_at(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match self.file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(self.error("read", Errno::from_io_error(&error).unwrap_or(Errno::IO)));
+                }
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Cuts or extends the file to `size` bytes and goes on writing there.
+    pub fn set_size(&mut self, size: u64) -> Result<()> {
+        self.change(Call::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
+        self.file.seek(SeekFrom::Start(size)).map_err(|error| self.write_error(&error))?;
+        Ok(())
+    }
+
+    /// Has the system begin to write these bytes to the disk, without waiting for it. It is advice: nothing is durable
+    /// by it, and what goes wrong shows at the next sync.
+    pub fn begin_write_back(&self, offset: u64, length: u64) {
+        // Bytes that are not on the disk yet are sent there first; while they are under way they stay in memory.
+        let _ =
+            rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(length), rustix::fs::Advice::DontNeed);
+    }
+
+    /// Looks at it.
+    pub fn look(&self) -> Result<Seen> {
+        Seen::of_file(&self.file).map_err(|errno| self.error("look at", errno))
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> Result<u64> {
+        let stat = again(|| rustix::fs::fstat(&self.file)).map_err(|errno| self.error("look at", errno))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or_default())
+    }
+
+    /// Goes back to the beginning, to read what was written.
+    pub fn rewind(&mut self) -> Result<()> {
+        self.file.rewind().map_err(|error| self.write_error(&error))
+    }
+
+    /// Sets owner and group. To be done before the mode: chown(2) drops setuid bits and capabilities.
+    pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
+        self.change(Call::SetOwner, "set the owner of", || {
+            rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        })
+    }
+
+    /// Sets the permission bits.
+    pub fn set_mode(&self, mode: Mode) -> Result<()> {
+        self.change(Call::SetMode, "set the mode of", || {
+            rustix::fs::fchmod(&self.file, Bits::from_raw_mode(mode.bits()))
+        })
+    }
+
+    /// Sets an extended attribute.
+    pub fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(Call::SetXattr, "set an extended attribute of", || {
+            rustix::fs::fsetxattr(&self.file, key, value, XattrFlags::empty())
+        })
+    }
+
+    /// Sets the modification time; to be done last.
+    pub fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
+        let times = timestamps(mtime);
+        self.change(Call::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
+    }
+
+    /// Waits until no other process has this file locked, and locks it: an open-file-description lock (fcntl(2)) that
+    /// ends with this value.
+    pub fn lock(&self) -> Result<()> {
+        let lock = libc::flock {
+            l_type: libc::c_short::try_from(libc::F_WRLCK).unwrap_or_default(),
+            l_whence: 0,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        again(|| {
+            let locked = fcntl(&self.file, FcntlArg::F_OFD_SETLKW(&lock)).map(drop);
+            locked.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+        })
+        .map_err(|errno| self.error("lock", errno))
+    }
+
+    /// Makes content and size durable. After it a power cut keeps the bytes; the name is made durable by
+    /// [`super::Dir::sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.change(Call::Sync, "sync", || rustix::fs::fdatasync(&self.file))
+    }
+}
+
+impl AsFd for WritableFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Write for WritableFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.root.door().make(self.step(Call::Write), || rustix::io::write(&self.file, bytes))?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for WritableFile {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read(bytes)
+    }
+}

@@ -1,0 +1,345 @@
+//! The records of a root that must be the superuser's alone.
+//!
+//! Who may write to a record of a root, or exchange a directory on the way to it, decides what the superuser does there.
+//! A [`Guard`] looks at each of them when it is opened, by fstat(2) on the descriptor that is then used: it belongs to
+//! uid 0; neither others may write to it nor its group, but for group 0 without an access list. When all directories
+//! down to a record are the superuser's alone, nobody else can exchange one of them afterwards, so each is looked at
+//! once. The directories that every change uses are looked at before anything else.
+//!
+//! Directories of objects are nobody's business here: users may own parts of a root.
+
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::mounts::Mounts;
+use super::resolve::MOST_LINKS;
+use super::untrusted::{Distrust, Untrusted};
+use super::{Dir, Result, Root, RootError, Seen, again, optional};
+use crate::package::{ObjectPath, rule};
+
+/// Where the records of a root are, as paths before any link among them is followed.
+#[derive(Clone, Debug)]
+pub struct RecordPlaces {
+    /// The records of every change: the tree that holds them.
+    pub tree: ObjectPath,
+    /// Directories in that tree that every change uses.
+    pub used: Vec<ObjectPath>,
+    /// The directory of the stages in that tree: what is two levels or more below it are objects of all owners.
+    pub stages: Option<ObjectPath>,
+    /// Directories and files elsewhere that are records where they are used.
+    pub elsewhere: Vec<ObjectPath>,
+}
+
+/// Looks at whose the records are, each once.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    places: RecordPlaces,
+    /// Whether the policy of the host says that the root is not the superuser's.
+    is_named: bool,
+    areas: OnceLock<Vec<Area>>,
+    stages: OnceLock<ObjectPath>,
+    /// Where links among the records led.
+    led_to: RwLock<Vec<ObjectPath>>,
+    good: RwLock<HashSet<ObjectPath>>,
+    mounts: Mutex<Mounts>,
+}
+
+/// Records below one physical path.
+#[derive(Clone, Debug)]
+struct Area {
+    place: ObjectPath,
+    /// Every directory that was passed on the way to it, where links among them led included.
+    way: Vec<ObjectPath>,
+}
+
+impl Guard {
+    pub(crate) fn new(places: RecordPlaces, is_named: bool) -> Self {
+        Self {
+            places,
+            is_named,
+            areas: OnceLock::new(),
+            stages: OnceLock::new(),
+            led_to: RwLock::default(),
+            good: RwLock::default(),
+            mounts: Mutex::default(),
+        }
+    }
+
+    /// Looks at what every change of `root` uses, once.
+    pub(crate) fn begin(&self, root: &Root) -> Result<()> {
+        if self.areas.get().is_some() {
+            return Ok(());
+        }
+        if self.is_named {
+            return Err(refusal(root, &ObjectPath::root(), &root.seen()?, Distrust::Named));
+        }
+        super::way::look_at_links(root)?;
+        let tree = trace(root, &self.places.tree)?;
+        self.all_good(root, &tree.way).map_err(|error| by_the_tree(root, &tree, error))?;
+        for used in &self.places.used {
+            self.all_good(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
+        }
+        // Nobody else can change where it is from here on.
+        if let Some(stages) = &self.places.stages {
+            let _ = self.stages.set(trace_in(root, &self.places.tree, &tree, stages)?.place);
+        }
+        let mut areas = vec![tree];
+        for place in &self.places.elsewhere {
+            areas.push(trace(root, place)?);
+        }
+        let _ = self.areas.set(areas);
+        Ok(())
+    }
+
+    /// What the opened directory at a physical path is; an error where it, or the way to it, is not as records must be.
+    pub(crate) fn directory(&self, root: &Root, fd: &OwnedFd, physical: &ObjectPath) -> Result<()> {
+        self.begin(root)?;
+        if self.is_known(physical) || !self.is_record(physical) {
+            return Ok(());
+        }
+        self.way_to(root, physical)?;
+        self.judge_directory(root, physical, fd)
+    }
+
+    /// The same for an opened file; what it is, if it had to be looked at.
+    pub(crate) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
+        self.begin(dir.root())?;
+        let physical = dir.at(name);
+        if !self.is_record(&physical) {
+            return Ok(None);
+        }
+        self.way_to(dir.root(), &physical)?;
+        self.judge(dir.root(), &physical, file).map(Some)
+    }
+
+    /// Whether files in a directory may be records.
+    pub(crate) fn holds_records(&self, directory: &ObjectPath) -> bool {
+        let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
+        self.is_record(directory) || areas.iter().any(|area| area.place.parent().as_ref() == Some(directory))
+    }
+
+    /// Takes what a symbolic link among the records leads to as records as well; `link` is the path with the link.
+    pub(crate) fn link(&self, root: &Root, physical: &ObjectPath, link: &ObjectPath) -> Result<()> {
+        self.begin(root)?;
+        if !self.is_record(physical) {
+            return Ok(());
+        }
+        let led = trace(root, link)?;
+        self.all_good(root, &led.way)?;
+        self.led_to.write().unwrap_or_else(PoisonError::into_inner).push(led.place);
+        Ok(())
+    }
+
+    fn is_record(&self, physical: &ObjectPath) -> bool {
+        if self.stages.get().is_some_and(|stages| is_of_stage(stages, physical)) {
+            return false;
+        }
+        let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
+        self.areas.get().is_some_and(|areas| areas.iter().any(|area| is_in(&area.place)))
+            || self.led_to.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_in)
+    }
+
+    /// Looks at every directory above a record, and at those that links on the way to its area led through.
+    fn way_to(&self, root: &Root, physical: &ObjectPath) -> Result<()> {
+        let areas = self.areas.get().map(Vec::as_slice).unwrap_or_default();
+        // What is in a directory of records that was looked at has the same way; there may be thousands.
+        let is_place = || areas.iter().any(|area| area.place == *physical);
+        if physical.parent().is_some_and(|above| self.is_known(&above) && self.is_record(&above))
+            && !is_place()
+        {
+            return Ok(());
+        }
+        for area in areas {
+            if *physical == area.place || physical.is_below(&area.place) {
+                self.all_good(root, area.way.get(..area.way.len().saturating_sub(1)).unwrap_or_default())?;
+            }
+        }
+        let mut above: Vec<ObjectPath> = physical.ancestors().collect();
+        above.sort();
+        above.retain(|directory| directory != physical);
+        self.all_good(root, &above)
+    }
+
+    fn all_good(&self, root: &Root, directories: &[ObjectPath]) -> Result<()> {
+        for directory in directories {
+            if !self.is_known(directory)
+                && let Some(fd) = open_directory(root, directory)?
+            {
+                self.judge_directory(root, directory, &fd)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_known(&self, directory: &ObjectPath) -> bool {
+        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(directory)
+    }
+
+    /// Looks at an opened directory, and remembers one that is the superuser's alone.
+    fn judge_directory(&self, root: &Root, physical: &ObjectPath, fd: &OwnedFd) -> Result<()> {
+        self.judge(root, physical, fd)?;
+        self.good.write().unwrap_or_else(PoisonError::into_inner).insert(physical.clone());
+        Ok(())
+    }
+
+    /// Looks at an opened directory or record.
+    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<Seen> {
+        let failed = |errno| root.error("look at", physical, errno);
+        let seen = Seen::of_file(&fd).map_err(failed)?;
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((uid, why)) = mounts.distrust(&seen)? {
+            return Err(refusal(root, physical, &Seen { uid, ..seen }, why));
+        }
+        if let Some(why) = distrust(&seen, || mounts.has_list(&seen, &fd)) {
+            return Err(refusal(root, physical, &seen, why));
+        }
+        Ok(seen)
+    }
+}
+
+fn refusal(root: &Root, physical: &ObjectPath, seen: &Seen, why: Distrust) -> RootError {
+    let owner = root.seen().map_or(seen.uid, |seen| seen.uid);
+    let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
+    let has_account = super::has_account(owner);
+    let root = root.shown_prefix();
+    RootError::Untrusted(Box::new(Untrusted { root, owner, path, uid: seen.uid, why, has_account }))
+}
+
+/// A refusal because of a directory on the way to the records names the records themselves, where they are the same
+/// user's: it is for them that the owner matters.
+fn by_the_tree(root: &Root, tree: &Area, error: RootError) -> RootError {
+    let RootError::Untrusted(told) = error else { return error };
+    let opened = open_directory(root, &tree.place).ok().flatten();
+    let seen = opened.and_then(|fd| Seen::of_file(&fd).ok());
+    match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
+        Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
+        None => RootError::Untrusted(told),
+    }
+}
+
+/// In what way an object with these attributes is not the superuser's alone; `has_list` says whether an access list is
+/// on it that the permission bits do not tell of, or one at all where a group may write.
+pub(crate) fn distrust(seen: &Seen, has_list: impl FnOnce() -> List) -> Option<Distrust> {
+    let bits = seen.mode.bits();
+    let may_group_write = bits & 0o020 != 0;
+    if !rule::holds("root.record.owner", seen.uid == 0) {
+        return Some(Distrust::Owner);
+    }
+    if !rule::holds("root.record.others", bits & 0o002 == 0) {
+        return Some(Distrust::Others);
+    }
+    if !rule::holds("root.record.group", !may_group_write || seen.gid == 0) {
+        return Some(Distrust::Group);
+    }
+    let is_shown = match has_list() {
+        List::None => true,
+        List::Posix => !may_group_write,
+        List::Other => false,
+    };
+    (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
+}
+
+/// The kind of access list that an object has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    /// None.
+    None,
+    /// A POSIX one: the permission bits of the group are its mask.
+    Posix,
+    /// Another one, which permission bits do not tell of.
+    Other,
+}
+
+/// Whether a path is of what lies in the stage of a run: objects of all owners, below a directory that is private.
+fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
+    physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
+}
+
+/// Opens a directory at a physical path for a look at it; none where there is none.
+fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
+    let opened = again(|| rustix::fs::openat2(root.fd(), relative, flags, Mode::empty(), resolve));
+    optional(opened.map_err(|errno| root.error("open", physical, errno)))
+}
+
+/// Follows a path inside the root, and remembers every directory that is passed. What is not there stays as written.
+fn trace(root: &Root, path: &ObjectPath) -> Result<Area> {
+    let top = Area { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
+    trace_from(root, top, path.as_bytes(), path)
+}
+
+/// The same from `tree` on, which `path` is below and whose way was looked at: nobody else can change it any more.
+fn trace_in(root: &Root, tree: &ObjectPath, found: &Area, path: &ObjectPath) -> Result<Area> {
+    match path.as_bytes().strip_prefix(tree.as_bytes()) {
+        Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
+        _ => trace(root, path),
+    }
+}
+
+/// Goes on from what was found to what is `below` it; `path` is the whole.
+fn trace_from(root: &Root, found: Area, below: &[u8], path: &ObjectPath) -> Result<Area> {
+    let resolver = root.resolver();
+    let (Area { mut place, mut way }, mut links) = (found, 0);
+    let mut rest: VecDeque<Vec<u8>> = parts(below).collect();
+    while let Some(part) = rest.pop_front() {
+        if part == b".." {
+            place = place.parent().unwrap_or_else(ObjectPath::root);
+            continue;
+        }
+        let here = place.join(&part).map_err(|_| root.error("resolve", path, Errno::NAMETOOLONG))?;
+        let Some(target) = resolver.read_link(&here)? else {
+            way.push(here.clone());
+            place = here;
+            continue;
+        };
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(RootError::Loop(root.show(path)));
+        }
+        if target.first() == Some(&b'/') {
+            place = ObjectPath::root();
+        }
+        for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+            rest.push_front(part);
+        }
+    }
+    Ok(Area { place, way })
+}
+
+fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::Mode as Bits;
+
+    #[test]
+    fn a_record_is_the_superusers_alone_by_owner_bits_and_access_list() {
+        let some = Seen::of_file(open_root()).unwrap();
+        let seen = |uid, gid, bits| Seen { uid, gid, mode: Bits::of(bits), ..some.clone() };
+        for (seen, list, why) in [
+            (seen(0, 7, 0o644), List::None, None),
+            (seen(0, 0, 0o664), List::None, None),
+            (seen(0, 7, 0o644), List::Posix, None),
+            (seen(7, 0, 0o644), List::None, Some(Distrust::Owner)),
+            (seen(0, 0, 0o646), List::None, Some(Distrust::Others)),
+            (seen(0, 7, 0o664), List::None, Some(Distrust::Group)),
+            (seen(0, 0, 0o664), List::Posix, Some(Distrust::AccessList)),
+            (seen(0, 0, 0o644), List::Other, Some(Distrust::AccessList)),
+        ] {
+            assert_eq!(distrust(&seen, || list), why, "{seen:?} {list:?}");
+        }
+    }
+
+    fn open_root() -> OwnedFd {
+        rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+}

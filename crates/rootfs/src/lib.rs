@@ -1,0 +1,397 @@
+//! The only door to the disk.
+//!
+//! A [`Root`] is the directory that `-R` names. Every path is resolved *inside* it: a symbolic link, a `..` or an
+//! absolute target in the tree never leads out (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). Changes are
+//! made through [`Dir`] handles, by single system calls that pass [`Door`], so that a test can count them, fail
+//! them or stop at one. No other module of the library writes to a root.
+//!
+//! This module knows nothing of packages: it speaks of files, directories and attributes.
+
+#![allow(clippy::disallowed_methods)] // this is the door
+
+mod accounts;
+mod building;
+mod descent;
+mod dir;
+mod door;
+mod file;
+mod guard;
+mod leftover;
+mod lock;
+mod look;
+mod mounts;
+mod open_object;
+mod owner;
+mod removal;
+mod resolve;
+mod untrusted;
+mod way;
+mod write;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use patchadm_svr4::package;
+
+use crate::package::{ObjectPath, cores, unescape};
+use guard::Guard;
+
+pub use accounts::accounts_of;
+pub use building::{Building, NewTree};
+pub use descent::Descent;
+pub use dir::{Dir, Space};
+pub use door::{Call, Door, Step};
+pub use file::WritableFile;
+pub use guard::RecordPlaces;
+pub use lock::{Holder, Lock, LockError};
+pub use look::{FileType, Seen, StillFile};
+pub use open_object::OpenObject;
+pub use owner::Strange;
+pub use resolve::Resolver;
+pub use untrusted::{Distrust, Untrusted};
+pub use write::Node;
+
+/// A directory under which packages are installed, opened once and held.
+#[derive(Clone, Debug)]
+pub struct Root {
+    fd: Arc<OwnedFd>,
+    prefix: Arc<PathBuf>,
+    door: Arc<Door>,
+    privileged: bool,
+    /// Looks at whose the records are, where that matters.
+    guard: Option<Arc<Guard>>,
+    /// Whether the caller said that whoever owns the root is trusted.
+    trusted: bool,
+    /// Whether the caller works for the superuser.
+    for_superuser: bool,
+}
+
+/// A system call on a root that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A call on a path failed.
+    #[error("cannot {action} {path}: {}", errno_text(*.errno))]
+    Call {
+        /// What was to be done, as a verb: `open`, `rename`, …
+        action: &'static str,
+        /// The path, with the prefix of the root.
+        path: String,
+        /// What the system said.
+        errno: Errno,
+    },
+    /// A name that is none: empty, `.`, `..`, or with a slash or a NUL byte in it. With it a call could reach what is not in
+    /// its directory.
+    #[error("<{name}> is not the name of an object in {directory}")]
+    Name {
+        /// The name, with bytes that are not printable escaped.
+        name: String,
+        /// The directory, with the prefix of the root.
+        directory: String,
+    },
+    /// Symbolic links in the root form a loop.
+    #[error("too many symbolic links on the way to {0}")]
+    Loop(String),
+    /// The kernel is too old.
+    #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
+    NoOpenat2(String),
+    /// A file is larger than what is read at once.
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge {
+        /// The path, with the prefix of the root.
+        path: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Somebody else than the superuser may change the records of the root.
+    #[error("{0}")]
+    Untrusted(Box<Untrusted>),
+}
+
+impl RootError {
+    /// What the system said, where a call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call { errno, .. } => Some(*errno),
+            Self::Name { .. } => Some(Errno::INVAL),
+            Self::NoOpenat2(_) => Some(Errno::NOSYS),
+            Self::Loop(_) => Some(Errno::LOOP),
+            Self::TooLarge { .. } => Some(Errno::FBIG),
+            Self::Untrusted(_) => Some(Errno::PERM),
+        }
+    }
+
+    /// Whether the file system (or the caller's quota) is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
+    }
+
+    /// Whether nothing is there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+    }
+}
+
+impl From<RootError> for io::Error {
+    fn from(error: RootError) -> Self {
+        let kind = Self::from(error.errno().unwrap_or(Errno::IO)).kind();
+        Self::new(kind, error)
+    }
+}
+
+/// The result of an operation on a root.
+pub type Result<T> = std::result::Result<T, RootError>;
+
+/// The words of the C library for an error, without its number.
+fn errno_text(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+impl Root {
+    /// Opens the directory `path` as a root.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Door::default())
+    }
+
+    /// Opens a root whose changes pass through `door`.
+    pub fn open_with(path: &Path, door: Door) -> Result<Self> {
+        let shown = path.display().to_string();
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| RootError::Call { action: "open", path: shown.clone(), errno })?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&fd, ".", flags, Mode::empty(), ResolveFlags::BENEATH) {
+            Err(Errno::NOSYS) => return Err(RootError::NoOpenat2(shown)),
+            Err(errno) => return Err(RootError::Call { action: "open", path: shown, errno }),
+            Ok(_) => {}
+        }
+        let privileged = rustix::process::geteuid().is_root();
+        Ok(Self {
+            fd: Arc::new(fd),
+            prefix: Arc::new(path.to_owned()),
+            door: Arc::new(door),
+            privileged,
+            guard: None,
+            trusted: false,
+            for_superuser: false,
+        })
+    }
+
+    /// The same root, whose records must be the superuser's alone: each is refused otherwise, before it is read.
+    /// `is_named` says that the root is not the superuser's whatever owners it shows.
+    #[must_use]
+    pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
+        Self { guard: Some(Arc::new(Guard::new(places, is_named))), ..self }
+    }
+
+    /// The same root, whose owner may do anything as the caller: the caller said so.
+    #[must_use]
+    pub fn trusted(self) -> Self {
+        Self { guard: None, trusted: true, ..self }
+    }
+
+    /// Whether the caller said that whoever owns the root is trusted.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The same root, on which a process of its owner does what the superuser asked for.
+    #[must_use]
+    pub fn for_superuser(self) -> Self {
+        Self { for_superuser: true, ..self }
+    }
+
+    /// Whether the policy of the running system bounds that of the root: the caller is the superuser, or works for it.
+    pub fn is_bounded(&self) -> bool {
+        self.privileged || self.for_superuser
+    }
+
+    /// Looks at the directories of records that every change uses, if the root is [`guarded`](Self::guarded).
+    pub fn look_at_records(&self) -> Result<()> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.begin(self))
+    }
+
+    /// The owner and the group of the root directory.
+    pub fn owner(&self) -> Result<(u32, u32)> {
+        self.seen().map(|seen| (seen.uid, seen.gid))
+    }
+
+    /// Whether the root directory is `/` of this process.
+    pub fn is_system_itself(&self) -> Result<bool> {
+        let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
+        let place = |seen: &Seen| (seen.inode, seen.file_system, seen.mount);
+        Ok(place(&own) == place(&system))
+    }
+
+    /// The path of the open root directory, without any link on the way to it.
+    pub fn physical_path(&self) -> Result<PathBuf> {
+        use std::os::fd::AsRawFd as _;
+        let link = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        std::fs::read_link(&link).map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            RootError::Call { action: "find the path of", path: self.shown_prefix(), errno }
+        })
+    }
+
+    /// What the root directory is.
+    pub(crate) fn seen(&self) -> Result<Seen> {
+        Seen::of(&*self.fd, || self.shown_prefix())
+    }
+
+    pub(crate) fn shown_prefix(&self) -> String {
+        self.prefix.display().to_string()
+    }
+
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
+    }
+
+    /// Another directory of the host, whose changes pass the same door.
+    pub fn elsewhere(&self, path: &Path) -> Result<Self> {
+        let other = Self::open(path)?;
+        Ok(Self { door: self.door.clone(), ..other })
+    }
+
+    /// The directory as it was named.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Whether this is the root of the running system.
+    pub fn is_system(&self) -> bool {
+        self.prefix.as_path() == Path::new("/")
+    }
+
+    /// A path of the root as a person would type it: with the prefix of the root.
+    pub fn show(&self, path: &ObjectPath) -> String {
+        if self.is_system() {
+            return path.to_string();
+        }
+        format!("{}{}", self.prefix.display().to_string().trim_end_matches('/'), path)
+    }
+
+    /// Whether owners can be set: the caller is the superuser.
+    pub fn is_privileged(&self) -> bool {
+        self.privileged
+    }
+
+    /// How many threads work on the root side by side: one where somebody looks at the order of the changes.
+    pub fn workers(&self) -> usize {
+        if self.door.is_watched() { 1 } else { cores() }
+    }
+
+    /// Whether the root directory belongs to the caller, so that an unprivileged one may work on it.
+    pub fn is_own(&self) -> Result<bool> {
+        let seen = self.dir(&ObjectPath::root())?.itself()?;
+        Ok(seen.uid == rustix::process::geteuid().as_raw())
+    }
+
+    /// Opens the directory at a *physical* path: no component may be a symbolic link. The descriptor is a real one,
+    /// so that it can be synced.
+    pub fn dir(&self, physical: &ObjectPath) -> Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
+        let fd = again(|| rustix::fs::openat2(&*self.fd, relative, flags, Mode::empty(), resolve))
+            .map_err(|errno| self.error("open", physical, errno))?;
+        Dir::entered(fd, physical.clone(), self.clone())
+    }
+
+    /// The directory at a physical path, if there is one.
+    pub fn dir_if_there(&self, physical: &ObjectPath) -> Result<Option<Dir>> {
+        optional(self.dir(physical))
+    }
+
+    /// A resolver for client paths of this root.
+    pub fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(self)
+    }
+
+    /// Reads a whole file of at most `limit` bytes; symbolic links among its parents are followed inside the root.
+    /// None if it is not there.
+    pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let physical = self.resolver().locate(path)?;
+        let Some(parent) = physical.parent() else {
+            return Err(self.error("read", path, Errno::ISDIR));
+        };
+        match self.dir_if_there(&parent)? {
+            Some(dir) => dir.read(physical.name(), limit),
+            None => Ok(None),
+        }
+    }
+
+    /// The names in a directory, sorted; none if it is not there.
+    pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>> {
+        let physical = self.resolver().locate_dir(path)?;
+        self.dir_if_there(&physical)?.map(|dir| dir.names()).transpose()
+    }
+
+    /// Where file systems are mounted inside the root, the root directory itself included; physical paths.
+    pub fn mount_points(&self) -> Result<Vec<ObjectPath>> {
+        let failed = |error: &io::Error| {
+            let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+            RootError::Call { action: "read", path: mounts::TABLE.to_owned(), errno }
+        };
+        let text = mounts::table().map_err(|error| failed(&error))?;
+        let prefix = std::fs::canonicalize(&*self.prefix).map_err(|error| failed(&error))?;
+        let mut found = vec![ObjectPath::root()];
+        for line in text.split(|&b| b == b'\n') {
+            let place = line.split(|&b| b == b' ').nth(4).map(unescape).unwrap_or_default();
+            let inside = Path::new(OsStr::from_bytes(&place)).strip_prefix(&prefix).map(Path::to_path_buf);
+            if let Ok(inside) = inside
+                && let Ok(path) = ObjectPath::root().join(inside.as_os_str().as_bytes())
+            {
+                found.push(path);
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(crate) fn error(&self, action: &'static str, path: &ObjectPath, errno: Errno) -> RootError {
+        RootError::Call { action, path: self.show(path), errno }
+    }
+}
+
+/// Whether a user has an account on this machine.
+pub(crate) fn has_account(uid: u32) -> bool {
+    nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).is_ok_and(|user| user.is_some())
+}
+
+/// Turns "it is not there" into none.
+pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A call that a signal interrupted is made again.
+pub(crate) fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    rustix::io::retry_on_intr(call)
+}
+
+/// Sixty-four bits that nobody can guess, for names that must be nobody else's.
+pub fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    again(|| rustix::rand::getrandom(bytes.as_mut_slice(), rustix::rand::GetRandomFlags::empty())).map_err(
+        |errno| RootError::Call { action: "read random bytes from", path: "the kernel".to_owned(), errno },
+    )?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,312 @@
+//! The lock of a root: one writer at a time.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::fs::{FlockOperation, Mode as Bits, OFlags, flock};
+use rustix::io::Errno;
+
+use super::{Dir, FileType, Root, RootError, again};
+use crate::package::ObjectPath;
+
+/// The file that is locked; the classic tools lock the same one.
+const NAME: &[u8] = b".lockfile";
+
+/// The directory of that file.
+const INSTALL: &[u8] = b"/var/sadm/install";
+
+/// The directory of the stages. It is locked as well, once a run has made it.
+const STAGES: &[u8] = b"/var/sadm/patchadm/stage";
+
+/// The size of the record in it.
+const RECORD: usize = 128;
+
+/// How often a directory that is locked is looked at again, and how long the pauses between are, before it counts.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The lock of a root, held until it is dropped (or the process ends, however it ends).
+///
+/// An open-file-description lock (fcntl(2), `F_OFD_SETLK`) over the whole file: it conflicts with the fcntl locks of
+/// the classic tools, which flock(2) does not, and no other close of the file in this process drops it.
+///
+/// Who removes or replaces the file while it is locked takes nothing away from the holder: the lock of a root is also
+/// one on the directory of the stages (flock(2)), which stays. Only its owner may open that directory, so no other user
+/// can hold writers up by locking it; for the same reason the file is made private. Before the first run of a root, and
+/// on a file system that cannot lock a directory (NFS), the file alone counts.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    stages: Option<Dir>,
+}
+
+/// Who holds the lock, as far as the record in the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl Holder {
+    /// `process 1234 (patchadd)`, or `another process`.
+    pub fn describe(&self) -> String {
+        let mut words = self.0.split_whitespace();
+        match (words.next().and_then(|pid| pid.parse::<u32>().ok()), words.next()) {
+            (Some(pid), Some(program)) => format!("process {pid} ({program})"),
+            _ => "another process".to_owned(),
+        }
+    }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("{path} is locked by {}", .holder.describe())]
+    Held {
+        /// The lock file.
+        path: String,
+        /// Who has it.
+        holder: Holder,
+    },
+    /// The file could not be opened or locked.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+impl Drop for Lock {
+    /// Given back at once: a process that is just being started may have the same open file for a moment longer.
+    fn drop(&mut self) {
+        // The end of the last process that has the file gives it back in any case. The directory comes first: who gets
+        // the file must not find it locked.
+        if let Some(stages) = &self.stages {
+            let _ = flock(stages.fd(), FlockOperation::Unlock);
+        }
+        let _ = set(&self.file, libc::F_UNLCK);
+    }
+}
+
+impl Lock {
+    /// Takes the lock of `root`, whose directory `var/sadm/install` must be there. While another process has it,
+    /// `wait` is asked, with who that is, whether to try again; it does the waiting.
+    pub fn take(
+        root: &Root,
+        program: &str,
+        mut wait: impl FnMut(&Holder) -> bool,
+    ) -> Result<Self, LockError> {
+        let mut looks = 0;
+        loop {
+            let dir = root.dir(&place(root, INSTALL)?)?;
+            let mut lock = Self::take_file(&dir, NAME, program, &mut wait)?;
+            let Some(stages) = private_stages(root)? else { return Ok(lock) };
+            if lock_directory(&stages)? {
+                lock.stages = Some(stages);
+                return Ok(lock);
+            }
+            // The end of a process gives its locks back one after another.
+            looks += 1;
+            if looks < LOOKS {
+                std::thread::sleep(PAUSE);
+            } else if !wait(&Holder::default()) {
+                return Err(LockError::Held { path: dir.show(NAME), holder: Holder::default() });
+            }
+        }
+    }
+
+    /// Takes the lock that the file `name` of a directory stands for, in the same way. The file is made where it is
+    /// missing, and stays.
+    pub fn take_file(
+        dir: &Dir,
+        name: &[u8],
+        program: &str,
+        mut wait: impl FnMut(&Holder) -> bool,
+    ) -> Result<Self, LockError> {
+        loop {
+            let file = open(dir, name)?;
+            match set(&file, libc::F_WRLCK) {
+                Ok(()) if is_current(dir, name, &file)? => {
+                    let lock = Self { file, stages: None };
+                    lock.note(program);
+                    return Ok(lock);
+                }
+                // The file was replaced between open and lock: the lock is on a file that is no longer there.
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => {
+                    let holder = holder(&file);
+                    if !wait(&holder) {
+                        let path = dir.show(name);
+                        return Err(LockError::Held { path, holder });
+                    }
+                }
+                Err(errno) => return Err(dir.error("lock", name, errno).into()),
+            }
+        }
+    }
+
+    /// Whether the lock of `root` is held by somebody now.
+    pub fn is_held(root: &Root) -> Result<bool, RootError> {
+        let Some(dir) = root.dir_if_there(&place(root, INSTALL)?)? else { return Ok(false) };
+        match dir.open_regular(NAME) {
+            Ok(file) => Ok(matches!(set(&file, libc::F_RDLCK), Err(Errno::AGAIN | Errno::ACCESS))),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes who holds the lock, for the message of whoever finds it held. Nothing is decided by it. A file that has
+    /// another name is somebody's, and not written to.
+    fn note(&self, program: &str) {
+        use std::os::unix::fs::FileExt;
+        if rustix::fs::fstat(&self.file).map_or(true, |seen| seen.st_nlink > 1) {
+            return;
+        }
+        let mut record = format!("{} {program} - change 0\n", std::process::id()).into_bytes();
+        record.resize(RECORD, 0);
+        // The record is a courtesy to a reader; the lock is held whether or not it can be written.
+        let _ = self.file.write_all_at(&record, 0);
+    }
+}
+
+/// Opens the lock file, and makes it where it is missing. What is no regular file is refused unopened.
+fn open(dir: &Dir, name: &[u8]) -> Result<File, RootError> {
+    let wrong = || dir.error("lock", name, Errno::INVAL);
+    if dir.look(name)?.is_some_and(|seen| seen.file_type != FileType::Regular) {
+        return Err(wrong());
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd: OwnedFd = again(|| rustix::fs::openat(dir.fd(), name, flags, Bits::RUSR | Bits::WUSR))
+        .map_err(|errno| dir.error("open", name, errno))?;
+    dir.look_at_record(name, &fd)?;
+    let seen = rustix::fs::fstat(&fd).map_err(|errno| dir.error("look at", name, errno))?;
+    match rustix::fs::FileType::from_raw_mode(seen.st_mode) {
+        rustix::fs::FileType::RegularFile => Ok(File::from(fd)),
+        _ => Err(wrong()),
+    }
+}
+
+fn set(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+    let lock = libc::flock {
+        l_type: libc::c_short::try_from(kind).map_err(|_| Errno::INVAL)?,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))
+        .map(drop)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+/// Where a directory of the database is.
+fn place(root: &Root, directory: &[u8]) -> Result<ObjectPath, RootError> {
+    root.resolver().locate_dir(&ObjectPath::new(directory).unwrap_or_else(|_| ObjectPath::root()))
+}
+
+/// The directory of the stages, if it is there and nobody but its owner may open it.
+fn private_stages(root: &Root) -> Result<Option<Dir>, RootError> {
+    let Some(dir) = root.dir_if_there(&place(root, STAGES)?)? else { return Ok(None) };
+    let is_private = dir.itself()?.mode.bits() & 0o044 == 0;
+    Ok(is_private.then_some(dir))
+}
+
+/// Locks a directory; false where another process has it. One that cannot be locked counts as locked.
+fn lock_directory(dir: &Dir) -> Result<bool, RootError> {
+    match again(|| flock(dir.fd(), FlockOperation::NonBlockingLockExclusive)) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Ok(()) | Err(Errno::BADF | Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => Ok(true),
+        Err(errno) => Err(dir.error("lock", b"", errno)),
+    }
+}
+
+fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
+    let held = rustix::fs::fstat(file).map_err(|errno| dir.error("look at", name, errno))?;
+    Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
+}
+
+fn holder(file: &File) -> Holder {
+    use std::os::unix::fs::FileExt;
+    let mut record = [0; RECORD];
+    let length = file.read_at(&mut record, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&record[..length]);
+    Holder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_told_who_has_the_lock_and_gets_it_when_it_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let first = Lock::take(&root, "patchadd", |_| false).unwrap();
+        assert!(Lock::is_held(&root).unwrap());
+        let Err(LockError::Held { holder, .. }) = Lock::take(&root, "pkgadd", |_| false) else {
+            panic!("two writers at once");
+        };
+        assert_eq!(holder.describe(), format!("process {} (patchadd)", std::process::id()));
+        let mut first = Some(first);
+        let second = Lock::take(&root, "pkgadd", |_| first.take().is_some());
+        assert!(second.is_ok());
+    }
+
+    #[test]
+    fn a_lock_file_of_somebody_is_not_written_to_and_a_pipe_is_no_lock_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        std::fs::write(dir.path().join("theirs"), "theirs\n").unwrap();
+        std::fs::hard_link(dir.path().join("theirs"), install.join(".lockfile")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        drop(Lock::take(&root, "patchadd", |_| false).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "theirs\n");
+        std::fs::remove_file(install.join(".lockfile")).unwrap();
+        let directory = root.dir(&ObjectPath::new(b"/var/sadm/install").unwrap()).unwrap();
+        directory.make_node(NAME, crate::Node::Pipe).unwrap();
+        assert!(matches!(Lock::take(&root, "patchadd", |_| false), Err(LockError::Root(_))));
+        assert!(Lock::is_held(&root).is_err());
+    }
+
+    fn stages(root: &std::path::Path, mode: u32) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let stages = root.join("var/sadm/patchadm/stage");
+        std::fs::create_dir_all(&stages).unwrap();
+        std::fs::set_permissions(&stages, std::fs::Permissions::from_mode(mode)).unwrap();
+        stages
+    }
+
+    #[test]
+    fn a_directory_that_others_can_open_and_lock_holds_no_writer_up() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
+        let theirs = File::open(stages(dir.path(), 0o755)).unwrap();
+        flock(&theirs, FlockOperation::LockExclusive).unwrap();
+        assert!(Lock::take(&Root::open(dir.path()).unwrap(), "a", |_| false).is_ok());
+    }
+
+    #[test]
+    fn who_removes_or_replaces_the_lock_file_lets_no_second_writer_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let install = dir.path().join("var/sadm/install");
+        std::fs::create_dir_all(&install).unwrap();
+        stages(dir.path(), 0o711);
+        let root = Root::open(dir.path()).unwrap();
+        let first = Lock::take(&root, "a", |_| false).unwrap();
+        std::fs::remove_file(install.join(".lockfile")).unwrap();
+        let Err(LockError::Held { holder, .. }) = Lock::take(&root, "b", |_| false) else {
+            panic!("two writers at once");
+        };
+        assert_eq!(holder.describe(), "another process");
+        std::fs::write(install.join("other"), "").unwrap();
+        std::fs::rename(install.join("other"), install.join(".lockfile")).unwrap();
+        let mut first = Some(first);
+        let mut asked = 0;
+        let second = Lock::take(&root, "c", |_| {
+            asked += 1;
+            first.take().is_some()
+        });
+        assert!(second.is_ok() && asked == 1);
+        assert!(Lock::is_held(&root).unwrap());
+    }
+}

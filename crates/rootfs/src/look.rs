@@ -1,0 +1,454 @@
+//! Looking at an object without changing it: one statx(2), or everything down to its digest.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, OFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+
+use super::{Dir, Result, RootError, again, optional};
+use crate::package::{Inode, Live, LiveKind, Mode, Sums, Timestamp, Xattrs};
+
+/// The longest value of an extended attribute, and the longest list of names (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const LONGEST_XATTR: usize = 65_536;
+
+/// The most that is laid by for a file because of its size, and what is laid by beyond, so that its end is seen by one
+/// more read; bytes.
+const LARGEST_HINT: usize = 1 << 20;
+const SPARE: usize = 64;
+
+/// What statx(2) is asked for.
+const WANTED: StatxFlags = StatxFlags::from_bits_retain(
+    StatxFlags::BASIC_STATS.bits() | StatxFlags::BTIME.bits() | StatxFlags::MNT_ID.bits(),
+);
+
+/// The type of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileType {
+    /// Regular file.
+    Regular,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Pipe,
+    /// Socket.
+    Socket,
+    /// Block device.
+    Block,
+    /// Character device.
+    Character,
+}
+
+/// What one statx(2) tells about an object itself (never what a symbolic link points to).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Type of the file.
+    pub file_type: FileType,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Status change time.
+    pub ctime: Timestamp,
+    /// Which object it is.
+    pub inode: Inode,
+    /// How many names it has.
+    pub links: u64,
+    /// Major and minor number, for a device.
+    pub device: (u32, u32),
+    /// The mount it is on.
+    pub mount: u64,
+    /// The file system it is on (major and minor of `st_dev`); changes with each boot.
+    pub file_system: (u32, u32),
+    /// Immutable, append-only or a mount point.
+    pub obstacle: Option<&'static str>,
+    /// Whether the file system encrypts it, so that nothing can be renamed into it from elsewhere.
+    pub encrypted: bool,
+}
+
+impl Seen {
+    /// What an open file is; `shown` names it in an error.
+    pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
+        Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
+    }
+
+    pub(crate) fn of_file(file: impl AsFd) -> rustix::io::Result<Self> {
+        let statx = again(|| rustix::fs::statx(&file, c"", AtFlags::EMPTY_PATH, WANTED))?;
+        Self::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+    }
+
+    fn from_statx(statx: &Statx) -> Option<Self> {
+        let file_type = match rustix::fs::FileType::from_raw_mode(statx.stx_mode.into()) {
+            rustix::fs::FileType::RegularFile => FileType::Regular,
+            rustix::fs::FileType::Directory => FileType::Directory,
+            rustix::fs::FileType::Symlink => FileType::Symlink,
+            rustix::fs::FileType::Fifo => FileType::Pipe,
+            rustix::fs::FileType::Socket => FileType::Socket,
+            rustix::fs::FileType::BlockDevice => FileType::Block,
+            rustix::fs::FileType::CharacterDevice => FileType::Character,
+            rustix::fs::FileType::Unknown => return None,
+        };
+        let time = |t: rustix::fs::StatxTimestamp| Timestamp { seconds: t.tv_sec, nanoseconds: t.tv_nsec };
+        let has_birth = statx.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let obstacle = [
+            (StatxAttributes::IMMUTABLE, "is immutable"),
+            (StatxAttributes::APPEND, "is append-only"),
+            (StatxAttributes::MOUNT_ROOT, "is a mount point"),
+        ];
+        Some(Self {
+            file_type,
+            mode: Mode::of(statx.stx_mode.into()),
+            uid: statx.stx_uid,
+            gid: statx.stx_gid,
+            size: statx.stx_size,
+            mtime: time(statx.stx_mtime),
+            ctime: time(statx.stx_ctime),
+            inode: Inode { number: statx.stx_ino, born: has_birth.then(|| time(statx.stx_btime)) },
+            links: statx.stx_nlink.into(),
+            device: (statx.stx_rdev_major, statx.stx_rdev_minor),
+            mount: statx.stx_mnt_id,
+            file_system: (statx.stx_dev_major, statx.stx_dev_minor),
+            obstacle: obstacle
+                .iter()
+                .find(|(flag, _)| statx.stx_attributes.contains(*flag))
+                .map(|(_, word)| *word),
+            encrypted: statx.stx_attributes.contains(StatxAttributes::ENCRYPTED),
+        })
+    }
+
+    /// Whether nobody has touched the object between two looks: same object, size, mtime and ctime.
+    pub fn is_untouched(&self, later: &Self) -> bool {
+        self.inode == later.inode
+            && self.size == later.size
+            && self.mtime == later.mtime
+            && self.ctime == later.ctime
+    }
+}
+
+/// A file that was a regular one a moment ago. Whether it still is, is asked before its second read, so that nothing is
+/// read without end; what is another thing now gives an error then.
+#[derive(Debug)]
+pub struct StillFile {
+    file: File,
+    is_begun: bool,
+    is_known: bool,
+}
+
+impl Read for StillFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_begun && !self.is_known {
+            if Seen::of_file(&self.file)?.file_type != FileType::Regular {
+                return Err(Errno::INVAL.into());
+            }
+            self.is_known = true;
+        }
+        self.is_begun = true;
+        self.file.read(buffer)
+    }
+}
+
+impl Dir {
+    /// Looks at this directory itself.
+    pub fn itself(&self) -> Result<Seen> {
+        self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
+    }
+
+    /// Looks at `name`, or at this directory itself by `.`; none if it is not there.
+    pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
+        self.must_be_single(name)?;
+        match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Thousands of files are looked for that are not there: no words for that.
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            seen => seen.map(Some).map_err(|errno| self.error("look at", name, errno)),
+        }
+    }
+
+    /// Looks at `name`, or at this directory itself for an empty name.
+    fn look_either(&self, name: &[u8]) -> Result<Option<Seen>> {
+        if name.is_empty() { self.itself().map(Some) } else { self.look(name) }
+    }
+
+    fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<Seen> {
+        let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))?;
+        Seen::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+    }
+
+    /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
+    /// if it is not there. Fails with EAGAIN when the file changes while it is read, three times in a row.
+    pub fn live(&self, name: &[u8]) -> Result<Option<Live>> {
+        self.live_through(&mut vec![0; 1 << 16], name)
+    }
+
+    /// The same, of this directory itself for an empty name; files are read through a buffer that is used for many of
+    /// them.
+    pub fn live_through(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
+        for _ in 0..3 {
+            let Some(seen) = self.look_either(name)? else { return Ok(None) };
+            let live = match seen.file_type {
+                FileType::Regular => self.live_file(buffer, name)?,
+                _ => self.live_other(name, &seen)?,
+            };
+            if live.is_some() {
+                return Ok(live);
+            }
+        }
+        Err(self.error("read a steady state of", name, Errno::AGAIN))
+    }
+
+    /// What a regular file is; none if it changes meanwhile.
+    fn live_file(&self, buffer: &mut [u8], name: &[u8]) -> Result<Option<Live>> {
+        let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        // That nothing came behind these bytes meanwhile is what the second look says.
+        let sums = Sums::through(buffer, &mut (&mut file).take(seen.size));
+        let sums = sums.map_err(|error| self.io_error("read", name, &error))?;
+        let kind = LiveKind::Regular { size: sums.size, sha256: sums.sha256, cksum: sums.cksum };
+        let xattrs = xattrs(
+            |names| rustix::fs::flistxattr(&file, names),
+            |key, value| rustix::fs::fgetxattr(&file, key, value),
+        )
+        .map_err(|(action, errno)| self.error(action, name, errno))?;
+        let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
+        Ok(is_steady.then(|| live(kind, &seen, xattrs)))
+    }
+
+    /// What anything else is.
+    fn live_other(&self, name: &[u8], seen: &Seen) -> Result<Option<Live>> {
+        let kind = self.kind(name, seen)?;
+        let xattrs = self.xattrs(name)?;
+        let is_steady = self.look_either(name)?.is_some_and(|later| seen.is_untouched(&later));
+        Ok(is_steady.then(|| live(kind, seen, xattrs)))
+    }
+
+    fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
+        Ok(match seen.file_type {
+            // It was something else a moment ago.
+            FileType::Regular => return Err(self.error("read a steady state of", name, Errno::AGAIN)),
+            FileType::Directory => LiveKind::Directory,
+            FileType::Symlink => LiveKind::Symlink(self.read_link(name)?),
+            FileType::Pipe => LiveKind::Pipe,
+            FileType::Socket => LiveKind::Socket,
+            FileType::Block | FileType::Character => LiveKind::Device {
+                block: seen.file_type == FileType::Block,
+                major: seen.device.0,
+                minor: seen.device.1,
+            },
+        })
+    }
+
+    /// The extended attributes of `name` itself (of this directory for `.` or an empty name); empty where the file system
+    /// has none.
+    pub fn xattrs(&self, name: &[u8]) -> Result<Xattrs> {
+        if !matches!(name, b"" | b".") {
+            self.must_be_single(name)?;
+        }
+        let path = self.magic_path(name);
+        xattrs(
+            |names| rustix::fs::llistxattr(path.as_slice(), names),
+            |key, value| rustix::fs::lgetxattr(path.as_slice(), key, value),
+        )
+        .map_err(|(action, errno)| self.error(action, name, errno))
+    }
+
+    /// Whether `name` itself has an extended attribute; false where the file system has none.
+    pub fn has_xattr(&self, name: &[u8], key: &[u8]) -> Result<bool> {
+        let (path, mut nothing) = (self.magic_path(name), [0u8; 0]);
+        match again(|| rustix::fs::lgetxattr(path.as_slice(), key, &mut nothing[..])) {
+            Ok(_) => Ok(true),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.error("read an extended attribute of", name, errno)),
+        }
+    }
+
+    /// `name` by way of `/proc/self/fd`: the calls on extended attributes of an object itself take only paths.
+    pub(crate) fn magic_path(&self, name: &[u8]) -> Vec<u8> {
+        use std::os::fd::AsRawFd as _;
+        let mut path = format!("/proc/self/fd/{}/", self.fd().as_fd().as_raw_fd()).into_bytes();
+        path.extend_from_slice(if name.is_empty() { b"." } else { name });
+        path
+    }
+
+    /// Opens a regular file for reading; anything else is refused unopened, because to open a device may do something.
+    pub fn open_regular(&self, name: &[u8]) -> Result<File> {
+        match self.open_seen(name)? {
+            Some((file, _)) => Ok(file),
+            None => Err(self.error("open", name, Errno::NOENT)),
+        }
+    }
+
+    /// Opens a regular file for reading and says what was opened; none if it is not there. Anything else is refused
+    /// unopened.
+    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, Seen)>> {
+        match self.look(name)? {
+            Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
+            Some(seen) if seen.file_type == FileType::Symlink => Err(self.error("open", name, Errno::LOOP)),
+            Some(_) => Err(self.error("read", name, Errno::INVAL)),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
+    /// thing.
+    pub fn open_file(&self, name: &[u8]) -> Result<(File, Seen)> {
+        let (file, seen) = self.open_at_once(name)?;
+        let seen = match seen {
+            Some(seen) => seen,
+            None => Seen::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
+        };
+        if seen.file_type != FileType::Regular {
+            return Err(self.error("read", name, Errno::INVAL));
+        }
+        Ok((file, seen))
+    }
+
+    /// The same for whoever reads most files by one call, and looks at them no second time.
+    pub fn open_still(&self, name: &[u8]) -> Result<StillFile> {
+        Ok(StillFile { file: self.open_at_once(name)?.0, is_begun: false, is_known: false })
+    }
+
+    /// What was opened, and what it is where that had to be looked at.
+    fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<Seen>)> {
+        self.must_be_single(name)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
+            .map_err(|errno| self.error("open", name, errno))?;
+        let seen = self.look_at_record(name, &fd)?;
+        Ok((File::from(fd), seen))
+    }
+
+    /// Takes an I/O error of reading `name` through a descriptor as one of this directory.
+    pub fn read_error(&self, name: &[u8], error: &io::Error) -> RootError {
+        self.io_error("read", name, error)
+    }
+
+    /// Reads a whole regular file of at most `limit` bytes; none if it is not there.
+    pub fn read(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.read_regular(name, limit)? {
+            Some(bytes) => Ok(Some(bytes)),
+            // What is there and no file is an error with its reason.
+            None => optional(self.open_regular(name)).map(|_| None),
+        }
+    }
+
+    /// As [`read`](Self::read); none also where something else than a regular file is there.
+    pub fn read_regular(&self, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+        if self.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+            return Ok(None);
+        }
+        let Some((file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
+        // The size is a hint; a file that grows is read to its end.
+        let capacity = usize::try_from(seen.size.min(limit)).unwrap_or_default().min(LARGEST_HINT);
+        let mut bytes = Vec::with_capacity(capacity + SPARE);
+        read_whole(&file, seen.size, limit, &mut bytes)
+            .map_err(|error| self.io_error("read", name, &error))?;
+        if bytes.len() as u64 > limit {
+            return Err(RootError::TooLarge { path: self.show(name), limit });
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Reads a file of this size to its end, or one byte more than `limit`. Where a call gives all the bytes that there were
+/// when the file was opened, and had room for more, that was the end.
+fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let room = bytes.capacity() as u64;
+    if size < room && size <= limit {
+        let count = again(|| rustix::io::read(file, spare_capacity(bytes)))? as u64;
+        if count == size {
+            return Ok(());
+        }
+    }
+    let rest = (limit + 1).saturating_sub(bytes.len() as u64);
+    file.take(rest).read_to_end(bytes).map(drop)
+}
+
+fn live(kind: LiveKind, seen: &Seen, xattrs: Xattrs) -> Live {
+    Live {
+        kind,
+        mode: seen.mode,
+        uid: seen.uid,
+        gid: seen.gid,
+        mtime: seen.mtime,
+        ctime: seen.ctime,
+        inode: seen.inode,
+        links: seen.links,
+        xattrs,
+        obstacle: seen.obstacle,
+    }
+}
+
+/// Reads all extended attributes, with `list` for their names and `get` for a value.
+fn xattrs(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> std::result::Result<Xattrs, (&'static str, Errno)> {
+    let names = match filled(list) {
+        Ok(names) => names,
+        Err(Errno::OPNOTSUPP | Errno::ACCESS) => return Ok(Xattrs::new()),
+        Err(errno) => return Err(("list the extended attributes of", errno)),
+    };
+    let mut found = Xattrs::new();
+    for key in names.split(|&b| b == 0).filter(|key| !key.is_empty()) {
+        match filled(|value| get(key, value)) {
+            Ok(value) => found.insert(key.to_vec(), value),
+            Err(Errno::NODATA | Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) => None,
+            Err(errno) => return Err(("read an extended attribute of", errno)),
+        };
+    }
+    Ok(found)
+}
+
+/// What a call puts into a buffer: a small one first, as most objects have no extended attributes at all.
+fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut small = [0u8; 256];
+    match again(|| call(&mut small)) {
+        Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut large = vec![0u8; LONGEST_XATTR];
+    let length = again(|| call(&mut large))?;
+    large.truncate(length);
+    Ok(large)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_became_a_device_meanwhile_is_not_read_without_end() {
+        let devices = Dir::of_host(Path::new("/dev")).unwrap();
+        let mut file = devices.open_still(b"zero").unwrap();
+        let mut buffer = [1; 100];
+        assert_eq!(file.read(&mut buffer).unwrap(), 100);
+        let errno = file.read(&mut buffer).map_err(|error| Errno::from_io_error(&error));
+        assert_eq!(errno.unwrap_err(), Some(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_file_that_still_is_one_is_read_to_its_end_and_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), [b'x'; 1000]).unwrap();
+        let place = Dir::of_host(dir.path()).unwrap();
+        let mut bytes = Vec::new();
+        place.open_still(b"file").unwrap().read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, [b'x'; 1000]);
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(place.fd(), "pipe", rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(place.open_still(b"pipe").unwrap().read(&mut [0; 100]).unwrap(), 0);
+        std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+        assert_eq!(place.open_still(b"link").unwrap_err().errno(), Some(Errno::LOOP));
+    }
+}

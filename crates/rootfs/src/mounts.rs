@@ -1,0 +1,131 @@
+//! Whether what a file system says of owners counts: who mounted it, and which access lists it has.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::guard::List;
+use super::untrusted::Distrust;
+use super::{Result, RootError, Seen, again};
+use crate::package::rule;
+
+/// The mounts that this process sees.
+pub(crate) const TABLE: &str = "/proc/self/mountinfo";
+
+/// The attributes under which file systems show access lists that permission bits do not tell of.
+const LISTS: [&str; 3] = ["system.nfs4_acl", "system.nfs4_acl_xdr", "system.richacl"];
+
+/// The attribute of a POSIX access list.
+const POSIX_LIST: &str = "system.posix_acl_access";
+
+/// The text of the table. The kernel does not tell its size before; by a few large reads it is had at less cost.
+pub(crate) fn table() -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(1 << 14);
+    File::open(TABLE)?.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What is known of the mounts that were met.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts {
+    good: HashSet<u64>,
+    /// File systems that have no access lists but POSIX ones, by their device numbers.
+    without_lists: HashSet<(u32, u32)>,
+}
+
+impl Mounts {
+    /// Who answers for the mount that an object is on, if it is not the superuser of this mount namespace.
+    pub(crate) fn distrust(&mut self, seen: &Seen) -> Result<Option<(u32, Distrust)>> {
+        // Kernels before 5.8 do not tell which mount it is.
+        if seen.mount == 0 || self.good.contains(&seen.mount) {
+            return Ok(None);
+        }
+        let failed = |errno| RootError::Call { action: "read", path: TABLE.to_owned(), errno };
+        let table = table().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let distrust = judge(seen, mounted_by(&table, seen.mount));
+        if distrust.is_none() {
+            self.good.insert(seen.mount);
+        }
+        Ok(distrust)
+    }
+
+    /// The kind of access list that an open object has.
+    pub(crate) fn has_list(&mut self, seen: &Seen, fd: impl AsFd) -> List {
+        let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
+        if !self.without_lists.contains(&seen.file_system) {
+            let answers = LISTS.map(ask);
+            if answers.iter().any(std::result::Result::is_ok) {
+                return List::Other;
+            }
+            if answers.iter().all(|answer| *answer == Err(Errno::OPNOTSUPP)) {
+                self.without_lists.insert(seen.file_system);
+            }
+        }
+        // Only where a group may write does it matter.
+        if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() { List::Posix } else { List::None }
+    }
+}
+
+/// Who answers for an object on a mount that this user mounted, if it is not the superuser of this mount namespace.
+fn judge(seen: &Seen, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
+    if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
+        return Some((seen.uid, Distrust::OtherNamespace));
+    }
+    let user = mounted_by.unwrap_or_default();
+    (!rule::holds("root.mount.user", user == 0)).then_some((user, Distrust::ForeignMount))
+}
+
+/// The user who mounted the file system of this mount (`user_id` of FUSE); 0 for all others, none where the table does
+/// not have it.
+fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
+    let text = String::from_utf8_lossy(table);
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|number| number.parse::<u64>().ok()) == Some(mount))?;
+    let Some((_, file_system)) = line.split_once(" - ") else { return Some(0) };
+    let mut fields = file_system.split(' ');
+    let is_fuse =
+        fields.next().is_some_and(|kind| kind == "fuse" || kind == "fuseblk" || kind.starts_with("fuse."));
+    let options = fields.nth(1).unwrap_or_default();
+    let user = options.split(',').find_map(|option| option.strip_prefix("user_id="));
+    Some(user.filter(|_| is_fuse).and_then(|user| user.parse().ok()).unwrap_or(0))
+}
+
+/// Whether it is on the mount of `/`, which the table does not show to a process whose `/` is no mount point.
+fn is_of_system(seen: &Seen) -> bool {
+    let system = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    );
+    system.ok().and_then(|fd| Seen::of_file(&fd).ok()).is_some_and(|system| system.mount == seen.mount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fuse_mount_is_its_users_and_any_other_the_superusers() {
+        let table = b"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+            40 21 0:40 / /home/a/mnt rw,nosuid - fuse.sshfs host: rw,user_id=1004,group_id=1004\n\
+            41 21 0:41 / /mnt rw - fuse x rw,user_id=0,group_id=0\n\
+            42 21 0:42 / /srv rw - tmpfs user_id=7 rw,user_id=7\n";
+        for (mount, user) in [(21, Some(0)), (40, Some(1004)), (41, Some(0)), (42, Some(0)), (43, None)] {
+            assert_eq!(mounted_by(table, mount), user, "{mount}");
+        }
+    }
+
+    #[test]
+    fn a_mount_of_another_user_or_of_nobody_here_is_not_the_superusers() {
+        let system = Seen::of_file(File::open("/").unwrap()).unwrap();
+        let elsewhere = Seen { mount: u64::MAX, ..system.clone() };
+        assert_eq!(judge(&elsewhere, Some(0)), None);
+        assert_eq!(judge(&system, None), None);
+        assert_eq!(judge(&elsewhere, Some(1004)), Some((1004, Distrust::ForeignMount)));
+        assert_eq!(judge(&elsewhere, None), Some((elsewhere.uid, Distrust::OtherNamespace)));
+    }
+}

@@ -1,0 +1,197 @@
+//! Client paths to physical paths: symbolic links among the parents are followed inside the root.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Result, Root, RootError, Seen, again};
+use crate::package::ObjectPath;
+
+/// How many symbolic links one path may lead through (`MAXSYMLINKS`).
+pub(crate) const MOST_LINKS: usize = 40;
+
+/// Resolves paths of one root and remembers directories, so that a thousand files of a directory cost one look.
+///
+/// A link with an absolute target starts again at the root, `..` at the root stays there: as after chroot(2). The
+/// last component of an object's path is never followed. What the answer says is checked again when the directory
+/// is opened ([`Root::dir`] follows no link at all), so a link that is swapped in between gives an error.
+#[derive(Debug)]
+pub struct Resolver<'a> {
+    root: &'a Root,
+    known: RefCell<HashMap<ObjectPath, ObjectPath>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(root: &'a Root) -> Self {
+        Self { root, known: RefCell::default() }
+    }
+
+    /// Where an object is or would be: its directory resolved, its own name as it is.
+    pub fn locate(&self, path: &ObjectPath) -> Result<ObjectPath> {
+        match path.parent() {
+            None => Ok(path.clone()),
+            Some(parent) => self.join(&self.locate_dir(&parent)?, path.name(), path),
+        }
+    }
+
+    /// Where a directory is or would be, its own name followed too. Components that are not there stay as written.
+    pub fn locate_dir(&self, path: &ObjectPath) -> Result<ObjectPath> {
+        self.follow(path, &mut 0)
+    }
+
+    /// The directory inside the root that the symbolic link at a path leads to, and what it looks like; none where the
+    /// link leads to something else, nowhere or in a circle.
+    pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, Seen)>> {
+        let physical = match self.locate_dir(path) {
+            Err(RootError::Loop(_)) => return Ok(None),
+            located => located?,
+        };
+        match self.root.dir_if_there(&physical) {
+            Err(error) if error.errno() == Some(Errno::NOTDIR) => Ok(None),
+            Ok(None) => Ok(None),
+            Ok(Some(directory)) => Ok(Some((physical, directory.itself()?))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn follow(&self, path: &ObjectPath, links: &mut usize) -> Result<ObjectPath> {
+        let Some(parent) = path.parent() else { return Ok(path.clone()) };
+        if let Some(known) = self.known.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let parent = self.follow(&parent, links)?;
+        let here = self.join(&parent, path.name(), path)?;
+        let found = match self.read_link(&here)? {
+            None => here,
+            Some(target) => {
+                *links += 1;
+                if *links > MOST_LINKS {
+                    return Err(RootError::Loop(self.root.show(path)));
+                }
+                if let Some(guard) = self.root.guard() {
+                    guard.link(self.root, &here, path)?;
+                }
+                self.walk(parent, &target, links, path)?
+            }
+        };
+        self.known.borrow_mut().insert(path.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// Follows the target of a link that stands in `from`.
+    fn walk(
+        &self,
+        from: ObjectPath,
+        target: &[u8],
+        links: &mut usize,
+        of: &ObjectPath,
+    ) -> Result<ObjectPath> {
+        let mut at = if target.first() == Some(&b'/') { ObjectPath::root() } else { from };
+        for part in target.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b".") {
+            at = if part == b".." {
+                at.parent().unwrap_or_else(ObjectPath::root)
+            } else {
+                self.follow(&self.join(&at, part, of)?, links)?
+            };
+        }
+        Ok(at)
+    }
+
+    fn join(&self, directory: &ObjectPath, name: &[u8], of: &ObjectPath) -> Result<ObjectPath> {
+        directory.join(name).map_err(|_| self.root.error("resolve", of, Errno::NAMETOOLONG))
+    }
+
+    /// The target of the link at a physical path; none if it is something else or nothing.
+    pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened =
+            again(|| rustix::fs::openat2(self.root.fd(), physical.relative(), flags, Mode::empty(), resolve));
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(self.root.error("resolve", physical, errno)),
+        };
+        match again(|| rustix::fs::readlinkat(&fd, "", Vec::new())) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            // Not a symbolic link: an O_PATH descriptor of anything else answers so.
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(self.root.error("resolve", physical, errno)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn links_among_the_parents_are_followed_inside_the_root_and_the_last_name_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", dir.path().join("lib")).unwrap();
+        symlink("/usr", dir.path().join("absolute")).unwrap();
+        symlink("../../../../usr", dir.path().join("upward")).unwrap();
+        symlink("libx.so.1", dir.path().join("usr/lib/libx.so")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let resolver = root.resolver();
+        for (client, physical) in [
+            ("/lib/libx.so", "/usr/lib/libx.so"),
+            ("/absolute/lib/new", "/usr/lib/new"),
+            ("/upward/lib/new", "/usr/lib/new"),
+            ("/not/there/yet", "/not/there/yet"),
+            ("/lib", "/lib"),
+        ] {
+            assert_eq!(resolver.locate(&at(client)).unwrap(), at(physical), "{client}");
+        }
+        assert_eq!(resolver.locate_dir(&at("/lib")).unwrap(), at("/usr/lib"));
+    }
+
+    #[test]
+    fn the_directory_behind_a_link_is_found_inside_the_root_only() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for (link, target) in
+            [("lib", "usr/lib"), ("far", "/usr/lib"), ("up", "../../usr/lib"), ("two", "lib")]
+        {
+            symlink(target, dir.path().join(link)).unwrap();
+        }
+        let outside = dir.path().to_str().unwrap();
+        for (link, target) in [("text", "file"), ("nowhere", "x"), ("circle", "circle"), ("out", outside)] {
+            symlink(target, dir.path().join(link)).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let behind = |link: &str| root.resolver().directory_behind(&at(link)).unwrap().map(|(path, _)| path);
+        assert_eq!(["/lib", "/far", "/up", "/two"].map(behind), [(); 4].map(|()| Some(at("/usr/lib"))));
+        assert_eq!(["/text", "/nowhere", "/circle", "/out"].map(behind), [None, None, None, None]);
+    }
+
+    #[test]
+    fn a_loop_of_links_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(matches!(root.resolver().locate(&at("/a/x")), Err(RootError::Loop(_))));
+    }
+
+    #[test]
+    fn a_directory_that_became_a_link_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let physical = root.resolver().locate_dir(&at("/etc")).unwrap();
+        std::fs::remove_dir(dir.path().join("etc")).unwrap();
+        symlink("/tmp", dir.path().join("etc")).unwrap();
+        assert!(root.dir(&physical).is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! The way to a root from outside: whose are the symbolic links that its name leads through?
+//!
+//! Directories above a root may be anybody's (`/tmp`, the workspace of a build): the root is opened once. A symbolic
+//! link of somebody else among them would say which root it is that is changed.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::resolve::MOST_LINKS;
+use super::untrusted::{Distrust, Untrusted};
+use super::{FileType, Result, Root, RootError, Seen, again};
+use crate::package::{ObjectPath, rule};
+
+/// The magic number of proc(5), whose links are followed by the kernel only.
+const PROC: u64 = 0x9fa0;
+
+/// Looks at each symbolic link on the way to the directory of `root`: it must be the superuser's. An error also where
+/// the way leads to another directory by now.
+pub(crate) fn look_at_links(root: &Root) -> Result<()> {
+    let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
+    let mut at = open(None, b"/").map_err(failed)?;
+    let (mut shown, mut links) = (PathBuf::from("/"), 0);
+    let mut rest = parts(root.prefix());
+    if root.prefix().is_relative() {
+        at = open(None, b".").map_err(failed)?;
+        shown = PathBuf::new();
+    }
+    while let Some(part) = rest.pop_front() {
+        let next = open(Some(&at), part.as_bytes()).map_err(failed)?;
+        let seen = Seen::of_file(&next).map_err(failed)?;
+        if seen.file_type != FileType::Symlink {
+            at = next;
+            shown.push(&part);
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(RootError::Loop(root.shown_prefix()));
+        }
+        if !rule::holds("root.way.link", seen.uid == 0) {
+            return Err(refusal(root, &shown.join(&part), seen.uid));
+        }
+        if is_of_proc(&next) {
+            at = through(&at, part.as_bytes()).map_err(failed)?;
+            shown.push(&part);
+            continue;
+        }
+        let target = again(|| rustix::fs::readlinkat(&next, "", Vec::new())).map_err(failed)?;
+        let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+        if target.is_absolute() {
+            at = open(None, b"/").map_err(failed)?;
+            shown = PathBuf::from("/");
+        }
+        for part in parts(&target).into_iter().rev() {
+            rest.push_front(part);
+        }
+    }
+    let (found, opened) = (Seen::of_file(&at).map_err(failed)?, root.seen()?);
+    let is_same = (found.inode, found.file_system) == (opened.inode, opened.file_system);
+    if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let named = |part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    };
+    path.components().filter_map(named).collect()
+}
+
+/// Opens a name without following it, for a look at it only.
+fn open(at: Option<&OwnedFd>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    again(|| match at {
+        Some(at) => rustix::fs::openat(at, name, flags, Mode::empty()),
+        None => rustix::fs::open(name, flags, Mode::empty()),
+    })
+}
+
+/// Opens the directory that a link of proc(5) leads to.
+fn through(at: &OwnedFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    again(|| rustix::fs::openat(at, name, flags, Mode::empty()))
+}
+
+fn is_of_proc(link: &OwnedFd) -> bool {
+    #[allow(clippy::cast_sign_loss)] // a bit pattern
+    rustix::fs::fstatfs(link).is_ok_and(|stat| stat.f_type as u64 & 0xffff_ffff == PROC)
+}
+
+fn refusal(root: &Root, link: &Path, uid: u32) -> RootError {
+    let owner = root.seen().map_or(uid, |seen| seen.uid);
+    RootError::Untrusted(Box::new(Untrusted {
+        root: root.shown_prefix(),
+        owner,
+        path: link.display().to_string(),
+        uid,
+        why: Distrust::Link,
+        has_account: super::has_account(owner),
+    }))
+}

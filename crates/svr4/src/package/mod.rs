@@ -1,0 +1,39 @@
+//! Values that say what a package is: names, paths, objects, parameters.
+//!
+//! Nothing here opens a file or knows a file format; `format` turns bytes into these values and back,
+//! `database` and `source` fetch them, `plan` decides with them.
+
+mod accounts;
+pub mod checksum;
+pub mod control;
+mod cores;
+pub mod exports;
+mod inst;
+mod interruption;
+mod line;
+mod live;
+mod object;
+mod params;
+mod path;
+mod policy;
+mod record_file;
+mod room;
+mod root_patterns;
+pub mod rule;
+mod sums;
+pub mod variables;
+
+pub use accounts::{Accounts, NOBODYS_NUMBER};
+pub use cores::{cores, side_by_side};
+pub use inst::{PkgInst, PkgInstError};
+pub use interruption::Interruption;
+pub use line::Line;
+pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
+pub use object::{Attributes, Content, Ftype, Mode, Object, Owner, OwnerStatus};
+pub use params::Params;
+pub use path::{ObjectPath, PackagePath, PathError, escape, unescape, unescaped};
+pub use policy::{Edited, Policy, ScriptPolicy, UndoFormat};
+pub use record_file::RecordFile;
+pub use room::is_room_for;
+pub use root_patterns::RootPatterns;
+pub use sums::{Hashing, Summing, Sums};
