@@ -106,7 +106,7 @@ fn log(root: &Path, text: &str) -> String {
 fn archive(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<String, Box<dyn std::error::Error>> {
-        let mut stream = datastream::Reader::open(envelope::open(&bytes[..])?.reader)?;
+        let mut stream = datastream::DatastreamReader::open(envelope::open(&bytes[..])?.reader)?;
         let mut text = String::new();
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {
@@ -131,7 +131,7 @@ fn archive(path: &Path) -> String {
 
 /// The record files of an archive without their times.
 fn records(archive: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let mut reader = cpio::Reader::new(archive);
+    let mut reader = cpio::CpioReader::new(archive);
     let mut text = Vec::new();
     while let Some(header) = reader.next_member()? {
         text.extend_from_slice(&header.name);

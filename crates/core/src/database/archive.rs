@@ -19,12 +19,12 @@ use rustix::io::Errno;
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
-use crate::format::datastream::{DatastreamError, Reader};
+use crate::format::datastream::{DatastreamError, DatastreamReader};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
-use crate::format::remote::Remote;
+use crate::format::remote::RemoteArchive;
 use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::root::{Dir, Root, RootError};
@@ -53,7 +53,7 @@ const LARGEST_PATHS: u64 = 64 << 20;
 const LARGEST_REMOTE: u64 = 64 << 10;
 
 /// A package datastream whose compression has been taken off.
-pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+pub type Stream<'a> = DatastreamReader<BufReader<Box<dyn Read + 'a>>>;
 
 /// Why a patch cannot be taken back from its archive.
 #[derive(Debug, thiserror::Error)]
@@ -241,7 +241,7 @@ fn moved(
 /// The path of the archive to which a file `remote` points.
 fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
     let damaged = |reason: String| ArchiveError::Damaged { path: shown.to_owned(), reason };
-    let remote = Remote::parse(text).map_err(|error| damaged(error.to_string()))?;
+    let remote = RemoteArchive::parse(text).map_err(|error| damaged(error.to_string()))?;
     ObjectPath::new(remote.find_at()).map_err(|error| damaged(error.to_string()))
 }
 
@@ -352,7 +352,7 @@ impl Archive {
 
 fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
     let opened = envelope::open(bytes)?;
-    Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
+    DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 
 /// Reads the current member as a manifest.

@@ -10,7 +10,7 @@ use super::{DatabaseError, View, all, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
 use crate::inventory::{Installed, Save};
 use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
-use crate::patch::{Applied, AppliedPatches, PatchId};
+use crate::patch::{AppliedPatches, PatchId, PatchRecords};
 use crate::root::FileType;
 
 /// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
@@ -177,7 +177,7 @@ fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
 pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let applied = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
-        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
+        Ok::<_, DatabaseError>(Some(PatchRecords::from_params(package.inst(), &params, separator)?))
     });
     Ok(AppliedPatches::new(applied?))
 }

@@ -18,7 +18,7 @@ use super::session::{Caller, Ground, Session, may_change, must_have_database, wi
 use super::undo_directory;
 use crate::inventory::{Inventory, Touched};
 use crate::package::{Edited, ObjectPath, Params, Policy, UndoFormat};
-use crate::patch::{Delivered, PatchId, PatchList, Requirement};
+use crate::patch::{PatchId, PatchList, PatchMacros, Requirement};
 use crate::plan::Plan;
 use crate::plan::apply::{ApplyOptions, apply};
 use crate::plan::concern::delivered_files;
@@ -149,7 +149,7 @@ fn read(path: &Path, separator: &str) -> Result<Operand, Failure> {
     let ids = image
         .packages
         .iter()
-        .filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
+        .filter_map(|package| PatchMacros::from_params(&package.params, separator).ok()?);
     let id = ids.map(|delivered| delivered.id).next();
     Ok(Operand { device: Device::whole(source, image), id })
 }
@@ -162,7 +162,7 @@ fn name(path: &Path) -> String {
 fn needs(operand: &Operand, separator: &str) -> (Option<PatchId>, Vec<PatchId>) {
     let delivered = operand.device.image.packages.iter();
     let delivered =
-        delivered.filter_map(|package| Delivered::from_params(&package.params, separator).ok()?);
+        delivered.filter_map(|package| PatchMacros::from_params(&package.params, separator).ok()?);
     let requirements: Vec<_> = delivered.map(|one| one.requires).collect();
     let ids = requirements.iter().flat_map(|one| one.iter()).flat_map(Requirement::ids).cloned().collect();
     (operand.id.clone(), ids)

@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
-use crate::package::{Accounts, Digest, Line, Mode, Object, ObjectPath, side_by_side};
+use crate::package::{Accounts, ContentsLine, Digest, Mode, Object, ObjectPath, side_by_side};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
 use map::Map;
@@ -223,7 +223,7 @@ impl From<RootError> for CheckError {
 pub fn recorded<'a>(
     reader: impl Into<Reader<'a>>,
     request: &Request,
-) -> Result<(Vec<Line>, Unknown), CheckError> {
+) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
     let records = Records::of(request)?;
     read_consistently(reader, |view| records.lines(view))
 }
@@ -275,7 +275,7 @@ impl<'a> Records<'a> {
         Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
     }
 
-    fn lines(&self, view: &View<'_>) -> Result<(Vec<Line>, Unknown), CheckError> {
+    fn lines(&self, view: &View<'_>) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -304,7 +304,7 @@ impl<'a> Records<'a> {
         if self.map.is_none() && !fixes && !aspects.exclusive {
             let compared = scope.each(view, *workers, || {
                 let mut walk = comparison.walk();
-                move |line: Line| Checked { findings: walk.findings(&line), path: line.path }
+                move |line: ContentsLine| Checked { findings: walk.findings(&line), path: line.path }
             })?;
             if let Some((checked, unknown)) = compared {
                 return Ok(Report { checked, unknown });
@@ -330,8 +330,8 @@ fn owners_of(view: &View<'_>, host: &Root) -> Result<Option<Accounts>, CheckErro
 }
 
 /// Compares all objects by so many threads; the answer has the order of the lines, however many there are.
-fn in_parallel(comparison: &Comparison<'_>, lines: &[Line], workers: usize) -> Vec<Checked> {
-    let shares: Vec<&[Line]> = lines.chunks(SHARE).collect();
+fn in_parallel(comparison: &Comparison<'_>, lines: &[ContentsLine], workers: usize) -> Vec<Checked> {
+    let shares: Vec<&[ContentsLine]> = lines.chunks(SHARE).collect();
     let checked = side_by_side(workers, shares.len(), || {
         let mut walk = comparison.walk();
         let shares = &shares;

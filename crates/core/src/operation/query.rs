@@ -14,7 +14,7 @@ use super::select::Selection;
 use crate::database::all::{self, Package};
 use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
-use crate::package::{Line, Params, PkgInst};
+use crate::package::{ContentsLine, Params, PkgInst};
 use crate::root::{FileType, Seen};
 use crate::source::{PackageImage, Source, SourceError};
 
@@ -165,7 +165,7 @@ fn count_objects(view: &View<'_>, packages: &mut [ListedPackage]) -> Result<(), 
         packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
     contents::scan(view, |raw| {
         // A line that cannot be parsed is wanted, so that the scan names it as an error.
-        let Ok(line) = Line::parse(raw) else { return true };
+        let Ok(line) = ContentsLine::parse(raw) else { return true };
         for owner in &line.owners {
             if let Some(counts) = counts.get_mut(owner.package.as_str()) {
                 counts.add_line(&line, &owner.package);

@@ -15,7 +15,7 @@ use super::select::Selection;
 use super::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::database::contents::lines_of_package;
 use crate::database::{View, installed, places};
-use crate::format::admin::{Admin, Check};
+use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Inventory, Touched};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
 use crate::plan::Plan;
@@ -186,7 +186,7 @@ impl Place<'_> {
                 return Err(Failure::Declined);
             }
         }
-        let checks_dependencies = self.admin.rdepend != Check::NoCheck;
+        let checks_dependencies = self.admin.rdepend != CheckAnswer::NoCheck;
         Ok(Removal { name: package.to_string(), intended, checks_dependencies })
     }
 

@@ -19,7 +19,7 @@ use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
 use crate::inventory::{Inventory, Touched};
-use crate::package::{Line, Live, ObjectPath, Params, PkgInst};
+use crate::package::{ContentsLine, Live, ObjectPath, Params, PkgInst};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
 use crate::plan::refresh::number_object;
@@ -50,7 +50,7 @@ pub(super) struct Performance<'a, 'p> {
 }
 
 /// What is restored after the scripts of a backout package, with the lines that its paths had.
-type Restored<'a> = (&'a Played, &'a BTreeMap<ObjectPath, Line>);
+type Restored<'a> = (&'a Played, &'a BTreeMap<ObjectPath, ContentsLine>);
 
 impl Performance<'_, '_> {
     /// Carries it out, in a run of its own, and restores what the package is the undo archive of. An error leaves the root

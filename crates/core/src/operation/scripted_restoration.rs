@@ -10,7 +10,7 @@ use super::scripts::run::{Halt, fresh};
 use super::session::Session;
 use crate::database::places;
 use crate::inventory::Touched;
-use crate::package::{Line, LiveKind, ObjectPath};
+use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::parts::{Part, Scripted};
 use crate::transaction::{Content, ScriptedRun};
@@ -25,7 +25,7 @@ pub(super) struct Restoration<'a> {
     /// Everything that the installation of the backout package may have changed.
     pub(super) concerned: BTreeSet<ObjectPath>,
     /// The lines of `contents` that those paths had before the run.
-    pub(super) lines: &'a BTreeMap<ObjectPath, Line>,
+    pub(super) lines: &'a BTreeMap<ObjectPath, ContentsLine>,
 }
 
 impl Restoration<'_> {

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Ftype, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, Ftype, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
 use super::install::Intended;
@@ -59,7 +59,7 @@ pub struct Course {
     /// The package.
     package: PkgInst,
     /// The lines of `contents` as they are to be in the end.
-    lines: BTreeMap<ObjectPath, Option<Line>>,
+    lines: BTreeMap<ObjectPath, Option<ContentsLine>>,
     /// Records that go in the end, if they are there then.
     passing: Vec<ObjectPath>,
     /// The undo archives, which are written in the end: only then it is known what the scripts left.
@@ -133,7 +133,7 @@ pub struct ListedFile {
     /// The delivered object: its body is a member of the source.
     pub new: NewObject,
     /// Its line of `contents`, as it would be if the script copied.
-    pub line: Line,
+    pub line: ContentsLine,
 }
 
 /// What a script left at a path that it was to install.
@@ -255,7 +255,7 @@ impl Course {
     }
 
     /// The lines that will be, marked as not confirmed.
-    fn marked(&self) -> BTreeMap<ObjectPath, Option<Line>> {
+    fn marked(&self) -> BTreeMap<ObjectPath, Option<ContentsLine>> {
         let lines = self.lines.iter().filter_map(|(path, line)| Some((path, line.clone()?)));
         lines
             .map(|(path, mut line)| {
@@ -341,7 +341,7 @@ impl Course {
     }
 
     /// The final line of a path, where the run changes it.
-    pub fn line(&self, path: &ObjectPath) -> Option<&Line> {
+    pub fn line(&self, path: &ObjectPath) -> Option<&ContentsLine> {
         self.lines.get(path).and_then(Option::as_ref)
     }
 }
@@ -355,7 +355,7 @@ impl Batch {
     }
 }
 
-fn mark(line: &mut Line, package: &PkgInst, status: Option<OwnerStatus>) {
+fn mark(line: &mut ContentsLine, package: &PkgInst, status: Option<OwnerStatus>) {
     for owner in line.owners.iter_mut().filter(|owner| owner.package == *package) {
         owner.status = status;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::format::cpio::CpioError;
 use crate::format::datastream::DatastreamError;
-use crate::format::envelope::EnvelopeError;
+use crate::format::envelope::ContainerError;
 use crate::package::PackagePath;
 
 /// What is wrong with which source.
@@ -86,7 +86,7 @@ fn of(file: Option<&str>) -> String {
 impl Problem {
     /// What went wrong while an archive was read.
     pub(super) fn of_archive(error: io::Error) -> Self {
-        if EnvelopeError::is_inside(&error) {
+        if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
         }
         match error.downcast::<DatastreamError>() {

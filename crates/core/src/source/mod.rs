@@ -280,10 +280,12 @@ fn is_address(path: &Path) -> bool {
 fn form_of(file: &File) -> Result<Form, Problem> {
     let opened = envelope::open(Rewound::new(file)).map_err(Problem::of_archive)?;
     match (opened.form, opened.compression) {
-        (envelope::Form::Datastream, compression) => Ok(Form::Datastream(compression)),
-        (envelope::Form::Tar, compression) => Ok(Form::Tar(compression)),
-        (envelope::Form::Zip, None) => Ok(Form::Zip),
-        (envelope::Form::Unsupported(what), _) => Err(Problem::Unsupported(format!("{what} compression"))),
+        (envelope::ContainerFormat::Datastream, compression) => Ok(Form::Datastream(compression)),
+        (envelope::ContainerFormat::Tar, compression) => Ok(Form::Tar(compression)),
+        (envelope::ContainerFormat::Zip, None) => Ok(Form::Zip),
+        (envelope::ContainerFormat::Unsupported(what), _) => {
+            Err(Problem::Unsupported(format!("{what} compression")))
+        }
         _ => Err(Problem::BadForm("neither a package, nor a patch, nor an archive".to_owned())),
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Encoder<'f> {
 
 enum Inner<'f> {
     Gzip(gzip::Encoder<Sink<'f>>),
-    Compress(Hashing<compress::Encoder<Sink<'f>>>),
+    Compress(Hashing<compress::CompressEncoder<Sink<'f>>>),
     Plain(Hashing<Sink<'f>>),
 }
 
@@ -67,7 +67,7 @@ pub(super) fn write<'f, E>(
     let sink = Sink { file, sha256: Sha256::new(), size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores(), described)),
-        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::Encoder::new(sink))),
+        UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
         UndoFormat::Plain => Inner::Plain(Hashing::new(sink)),
     };
     thread::scope(|scope| {
@@ -168,7 +168,7 @@ fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, Strin
 }
 
 fn read_members<R: Read>(input: R) -> Result<R, String> {
-    let mut stream = datastream::Reader::open(input).map_err(|error| error.to_string())?;
+    let mut stream = datastream::DatastreamReader::open(input).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
             io::copy(&mut stream, &mut io::sink()).map_err(|error| error.to_string())?;
@@ -229,15 +229,15 @@ mod tests {
         for format in [UndoFormat::Gzip, UndoFormat::Compress, UndoFormat::Plain] {
             let mut file = Vec::new();
             let written = write(&mut file, format, 0, |encoder| {
-                let package = datastream::Package {
+                let package = datastream::DatastreamPackage {
                     inst: PkgInst::new("ACMEweb").unwrap(),
                     parts: 1,
                     max_blocks: 1,
                     pkginfo: b"PKG=ACMEweb\n".to_vec(),
                     pkgmap: b": 1 1\n".to_vec(),
                 };
-                let stream = datastream::Writer::new(encoder, &[package], 0)?;
-                stream.begin_part(crate::format::cpio::Form::Newc)?.finish()?.finish()
+                let stream = datastream::DatastreamWriter::new(encoder, &[package], 0)?;
+                stream.begin_part(crate::format::cpio::CpioFormat::Newc)?.finish()?.finish()
             })
             .unwrap_or_else(|_: Failure<datastream::DatastreamError>| panic!("{format:?}"));
             assert_eq!(written.size, file.len() as u64);

@@ -9,7 +9,7 @@ use crate::package::Params;
 
 /// What to do where a check finds something (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Check {
+pub enum CheckAnswer {
     /// `nocheck`: go on.
     NoCheck,
     /// `quit`: end without a change.
@@ -21,7 +21,7 @@ pub enum Check {
 
 /// What to do with an object that would be in conflict or setuid (`setuid`, `conflict`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Alteration {
+pub enum ConflictAnswer {
     /// `nocheck`: go on.
     NoCheck,
     /// `quit`: end without a change.
@@ -35,7 +35,7 @@ pub enum Alteration {
 
 /// What to do where the package is installed already (`instance`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Instance {
+pub enum InstanceAnswer {
     /// `quit`, formerly `newonly`: end without a change.
     Quit,
     /// `overwrite`: replace the one instance.
@@ -49,7 +49,7 @@ pub enum Instance {
 
 /// Where relocatable packages go (`basedir`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Basedir {
+pub enum BasedirAnswer {
     /// `default`: the BASEDIR of the package.
     Default,
     /// `ask`: ask the user.
@@ -75,27 +75,27 @@ pub struct Admin {
     /// Users to be told, empty for nobody; none is a file that does not say: `root`.
     pub mail: Option<Vec<String>>,
     /// `instance`.
-    pub instance: Instance,
+    pub instance: InstanceAnswer,
     /// `partial`: the package is partially installed.
-    pub partial: Check,
+    pub partial: CheckAnswer,
     /// `runlevel`: the run level is not one of ISTATES or RSTATES.
-    pub runlevel: Check,
+    pub runlevel: CheckAnswer,
     /// `idepend`: a dependency is missing at installation.
-    pub idepend: Check,
+    pub idepend: CheckAnswer,
     /// `rdepend`: a package that stays depends on the one that is removed.
-    pub rdepend: Check,
+    pub rdepend: CheckAnswer,
     /// `space`: the file systems are too small.
-    pub space: Check,
+    pub space: CheckAnswer,
     /// `setuid`: set-id programs are to be installed.
-    pub setuid: Alteration,
+    pub setuid: ConflictAnswer,
     /// `conflict`: objects of other packages would be overwritten.
-    pub conflict: Alteration,
+    pub conflict: ConflictAnswer,
     /// `action`: the package has scripts that run as root.
-    pub action: Check,
+    pub action: CheckAnswer,
     /// `authentication`: a signature cannot be verified. Only `nocheck` and `quit` can be written.
-    pub authentication: Check,
+    pub authentication: CheckAnswer,
     /// `basedir`.
-    pub basedir: Basedir,
+    pub basedir: BasedirAnswer,
     /// `networktimeout`, in seconds.
     pub network_timeout: Option<u32>,
     /// `networkretries`.
@@ -123,20 +123,21 @@ pub struct AdminError {
 /// The words of an enumerated parameter, with what they mean.
 type Words<T> = &'static [(&'static str, T)];
 
-const CHECKS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit), ("ask", Check::Ask)];
-const AUTHENTICATIONS: Words<Check> = &[("nocheck", Check::NoCheck), ("quit", Check::Quit)];
-const ALTERATIONS: Words<Alteration> = &[
-    ("nocheck", Alteration::NoCheck),
-    ("quit", Alteration::Quit),
-    ("nochange", Alteration::NoChange),
-    ("ask", Alteration::Ask),
+const CHECKS: Words<CheckAnswer> =
+    &[("nocheck", CheckAnswer::NoCheck), ("quit", CheckAnswer::Quit), ("ask", CheckAnswer::Ask)];
+const AUTHENTICATIONS: Words<CheckAnswer> = &[("nocheck", CheckAnswer::NoCheck), ("quit", CheckAnswer::Quit)];
+const ALTERATIONS: Words<ConflictAnswer> = &[
+    ("nocheck", ConflictAnswer::NoCheck),
+    ("quit", ConflictAnswer::Quit),
+    ("nochange", ConflictAnswer::NoChange),
+    ("ask", ConflictAnswer::Ask),
 ];
-const INSTANCES: Words<Instance> = &[
-    ("quit", Instance::Quit),
-    ("newonly", Instance::Quit),
-    ("overwrite", Instance::Overwrite),
-    ("unique", Instance::Unique),
-    ("ask", Instance::Ask),
+const INSTANCES: Words<InstanceAnswer> = &[
+    ("quit", InstanceAnswer::Quit),
+    ("newonly", InstanceAnswer::Quit),
+    ("overwrite", InstanceAnswer::Overwrite),
+    ("unique", InstanceAnswer::Unique),
+    ("ask", InstanceAnswer::Ask),
 ];
 const REQUEST_USERS: Words<RequestUser> =
     &[("root", RequestUser::Root), ("noaccess", RequestUser::NoAccess), ("nobody", RequestUser::NoAccess)];
@@ -197,9 +198,9 @@ impl Admin {
     pub fn delivered() -> Self {
         Self {
             mail: Some(Vec::new()),
-            instance: Instance::Unique,
-            authentication: Check::Quit,
-            basedir: Basedir::Default,
+            instance: InstanceAnswer::Unique,
+            authentication: CheckAnswer::Quit,
+            basedir: BasedirAnswer::Default,
             network_timeout: Some(60),
             network_retries: Some(3),
             keystore: Some(b"/var/sadm/security".to_vec()),
@@ -234,11 +235,13 @@ fn number(params: &Params, name: &'static str) -> Result<Option<u32>, AdminError
     number.map(Some).ok_or_else(|| error(name, value, "the numbers from 0"))
 }
 
-fn basedir(params: &Params) -> Result<Basedir, AdminError> {
+fn basedir(params: &Params) -> Result<BasedirAnswer, AdminError> {
     match set(params, "basedir") {
-        None | Some(b"ask") => Ok(Basedir::Ask),
-        Some(b"default") => Ok(Basedir::Default),
-        Some(path) if path.starts_with(b"/") || path.starts_with(b"$") => Ok(Basedir::Path(path.to_vec())),
+        None | Some(b"ask") => Ok(BasedirAnswer::Ask),
+        Some(b"default") => Ok(BasedirAnswer::Default),
+        Some(path) if path.starts_with(b"/") || path.starts_with(b"$") => {
+            Ok(BasedirAnswer::Path(path.to_vec()))
+        }
         Some(value) => {
             Err(error("basedir", value, "default, ask, an absolute path, a path from a $VARIABLE"))
         }
@@ -271,17 +274,17 @@ mod tests {
             networktimeout=5\nnetworkretries=0\nauthentication=nocheck\nkeystore=/k\nproxy=http://p\nrscriptalt=root\n";
         let expected = Admin {
             mail: Some(vec!["root".to_owned(), "adm".to_owned()]),
-            instance: Instance::Overwrite,
-            partial: Check::NoCheck,
-            runlevel: Check::Quit,
-            idepend: Check::Ask,
-            rdepend: Check::NoCheck,
-            space: Check::Quit,
-            setuid: Alteration::NoChange,
-            conflict: Alteration::NoCheck,
-            action: Check::NoCheck,
-            authentication: Check::NoCheck,
-            basedir: Basedir::Path(b"/opt/$PKGINST".to_vec()),
+            instance: InstanceAnswer::Overwrite,
+            partial: CheckAnswer::NoCheck,
+            runlevel: CheckAnswer::Quit,
+            idepend: CheckAnswer::Ask,
+            rdepend: CheckAnswer::NoCheck,
+            space: CheckAnswer::Quit,
+            setuid: ConflictAnswer::NoChange,
+            conflict: ConflictAnswer::NoCheck,
+            action: CheckAnswer::NoCheck,
+            authentication: CheckAnswer::NoCheck,
+            basedir: BasedirAnswer::Path(b"/opt/$PKGINST".to_vec()),
             network_timeout: Some(5),
             network_retries: Some(0),
             keystore: Some(b"/k".to_vec()),
@@ -295,7 +298,7 @@ mod tests {
     fn what_is_absent_or_empty_is_asked() {
         let (admin, _) = read("partial=\nbasedir=\nproxy=\n").unwrap();
         assert_eq!(admin, Admin::default());
-        assert_eq!((admin.partial, admin.basedir), (Check::Ask, Basedir::Ask));
+        assert_eq!((admin.partial, admin.basedir), (CheckAnswer::Ask, BasedirAnswer::Ask));
         assert_eq!((read("").unwrap().0.mail, read("mail=").unwrap().0.mail), (None, Some(vec![])));
     }
 
@@ -317,7 +320,7 @@ mod tests {
         {
             assert!(read(text).is_err(), "{text}");
         }
-        assert_eq!(read("instance=newonly").unwrap().0.instance, Instance::Quit);
+        assert_eq!(read("instance=newonly").unwrap().0.instance, InstanceAnswer::Quit);
     }
 
     proptest! {

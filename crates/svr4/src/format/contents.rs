@@ -1,6 +1,6 @@
 //! contents(4): the database of installed objects, one line per path.
 //!
-//! Reads and writes single lines ([`Line`]), streams a whole file ([`Reader`]), and finds the path of a line
+//! Reads and writes single lines ([`ContentsLine`]), streams a whole file ([`ContentsReader`]), and finds the path of a line
 //! without reading the rest of it ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses only the few
 //! that it wants. Changing a file is [`contents_merge`](super::contents_merge)'s work. White space, `=` and
 //! backslashes in paths and targets are `\ooo` escapes, as in a pkgmap.
@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 use std::io::{self, BufRead};
 
-use crate::package::{Ftype, Line, Object, ObjectPath, Owner, OwnerStatus, PkgInst, unescape};
+use crate::package::{
+    ContentsLine, Ftype, Object, ObjectPath, OwnerStatus, OwningPackage, PkgInst, unescape,
+};
 
 use super::FieldError;
 use super::fields::{self, Fields, is_blank};
@@ -45,7 +47,7 @@ pub enum ContentsError {
     Io(#[from] io::Error),
 }
 
-impl Line {
+impl ContentsLine {
     /// Reads one line, without its newline.
     pub fn parse(line: &[u8]) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
@@ -101,7 +103,7 @@ impl Line {
 }
 
 /// Reads `[status]package[\][:class]`.
-fn parse_owner(field: &[u8]) -> Result<Owner, FieldError> {
+fn parse_owner(field: &[u8]) -> Result<OwningPackage, FieldError> {
     let status = field.first().copied().and_then(OwnerStatus::from_letter);
     let rest = if status.is_some() { field.get(1..).unwrap_or_default() } else { field };
     let (name, class) = match rest.iter().position(|&byte| byte == b':') {
@@ -113,10 +115,10 @@ fn parse_owner(field: &[u8]) -> Result<Owner, FieldError> {
         None => (name, false),
     };
     let package = std::str::from_utf8(name).ok().and_then(|name| PkgInst::new(name).ok());
-    Ok(Owner { status, package: package.ok_or(FieldError::Package)?, alternate, class })
+    Ok(OwningPackage { status, package: package.ok_or(FieldError::Package)?, alternate, class })
 }
 
-fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
+fn write_owner(out: &mut Vec<u8>, owner: &OwningPackage) {
     out.extend(owner.status.map(OwnerStatus::letter));
     out.extend_from_slice(owner.package.as_str().as_bytes());
     if owner.alternate {
@@ -161,22 +163,22 @@ pub fn is_comment(line: &[u8]) -> bool {
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum ContentsRecord {
     /// An object.
-    Object(Line),
+    Object(ContentsLine),
     /// A comment (with its `#`) or a blank line, as it stands there.
     Comment(Vec<u8>),
 }
 
-/// Reads a database line by line: parsed as an iterator, or raw with [`Reader::next_line`].
+/// Reads a database line by line: parsed as an iterator, or raw with [`ContentsReader::next_line`].
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct ContentsReader<R> {
     from: R,
     buffer: Vec<u8>,
     line: u64,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> ContentsReader<R> {
     /// A reader that begins where `from` stands.
     pub fn new(from: R) -> Self {
         Self { from, buffer: Vec::new(), line: 0 }
@@ -198,17 +200,17 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Reader<R> {
-    type Item = Result<Record, ContentsError>;
+impl<R: BufRead> Iterator for ContentsReader<R> {
+    type Item = Result<ContentsRecord, ContentsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.line + 1;
         match self.next_line() {
             Ok(None) => None,
-            Ok(Some(raw)) if is_comment(raw) => Some(Ok(Record::Comment(raw.to_vec()))),
+            Ok(Some(raw)) if is_comment(raw) => Some(Ok(ContentsRecord::Comment(raw.to_vec()))),
             Ok(Some(raw)) => {
-                let object = Line::parse(raw).map_err(|error| ContentsError::Line { line, error });
-                Some(object.map(Record::Object))
+                let object = ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
+                Some(object.map(ContentsRecord::Object))
             }
             Err(error) => Some(Err(error)),
         }

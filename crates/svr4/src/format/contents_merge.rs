@@ -11,9 +11,9 @@ use std::iter::Peekable;
 
 use chrono::NaiveDateTime;
 
-use crate::package::{Line, ObjectPath, PkgInst};
+use crate::package::{ContentsLine, ObjectPath, PkgInst};
 
-use super::contents::{ContentsError, Reader, is_comment, key_of};
+use super::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use super::contents_stamp::Links;
 
 /// The most lines that [`merge_unsorted`] takes into memory.
@@ -22,11 +22,11 @@ pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
 const MOST_COMMENTS_HELD: usize = 1 << 20;
 
 /// The new line of each path that changes, or `None` where the path leaves the database.
-pub type Edits = BTreeMap<ObjectPath, Option<Line>>;
+pub type ContentsEdits = BTreeMap<ObjectPath, Option<ContentsLine>>;
 
 /// The two comment lines at the end of the database: who changed it last, for which package, when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trailer {
+pub struct ContentsTrailer {
     /// The program: `pkgadd`, `pkgrm`, `installf`, …
     pub program: String,
     /// The package it worked on; the last one where there were several.
@@ -35,7 +35,7 @@ pub struct Trailer {
     pub when: NaiveDateTime,
 }
 
-impl Trailer {
+impl ContentsTrailer {
     /// Both lines, with their newlines; the date as `strftime("%c")` has it in the C locale.
     pub fn write(&self) -> Vec<u8> {
         let Self { program, package, when } = self;
@@ -75,16 +75,16 @@ pub struct MergeReport {
 /// Writes `old` with `edits` and a new trailer to `out`, in one streaming pass.
 ///
 /// Where `old` has two lines of one path, the first counts and takes over the owners of the others
-/// ([`Line::adopt_owners`]), so that no later removal takes away an object that somebody still owns. After an error
+/// ([`ContentsLine::adopt_owners`]), so that no later removal takes away an object that somebody still owns. After an error
 /// what is in `out` is incomplete; after [`ContentsError::Unsorted`] begin anew with [`merge_unsorted`].
 pub fn merge(
     old: impl BufRead,
     out: impl Write,
-    edits: &Edits,
-    trailer: &Trailer,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
 ) -> Result<Merged, ContentsError> {
     let mut merger = Merger::new(out, edits);
-    let mut old = Reader::new(old);
+    let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
     while let Some(raw) = old.next_line()? {
         if trailers.drops(raw) {
@@ -105,10 +105,10 @@ pub fn merge(
 pub fn merge_unsorted(
     old: impl BufRead,
     out: impl Write,
-    edits: &Edits,
-    trailer: &Trailer,
+    edits: &ContentsEdits,
+    trailer: &ContentsTrailer,
 ) -> Result<Merged, ContentsError> {
-    let mut old = Reader::new(old);
+    let mut old = ContentsReader::new(old);
     let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut comments = Vec::new();
@@ -183,7 +183,7 @@ struct Held {
 /// Old lines come in by their order, edits are at hand by theirs: one step of a merge sort per line.
 struct Merger<'a, W> {
     out: W,
-    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<Line>>>,
+    edits: Peekable<btree_map::Iter<'a, ObjectPath, Option<ContentsLine>>>,
     held: Option<Held>,
     /// The key of the line written last, while none is held.
     written: Vec<u8>,
@@ -194,7 +194,7 @@ struct Merger<'a, W> {
 }
 
 impl<'a, W: Write> Merger<'a, W> {
-    fn new(out: W, edits: &'a Edits) -> Self {
+    fn new(out: W, edits: &'a ContentsEdits) -> Self {
         let edits = edits.iter().peekable();
         Self {
             out,
@@ -283,7 +283,7 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(write_line(&mut self.out, line)?)
     }
 
-    fn finish(mut self, trailer: &Trailer) -> Result<Merged, ContentsError> {
+    fn finish(mut self, trailer: &ContentsTrailer) -> Result<Merged, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
         let body = self.size;
@@ -296,7 +296,7 @@ impl<'a, W: Write> Merger<'a, W> {
 impl Held {
     /// Takes over the owners of a second line of this path.
     fn adopt(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
-        let parse = |raw, line| Line::parse(raw).map_err(|error| ContentsError::Line { line, error });
+        let parse = |raw, line| ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
         let mut first = parse(&self.raw, self.line)?;
         first.adopt_owners(parse(raw, line)?);
         self.raw = first.write();

@@ -16,7 +16,7 @@ const MOST: usize = 100_000;
 
 /// How a dependency binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binding {
+pub enum DependencyKind {
     /// `P`: it must be there.
     Prerequisite,
     /// `I`: it must not be there.
@@ -27,7 +27,7 @@ pub enum Binding {
 
 /// A version of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct PackageVersion {
     /// Its architecture; empty for any.
     pub arch: String,
     /// What its VERSION says.
@@ -38,11 +38,11 @@ pub struct Version {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
     /// How it binds.
-    pub binding: Binding,
+    pub binding: DependencyKind,
     /// The abbreviation of the package.
     pub package: String,
     /// The versions that it is restricted to; any where there are none.
-    pub versions: Vec<Version>,
+    pub versions: Vec<PackageVersion>,
 }
 
 /// Why a line says nothing.
@@ -111,9 +111,9 @@ impl Depend {
         }
         let mut words = line.split_whitespace();
         let binding = match words.next() {
-            Some("P") => Binding::Prerequisite,
-            Some("I") => Binding::Incompatible,
-            Some("R") => Binding::Reverse,
+            Some("P") => DependencyKind::Prerequisite,
+            Some("I") => DependencyKind::Incompatible,
+            Some("R") => DependencyKind::Reverse,
             other => {
                 let found = other.unwrap_or_default().chars().take(20).flat_map(char::escape_debug).collect();
                 return Err(DependError::Type { line: number, found });
@@ -129,12 +129,12 @@ impl Depend {
 }
 
 /// `(arch)version`, the architecture being optional.
-fn version(text: &str) -> Option<Version> {
+fn version(text: &str) -> Option<PackageVersion> {
     let (arch, version) = match text.strip_prefix('(') {
         Some(rest) => rest.split_once(')')?,
         None => ("", text),
     };
-    Some(Version { arch: arch.trim().to_owned(), version: version.trim().to_owned() })
+    Some(PackageVersion { arch: arch.trim().to_owned(), version: version.trim().to_owned() })
 }
 
 #[cfg(test)]
@@ -145,16 +145,21 @@ mod tests {
     fn lines_that_begin_with_a_blank_restrict_the_package_above_them() {
         let text = b"# needs\nP ACMEcore Core\n\t(i386) 1.0\n  2.0\n\nI ACMEold Old\nR ACMEgui Gui tool\n";
         let found = Depend::parse(text);
-        let version = |arch: &str, version: &str| Version { arch: arch.into(), version: version.into() };
-        let dependency = |binding, package: &str, versions: &[Version]| Dependency {
+        let version =
+            |arch: &str, version: &str| PackageVersion { arch: arch.into(), version: version.into() };
+        let dependency = |binding, package: &str, versions: &[PackageVersion]| Dependency {
             binding,
             package: package.to_owned(),
             versions: versions.to_vec(),
         };
         let expected = [
-            dependency(Binding::Prerequisite, "ACMEcore", &[version("i386", "1.0"), version("", "2.0")]),
-            dependency(Binding::Incompatible, "ACMEold", &[]),
-            dependency(Binding::Reverse, "ACMEgui", &[]),
+            dependency(
+                DependencyKind::Prerequisite,
+                "ACMEcore",
+                &[version("i386", "1.0"), version("", "2.0")],
+            ),
+            dependency(DependencyKind::Incompatible, "ACMEold", &[]),
+            dependency(DependencyKind::Reverse, "ACMEgui", &[]),
         ];
         assert_eq!(found, Depend { dependencies: expected.to_vec(), passed_over: Vec::new() });
     }

@@ -16,7 +16,7 @@ pub const SNIFFED: usize = 512;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ContainerFormat {
     /// A package datastream.
     Datastream,
     /// A tar archive, of any age.
@@ -43,12 +43,12 @@ pub enum Compression {
 }
 
 /// Why the compression cannot be taken off. It travels inside [`io::Error`] through the readers above; see
-/// [`EnvelopeError::is_inside`].
+/// [`ContainerError::is_inside`].
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decompress: {0}")]
-pub struct EnvelopeError(#[source] io::Error);
+pub struct ContainerError(#[source] io::Error);
 
-impl EnvelopeError {
+impl ContainerError {
     /// Whether `error` is, or comes from, damaged compressed data rather than from the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
@@ -56,26 +56,26 @@ impl EnvelopeError {
 }
 
 /// What a file that begins with these bytes is; give it [`SNIFFED`] bytes, or the whole of a shorter file.
-pub fn detect(start: &[u8]) -> Form {
+pub fn detect(start: &[u8]) -> ContainerFormat {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if begins(datastream::MAGIC) {
-        Form::Datastream
+        ContainerFormat::Datastream
     } else if begins(b"PK\x03\x04") || begins(b"PK\x05\x06") {
-        Form::Zip
+        ContainerFormat::Zip
     } else if begins(b"\x1f\x8b") {
-        Form::Gzip
+        ContainerFormat::Gzip
     } else if begins(&compress::MAGIC) {
-        Form::Compress
+        ContainerFormat::Compress
     } else if begins(b"BZh") {
-        Form::Unsupported("bzip2")
+        ContainerFormat::Unsupported("bzip2")
     } else if begins(b"\xfd7zXZ\0") {
-        Form::Unsupported("xz")
+        ContainerFormat::Unsupported("xz")
     } else if begins(b"\x28\xb5\x2f\xfd") {
-        Form::Unsupported("zstd")
+        ContainerFormat::Unsupported("zstd")
     } else if is_tar(start) {
-        Form::Tar
+        ContainerFormat::Tar
     } else {
-        Form::Unknown
+        ContainerFormat::Unknown
     }
 }
 
@@ -95,9 +95,9 @@ fn is_tar(start: &[u8]) -> bool {
 }
 
 /// A file with its compression, if there is any, taken off.
-pub struct Opened<'a> {
-    /// What is inside; [`Form::Gzip`] or [`Form::Compress`] only where a file is compressed twice.
-    pub form: Form,
+pub struct OpenedContainer<'a> {
+    /// What is inside; [`ContainerFormat::Gzip`] or [`ContainerFormat::Compress`] only where a file is compressed twice.
+    pub form: ContainerFormat,
     /// What was around it.
     pub compression: Option<Compression>,
     /// The content from its beginning.
@@ -105,25 +105,25 @@ pub struct Opened<'a> {
 }
 
 /// Looks what `input` is and takes one layer of compression off.
-pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<Opened<'a>> {
+pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
     let start = sniff(&mut input)?;
     let form = detect(&start);
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
-        Form::Gzip => {
+        ContainerFormat::Gzip => {
             let decoder = gzip::Decoder::new(whole).map_err(tagged)?;
             (Compression::Gzip, Box::new(Decoding(decoder)))
         }
-        Form::Compress => {
-            let decoder = compress::Decoder::new(whole).map_err(tagged)?;
+        ContainerFormat::Compress => {
+            let decoder = compress::CompressDecoder::new(whole).map_err(tagged)?;
             (Compression::Compress, Box::new(Decoding(decoder)))
         }
-        _ => return Ok(Opened { form, compression: None, reader: Box::new(whole) }),
+        _ => return Ok(OpenedContainer { form, compression: None, reader: Box::new(whole) }),
     };
     let start = sniff(&mut plain)?;
     let form = detect(&start);
     let reader = Box::new(io::Cursor::new(start).chain(plain));
-    Ok(Opened { form, compression: Some(compression), reader })
+    Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
 
 fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
@@ -144,7 +144,7 @@ impl<D: Read> Read for Decoding<D> {
 fn tagged(error: io::Error) -> io::Error {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     let of_data = matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof);
-    if of_data { io::Error::new(error.kind(), EnvelopeError(error)) } else { error }
+    if of_data { io::Error::new(error.kind(), ContainerError(error)) } else { error }
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn compressed(data: &[u8]) -> Vec<u8> {
-        let mut encoder = compress::Encoder::new(Vec::new());
+        let mut encoder = compress::CompressEncoder::new(Vec::new());
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
     }
@@ -192,14 +192,14 @@ mod tests {
 
     #[test]
     fn a_file_is_what_its_first_bytes_say() {
-        assert_eq!(detect(b"# PaCkAgE DaTaStReAm\n"), Form::Datastream);
-        assert_eq!(detect(b"PK\x03\x04..."), Form::Zip);
-        assert_eq!(detect(&tar()), Form::Tar, "a header of the seventh edition has no magic");
-        assert_eq!(detect(b"BZh91AY"), Form::Unsupported("bzip2"));
-        assert_eq!(detect(b"\xfd7zXZ\0"), Form::Unsupported("xz"));
-        assert_eq!(detect(b"\x28\xb5\x2f\xfd"), Form::Unsupported("zstd"));
+        assert_eq!(detect(b"# PaCkAgE DaTaStReAm\n"), ContainerFormat::Datastream);
+        assert_eq!(detect(b"PK\x03\x04..."), ContainerFormat::Zip);
+        assert_eq!(detect(&tar()), ContainerFormat::Tar, "a header of the seventh edition has no magic");
+        assert_eq!(detect(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
+        assert_eq!(detect(b"\xfd7zXZ\0"), ContainerFormat::Unsupported("xz"));
+        assert_eq!(detect(b"\x28\xb5\x2f\xfd"), ContainerFormat::Unsupported("zstd"));
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
-            assert_eq!(detect(unknown), Form::Unknown);
+            assert_eq!(detect(unknown), ContainerFormat::Unknown);
         }
     }
 
@@ -212,12 +212,12 @@ mod tests {
             (compressed(&plain), Some(Compression::Compress)),
         ] {
             let mut opened = open(&bytes[..]).unwrap();
-            assert_eq!((opened.form, opened.compression), (Form::Tar, compression));
+            assert_eq!((opened.form, opened.compression), (ContainerFormat::Tar, compression));
             let mut data = Vec::new();
             opened.reader.read_to_end(&mut data).unwrap();
             assert_eq!(data, plain);
         }
-        assert_eq!(open(&gzip(&gzip(b"x"))[..]).unwrap().form, Form::Gzip);
+        assert_eq!(open(&gzip(&gzip(b"x"))[..]).unwrap().form, ContainerFormat::Gzip);
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         let two = [gzip(b"one "), gzip(b"two")].concat();
         assert_eq!(content(&two).unwrap(), b"one two");
         let error = content(&[&two[..], b"garbage"].concat()).unwrap_err();
-        assert!(EnvelopeError::is_inside(&error), "{error}");
+        assert!(ContainerError::is_inside(&error), "{error}");
     }
 
     #[test]
@@ -233,14 +233,14 @@ mod tests {
         let whole = gzip(&[7; 5000]);
         for length in 2..whole.len() {
             let error = content(&whole[..length]).unwrap_err();
-            assert!(EnvelopeError::is_inside(&error), "{length}: {error}");
+            assert!(ContainerError::is_inside(&error), "{length}: {error}");
         }
         let mut flipped = whole.clone();
         let at = flipped.len() - 6;
         flipped[at] ^= 1;
-        assert!(EnvelopeError::is_inside(&content(&flipped).unwrap_err()));
+        assert!(ContainerError::is_inside(&content(&flipped).unwrap_err()));
 
         let error = open(whole[..10].chain(BadDisk)).err().unwrap();
-        assert!(!EnvelopeError::is_inside(&error), "{error}");
+        assert!(!ContainerError::is_inside(&error), "{error}");
     }
 }

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use crate::package::{
-    Attributes, Content, Ftype, Mode, NOBODYS_NUMBER, Object, PathError, escape, rule, unescape, unescaped,
+    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, escape, rule, unescape,
+    unescaped,
 };
 
 /// The longest class, owner or group, in bytes (pkgmap(4) documents 12 and 14; every implementation takes 64).
@@ -139,17 +140,17 @@ impl<'a> Fields<'a> {
     }
 
     /// Mode, owner and group.
-    pub(super) fn attributes(&mut self) -> Result<Attributes, FieldError> {
-        Ok(Attributes {
+    pub(super) fn attributes(&mut self) -> Result<ObjectAttributes, FieldError> {
+        Ok(ObjectAttributes {
             mode: self.mode()?,
             owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
             group: name(self.next(), FieldError::Group, FieldError::GroupLength)?,
         })
     }
 
-    pub(super) fn content(&mut self) -> Result<Content, FieldError> {
+    pub(super) fn content(&mut self) -> Result<ContentInfo, FieldError> {
         let mut next = |most| known(self.next(), |digits| number(digits, most), FieldError::Content);
-        Ok(Content {
+        Ok(ContentInfo {
             size: next(u64::MAX)?,
             cksum: next(u64::from(u16::MAX))?.and_then(|cksum| u16::try_from(cksum).ok()),
             mtime: next(i64::MAX.unsigned_abs())?.and_then(|mtime| i64::try_from(mtime).ok()),
@@ -293,15 +294,15 @@ pub(super) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Opti
 }
 
 /// Writes mode, owner and group, each behind a blank.
-pub(super) fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
-    let Attributes { mode, owner, group } = attributes;
+pub(super) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
+    let ObjectAttributes { mode, owner, group } = attributes;
     write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
     write_known(out, owner.as_ref());
     write_known(out, group.as_ref());
 }
 
 /// Writes size, checksum and modification time, each behind a blank.
-pub(super) fn write_content(out: &mut Vec<u8>, content: Content) {
+pub(super) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.size);
     write_known(out, content.cksum);
     write_known(out, content.mtime);

@@ -15,7 +15,7 @@ use super::lines::{LineTooLong, numbered};
 pub const MOST_ENTRIES: usize = 8_000_000;
 
 /// What an entry takes beside the bytes of its path and its words: the blocks that hold them, and their places.
-const ROOM_PER_ENTRY: usize = size_of::<Entry>() + 4 * 32 + 8;
+const ROOM_PER_ENTRY: usize = size_of::<PkgmapEntry>() + 4 * 32 + 8;
 
 /// A package's list of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,12 @@ pub struct Pkgmap {
     /// The same for compressed class archives; only old media have it.
     pub compressed_blocks: Option<u64>,
     /// The objects and information files, in the order of the file.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<PkgmapEntry>,
 }
 
 /// One object or information file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PkgmapEntry {
     /// The part it is delivered in, from 1.
     pub part: u32,
     /// Its path as the package writes it; for an information file its name, without any `/`.
@@ -97,7 +97,7 @@ impl Pkgmap {
         for line in entry_lines(text) {
             let (line, content) = line?;
             let entry =
-                Entry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
+                PkgmapEntry::parse(content, map.parts).map_err(|error| PkgmapError::Entry { line, error })?;
             map.entries.push(entry);
         }
         refuse_duplicates(&map.entries, text)?;
@@ -119,7 +119,7 @@ impl Pkgmap {
     }
 }
 
-impl Entry {
+impl PkgmapEntry {
     /// Reads one line of a package of `parts` parts.
     fn parse(line: &[u8], parts: u32) -> Result<Self, FieldError> {
         let mut fields = Fields::of(line);
@@ -163,7 +163,7 @@ impl Entry {
         fields::write_path(out, self.path.as_bytes(), object.target.as_ref());
         if !information {
             fields::write_details(out, object);
-        } else if object.content != crate::package::Content::default() {
+        } else if object.content != crate::package::ContentInfo::default() {
             fields::write_content(out, object.content);
         }
     }
@@ -197,7 +197,7 @@ fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
 }
 
 /// Information files have a name space of their own: `i pkginfo` and an object `pkginfo` are two things.
-fn refuse_duplicates(entries: &[Entry], text: &[u8]) -> Result<(), PkgmapError> {
+fn refuse_duplicates(entries: &[PkgmapEntry], text: &[u8]) -> Result<(), PkgmapError> {
     let key = |at: &u32| entries.get(*at as usize).map(|entry| (entry.is_information(), &entry.path));
     // Most lists are in this order already; equal names keep theirs.
     let mut order: Vec<u32> = (0..).take(entries.len()).collect();

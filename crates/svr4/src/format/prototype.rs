@@ -6,7 +6,7 @@
 //! told of, and whether an object is there is the matter of pkgmk(1).
 //!
 //! As with the SVR4 tools, fields behind the last one that a line needs are passed over (real files have modes behind
-//! symbolic links); [`Entry::has_more`] tells of them.
+//! symbolic links); [`PrototypeEntry::has_more`] tells of them.
 
 mod parse;
 mod write;
@@ -24,25 +24,25 @@ const LONGEST_NAME: usize = super::params::LONGEST_NAME;
 
 /// A line that says something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct PrototypeLine {
     /// Its number; the first line of the file is 1.
     pub number: u64,
     /// What it says.
-    pub item: Item,
+    pub item: PrototypeItem,
 }
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum PrototypeItem {
     /// An object or information file.
-    Entry(Entry),
+    Entry(PrototypeEntry),
     /// A line that begins with `!`.
-    Command(Command),
+    Command(PrototypeCommand),
 }
 
 /// An object or information file to be packaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PrototypeEntry {
     /// The part (volume) that it is wanted in.
     pub part: Option<u32>,
     /// Its type.
@@ -57,25 +57,25 @@ pub struct Entry {
     /// Major and minor number, for `b` and `c` only; `None` inside is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,
     /// Mode, owner and group; all missing for links and information files.
-    pub attributes: Attributes,
+    pub attributes: PrototypeAttributes,
     /// Whether the line goes on behind its last field.
     pub has_more: bool,
 }
 
 /// Mode, owner and group as a line gives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub struct PrototypeAttributes {
     /// Permission bits.
-    pub mode: Setting<Mode>,
+    pub mode: AttributeSetting<Mode>,
     /// Owner. A `$VARIABLE` of the installation counts as a value.
-    pub owner: Setting<String>,
+    pub owner: AttributeSetting<String>,
     /// Group, likewise.
-    pub group: Setting<String>,
+    pub group: AttributeSetting<String>,
 }
 
 /// One attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Setting<T> {
+pub enum AttributeSetting<T> {
     /// The line ends before it.
     #[default]
     Missing,
@@ -89,7 +89,7 @@ pub enum Setting<T> {
 
 /// A line that begins with `!`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum PrototypeCommand {
     /// `!include`: goes on in another file.
     Include(Vec<u8>),
     /// `!search`: directories that are searched for the last component of a path, instead of those before.
@@ -97,7 +97,7 @@ pub enum Command {
     /// `!rsearch`: directories that are searched for the whole path, instead of those before.
     SearchWhole(Vec<Vec<u8>>),
     /// `!default`: mode, owner and group of entries that lack them.
-    Default(Attributes),
+    Default(PrototypeAttributes),
     /// `!NAME=value`: gives a variable a value.
     Set {
         /// Its name.
@@ -110,18 +110,18 @@ pub enum Command {
 /// Why a line says nothing that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
-pub struct LineError {
+pub struct PrototypeError {
     /// Its number; the first line of the file is 1.
     pub line: u64,
     /// The path that it is about, where one could be read; for a person.
     pub pathname: Option<String>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: PrototypeProblem,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum PrototypeProblem {
     /// A field of an entry.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -148,14 +148,16 @@ pub enum Problem {
     TooLong,
 }
 
-impl Attributes {
+impl PrototypeAttributes {
     /// Whether mode, owner or group is missing.
     pub fn lack(&self) -> bool {
-        self.mode == Setting::Missing || self.owner == Setting::Missing || self.group == Setting::Missing
+        self.mode == AttributeSetting::Missing
+            || self.owner == AttributeSetting::Missing
+            || self.group == AttributeSetting::Missing
     }
 }
 
-impl<T: Clone> Setting<T> {
+impl<T: Clone> AttributeSetting<T> {
     /// This setting, or that one where this is missing.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
@@ -163,7 +165,7 @@ impl<T: Clone> Setting<T> {
     }
 }
 
-impl Entry {
+impl PrototypeEntry {
     /// An entry of which no more is known than type, class and path.
     pub fn new(ftype: Ftype, class: &str, path: PackagePath) -> Self {
         Self {
@@ -173,7 +175,7 @@ impl Entry {
             path,
             right: None,
             device: None,
-            attributes: Attributes::default(),
+            attributes: PrototypeAttributes::default(),
             has_more: false,
         }
     }
@@ -185,12 +187,14 @@ pub fn is_class(word: &[u8]) -> bool {
 }
 
 /// The lines that say something, in order; blank ones and comments (`#`, and `:` as in a pkgmap) are passed over.
-pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<Line, LineError>> {
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<PrototypeLine, PrototypeError>> {
     super::lines::numbered(text).filter_map(|line| match line {
-        Err(error) => Some(Err(LineError { line: error.line, pathname: None, problem: Problem::TooLong })),
+        Err(error) => {
+            Some(Err(PrototypeError { line: error.line, pathname: None, problem: PrototypeProblem::TooLong }))
+        }
         Ok((number, content)) => parse::line(content)
             .transpose()
-            .map(|item| item.map(|item| Line { number, item }).map_err(|error| error.on(number))),
+            .map(|item| item.map(|item| PrototypeLine { number, item }).map_err(|error| error.on(number))),
     })
 }
 

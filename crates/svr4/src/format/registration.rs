@@ -7,7 +7,7 @@
 //! one open. On the command line a word is a field, so that a path may have blanks in it; in a line blanks separate, and
 //! white space, `=` and backslashes in a path are `\ooo` escapes, as in contents(4).
 
-use crate::package::{Attributes, Ftype, Mode, ObjectPath, PathError};
+use crate::package::{Ftype, Mode, ObjectAttributes, ObjectPath, PathError};
 
 use super::FieldError;
 use super::fields::{self, Fields, write_attributes, write_device, write_path};
@@ -26,7 +26,7 @@ pub struct Registration {
     /// Major and minor number of a device.
     pub device: Option<(Option<u32>, Option<u32>)>,
     /// Mode, owner and group; what is not known stays open.
-    pub attributes: Attributes,
+    pub attributes: ObjectAttributes,
 }
 
 /// Why words are no registration. The texts are those of installf(1M) where it has one.
@@ -75,7 +75,7 @@ pub fn class(name: &str) -> Result<String, RegistrationError> {
 impl Registration {
     /// A directory with the attributes of one that nobody says anything about: 0755 root root, class none.
     pub fn directory(path: ObjectPath) -> Self {
-        let attributes = Attributes {
+        let attributes = ObjectAttributes {
             mode: Some(Mode::of(0o755)),
             owner: Some("root".to_owned()),
             group: Some("root".to_owned()),
@@ -132,7 +132,8 @@ impl Registration {
         }
         let device = ftype.filter(|ftype| ftype.is_device()).map(|_| rest.device());
         let device = device.transpose().map_err(field)?;
-        let attributes = if fields_of_type == 0 { Ok(Attributes::default()) } else { rest.attributes() };
+        let attributes =
+            if fields_of_type == 0 { Ok(ObjectAttributes::default()) } else { rest.attributes() };
         let attributes = attributes.map_err(field)?;
         rest.end().map_err(field)?;
         Ok(Self { path, class, ftype, target, device, attributes })

@@ -12,7 +12,7 @@ const HEADLINE: &[u8] = b"# Backout data stored remotely\n";
 
 /// What kind of place holds the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Medium {
+pub enum RemoteMedium {
     /// `filesystem`: a directory.
     Filesystem,
     /// `removable`: a medium that has to be put in.
@@ -21,7 +21,7 @@ pub enum Medium {
 
 /// What the archive is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum RemoteState {
     /// `active`: the patch can be backed out with it.
     Active,
     /// `obsolete`: another patch has obsoleted this one.
@@ -30,13 +30,13 @@ pub enum State {
 
 /// Where an undo archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub struct RemoteArchive {
     /// TYPE.
-    pub medium: Medium,
+    pub medium: RemoteMedium,
     /// `FIND_AT`: the path of the archive on the host, without newlines.
     find_at: Vec<u8>,
     /// STATE.
-    pub state: State,
+    pub state: RemoteState,
 }
 
 /// Why bytes are no pointer file.
@@ -53,9 +53,9 @@ pub enum RemoteError {
     Field(&'static str),
 }
 
-impl Remote {
+impl RemoteArchive {
     /// A pointer to `find_at`, which must be a path: not empty, without newline and NUL.
-    pub fn new(medium: Medium, find_at: &[u8], state: State) -> Result<Self, RemoteError> {
+    pub fn new(medium: RemoteMedium, find_at: &[u8], state: RemoteState) -> Result<Self, RemoteError> {
         let usable =
             !find_at.is_empty() && find_at.len() <= 4095 && !find_at.iter().any(|b| b"\n\0".contains(b));
         if usable {
@@ -82,13 +82,13 @@ impl Remote {
             }
         }
         let medium = match medium {
-            Some(b"filesystem") => Medium::Filesystem,
-            Some(b"removable") => Medium::Removable,
+            Some(b"filesystem") => RemoteMedium::Filesystem,
+            Some(b"removable") => RemoteMedium::Removable,
             _ => return Err(RemoteError::Field("TYPE")),
         };
         let state = match state {
-            Some(b"active") => State::Active,
-            Some(b"obsolete") => State::Obsolete,
+            Some(b"active") => RemoteState::Active,
+            Some(b"obsolete") => RemoteState::Obsolete,
             _ => return Err(RemoteError::Field("STATE")),
         };
         Self::new(medium, find_at.unwrap_or_default(), state)
@@ -102,12 +102,12 @@ impl Remote {
     /// The file.
     pub fn write(&self) -> Vec<u8> {
         let medium = match self.medium {
-            Medium::Filesystem => "TYPE=filesystem\n",
-            Medium::Removable => "TYPE=removable\n",
+            RemoteMedium::Filesystem => "TYPE=filesystem\n",
+            RemoteMedium::Removable => "TYPE=removable\n",
         };
         let state = match self.state {
-            State::Active => "STATE=active\n",
-            State::Obsolete => "STATE=obsolete\n",
+            RemoteState::Active => "STATE=active\n",
+            RemoteState::Obsolete => "STATE=obsolete\n",
         };
         [HEADLINE, medium.as_bytes(), b"FIND_AT=", &self.find_at, b"\n", state.as_bytes()].concat()
     }
@@ -122,11 +122,11 @@ mod tests {
     fn the_file_of_the_patch_scripts_comes_back() {
         let text = b"# Backout data stored remotely\nTYPE=filesystem\n\
             FIND_AT=/undo/103201-01/SUNWstuf/undo.Z\nSTATE=obsolete\n";
-        let mut remote = Remote::parse(text).unwrap();
+        let mut remote = RemoteArchive::parse(text).unwrap();
         assert_eq!(remote.find_at(), b"/undo/103201-01/SUNWstuf/undo.Z");
-        assert_eq!((remote.medium, remote.state), (Medium::Filesystem, State::Obsolete));
+        assert_eq!((remote.medium, remote.state), (RemoteMedium::Filesystem, RemoteState::Obsolete));
         assert_eq!(remote.write(), text);
-        remote.state = State::Active;
+        remote.state = RemoteState::Active;
         assert!(remote.write().ends_with(b"\nSTATE=active\n"));
     }
 
@@ -138,28 +138,30 @@ mod tests {
             (b"TYPE=filesystem\nFIND_AT=\nSTATE=active\n", "FIND_AT"),
             (b"TYPE=filesystem\nFIND_AT=/x\nSTATE=gone\n", "STATE"),
         ] {
-            assert_eq!(Remote::parse(text), Err(RemoteError::Field(name)));
+            assert_eq!(RemoteArchive::parse(text), Err(RemoteError::Field(name)));
         }
-        assert_eq!(Remote::parse(&vec![b'\n'; LARGEST_FILE + 1]), Err(RemoteError::TooLarge));
+        assert_eq!(RemoteArchive::parse(&vec![b'\n'; LARGEST_FILE + 1]), Err(RemoteError::TooLarge));
     }
 
     #[test]
     fn a_path_cannot_add_lines_of_its_own() {
-        assert!(Remote::new(Medium::Removable, b"/x\nSTATE=active", State::Obsolete).is_err());
+        assert!(
+            RemoteArchive::new(RemoteMedium::Removable, b"/x\nSTATE=active", RemoteState::Obsolete).is_err()
+        );
     }
 
     proptest! {
         #[test]
         fn any_path_comes_back(path in proptest::collection::vec(any::<u8>(), 1..40), removable: bool) {
-            let medium = if removable { Medium::Removable } else { Medium::Filesystem };
-            if let Ok(remote) = Remote::new(medium, &path, State::Active) {
-                prop_assert_eq!(Remote::parse(&remote.write()), Ok(remote));
+            let medium = if removable { RemoteMedium::Removable } else { RemoteMedium::Filesystem };
+            if let Ok(remote) = RemoteArchive::new(medium, &path, RemoteState::Active) {
+                prop_assert_eq!(RemoteArchive::parse(&remote.write()), Ok(remote));
             }
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = Remote::parse(&bytes);
+            let _ = RemoteArchive::parse(&bytes);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A line of `contents`: an object of the root and who owns it.
 
-use super::{Object, ObjectPath, Owner, PkgInst};
+use super::{Object, ObjectPath, OwningPackage, PkgInst};
 
 /// One object of the package database (contents(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ContentsLine {
     /// Where the object is.
     pub path: ObjectPath,
     /// The volume number that may stand before the type; kept as it is.
@@ -12,10 +12,10 @@ pub struct Line {
     /// What it should be.
     pub object: Object,
     /// Its owners, in the order in which they were installed.
-    pub owners: Vec<Owner>,
+    pub owners: Vec<OwningPackage>,
 }
 
-impl Line {
+impl ContentsLine {
     /// Whether `package` owns it.
     pub fn is_owned_by(&self, package: &PkgInst) -> bool {
         self.owners.iter().any(|owner| owner.package == *package)

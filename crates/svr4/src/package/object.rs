@@ -125,7 +125,7 @@ impl Mode {
 
 /// Mode, owner and group of an object; `None` is the `?` of a pkgmap: keep what is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Attributes {
+pub struct ObjectAttributes {
     /// Permission bits.
     pub mode: Option<Mode>,
     /// Name of the owner.
@@ -136,7 +136,7 @@ pub struct Attributes {
 
 /// Size, checksum and modification time of a regular file or an information file; `None` is `?`: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Content {
+pub struct ContentInfo {
     /// Bytes.
     pub size: Option<u64>,
     /// The System V `sum` of the bytes (see [`checksum`](super::checksum)).
@@ -157,9 +157,9 @@ pub struct Object {
     /// Major and minor number, for `b` and `c` only; `None` inside is `?`.
     pub device: Option<(Option<u32>, Option<u32>)>,
     /// Attributes; all unknown for links and information files.
-    pub attributes: Attributes,
+    pub attributes: ObjectAttributes,
     /// Content; all unknown for what has none.
-    pub content: Content,
+    pub content: ContentInfo,
 }
 
 impl Object {
@@ -170,8 +170,8 @@ impl Object {
             class: class.to_owned(),
             target: None,
             device: None,
-            attributes: Attributes::default(),
-            content: Content::default(),
+            attributes: ObjectAttributes::default(),
+            content: ContentInfo::default(),
         }
     }
 }
@@ -230,7 +230,7 @@ impl OwnerStatus {
 
 /// One package at the end of a `contents` line: `[status]package[\][:class]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
+pub struct OwningPackage {
     /// The mark before the name; none in a clean database.
     pub status: Option<OwnerStatus>,
     /// Who owns the object.
@@ -241,7 +241,7 @@ pub struct Owner {
     pub class: Option<String>,
 }
 
-impl Owner {
+impl OwningPackage {
     /// A plain, clean owner.
     pub fn new(package: PkgInst) -> Self {
         Self { status: None, package, alternate: false, class: None }

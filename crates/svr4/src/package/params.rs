@@ -22,14 +22,14 @@ pub struct Params {
     names: String,
     values: Vec<u8>,
     /// In the order of the file; what was removed leaves a gap.
-    lines: Vec<Option<Line>>,
+    lines: Vec<Option<StoredParam>>,
     /// The places of each name, once there are many.
     index: HashMap<Box<str>, Vec<usize>>,
 }
 
 /// Where name and value of a line are.
 #[derive(Clone, Debug)]
-struct Line {
+struct StoredParam {
     name: Range<usize>,
     value: Range<usize>,
 }
@@ -73,7 +73,7 @@ impl Params {
         let start = self.names.len();
         self.names.push_str(name);
         let value = self.keep(value.as_ref());
-        self.lines.push(Some(Line { name: start..self.names.len(), value }));
+        self.lines.push(Some(StoredParam { name: start..self.names.len(), value }));
         let place = self.lines.len() - 1;
         if place > INDEXED {
             self.index.entry(name.into()).or_default().push(place);
@@ -120,8 +120,8 @@ impl Params {
 
     /// Every line with its place.
     fn placed(&self) -> impl Iterator<Item = (usize, &str, &[u8])> {
-        let line = |(place, line): (usize, &Option<Line>)| {
-            let Line { name, value } = line.clone()?;
+        let line = |(place, line): (usize, &Option<StoredParam>)| {
+            let StoredParam { name, value } = line.clone()?;
             Some((place, self.names.get(name)?, self.values.get(value)?))
         };
         self.lines.iter().enumerate().filter_map(line)

@@ -1,9 +1,11 @@
 //! The records of one installed package: which patches are applied to it and what they said of others.
 //!
-//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`Applied::record`] and
-//! [`Applied::back_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
+//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`PatchRecords::record`] and
+//! [`PatchRecords::back_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
 
-use super::{Installed, Obsoletes, ObsoletesError, PatchId, PatchInfo, PatchList, PatchListError};
+use super::{
+    InstalledInfo, ObsoleteCounts, ObsoleteCountsError, PatchId, PatchInfo, PatchList, PatchListError,
+};
 use crate::package::{Params, PkgInst};
 use std::collections::BTreeMap;
 
@@ -13,20 +15,20 @@ const INFO: &str = "PATCH_INFO_";
 
 /// The patch records of an installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub struct PatchRecords {
     /// The package.
     pub package: PkgInst,
     /// PATCHLIST: what is applied, in order of application. Obsoleted patches stay in it until they are backed out.
     pub list: PatchList,
     /// `PATCH_OBSOLETES`: what applied patches obsolete, with counts.
-    pub obsoletes: Obsoletes,
+    pub obsoletes: ObsoleteCounts,
     /// The `PATCH_INFO` lines, also those of patches that have been backed out.
     pub infos: BTreeMap<PatchId, PatchInfo>,
 }
 
 /// Why the patch records of a package cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppliedError {
+pub enum PatchRecordsError {
     /// PATCHLIST is not a list of patches.
     #[error("package {package}: {LIST}: {source}")]
     List {
@@ -41,11 +43,11 @@ pub enum AppliedError {
         /// The package with the record.
         package: PkgInst,
         /// What is wrong.
-        source: ObsoletesError,
+        source: ObsoleteCountsError,
     },
 }
 
-impl Applied {
+impl PatchRecords {
     /// The records of a package that was never patched.
     pub fn none(package: PkgInst) -> Self {
         let (list, obsoletes, infos) = Default::default();
@@ -54,11 +56,15 @@ impl Applied {
 
     /// Reads the records from the parameters of an installed package. Lists must be whole, since rules are decided
     /// by them; `PATCH_INFO_` lines are read leniently, and those whose name is no patch id are passed over.
-    pub fn from_params(package: &PkgInst, params: &Params, separator: &str) -> Result<Self, AppliedError> {
+    pub fn from_params(
+        package: &PkgInst,
+        params: &Params,
+        separator: &str,
+    ) -> Result<Self, PatchRecordsError> {
         let list = PatchList::parse(&params.text(LIST), separator)
-            .map_err(|source| AppliedError::List { package: package.clone(), source })?;
-        let obsoletes = Obsoletes::parse(&params.text(COUNTS), separator)
-            .map_err(|source| AppliedError::Obsoletes { package: package.clone(), source })?;
+            .map_err(|source| PatchRecordsError::List { package: package.clone(), source })?;
+        let obsoletes = ObsoleteCounts::parse(&params.text(COUNTS), separator)
+            .map_err(|source| PatchRecordsError::Obsoletes { package: package.clone(), source })?;
         let mut infos = BTreeMap::new();
         for (name, value) in params.iter() {
             let id = name.strip_prefix(INFO).and_then(|id| PatchId::parse(id, separator).ok());
@@ -71,13 +77,13 @@ impl Applied {
     }
 
     /// What the package records of `id` while it is applied.
-    pub fn installed(&self, id: &PatchId) -> Option<&Installed> {
+    pub fn installed(&self, id: &PatchId) -> Option<&InstalledInfo> {
         self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
     }
 
     /// Records that `id` has been applied. False, with nothing changed, where it was applied already: files may be
     /// installed again, but must not be counted again.
-    pub fn record(&mut self, id: &PatchId, installed: Installed) -> bool {
+    pub fn record(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
         // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
         if !self.list.push(id.clone()) {
@@ -126,12 +132,12 @@ mod tests {
         PkgInst::new("ACMEweb").unwrap()
     }
 
-    fn obsoleting(obsoletes: &str) -> Installed {
-        Installed {
+    fn obsoleting(obsoletes: &str) -> InstalledInfo {
+        InstalledInfo {
             date: "today".into(),
             host: "web1".into(),
             obsoletes: PatchList::parse(obsoletes, "-").unwrap(),
-            ..Installed::default()
+            ..InstalledInfo::default()
         }
     }
 
@@ -140,13 +146,13 @@ mod tests {
 
     impl Story {
         fn apply(&mut self, patch: &str, obsoletes: &str) {
-            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
+            let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
             assert!(applied.record(&id(patch), obsoleting(obsoletes)));
             applied.write(&id(patch), &mut self.0);
         }
 
         fn back_out(&mut self, patch: &str) {
-            let mut applied = Applied::from_params(&package(), &self.0, "-").unwrap();
+            let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
             assert!(applied.back_out(&id(patch)));
             applied.write(&id(patch), &mut self.0);
         }
@@ -182,7 +188,7 @@ mod tests {
 
     #[test]
     fn applying_again_counts_nothing_again() {
-        let mut applied = Applied::none(package());
+        let mut applied = PatchRecords::none(package());
         assert!(applied.record(&id("200-1"), obsoleting("100-01")));
         let before = applied.clone();
         assert!(!applied.record(&id("200-01"), obsoleting("100-01 999-01")));
@@ -193,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_patch_that_comes_back_overwrites_its_history_under_its_first_spelling() {
-        let mut applied = Applied::none(package());
+        let mut applied = PatchRecords::none(package());
         applied.record(&id("200-1"), obsoleting(""));
         applied.back_out(&id("200-01"));
         applied.record(&id("200-01"), obsoleting(""));
@@ -215,7 +221,7 @@ mod tests {
             ),
             ("PATCH_INFO_nonsense", "Installed: d"),
         ]);
-        let applied = Applied::from_params(&package(), &params, "-").unwrap();
+        let applied = PatchRecords::from_params(&package(), &params, "-").unwrap();
         assert_eq!(applied.list.to_string(), "103201-01 103203-01");
         assert_eq!(applied.installed(&id("103203-1")).unwrap().obsoletes.to_string(), "103201-01 103200-05");
         assert_eq!(applied.installed(&id("103201-01")), None);
@@ -225,7 +231,7 @@ mod tests {
     #[test]
     fn a_list_with_garbage_is_an_error_that_names_package_and_parameter() {
         let read = |name: &str, value: &str| {
-            Applied::from_params(&package(), &Params::from_iter([(name, value)]), "-")
+            PatchRecords::from_params(&package(), &Params::from_iter([(name, value)]), "-")
                 .unwrap_err()
                 .to_string()
         };
@@ -244,7 +250,7 @@ mod tests {
         fn counts_always_say_how_many_applied_patches_obsolete_an_id(
             steps in prop::collection::vec((any::<bool>(), "[1-3]-[1-2]", "([1-3]-0?[1-2] ){0,3}"), 0..30),
         ) {
-            let mut applied = Applied::none(package());
+            let mut applied = PatchRecords::none(package());
             for (forward, patch, obsoletes) in steps {
                 if forward {
                     applied.record(&id(&patch), obsoleting(&obsoletes));

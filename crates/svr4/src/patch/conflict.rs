@@ -7,7 +7,7 @@ use super::{AppliedPatches, PatchId, PatchList};
 
 /// That a patch must not be applied because of another; borrowed from the question and from the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict<'a> {
+pub enum PatchConflict<'a> {
     /// The patch that comes names an applied one.
     IncomingNames {
         /// The word of its list.
@@ -34,10 +34,10 @@ impl AppliedPatches {
         incoming: &'a PatchId,
         obsoletes: &'a PatchList,
         incompatibles: &'a PatchList,
-    ) -> Option<Conflict<'a>> {
+    ) -> Option<PatchConflict<'a>> {
         let named = incompatibles.iter().find_map(|named| {
             let applied = self.present(named).find(|applied| *applied != incoming)?;
-            Some(Conflict::IncomingNames { named, applied })
+            Some(PatchConflict::IncomingNames { named, applied })
         });
         named.or_else(|| {
             self.iter().filter(|patch| patch.id != *incoming).find_map(|patch| {
@@ -47,7 +47,7 @@ impl AppliedPatches {
                 // Asked last, because few of thousands of patches name any.
                 self.superseded(&patch.id)
                     .is_none()
-                    .then_some(Conflict::AppliedNames { applied: &patch.id, named })
+                    .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })
             })
         })
     }
@@ -75,8 +75,8 @@ mod tests {
         let list = |text: &str| PatchList::parse(text, "-").unwrap();
         let (incoming, obsoletes, incompat) = (id(incoming), list(obsoletes), list(incompat));
         root.incompatible_with(&incoming, &obsoletes, &incompat).map(|conflict| match conflict {
-            Conflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
-            Conflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
+            PatchConflict::IncomingNames { named, applied } => format!("incoming names {named}: {applied}"),
+            PatchConflict::AppliedNames { applied, named } => format!("{applied} names {named}"),
         })
     }
 

@@ -3,13 +3,15 @@
 //! Nothing is taken from the name of a directory or from a README. That all packages of a patch name the same id
 //! is for the caller to check.
 
-use super::{Installed, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError};
+use super::{
+    InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError,
+};
 use crate::package::Params;
 use std::borrow::Cow;
 
 /// The patch macros of a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct PatchMacros {
     /// `SUNW_PATCHID`, else `Patch_label`.
     pub id: PatchId,
     /// `SUNW_OBSOLETES`, else `Obsoletes_label`: patches that this one contains.
@@ -24,7 +26,7 @@ pub struct Delivered {
 
 /// Why the patch macros of a package make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveredError {
+pub enum PatchMacrosError {
     /// The two macros for the id name different patches.
     #[error("SUNW_PATCHID is {sunw} but Patch_label is {label}")]
     TwoIds {
@@ -54,13 +56,13 @@ pub enum DeliveredError {
     Requires(#[source] RequirementsError),
 }
 
-impl Delivered {
+impl PatchMacros {
     /// Reads the macros; none where the package names no patch, that is, where it is no sparse package of a patch.
     /// A macro with an empty value counts as absent.
-    pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, DeliveredError> {
+    pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, PatchMacrosError> {
         let id = match (id(params, "SUNW_PATCHID", separator)?, id(params, "Patch_label", separator)?) {
             (Some(sunw), Some(label)) if sunw != label => {
-                return Err(DeliveredError::TwoIds { sunw, label });
+                return Err(PatchMacrosError::TwoIds { sunw, label });
             }
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => return Ok(None),
@@ -73,7 +75,7 @@ impl Delivered {
         Ok(Some(Self {
             id,
             obsoletes,
-            requires: requires.map_err(DeliveredError::Requires)?,
+            requires: requires.map_err(PatchMacrosError::Requires)?,
             incompatibles: list(params, "SUNW_INCOMPAT", separator)?,
             properties: super::list::words(&params.text("SUNW_PATCH_PROPERTIES"))
                 .map(str::to_owned)
@@ -82,8 +84,8 @@ impl Delivered {
     }
 
     /// The record of this patch in the package, once it is applied at `date` (as date(1) prints it) by `host`.
-    pub fn installed(&self, date: &str, host: &str) -> Installed {
-        Installed {
+    pub fn installed(&self, date: &str, host: &str) -> InstalledInfo {
+        InstalledInfo {
             date: date.to_owned(),
             host: host.to_owned(),
             obsoletes: self.obsoletes.clone(),
@@ -98,28 +100,28 @@ impl Delivered {
     }
 }
 
-fn id(params: &Params, name: &'static str, separator: &str) -> Result<Option<PatchId>, DeliveredError> {
+fn id(params: &Params, name: &'static str, separator: &str) -> Result<Option<PatchId>, PatchMacrosError> {
     let value: Cow<'_, str> = params.text(name);
     match value.trim_ascii() {
         "" => Ok(None),
         text => match PatchId::parse(text, separator) {
             Ok(id) => Ok(Some(id)),
-            Err(source) => Err(DeliveredError::Id { name, source }),
+            Err(source) => Err(PatchMacrosError::Id { name, source }),
         },
     }
 }
 
-fn list(params: &Params, name: &'static str, separator: &str) -> Result<PatchList, DeliveredError> {
-    PatchList::parse(&params.text(name), separator).map_err(|source| DeliveredError::List { name, source })
+fn list(params: &Params, name: &'static str, separator: &str) -> Result<PatchList, PatchMacrosError> {
+    PatchList::parse(&params.text(name), separator).map_err(|source| PatchMacrosError::List { name, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(lines: &[(&str, &str)]) -> Result<Option<Delivered>, DeliveredError> {
+    fn read(lines: &[(&str, &str)]) -> Result<Option<PatchMacros>, PatchMacrosError> {
         let params: Params = lines.iter().copied().collect();
-        Delivered::from_params(&params, "-")
+        PatchMacros::from_params(&params, "-")
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PatchInfo {
     /// It is applied.
-    Installed(Installed),
+    Installed(InstalledInfo),
     /// It was applied once and has been backed out; the record stays as history.
     BackedOut,
     /// There is a record that says nothing.
@@ -24,7 +24,7 @@ pub enum PatchInfo {
 
 /// What is recorded of an applied patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
+pub struct InstalledInfo {
     /// When, as date(1) prints it, e.g. `Fri Nov 20 06:37:39 UTC 2026`; single blanks between its words.
     pub date: String,
     /// The node name of the machine that applied it; empty where it is not recorded.
@@ -52,7 +52,7 @@ impl PatchInfo {
         let Some([date, host, obsoletes, requires, incompatibles]) = parts(value) else {
             return Self::Empty;
         };
-        Self::Installed(Installed {
+        Self::Installed(InstalledInfo {
             date: date.into_text(),
             host: host.into_text(),
             obsoletes: PatchList::parse_legible(words(obsoletes.text()), separator),
@@ -62,7 +62,7 @@ impl PatchInfo {
     }
 
     /// What is recorded, if the patch is applied.
-    pub fn installed(&self) -> Option<&Installed> {
+    pub fn installed(&self) -> Option<&InstalledInfo> {
         match self {
             Self::Installed(installed) => Some(installed),
             Self::BackedOut | Self::Empty => None,
@@ -145,7 +145,7 @@ impl fmt::Display for PatchInfo {
     }
 }
 
-impl fmt::Display for Installed {
+impl fmt::Display for InstalledInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { date, host, obsoletes, requires, incompatibles } = self;
         let values = [date, host, &obsoletes.to_string(), &requires.to_string(), &incompatibles.to_string()];
@@ -164,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
     use std::path::Path;
 
-    fn installed(text: &str) -> Installed {
+    fn installed(text: &str) -> InstalledInfo {
         match PatchInfo::parse(text, "-") {
             PatchInfo::Installed(installed) => installed,
             other => panic!("{text:?} is {other:?}"),
@@ -265,7 +265,7 @@ mod tests {
             alternatives in "(\\( 1-1 \\| [2-9]-1 \\) ){0,2}",
         ) {
             let list = PatchList::parse(&lists, "-").unwrap();
-            let info = PatchInfo::Installed(Installed {
+            let info = PatchInfo::Installed(InstalledInfo {
                 date,
                 host,
                 obsoletes: list.clone(),

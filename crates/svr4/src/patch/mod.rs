@@ -1,8 +1,8 @@
 //! Values that say what a patch is: ids, lists, obsoletion counts, records, and the relations between them.
 //!
 //! Nothing here opens a file or knows a file format beyond the text of a single parameter's value. What is applied
-//! comes from the parameters of the installed packages ([`Applied`]), what is offered from those of a sparse
-//! package ([`Delivered`]); [`AppliedPatches`] answers every question that the rules of patchadd(1M) and
+//! comes from the parameters of the installed packages ([`PatchRecords`]), what is offered from those of a sparse
+//! package ([`PatchMacros`]); [`AppliedPatches`] answers every question that the rules of patchadd(1M) and
 //! patchrm(1M) ask about a root. Exit codes and messages are made elsewhere from these answers.
 
 mod applied;
@@ -16,13 +16,13 @@ mod provision;
 mod relation;
 mod requirement;
 
-pub use applied::{Applied, AppliedError};
-pub use conflict::Conflict;
-pub use delivered::{Delivered, DeliveredError};
+pub use applied::{PatchRecords, PatchRecordsError};
+pub use conflict::PatchConflict;
+pub use delivered::{PatchMacros, PatchMacrosError};
 pub use id::{PatchId, PatchIdError};
-pub use info::{Installed, PatchInfo};
+pub use info::{InstalledInfo, PatchInfo};
 pub use list::{PatchList, PatchListError};
-pub use obsoletes::{Obsoletes, ObsoletesError};
-pub use provision::Unmet;
-pub use relation::{AppliedPatch, AppliedPatches, Obsoletion, Standing, Superseded};
+pub use obsoletes::{ObsoleteCounts, ObsoleteCountsError};
+pub use provision::UnmetRequirement;
+pub use relation::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
 pub use requirement::{Requirement, Requirements, RequirementsError};

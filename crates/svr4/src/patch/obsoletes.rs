@@ -13,11 +13,11 @@ use std::fmt;
 /// Readers must not depend on the order: the classic scripts write that of an awk array. Ours keeps the old entries
 /// where they are and adds new ones at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Obsoletes(Vec<(PatchId, u32)>);
+pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
 /// Why a value is not a list of obsoletion counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ObsoletesError {
+pub enum ObsoleteCountsError {
     /// A word is not a patch id, `@` and a count up to [`PatchList::LIMIT`].
     #[error("<{0}> is not a patch id with the count of patches that obsolete it")]
     Word(String),
@@ -26,18 +26,18 @@ pub enum ObsoletesError {
     TooMany,
 }
 
-impl Obsoletes {
+impl ObsoleteCounts {
     /// Reads `id@count` words separated by blanks, commas or both. The first of several entries for one id counts
     /// (as in the classic scripts); a count of zero says nothing and is dropped.
-    pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoletesError> {
+    pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
         let (mut known, mut entries) = (HashSet::new(), Vec::new());
         for word in words(value) {
             let entry = entry(word, separator).ok_or_else(|| {
-                ObsoletesError::Word(word.chars().take(200).flat_map(char::escape_debug).collect())
+                ObsoleteCountsError::Word(word.chars().take(200).flat_map(char::escape_debug).collect())
             })?;
             if known.insert(entry.0.clone()) {
                 if entries.len() == PatchList::LIMIT {
-                    return Err(ObsoletesError::TooMany);
+                    return Err(ObsoleteCountsError::TooMany);
                 }
                 entries.push(entry);
             }
@@ -102,7 +102,7 @@ fn entry(word: &str, separator: &str) -> Option<(PatchId, u32)> {
     (count <= limit).then_some((PatchId::parse(id, separator).ok()?, count))
 }
 
-impl fmt::Display for Obsoletes {
+impl fmt::Display for ObsoleteCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (id, count)) in self.0.iter().enumerate() {
             let gap = if index > 0 { " " } else { "" };
@@ -121,13 +121,13 @@ mod tests {
         PatchList::parse(text, "-").unwrap()
     }
 
-    fn counts(text: &str) -> Obsoletes {
-        Obsoletes::parse(text, "-").unwrap()
+    fn counts(text: &str) -> ObsoleteCounts {
+        ObsoleteCounts::parse(text, "-").unwrap()
     }
 
     #[test]
     fn counts_go_up_with_each_patch_and_down_with_each_backout() {
-        let mut value = Obsoletes::default();
+        let mut value = ObsoleteCounts::default();
         value.apply(&list(""));
         assert_eq!(value.to_string(), "");
         value.apply(&list("100-01 101-03"));
@@ -162,8 +162,8 @@ mod tests {
     fn garbage_is_named() {
         for word in ["100-01", "100-01@", "100-01@x", "100-01@-1", "100-01@+1", "@1", "100@1", "1-1@100001"] {
             assert_eq!(
-                Obsoletes::parse(&format!("5-5@1 {word}"), "-"),
-                Err(ObsoletesError::Word(word.to_owned()))
+                ObsoleteCounts::parse(&format!("5-5@1 {word}"), "-"),
+                Err(ObsoleteCountsError::Word(word.to_owned()))
             );
         }
     }
@@ -186,7 +186,7 @@ mod tests {
 
         #[test]
         fn reading_never_panics(text in any::<String>()) {
-            let _ = Obsoletes::parse(&text, "-");
+            let _ = ObsoleteCounts::parse(&text, "-");
         }
     }
 }

@@ -3,12 +3,12 @@
 //! A patch provides itself and every lower revision, and so does it with each patch that it obsoletes, and with
 //! what those obsolete in turn. Patches may obsolete each other in a circle; every question still ends.
 
-use super::{Applied, AppliedPatches, PatchId, Requirement};
+use super::{AppliedPatches, PatchId, PatchRecords, Requirement};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// A requirement that nothing would meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
+pub struct UnmetRequirement {
     /// The applied patch that needs it.
     pub patch: PatchId,
     /// What it needs.
@@ -25,7 +25,7 @@ impl Provided {
     ///
     /// An id is followed only where it raises the revision of its base, so the walk is finite; what lower revisions
     /// obsolete is contained, since revisions are cumulative.
-    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [Applied]) -> Self {
+    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
         let mut highest: HashMap<&str, (&PatchId, &PatchId)> = HashMap::new();
@@ -55,7 +55,7 @@ impl Provided {
 }
 
 /// What each recorded patch obsoletes, in any package.
-fn claims(packages: &[Applied]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
+fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
     let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
     for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
         if let Some(installed) = info.installed() {
@@ -81,7 +81,7 @@ impl AppliedPatches {
     /// What effective patches would miss if `id` were backed out of all its packages: requirements that are met now
     /// and would not be then. (What is unmet already is not the fault of this backout: the classic scripts record
     /// requirements without enforcing them.)
-    pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<Unmet> {
+    pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
         let all = || self.packages().iter();
         let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());
         let is_provider = |requirement| self.satisfies(requirement) == Some(id);
@@ -99,7 +99,8 @@ impl AppliedPatches {
         for patch in after.effective() {
             for requirement in &patch.requires {
                 if self.satisfies(requirement).is_some() && after.satisfies(requirement).is_none() {
-                    unmet.push(Unmet { patch: patch.id.clone(), requirement: requirement.clone() });
+                    unmet
+                        .push(UnmetRequirement { patch: patch.id.clone(), requirement: requirement.clone() });
                 }
             }
         }
@@ -110,7 +111,7 @@ impl AppliedPatches {
 #[cfg(test)]
 mod tests {
     use super::super::relation::tests::{id, root};
-    use super::super::{Installed, PatchList, Requirements};
+    use super::super::{InstalledInfo, PatchList, Requirements};
     use super::*;
     use proptest::prelude::*;
 
@@ -191,8 +192,8 @@ mod tests {
 
     #[test]
     fn an_earlier_patch_of_the_same_run_provides_too() {
-        let mut packages: Vec<Applied> = root(&["P 100-01"]).into_packages();
-        packages[0].record(&id("650-03"), Installed::default());
+        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
+        packages[0].record(&id("650-03"), InstalledInfo::default());
         assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
     }
 

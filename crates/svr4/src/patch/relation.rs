@@ -5,7 +5,7 @@
 //! knows an exit code, or which of several refusals comes first when more is asked than [`AppliedPatches::standing`].
 
 use super::provision::Provided;
-use super::{Applied, PatchId, PatchInfo, PatchList, Requirements};
+use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
 use crate::package::PkgInst;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -29,7 +29,7 @@ pub struct AppliedPatch {
 /// The applied patches of a root, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
-    packages: Vec<Applied>,
+    packages: Vec<PatchRecords>,
     patches: BTreeMap<PatchId, AppliedPatch>,
     /// What is explicitly obsoleted, and by which applied patches.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
@@ -57,7 +57,7 @@ pub enum Superseded<'a> {
 
 /// How a patch that is offered stands to what is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing<'a> {
+pub enum PatchStanding<'a> {
     /// Nothing stands against it.
     New,
     /// It is applied to all packages that it patches.
@@ -72,7 +72,7 @@ pub enum Standing<'a> {
 
 impl AppliedPatches {
     /// The view over all packages of a root.
-    pub fn new(packages: Vec<Applied>) -> Self {
+    pub fn new(packages: Vec<PatchRecords>) -> Self {
         let mut patches: BTreeMap<PatchId, AppliedPatch> = BTreeMap::new();
         for applied in &packages {
             for id in &applied.list {
@@ -105,12 +105,12 @@ impl AppliedPatches {
     }
 
     /// The records that this view was made of, e.g. to change them and ask again.
-    pub fn into_packages(self) -> Vec<Applied> {
+    pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
     }
 
     /// The records of each package.
-    pub fn packages(&self) -> &[Applied] {
+    pub fn packages(&self) -> &[PatchRecords] {
         &self.packages
     }
 
@@ -163,19 +163,19 @@ impl AppliedPatches {
 
     /// How `id`, which would patch these installed packages, stands to what is applied; the first refusal in the
     /// order of patchadd(1M): already applied, later revision, obsoleted.
-    pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> Standing<'_> {
+    pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
         if remaining.is_empty() && !packages.is_empty() {
-            Standing::Applied
+            PatchStanding::Applied
         } else if let Some(later) = self.later_revision(id) {
-            Standing::LaterRevision(later)
+            PatchStanding::LaterRevision(later)
         } else if let Some(obsoletion) = self.obsoleted_by(id) {
-            Standing::Obsoleted(obsoletion)
+            PatchStanding::Obsoleted(obsoletion)
         } else if remaining.len() < packages.len() {
-            Standing::PartlyApplied(remaining)
+            PatchStanding::PartlyApplied(remaining)
         } else {
-            Standing::New
+            PatchStanding::New
         }
     }
 
@@ -207,7 +207,7 @@ impl AppliedPatch {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::patch::Installed;
+    use crate::patch::InstalledInfo;
 
     pub(in crate::patch) fn id(text: &str) -> PatchId {
         PatchId::new(text).unwrap()
@@ -219,7 +219,7 @@ pub(super) mod tests {
 
     /// A root from lines `PACKAGE id [obsoletes X…] [requires X…] [incompat X…]`, applied in order.
     pub(in crate::patch) fn root(lines: &[&str]) -> AppliedPatches {
-        let mut packages: Vec<Applied> = Vec::new();
+        let mut packages: Vec<PatchRecords> = Vec::new();
         for line in lines {
             let [mut head, mut obsoletes, mut requires, mut incompat] = [const { String::new() }; 4];
             let mut part = &mut head;
@@ -232,15 +232,15 @@ pub(super) mod tests {
                 }
             }
             let (name, patch) = head.trim().split_once(' ').unwrap();
-            let installed = Installed {
+            let installed = InstalledInfo {
                 obsoletes: PatchList::parse(&obsoletes, "-").unwrap(),
                 requires: Requirements::parse(&requires, "-").unwrap(),
                 incompatibles: PatchList::parse(&incompat, "-").unwrap(),
-                ..Installed::default()
+                ..InstalledInfo::default()
             };
             let name = package(name);
             if !packages.iter().any(|applied| applied.package == name) {
-                packages.push(Applied::none(name.clone()));
+                packages.push(PatchRecords::none(name.clone()));
             }
             let applied = packages.iter_mut().find(|applied| applied.package == name).unwrap();
             assert!(applied.record(&id(patch), installed), "{line}");
@@ -257,13 +257,13 @@ pub(super) mod tests {
         let mut packages = root(&["SUNWcsr 105181-03"]).into_packages();
         let csr = [package("SUNWcsr")];
         let at_03 = AppliedPatches::new(packages.clone());
-        assert_eq!(at_03.standing(&id("105181-05"), &csr), Standing::New);
-        packages[0].record(&id("105181-05"), Installed::default());
+        assert_eq!(at_03.standing(&id("105181-05"), &csr), PatchStanding::New);
+        packages[0].record(&id("105181-05"), InstalledInfo::default());
         let at_05 = AppliedPatches::new(packages.clone());
-        assert_eq!(at_05.standing(&id("105181-04"), &csr), Standing::LaterRevision(&id("105181-05")));
+        assert_eq!(at_05.standing(&id("105181-04"), &csr), PatchStanding::LaterRevision(&id("105181-05")));
         assert_eq!(at_05.superseded(&id("105181-03")), Some(Superseded::Revision(&id("105181-05"))));
-        assert_eq!(at_05.standing(&id("105181-05"), &csr), Standing::Applied);
-        assert_eq!(at_05.standing(&id("105181-03"), &csr), Standing::Applied);
+        assert_eq!(at_05.standing(&id("105181-05"), &csr), PatchStanding::Applied);
+        assert_eq!(at_05.standing(&id("105181-03"), &csr), PatchStanding::Applied);
         assert_eq!(effective(&at_05), ["105181-05"]);
         packages[0].back_out(&id("105181-05"));
         assert_eq!(effective(&AppliedPatches::new(packages)), ["105181-03"]);
@@ -272,16 +272,16 @@ pub(super) mod tests {
     #[test]
     fn a_package_added_later_remains_to_be_patched() {
         let root = root(&["ACMEa 900-01"]);
-        assert_eq!(root.standing(&id("900-01"), &[package("ACMEa")]), Standing::Applied);
+        assert_eq!(root.standing(&id("900-01"), &[package("ACMEa")]), PatchStanding::Applied);
         let both = [package("ACMEa"), package("ACMEb")];
-        assert_eq!(root.standing(&id("900-1"), &both), Standing::PartlyApplied(vec![package("ACMEb")]));
-        assert_eq!(root.standing(&id("900-01"), &[]), Standing::New);
+        assert_eq!(root.standing(&id("900-1"), &both), PatchStanding::PartlyApplied(vec![package("ACMEb")]));
+        assert_eq!(root.standing(&id("900-01"), &[]), PatchStanding::New);
     }
 
     #[test]
     fn leading_zeros_do_not_make_another_patch() {
         let root = root(&["SUNWcsr 105181-5"]);
-        assert_eq!(root.standing(&id("105181-05"), &[package("SUNWcsr")]), Standing::Applied);
+        assert_eq!(root.standing(&id("105181-05"), &[package("SUNWcsr")]), PatchStanding::Applied);
         assert!(root.is_applied_to(&id("105181-05"), &package("SUNWcsr")));
         assert_eq!(root.get(&id("105181-05")).unwrap().id.as_str(), "105181-5");
     }
@@ -291,11 +291,11 @@ pub(super) mod tests {
         let root = root(&["P 100-01", "P 200-01 obsoletes 100-02 101-03"]);
         let expected = Obsoletion { entry: &id("100-02"), by: Some(&id("200-01")) };
         assert_eq!(root.superseded(&id("100-01")), Some(Superseded::Obsoletion(expected)));
-        assert_eq!(root.standing(&id("100-02"), &[package("P")]), Standing::Obsoleted(expected));
-        assert_eq!(root.standing(&id("100-03"), &[package("P")]), Standing::New);
+        assert_eq!(root.standing(&id("100-02"), &[package("P")]), PatchStanding::Obsoleted(expected));
+        assert_eq!(root.standing(&id("100-03"), &[package("P")]), PatchStanding::New);
         assert_eq!(
             root.standing(&id("101-3"), &[package("Q")]),
-            Standing::Obsoleted(Obsoletion { entry: &id("101-03"), by: Some(&id("200-01")) })
+            PatchStanding::Obsoleted(Obsoletion { entry: &id("101-03"), by: Some(&id("200-01")) })
         );
         assert_eq!(effective(&root), ["200-01"]);
     }

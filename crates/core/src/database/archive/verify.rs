@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::{Archive, ArchiveError, FromStart, LARGEST_MANIFEST, MANIFEST, Stream, stream};
 use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
-use crate::format::pkgmap::{Entry, Pkgmap, member_name};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
 
 /// Bytes that are digested at once.
@@ -197,7 +197,7 @@ fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest
 }
 
 /// Whether the member of a pkgmap entry is there with the size and sum that the entry has.
-fn agrees(entry: &Entry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
+fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
     let content = &entry.object.content;
     if content.size.is_none() && content.cksum.is_none() {
         return Ok(());

@@ -11,7 +11,7 @@ use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::session::Session;
 use crate::package::{ObjectPath, Params};
-use crate::patch::Delivered;
+use crate::patch::PatchMacros;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
 use crate::root::Dir;
@@ -129,7 +129,7 @@ impl Application<'_> {
     ) -> Result<Vec<u8>, Failure> {
         let delivered = &self.device.package(part.index)?.params;
         let separator = &session.ground.policy.separator;
-        let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
         let none = Params::new();
         let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);

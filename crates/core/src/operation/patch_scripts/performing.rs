@@ -15,7 +15,7 @@ use crate::operation::scripted_restoration::Restoration;
 use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
-use crate::package::{Line, ObjectPath};
+use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::ledger;
@@ -29,7 +29,7 @@ pub(super) struct Act {
     installation: Installation,
     pub(super) course: Course,
     /// The lines of `contents` that its paths had.
-    pub(super) lines: BTreeMap<ObjectPath, Line>,
+    pub(super) lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 /// What a run of packages is about.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::format::admin::{Admin, Alteration, Check, Instance, RequestUser};
+use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
 use crate::operation::add_package::{AddRequest, Place};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::{ScriptSettings, system_scripts};
@@ -35,15 +35,15 @@ impl PatchScriptRequest {
 /// What the classic patchadd(1M) answers in advance: an instance of the same version is updated, nothing is asked.
 fn admin() -> Admin {
     Admin {
-        instance: Instance::Unique,
-        partial: Check::NoCheck,
-        runlevel: Check::NoCheck,
-        idepend: Check::NoCheck,
-        rdepend: Check::NoCheck,
-        space: Check::Quit,
-        setuid: Alteration::NoCheck,
-        conflict: Alteration::NoCheck,
-        action: Check::NoCheck,
+        instance: InstanceAnswer::Unique,
+        partial: CheckAnswer::NoCheck,
+        runlevel: CheckAnswer::NoCheck,
+        idepend: CheckAnswer::NoCheck,
+        rdepend: CheckAnswer::NoCheck,
+        space: CheckAnswer::Quit,
+        setuid: ConflictAnswer::NoCheck,
+        conflict: ConflictAnswer::NoCheck,
+        action: CheckAnswer::NoCheck,
         request_user: RequestUser::Root,
         ..Admin::delivered()
     }

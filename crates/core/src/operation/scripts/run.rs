@@ -14,7 +14,7 @@ use crate::database::{View, open_run, places};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
-use crate::package::{Line, Mode, ObjectPath};
+use crate::package::{ContentsLine, Mode, ObjectPath};
 use crate::plan::queue::merged;
 use crate::plan::refresh::refreshed;
 use crate::plan::refusal::{Command, Reason};
@@ -257,7 +257,7 @@ impl Cast<'_, '_> {
     pub(in crate::operation) fn fresh(
         &self,
         plan: Plan,
-        line: impl Fn(&ObjectPath) -> Option<Line>,
+        line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
     ) -> Result<Plan, Halt> {
         fresh(self.ground, plan, line)
     }
@@ -288,7 +288,7 @@ impl Cast<'_, '_> {
 pub(in crate::operation) fn fresh(
     ground: &Ground,
     plan: Plan,
-    line: impl Fn(&ObjectPath) -> Option<Line>,
+    line: impl Fn(&ObjectPath) -> Option<ContentsLine>,
 ) -> Result<Plan, Halt> {
     let mut touched = Touched::default();
     for change in &plan.changes {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::{Concerned, mark};
 use crate::inventory::Inventory;
-use crate::package::{Ftype, Line, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{ContentsLine, Ftype, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
@@ -69,7 +69,7 @@ impl RemovalCourse {
 
 /// The records with every line of the package marked as one that goes.
 fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Plan, Reason> {
-    let marked = |(path, line): (&ObjectPath, &Line)| {
+    let marked = |(path, line): (&ObjectPath, &ContentsLine)| {
         let mut line = line.clone();
         mark(&mut line, package, Some(OwnerStatus::Removing));
         (path.clone(), Some(line))

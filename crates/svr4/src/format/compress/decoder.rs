@@ -22,7 +22,7 @@ const CODES: usize = 1 << MOST_BITS;
 /// Decodes `.Z` data; reading gives the plain bytes. Errors are [`CompressError`]s inside [`io::Error`], and come
 /// after all bytes before them were given.
 #[derive(Debug)]
-pub struct Decoder<R> {
+pub struct CompressDecoder<R> {
     input: Groups<R>,
     block_mode: bool,
     most_bits: u32,
@@ -70,7 +70,7 @@ struct Group {
     count: usize,
 }
 
-impl<R: Read> Decoder<R> {
+impl<R: Read> CompressDecoder<R> {
     /// Reads the three bytes of the header.
     pub fn new(mut input: R) -> io::Result<Self> {
         let mut head = Vec::with_capacity(3);
@@ -137,7 +137,7 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-impl<R: Read> Read for Decoder<R> {
+impl<R: Read> Read for CompressDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given >= self.filled && !buffer.is_empty() {
             if let Some(error) = &self.failed {

@@ -13,9 +13,9 @@ const SLOTS: usize = 1 << (MOST_BITS + 1);
 /// Codes are collected until there is this much to write.
 const OUTPUT: usize = 32 << 10;
 
-/// Compresses what is written to it. [`Encoder::finish`] must be called: what is dropped unfinished is incomplete.
+/// Compresses what is written to it. [`CompressEncoder::finish`] must be called: what is dropped unfinished is incomplete.
 #[derive(Debug)]
-pub struct Encoder<W> {
+pub struct CompressEncoder<W> {
     out: W,
     buffer: Vec<u8>,
     written: u64,
@@ -35,7 +35,7 @@ pub struct Encoder<W> {
     look_at: u64,
 }
 
-impl<W: Write> Encoder<W> {
+impl<W: Write> CompressEncoder<W> {
     /// Compresses with codes of up to 16 bits, as compress(1) does by default.
     pub fn new(out: W) -> Self {
         Self::build(out, MOST_BITS)
@@ -160,7 +160,7 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-impl<W: Write> Write for Encoder<W> {
+impl<W: Write> Write for CompressEncoder<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let data = data.get(..OUTPUT).unwrap_or(data);
         for &byte in data {

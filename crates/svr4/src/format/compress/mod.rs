@@ -15,8 +15,8 @@
 mod decoder;
 mod encoder;
 
-pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub use decoder::CompressDecoder;
+pub use encoder::CompressEncoder;
 
 /// The first bytes of every `.Z` file.
 pub const MAGIC: [u8; 2] = [0x1f, 0x9d];
@@ -76,14 +76,14 @@ mod tests {
     use super::*;
 
     fn encode(bits: u32, data: &[u8]) -> Vec<u8> {
-        let mut encoder = Encoder::with_bits(Vec::new(), bits).unwrap();
+        let mut encoder = CompressEncoder::with_bits(Vec::new(), bits).unwrap();
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
     }
 
     fn decode(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
-        Decoder::new(bytes)?.read_to_end(&mut data)?;
+        CompressDecoder::new(bytes)?.read_to_end(&mut data)?;
         Ok(data)
     }
 
@@ -146,7 +146,7 @@ mod tests {
             let expected = format!("compressed (.Z) data with codes of up to {bits} bits is not supported");
             assert_eq!(refused(&[0x1f, 0x9d, 0x80 | bits]), expected);
         }
-        assert!(Encoder::with_bits(Vec::new(), 9).is_err());
+        assert!(CompressEncoder::with_bits(Vec::new(), 9).is_err());
     }
 
     #[test]

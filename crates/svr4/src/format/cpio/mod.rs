@@ -13,8 +13,8 @@ mod writer;
 
 use std::io;
 
-pub use reader::Reader;
-pub use writer::Writer;
+pub use reader::CpioReader;
+pub use writer::CpioWriter;
 
 /// The name of the member that ends an archive.
 pub const TRAILER: &[u8] = b"TRAILER!!!";
@@ -36,14 +36,14 @@ const HEAD_LENGTH_ODC: usize = 76;
 
 /// The forms that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum CpioFormat {
     /// `070701`: members below 4 GiB.
     Newc,
     /// `070707`: members below 8 GiB, 18 bits for every number but size and time.
     Odc,
 }
 
-impl Form {
+impl CpioFormat {
     /// The form that can hold a member of `largest` bytes; none from 8 GiB on.
     pub fn for_size(largest: u64) -> Option<Self> {
         match largest {
@@ -56,7 +56,7 @@ impl Form {
 
 /// What an archive says about a member, before its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct CpioHeader {
     /// The name as the archive has it: any bytes but NUL, not checked to be a safe path.
     pub name: Vec<u8>,
     /// Inode number; a writer replaces 0 by the next free one of its archive.
@@ -82,14 +82,14 @@ pub struct Header {
 /// The bits of a mode that say what a file is.
 const FILE_TYPE: u32 = 0o170_000;
 
-impl Header {
+impl CpioHeader {
     /// A regular file of root with these permission bits, device 0; a time that no archive can hold (before 1970,
     /// from 2106 on) becomes the nearest one that it can.
     pub fn file(name: &[u8], permissions: u32, mtime: i64, size: u64) -> Self {
         Self::new(name, 0o100_000 | (permissions & 0o7777), 1, mtime, size)
     }
 
-    /// A directory of root; time as in [`Header::file`].
+    /// A directory of root; time as in [`CpioHeader::file`].
     pub fn directory(name: &[u8], permissions: u32, mtime: i64) -> Self {
         Self::new(name, 0o040_000 | (permissions & 0o7777), 2, mtime, 0)
     }

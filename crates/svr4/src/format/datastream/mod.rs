@@ -20,8 +20,8 @@ use std::io;
 use super::cpio::CpioError;
 use crate::package::{PathError, PkgInst, PkgInstError};
 
-pub use reader::{Member, Part, Reader};
-pub use writer::{PartWriter, Writer};
+pub use reader::{DatastreamMember, DatastreamPart, DatastreamReader};
+pub use writer::{DatastreamWriter, PartWriter};
 
 /// The first bytes of every datastream.
 pub const MAGIC: &[u8] = b"# PaCkAgE DaTaStReAm";
@@ -35,7 +35,7 @@ pub const LARGEST_PKGMAP: u64 = 1 << 30;
 
 /// What a datastream tells about a package before its objects come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub struct DatastreamPackage {
     /// The instance, and the directory in archive 0.
     pub inst: PkgInst,
     /// How many parts, and archives, it has; at least 1.
@@ -142,33 +142,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::cpio::{self, Form, Header};
+    use crate::format::cpio::{self, CpioFormat, CpioHeader};
 
-    fn package(name: &str, parts: u32) -> Package {
+    fn package(name: &str, parts: u32) -> DatastreamPackage {
         let pkginfo = format!("PKG={name}\n").into_bytes();
         let pkgmap = format!(": {parts} 9\n1 i pkginfo\n").into_bytes();
-        Package { inst: PkgInst::new(name).unwrap(), parts, max_blocks: 9, pkginfo, pkgmap }
+        DatastreamPackage { inst: PkgInst::new(name).unwrap(), parts, max_blocks: 9, pkginfo, pkgmap }
     }
 
     type Members = Vec<(Vec<u8>, Vec<u8>)>;
 
     /// One archive per part with these members.
-    fn stream(packages: &[Package], form: Form, members: &[(&[u8], &[u8])]) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), packages, 1_577_836_800).unwrap();
+    fn stream(packages: &[DatastreamPackage], form: CpioFormat, members: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut writer = DatastreamWriter::new(Vec::new(), packages, 1_577_836_800).unwrap();
         for _ in 0..packages.iter().map(|p| p.parts).sum() {
             let mut part = writer.begin_part(form).unwrap();
             for (name, data) in members {
-                part.member(&Header::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
+                part.member(&CpioHeader::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
             }
             writer = part.finish().unwrap();
         }
         writer.finish().unwrap()
     }
 
-    type Whole = (Vec<Package>, Vec<(Part, Members)>);
+    type Whole = (Vec<DatastreamPackage>, Vec<(DatastreamPart, Members)>);
 
     fn read_all(bytes: &[u8]) -> Result<Whole, DatastreamError> {
-        let mut reader = Reader::open(bytes)?;
+        let mut reader = DatastreamReader::open(bytes)?;
         let mut parts = Vec::new();
         while let Some(part) = reader.next_part()? {
             let mut members = Vec::new();
@@ -183,13 +183,13 @@ mod tests {
     }
 
     fn refusal(members: &[(&[u8], &[u8])]) -> String {
-        read_all(&stream(&[package("SUNWa", 1)], Form::Newc, members)).unwrap_err().to_string()
+        read_all(&stream(&[package("SUNWa", 1)], CpioFormat::Newc, members)).unwrap_err().to_string()
     }
 
     #[test]
     fn packages_and_parts_come_in_the_order_of_the_header() {
         let packages = [package("SUNWb", 2), package("SUNWa", 1)];
-        let bytes = stream(&packages, Form::Odc, &[(b"./reloc//x", b"data")]);
+        let bytes = stream(&packages, CpioFormat::Odc, &[(b"./reloc//x", b"data")]);
         assert!(bytes.starts_with(b"# PaCkAgE DaTaStReAm\nSUNWb 2 9\nSUNWa 1 9\n# end of header\n\0"));
         let (read, parts) = read_all(&bytes).unwrap();
         assert_eq!(read, packages);
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_last_archive_is_not_looked_at() {
-        let mut bytes = stream(&[package("SUNWa", 1)], Form::Newc, &[(b"pkginfo", b"x")]);
+        let mut bytes = stream(&[package("SUNWa", 1)], CpioFormat::Newc, &[(b"pkginfo", b"x")]);
         let clean = read_all(&bytes).unwrap();
         bytes.extend_from_slice(b"junk");
         assert_eq!(read_all(&bytes).unwrap(), clean);
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_stream_cut_anywhere_is_an_error_that_says_where() {
         let bytes =
-            stream(&[package("SUNWa", 1), package("SUNWb", 1)], Form::Newc, &[(b"reloc/x", &[7; 700])]);
+            stream(&[package("SUNWa", 1), package("SUNWb", 1)], CpioFormat::Newc, &[(b"reloc/x", &[7; 700])]);
         for length in 0..bytes.len() {
             let error = read_all(&bytes[..length]).unwrap_err().to_string();
             if length > bytes.len() - 900 {
@@ -261,15 +261,15 @@ mod tests {
     fn a_package_without_its_pkgmap_is_refused() {
         let mut bytes = b"# PaCkAgE DaTaStReAm\nA 1 2\n# end of header\n".to_vec();
         bytes.resize(512, 0);
-        let mut archive = cpio::Writer::new(bytes, Form::Newc);
-        archive.member(&Header::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
+        let mut archive = cpio::CpioWriter::new(bytes, CpioFormat::Newc);
+        archive.member(&CpioHeader::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
         let error = read_all(&archive.finish().unwrap()).unwrap_err().to_string();
         assert_eq!(error, "package A: pkgmap is missing in the table of contents of the datastream");
     }
 
     #[test]
     fn the_writer_insists_on_the_parts_that_the_header_announced() {
-        let writer = Writer::new(Vec::new(), &[package("A", 1)], 0).unwrap();
+        let writer = DatastreamWriter::new(Vec::new(), &[package("A", 1)], 0).unwrap();
         let error = writer.finish().unwrap_err().to_string();
         assert_eq!(error, "the datastream has 1 parts, 0 were written");
     }
@@ -277,7 +277,7 @@ mod tests {
     proptest! {
         #[test]
         fn damage_never_makes_the_reader_panic(at in 0usize..4000, byte: u8, length in 0usize..4000) {
-            let mut bytes = stream(&[package("A", 2)], Form::Newc, &[(b"reloc/x", &[7; 300])]);
+            let mut bytes = stream(&[package("A", 2)], CpioFormat::Newc, &[(b"reloc/x", &[7; 300])]);
             let at = at % bytes.len();
             bytes[at] = byte;
             bytes.truncate(length.max(600));
