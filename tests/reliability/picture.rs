@@ -7,7 +7,7 @@ use std::path::Path;
 
 use patchadm_svr4::format::journal::parse_head;
 use patchadm_svr4::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
-use patchadm_svr4::format::{cpio, datastream, envelope};
+use patchadm_svr4::format::{container, cpio, datastream};
 use sha2::{Digest as _, Sha256};
 
 use crate::records::OWN;
@@ -106,7 +106,7 @@ fn log(root: &Path, text: &str) -> String {
 fn archive(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<String, Box<dyn std::error::Error>> {
-        let mut stream = datastream::DatastreamReader::open(envelope::open(&bytes[..])?.reader)?;
+        let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
         let mut text = String::new();
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {

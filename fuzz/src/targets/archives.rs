@@ -10,7 +10,7 @@ use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::format::datastream::DatastreamPackage;
-use patchadm_svr4::format::{compress, envelope};
+use patchadm_svr4::format::{compress, container};
 use patchadm_svr4::package::PackagePath;
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -126,15 +126,15 @@ pub fn compress(input: &[u8]) {
     assert_eq!(back, input);
 }
 
-pub fn envelope(input: &[u8]) {
-    let form = envelope::detect(input.get(..envelope::SNIFFED).unwrap_or(input));
-    let Ok(opened) = envelope::open(input) else { return };
+pub fn container(input: &[u8]) {
+    let form = container::detect_format(input.get(..container::SNIFFED).unwrap_or(input));
+    let Ok(opened) = container::open_container(input) else { return };
     if opened.compression.is_none() {
         assert_eq!(opened.form, form);
         assert_eq!(decoded(opened.reader).expect("memory can be read"), input);
     } else {
         // 1,032 is the most that deflate can do.
-        let is_gzip = form == envelope::ContainerFormat::Gzip;
+        let is_gzip = form == container::ContainerFormat::Gzip;
         if let Ok(data) = decoded(opened.reader) {
             assert!(!is_gzip || data.len() <= 1032 * input.len(), "{} bytes of {}", data.len(), input.len());
         }

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
+use crate::format::container;
 use crate::format::datastream::{DatastreamError, DatastreamReader};
-use crate::format::envelope;
 use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
@@ -351,7 +351,7 @@ impl Archive {
 }
 
 fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
-    let opened = envelope::open(bytes)?;
+    let opened = container::open_container(bytes)?;
     DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }
 

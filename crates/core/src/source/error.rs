@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::format::container::ContainerError;
 use crate::format::cpio::CpioError;
 use crate::format::datastream::DatastreamError;
-use crate::format::envelope::ContainerError;
 use crate::package::PackagePath;
 
 /// What is wrong with which source.

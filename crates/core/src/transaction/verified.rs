@@ -11,7 +11,7 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::format::{compress, datastream, envelope, gzip};
+use crate::format::{compress, container, datastream, gzip};
 use crate::package::{Digest, Hashing, UndoFormat, cores};
 
 /// Chunks under way between the two threads.
@@ -161,7 +161,7 @@ fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, Strin
     if format == UndoFormat::Gzip {
         read_members(BufReader::with_capacity(1 << 16, chunks)).map(|_| None)
     } else {
-        let opened = envelope::open(chunks).map_err(|error| error.to_string())?;
+        let opened = container::open_container(chunks).map_err(|error| error.to_string())?;
         let read = read_members(Hashing::new(BufReader::with_capacity(1 << 16, opened.reader)))?;
         Ok(Some(read.finish().1))
     }

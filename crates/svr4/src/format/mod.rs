@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod compress;
+pub mod container;
 pub mod contents;
 pub mod contents_merge;
 pub mod contents_splice;
@@ -13,7 +14,6 @@ pub mod cpio;
 pub mod datastream;
 pub mod deletes;
 pub mod depend;
-pub mod envelope;
 mod fields;
 pub mod gzip;
 pub mod handed_down;

@@ -5,12 +5,12 @@
 
 mod accounts;
 pub mod checksum;
+mod contents_line;
 pub mod control;
 mod cores;
 pub mod exports;
 mod inst;
 mod interruption;
-mod line;
 mod live;
 mod object;
 mod params;
@@ -24,10 +24,10 @@ mod sums;
 pub mod variables;
 
 pub use accounts::{Accounts, NOBODYS_NUMBER};
+pub use contents_line::ContentsLine;
 pub use cores::{cores, side_by_side};
 pub use inst::{PkgInst, PkgInstError};
 pub use interruption::Interruption;
-pub use line::ContentsLine;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use object::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage};
 pub use params::Params;

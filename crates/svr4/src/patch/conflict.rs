@@ -67,7 +67,7 @@ fn means(named: &PatchId, id: &PatchId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::relation::tests::{id, root};
+    use super::super::applied_patches::tests::{id, root};
     use super::*;
 
     /// The conflict of a patch that obsoletes and excludes these, in words.

@@ -5,24 +5,24 @@
 //! package ([`PatchMacros`]); [`AppliedPatches`] answers every question that the rules of patchadd(1M) and
 //! patchrm(1M) ask about a root. Exit codes and messages are made elsewhere from these answers.
 
-mod applied;
+mod applied_patches;
 mod conflict;
-mod delivered;
 mod id;
 mod info;
 mod list;
-mod obsoletes;
+mod macros;
+mod obsolete_counts;
 mod provision;
-mod relation;
+mod records;
 mod requirement;
 
-pub use applied::{PatchRecords, PatchRecordsError};
+pub use applied_patches::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
 pub use conflict::PatchConflict;
-pub use delivered::{PatchMacros, PatchMacrosError};
 pub use id::{PatchId, PatchIdError};
 pub use info::{InstalledInfo, PatchInfo};
 pub use list::{PatchList, PatchListError};
-pub use obsoletes::{ObsoleteCounts, ObsoleteCountsError};
+pub use macros::{PatchMacros, PatchMacrosError};
+pub use obsolete_counts::{ObsoleteCounts, ObsoleteCountsError};
 pub use provision::UnmetRequirement;
-pub use relation::{AppliedPatch, AppliedPatches, Obsoletion, PatchStanding, Superseded};
+pub use records::{PatchRecords, PatchRecordsError};
 pub use requirement::{Requirement, Requirements, RequirementsError};

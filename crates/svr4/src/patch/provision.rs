@@ -110,7 +110,7 @@ impl AppliedPatches {
 
 #[cfg(test)]
 mod tests {
-    use super::super::relation::tests::{id, root};
+    use super::super::applied_patches::tests::{id, root};
     use super::super::{InstalledInfo, PatchList, Requirements};
     use super::*;
     use proptest::prelude::*;

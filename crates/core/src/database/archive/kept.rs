@@ -6,7 +6,7 @@ use std::io;
 
 use super::{ArchiveError, LARGEST_MANIFEST, Outside, find_with, manifest, read_manifest};
 use crate::database::{View, places};
-use crate::format::envelope;
+use crate::format::container;
 use crate::format::ledger::{Ledger, Undo};
 use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
@@ -93,7 +93,7 @@ fn read(view: &View<'_>, package: &PkgInst, patch: &str) -> Result<(String, Opti
 }
 
 fn parsed(bytes: &[u8], package: &PkgInst, patch: &str) -> Result<Manifest, String> {
-    let mut opened = envelope::open(bytes).map_err(|error| error.to_string())?;
+    let mut opened = container::open_container(bytes).map_err(|error| error.to_string())?;
     let parsed = read_manifest(&mut opened.reader)?;
     manifest::fault(&parsed, patch, package).map_or(Ok(parsed), Err)
 }

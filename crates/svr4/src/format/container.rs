@@ -11,7 +11,7 @@ use super::compress;
 use super::datastream;
 use super::gzip;
 
-/// How much of a file [`detect`] needs to see.
+/// How much of a file [`detect_format`] needs to see.
 pub const SNIFFED: usize = 512;
 
 /// What a file is.
@@ -56,7 +56,7 @@ impl ContainerError {
 }
 
 /// What a file that begins with these bytes is; give it [`SNIFFED`] bytes, or the whole of a shorter file.
-pub fn detect(start: &[u8]) -> ContainerFormat {
+pub fn detect_format(start: &[u8]) -> ContainerFormat {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if begins(datastream::MAGIC) {
         ContainerFormat::Datastream
@@ -105,9 +105,9 @@ pub struct OpenedContainer<'a> {
 }
 
 /// Looks what `input` is and takes one layer of compression off.
-pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
+pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
     let start = sniff(&mut input)?;
-    let form = detect(&start);
+    let form = detect_format(&start);
     let whole = io::Cursor::new(start).chain(input);
     let (compression, mut plain): (_, Box<dyn Read + 'a>) = match form {
         ContainerFormat::Gzip => {
@@ -121,7 +121,7 @@ pub fn open<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
         _ => return Ok(OpenedContainer { form, compression: None, reader: Box::new(whole) }),
     };
     let start = sniff(&mut plain)?;
-    let form = detect(&start);
+    let form = detect_format(&start);
     let reader = Box::new(io::Cursor::new(start).chain(plain));
     Ok(OpenedContainer { form, compression: Some(compression), reader })
 }
@@ -186,20 +186,24 @@ mod tests {
 
     fn content(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut data = Vec::new();
-        open(bytes)?.reader.read_to_end(&mut data)?;
+        open_container(bytes)?.reader.read_to_end(&mut data)?;
         Ok(data)
     }
 
     #[test]
     fn a_file_is_what_its_first_bytes_say() {
-        assert_eq!(detect(b"# PaCkAgE DaTaStReAm\n"), ContainerFormat::Datastream);
-        assert_eq!(detect(b"PK\x03\x04..."), ContainerFormat::Zip);
-        assert_eq!(detect(&tar()), ContainerFormat::Tar, "a header of the seventh edition has no magic");
-        assert_eq!(detect(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
-        assert_eq!(detect(b"\xfd7zXZ\0"), ContainerFormat::Unsupported("xz"));
-        assert_eq!(detect(b"\x28\xb5\x2f\xfd"), ContainerFormat::Unsupported("zstd"));
+        assert_eq!(detect_format(b"# PaCkAgE DaTaStReAm\n"), ContainerFormat::Datastream);
+        assert_eq!(detect_format(b"PK\x03\x04..."), ContainerFormat::Zip);
+        assert_eq!(
+            detect_format(&tar()),
+            ContainerFormat::Tar,
+            "a header of the seventh edition has no magic"
+        );
+        assert_eq!(detect_format(b"BZh91AY"), ContainerFormat::Unsupported("bzip2"));
+        assert_eq!(detect_format(b"\xfd7zXZ\0"), ContainerFormat::Unsupported("xz"));
+        assert_eq!(detect_format(b"\x28\xb5\x2f\xfd"), ContainerFormat::Unsupported("zstd"));
         for unknown in [&b""[..], b"PK", b"Hello", &[0; 512], &[b'x'; 512]] {
-            assert_eq!(detect(unknown), ContainerFormat::Unknown);
+            assert_eq!(detect_format(unknown), ContainerFormat::Unknown);
         }
     }
 
@@ -211,13 +215,13 @@ mod tests {
             (gzip(&plain), Some(Compression::Gzip)),
             (compressed(&plain), Some(Compression::Compress)),
         ] {
-            let mut opened = open(&bytes[..]).unwrap();
+            let mut opened = open_container(&bytes[..]).unwrap();
             assert_eq!((opened.form, opened.compression), (ContainerFormat::Tar, compression));
             let mut data = Vec::new();
             opened.reader.read_to_end(&mut data).unwrap();
             assert_eq!(data, plain);
         }
-        assert_eq!(open(&gzip(&gzip(b"x"))[..]).unwrap().form, ContainerFormat::Gzip);
+        assert_eq!(open_container(&gzip(&gzip(b"x"))[..]).unwrap().form, ContainerFormat::Gzip);
     }
 
     #[test]
@@ -240,7 +244,7 @@ mod tests {
         flipped[at] ^= 1;
         assert!(ContainerError::is_inside(&content(&flipped).unwrap_err()));
 
-        let error = open(whole[..10].chain(BadDisk)).err().unwrap();
+        let error = open_container(whole[..10].chain(BadDisk)).err().unwrap();
         assert!(!ContainerError::is_inside(&error), "{error}");
     }
 }
