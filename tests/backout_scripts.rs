@@ -285,7 +285,7 @@ proptest! {
             prop_assert_eq!(bench.check(&response, &environment).0.code, 3);
         } else {
             let mut expected = ObsoleteCounts::parse(&counts, "-").unwrap();
-            expected.back_out(&PatchList::parse(&gone, "-").unwrap());
+            expected.count_down(&PatchList::parse(&gone, "-").unwrap());
             let rest: Vec<&str> = list.iter().filter(|id| **id != patch).map(PatchId::as_str).collect();
             let lists = bench.lists(patch.as_str(), &response, &environment[1..]);
             prop_assert_eq!(lists, (rest.join(" "), expected.to_string()));

@@ -273,7 +273,7 @@ fn a_datastream_with_an_absolute_member_is_refused() {
         .begin_part(CpioFormat::Newc)
         .unwrap();
     let mut add = |name: &str, bytes: &[u8]| {
-        part.member(&CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64), bytes).unwrap();
+        part.write_member(&CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64), bytes).unwrap();
     };
     for name in packages::files(&package) {
         add(&name, &read(&name));

@@ -186,7 +186,7 @@ pub(crate) fn datastream(directories: &[PathBuf], to: &Path) {
         for name in files(directory) {
             let data = fs::read(directory.join(&name)).unwrap();
             let header = CpioHeader::file(name.as_bytes(), 0o644, DELIVERED, data.len() as u64);
-            part.member(&header, &data[..]).unwrap();
+            part.write_member(&header, &data[..]).unwrap();
         }
         writer = part.finish().unwrap();
     }

@@ -384,7 +384,7 @@ fn members_that_lead_out_of_a_package_are_written_nowhere() {
             datastream::DatastreamWriter::new(Vec::new(), std::slice::from_ref(&package), 0).unwrap();
         let mut part = stream.begin_part(CpioFormat::Newc).unwrap();
         for (header, data) in &members {
-            part.member(header, data.as_bytes()).unwrap();
+            part.write_member(header, data.as_bytes()).unwrap();
         }
         fs::write(stage.beside("bad.pkg"), part.finish().unwrap().finish().unwrap()).unwrap();
         let run = stage.run("pkgtrans bad.pkg to all");

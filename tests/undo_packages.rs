@@ -82,7 +82,7 @@ fn rewrite_without(stage: &Scenario, save: &str, names: &[&str]) {
     let mut part = writer.begin_part(CpioFormat::Newc).unwrap();
     for (name, data) in &members {
         let header = CpioHeader::file(name.as_bytes(), 0o644, 0, data.len() as u64);
-        part.member(&header, &data[..]).unwrap();
+        part.write_member(&header, &data[..]).unwrap();
     }
     fs::write(place, gzip(&part.finish().unwrap().finish().unwrap())).unwrap();
     // Without manifest and without a line it is that of another tool.

@@ -186,7 +186,7 @@ fn write_z(input: &Path, out: File) -> Result<()> {
 
 fn write_cpio(input: &Path, out: File) -> Result<()> {
     let mut writer = cpio::CpioWriter::new(BufWriter::with_capacity(1 << 17, out), CpioFormat::Newc);
-    members(input, |header, content| Ok(writer.member(header, content)?))?;
+    members(input, |header, content| Ok(writer.write_member(header, content)?))?;
     Ok(writer.finish()?.flush()?)
 }
 
@@ -201,7 +201,7 @@ fn write_stream(input: &Path, out: File) -> Result<()> {
     };
     let out = BufWriter::with_capacity(1 << 17, out);
     let mut part = datastream::DatastreamWriter::new(out, &[package], 0)?.begin_part(CpioFormat::Newc)?;
-    members(input, |header, content| Ok(part.member(header, content)?))?;
+    members(input, |header, content| Ok(part.write_member(header, content)?))?;
     Ok(part.finish()?.finish()?.flush()?)
 }
 

@@ -118,7 +118,8 @@ fn stream(packages: &[Package]) -> Vec<u8> {
     for package in packages {
         let mut part = writer.begin_part(CpioFormat::Newc).unwrap();
         for (name, bytes) in package.members() {
-            part.member(&CpioHeader::file(&name, 0o644, 1, bytes.len() as u64), bytes.as_slice()).unwrap();
+            part.write_member(&CpioHeader::file(&name, 0o644, 1, bytes.len() as u64), bytes.as_slice())
+                .unwrap();
         }
         writer = part.finish().unwrap();
     }

@@ -47,7 +47,7 @@ pub fn cpio(input: &[u8]) {
     for form in [CpioFormat::Newc, CpioFormat::Odc] {
         let mut writer = cpio::CpioWriter::new(Vec::new(), form);
         // What a form cannot say is refused by its writer.
-        if found.iter().any(|(header, data)| writer.member(header, &data[..]).is_err()) {
+        if found.iter().any(|(header, data)| writer.write_member(header, &data[..]).is_err()) {
             continue;
         }
         let written = writer.finish().expect("memory can be written to");
@@ -86,7 +86,7 @@ pub fn datastream(input: &[u8]) {
             let mut part = writer.begin_part(CpioFormat::Newc).expect("as many as were announced");
             let mine = parts.iter().filter(|(of, part, ..)| (*of, *part) == (index, number));
             for (.., header, data) in mine {
-                if part.member(header, &data[..]).is_err() {
+                if part.write_member(header, &data[..]).is_err() {
                     return;
                 }
             }

@@ -131,9 +131,9 @@ pub fn obsoletes(input: &[u8]) {
         all.push(id.clone());
     }
     let mut more = counts.clone();
-    more.apply(&all);
+    more.count_up(&all);
     if counts.ids().all(|id| counts.count(id) < u32::MAX) {
-        more.back_out(&all);
+        more.count_down(&all);
         assert_eq!(more, counts, "a backout takes back what was applied");
     }
 }

@@ -219,7 +219,7 @@ impl Application<'_> {
             requires: delivered.requires.clone(),
             incompatibles: delivered.incompatibles.clone(),
         };
-        if applied.record(self.id(), installed) {
+        if applied.record_applied(self.id(), installed) {
             applied.write(self.id(), new);
         }
         Ok(())

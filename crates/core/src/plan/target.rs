@@ -91,7 +91,7 @@ impl<'a> Target<'a> {
     }
 
     fn expand(&self, entry: &PkgmapEntry, path: &ObjectPath) -> Result<Object, Reason> {
-        variables::expand(&entry.object, &self.params)
+        variables::expand_object(&entry.object, &self.params)
             .map_err(|error| self.refuse(path, Problem::BadPath(error.to_string())))
     }
 }

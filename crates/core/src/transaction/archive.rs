@@ -133,7 +133,7 @@ fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioE
     for (name, file) in files {
         let size = file.bytes.len() as u64;
         let header = cpio::CpioHeader::file(name, file.mode.bits(), file.mtime.seconds, size);
-        writer.member(&header, file.bytes.as_slice())?;
+        writer.write_member(&header, file.bytes.as_slice())?;
     }
     writer.finish()
 }
@@ -193,7 +193,7 @@ impl Objects<'_> {
         {
             let header = cpio::CpioHeader::file(name.as_bytes(), 0o644, 0, bytes.len() as u64);
             directories.above(name.as_bytes(), &mut part).map_err(failed)?;
-            part.member(&header, bytes).map_err(failed)?;
+            part.write_member(&header, bytes).map_err(failed)?;
         }
         for (entry, path) in archive.saved.iter().filter(|(entry, _)| entry.object.ftype.is_regular()) {
             self.watch.check()?;
@@ -234,7 +234,7 @@ impl Objects<'_> {
     ) -> Result<u16, DatastreamError> {
         if old.seen.size > LARGEST_HELD {
             let mut reader = SummingReader { file: &old.file, sum: checksum::Checksum::new() };
-            part.member(header, &mut reader)?;
+            part.write_member(header, &mut reader)?;
             return Ok(reader.sum.finish());
         }
         let size = usize::try_from(old.seen.size).unwrap_or_default();
@@ -243,7 +243,7 @@ impl Objects<'_> {
         }
         let bytes = self.buffer.get_mut(..size).unwrap_or_default();
         (&old.file).read_exact(bytes)?;
-        part.member(header, &*bytes)?;
+        part.write_member(header, &*bytes)?;
         Ok(checksum::sum(bytes))
     }
 
@@ -293,7 +293,7 @@ impl Directories {
         let ends = member.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         for directory in ends.filter_map(|end| member.get(..end)) {
             if self.0.insert(directory.to_vec()) {
-                part.member(&cpio::CpioHeader::directory(directory, 0o755, 0), io::empty())?;
+                part.write_member(&cpio::CpioHeader::directory(directory, 0o755, 0), io::empty())?;
             }
         }
         Ok(())

@@ -241,7 +241,7 @@ mod tests {
         let package = DatastreamPackage { inst, parts: 1, max_blocks: 9, pkginfo: pkginfo.clone(), pkgmap };
         let mut part =
             DatastreamWriter::new(Vec::new(), &[package], 0).unwrap().begin_part(CpioFormat::Newc).unwrap();
-        part.member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
+        part.write_member(&Member::file(b"pkginfo", 0o644, 0, pkginfo.len() as u64), &pkginfo[..]).unwrap();
         part.finish().unwrap().finish().unwrap()
     }
 

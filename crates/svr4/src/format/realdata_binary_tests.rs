@@ -52,7 +52,7 @@ fn rewritten(bytes: &[u8]) -> Vec<u8> {
         let mut reader = cpio::CpioReader::new(rest);
         let mut writer = cpio::CpioWriter::new(out, CpioFormat::Newc);
         while let Some(header) = reader.next_member().unwrap() {
-            writer.member(&header, &mut reader).unwrap();
+            writer.write_member(&header, &mut reader).unwrap();
         }
         out = writer.finish().unwrap();
         reader.next_archive().unwrap();
@@ -107,7 +107,7 @@ fn real_streams_survive_our_own_writer_in_meaning() {
                 reader.read_to_end(&mut data).unwrap();
                 let permissions =
                     cpio::CpioHeader::file(member.path.as_bytes(), member.header.mode, 0, member.header.size);
-                part.member(&permissions, &data[..]).unwrap();
+                part.write_member(&permissions, &data[..]).unwrap();
                 members.push((member.path, data));
             }
             writer = part.finish().unwrap();

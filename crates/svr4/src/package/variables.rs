@@ -24,7 +24,7 @@ pub fn value(params: &Params, name: &str) -> Option<Vec<u8>> {
 }
 
 /// The object with the values of its variables.
-pub fn expand(object: &Object, params: &Params) -> Result<Object, VariableError> {
+pub fn expand_object(object: &Object, params: &Params) -> Result<Object, VariableError> {
     let mut object = object.clone();
     for name in [&mut object.attributes.owner, &mut object.attributes.group] {
         if let Some(variable) = name.as_deref().and_then(|name| name.strip_prefix('$')) {
@@ -64,10 +64,10 @@ mod tests {
         let mut object = Object::new(Ftype::Symlink, "none");
         object.attributes.owner = Some("$WEBUSER".to_owned());
         object.target = Some(b"$LIB/$made/a".to_vec());
-        let expanded = expand(&object, &params).unwrap();
+        let expanded = expand_object(&object, &params).unwrap();
         assert_eq!(expanded.attributes.owner.as_deref(), Some("www"));
         assert_eq!(expanded.target.as_deref(), Some(&b"/usr/lib/$made/a"[..]));
         object.attributes.group = Some("$NOBODY".to_owned());
-        assert_eq!(expand(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
+        assert_eq!(expand_object(&object, &params).unwrap_err().to_string(), "$NOBODY has no value");
     }
 }

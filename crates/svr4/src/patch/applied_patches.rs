@@ -243,7 +243,7 @@ pub(super) mod tests {
                 packages.push(PatchRecords::none(name.clone()));
             }
             let applied = packages.iter_mut().find(|applied| applied.package == name).unwrap();
-            assert!(applied.record(&id(patch), installed), "{line}");
+            assert!(applied.record_applied(&id(patch), installed), "{line}");
         }
         AppliedPatches::new(packages)
     }
@@ -258,14 +258,14 @@ pub(super) mod tests {
         let csr = [package("SUNWcsr")];
         let at_03 = AppliedPatches::new(packages.clone());
         assert_eq!(at_03.standing(&id("105181-05"), &csr), PatchStanding::New);
-        packages[0].record(&id("105181-05"), InstalledInfo::default());
+        packages[0].record_applied(&id("105181-05"), InstalledInfo::default());
         let at_05 = AppliedPatches::new(packages.clone());
         assert_eq!(at_05.standing(&id("105181-04"), &csr), PatchStanding::LaterRevision(&id("105181-05")));
         assert_eq!(at_05.superseded(&id("105181-03")), Some(Superseded::Revision(&id("105181-05"))));
         assert_eq!(at_05.standing(&id("105181-05"), &csr), PatchStanding::Applied);
         assert_eq!(at_05.standing(&id("105181-03"), &csr), PatchStanding::Applied);
         assert_eq!(effective(&at_05), ["105181-05"]);
-        packages[0].back_out(&id("105181-05"));
+        packages[0].record_backed_out(&id("105181-05"));
         assert_eq!(effective(&AppliedPatches::new(packages)), ["105181-03"]);
     }
 
@@ -310,7 +310,7 @@ pub(super) mod tests {
     #[test]
     fn an_obsoletion_that_no_record_explains_still_counts() {
         let mut packages = root(&["P 100-01"]).into_packages();
-        packages[0].obsoletes.apply(&PatchList::parse("100-05", "-").unwrap());
+        packages[0].obsoletes.count_up(&PatchList::parse("100-05", "-").unwrap());
         let root = AppliedPatches::new(packages);
         let expected = Obsoletion { entry: &id("100-05"), by: None };
         assert_eq!(root.obsoleted_by(&id("100-01")), Some(expected));
@@ -332,7 +332,7 @@ pub(super) mod tests {
         assert_eq!(ask("147441-27", &[csr]), None);
         assert_eq!(ask("IDR999999-01", std::slice::from_ref(&nfs)), None);
         let mut packages = root.clone().into_packages();
-        packages[0].back_out(&id("IDR148363-26"));
+        packages[0].record_backed_out(&id("IDR148363-26"));
         let without = AppliedPatches::new(packages);
         assert_eq!(without.restricted(&id("147441-27"), &[nfs], &is_restricted), None);
     }

@@ -47,7 +47,7 @@ impl ObsoleteCounts {
     }
 
     /// Counts the patches that a newly applied patch obsoletes.
-    pub fn apply(&mut self, obsoleted: &PatchList) {
+    pub fn count_up(&mut self, obsoleted: &PatchList) {
         let places = self.places(obsoleted);
         for (id, place) in obsoleted.iter().zip(places) {
             match place.and_then(|place| self.0.get_mut(place)) {
@@ -58,7 +58,7 @@ impl ObsoleteCounts {
     }
 
     /// Counts the patches back that a backed out patch had obsoleted; those that are not there are passed over.
-    pub fn back_out(&mut self, obsoleted: &PatchList) {
+    pub fn count_down(&mut self, obsoleted: &PatchList) {
         for place in self.places(obsoleted).into_iter().flatten() {
             if let Some((_, count)) = self.0.get_mut(place) {
                 *count = count.saturating_sub(1);
@@ -128,15 +128,15 @@ mod tests {
     #[test]
     fn counts_go_up_with_each_patch_and_down_with_each_backout() {
         let mut value = ObsoleteCounts::default();
-        value.apply(&list(""));
+        value.count_up(&list(""));
         assert_eq!(value.to_string(), "");
-        value.apply(&list("100-01 101-03"));
+        value.count_up(&list("100-01 101-03"));
         assert_eq!(value.to_string(), "100-01@1 101-03@1");
-        value.apply(&list("100-01 200-01"));
+        value.count_up(&list("100-01 200-01"));
         assert_eq!(value.to_string(), "100-01@2 101-03@1 200-01@1");
-        value.back_out(&list("100-01 200-01"));
+        value.count_down(&list("100-01 200-01"));
         assert_eq!(value.to_string(), "100-01@1 101-03@1");
-        value.back_out(&list("100-01 101-03 999-09"));
+        value.count_down(&list("100-01 101-03 999-09"));
         assert_eq!(value.to_string(), "");
     }
 
@@ -177,10 +177,10 @@ mod tests {
             let before = counts(&before.join(" "));
             let obsoleted = list(&obsoleted.join(" "));
             let mut value = before.clone();
-            value.apply(&obsoleted);
+            value.count_up(&obsoleted);
             prop_assert!(obsoleted.iter().all(|id| value.covers(id).is_some()));
             prop_assert_eq!(&counts(&value.to_string()), &value);
-            value.back_out(&obsoleted);
+            value.count_down(&obsoleted);
             prop_assert_eq!(value, before);
         }
 

@@ -92,7 +92,7 @@ impl AppliedPatches {
         }
         let mut packages = self.packages().to_vec();
         for applied in &mut packages {
-            applied.back_out(id);
+            applied.record_backed_out(id);
         }
         let after = Self::new(packages);
         let mut unmet = Vec::new();
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn an_earlier_patch_of_the_same_run_provides_too() {
         let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
-        packages[0].record(&id("650-03"), InstalledInfo::default());
+        packages[0].record_applied(&id("650-03"), InstalledInfo::default());
         assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
     }
 

@@ -1,7 +1,7 @@
 //! The records of one installed package: which patches are applied to it and what they said of others.
 //!
-//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`PatchRecords::record`] and
-//! [`PatchRecords::back_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
+//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`PatchRecords::record_applied`] and
+//! [`PatchRecords::record_backed_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
 
 use super::{
     InstalledInfo, ObsoleteCounts, ObsoleteCountsError, PatchId, PatchInfo, PatchList, PatchListError,
@@ -83,25 +83,25 @@ impl PatchRecords {
 
     /// Records that `id` has been applied. False, with nothing changed, where it was applied already: files may be
     /// installed again, but must not be counted again.
-    pub fn record(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
+    pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
         // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
         if !self.list.push(id.clone()) {
             return false;
         }
-        self.obsoletes.apply(&installed.obsoletes);
+        self.obsoletes.count_up(&installed.obsoletes);
         self.infos.insert(id, PatchInfo::Installed(installed));
         true
     }
 
     /// Records that `id` has been backed out; false, with nothing changed, where it is not applied. What it had
     /// obsoleted comes from its own record, not from `ACTIVE_OBSOLETES`, which the classic scripts leave stale.
-    pub fn back_out(&mut self, id: &PatchId) -> bool {
+    pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let obsoleted = self.installed(id).map(|installed| installed.obsoletes.clone()).unwrap_or_default();
         if !self.list.remove(id) {
             return false;
         }
-        self.obsoletes.back_out(&obsoleted);
+        self.obsoletes.count_down(&obsoleted);
         self.infos.insert(id.clone(), PatchInfo::BackedOut);
         true
     }
@@ -147,13 +147,13 @@ mod tests {
     impl Story {
         fn apply(&mut self, patch: &str, obsoletes: &str) {
             let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
-            assert!(applied.record(&id(patch), obsoleting(obsoletes)));
+            assert!(applied.record_applied(&id(patch), obsoleting(obsoletes)));
             applied.write(&id(patch), &mut self.0);
         }
 
         fn back_out(&mut self, patch: &str) {
             let mut applied = PatchRecords::from_params(&package(), &self.0, "-").unwrap();
-            assert!(applied.back_out(&id(patch)));
+            assert!(applied.record_backed_out(&id(patch)));
             applied.write(&id(patch), &mut self.0);
         }
 
@@ -189,20 +189,20 @@ mod tests {
     #[test]
     fn applying_again_counts_nothing_again() {
         let mut applied = PatchRecords::none(package());
-        assert!(applied.record(&id("200-1"), obsoleting("100-01")));
+        assert!(applied.record_applied(&id("200-1"), obsoleting("100-01")));
         let before = applied.clone();
-        assert!(!applied.record(&id("200-01"), obsoleting("100-01 999-01")));
+        assert!(!applied.record_applied(&id("200-01"), obsoleting("100-01 999-01")));
         assert_eq!(applied, before);
-        assert!(!applied.back_out(&id("200-02")));
+        assert!(!applied.record_backed_out(&id("200-02")));
         assert_eq!(applied, before);
     }
 
     #[test]
     fn a_patch_that_comes_back_overwrites_its_history_under_its_first_spelling() {
         let mut applied = PatchRecords::none(package());
-        applied.record(&id("200-1"), obsoleting(""));
-        applied.back_out(&id("200-01"));
-        applied.record(&id("200-01"), obsoleting(""));
+        applied.record_applied(&id("200-1"), obsoleting(""));
+        applied.record_backed_out(&id("200-01"));
+        applied.record_applied(&id("200-01"), obsoleting(""));
         let mut params = Params::new();
         applied.write(&id("200-01"), &mut params);
         assert_eq!(params.text("PATCHLIST"), "200-1");
@@ -253,9 +253,9 @@ mod tests {
             let mut applied = PatchRecords::none(package());
             for (forward, patch, obsoletes) in steps {
                 if forward {
-                    applied.record(&id(&patch), obsoleting(&obsoletes));
+                    applied.record_applied(&id(&patch), obsoleting(&obsoletes));
                 } else {
-                    applied.back_out(&id(&patch));
+                    applied.record_backed_out(&id(&patch));
                 }
             }
             for number in ["1-1", "1-2", "2-1", "2-2", "3-1", "3-2"] {

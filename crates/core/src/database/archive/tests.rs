@@ -100,7 +100,7 @@ fn plain(manifest: Option<&Manifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
     let mut part =
         DatastreamWriter::new(Vec::new(), &[package], 0).unwrap().begin_part(CpioFormat::Newc).unwrap();
     for (name, bytes) in &members {
-        part.member(&CpioHeader::file(name, 0o644, 0, bytes.len() as u64), &bytes[..]).unwrap();
+        part.write_member(&CpioHeader::file(name, 0o644, 0, bytes.len() as u64), &bytes[..]).unwrap();
     }
     part.finish().unwrap().finish().unwrap()
 }

@@ -90,7 +90,7 @@ impl Map {
             .path
             .resolve(base, |name| variables::value(params, name))
             .map_err(|error| self.bad(&error.to_string()))?;
-        let object = variables::expand(&entry.object, params)
+        let object = variables::expand_object(&entry.object, params)
             .map_err(|error| self.bad(&format!("{}: {error}", entry.path)))?;
         Ok(ContentsLine { path, volume: None, object, owners: Vec::new() })
     }

@@ -226,10 +226,10 @@ impl<W: Write> Part<'_, W> {
             let directory = name.get(..slash).unwrap_or_default();
             if self.directories.insert(directory.to_vec()) {
                 let header = CpioHeader::directory(directory, DIRECTORY, mtime);
-                self.archive.member(&header, io::empty()).map_err(failed)?;
+                self.archive.write_member(&header, io::empty()).map_err(failed)?;
             }
         }
         let header = CpioHeader::file(name, stamp.mode, stamp.mtime, size);
-        self.archive.member(&header, data).map_err(failed)
+        self.archive.write_member(&header, data).map_err(failed)
     }
 }

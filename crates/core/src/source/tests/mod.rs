@@ -103,7 +103,7 @@ fn stream(tree: &Tree) -> Vec<u8> {
         let prefix = format!("{}/", package.inst);
         for (path, data) in tree.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
             let name = &path.as_bytes()[prefix.len()..];
-            part.member(&CpioHeader::file(name, 0o644, 0, data.len() as u64), &data[..]).unwrap();
+            part.write_member(&CpioHeader::file(name, 0o644, 0, data.len() as u64), &data[..]).unwrap();
         }
         writer = part.finish().unwrap();
     }
@@ -249,7 +249,7 @@ fn a_file_with_several_names_reaches_all_of_them() {
     {
         let mut header = CpioHeader::file(name.as_bytes(), 0o644, 0, data.len() as u64);
         (header.ino, header.nlink) = (ino, 3);
-        part.member(&header, data).unwrap();
+        part.write_member(&header, data).unwrap();
     }
     let bytes = part.finish().unwrap().finish().unwrap();
     let (_temp, source, image) = scanned(&bytes).unwrap();

@@ -61,7 +61,7 @@ fn stream() -> Vec<u8> {
     let time = i64::try_from(TIME).unwrap();
     let writer = datastream::DatastreamWriter::new(Vec::new(), &[package], time).unwrap();
     let mut part = writer.begin_part(cpio::CpioFormat::Newc).unwrap();
-    part.member(&Header::file(b"reloc/bin/tool", mode, time, data.len() as u64), data).unwrap();
+    part.write_member(&CpioHeader::file(b"reloc/bin/tool", mode, time, data.len() as u64), data).unwrap();
     part.finish().unwrap().finish().unwrap()
 }
 

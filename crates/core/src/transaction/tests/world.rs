@@ -9,8 +9,7 @@ use tempfile::TempDir;
 
 use crate::format::contents_merge::ContentsTrailer;
 use crate::format::journal::{
-    Files as JournalFiles, Journal, PkgmapEntry as JournalLine, Story, outcome_sector, parse_head,
-    progress_sector,
+    Entry as JournalLine, Files as JournalFiles, Journal, Story, outcome_sector, parse_head, progress_sector,
 };
 use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::params;

@@ -262,9 +262,9 @@ mod tests {
 
     fn archive(form: CpioFormat) -> Vec<u8> {
         let mut writer = CpioWriter::new(Vec::new(), form);
-        writer.member(&CpioHeader::directory(b"bin", 0o755, 7), io::empty()).unwrap();
-        writer.member(&CpioHeader::file(b"bin/x", 0o755, 8, 5), &b"hello"[..]).unwrap();
-        writer.member(&CpioHeader::file(b"bin/\xff", 0o644, 9, 0), io::empty()).unwrap();
+        writer.write_member(&CpioHeader::directory(b"bin", 0o755, 7), io::empty()).unwrap();
+        writer.write_member(&CpioHeader::file(b"bin/x", 0o755, 8, 5), &b"hello"[..]).unwrap();
+        writer.write_member(&CpioHeader::file(b"bin/\xff", 0o644, 9, 0), io::empty()).unwrap();
         writer.finish().unwrap()
     }
 

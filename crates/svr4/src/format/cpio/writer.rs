@@ -27,7 +27,7 @@ impl<W: Write> CpioWriter<W> {
     ///
     /// A file really called `TRAILER!!!` is refused: every reader would take it for the end of the archive. After
     /// an error the archive is unusable.
-    pub fn member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
+    pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
         let unwritable = |reason| Err(CpioError::Unwritable { name: header.shown(), reason });
         if header.name == TRAILER {
             return unwritable("this name ends an archive");
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_newc_archive_is_what_cpio_writes_down_to_the_byte() {
         let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Newc);
-        writer.member(&CpioHeader::file(b"a", 0o644, 0x5e0b_e100, 2), &b"a\n"[..]).unwrap();
+        writer.write_member(&CpioHeader::file(b"a", 0o644, 0x5e0b_e100, 2), &b"a\n"[..]).unwrap();
         let bytes = writer.finish().unwrap();
         let head = "07070100000001000081a4000000000000000000000001\
                     5e0be10000000002000000000000000000000000000000000000000200000000a\0a\n\0\0";
@@ -153,16 +153,16 @@ mod tests {
     #[test]
     fn the_name_that_ends_archives_is_no_name_for_a_file() {
         let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Newc);
-        let error = writer.member(&CpioHeader::file(TRAILER, 0o644, 0, 0), io::empty()).unwrap_err();
+        let error = writer.write_member(&CpioHeader::file(TRAILER, 0o644, 0, 0), io::empty()).unwrap_err();
         assert_eq!(error.to_string(), "member <TRAILER!!!>: this name ends an archive");
-        assert!(writer.member(&CpioHeader::file(b"etc/TRAILER!!!", 0o644, 0, 0), io::empty()).is_ok());
+        assert!(writer.write_member(&CpioHeader::file(b"etc/TRAILER!!!", 0o644, 0, 0), io::empty()).is_ok());
     }
 
     #[test]
     fn data_shorter_or_longer_than_announced_is_an_error() {
         for data in [&b"1234"[..], b"123456"] {
             let mut writer = CpioWriter::new(Vec::new(), CpioFormat::Odc);
-            let error = writer.member(&CpioHeader::file(b"x", 0o644, 0, 5), data).unwrap_err();
+            let error = writer.write_member(&CpioHeader::file(b"x", 0o644, 0, 5), data).unwrap_err();
             assert!(matches!(error, CpioError::SizeChanged { expected: 5, .. }), "{error}");
         }
     }
@@ -172,13 +172,13 @@ mod tests {
         let header = CpioHeader::file(b"big", 0o644, 0, 1 << 32);
         let mut newc = CpioWriter::new(io::sink(), CpioFormat::Newc);
         assert!(matches!(
-            newc.member(&header, io::empty()),
+            newc.write_member(&header, io::empty()),
             Err(CpioError::DoesNotFit { field: "size", .. })
         ));
         assert_eq!(CpioFormat::for_size(1 << 32), Some(CpioFormat::Odc));
         assert_eq!(CpioFormat::for_size(1 << 33), None);
         let mut odc = CpioWriter::new(io::sink(), CpioFormat::Odc);
-        let error = odc.member(&header, io::empty()).unwrap_err();
+        let error = odc.write_member(&header, io::empty()).unwrap_err();
         assert!(matches!(error, CpioError::SizeChanged { .. }), "the header fits: {error}");
     }
 
@@ -200,7 +200,7 @@ mod tests {
             let form = if odc { CpioFormat::Odc } else { CpioFormat::Newc };
             let mut writer = CpioWriter::new(Vec::new(), form);
             for (header, data) in &members {
-                writer.member(header, &data[..]).unwrap();
+                writer.write_member(header, &data[..]).unwrap();
             }
             let bytes = writer.finish().unwrap();
             prop_assert_eq!(bytes.len() % 512, 0);

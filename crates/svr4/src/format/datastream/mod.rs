@@ -158,7 +158,7 @@ mod tests {
         for _ in 0..packages.iter().map(|p| p.parts).sum() {
             let mut part = writer.begin_part(form).unwrap();
             for (name, data) in members {
-                part.member(&CpioHeader::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
+                part.write_member(&CpioHeader::file(name, 0o644, 5, data.len() as u64), *data).unwrap();
             }
             writer = part.finish().unwrap();
         }
@@ -262,7 +262,7 @@ mod tests {
         let mut bytes = b"# PaCkAgE DaTaStReAm\nA 1 2\n# end of header\n".to_vec();
         bytes.resize(512, 0);
         let mut archive = cpio::CpioWriter::new(bytes, CpioFormat::Newc);
-        archive.member(&CpioHeader::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
+        archive.write_member(&CpioHeader::file(b"A/pkginfo", 0o644, 0, 0), io::empty()).unwrap();
         let error = read_all(&archive.finish().unwrap()).unwrap_err().to_string();
         assert_eq!(error, "package A: pkgmap is missing in the table of contents of the datastream");
     }

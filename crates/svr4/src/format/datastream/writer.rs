@@ -51,7 +51,7 @@ impl<W: Write> DatastreamWriter<W> {
             {
                 let name = format!("{}/{file}", package.inst);
                 let header = CpioHeader::file(name.as_bytes(), 0o644, mtime, data.len() as u64);
-                archive.member(&header, &data[..]).map_err(|source| contents_error(source, &name))?;
+                archive.write_member(&header, &data[..]).map_err(|source| contents_error(source, &name))?;
             }
         }
         let out = archive.finish().map_err(|source| contents_error(source, "the trailer"))?;
@@ -79,9 +79,11 @@ impl<W: Write> DatastreamWriter<W> {
 }
 
 impl<W: Write> PartWriter<W> {
-    /// Writes a member; see [`cpio::CpioWriter::member`]. Its name is relative to the package directory.
-    pub fn member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), DatastreamError> {
-        self.archive.member(header, data).map_err(|source| part_error(&self.parts, self.written, source))
+    /// Writes a member; see [`cpio::CpioWriter::write_member`]. Its name is relative to the package directory.
+    pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), DatastreamError> {
+        self.archive
+            .write_member(header, data)
+            .map_err(|source| part_error(&self.parts, self.written, source))
     }
 
     /// Ends the archive.
