@@ -1,126 +1,125 @@
-//! admin(4): the answers an administrator gives in advance.
+//! admin(4): an administrator's answers to the questions of an installation, given in advance.
 //!
-//! The file has the syntax of pkginfo(4). A name that is missing, or has an empty value, is not set and behaves
-//! like `ask`. Names that admin(4) does not know come back as a list for a warning; a value that it does not know
-//! is an error, so that a misspelt `nocheck` is not taken for a question in the middle of a run (the classic tools
-//! do take it so). What an answer leads to is decided elsewhere.
+//! The file has the syntax of pkginfo(4). A name that is missing or has an empty value is unset and behaves
+//! like `ask`. Unknown names are returned as a list, for a warning. An unknown value is an error, so that a
+//! misspelt `nocheck` does not become a question in the middle of a run (as it does with the classic tools).
 
 use crate::package::Params;
 
-/// What to do where a check finds something (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
+/// The reaction to a failed check (`partial`, `runlevel`, `idepend`, `rdepend`, `space`, `action`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckAnswer {
-    /// `nocheck`: go on.
+    /// `nocheck`: continues.
     NoCheck,
-    /// `quit`: end without a change.
+    /// `quit`: ends without changing anything.
     Quit,
-    /// `ask`: ask the user; an end where nobody can be asked.
+    /// `ask`: asks the user, and quits where nobody can be asked.
     #[default]
     Ask,
 }
 
-/// What to do with an object that would be in conflict or setuid (`setuid`, `conflict`).
+/// The reaction to an object that is set-id or belongs to another package (`setuid`, `conflict`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConflictAnswer {
-    /// `nocheck`: go on.
+    /// `nocheck`: continues.
     NoCheck,
-    /// `quit`: end without a change.
+    /// `quit`: ends without changing anything.
     Quit,
-    /// `nochange`: go on without the objects concerned (or without their set-id bits).
+    /// `nochange`: continues without the objects concerned, or without their set-id bits.
     NoChange,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
 }
 
-/// What to do where the package is installed already (`instance`).
+/// The reaction to a package that is already installed (`instance`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InstanceAnswer {
-    /// `quit`, formerly `newonly`: end without a change.
+    /// `quit`, formerly `newonly`: ends without changing anything.
     Quit,
-    /// `overwrite`: replace the one instance.
+    /// `overwrite`: replaces the only instance.
     Overwrite,
-    /// `unique`: install another instance beside it.
+    /// `unique`: installs another instance beside it.
     Unique,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
 }
 
-/// Where relocatable packages go (`basedir`).
+/// The base directory of relocatable packages (`basedir`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BasedirAnswer {
     /// `default`: the BASEDIR of the package.
     Default,
-    /// `ask`: ask the user.
+    /// `ask`: asks the user.
     #[default]
     Ask,
     /// An absolute path, or one that begins with a `$VARIABLE` such as `$PKGINST`.
     Path(Vec<u8>),
 }
 
-/// Whom request scripts run as where there is no user `install` (`rscriptalt`).
+/// The user that request scripts run as if there is no user `install` (`rscriptalt`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RequestUser {
-    /// `root`.
+    /// `root`: the superuser.
     Root,
-    /// `noaccess`, or `nobody` where there is none.
+    /// `noaccess`: the user `noaccess`, or `nobody` if there is no such user.
     #[default]
     NoAccess,
 }
 
-/// A whole admin file. The default is a file in which nothing is set.
+/// The parameters of an admin file. The default is a file that sets nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
-    /// Users to be told, empty for nobody; none is a file that does not say: `root`.
+    /// `mail`: the users to notify, possibly none. A file without the parameter (`None`) means `root`.
     pub mail: Option<Vec<String>>,
-    /// `instance`.
+    /// `instance`: the package is already installed.
     pub instance: InstanceAnswer,
-    /// `partial`: the package is partially installed.
+    /// `partial`: the package is only partially installed.
     pub partial: CheckAnswer,
     /// `runlevel`: the run level is not one of ISTATES or RSTATES.
     pub runlevel: CheckAnswer,
     /// `idepend`: a dependency is missing at installation.
     pub idepend: CheckAnswer,
-    /// `rdepend`: a package that stays depends on the one that is removed.
+    /// `rdepend`: an installed package depends on the one being removed.
     pub rdepend: CheckAnswer,
     /// `space`: the file systems are too small.
     pub space: CheckAnswer,
-    /// `setuid`: set-id programs are to be installed.
+    /// `setuid`: the package has set-id programs.
     pub setuid: ConflictAnswer,
-    /// `conflict`: objects of other packages would be overwritten.
+    /// `conflict`: the package would overwrite objects of other packages.
     pub conflict: ConflictAnswer,
     /// `action`: the package has scripts that run as root.
     pub action: CheckAnswer,
-    /// `authentication`: a signature cannot be verified. Only `nocheck` and `quit` can be written.
+    /// `authentication`: a signature cannot be verified. A file can only say `nocheck` or `quit`.
     pub authentication: CheckAnswer,
-    /// `basedir`.
+    /// `basedir`: the base directory of relocatable packages.
     pub basedir: BasedirAnswer,
-    /// `networktimeout`, in seconds.
+    /// `networktimeout`: the longest wait for a server, in seconds.
     pub network_timeout: Option<u32>,
-    /// `networkretries`.
+    /// `networkretries`: the number of attempts to connect.
     pub network_retries: Option<u32>,
-    /// `keystore`: a directory.
+    /// `keystore`: the directory of trusted certificates.
     pub keystore: Option<Vec<u8>>,
-    /// `proxy`: a URL.
+    /// `proxy`: the URL of the HTTP proxy.
     pub proxy: Option<Vec<u8>>,
-    /// `rscriptalt`.
+    /// `rscriptalt`: the user that request scripts run as.
     pub request_user: RequestUser,
 }
 
-/// A value that admin(4) does not have.
+/// A value that admin(4) does not define.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("admin parameter {name}: <{value}> is none of {allowed}")]
 pub struct AdminError {
-    /// The parameter.
+    /// The parameter's name.
     pub name: &'static str,
-    /// What it was given.
+    /// The value found, escaped and cut to a readable length.
     pub value: String,
-    /// What it may be given.
+    /// The values allowed, as a message lists them.
     pub allowed: &'static str,
 }
 
-/// The words of an enumerated parameter, with what they mean.
+/// The words of an enumerated parameter and their meanings.
 type Words<T> = &'static [(&'static str, T)];
 
 const CHECKS: Words<CheckAnswer> =
@@ -142,7 +141,7 @@ const INSTANCES: Words<InstanceAnswer> = &[
 const REQUEST_USERS: Words<RequestUser> =
     &[("root", RequestUser::Root), ("noaccess", RequestUser::NoAccess), ("nobody", RequestUser::NoAccess)];
 
-/// Every name of admin(4).
+/// Every parameter of admin(4).
 const NAMES: [&str; 17] = [
     "mail",
     "instance",
@@ -164,7 +163,8 @@ const NAMES: [&str; 17] = [
 ];
 
 impl Admin {
-    /// Reads the parameters of an admin file; beside the answers, the names that admin(4) does not know.
+    /// Reads the parameters of an admin file. Returns the answers and the names that admin(4) does not
+    /// define.
     pub fn from_params(params: &Params) -> Result<(Self, Vec<String>), AdminError> {
         let unknown = params.iter().map(|(name, _)| name).filter(|name| !NAMES.contains(name));
         let unknown = unknown.map(str::to_owned).collect();
@@ -193,8 +193,8 @@ impl Admin {
         Ok((admin, unknown))
     }
 
-    /// The answers of the file `default` as systems deliver it; they hold where no admin file is named and there
-    /// is no such file.
+    /// The answers of the file `default` as systems ship it: they apply if no admin file is named and that
+    /// file is missing.
     pub fn delivered() -> Self {
         Self {
             mail: Some(Vec::new()),
@@ -209,7 +209,7 @@ impl Admin {
     }
 }
 
-/// The value of a parameter that is there and not empty.
+/// The value of a parameter, or `None` if it is missing or empty.
 fn set<'a>(params: &'a Params, name: &str) -> Option<&'a [u8]> {
     params.get(name).filter(|value| !value.is_empty())
 }

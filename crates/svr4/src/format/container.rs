@@ -1,8 +1,9 @@
-//! What a file is, by its first bytes and never by its name; and gzip or compress(1) taken off around it.
+//! The format of a file, told by its first bytes and never by its name, and the removal of gzip or
+//! compress(1) around it.
 //!
-//! One layer is taken off, as a stream: `x.tar.gz`, `x.tar.Z`, a datastream in either. Recognised and refused by
-//! name are bzip2, xz and Zstandard. A gzip file may have several members, as `cat a.gz b.gz` makes it; anything
-//! else behind a member is an error.
+//! One layer of compression is removed, as a stream: around a tar archive (`x.tar.gz`, `x.tar.Z`) or around a
+//! datastream. bzip2, xz and Zstandard are recognised and refused by name. A gzip file may have several
+//! members, as made by `cat a.gz b.gz`; anything else after a member is an error.
 
 use std::error::Error;
 use std::io::{self, Read};
@@ -11,51 +12,51 @@ use super::compress;
 use super::datastream;
 use super::gzip;
 
-/// How much of a file [`detect_format`] needs to see.
+/// The number of bytes that [`detect_format`] needs from the start of a file.
 pub const SNIFFED: usize = 512;
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerFormat {
     /// A package datastream.
     Datastream,
-    /// A tar archive, of any age.
+    /// A tar archive, of any variant.
     Tar,
-    /// A zip archive (a jar is one).
+    /// A zip archive, for example a jar.
     Zip,
-    /// gzip around something.
+    /// Data compressed by gzip.
     Gzip,
-    /// compress(1) around something.
+    /// Data compressed by compress(1).
     Compress,
-    /// A form that is known and not read.
+    /// A format that is recognised by this name but cannot be read.
     Unsupported(&'static str),
-    /// None of these.
+    /// A format that is not recognised.
     Unknown,
 }
 
-/// The compression that was around what is read.
+/// The compression around a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// gzip.
+    /// Compression by gzip.
     Gzip,
-    /// compress(1).
+    /// Compression by compress(1).
     Compress,
 }
 
-/// Why the compression cannot be taken off. It travels inside [`io::Error`] through the readers above; see
-/// [`ContainerError::is_inside`].
+/// The reason that compressed data cannot be read. It travels inside [`io::Error`] through the readers above;
+/// see [`ContainerError::is_inside`].
 #[derive(Debug, thiserror::Error)]
 #[error("cannot decompress: {0}")]
 pub struct ContainerError(#[source] io::Error);
 
 impl ContainerError {
-    /// Whether `error` is, or comes from, damaged compressed data rather than from the disk.
+    /// Whether `error` is about damaged compressed data and not about the disk.
     pub fn is_inside(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Self>)
     }
 }
 
-/// What a file that begins with these bytes is; give it [`SNIFFED`] bytes, or the whole of a shorter file.
+/// Detects the format of a file by its first [`SNIFFED`] bytes, or by all bytes of a shorter file.
 pub fn detect_format(start: &[u8]) -> ContainerFormat {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if begins(datastream::MAGIC) {
@@ -79,8 +80,8 @@ pub fn detect_format(start: &[u8]) -> ContainerFormat {
     }
 }
 
-/// Whether a block is the header of a tar archive: by its checksum, which the oldest form has as well. The sum is
-/// of all bytes with blanks in place of itself; old programs took the bytes as signed.
+/// Whether a block is the header of a tar archive, by its checksum, which even the oldest variant has: the
+/// sum of all bytes, with blanks in place of the checksum itself. Old programs added signed bytes.
 fn is_tar(start: &[u8]) -> bool {
     let Some(block) = start.get(..512) else { return false };
     let field = block.get(148..156).unwrap_or_default().trim_ascii_start();
@@ -94,17 +95,18 @@ fn is_tar(start: &[u8]) -> bool {
     named && (sum(i64::from) == expected || sum(|byte| i64::from(byte.cast_signed())) == expected)
 }
 
-/// A file with its compression, if there is any, taken off.
+/// A file with its compression, if any, removed.
 pub struct OpenedContainer<'a> {
-    /// What is inside; [`ContainerFormat::Gzip`] or [`ContainerFormat::Compress`] only where a file is compressed twice.
+    /// The format of the content; [`ContainerFormat::Gzip`] or [`ContainerFormat::Compress`] only if the file
+    /// is compressed twice.
     pub form: ContainerFormat,
-    /// What was around it.
+    /// The compression removed, if any.
     pub compression: Option<Compression>,
-    /// The content from its beginning.
+    /// A reader of the content, from its start.
     pub reader: Box<dyn Read + 'a>,
 }
 
-/// Looks what `input` is and takes one layer of compression off.
+/// Detects the format of `input` and removes one layer of compression.
 pub fn open_container<'a, R: Read + 'a>(mut input: R) -> io::Result<OpenedContainer<'a>> {
     let start = sniff(&mut input)?;
     let form = detect_format(&start);
@@ -132,7 +134,7 @@ fn sniff(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// A decoder whose complaints about the data are told apart from failures of the disk below it.
+/// A decoder that marks errors in the data, so that they can be told apart from failures of the disk.
 struct Decoding<D>(D);
 
 impl<D: Read> Read for Decoding<D> {

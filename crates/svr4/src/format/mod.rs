@@ -1,7 +1,7 @@
-//! Bytes to values and back: every file format of SVR4 packages and patches.
+//! The file formats of SVR4 packages and patches, each a pure pair of reader and writer over bytes.
 //!
-//! Each format is a pure pair of reader and writer over bytes, `Read` and `Write`. Nothing here opens a file, and
-//! nothing trusts a length that comes from input: every reader has a limit and an error that names the line.
+//! Nothing here opens a file, and no length that comes from input is trusted: every reader has a limit, and
+//! errors name the line or member at fault.
 
 pub mod admin;
 pub mod compress;

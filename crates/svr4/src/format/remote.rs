@@ -1,25 +1,25 @@
-//! `remote`: the pointer that a save directory holds where the undo archive lies elsewhere (`patchadd -B`).
+//! The `remote` file of a save directory: a pointer to an undo archive stored elsewhere (`patchadd -B`).
 //!
-//! Four lines, as Sun's patch scripts write them and look for them; the round trip is exact. Other lines are
-//! ignored when read. Whether the archive is there is not looked at.
+//! The file has four lines, in the form that Sun's patch scripts write and expect; the round trip is exact.
+//! Other lines are ignored. The existence of the archive is not checked.
 
 use super::lines::{LineTooLong, numbered};
 
-/// The largest pointer file that is read, in bytes.
+/// The size of the largest pointer file, in bytes.
 const LARGEST_FILE: usize = 64 << 10;
 
 const HEADLINE: &[u8] = b"# Backout data stored remotely\n";
 
-/// What kind of place holds the archive.
+/// The kind of storage that holds the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteMedium {
     /// `filesystem`: a directory.
     Filesystem,
-    /// `removable`: a medium that has to be put in.
+    /// `removable`: a medium that must be inserted.
     Removable,
 }
 
-/// What the archive is good for.
+/// The use of the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteState {
     /// `active`: the patch can be backed out with it.
@@ -28,33 +28,33 @@ pub enum RemoteState {
     Obsolete,
 }
 
-/// Where an undo archive is.
+/// The location of an undo archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteArchive {
-    /// TYPE.
+    /// TYPE: the kind of storage.
     pub medium: RemoteMedium,
     /// `FIND_AT`: the path of the archive on the host, without newlines.
     find_at: Vec<u8>,
-    /// STATE.
+    /// STATE: the use of the archive.
     pub state: RemoteState,
 }
 
-/// Why bytes are no pointer file.
+/// The reason a pointer file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemoteError {
-    /// The file is larger than 64 KiB.
+    /// A file larger than 64 KiB.
     #[error("the file `remote` is larger than {LARGEST_FILE} bytes")]
     TooLarge,
-    /// A line is too long.
+    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
-    /// TYPE, `FIND_AT` or STATE is missing or has no known value.
+    /// A TYPE, `FIND_AT` or STATE that is missing or has an unknown value.
     #[error("the file `remote` has no usable {0}")]
     Field(&'static str),
 }
 
 impl RemoteArchive {
-    /// A pointer to `find_at`, which must be a path: not empty, without newline and NUL.
+    /// Creates a pointer to the path `find_at`, which must not be empty or contain a newline or NUL.
     pub fn new(medium: RemoteMedium, find_at: &[u8], state: RemoteState) -> Result<Self, RemoteError> {
         let usable =
             !find_at.is_empty() && find_at.len() <= 4095 && !find_at.iter().any(|b| b"\n\0".contains(b));
@@ -65,7 +65,7 @@ impl RemoteArchive {
         }
     }
 
-    /// Reads a pointer file. Of a name that occurs twice the first line counts.
+    /// Parses a pointer file; the first of several lines with one name counts.
     pub fn parse(text: &[u8]) -> Result<Self, RemoteError> {
         if text.len() > LARGEST_FILE {
             return Err(RemoteError::TooLarge);
@@ -99,7 +99,7 @@ impl RemoteArchive {
         &self.find_at
     }
 
-    /// The file.
+    /// Formats the file.
     pub fn write(&self) -> Vec<u8> {
         let medium = match self.medium {
             RemoteMedium::Filesystem => "TYPE=filesystem\n",

@@ -1,10 +1,10 @@
-//! Reading a cpio archive, member after member.
+//! A reader of cpio archives, member by member.
 
 use std::io::{self, Read};
 
 use super::{BLOCK, CpioError, CpioHeader, HEAD_LENGTH_NEWC, HEAD_LENGTH_ODC, LONGEST_NAME, TRAILER};
 
-/// The form of the archive, by the magic of its first header.
+/// The format of an archive, by the magic number of its first header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Magic {
     Newc,
@@ -12,37 +12,37 @@ enum Magic {
     Odc,
 }
 
-/// An archive that is being read. [`Read`] gives the data of the current member, and its end is the end of the
-/// member; errors are [`CpioError`]s inside [`io::Error`].
+/// A cpio archive being read. [`Read`] yields the data of the current member and ends with it; its errors are
+/// [`CpioError`]s inside [`io::Error`].
 ///
-/// The input is read in small pieces around headers: give it a buffer.
+/// Headers are read in small pieces, so the input should be buffered.
 #[derive(Debug)]
 pub struct CpioReader<R> {
     input: R,
-    /// Bytes taken from the input since the beginning of this archive.
+    /// The number of bytes read since the start of this archive.
     position: u64,
     magic: Option<Magic>,
     member: Option<Member>,
     ended: bool,
 }
 
-/// The member whose data comes next.
+/// The member whose data is being read.
 #[derive(Debug)]
 struct Member {
     name: Vec<u8>,
     remaining: u64,
-    /// Expected and present sum, in a crc archive.
+    /// The announced sum and the sum so far, in a crc archive.
     sum: Option<(u32, u32)>,
 }
 
 impl<R: Read> CpioReader<R> {
-    /// An archive that begins where `input` stands.
+    /// Creates a reader of the archive that starts at the current position of `input`.
     pub fn new(input: R) -> Self {
         Self { input, position: 0, magic: None, member: None, ended: false }
     }
 
-    /// Goes to the next member, past what is unread of the present one (a checksum is verified all the same).
-    /// None at the end of the archive.
+    /// Moves to the next member and returns its header, or `None` at the end of the archive. Unread data of
+    /// the current member is skipped; a checksum is verified all the same.
     pub fn next_member(&mut self) -> Result<Option<CpioHeader>, CpioError> {
         if self.ended {
             return Ok(None);
@@ -68,7 +68,7 @@ impl<R: Read> CpioReader<R> {
         Ok(Some(header))
     }
 
-    /// Passes over what is unread of the present member.
+    /// Skips the unread data of the current member.
     pub fn skip(&mut self) -> Result<(), CpioError> {
         if self.member.is_some() {
             io::copy(self, &mut io::sink())?;
@@ -78,8 +78,8 @@ impl<R: Read> CpioReader<R> {
         Ok(())
     }
 
-    /// After the end of the archive: takes the padding to the next multiple of 512 bytes and begins a new archive
-    /// there.
+    /// Moves past the padding at the end of an archive, to the next multiple of 512 bytes, and starts a new
+    /// archive there.
     pub fn next_archive(&mut self) -> Result<(), CpioError> {
         self.skip_exact(self.position.next_multiple_of(BLOCK) - self.position)?;
         self.position = 0;
@@ -89,7 +89,7 @@ impl<R: Read> CpioReader<R> {
         Ok(())
     }
 
-    /// The input, standing behind what was read.
+    /// Returns the input, positioned after the bytes read.
     pub fn into_inner(self) -> R {
         self.input
     }
@@ -181,7 +181,7 @@ impl<R: Read> CpioReader<R> {
         Ok(name)
     }
 
-    /// Header and data of a newc member each end at a multiple of 4.
+    /// Skips the padding of a newc header or of newc data to the next multiple of 4.
     fn pad(&mut self) -> Result<(), CpioError> {
         if self.magic == Some(Magic::Odc) {
             return Ok(());
@@ -248,7 +248,7 @@ impl<R: Read> Read for CpioReader<R> {
     }
 }
 
-/// Digits and nothing else; fields are at most 11 digits, so nothing overflows.
+/// Parses a field that consists of digits only. Fields have at most 11 digits, so nothing overflows.
 fn number(digits: &[u8], radix: u32) -> Option<u64> {
     digits.iter().try_fold(0u64, |value, &digit| {
         Some(value * u64::from(radix) + u64::from(char::from(digit).to_digit(radix)?))

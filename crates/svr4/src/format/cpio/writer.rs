@@ -1,4 +1,4 @@
-//! Writing a cpio archive, reproducibly: the same members give the same bytes.
+//! A writer of cpio archives. The same members give the same bytes.
 
 use std::io::{self, Read, Write};
 
@@ -7,8 +7,8 @@ use super::{BLOCK, CpioError, CpioFormat, CpioHeader, LONGEST_NAME, TRAILER};
 /// The largest value of a six-digit octal field.
 const ODC_SHORT_MAX: u32 = 0o777_777;
 
-/// An archive that is being written. Members stand in the order in which they are given; their headers are written
-/// as they are, but for an inode number of 0, which becomes the next one of 1, 2, 3, …
+/// A cpio archive being written. Members keep the order in which they are added, and their headers are
+/// written as given, except that an inode number of 0 becomes the next of 1, 2, 3, …
 #[derive(Debug)]
 pub struct CpioWriter<W> {
     out: W,
@@ -18,15 +18,15 @@ pub struct CpioWriter<W> {
 }
 
 impl<W: Write> CpioWriter<W> {
-    /// An archive that begins where `out` stands.
+    /// Creates a writer of an archive that starts at the current position of `out`.
     pub fn new(out: W, form: CpioFormat) -> Self {
         Self { out, position: 0, form, last_ino: 0 }
     }
 
-    /// Writes a member; `data` must have exactly the number of bytes that the header says.
+    /// Writes a member. `data` must have exactly the number of bytes that the header announces.
     ///
-    /// A file really called `TRAILER!!!` is refused: every reader would take it for the end of the archive. After
-    /// an error the archive is unusable.
+    /// A file that is really called `TRAILER!!!` is refused, because every reader would take it for the end
+    /// of the archive. After an error the archive is unusable.
     pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), CpioError> {
         let unwritable = |reason| Err(CpioError::Unwritable { name: header.shown(), reason });
         if header.name == TRAILER {
@@ -48,7 +48,7 @@ impl<W: Write> CpioWriter<W> {
         self.pad()
     }
 
-    /// Writes the trailer, pads with NUL to a multiple of 512 bytes, and gives the output back (not flushed).
+    /// Writes the trailer, pads with NUL to a multiple of 512 bytes, and returns the output, not flushed.
     pub fn finish(mut self) -> Result<W, CpioError> {
         let mut trailer = CpioHeader::file(TRAILER, 0, 0, 0);
         trailer.mode = 0;
@@ -81,7 +81,7 @@ impl<W: Write> CpioWriter<W> {
         self.zeros(self.position.next_multiple_of(4) - self.position)
     }
 
-    /// Less than a block of them.
+    /// Writes NUL bytes, fewer than a block.
     fn zeros(&mut self, count: u64) -> Result<(), CpioError> {
         const ZEROS: [u8; 512] = [0; 512];
         let count = usize::try_from(count).unwrap_or(ZEROS.len());
@@ -95,7 +95,7 @@ impl<W: Write> CpioWriter<W> {
     }
 }
 
-/// `value`, if it is below `end`.
+/// Returns `value` if it is below `end`.
 fn fit(header: &CpioHeader, field: &'static str, value: u64, end: u64) -> Result<u64, CpioError> {
     if value < end { Ok(value) } else { Err(CpioError::DoesNotFit { name: header.shown(), field, value }) }
 }

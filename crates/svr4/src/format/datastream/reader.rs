@@ -1,4 +1,4 @@
-//! Reading a datastream: first what it holds, then part after part, member after member.
+//! A reader of datastreams: first the table of contents, then part by part, member by member.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
@@ -9,13 +9,13 @@ use crate::package::{PackagePath, PkgInst};
 
 const BLOCK: usize = 512;
 
-/// The longest header text, in bytes.
+/// The length of the longest header text, in bytes.
 const LONGEST_HEADER: usize = 1 << 20;
 
-/// A datastream that is being read. [`Read`] gives the data of the current member; its errors are
+/// A datastream being read. [`Read`] yields the data of the current member; its errors are
 /// [`DatastreamError`]s inside [`io::Error`].
 ///
-/// The input is read in small pieces around headers: give it a buffer.
+/// Headers are read in small pieces, so the input should be buffered.
 #[derive(Debug)]
 pub struct DatastreamReader<R> {
     archive: cpio::CpioReader<R>,
@@ -26,26 +26,26 @@ pub struct DatastreamReader<R> {
     last: Option<Vec<u8>>,
 }
 
-/// Which part of which package an archive is.
+/// One part of a package, which is one archive of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatastreamPart {
-    /// Index into [`DatastreamReader::packages`].
+    /// The index of its package in [`DatastreamReader::packages`].
     pub package: usize,
-    /// Number of the part, from 1.
+    /// The number of the part, counted from 1.
     pub part: u32,
 }
 
-/// A member of a part.
+/// A file, directory or link in a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatastreamMember {
-    /// Where it is below the package directory, such as `reloc/bin/x`; relative, without `.` and `..`.
+    /// The path below the package directory, such as `reloc/bin/x`; relative, without `.` and `..`.
     pub path: PackagePath,
-    /// What the archive says about it; the name in it is as the archive has it.
+    /// The member's header in the archive. Its name is as written, not normalised.
     pub header: cpio::CpioHeader,
 }
 
 impl<R: Read> DatastreamReader<R> {
-    /// Reads the header text and the first archive.
+    /// Creates a reader, which reads the header text and the first archive at once.
     pub fn open(mut input: R) -> Result<Self, DatastreamError> {
         let packages = header(&mut input)?;
         let archive = cpio::CpioReader::new(input);
@@ -55,22 +55,22 @@ impl<R: Read> DatastreamReader<R> {
         Ok(reader)
     }
 
-    /// The packages, in the order of the stream.
+    /// The packages of the stream, in order.
     pub fn packages(&self) -> &[DatastreamPackage] {
         &self.packages
     }
 
-    /// When the pkginfo and the pkgmap of each package were last modified, in seconds since 1970.
+    /// The modification times of the pkginfo and the pkgmap of each package, in seconds since 1970.
     pub fn times(&self) -> &[[i64; 2]] {
         &self.times
     }
 
-    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, not verified here.
+    /// The `signature` member of a signed stream: a PKCS7 structure in PEM, unverified.
     pub fn signature(&self) -> Option<&[u8]> {
         self.signature.as_deref()
     }
 
-    /// Goes to the next part, past what is unread of the present one. None behind the last.
+    /// Moves to the next part, skipping unread members of the current one. Returns `None` after the last.
     pub fn next_part(&mut self) -> Result<Option<DatastreamPart>, DatastreamError> {
         self.finish_archive()?;
         let next = match self.part {
@@ -89,7 +89,7 @@ impl<R: Read> DatastreamReader<R> {
         Ok(self.part.filter(|part| part.package < self.packages.len()))
     }
 
-    /// Goes to the next member of the part. None at its end, and before the first part.
+    /// Moves to the next member of the current part. Returns `None` at its end and before the first part.
     pub fn next_member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         if self.part.is_none_or(|part| part.package >= self.packages.len()) {
             return Ok(None);
@@ -97,7 +97,7 @@ impl<R: Read> DatastreamReader<R> {
         self.member()
     }
 
-    /// The input, standing behind what was read.
+    /// Returns the input, positioned after the bytes read.
     pub fn into_inner(self) -> R {
         self.archive.into_inner()
     }
@@ -110,7 +110,7 @@ impl<R: Read> DatastreamReader<R> {
         Ok(())
     }
 
-    /// The next member of whatever archive this is; `.` itself is passed over.
+    /// Moves to the next member of the current archive; the directory `.` is skipped.
     fn member(&mut self) -> Result<Option<DatastreamMember>, DatastreamError> {
         loop {
             let next = self.archive.next_member();
@@ -181,7 +181,7 @@ impl<R: Read> DatastreamReader<R> {
         Ok(())
     }
 
-    /// All data of a member whose size has been found tolerable.
+    /// Reads all data of the current member, whose size has been checked.
     fn data(&mut self) -> Result<Vec<u8>, DatastreamError> {
         let mut data = Vec::new();
         self.read_to_end(&mut data)?;
@@ -209,7 +209,7 @@ impl<R: Read> Read for DatastreamReader<R> {
     }
 }
 
-/// Reads the header text: whole blocks, up to the one with the end mark.
+/// Reads the header text: whole blocks, up to the one with the end mark, and parses its lines.
 fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamError> {
     let bad = |reason: &str| DatastreamError::Header(reason.to_owned());
     let mut text = Vec::new();
@@ -251,8 +251,8 @@ fn header(input: &mut impl Read) -> Result<Vec<DatastreamPackage>, DatastreamErr
     Ok(packages)
 }
 
-/// A line `pkginst parts max-blocks …`; what follows (the parts on each volume) is of no use to a stream. None for
-/// blank lines and comments.
+/// Parses a line `pkginst parts max-blocks …`. Further fields (the parts on each volume) mean nothing in a
+/// stream. Returns `None` for blank lines and comments.
 fn entry(line: &[u8]) -> Result<Option<DatastreamPackage>, DatastreamError> {
     let bad = |reason| DatastreamError::Header(format!("{reason} in line <{}>", line.escape_ascii()));
     let line = std::str::from_utf8(line).map_err(|_| bad("stray bytes"))?;

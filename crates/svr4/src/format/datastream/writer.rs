@@ -1,4 +1,5 @@
-//! Writing a datastream, reproducibly: header and first archive at once, then one archive per part.
+//! A writer of datastreams: header and first archive at once, then one archive per part. The same members
+//! give the same bytes.
 
 use std::io::{Read, Write};
 
@@ -6,16 +7,17 @@ use super::{DatastreamError, DatastreamPackage, END_OF_HEADER, MAGIC};
 use crate::format::cpio::{self, BLOCK, CpioError, CpioFormat, CpioHeader};
 use crate::package::PkgInst;
 
-/// A datastream between two parts. It becomes a [`PartWriter`] and back until all announced parts are written.
+/// A datastream being written, between two parts. It becomes a [`PartWriter`] and back until all announced
+/// parts are written.
 #[derive(Debug)]
 pub struct DatastreamWriter<W> {
     out: W,
-    /// Whose parts the archives are, in order.
+    /// The package and number of each announced part, in order.
     parts: Vec<(PkgInst, u32)>,
     written: usize,
 }
 
-/// A datastream in the middle of a part.
+/// A datastream being written, inside a part.
 #[derive(Debug)]
 pub struct PartWriter<W> {
     archive: cpio::CpioWriter<W>,
@@ -24,12 +26,13 @@ pub struct PartWriter<W> {
 }
 
 impl<W: Write> DatastreamWriter<W> {
-    /// Writes the header and the first archive; `mtime` (seconds since 1970) is the time of the files in it.
+    /// Creates a writer, which writes the header and the first archive at once. `mtime`, in seconds since
+    /// 1970, is the modification time of the files in that archive.
     pub fn new(out: W, packages: &[DatastreamPackage], mtime: i64) -> Result<Self, DatastreamError> {
         Self::with_times(out, packages, &vec![[mtime; 2]; packages.len()])
     }
 
-    /// The same with the times of the pkginfo and the pkgmap of each package.
+    /// Does the same with the modification times of the pkginfo and the pkgmap of each package.
     pub fn with_times(
         mut out: W,
         packages: &[DatastreamPackage],
@@ -59,8 +62,8 @@ impl<W: Write> DatastreamWriter<W> {
         Ok(Self { out, parts, written: 0 })
     }
 
-    /// Begins the archive of the next part, in the order of the packages; odc where a member is too large for newc
-    /// (see [`CpioFormat::for_size`]).
+    /// Starts the archive of the next part, in the order of the packages. [`CpioFormat::for_size`] tells the
+    /// format that the largest member needs.
     pub fn begin_part(self, form: CpioFormat) -> Result<PartWriter<W>, DatastreamError> {
         let Self { out, parts, written } = self;
         if written >= parts.len() {
@@ -69,7 +72,7 @@ impl<W: Write> DatastreamWriter<W> {
         Ok(PartWriter { archive: cpio::CpioWriter::new(out, form), parts, written: written + 1 })
     }
 
-    /// Ends the stream and gives the output back (not flushed); an error if a part is missing.
+    /// Ends the stream and returns the output, not flushed. A missing part is an error.
     pub fn finish(self) -> Result<W, DatastreamError> {
         if self.written < self.parts.len() {
             return Err(DatastreamError::Parts { announced: self.parts.len(), written: self.written });
@@ -79,14 +82,15 @@ impl<W: Write> DatastreamWriter<W> {
 }
 
 impl<W: Write> PartWriter<W> {
-    /// Writes a member; see [`cpio::CpioWriter::write_member`]. Its name is relative to the package directory.
+    /// Writes a member, as [`cpio::CpioWriter::write_member`] does. Its name is relative to the package
+    /// directory.
     pub fn write_member(&mut self, header: &CpioHeader, data: impl Read) -> Result<(), DatastreamError> {
         self.archive
             .write_member(header, data)
             .map_err(|source| part_error(&self.parts, self.written, source))
     }
 
-    /// Ends the archive.
+    /// Ends the part's archive.
     pub fn finish(self) -> Result<DatastreamWriter<W>, DatastreamError> {
         let Self { archive, parts, written } = self;
         let out = archive.finish().map_err(|source| part_error(&parts, written, source))?;

@@ -1,4 +1,4 @@
-//! Reads one line of a prototype.
+//! The parser of one prototype line.
 
 use super::{
     AttributeSetting, LONGEST_NAME, LONGEST_PATH, PrototypeAttributes, PrototypeCommand, PrototypeEntry,
@@ -8,7 +8,7 @@ use crate::format::FieldError;
 use crate::format::fields::{self, Fields};
 use crate::package::{Ftype, PackagePath, unescape};
 
-/// What is wrong, and the path that it is about.
+/// A fault and the path concerned.
 pub(super) struct Trouble {
     pathname: Option<String>,
     problem: PrototypeProblem,
@@ -26,7 +26,7 @@ impl<P: Into<PrototypeProblem>> From<P> for Trouble {
     }
 }
 
-/// What a line says; nothing where it is blank or a comment.
+/// Parses a line; `None` if it is blank or a comment.
 pub(super) fn line(line: &[u8]) -> Result<Option<PrototypeItem>, Trouble> {
     let text = line.trim_ascii();
     match text.first() {
@@ -58,7 +58,7 @@ fn entry(text: &[u8]) -> Result<PrototypeEntry, Trouble> {
     Ok(entry)
 }
 
-/// What stands behind the path.
+/// Parses the fields after the path.
 fn rest(
     entry: &mut PrototypeEntry,
     fields: &mut Fields<'_>,
@@ -99,8 +99,8 @@ fn attributes(fields: &mut Fields<'_>) -> Result<PrototypeAttributes, PrototypeP
     })
 }
 
-/// An owner or group. A variable with a small first letter is one of the making, with a capital one of the
-/// installation (prototype(4)).
+/// Parses an owner or group. A variable with a lower-case initial is one of the build, with an upper-case
+/// initial one of the installation (prototype(4)).
 fn account(
     field: Option<&[u8]>,
     error: FieldError,
@@ -113,14 +113,14 @@ fn account(
     Ok(fields::name(Some(field), error, too_long)?.map_or(AttributeSetting::Kept, AttributeSetting::Value))
 }
 
-/// The name of a `$variable` whose value must be known when the package is made.
+/// Parses the name of a `$variable` of the build.
 fn build_variable(field: &[u8]) -> Result<String, PrototypeProblem> {
     let name = field.strip_prefix(b"$").and_then(variable_name);
     let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     name.ok_or_else(|| PrototypeProblem::Variable(shown(field)))
 }
 
-/// The name of a variable: a letter, then letters, digits and `_ - .`.
+/// Parses the name of a variable: a letter, then letters, digits and `_ - .`.
 fn variable_name(bytes: &[u8]) -> Option<String> {
     let fits = bytes.len() <= LONGEST_NAME
         && bytes.first().is_some_and(u8::is_ascii_alphabetic)
@@ -170,12 +170,12 @@ fn directories(words: Fields<'_>) -> Option<Vec<Vec<u8>>> {
     directories.filter(|directories| !directories.is_empty())
 }
 
-/// A path of this machine that a system call would take.
+/// Returns the path if a system call would accept it.
 fn usable(path: Vec<u8>) -> Option<Vec<u8>> {
     ((1..=LONGEST_PATH).contains(&path.len()) && !path.contains(&0)).then_some(path)
 }
 
-/// Bytes for a person, cut to a readable length.
+/// Bytes as a message shows them, cut to a readable length.
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).escape_debug().to_string()
 }

@@ -1,11 +1,11 @@
-//! Writes one line of a prototype.
+//! The writer of one prototype line.
 
 use super::{AttributeSetting, PrototypeAttributes, PrototypeCommand, PrototypeEntry, PrototypeItem};
 use crate::format::fields;
 use crate::package::{ContentInfo, Ftype, Mode, escape};
 
 impl PrototypeItem {
-    /// The line, without the newline.
+    /// Formats the line, without a newline.
     pub fn write(&self) -> Vec<u8> {
         match self {
             Self::Entry(entry) => entry.write(None),
@@ -15,7 +15,7 @@ impl PrototypeItem {
 }
 
 impl PrototypeEntry {
-    /// The line, without the newline; `content` is put behind it, as pkgproto(1) does when it is asked for.
+    /// Formats the line, without a newline. `content` is appended, as pkgproto(1) does on request.
     pub fn write(&self, content: Option<ContentInfo>) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(part) = self.part {
@@ -48,7 +48,7 @@ impl PrototypeAttributes {
 }
 
 impl PrototypeCommand {
-    /// The line, without the newline.
+    /// Formats the line, without a newline.
     fn write(&self) -> Vec<u8> {
         let with = |word: &str, paths: &[Vec<u8>]| {
             let mut out = format!("!{word}").into_bytes();
