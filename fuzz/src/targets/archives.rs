@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
+use patchadm_container as container;
 use patchadm_core::source::{Problem, Source, SourceError};
+use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::format::datastream::DatastreamPackage;
-use patchadm_svr4::format::{compress, container};
 use patchadm_svr4::package::PackagePath;
 use rustix::fs::{MemfdFlags, memfd_create};
 

@@ -1,0 +1,16 @@
+//! What a stream is compressed with, told by its content, and the codecs that SVR4 itself does not know.
+
+mod detection;
+pub mod gzip;
+
+pub use detection::{
+    Compression, ContainerError, ContainerFormat, OpenedContainer, SNIFFED, detect_format, open_container,
+};
+
+use patchadm_svr4::format::{compress, datastream};
+
+/// How many threads are worth having for work that each core can do a part of: at least 1. No result depends on it,
+/// only the time that it takes.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}
