@@ -36,7 +36,7 @@ pub enum ContentsError {
         /// The line number, counted from 1.
         line: u64,
     },
-    /// More lines than [`MOST_UNSORTED_LINES`](super::contents_merge::MOST_UNSORTED_LINES).
+    /// More lines than can be sorted in memory.
     #[error("line {line}: too many lines to sort")]
     TooMany {
         /// The number of the line that passed the limit.

@@ -1,26 +1,27 @@
-//! The System V `sum` of pkgmap(4) and contents(4).
+//! The System V checksum of pkgmap(4) and contents(4).
 //!
-//! Guarantees the values of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then folded
-//! twice to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16 bytes and more;
-//! those are not offered. An algorithm this weak is kept for compatibility only and decides nothing by itself.
+//! The values are those of `sum -s` and of every 32-bit SVR4 tool: the bytes are added modulo 2^32, then
+//! folded twice to 16 bits. The 64-bit Linux port of the old tools computes other values for files of 16
+//! bytes and more, which are not supported. So weak an algorithm exists for compatibility only and decides
+//! nothing by itself.
 
 use std::io::{self, Read};
 
-/// Bytes that are added up together: as many as a few vector instructions take side by side, so that summing costs
+/// The number of bytes added side by side, as many as a few vector instructions take, so that summing costs
 /// nothing beside reading (68 GB/s with 64, 60 GB/s with 16, 21 GB/s with 128 and with one long sum).
 const LANES: usize = 64;
 
-/// A running sum. Bytes come in through [`Checksum::update`] or [`io::Write`], which never fails.
+/// A running checksum, fed through [`Checksum::update`] or [`io::Write`], which never fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checksum(u32);
 
 impl Checksum {
-    /// The sum of no bytes.
+    /// Creates the checksum of no bytes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds bytes.
+    /// Adds bytes to the checksum.
     pub fn update(&mut self, bytes: &[u8]) {
         let (whole, rest) = bytes.as_chunks::<LANES>();
         let add = |sum: u32, part: &[u8]| sum.wrapping_add(part.iter().map(|&byte| u32::from(byte)).sum());
@@ -28,7 +29,7 @@ impl Checksum {
         self.0 = add(of_whole, rest);
     }
 
-    /// The checksum of all bytes so far; 0 for none.
+    /// Returns the checksum of all bytes so far, 0 for none.
     #[allow(clippy::cast_possible_truncation)] // the second fold fits 16 bits
     pub fn finish(self) -> u16 {
         let folded = (self.0 & 0xffff) + (self.0 >> 16);
@@ -47,9 +48,9 @@ impl io::Write for Checksum {
     }
 }
 
-/// Reads to the end, through `buffer`: how many bytes there were, and their checksum. A large buffer that is used for
-/// many files spares them calls and memory. Of a regular file, whose `size` is known, the end is not asked for where
-/// there were just so many bytes although more had room.
+/// Reads `input` to its end through `buffer` and returns the number of bytes and their checksum. One large
+/// buffer for many files saves calls and memory. If `size`, the size of a regular file, is given, the read
+/// that would only return the end is omitted.
 pub fn sum_of(
     input: &mut (impl Read + ?Sized),
     buffer: &mut [u8],
@@ -72,7 +73,7 @@ pub fn sum_of(
     }
 }
 
-/// The checksum of bytes that are at hand as a whole.
+/// Computes the checksum of a slice.
 pub fn sum(bytes: &[u8]) -> u16 {
     let mut sum = Checksum::new();
     sum.update(bytes);

@@ -1,22 +1,22 @@
-//! A line of `contents`: an object of the root and who owns it.
+//! One line of `contents`: an object of the root and the packages that own it.
 
 use super::{Object, ObjectPath, OwningPackage, PkgInst};
 
-/// One object of the package database (contents(4)).
+/// An object of the package database (contents(4)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentsLine {
-    /// Where the object is.
+    /// The object's path.
     pub path: ObjectPath,
-    /// The volume number that may stand before the type; kept as it is.
+    /// The optional volume number before the type, kept as it is.
     pub volume: Option<u32>,
-    /// What it should be.
+    /// The object's type, class, attributes and content, as recorded.
     pub object: Object,
-    /// Its owners, in the order in which they were installed.
+    /// The packages that own the object, in the order of their installation.
     pub owners: Vec<OwningPackage>,
 }
 
 impl ContentsLine {
-    /// Whether `package` owns it.
+    /// Whether `package` owns the object.
     pub fn is_owned_by(&self, package: &PkgInst) -> bool {
         self.owners.iter().any(|owner| owner.package == *package)
     }

@@ -1,7 +1,7 @@
-//! Values that say what a package is: names, paths, objects, parameters.
+//! The values of a package: names, paths, objects, parameters.
 //!
-//! Nothing here opens a file or knows a file format; `format` turns bytes into these values and back,
-//! `database` and `source` fetch them, `plan` decides with them.
+//! Nothing here opens a file or knows a file format; [`format`](crate::format) turns bytes into these values
+//! and back.
 
 mod accounts;
 pub mod checksum;

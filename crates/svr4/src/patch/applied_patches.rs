@@ -1,8 +1,9 @@
-//! What the patches applied to a root say of each other and of a patch that comes or goes.
+//! The patches applied to a root, and their relations to each other and to a patch to be applied or backed
+//! out.
 //!
-//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good message
-//! names. What is asked about requirements is in `provision`, about incompatibilities in `conflict`. Nothing here
-//! knows an exit code, or which of several refusals comes first when more is asked than [`AppliedPatches::standing`].
+//! [`AppliedPatches`] is the union over all packages of a root. Each question returns the ids that a good
+//! message names. Questions about requirements are in `provision`, those about incompatibilities in
+//! `conflict`.
 
 use super::provision::Provided;
 use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
@@ -11,67 +12,80 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::OnceLock;
 
-/// A patch as all packages of the root together record it.
+/// An applied patch, as recorded by all packages of the root together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedPatch {
-    /// The patch, as first written.
+    /// The patch's id, in the first spelling found.
     pub id: PatchId,
-    /// The packages that it is applied to, in the order of the packages given.
+    /// The packages that the patch is applied to, in the order given.
     pub packages: Vec<PkgInst>,
-    /// What it obsoletes, in any of them; so with the other two lists.
+    /// The patches that it obsoletes in any of these packages.
     pub obsoletes: PatchList,
-    /// What it needs.
+    /// The patches that it requires in any of these packages.
     pub requires: Requirements,
-    /// What it cannot be together with.
+    /// The patches that it is incompatible with in any of these packages.
     pub incompatibles: PatchList,
 }
 
-/// The applied patches of a root, ready to be asked.
+/// The applied patches of a root.
+///
+/// ```
+/// use patchadm_svr4::package::{Params, PkgInst};
+/// use patchadm_svr4::patch::{AppliedPatches, PatchId, PatchRecords};
+///
+/// let pkginfo: Params = [("PATCHLIST", "900-01 900-02")].into_iter().collect();
+/// let shop = PatchRecords::from_params(&PkgInst::new("ACMEshop")?, &pkginfo, PatchId::SEPARATOR)?;
+/// let applied = AppliedPatches::new(vec![shop]);
+/// assert!(applied.is_effective(&PatchId::new("900-02")?));
+/// assert!(!applied.is_effective(&PatchId::new("900-01")?), "a later revision supersedes it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct AppliedPatches {
     packages: Vec<PatchRecords>,
     patches: BTreeMap<PatchId, AppliedPatch>,
-    /// What is explicitly obsoleted, and by which applied patches.
+    /// The explicitly obsoleted patches, each with the applied patches that obsolete it.
     pub(super) obsoleted: BTreeMap<PatchId, Vec<PatchId>>,
-    /// Worked out when it is asked for the first time: most patches require nothing that is not there as it is.
+    /// The patches provided, computed at the first question: few patches require one that is not itself
+    /// applied.
     provided: OnceLock<Provided>,
 }
 
-/// That a patch is explicitly obsoleted.
+/// The explicit obsoletion of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Obsoletion<'a> {
-    /// The `PATCH_OBSOLETES` entry that covers it: the patch itself or a later revision of it.
+    /// The `PATCH_OBSOLETES` entry that covers the patch: the patch itself or a later revision of it.
     pub entry: &'a PatchId,
-    /// The applied patch that says so; none where the entry is there but no `PATCH_INFO` line explains it.
+    /// The applied patch that obsoletes it, or `None` if no `PATCH_INFO` line explains the entry.
     pub by: Option<&'a PatchId>,
 }
 
-/// Why an applied patch is no longer effective.
+/// The reason an applied patch is no longer effective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Superseded<'a> {
-    /// This later revision is applied.
+    /// A later revision, which is applied.
     Revision(&'a PatchId),
-    /// It is explicitly obsoleted.
+    /// An explicit obsoletion.
     Obsoletion(Obsoletion<'a>),
 }
 
-/// How a patch that is offered stands to what is applied.
+/// The relation of an offered patch to the applied ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatchStanding<'a> {
-    /// Nothing stands against it.
+    /// The patch is new: no applied patch rules it out.
     New,
-    /// It is applied to all packages that it patches.
+    /// The patch is applied to all packages that it patches.
     Applied,
-    /// It is applied to some of them only; these remain.
+    /// The patch is applied to some of the packages that it patches; these remain.
     PartlyApplied(Vec<PkgInst>),
-    /// A later revision is applied.
+    /// A later revision of the patch is applied.
     LaterRevision(&'a PatchId),
-    /// It is contained in what an applied patch obsoletes.
+    /// An applied patch obsoletes the patch.
     Obsoleted(Obsoletion<'a>),
 }
 
 impl AppliedPatches {
-    /// The view over all packages of a root.
+    /// Combines the records of all packages of a root.
     pub fn new(packages: Vec<PatchRecords>) -> Self {
         let mut patches: BTreeMap<PatchId, AppliedPatch> = BTreeMap::new();
         for applied in &packages {
@@ -99,27 +113,27 @@ impl AppliedPatches {
         Self { packages, patches, obsoleted, provided: OnceLock::new() }
     }
 
-    /// What the patches provide beside themselves.
+    /// Returns the patches that the applied ones provide, themselves included.
     pub(super) fn provided(&self) -> &Provided {
         self.provided.get_or_init(|| Provided::by(self.patches.keys(), &self.packages))
     }
 
-    /// The records that this view was made of, e.g. to change them and ask again.
+    /// Returns the records of each package, for example to change them and ask again.
     pub fn into_packages(self) -> Vec<PatchRecords> {
         self.packages
     }
 
-    /// The records of each package.
+    /// Returns the records of each package.
     pub fn packages(&self) -> &[PatchRecords] {
         &self.packages
     }
 
-    /// The applied patches in the order of listings.
+    /// Returns the applied patches in the order of listings.
     pub fn iter(&self) -> impl Iterator<Item = &AppliedPatch> {
         self.patches.values()
     }
 
-    /// What is recorded of `id`, if it is applied to any package.
+    /// Returns the record of `id`, if it is applied to any package.
     pub fn get(&self, id: &PatchId) -> Option<&AppliedPatch> {
         self.patches.get(id)
     }
@@ -129,14 +143,14 @@ impl AppliedPatches {
         self.get(id).is_some_and(|patch| patch.packages.contains(package))
     }
 
-    /// The highest applied revision above `id`.
+    /// Returns the highest applied revision above `id`.
     pub fn later_revision(&self, id: &PatchId) -> Option<&PatchId> {
         let above = self.patches.range((Excluded(id), Unbounded));
         above.map(|(other, _)| other).take_while(|other| other.same_base(id)).last()
     }
 
-    /// The explicit obsoletion that covers `id`, the nearest revision first. What only `id` itself claims does not
-    /// count: no patch makes itself obsolete.
+    /// Returns the explicit obsoletion that covers `id`, the nearest revision first. A claim of `id` itself
+    /// does not count: no patch makes itself obsolete.
     pub fn obsoleted_by(&self, id: &PatchId) -> Option<Obsoletion<'_>> {
         let covering = self.obsoleted.range((Included(id), Unbounded));
         covering.take_while(|(entry, _)| entry.same_base(id)).find_map(|(entry, by)| {
@@ -145,7 +159,8 @@ impl AppliedPatches {
         })
     }
 
-    /// Why `id`, if applied, would not be effective; it must not be backed out by itself then.
+    /// Returns the reason why `id`, if applied, is not effective. Such a patch must not be backed out by
+    /// itself.
     pub fn superseded(&self, id: &PatchId) -> Option<Superseded<'_>> {
         let revision = self.later_revision(id).map(Superseded::Revision);
         revision.or_else(|| self.obsoleted_by(id).map(Superseded::Obsoletion))
@@ -156,13 +171,13 @@ impl AppliedPatches {
         self.patches.contains_key(id) && self.superseded(id).is_none()
     }
 
-    /// The applied patches that nothing supersedes, in the order of listings.
+    /// Returns the applied patches that nothing supersedes, in the order of listings.
     pub fn effective(&self) -> impl Iterator<Item = &AppliedPatch> {
         self.iter().filter(|patch| self.superseded(&patch.id).is_none())
     }
 
-    /// How `id`, which would patch these installed packages, stands to what is applied; the first refusal in the
-    /// order of patchadd(1M): already applied, later revision, obsoleted.
+    /// Returns the relation of `id`, which would patch these installed packages, to the applied patches: the
+    /// first refusal in the order of patchadd(1M), which is already applied, later revision, obsoleted.
     pub fn standing(&self, id: &PatchId, packages: &[PkgInst]) -> PatchStanding<'_> {
         let remaining: Vec<PkgInst> =
             packages.iter().filter(|package| !self.is_applied_to(id, package)).cloned().collect();
@@ -179,8 +194,8 @@ impl AppliedPatches {
         }
     }
 
-    /// A restricted patch on one of `packages`, which keeps every patch out that is not restricted itself; with the
-    /// package that it is on. Which ids are restricted is the root's policy.
+    /// Returns a restricted patch on one of `packages`, and the package: it keeps out every patch that is not
+    /// restricted itself. The root's policy decides which ids are restricted.
     pub fn restricted<'a>(
         &'a self,
         incoming: &PatchId,

@@ -1,7 +1,7 @@
-//! What a sparse package says of the patch that it belongs to: the macros of its pkginfo.
+//! The patch macros: the parameters by which a sparse package describes the patch it belongs to.
 //!
-//! Nothing is taken from the name of a directory or from a README. That all packages of a patch name the same id
-//! is for the caller to check.
+//! The names of directories and READMEs play no part. The caller checks that all packages of a patch name the
+//! same id.
 
 use super::{
     InstalledInfo, PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError,
@@ -12,22 +12,22 @@ use std::borrow::Cow;
 /// The patch macros of a sparse package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchMacros {
-    /// `SUNW_PATCHID`, else `Patch_label`.
+    /// `SUNW_PATCHID`, else `Patch_label`: the patch's id.
     pub id: PatchId,
-    /// `SUNW_OBSOLETES`, else `Obsoletes_label`: patches that this one contains.
+    /// `SUNW_OBSOLETES`, else `Obsoletes_label`: the patches that this one contains.
     pub obsoletes: PatchList,
-    /// `SUNW_REQUIRES`: patches that must be applied.
+    /// `SUNW_REQUIRES`: the patches that must be applied.
     pub requires: Requirements,
-    /// `SUNW_INCOMPAT`: patches that must not be applied.
+    /// `SUNW_INCOMPAT`: the patches that must not be applied.
     pub incompatibles: PatchList,
-    /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), unknown ones too.
+    /// The words of `SUNW_PATCH_PROPERTIES` (`rebootafter`, `interactive`, …), including unknown ones.
     pub properties: Vec<String>,
 }
 
-/// Why the patch macros of a package make no sense.
+/// The reason the patch macros of a package cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchMacrosError {
-    /// The two macros for the id name different patches.
+    /// Two macros that name different ids.
     #[error("SUNW_PATCHID is {sunw} but Patch_label is {label}")]
     TwoIds {
         /// The value of `SUNW_PATCHID`.
@@ -35,30 +35,30 @@ pub enum PatchMacrosError {
         /// The value of `Patch_label`.
         label: PatchId,
     },
-    /// A macro for the id has no patch id.
+    /// A macro whose value is not a patch id.
     #[error("{name}: {source}")]
     Id {
-        /// The macro.
+        /// The macro's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// The fault in the value.
         source: PatchIdError,
     },
-    /// A macro has no list of patches.
+    /// A macro whose value is not a list of patches.
     #[error("{name}: {source}")]
     List {
-        /// The macro.
+        /// The macro's name.
         name: &'static str,
-        /// What is wrong with its value.
+        /// The fault in the value.
         source: PatchListError,
     },
-    /// `SUNW_REQUIRES` is no list of requirements.
+    /// A `SUNW_REQUIRES` that is not a list of requirements.
     #[error("SUNW_REQUIRES: {0}")]
     Requires(#[source] RequirementsError),
 }
 
 impl PatchMacros {
-    /// Reads the macros; none where the package names no patch, that is, where it is no sparse package of a patch.
-    /// A macro with an empty value counts as absent.
+    /// Reads the macros. Returns `None` if the package names no patch, and so is not a sparse package. An
+    /// empty value counts as missing.
     pub fn from_params(params: &Params, separator: &str) -> Result<Option<Self>, PatchMacrosError> {
         let id = match (id(params, "SUNW_PATCHID", separator)?, id(params, "Patch_label", separator)?) {
             (Some(sunw), Some(label)) if sunw != label => {
@@ -83,7 +83,7 @@ impl PatchMacros {
         }))
     }
 
-    /// The record of this patch in the package, once it is applied at `date` (as date(1) prints it) by `host`.
+    /// Returns the record of this patch in a package, applied at `date` (in the form of date(1)) by `host`.
     pub fn installed(&self, date: &str, host: &str) -> InstalledInfo {
         InstalledInfo {
             date: date.to_owned(),

@@ -1,34 +1,34 @@
-//! Obsoletion counts: the value of `PATCH_OBSOLETES`.
+//! Obsoletion counts: the value of the parameter `PATCH_OBSOLETES`.
 //!
-//! `id@n` says that *n* applied patches of the package obsolete patch *id* explicitly. The counts make it possible
-//! to back patches out in any order: what two patches obsolete is obsolete until both are gone.
+//! `id@n` means that *n* applied patches of the package obsolete patch *id* explicitly. With counts, patches
+//! can be backed out in any order: a patch obsoleted by two others stays obsolete until both are gone.
 
 use super::list::words;
 use super::{PatchId, PatchList};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// Counted obsoletions in order; no id twice, no count of zero.
+/// The obsoleted patches and the number of patches that obsolete each; no id twice, no count of zero.
 ///
-/// Readers must not depend on the order: the classic scripts write that of an awk array. Ours keeps the old entries
-/// where they are and adds new ones at the end.
+/// Readers must not depend on the order, since the classic scripts write that of an awk array. Here old
+/// entries keep their places and new ones are appended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
-/// Why a value is not a list of obsoletion counts.
+/// The reason a value is not a list of obsoletion counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObsoleteCountsError {
-    /// A word is not a patch id, `@` and a count up to [`PatchList::LIMIT`].
+    /// A word other than a patch id, `@` and a count up to [`PatchList::LIMIT`].
     #[error("<{0}> is not a patch id with the count of patches that obsolete it")]
     Word(String),
-    /// There are more entries than any root has patches.
+    /// More entries than any root has patches.
     #[error("a list of obsoleted patches has more than {} entries", PatchList::LIMIT)]
     TooMany,
 }
 
 impl ObsoleteCounts {
-    /// Reads `id@count` words separated by blanks, commas or both. The first of several entries for one id counts
-    /// (as in the classic scripts); a count of zero says nothing and is dropped.
+    /// Parses `id@count` words separated by blanks, commas or both. The first of several entries for one id
+    /// counts, as in the classic scripts; an entry with count zero is dropped.
     pub fn parse(value: &str, separator: &str) -> Result<Self, ObsoleteCountsError> {
         let (mut known, mut entries) = (HashSet::new(), Vec::new());
         for word in words(value) {
@@ -46,7 +46,7 @@ impl ObsoleteCounts {
         Ok(Self(entries))
     }
 
-    /// Counts the patches that a newly applied patch obsoletes.
+    /// Raises the counts of the patches that a newly applied patch obsoletes.
     pub fn count_up(&mut self, obsoleted: &PatchList) {
         let places = self.places(obsoleted);
         for (id, place) in obsoleted.iter().zip(places) {
@@ -57,7 +57,8 @@ impl ObsoleteCounts {
         }
     }
 
-    /// Counts the patches back that a backed out patch had obsoleted; those that are not there are passed over.
+    /// Lowers the counts of the patches that a backed out patch had obsoleted; those without an entry are
+    /// skipped.
     pub fn count_down(&mut self, obsoleted: &PatchList) {
         for place in self.places(obsoleted).into_iter().flatten() {
             if let Some((_, count)) = self.0.get_mut(place) {
@@ -67,27 +68,29 @@ impl ObsoleteCounts {
         self.0.retain(|(_, count)| *count > 0);
     }
 
-    /// The entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q` with q <= r.
+    /// Returns the entry that makes `id` obsolete, if any: a patch that obsoletes `b-r` contains every `b-q`
+    /// with q <= r.
     pub fn covers(&self, id: &PatchId) -> Option<&PatchId> {
         self.ids().find(|entry| entry.contains(id))
     }
 
-    /// How many applied patches obsolete exactly `id`.
+    /// Returns the number of applied patches that obsolete exactly `id`.
     pub fn count(&self, id: &PatchId) -> u32 {
         self.0.iter().find(|(entry, _)| entry == id).map_or(0, |(_, count)| *count)
     }
 
-    /// The obsoleted ids in order.
+    /// Returns the obsoleted ids in order.
     pub fn ids(&self) -> impl Iterator<Item = &PatchId> {
         self.0.iter().map(|(id, _)| id)
     }
 
-    /// Whether nothing is obsoleted.
+    /// Whether no patch is obsoleted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Where each of `ids` stands. One pass over both, since either may be as long as a hostile pkginfo makes it.
+    /// Returns the position of each of `ids`, in one pass over both lists: a hostile pkginfo can make either
+    /// long.
     fn places(&self, ids: &PatchList) -> Vec<Option<usize>> {
         let known: HashMap<&PatchId, usize> = self.ids().enumerate().map(|(place, id)| (id, place)).collect();
         ids.iter().map(|id| known.get(id).copied()).collect()

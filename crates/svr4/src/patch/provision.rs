@@ -1,30 +1,30 @@
-//! Requirements: which applied patch provides what, and who would miss a patch that is backed out.
+//! The patches that applied ones provide, and the requirements that a backout would leave unmet.
 //!
-//! A patch provides itself and every lower revision, and so does it with each patch that it obsoletes, and with
-//! what those obsolete in turn. Patches may obsolete each other in a circle; every question still ends.
+//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the
+//! patches those obsolete. Patches may obsolete each other in a circle; every question still ends.
 
 use super::{AppliedPatches, PatchId, PatchRecords, Requirement};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// A requirement that nothing would meet.
+/// A requirement that no applied patch would meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnmetRequirement {
-    /// The applied patch that needs it.
+    /// The applied patch that has the requirement.
     pub patch: PatchId,
-    /// What it needs.
+    /// The requirement itself.
     pub requirement: Requirement,
 }
 
-/// For each base the highest revision that is provided, and by which applied patch.
+/// For each base, the highest revision provided and the applied patch that provides it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Provided(HashMap<String, (PatchId, PatchId)>);
 
 impl Provided {
-    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:` speaks
-    /// for what it obsoletes even where PATCHLIST has lost its patch: the patch may be contained in another.
+    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:`
+    /// counts for what it obsoletes even if PATCHLIST has lost its patch, which may be contained in another.
     ///
-    /// An id is followed only where it raises the revision of its base, so the walk is finite; what lower revisions
-    /// obsolete is contained, since revisions are cumulative.
+    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are
+    /// cumulative: what lower ones obsolete is contained.
     pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
         let claims = claims(packages);
         let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
@@ -54,7 +54,7 @@ impl Provided {
     }
 }
 
-/// What each recorded patch obsoletes, in any package.
+/// Returns the patches that each recorded patch obsoletes in any package.
 fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
     let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
     for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
@@ -66,21 +66,21 @@ fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
 }
 
 impl AppliedPatches {
-    /// The applied patch that provides `id`: `id` itself, a later revision of it, or one that obsoletes such a
-    /// revision, directly or through others.
+    /// Returns the applied patch that provides `id`: `id` itself, a later revision of it, or one that
+    /// obsoletes such a revision, directly or through others.
     pub fn provides(&self, id: &PatchId) -> Option<&PatchId> {
         let itself = self.get(id).map(|patch| &patch.id);
         itself.or_else(|| self.later_revision(id)).or_else(|| self.provided().provider(id))
     }
 
-    /// The applied patch that meets `requirement`; of alternatives the first that is met.
+    /// Returns the applied patch that meets `requirement`; of alternatives, the first that is met.
     pub fn satisfies(&self, requirement: &Requirement) -> Option<&PatchId> {
         requirement.ids().iter().find_map(|id| self.provides(id))
     }
 
-    /// What effective patches would miss if `id` were backed out of all its packages: requirements that are met now
-    /// and would not be then. (What is unmet already is not the fault of this backout: the classic scripts record
-    /// requirements without enforcing them.)
+    /// Returns the requirements of effective patches that are met now and would not be once `id` is backed
+    /// out of all its packages. A requirement that is already unmet is not the fault of this backout: the
+    /// classic scripts record requirements without enforcing them.
     pub fn dependents_after_removal(&self, id: &PatchId) -> Vec<UnmetRequirement> {
         let all = || self.packages().iter();
         let infos = all().filter_map(|applied| applied.infos.get(id)?.installed());

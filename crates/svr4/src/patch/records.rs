@@ -1,7 +1,8 @@
-//! The records of one installed package: which patches are applied to it and what they said of others.
+//! The patch records of one installed package: the patches applied to it and their relations to others.
 //!
-//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together; [`PatchRecords::record_applied`] and
-//! [`PatchRecords::record_backed_out`] are the two changes. Other parameters (`SUNW_PATCHID` and the like) are not looked at.
+//! PATCHLIST, `PATCH_OBSOLETES` and the `PATCH_INFO_` lines always change together;
+//! [`PatchRecords::record_applied`] and [`PatchRecords::record_backed_out`] are the two changes. Other
+//! parameters (`SUNW_PATCHID` and the like) are ignored.
 
 use super::{
     InstalledInfo, ObsoleteCounts, ObsoleteCountsError, PatchId, PatchInfo, PatchList, PatchListError,
@@ -16,46 +17,48 @@ const INFO: &str = "PATCH_INFO_";
 /// The patch records of an installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatchRecords {
-    /// The package.
+    /// The package that has the records.
     pub package: PkgInst,
-    /// PATCHLIST: what is applied, in order of application. Obsoleted patches stay in it until they are backed out.
+    /// PATCHLIST: the applied patches, in order of application. Obsoleted patches stay in it until they are
+    /// backed out.
     pub list: PatchList,
-    /// `PATCH_OBSOLETES`: what applied patches obsolete, with counts.
+    /// `PATCH_OBSOLETES`: the patches that applied ones obsolete, with counts.
     pub obsoletes: ObsoleteCounts,
-    /// The `PATCH_INFO` lines, also those of patches that have been backed out.
+    /// The `PATCH_INFO` lines, including those of patches that have been backed out.
     pub infos: BTreeMap<PatchId, PatchInfo>,
 }
 
-/// Why the patch records of a package cannot be trusted.
+/// The reason the patch records of a package cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatchRecordsError {
-    /// PATCHLIST is not a list of patches.
+    /// A PATCHLIST that is not a list of patches.
     #[error("package {package}: {LIST}: {source}")]
     List {
-        /// The package with the record.
+        /// The package that has the record.
         package: PkgInst,
-        /// What is wrong.
+        /// The fault in the value.
         source: PatchListError,
     },
-    /// `PATCH_OBSOLETES` is not a list of counts.
+    /// A `PATCH_OBSOLETES` that is not a list of counts.
     #[error("package {package}: {COUNTS}: {source}")]
     Obsoletes {
-        /// The package with the record.
+        /// The package that has the record.
         package: PkgInst,
-        /// What is wrong.
+        /// The fault in the value.
         source: ObsoleteCountsError,
     },
 }
 
 impl PatchRecords {
-    /// The records of a package that was never patched.
+    /// Creates the records of a package that was never patched.
     pub fn none(package: PkgInst) -> Self {
         let (list, obsoletes, infos) = Default::default();
         Self { package, list, obsoletes, infos }
     }
 
-    /// Reads the records from the parameters of an installed package. Lists must be whole, since rules are decided
-    /// by them; `PATCH_INFO_` lines are read leniently, and those whose name is no patch id are passed over.
+    /// Reads the records from the parameters of an installed package. The two lists must be intact, since
+    /// rules depend on them. `PATCH_INFO_` lines are read leniently, and those without a valid patch id in
+    /// their name are skipped.
     pub fn from_params(
         package: &PkgInst,
         params: &Params,
@@ -76,13 +79,13 @@ impl PatchRecords {
         Ok(Self { package: package.clone(), list, obsoletes, infos })
     }
 
-    /// What the package records of `id` while it is applied.
+    /// Returns the record of `id` if it is applied.
     pub fn installed(&self, id: &PatchId) -> Option<&InstalledInfo> {
         self.infos.get(id).filter(|_| self.list.contains(id)).and_then(PatchInfo::installed)
     }
 
-    /// Records that `id` has been applied. False, with nothing changed, where it was applied already: files may be
-    /// installed again, but must not be counted again.
+    /// Records that `id` has been applied. Returns false, with nothing changed, if it was applied already:
+    /// its files may be installed again, but must not be counted again.
     pub fn record_applied(&mut self, id: &PatchId, installed: InstalledInfo) -> bool {
         // a patch that comes back keeps the spelling of its history, so that PATCH_INFO_$id is found
         let id = self.infos.get_key_value(id).map_or(id, |(known, _)| known).clone();
@@ -94,8 +97,9 @@ impl PatchRecords {
         true
     }
 
-    /// Records that `id` has been backed out; false, with nothing changed, where it is not applied. What it had
-    /// obsoleted comes from its own record, not from `ACTIVE_OBSOLETES`, which the classic scripts leave stale.
+    /// Records that `id` has been backed out. Returns false, with nothing changed, if it is not applied. The
+    /// patches it had obsoleted come from its own record, not from `ACTIVE_OBSOLETES`, which the classic
+    /// scripts leave stale.
     pub fn record_backed_out(&mut self, id: &PatchId) -> bool {
         let obsoleted = self.installed(id).map(|installed| installed.obsoletes.clone()).unwrap_or_default();
         if !self.list.remove(id) {
@@ -106,8 +110,8 @@ impl PatchRecords {
         true
     }
 
-    /// Writes what changed with `id`: PATCHLIST, `PATCH_OBSOLETES` (not created while there is nothing to say) and
-    /// the one `PATCH_INFO_` line; those of other patches keep their bytes.
+    /// Writes the parameters that a change of `id` affects: PATCHLIST, `PATCH_OBSOLETES` (not created while
+    /// it would be empty) and the patch's `PATCH_INFO_` line; those of other patches keep their bytes.
     pub fn write(&self, id: &PatchId, params: &mut Params) {
         params.set(LIST, self.list.to_string());
         if !self.obsoletes.is_empty() || params.get(COUNTS).is_some() {
