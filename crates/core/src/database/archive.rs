@@ -14,18 +14,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use patchadm_changeset::archive_file::{ArchiveFileError, FromStart, digest_of, stream};
-use rustix::io::Errno;
 
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
-use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
+use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::RemoteArchive;
-use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::root::{Dir, Root, RootError};
+use crate::root::{Root, RootError};
 
 mod kept;
 mod manifest;
@@ -37,10 +35,6 @@ pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
 pub use outside::{Outside, OutsideRules};
 pub use patchadm_changeset::archive_file::{Stream, Unbound};
 pub use verify::{Digesting, Verified};
-
-/// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
-const PATHS: &[u8] = b"undo.paths";
-const LARGEST_PATHS: u64 = 64 << 20;
 
 /// The largest `remote`, in bytes.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -172,30 +166,6 @@ pub fn find_with(
     };
     let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
     Ok(Archive { file, shown, size, package: package.clone(), patch: patch.to_owned(), line, outside: at })
-}
-
-/// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
-/// without one.
-pub fn paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    if let Some(list) = listed(save)? {
-        return Ok(Some(list));
-    }
-    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
-    match save.dir(directory.as_bytes()) {
-        Ok(snapshot) => listed(&snapshot),
-        Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    match directory.read_regular(PATHS, LARGEST_PATHS) {
-        // A list that is too long is as good as none.
-        Err(RootError::TooLarge { .. }) => Ok(None),
-        read => Ok(read?.and_then(UndoPaths::parse)),
-    }
 }
 
 type Found = (File, ObjectPath);
