@@ -3,9 +3,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use patchadm_core::database::archive::Outside;
-use patchadm_core::database::survey::{Setting, survey};
-use patchadm_core::database::{View, contents, open_run};
+use patchadm_core::database::archive::OutsideAccess;
+use patchadm_core::database::survey::{SurveySettings, survey};
+use patchadm_core::database::{RecordView, contents, open_run};
 use patchadm_core::inventory::Touched;
 use patchadm_core::plan::queue::merged;
 use patchadm_core::transaction::{read_queue, undo_queue};
@@ -56,10 +56,15 @@ impl InRun {
     /// The lines of `contents` as the last batch of the run would leave them.
     fn lines(&self) -> Vec<String> {
         let queue = read_queue(&self.root, &self.stage()).unwrap();
-        let view = View::live(&self.root);
+        let view = RecordView::live(&self.root);
         let paths = contents::paths_of_queue(&view, &queue).unwrap();
         let host = Root::open(Path::new("/")).unwrap();
-        let setting = Setting { host: &host, separator: "-", new_marker: "0", outside: Outside::default() };
+        let setting = SurveySettings {
+            host: &host,
+            separator: "-",
+            new_marker: "0",
+            outside: OutsideAccess::default(),
+        };
         let touched = Touched { paths, ..Touched::default() };
         let inventory = survey(&view, &touched, &setting).unwrap();
         let edits = merged(&inventory, &queue);

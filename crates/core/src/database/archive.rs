@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
-use super::{View, ViewError, places};
+use super::{RecordView, ViewError, places};
 use crate::format::datastream::{DatastreamError, Reader};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
@@ -37,9 +37,9 @@ mod unbound;
 mod verify;
 
 pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
-pub use outside::{Outside, OutsideRules};
-pub use unbound::Unbound;
-pub use verify::{Digesting, Verified};
+pub use outside::{OutsideAccess, OutsideRules};
+pub use unbound::UnboundArchive;
+pub use verify::{DigestCheck, VerifiedArchive};
 
 /// The member with the manifest, and the largest one that is read, in bytes.
 const MANIFEST: &[u8] = b"install/patchadm.manifest";
@@ -53,7 +53,7 @@ const LARGEST_PATHS: u64 = 64 << 20;
 const LARGEST_REMOTE: u64 = 64 << 10;
 
 /// A package datastream whose compression has been taken off.
-pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+pub type ArchiveStream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
 
 /// Why a patch cannot be taken back from its archive.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,7 @@ pub enum ArchiveError {
 
 /// An undo archive that was found and is open.
 #[derive(Debug)]
-pub struct Archive {
+pub struct OpenArchive {
     file: File,
     shown: String,
     size: u64,
@@ -137,24 +137,24 @@ pub struct Archive {
 /// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
 /// running system: what is kept outside the save directory is a path of it, if `outside` has it.
 pub fn find(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
-    outside: &Outside<'_>,
-) -> Result<Archive, ArchiveError> {
+    outside: &OutsideAccess<'_>,
+) -> Result<OpenArchive, ArchiveError> {
     find_with(view, host, package, patch, &ledger::counting(view, package)?, outside)
 }
 
 /// The same with the ledger of the package, which has only lines that count.
 pub fn find_with(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
     ledger: &Ledger,
-    outside: &Outside<'_>,
-) -> Result<Archive, ArchiveError> {
+    outside: &OutsideAccess<'_>,
+) -> Result<OpenArchive, ArchiveError> {
     let line = ledger.line(patch).cloned();
     let missing = |path: String, remote| {
         let (patch, package) = (patch.to_owned(), package.clone());
@@ -181,7 +181,15 @@ pub fn find_with(
         (file, host.show(&at), Some(at))
     };
     let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-    Ok(Archive { file, shown, size, package: package.clone(), patch: patch.to_owned(), line, outside: at })
+    Ok(OpenArchive {
+        file,
+        shown,
+        size,
+        package: package.clone(),
+        patch: patch.to_owned(),
+        line,
+        outside: at,
+    })
 }
 
 /// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
@@ -208,13 +216,13 @@ fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
     }
 }
 
-type Found = (File, ObjectPath);
+type FoundFile = (File, ObjectPath);
 
 /// The first of the names of an archive that can be opened in a directory.
 fn first_of(
     directory: &ObjectPath,
     open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
-) -> Result<Option<Found>, ArchiveError> {
+) -> Result<Option<FoundFile>, ArchiveError> {
     for name in ARCHIVE_NAMES {
         let Ok(path) = directory.join(name.as_bytes()) else { continue };
         if let Some(file) = open(&path)? {
@@ -231,7 +239,7 @@ fn moved(
     package: &PkgInst,
     patch: &str,
     missing: &impl Fn(String, bool) -> ArchiveError,
-) -> Result<Found, ArchiveError> {
+) -> Result<FoundFile, ArchiveError> {
     let place = directory.join(patch).join(package.as_str());
     let none = || missing(place.display().to_string(), true);
     let place = ObjectPath::new(place.as_os_str().as_bytes()).map_err(|_| none())?;
@@ -246,7 +254,7 @@ fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
 }
 
 fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError> {
-    Ok(View::live(host).open(path)?)
+    Ok(RecordView::live(host).open(path)?)
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
@@ -263,7 +271,7 @@ impl From<LedgerFault> for ArchiveError {
     }
 }
 
-impl Archive {
+impl OpenArchive {
     /// Where it is, for messages.
     pub fn path(&self) -> &str {
         &self.shown
@@ -288,7 +296,7 @@ impl Archive {
     }
 
     /// Whether it lies outside the root, and may be removed there once it was used.
-    pub fn may_be_removed(&self, root: &Root, outside: &Outside<'_>) -> bool {
+    pub fn may_be_removed(&self, root: &Root, outside: &OutsideAccess<'_>) -> bool {
         self.outside.as_ref().is_some_and(|path| outside.may_remove(root, path, self.line.as_ref()))
     }
 
@@ -315,14 +323,14 @@ impl Archive {
     }
 
     /// Opens it as the datastream that it is, with the compression taken off.
-    pub fn open(&self) -> Result<Stream<'_>, ArchiveError> {
+    pub fn open(&self) -> Result<ArchiveStream<'_>, ArchiveError> {
         stream(self.bytes()).map_err(|error| self.damaged(&error))
     }
 
     /// Its manifest, without reading on to the objects; none in an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
-        Unbound::new(file, self.shown.clone()).manifest()
+        UnboundArchive::new(file, self.shown.clone()).manifest()
     }
 
     /// What its pkgmap lists: all that an archive of another program says of what it saves.
@@ -350,7 +358,7 @@ impl Archive {
     }
 }
 
-fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
+fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
     let opened = envelope::open(bytes)?;
     Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }

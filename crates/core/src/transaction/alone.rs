@@ -4,7 +4,7 @@
 //! domain, durably, before it is made. Whoever removes that stage removes first what is noted in it.
 
 use super::error::Cause;
-use super::own_stage::{Found, open_own};
+use super::own_stage::{FoundStage, open_own};
 use crate::format::journal::{checked_line, checked_values, noted_stage};
 use crate::format::manifest::encode;
 use crate::package::{Mode, ObjectPath};
@@ -58,9 +58,9 @@ fn remove(root: &Root, stage: &ObjectPath, run: &[u8]) -> Result<Option<String>,
     let Some(parent) = stage.parent() else { return Ok(None) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(None) };
     match open_own(&dir, stage.name(), run)? {
-        Found::Nothing => Ok(None),
-        Found::Theirs(reason) => Ok(Some(format!("{} {reason}: it is left as it is", root.show(stage)))),
-        Found::Ours(_) => {
+        FoundStage::Nothing => Ok(None),
+        FoundStage::Theirs(reason) => Ok(Some(format!("{} {reason}: it is left as it is", root.show(stage)))),
+        FoundStage::Ours(_) => {
             dir.remove_tree(stage.name())?;
             dir.sync_file_system()?;
             Ok(None)

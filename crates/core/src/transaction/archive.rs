@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use super::Watch;
+use super::RunWatch;
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::held::HeldCopies;
-use super::verified::{self, Encoder, Failure, Written};
-use super::versions::Versions;
+use super::held::SafetyCopies;
+use super::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
+use super::versions::StagedVersions;
 use crate::format::cpio::{self, BLOCK, Form};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
@@ -20,33 +20,33 @@ use crate::format::{deletes, params};
 use crate::package::checksum;
 use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
-use crate::root::{Resolver, Root, Seen, WritableFile};
+use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
 
 /// The files of the backout package that are not objects.
 type Information = BTreeMap<String, Vec<u8>>;
 
 /// What an archive is made from, beside what the plan says.
 #[derive(Clone, Copy)]
-pub(super) struct Material<'a> {
+pub(super) struct ArchiveInput<'a> {
     /// The root.
     pub(super) root: &'a Root,
     /// The digests of the new objects, for the manifest.
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
     /// In a run with scripts: the held copies, which are what was there before any script ran.
-    pub(super) held: Option<&'a HeldCopies<'a>>,
+    pub(super) held: Option<&'a SafetyCopies<'a>>,
     /// In a run of several patches: what one of them delivers and a later one replaces.
-    pub(super) versions: &'a Versions,
+    pub(super) versions: &'a StagedVersions,
 }
 
 /// Writes `archive` to `file` and reads it back. `place` is what messages call the file.
 pub(super) fn write(
-    material: Material<'_>,
+    material: ArchiveInput<'_>,
     archive: &UndoArchive,
     file: &mut WritableFile,
     place: &str,
-    watch: Watch<'_>,
-) -> Result<Written, Cause> {
-    let Material { root, digests, held, versions } = material;
+    watch: RunWatch<'_>,
+) -> Result<WrittenArchive, Cause> {
+    let ArchiveInput { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
     let pkgmap = pkgmap(archive, &information, &pkginfo)?;
@@ -66,7 +66,7 @@ pub(super) fn write(
     };
     let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
     let buffer = Vec::new();
-    let mut objects = Objects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
+    let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
     // The pkgmap is in the header of the datastream, and in the part.
     let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
@@ -74,9 +74,11 @@ pub(super) fn write(
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {
-        Failure::Content(cause) => cause,
-        Failure::ReadBack(reason) => Cause::Archive { package: archive.package.to_string(), reason },
-        Failure::Write(error) => write_cause(place, &error),
+        VerifiedWriteError::Content(cause) => cause,
+        VerifiedWriteError::ReadBack(reason) => {
+            Cause::Archive { package: archive.package.to_string(), reason }
+        }
+        VerifiedWriteError::Write(error) => write_cause(place, &error),
     })
 }
 
@@ -156,15 +158,15 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
 }
 
 /// Reads old objects into the archive.
-struct Objects<'a> {
+struct OldObjects<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
-    held: Option<&'a HeldCopies<'a>>,
-    versions: &'a Versions,
+    held: Option<&'a SafetyCopies<'a>>,
+    versions: &'a StagedVersions,
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
-    watch: Watch<'a>,
+    watch: RunWatch<'a>,
     /// The content of one small object after the other.
     buffer: Vec<u8>,
 }
@@ -172,21 +174,21 @@ struct Objects<'a> {
 /// Larger objects are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
-impl Objects<'_> {
+impl OldObjects<'_> {
     fn stream<'f>(
         &mut self,
-        encoder: Encoder<'f>,
+        encoder: VerifyingEncoder<'f>,
         archive: &UndoArchive,
         package: &Package,
         information: &Information,
         form: Form,
-    ) -> Result<Encoder<'f>, Cause> {
+    ) -> Result<VerifyingEncoder<'f>, Cause> {
         let place = self.place;
         let failed = |error: DatastreamError| self_error(archive, place, &error);
         let stream = Writer::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
         let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
-        let mut directories = Directories::default();
+        let mut directories = PartDirectories::default();
         let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
         for (name, bytes) in
             own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
@@ -250,7 +252,7 @@ impl Objects<'_> {
     /// Whether the bytes that went into the archive are those that the plan was made for, and nobody wrote to the
     /// object while it was read.
     fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, sum: u16, entry: &Entry) -> Result<(), Cause> {
-        let after = Seen::of(&old.file, || self.root.show(path))?;
+        let after = ObjectStatus::of(&old.file, || self.root.show(path))?;
         if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
             Ok(())
         } else {
@@ -275,9 +277,9 @@ impl Objects<'_> {
 /// The directories that a part has so far. Without them a pkgadd(1M) makes its own as its umask says, and the user
 /// who runs checkinstall may not get in.
 #[derive(Default)]
-struct Directories(BTreeSet<Vec<u8>>);
+struct PartDirectories(BTreeSet<Vec<u8>>);
 
-impl Directories {
+impl PartDirectories {
     /// Writes those above a member that are not there yet, outermost first.
     fn above<W: io::Write>(
         &mut self,
@@ -336,7 +338,7 @@ impl io::Write for WritingBack<'_> {
 /// An old object that is open, as it was seen then.
 struct OldFile {
     file: std::fs::File,
-    seen: Seen,
+    seen: ObjectStatus,
 }
 
 /// Reads an old object, and sums it.
@@ -354,6 +356,6 @@ impl Read for SummingReader<'_> {
 }
 
 /// The text of `undo.sha256` for an archive of this name.
-pub(super) fn digest_text(written: &Written, name: &[u8], run: &str) -> Vec<u8> {
+pub(super) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
     UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
 }

@@ -7,7 +7,7 @@ use super::identity::is_same_inode;
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
 use crate::package::{LiveKind, Mode};
-use crate::root::{Dir, Root, Seen};
+use crate::root::{Dir, ObjectStatus, Root};
 
 /// The set-id bits.
 const SET_ID: u32 = 0o6000;
@@ -60,7 +60,12 @@ pub(super) fn without_rights(old: &Identity, new: &Identity) -> Identity {
 }
 
 /// Owner and group that an object gets: those that are as `from` says and not as `to` says.
-fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Option<u32>, Option<u32>) {
+fn other_owners(
+    root: &Root,
+    seen: &ObjectStatus,
+    from: &Identity,
+    to: &Identity,
+) -> (Option<u32>, Option<u32>) {
     let pick =
         |now: u32, from: u32, to: u32| (root.is_privileged() && now == from && from != to).then_some(to);
     (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))

@@ -35,7 +35,7 @@ pub enum Phase {
 
 /// What the root is like after a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum RootCondition {
     /// Nothing was changed.
     Unchanged,
     /// Changes had begun; everything is as before again.
@@ -46,7 +46,7 @@ pub enum Left {
     Unfinished(Vec<String>),
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for RootCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing was changed"),
@@ -70,7 +70,7 @@ pub struct TransactionError {
     #[source]
     pub cause: Cause,
     /// What the root is like now.
-    pub left: Left,
+    pub left: RootCondition,
 }
 
 /// The reasons of a failure.
@@ -251,13 +251,13 @@ impl Cause {
 }
 
 /// Attaches a step to a cause, while nothing has been changed yet.
-pub(super) trait In<T> {
+pub(super) trait DuringPhase<T> {
     /// The result with the step in which it failed.
     fn during(self, phase: Phase) -> Result<T, TransactionError>;
 }
 
-impl<T, E: Into<Cause>> In<T> for Result<T, E> {
+impl<T, E: Into<Cause>> DuringPhase<T> for Result<T, E> {
     fn during(self, phase: Phase) -> Result<T, TransactionError> {
-        self.map_err(|cause| TransactionError { phase, cause: cause.into(), left: Left::Unchanged })
+        self.map_err(|cause| TransactionError { phase, cause: cause.into(), left: RootCondition::Unchanged })
     }
 }

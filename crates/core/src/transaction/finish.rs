@@ -8,14 +8,14 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::Hands;
+use super::hands::OpRunner;
 use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
-use super::outside::{Ending, HostDirectories, unpublished_name};
+use super::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use super::set_id::take_bits;
 use super::sites::{drop_objects, drop_stages, make_own_directory};
-use crate::database::archive::Outside;
+use crate::database::archive::OutsideAccess;
 use crate::database::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
 use crate::package::{Mode, ObjectPath};
@@ -26,11 +26,11 @@ pub(super) fn finish(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
-    hands: Option<Hands<'_>>,
+    runner: Option<OpRunner<'_>>,
     duration_ms: Option<u64>,
-    named: &Outside<'_>,
+    named: &OutsideAccess<'_>,
 ) -> Vec<String> {
-    let (mut notes, plain) = hands.map(|hands| (hands.notes, hands.plain)).unwrap_or_default();
+    let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
     let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // As long as what is dropped has a name that leads to it.
     let bits = take_bits(root, journal, outcome, &plain);
@@ -150,9 +150,9 @@ fn outside(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Vec<String>, Cause> {
-    let ending = Ending { root, journal, outside };
+    let ending = ArchiveCleanup { root, journal, outside };
     let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {
@@ -175,7 +175,7 @@ pub(super) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Resu
 
 /// What was told of a run.
 #[derive(Default)]
-struct Told {
+struct WrittenHistory {
     /// Where; nothing is durable yet.
     places: Vec<Appended>,
     /// Whether a part of it was in the stage only.
@@ -183,18 +183,23 @@ struct Told {
 }
 
 /// One line for each patch to the history of the root, the texts to the logs.
-fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<Told, Cause> {
-    let story = &journal.story;
-    if story.command.is_empty() {
-        return Ok(Told::default());
+fn tell(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<WrittenHistory, Cause> {
+    let run_record = &journal.run_record;
+    if run_record.command.is_empty() {
+        return Ok(WrittenHistory::default());
     }
     let run = &journal.head.header.run;
     let line = |patches: &[String], packages: &[String]| {
-        let entry = history::Entry {
+        let entry = history::HistoryEntry {
             run: run.clone(),
-            time: story.time.clone(),
-            user: story.user.clone(),
-            command: story.command.clone(),
+            time: run_record.time.clone(),
+            user: run_record.user.clone(),
+            command: run_record.command.clone(),
             patches: patches.to_vec(),
             result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
@@ -203,15 +208,15 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
         };
         entry.line()
     };
-    let mut lines = line(&story.patches, &story.packages);
-    lines.extend(story.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
+    let mut lines = line(&run_record.patches, &run_record.packages);
+    lines.extend(run_record.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
     let own = make_own_directory(root)?;
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
     let is_from_stage = !told.is_empty();
-    let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
-    texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let mut texts = vec![(run_record.log.as_ref(), [run_record.text.as_bytes(), &told].concat())];
+    texts.extend(run_record.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
     let title = format!("# run {run}\n");
     let mut rest = Vec::new();
     for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
@@ -230,7 +235,7 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     if !rest.is_empty() {
         append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
-    Ok(Told { places: written, is_from_stage })
+    Ok(WrittenHistory { places: written, is_from_stage })
 }
 
 /// The directory of a log, if it is there, and the name of the log in it.

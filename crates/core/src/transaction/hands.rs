@@ -12,8 +12,10 @@ use rustix::io::Errno;
 use super::attributes::{may_have_back, set_attributes, without_rights};
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of};
-use super::means::{Means, is_one_object};
+use super::identity::{
+    ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
+};
+use super::means::{RenameSupport, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
@@ -23,7 +25,7 @@ use crate::root::{Dir, FileType, Root, RootError};
 
 /// What undoing an op does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undo {
+pub(super) enum UndoStep {
     /// It is as before.
     Nothing,
     /// Target and stage change places.
@@ -46,29 +48,29 @@ pub(super) enum Undo {
 
 /// The recovery table: what to do for an op of a run that is rolled back, from what is seen.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
-pub(super) fn undo(op: &Op, target: State, stage: State) -> Undo {
-    use State::{New, NewTouched, None, Old, Other};
+pub(super) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
+    use ObjectState::{New, NewTouched, None, Old, Other};
     let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
     match (op.kind, target, stage) {
-        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => Undo::KeepStaged,
-        (OpKind::Replace | OpKind::Delete, None, Old) => Undo::PutBack,
-        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => Undo::Exchange,
-        (OpKind::Replace, Other | None, New | NewTouched | Other) => Undo::Leave,
-        (OpKind::Replace, New | NewTouched, Other) => Undo::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => UndoStep::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, None, Old) => UndoStep::PutBack,
+        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => UndoStep::Exchange,
+        (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
+        (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
         (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
-            Undo::Rebuild
+            UndoStep::Rebuild
         }
-        (OpKind::Add, New | NewTouched, None) if empty_directory => Undo::RemoveDirectory,
-        (OpKind::Add, New, None) => Undo::TakeAway,
-        (OpKind::Add, NewTouched, None) if op.whole => Undo::TakeAway,
-        (OpKind::Add, NewTouched, _) => Undo::KeepTarget,
-        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => Undo::Leave,
-        _ => Undo::Nothing,
+        (OpKind::Add, New | NewTouched, None) if empty_directory => UndoStep::RemoveDirectory,
+        (OpKind::Add, New, None) => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, None) if op.whole => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, _) => UndoStep::KeepTarget,
+        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => UndoStep::Leave,
+        _ => UndoStep::Nothing,
     }
 }
 
 /// The hands of a run: its stages, and the directories of its targets.
-pub(super) struct Hands<'a> {
+pub(super) struct OpRunner<'a> {
     pub(super) root: &'a Root,
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
@@ -83,7 +85,7 @@ pub(super) struct Hands<'a> {
     pub(super) notes: Vec<String>,
 }
 
-impl<'a> Hands<'a> {
+impl<'a> OpRunner<'a> {
     /// Opens the stages of a journal; an error, before anything is touched, if one is not there.
     pub(super) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
         let run = &journal.head.header.run;
@@ -138,25 +140,28 @@ impl<'a> Hands<'a> {
     }
 
     /// What the file system of an op can do.
-    pub(super) fn means(&self, op: &Op) -> Means {
-        self.journal.domains.get(op.domain).map_or(Means { exchange: true, no_replace: true }, Means::of)
+    pub(super) fn rename_support(&self, op: &Op) -> RenameSupport {
+        self.journal
+            .domains
+            .get(op.domain)
+            .map_or(RenameSupport { exchange: true, no_replace: true }, RenameSupport::of)
     }
 
     /// Does an op.
     pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
-        if matches!(op.kind, OpKind::Rmdir | OpKind::Held) {
+        if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
         self.must_be_the_directory(&parent, op)?;
-        let (name, means) = (op.path.name(), self.means(op));
+        let (name, support) = (op.path.name(), self.rename_support(op));
         match op.kind {
             OpKind::Add => {
                 let (stage, staged) = self.staged(op)?;
-                let placed = means.place(&stage, &staged, &parent, name);
+                let placed = support.place(&stage, &staged, &parent, name);
                 placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
-            OpKind::Replace if !means.exchange => self.replace_over(op, &parent)?,
+            OpKind::Replace if !support.exchange => self.replace_over(op, &parent)?,
             OpKind::Replace => {
                 let (stage, staged) = self.staged(op)?;
                 let exchanged = stage.exchange(&staged, &parent, name);
@@ -169,17 +174,17 @@ impl<'a> Hands<'a> {
             }
             OpKind::Delete => {
                 let (stage, staged) = self.staged(op)?;
-                let taken = means.take(&parent, name, &stage, &staged);
+                let taken = support.take(&parent, name, &stage, &staged);
                 taken.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
-                    means.place(&stage, &staged, &parent, name)?;
+                    support.place(&stage, &staged, &parent, name)?;
                     return Err(Cause::Changed(self.show(op)));
                 }
             }
             OpKind::Move => {
                 let (to, to_name) = self.other_end(op)?;
-                let placed = means.place(&parent, name, &to, &to_name);
+                let placed = support.place(&parent, name, &to, &to_name);
                 placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
             OpKind::Attr => {
@@ -188,7 +193,7 @@ impl<'a> Hands<'a> {
                         .map_err(|cause| cause.or_changed(self.show(op)))?;
                 }
             }
-            OpKind::Rmdir | OpKind::Held => {}
+            OpKind::Rmdir | OpKind::Protect => {}
         }
         Ok(())
     }
@@ -251,7 +256,7 @@ impl<'a> Hands<'a> {
     pub(super) fn back(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
             // What is held is put back as a whole, in an order of its own.
-            OpKind::Rmdir | OpKind::Held => Ok(()),
+            OpKind::Rmdir | OpKind::Protect => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
             OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
@@ -264,7 +269,7 @@ impl<'a> Hands<'a> {
             self.finish_placing(op)?;
             let target = self.target_state(op)?;
             let next = undo(op, target, self.stage_state(op, target)?);
-            if next == Undo::Nothing {
+            if next == UndoStep::Nothing {
                 return Ok(());
             }
             if !self.step_back(op, next)? {
@@ -274,74 +279,74 @@ impl<'a> Hands<'a> {
         Err(Cause::Changed(self.show(op)))
     }
 
-    pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn target_state(&mut self, op: &Op) -> Result<ObjectState, Cause> {
         match self.parent_of(&op.path)? {
             Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
-            None => Ok(State::None),
+            None => Ok(ObjectState::None),
         }
     }
 
-    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: ObjectState) -> Result<ObjectState, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
     }
 
     /// One step; false when nothing more is to be done for the op.
-    fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
+    fn step_back(&mut self, op: &Op, next: UndoStep) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
-            if next == Undo::PutBack {
+            if next == UndoStep::PutBack {
                 // Somebody moved the directory away, and what the run put there with it.
                 return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
             }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
-        let (name, means) = (op.path.name(), self.means(op));
+        let (name, support) = (op.path.name(), self.rename_support(op));
         match next {
-            Undo::Exchange if !means.exchange => self.put_over(op, &parent)?,
-            Undo::Exchange => {
+            UndoStep::Exchange if !support.exchange => self.put_over(op, &parent)?,
+            UndoStep::Exchange => {
                 self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
                 self.forget_if_directory(op);
             }
-            Undo::PutBack => {
+            UndoStep::PutBack => {
                 let (stage, staged) = self.old_place(op)?;
-                self.with_ballast(|| means.place(&stage, &staged, &parent, name))?;
+                self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if op.kind == OpKind::Replace {
                     self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
                 }
             }
-            Undo::TakeAway => {
-                self.with_ballast(|| means.take(&parent, name, &stage, &staged))?;
+            UndoStep::TakeAway => {
+                self.with_ballast(|| support.take(&parent, name, &stage, &staged))?;
                 self.forget_if_directory(op);
             }
-            Undo::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
-            Undo::KeepTarget => {
+            UndoStep::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
+            UndoStep::KeepTarget => {
                 self.keep(op, &parent, name, &parent)?;
                 return Ok(false);
             }
-            Undo::RemoveDirectory => {
+            UndoStep::RemoveDirectory => {
                 if !parent.remove_dir(name)? {
                     self.notes.push(format!("{shown} is not empty and stays"));
                 }
                 self.dirs.forget();
                 return Ok(false);
             }
-            Undo::Leave => {
+            UndoStep::Leave => {
                 self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
                 return Ok(false);
             }
-            Undo::Rebuild => {
+            UndoStep::Rebuild => {
                 let is_whole = rebuild(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
                 let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
                 self.notes.push(format!("{shown} was made again from the undo archive{but}"));
             }
-            Undo::Nothing => return Ok(false),
+            UndoStep::Nothing => return Ok(false),
         }
         Ok(true)
     }
@@ -351,7 +356,7 @@ impl<'a> Hands<'a> {
         let mut number = 1;
         loop {
             let kept = self.kept_name(op, number);
-            match self.means(op).place(from, name, parent, &kept) {
+            match self.rename_support(op).place(from, name, parent, &kept) {
                 Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
                 other => {
                     other?;
@@ -399,9 +404,9 @@ impl<'a> Hands<'a> {
         };
         let is_gone = parent.look(op.path.name())?.is_none()
             || is_one_object(&parent, op.path.name(), &other, to.name())?;
-        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == State::Old;
+        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == ObjectState::Old;
         if is_gone && is_there {
-            self.with_ballast(|| self.means(op).place(&other, to.name(), &parent, op.path.name()))?;
+            self.with_ballast(|| self.rename_support(op).place(&other, to.name(), &parent, op.path.name()))?;
         }
         Ok(())
     }
@@ -436,13 +441,13 @@ impl<'a> Hands<'a> {
                 let target = self.target_state(op)?;
                 (target, self.stage_state(op, target)?)
             }
-            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Held => return Ok(false),
+            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Protect => return Ok(false),
         };
         let lost = matches!(
             (op.kind, target, stage),
-            (OpKind::Replace, State::Old, State::New)
-                | (OpKind::Add, State::None, State::New)
-                | (OpKind::Delete, State::Old, State::None)
+            (OpKind::Replace, ObjectState::Old, ObjectState::New)
+                | (OpKind::Add, ObjectState::None, ObjectState::New)
+                | (OpKind::Delete, ObjectState::Old, ObjectState::None)
         );
         if lost {
             self.forward(op)?;

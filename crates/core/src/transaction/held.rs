@@ -8,22 +8,22 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use super::Watch;
+use super::RunWatch;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity};
-use super::sites::Sites;
+use super::sites::OpenDomains;
 use super::stage::set_xattrs;
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
-use crate::root::{Descent, Dir, FileType, Node, Resolver, Root, Seen};
+use crate::root::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
 
 /// What procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct ProtectedPaths {
     /// The objects of the packages, whether they are there or not.
-    pub objects: Vec<HeldObject>,
+    pub objects: Vec<ProtectedObject>,
     /// Directories of records, held with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
     pub trees: Vec<ObjectPath>,
     /// Files of records: `contents`.
@@ -32,7 +32,7 @@ pub struct Held {
 
 /// An object that procedure scripts may touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldObject {
+pub struct ProtectedObject {
     /// Where it is.
     pub path: ObjectPath,
     /// Whether administrators edit it (types `e` and `v`).
@@ -40,57 +40,62 @@ pub struct HeldObject {
 }
 
 /// The held copies of objects, by where the objects are.
-pub(super) struct HeldCopies<'a> {
-    sites: &'a Sites,
+pub(super) struct SafetyCopies<'a> {
+    domains: &'a OpenDomains,
     ops: HashMap<&'a ObjectPath, &'a Op>,
 }
 
-impl<'a> HeldCopies<'a> {
+impl<'a> SafetyCopies<'a> {
     /// Those that the ops of a run name.
-    pub(super) fn of(sites: &'a Sites, ops: &'a [Op]) -> Self {
-        let held = ops.iter().filter(|op| op.kind == OpKind::Held && !op.db && op.old.is_some());
-        Self { sites, ops: held.map(|op| (&op.path, op)).collect() }
+    pub(super) fn of(domains: &'a OpenDomains, ops: &'a [Op]) -> Self {
+        let held = ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db && op.old.is_some());
+        Self { domains, ops: held.map(|op| (&op.path, op)).collect() }
     }
 
     /// The directory and name of the copy of what was at a physical path, where something was.
     pub(super) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
         let Some(op) = self.ops.get(physical) else { return Ok(None) };
         let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        Ok(Some((self.sites.get(op.domain)?.objects.again()?, name)))
+        Ok(Some((self.domains.get(op.domain)?.objects.again()?, name)))
     }
 }
 
 /// Stages the held copies; the ops of the journal that put them back.
-pub(super) fn hold(root: &Root, sites: &mut Sites, held: &Held, watch: Watch<'_>) -> Result<Vec<Op>, Cause> {
-    let mut holder = Holder {
+pub(super) fn hold(
+    root: &Root,
+    domains: &mut OpenDomains,
+    held: &ProtectedPaths,
+    watch: RunWatch<'_>,
+) -> Result<Vec<Op>, Cause> {
+    let mut copier = SafetyCopier {
         root,
         resolver: root.resolver(),
         dirs: Dirs::new(root),
-        sites,
+        domains,
         ops: Vec::new(),
         names: HashMap::new(),
         taken: BTreeSet::new(),
     };
     for path in held.files.iter().chain(&held.trees) {
         watch.check()?;
-        holder.hold(path, true, false)?;
+        copier.hold(path, true, false)?;
         // A batch that changes the one changes the other.
         if *path == places::contents() {
-            holder.hold(&places::contents_stamp(), true, false)?;
+            copier.hold(&places::contents_stamp(), true, false)?;
         }
     }
     for object in &held.objects {
         watch.check()?;
-        holder.hold(&object.path, false, object.editable)?;
+        copier.hold(&object.path, false, object.editable)?;
     }
-    Ok(holder.ops)
+    Ok(copier.ops)
 }
 
-struct Holder<'a> {
+struct SafetyCopier<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
-    sites: &'a mut Sites,
+    domains: &'a mut OpenDomains,
     ops: Vec<Op>,
     /// The first held copy of each file, for its other names: domain and name in the stage.
     names: HashMap<Inode, (usize, Vec<u8>)>,
@@ -98,7 +103,7 @@ struct Holder<'a> {
     taken: BTreeSet<ObjectPath>,
 }
 
-impl Holder<'_> {
+impl SafetyCopier<'_> {
     fn hold(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         // A directory that is missing above it may be made on the way; then it has to go again.
@@ -118,9 +123,9 @@ impl Holder<'_> {
         let above = self.nearest(&path)?;
         let name = format!("held.{}", self.ops.len());
         let mut op = Op {
-            kind: OpKind::Held,
+            kind: OpKind::Protect,
             to: None,
-            domain: self.sites.of(&above)?,
+            domain: self.domains.of(&above)?,
             stage: format!("{}/{name}", if db { "db" } else { "o" }),
             parent: None,
             old: None,
@@ -154,8 +159,8 @@ impl Holder<'_> {
     fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {
         let name = op.path.name().to_vec();
         let Some(seen) = dir.look(&name)? else { return Ok(()) };
-        let site = self.sites.get(op.domain)?;
-        let stage = if op.db { site.records.again()? } else { site.objects.again()? };
+        let domain = self.domains.get(op.domain)?;
+        let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
         op.touched = Some(seen.ctime);
         if seen.file_type == FileType::Directory {
             let mut old = identity(&seen, None, None);
@@ -206,9 +211,9 @@ pub(super) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Res
     match seen.file_type {
         FileType::Regular => digest = Some(copy_bytes(from, name, to, copy)?),
         FileType::Symlink => to.make_symlink(copy, &from.read_link(name)?)?,
-        FileType::Pipe => to.make_node(copy, Node::Pipe)?,
-        FileType::Block => to.make_node(copy, Node::Block(seen.device.0, seen.device.1))?,
-        FileType::Character => to.make_node(copy, Node::Character(seen.device.0, seen.device.1))?,
+        FileType::Pipe => to.make_node(copy, SpecialFile::Pipe)?,
+        FileType::Block => to.make_node(copy, SpecialFile::Block(seen.device.0, seen.device.1))?,
+        FileType::Character => to.make_node(copy, SpecialFile::Character(seen.device.0, seen.device.1))?,
         FileType::Directory | FileType::Socket => {
             let reason = "is of a type that cannot be copied, so nothing could put it back";
             return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });
@@ -233,7 +238,7 @@ fn copy_bytes(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Digest, 
 }
 
 /// Owner, extended attributes, mode and time, in the order in which none undoes another.
-fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
+fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     if to.root().is_privileged() {
         to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
     }

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use crate::format::journal::{Identity, Op, is_settable};
 use crate::format::manifest::encode;
 use crate::package::{Digest, Inode, Xattrs};
-use crate::root::{Dir, FileType, Result, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Result};
 
 /// What stands at a target or in a stage, as recovery tells it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ObjectState {
     /// The object of before.
     Old,
     /// The object of after, as it was staged.
@@ -35,7 +35,7 @@ pub(super) fn is_layered(dir: &Dir) -> Result<bool> {
 }
 
 /// Whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
-pub(super) fn is_same_inode(dir: &Dir, seen: &Seen, before: Inode) -> Result<bool> {
+pub(super) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
         return Ok(true);
     }
-    Ok(state(dir, name, Some(old), None)? == State::Old)
+    Ok(state(dir, name, Some(old), None)? == ObjectState::Old)
 }
 
 /// Extended attributes as the journal has them: those that the engine ever sets.
@@ -55,7 +55,7 @@ pub(super) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
 }
 
 /// The identity of an object as it is seen.
-pub(super) fn identity(seen: &Seen, sha256: Option<Digest>, target: Option<&[u8]>) -> Identity {
+pub(super) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Option<&[u8]>) -> Identity {
     Identity {
         file_type: letter(seen.file_type),
         mode: seen.mode.bits(),
@@ -71,31 +71,36 @@ pub(super) fn identity(seen: &Seen, sha256: Option<Digest>, target: Option<&[u8]
 }
 
 /// Tells what `name` is.
-pub(super) fn state(dir: &Dir, name: &[u8], old: Option<&Identity>, new: Option<&Identity>) -> Result<State> {
-    let Some(seen) = dir.look(name)? else { return Ok(State::None) };
+pub(super) fn state(
+    dir: &Dir,
+    name: &[u8],
+    old: Option<&Identity>,
+    new: Option<&Identity>,
+) -> Result<ObjectState> {
+    let Some(seen) = dir.look(name)? else { return Ok(ObjectState::None) };
     if let Some(new) = new.filter(|new| new.inode == seen.inode) {
-        return Ok(if is_untouched(&seen, new) { State::New } else { State::NewTouched });
+        return Ok(if is_untouched(&seen, new) { ObjectState::New } else { ObjectState::NewTouched });
     }
     if old.is_some_and(|old| old.inode == seen.inode) {
-        return Ok(State::Old);
+        return Ok(ObjectState::Old);
     }
     // Different inodes: the new object is tried first, so that equal content counts as done.
-    for (identity, state) in [(new, State::New), (old, State::Old)] {
+    for (identity, state) in [(new, ObjectState::New), (old, ObjectState::Old)] {
         if let Some(identity) = identity
             && has_content(dir, name, &seen, identity)?
         {
             return Ok(state);
         }
     }
-    Ok(State::Other)
+    Ok(ObjectState::Other)
 }
 
 /// Tells what `name` is to an op. The copy of an old object that could have no second name is as good as the old one.
-pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<State> {
+pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     if let Some(copy) = &op.copy
         && dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode)
     {
-        return Ok(State::Old);
+        return Ok(ObjectState::Old);
     }
     state(dir, name, op.old.as_ref(), op.new.as_ref())
 }
@@ -109,18 +114,18 @@ pub(super) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result
 }
 
 /// The same of what was just seen there.
-pub(super) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &Seen, old: &Identity) -> Result<bool> {
+pub(super) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old: &Identity) -> Result<bool> {
     if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }
 
 /// A directory's size and time change with its entries, and so do not tell anything.
-fn is_untouched(seen: &Seen, identity: &Identity) -> bool {
+fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
     letter(seen.file_type) == identity.file_type
         && (seen.file_type == FileType::Directory
             || (seen.size == identity.size && seen.mtime == identity.mtime))
 }
 
-fn has_content(dir: &Dir, name: &[u8], seen: &Seen, identity: &Identity) -> Result<bool> {
+fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity) -> Result<bool> {
     let looks_alike = is_untouched(seen, identity)
         && (seen.mode.bits(), seen.uid, seen.gid) == (identity.mode, identity.uid, identity.gid);
     if !looks_alike {

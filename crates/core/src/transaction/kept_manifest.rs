@@ -6,7 +6,7 @@ use std::io::Write as _;
 use super::archive::with_digests;
 use super::error::Cause;
 use super::stage::record_file;
-use super::verified::Written;
+use super::verified::WrittenArchive;
 use crate::format::gzip;
 use crate::package::{Digest, Mode, ObjectPath, cores};
 use crate::plan::UndoArchive;
@@ -18,12 +18,12 @@ pub(super) fn write(
     digests: &BTreeMap<ObjectPath, Digest>,
     dir: &Dir,
     name: &[u8],
-) -> Result<Written, Cause> {
+) -> Result<WrittenArchive, Cause> {
     let manifest = with_digests(&undo.manifest, digests).to_bytes();
     let bytes = compressed(&manifest)
         .map_err(|error| Cause::Archive { package: undo.package.to_string(), reason: error.to_string() })?;
     let sha256 = record_file(dir, name, &bytes, Mode::of(0o600), None)?;
-    Ok(Written { size: bytes.len() as u64, sha256 })
+    Ok(WrittenArchive { size: bytes.len() as u64, sha256 })
 }
 
 fn compressed(text: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -6,8 +6,8 @@ use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity, is_layered};
 use super::ledger::LedgerDraft;
-use super::means::Means;
-use super::sites::{Site, Sites};
+use super::means::RenameSupport;
+use super::sites::{OpenDomain, OpenDomains};
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Inode, Live, LiveKind, Mode, ObjectPath, PkgInst, Timestamp};
@@ -16,11 +16,11 @@ use crate::root::{Dir, Resolver, Root};
 
 /// One name that changes.
 #[derive(Debug)]
-pub(super) struct Item<'p> {
+pub(super) struct LayoutItem<'p> {
     /// The op as it goes into the journal; its new identity is filled in when the object has been staged.
     pub(super) op: Op,
     /// What is to be staged, if anything.
-    pub(super) new: Option<New<'p>>,
+    pub(super) new: Option<ToStage<'p>>,
     /// The object of a package that stands there, as the survey saw it.
     pub(super) live: Option<&'p Live>,
     /// The path as the plan has it.
@@ -33,7 +33,7 @@ pub(super) struct Item<'p> {
 
 /// What is staged for an item.
 #[derive(Debug)]
-pub(super) enum New<'p> {
+pub(super) enum ToStage<'p> {
     /// An object of a package.
     Object(&'p NewObject),
     /// A record with these bytes.
@@ -56,7 +56,7 @@ pub(super) enum New<'p> {
 #[derive(Debug)]
 pub(super) struct Layout<'p> {
     /// The items; folded ones stand behind the item that they are staged in.
-    pub(super) items: Vec<Item<'p>>,
+    pub(super) items: Vec<LayoutItem<'p>>,
     /// The item of each path of the plan.
     pub(super) by_path: HashMap<ObjectPath, usize>,
     /// Whose object each path is, for messages.
@@ -84,14 +84,14 @@ struct Fold {
     becomes_directory: bool,
 }
 
-pub(super) struct Builder<'a, 'p> {
+pub(super) struct LayoutBuilder<'a, 'p> {
     resolver: Resolver<'a>,
     root: &'a Root,
     /// What the names in the stage begin with.
     prefix: &'a str,
     dirs: Dirs,
-    sites: &'a mut Sites,
-    items: Vec<Item<'p>>,
+    domains: &'a mut OpenDomains,
+    items: Vec<LayoutItem<'p>>,
     by_path: HashMap<ObjectPath, usize>,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
@@ -103,16 +103,16 @@ pub(super) struct Builder<'a, 'p> {
 /// Lays `plan` out. Names in the stage begin with `prefix`, which tells the batches of one run apart.
 pub(super) fn lay_out<'p>(
     root: &Root,
-    sites: &mut Sites,
+    domains: &mut OpenDomains,
     plan: &'p Plan,
     prefix: &str,
 ) -> Result<Layout<'p>, Cause> {
-    let mut builder = Builder {
+    let mut builder = LayoutBuilder {
         resolver: root.resolver(),
         root,
         prefix,
         dirs: Dirs::new(root),
-        sites,
+        domains,
         items: Vec::new(),
         by_path: HashMap::new(),
         last: None,
@@ -132,7 +132,7 @@ pub(super) fn lay_out<'p>(
     Ok(builder.finish(packages))
 }
 
-impl<'p> Builder<'_, 'p> {
+impl<'p> LayoutBuilder<'_, 'p> {
     fn finish(self, packages: HashMap<ObjectPath, PkgInst>) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
@@ -148,12 +148,12 @@ impl<'p> Builder<'_, 'p> {
         let physical = self.resolver.locate(&change.path)?;
         let (domain, parent) = self.domain_of(&physical)?;
         let (kind, new, rank) = match &change.action {
-            Action::Add(new) => (OpKind::Add, Some(New::Object(new)), turn::ADD),
+            Action::Add(new) => (OpKind::Add, Some(ToStage::Object(new)), turn::ADD),
             Action::Replace(new) => {
-                (OpKind::Replace, Some(New::Object(new)), turn::REPLACE + library_rank(physical.name()))
+                (OpKind::Replace, Some(ToStage::Object(new)), turn::REPLACE + library_rank(physical.name()))
             }
             Action::Delete => (OpKind::Delete, None, turn::DELETE),
-            Action::Attributes(new) => (OpKind::Attr, Some(New::Attributes(new)), turn::ATTRIBUTES),
+            Action::Attributes(new) => (OpKind::Attr, Some(ToStage::Attributes(new)), turn::ATTRIBUTES),
             Action::RemoveDirectory => (OpKind::Rmdir, None, turn::REMOVE_DIRECTORY),
         };
         let stage = format!("o/{}{}", self.prefix, self.items.len());
@@ -178,7 +178,7 @@ impl<'p> Builder<'_, 'p> {
             self.made.insert(physical, domain);
         }
         self.note_fold(change, domain)?;
-        self.push(Item {
+        self.push(LayoutItem {
             op,
             new,
             live: change.old.as_ref(),
@@ -196,7 +196,7 @@ impl<'p> Builder<'_, 'p> {
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
         let was_directory = change.old.as_ref().is_some_and(Live::is_directory);
         if becomes_directory != was_directory {
-            if let Some(reason) = cannot_turn(self.sites.get(domain)?, was_directory)? {
+            if let Some(reason) = cannot_turn(self.domains.get(domain)?, was_directory)? {
                 return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
             }
             let fold = Fold { item: self.items.len(), becomes_directory };
@@ -220,9 +220,9 @@ impl<'p> Builder<'_, 'p> {
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
         let (rank, inside) = (above.rank, Some(below[1..].to_vec()));
-        self.push(Item {
+        self.push(LayoutItem {
             op,
-            new: Some(New::Object(new)),
+            new: Some(ToStage::Object(new)),
             live: None,
             client: change.path.clone(),
             inside,
@@ -238,7 +238,7 @@ impl<'p> Builder<'_, 'p> {
             return Err(Cause::Changed(self.root.show(&change.path)));
         };
         let seen = dir.look(physical.name())?.ok_or_else(|| Cause::Changed(self.root.show(&change.path)))?;
-        let is_touched = if self.sites.is_second_try() {
+        let is_touched = if self.domains.is_second_try() {
             (seen.mode, seen.uid, seen.gid, seen.mtime) != (live.mode, live.uid, live.gid, live.mtime)
                 || live.size().is_some_and(|size| size != seen.size)
         } else {
@@ -261,20 +261,20 @@ impl<'p> Builder<'_, 'p> {
 
     fn contents(&mut self) -> Result<(), Cause> {
         let path = ObjectPath::new(CONTENTS).map_err(|error| Cause::Internal(error.to_string()))?;
-        self.write_record(&path, New::Contents, turn::CONTENTS)?;
-        self.write_record(&places::contents_stamp(), New::ContentsStamp, turn::CONTENTS)
+        self.write_record(&path, ToStage::Contents, turn::CONTENTS)?;
+        self.write_record(&places::contents_stamp(), ToStage::ContentsStamp, turn::CONTENTS)
     }
 
     fn record(&mut self, record: &'p RecordChange, plan: &Plan) -> Result<(), Cause> {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
-                self.write_record(path, New::Bytes(bytes, *mode, *mtime), turn::RECORD)
+                self.write_record(path, ToStage::Bytes(bytes, *mode, *mtime), turn::RECORD)
             }
             RecordChange::AddTree { path, files } => {
                 let physical = self.parents(path)?;
                 let mut item = self.record_item(OpKind::Add, path, physical)?;
                 item.op.whole = true;
-                item.new = Some(New::Tree(files));
+                item.new = Some(ToStage::Tree(files));
                 self.push(item);
                 Ok(())
             }
@@ -285,7 +285,7 @@ impl<'p> Builder<'_, 'p> {
                     return Err(Cause::Changed(self.root.show(path)));
                 }
                 item.op.whole = matches!(record, RecordChange::RemoveTree(_));
-                if item.op.whole && is_layered(&self.sites.get(item.op.domain)?.dir)? {
+                if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
                     return self.remove_piecemeal(path);
                 }
                 self.push(item);
@@ -301,7 +301,7 @@ impl<'p> Builder<'_, 'p> {
             }
             RecordChange::Ledger(change) => match LedgerDraft::of(self.root, plan, change)? {
                 Some(draft) if !draft.is_empty() => {
-                    self.write_record(&change.path, New::Ledger(Box::new(draft)), turn::RECORD)
+                    self.write_record(&change.path, ToStage::Ledger(Box::new(draft)), turn::RECORD)
                 }
                 Some(draft) if draft.is_there => {
                     let physical = self.resolver.locate(&change.path)?;
@@ -334,14 +334,14 @@ impl<'p> Builder<'_, 'p> {
     }
 
     /// A record file: replaced where it is there, else made together with the directories above it.
-    fn write_record(&mut self, path: &ObjectPath, new: New<'p>, rank: u8) -> Result<(), Cause> {
+    fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
             Some(old) if old.file_type == 'f' => {}
             // Nobody goes by a stamp that is something else; a directory may have something in it.
-            Some(old) if matches!(new, New::ContentsStamp) => {
+            Some(old) if matches!(new, ToStage::ContentsStamp) => {
                 if old.file_type == 'd' {
                     let reason = "is a directory where the stamp of contents belongs";
                     return Err(Cause::Unsupported { path: self.root.show(path), reason });
@@ -361,7 +361,7 @@ impl<'p> Builder<'_, 'p> {
         kind: OpKind,
         path: &ObjectPath,
         physical: ObjectPath,
-    ) -> Result<Item<'p>, Cause> {
+    ) -> Result<LayoutItem<'p>, Cause> {
         let (domain, parent) = self.domain_of(&physical)?;
         let old = match self.dirs.parent(&physical)? {
             // The merge knows or takes the digest of a long file.
@@ -388,7 +388,7 @@ impl<'p> Builder<'_, 'p> {
             touched: None,
             editable: false,
         };
-        Ok(Item {
+        Ok(LayoutItem {
             op,
             new: None,
             live: None,
@@ -412,7 +412,7 @@ impl<'p> Builder<'_, 'p> {
         for above in missing.into_iter().rev() {
             let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
             self.made.insert(above, item.op.domain);
-            item.new = Some(New::Directory);
+            item.new = Some(ToStage::Directory);
             self.push(item);
         }
         Ok(physical)
@@ -433,7 +433,7 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    fn push(&mut self, item: Item<'p>) {
+    fn push(&mut self, item: LayoutItem<'p>) {
         self.by_path.insert(item.client.clone(), self.items.len());
         self.items.push(item);
     }
@@ -452,20 +452,20 @@ impl<'p> Builder<'_, 'p> {
             return Ok((*domain, Some(*inode)));
         }
         let Some(dir) = self.dirs.get(&parent)? else { return Err(Cause::Changed(self.root.show(&parent))) };
-        let (domain, inode) = (self.sites.of(&dir)?, dir.itself()?.inode);
+        let (domain, inode) = (self.domains.of(&dir)?, dir.itself()?.inode);
         self.last = Some((parent, domain, inode));
         Ok((domain, Some(inode)))
     }
 }
 
 /// Why nothing can change its type in a domain, if there is a reason.
-fn cannot_turn(site: &Site, was_directory: bool) -> Result<Option<&'static str>, Cause> {
-    let can_exchange = Means::of(&site.domain).exchange;
+fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'static str>, Cause> {
+    let can_exchange = RenameSupport::of(&domain.entry).exchange;
     Ok(match was_directory {
         true if !can_exchange => Some(
             "would become something else than a directory, and its file system cannot exchange two names",
         ),
-        true if is_layered(&site.dir)? => {
+        true if is_layered(&domain.dir)? => {
             Some("would become something else than a directory, and overlayfs cannot exchange directories")
         }
         false if !can_exchange => {

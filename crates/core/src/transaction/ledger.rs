@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::Cause;
 use super::outside::host_path;
-use super::verified::Written;
-use crate::database::archive::{self, Outside};
+use super::verified::WrittenArchive;
+use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{counts, info};
-use crate::database::{View, installed, ledger, places};
+use crate::database::{RecordView, installed, ledger, places};
 use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
 use crate::format::params;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
@@ -22,7 +22,7 @@ use crate::root::{FileType, Root};
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
 
 /// Archives that a run has written, by package and patch, each with its place.
-pub(super) type SavedArchives = BTreeMap<(PkgInst, String), (Written, UndoPlace)>;
+pub(super) type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
 
 /// A ledger that changes.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct LedgerDraft<'p> {
 impl<'p> LedgerDraft<'p> {
     /// What becomes of a ledger; none where it stays as it is.
     pub(super) fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
-        let view = View::live(root);
+        let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
         let params = params_after(&view, plan, &change.package)?;
         // One that goes, and one that is made anew, need not make sense.
@@ -72,7 +72,7 @@ impl<'p> LedgerDraft<'p> {
     }
 
     /// The file, when all archives are written.
-    pub(super) fn bytes(&self, run: &str, source: &Sources<'_>) -> Result<Vec<u8>, Cause> {
+    pub(super) fn bytes(&self, run: &str, source: &LedgerSources<'_>) -> Result<Vec<u8>, Cause> {
         let mut ledger = self.kept.clone();
         let package = &self.change.package;
         for patch in &self.classic {
@@ -103,14 +103,14 @@ impl<'p> LedgerDraft<'p> {
         Ok(ledger.write())
     }
 
-    fn add(&self, ledger: &mut Ledger, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) {
+    fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) {
         if let Some(line) = self.line(run, source, patch, undo) {
             ledger.set(line);
         }
     }
 
     /// The line of a patch; none where the package does not record it, so that no line would count.
-    fn line(&self, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
+    fn line(&self, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
             patch: patch.to_owned(),
@@ -125,16 +125,16 @@ impl<'p> LedgerDraft<'p> {
 }
 
 /// What the lines of a run are made from.
-pub(super) struct Sources<'a> {
+pub(super) struct LedgerSources<'a> {
     pub(super) root: &'a Root,
     pub(super) plan: &'a Plan,
     /// The archives of this batch, by their place in the plan.
-    pub(super) written: &'a BTreeMap<usize, Written>,
+    pub(super) written: &'a BTreeMap<usize, WrittenArchive>,
     /// Those of the batches before.
     pub(super) saved: &'a SavedArchives,
 }
 
-impl Sources<'_> {
+impl LedgerSources<'_> {
     /// The undo data of a patch that the run applies.
     fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
         let location = match self.written_for(package, applied) {
@@ -156,7 +156,7 @@ impl Sources<'_> {
     }
 
     /// What the run has written for a patch, and where.
-    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(Written, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
         let planned = planned.and_then(|(at, undo)| Some((*self.written.get(&at)?, undo.place.clone())));
@@ -173,8 +173,8 @@ impl Sources<'_> {
     /// The archive that is there, as it lies.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
         let host = self.root.elsewhere(Path::new("/"))?;
-        let view = View::live(self.root);
-        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::planned()) else {
+        let view = RecordView::live(self.root);
+        let Ok(found) = archive::find(&view, &host, package, patch, &OutsideAccess::planned()) else {
             return Ok(None);
         };
         let archive = |error: archive::ArchiveError| Cause::Archive {
@@ -216,7 +216,7 @@ fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option
 }
 
 /// The parameters of a package as a plan leaves them.
-fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
+fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
     let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
     for record in plan.records.iter().rev() {
         match record {
@@ -233,7 +233,7 @@ fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Optio
 
 /// The patches whose archives a plan moves that another tool made, and that have no line yet.
 fn moved_classics(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     plan: &Plan,
     kept: &Ledger,
     change: &LedgerChange,
@@ -242,7 +242,7 @@ fn moved_classics(
     let saves = places::save(&change.package);
     let host = view.root().elsewhere(Path::new("/"))?;
     let is_classic = |patch: &str| {
-        let found = archive::find(view, &host, &change.package, patch, &Outside::default());
+        let found = archive::find(view, &host, &change.package, patch, &OutsideAccess::default());
         found.and_then(|found| found.manifest()).is_ok_and(|manifest| manifest.is_none())
     };
     let moved = plan.records.iter().filter_map(|record| match record {

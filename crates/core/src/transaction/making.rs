@@ -7,31 +7,31 @@ use std::ops::Deref;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::identity;
-use super::layout::{Item, Layout};
-use super::sites::Sites;
+use super::layout::{Layout, LayoutItem};
+use super::sites::OpenDomains;
 use super::stage::{StagedContent, identity_of, object, set_xattrs};
 use crate::format::journal::Identity;
 use crate::package::{Digest, Live, LiveKind, Mode, ObjectPath, Summing, Sums, Xattrs};
 use crate::plan::{Body, Member, NewObject, NewXattrs};
-use crate::root::{Dir, Node, Root, WritableFile};
+use crate::root::{Dir, Root, SpecialFile, WritableFile};
 
 /// Of a file that is not larger the first write takes all the space there will be, so that a full disk shows then.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;
 
 /// Makes objects of a layout in its stages.
-pub(super) struct Maker<'a, 'p> {
+pub(super) struct ObjectStager<'a, 'p> {
     root: &'a Root,
-    sites: &'a Sites,
+    domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
     dirs: Dirs,
     /// What the directory that was asked last hands down to what is made in it.
     handed_down: Option<(ObjectPath, Xattrs)>,
-    made: Made,
+    made: StagedObjects,
 }
 
 /// What a maker knows afterwards.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct StagedObjects {
     /// Digests and bytes.
     pub(super) content: StagedContent,
     /// Which inode each item is.
@@ -55,22 +55,29 @@ impl Deref for Within<'_> {
     }
 }
 
-impl<'a, 'p> Maker<'a, 'p> {
-    pub(super) fn new(root: &'a Root, sites: &'a Sites, layout: &'a Layout<'p>) -> Self {
-        Self { root, sites, layout, dirs: Dirs::new(root), handed_down: None, made: Made::default() }
+impl<'a, 'p> ObjectStager<'a, 'p> {
+    pub(super) fn new(root: &'a Root, domains: &'a OpenDomains, layout: &'a Layout<'p>) -> Self {
+        Self {
+            root,
+            domains,
+            layout,
+            dirs: Dirs::new(root),
+            handed_down: None,
+            made: StagedObjects::default(),
+        }
     }
 
-    pub(super) fn finish(self) -> Made {
+    pub(super) fn finish(self) -> StagedObjects {
         self.made
     }
 
     /// The staged place of an item: directory and name.
     fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
         let item = self.item(index)?;
-        let site = self.sites.get(item.op.domain)?;
+        let domain = self.domains.get(item.op.domain)?;
         let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        let Some(inside) = &item.inside else { return Ok((Within::Stage(&site.objects), top)) };
-        let mut dir = site.objects.dir(&top)?;
+        let Some(inside) = &item.inside else { return Ok((Within::Stage(&domain.objects), top)) };
+        let mut dir = domain.objects.dir(&top)?;
         let mut parts: Vec<&[u8]> = inside.split(|&b| b == b'/').collect();
         let name = parts.pop().unwrap_or_default().to_vec();
         for part in parts {
@@ -79,7 +86,7 @@ impl<'a, 'p> Maker<'a, 'p> {
         Ok((Within::Below(dir), name))
     }
 
-    fn item(&self, index: usize) -> Result<&'a Item<'p>, Cause> {
+    fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
         self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
     }
 
@@ -94,11 +101,13 @@ impl<'a, 'p> Maker<'a, 'p> {
                 return Ok(());
             }
             Body::Symlink(target) => dir.make_symlink(&name, target)?,
-            Body::Pipe => dir.make_node(&name, Node::Pipe)?,
+            Body::Pipe => dir.make_node(&name, SpecialFile::Pipe)?,
             Body::Device { block: true, major, minor } => {
-                dir.make_node(&name, Node::Block(*major, *minor))?;
+                dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
             }
-            Body::Device { major, minor, .. } => dir.make_node(&name, Node::Character(*major, *minor))?,
+            Body::Device { major, minor, .. } => {
+                dir.make_node(&name, SpecialFile::Character(*major, *minor))?
+            }
             Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
             Body::Member(_) | Body::Link(_) => return Ok(()),
         }
@@ -284,7 +293,7 @@ impl<'a, 'p> Maker<'a, 'p> {
     /// Owner, extended attributes, mode and time, in the order in which none undoes another.
     fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
         // Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
-        let is_theirs = self.sites.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
+        let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
         }

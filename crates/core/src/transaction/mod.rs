@@ -56,30 +56,30 @@ mod whereabouts;
 
 use std::io::Read;
 
-use crate::format::journal::Story;
+use crate::format::journal::RunRecord;
 use crate::package::PackagePath;
 
-pub use error::{Cause, Left, Phase, TransactionError};
+pub use error::{Cause, Phase, RootCondition, TransactionError};
 pub use failed_requests::note_failed_request;
 pub use finish::log_without_run;
-pub use held::{Held, HeldObject};
-pub use queue::{RunQueue, read_queue, undo_queue};
+pub use held::{ProtectedObject, ProtectedPaths};
+pub use queue::{InstallfQueue, read_queue, undo_queue};
 pub use recover::{Recovered, recover, recover_with, unfinished_script};
-pub use scripted::{ScriptedRun, Settled};
+pub use scripted::{ScriptedRun, SettledAttributes};
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, carry_out};
 
 /// Where the content of new files comes from: a patch, a package, an undo archive.
-pub trait Content {
+pub trait ContentSource {
     /// Streams every file for which `wanted` (number of the package, path in it) is true to `sink`, in whatever order
     /// the source has them.
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError>;
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError>;
 }
 
 /// Whether a file of the source is needed.
-pub type Wanted<'w> = dyn Fn(usize, &PackagePath) -> bool + 'w;
+pub type WantedFile<'w> = dyn Fn(usize, &PackagePath) -> bool + 'w;
 
 /// Takes the bytes of one file.
-pub type Sink<'s> = dyn FnMut(usize, &PackagePath, &mut dyn Read) -> Result<(), Cause> + 's;
+pub type FileSink<'s> = dyn FnMut(usize, &PackagePath, &mut dyn Read) -> Result<(), Cause> + 's;
 
 /// Why streaming ended early.
 #[derive(Debug)]
@@ -93,25 +93,25 @@ pub enum StreamError {
 /// Who is asked between steps whether to go on, and told how far the run is: given by the command line, which catches
 /// signals and may show a bar.
 #[derive(Clone, Copy)]
-pub struct Watch<'a> {
+pub struct RunWatch<'a> {
     /// The signal that wants the run to end, if one came.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
     /// Takes what happens.
-    pub progress: &'a dyn Fn(Event),
+    pub progress: &'a dyn Fn(ProgressEvent),
 }
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ProgressEvent {
     /// Something begins that has this many units.
-    Begins(Doing, u64),
+    Begins(RunActivity, u64),
     /// So many units more are done.
     Advances(u64),
 }
 
 /// What a run is doing, with the unit in which it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum RunActivity {
     /// New objects are written beside their targets: bytes.
     Staging,
     /// Old objects are saved: bytes.
@@ -120,7 +120,7 @@ pub enum Doing {
     Switching,
 }
 
-impl Watch<'_> {
+impl RunWatch<'_> {
     fn check(self) -> Result<(), Cause> {
         match (self.interrupt)() {
             Some(signal) => Err(Cause::Interrupted(signal)),
@@ -128,16 +128,16 @@ impl Watch<'_> {
         }
     }
 
-    fn begins(self, doing: Doing, units: u64) {
-        (self.progress)(Event::Begins(doing, units));
+    fn begins(self, doing: RunActivity, units: u64) {
+        (self.progress)(ProgressEvent::Begins(doing, units));
     }
 
     fn advances(self, units: u64) {
-        (self.progress)(Event::Advances(units));
+        (self.progress)(ProgressEvent::Advances(units));
     }
 }
 
-impl std::fmt::Debug for Watch<'_> {
+impl std::fmt::Debug for RunWatch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Watch")
     }
@@ -145,15 +145,15 @@ impl std::fmt::Debug for Watch<'_> {
 
 /// What a run needs beside its plan.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
+pub struct RunSettings<'a> {
     /// What is told of the run in history and log.
-    pub story: &'a Story,
+    pub run_record: &'a RunRecord,
     /// The marker of the root, for its first journal; a later one takes that of the journal before.
     pub marker: &'a str,
     /// A random number that no other run has.
     pub nonce: u64,
     /// Asked and told between steps.
-    pub watch: Watch<'a>,
+    pub watch: RunWatch<'a>,
     /// Milliseconds since the command began, asked when the run is told of.
     pub elapsed: &'a dyn FnMilliseconds,
 }

@@ -14,10 +14,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::Cause;
 use super::identity::identity;
-use super::layout::{Item, Layout, New};
-use super::making::{Made, Maker, may_be_left_out};
-use super::sites::Sites;
-use super::{Content, Doing, StreamError, Watch};
+use super::layout::{Layout, LayoutItem, ToStage};
+use super::making::{ObjectStager, StagedObjects, may_be_left_out};
+use super::sites::OpenDomains;
+use super::{ContentSource, RunActivity, RunWatch, StreamError};
 use crate::format::journal::Identity;
 use crate::package::{Digest, Mode, ObjectPath, PackagePath, Timestamp, Xattrs};
 use crate::plan::{Body, NewObject, TreeContent, TreeFile};
@@ -39,11 +39,11 @@ pub(super) struct StagedContent {
 }
 
 /// Writes the objects of a layout into its stages.
-pub(super) struct Stager<'a, 'p> {
+pub(super) struct LayoutStager<'a, 'p> {
     pub(super) root: &'a Root,
-    pub(super) sites: &'a Sites,
+    pub(super) domains: &'a OpenDomains,
     pub(super) layout: &'a mut Layout<'p>,
-    pub(super) watch: Watch<'a>,
+    pub(super) watch: RunWatch<'a>,
 }
 
 /// The items that each file of the source is for.
@@ -52,10 +52,10 @@ type WantedItems = BTreeMap<(usize, PackagePath), Vec<usize>>;
 /// Files of the source that were read, each with the items it is for.
 type Batch<'w> = Vec<(&'w [usize], Vec<u8>)>;
 
-impl<'p> Stager<'_, 'p> {
+impl<'p> LayoutStager<'_, 'p> {
     /// Stages all objects; `content` streams the files of the source. Records are staged later, because the undo
     /// archives among them need what is known only now.
-    pub(super) fn objects(self, content: &mut dyn Content) -> Result<StagedContent, Cause> {
+    pub(super) fn objects(self, content: &mut dyn ContentSource) -> Result<StagedContent, Cause> {
         let made = self.make(content)?;
         for (index, identity) in made.identities {
             if let Some(item) = self.layout.items.get_mut(index) {
@@ -65,27 +65,27 @@ impl<'p> Stager<'_, 'p> {
         Ok(made.content)
     }
 
-    fn make(&self, content: &mut dyn Content) -> Result<Made, Cause> {
+    fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
         let sizes = self.layout.items.iter().filter_map(|item| match object(item).map(|new| &new.body) {
             Some(Body::Member(member)) => Some(member.size),
             _ => None,
         });
-        self.watch.begins(Doing::Staging, sizes.sum());
-        let mut maker = Maker::new(self.root, self.sites, self.layout);
+        self.watch.begins(RunActivity::Staging, sizes.sum());
+        let mut stager = ObjectStager::new(self.root, self.domains, self.layout);
         for index in self.select(|body| !matches!(body, Body::Member(_) | Body::Link(_))) {
             self.watch.check()?;
-            maker.without_content(index)?;
+            stager.without_content(index)?;
         }
-        let mut made = self.members(content, &mut maker)?;
+        let mut made = self.members(content, &mut stager)?;
         for index in self.select(|body| matches!(body, Body::Link(_))) {
             self.watch.check()?;
-            maker.link(index, &made.content.digests)?;
+            stager.link(index, &made.content.digests)?;
         }
         // The innermost first: a directory may take away the right to write into it.
         for index in self.select(|body| matches!(body, Body::Directory)).into_iter().rev() {
-            maker.settle_directory(index)?;
+            stager.settle_directory(index)?;
         }
-        made.add(maker.finish());
+        made.add(stager.finish());
         Ok(made)
     }
 
@@ -107,10 +107,14 @@ impl<'p> Stager<'_, 'p> {
     }
 
     /// Streams all files that come from the source.
-    fn members(&self, content: &mut dyn Content, own: &mut Maker<'_, 'p>) -> Result<Made, Cause> {
+    fn members(
+        &self,
+        content: &mut dyn ContentSource,
+        own: &mut ObjectStager<'_, 'p>,
+    ) -> Result<StagedObjects, Cause> {
         let wanted = self.wanted();
         if wanted.is_empty() {
-            return Ok(Made::default());
+            return Ok(StagedObjects::default());
         }
         let workers = if self.root.workers() > 1 && wanted.len() > 1 { self.root.workers() } else { 0 };
         let has_failed = AtomicBool::new(false);
@@ -119,8 +123,8 @@ impl<'p> Stager<'_, 'p> {
             let jobs = Arc::new(Mutex::new(jobs));
             let start = |_| {
                 let (jobs, has_failed) = (jobs.clone(), &has_failed);
-                let (root, sites, layout) = (self.root, self.sites, &*self.layout);
-                scope.spawn(move || work(Maker::new(root, sites, layout), &jobs, has_failed))
+                let (root, domains, layout) = (self.root, self.domains, &*self.layout);
+                scope.spawn(move || work(ObjectStager::new(root, domains, layout), &jobs, has_failed))
             };
             let threads: Vec<_> = (0..workers).map(start).collect();
             // The threads alone hold it, so that handing over fails when all have given up.
@@ -137,7 +141,7 @@ impl<'p> Stager<'_, 'p> {
             };
             let read = reading.all(content);
             drop(reading);
-            let mut made = Made::default();
+            let mut made = StagedObjects::default();
             for thread in threads {
                 let part =
                     thread.join().map_err(|_| Cause::Internal("a staging thread failed".to_owned()))?;
@@ -148,7 +152,7 @@ impl<'p> Stager<'_, 'p> {
     }
 }
 
-impl Made {
+impl StagedObjects {
     fn add(&mut self, other: Self) {
         self.content.digests.extend(other.content.digests);
         self.content.bytes += other.content.bytes;
@@ -158,15 +162,15 @@ impl Made {
 
 /// What each thread does: it makes the files of one batch after another, until there is none or one fails.
 fn work(
-    mut maker: Maker<'_, '_>,
+    mut stager: ObjectStager<'_, '_>,
     jobs: &Mutex<Receiver<Batch<'_>>>,
     has_failed: &AtomicBool,
-) -> Result<Made, Cause> {
+) -> Result<StagedObjects, Cause> {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(batch) = next else { return Ok(maker.finish()) };
+        let Ok(batch) = next else { return Ok(stager.finish()) };
         for (indexes, data) in batch {
-            if let Err(cause) = maker.member(indexes, &mut data.as_slice(), &|_| ()) {
+            if let Err(cause) = stager.member(indexes, &mut data.as_slice(), &|_| ()) {
                 has_failed.store(true, Ordering::Relaxed);
                 return Err(cause);
             }
@@ -176,9 +180,9 @@ fn work(
 
 /// The thread that reads the source.
 struct Reading<'a, 'w, 'l, 'p> {
-    stager: &'a Stager<'a, 'p>,
+    stager: &'a LayoutStager<'a, 'p>,
     wanted: &'w WantedItems,
-    own: &'a mut Maker<'l, 'p>,
+    own: &'a mut ObjectStager<'l, 'p>,
     /// Where batches go; none where there is one thread only.
     to: Option<SyncSender<Batch<'w>>>,
     batch: Batch<'w>,
@@ -187,7 +191,7 @@ struct Reading<'a, 'w, 'l, 'p> {
 }
 
 impl<'w> Reading<'_, 'w, '_, '_> {
-    fn all(&mut self, content: &mut dyn Content) -> Result<(), Cause> {
+    fn all(&mut self, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let wanted = self.wanted;
         let mut missing: BTreeSet<_> = wanted.keys().cloned().collect();
         let is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
@@ -244,7 +248,7 @@ impl<'w> Reading<'_, 'w, '_, '_> {
 
 /// Notes which inode a staged object is.
 pub(super) fn note_identity(
-    item: &mut Item<'_>,
+    item: &mut LayoutItem<'_>,
     dir: &Dir,
     name: &[u8],
     digest: Option<Digest>,
@@ -264,9 +268,9 @@ pub(super) fn identity_of(dir: &Dir, name: &[u8], digest: Option<Digest>) -> Res
 }
 
 /// The object that an item stages, if it stages one of a package.
-pub(super) fn object<'p>(item: &Item<'p>) -> Option<&'p NewObject> {
+pub(super) fn object<'p>(item: &LayoutItem<'p>) -> Option<&'p NewObject> {
     match item.new {
-        Some(New::Object(new)) => Some(new),
+        Some(ToStage::Object(new)) => Some(new),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::root::Root;
 
 /// The directories of the host in which archives of a root may be opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outside<'a> {
+pub struct OutsideAccess<'a> {
     /// Where to look instead of where `remote` points: `-B`, `--undo-dir`.
     pub moved_to: Option<&'a Path>,
     /// `undo_dir` of the host's own policy.
@@ -36,7 +36,7 @@ pub struct OutsideRules {
     pub named: Option<PathBuf>,
 }
 
-impl Outside<'static> {
+impl OutsideAccess<'static> {
     /// Any archive that a root names, for a run that was planned by this process.
     pub fn planned() -> Self {
         Self { is_trusted: true, is_planned: true, ..Self::default() }
@@ -45,18 +45,18 @@ impl Outside<'static> {
 
 impl OutsideRules {
     /// The rules for what an unfinished run has left.
-    pub fn of_recovery(&self) -> Outside<'_> {
+    pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
     /// The rules for archives that may have been moved to a directory.
-    pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
+    pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
-        Outside { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false }
+        OutsideAccess { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false }
     }
 }
 
-impl Outside<'_> {
+impl OutsideAccess<'_> {
     /// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
     pub(super) fn check(
         &self,
@@ -126,7 +126,7 @@ mod tests {
         let package = PkgInst::new("X").unwrap();
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
-            Outside::planned().check(&root, &path, ("100-01", &package), None)
+            OutsideAccess::planned().check(&root, &path, ("100-01", &package), None)
         };
         assert!(check("/b/100-01/X/undo.gz").is_ok());
         for path in ["/etc/shadow", "/b/200-01/X/undo.gz", "/b/100-01/Y/undo.gz", "/b/100-01/X/shadow"] {

@@ -8,12 +8,12 @@ use crate::package::Digest;
 
 /// A file that may be an undo archive.
 #[derive(Debug)]
-pub struct Unbound {
+pub struct UnboundArchive {
     file: File,
     shown: String,
 }
 
-impl Unbound {
+impl UnboundArchive {
     /// A regular file; `shown` is what messages call it.
     pub fn new(file: File, shown: String) -> Self {
         Self { file, shown }
