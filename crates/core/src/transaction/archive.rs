@@ -1,6 +1,6 @@
-//! Writing an undo archive: a backout package in datastream form, with the manifest that makes it exact.
+//! Writes undo archives: backout packages in datastream form, with the manifest that makes them exact.
 //!
-//! Its bytes depend on the objects and the patch alone: no run, no clock.
+//! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -22,23 +22,22 @@ use crate::package::{Content, Digest, Ftype, Object, ObjectPath, PackagePath, Re
 use crate::plan::UndoArchive;
 use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
 
-/// The files of the backout package that are not objects.
+/// The files of the backout package other than objects.
 type Information = BTreeMap<String, Vec<u8>>;
 
-/// What an archive is made from, beside what the plan says.
+/// The input of an undo archive, apart from the plan.
 #[derive(Clone, Copy)]
 pub(super) struct ArchiveInput<'a> {
-    /// The root.
     pub(super) root: &'a Root,
     /// The digests of the new objects, for the manifest.
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
-    /// In a run with scripts: the held copies, which are what was there before any script ran.
+    /// The safety copies of a run with scripts: the objects as they were before any script ran.
     pub(super) held: Option<&'a SafetyCopies<'a>>,
-    /// In a run of several patches: what one of them delivers and a later one replaces.
+    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
     pub(super) versions: &'a StagedVersions,
 }
 
-/// Writes `archive` to `file` and reads it back. `place` is what messages call the file.
+/// Writes `archive` to `file` and reads it back. Messages call the file `place`.
 pub(super) fn write(
     material: ArchiveInput<'_>,
     archive: &UndoArchive,
@@ -109,8 +108,8 @@ fn information(
     Ok(files)
 }
 
-/// The manifest with the digests of what has been staged, where it has none: what a later patch of the run replaces
-/// has been read before.
+/// Returns the manifest with the digests of the staged objects filled in where it has none. Versions that a later
+/// patch of the run replaces have theirs already.
 pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
@@ -123,13 +122,13 @@ pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, D
     manifest
 }
 
-/// What a cpio archive of the old record files cannot say of their times.
+/// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
 fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
     let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
     times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
 }
 
-/// The old record files as a cpio archive.
+/// Packs the old record files into a cpio archive.
 fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
     let mut writer = cpio::Writer::new(Vec::new(), Form::Newc);
     for (name, file) in files {
@@ -157,7 +156,7 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
     Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
 }
 
-/// Reads old objects into the archive.
+/// Copies old objects into the archive.
 struct OldObjects<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
@@ -167,11 +166,11 @@ struct OldObjects<'a> {
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
     watch: RunWatch<'a>,
-    /// The content of one small object after the other.
+    /// The content of one small object at a time.
     buffer: Vec<u8>,
 }
 
-/// Larger objects are not held in memory.
+/// Objects larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
 impl OldObjects<'_> {
@@ -213,7 +212,7 @@ impl OldObjects<'_> {
         part.finish().and_then(Writer::finish).map_err(failed)
     }
 
-    /// Opens an old object that is of the size that the survey saw.
+    /// Opens an old object, provided it has the size seen by the survey.
     fn open(&mut self, path: &ObjectPath, entry: &Entry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.resolver.locate(path)?;
@@ -227,7 +226,7 @@ impl OldObjects<'_> {
         if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
     }
 
-    /// Writes the bytes of an old object; the answer is their sum.
+    /// Writes the bytes of an old object and returns their System V sum.
     fn member<W: io::Write>(
         &mut self,
         old: &OldFile,
@@ -249,8 +248,8 @@ impl OldObjects<'_> {
         Ok(checksum::sum(bytes))
     }
 
-    /// Whether the bytes that went into the archive are those that the plan was made for, and nobody wrote to the
-    /// object while it was read.
+    /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
+    /// was read.
     fn is_as_surveyed(&self, path: &ObjectPath, old: &OldFile, sum: u16, entry: &Entry) -> Result<(), Cause> {
         let after = ObjectStatus::of(&old.file, || self.root.show(path))?;
         if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
@@ -274,13 +273,13 @@ impl OldObjects<'_> {
     }
 }
 
-/// The directories that a part has so far. Without them a pkgadd(1M) makes its own as its umask says, and the user
-/// who runs checkinstall may not get in.
+/// The directories written to a part so far. Without them, pkgadd(1M) would create them under its own umask, and the
+/// user who runs checkinstall might be locked out.
 #[derive(Default)]
 struct PartDirectories(BTreeSet<Vec<u8>>);
 
 impl PartDirectories {
-    /// Writes those above a member that are not there yet, outermost first.
+    /// Writes the directories above a member that are still missing, outermost first.
     fn above<W: io::Write>(
         &mut self,
         member: &[u8],
@@ -309,14 +308,14 @@ fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Ca
     }
 }
 
-/// A large file whose bytes go to the disk while more are made, so that the sync afterwards has little left to do.
+/// A large file whose pages are flushed while more are written, so that the final sync has little left to do.
 struct WritingBack<'f> {
     file: &'f mut WritableFile,
     written: u64,
     begun: u64,
 }
 
-/// Bytes that are sent to the disk at once.
+/// The number of bytes flushed at once.
 const SENT_AT_ONCE: u64 = 4 << 20;
 
 impl io::Write for WritingBack<'_> {
@@ -335,13 +334,13 @@ impl io::Write for WritingBack<'_> {
     }
 }
 
-/// An old object that is open, as it was seen then.
+/// An open old object and its status at the time it was opened.
 struct OldFile {
     file: std::fs::File,
     seen: ObjectStatus,
 }
 
-/// Reads an old object, and sums it.
+/// Reads an old object and computes its System V sum.
 struct SummingReader<'f> {
     file: &'f std::fs::File,
     sum: checksum::Sum,
@@ -355,7 +354,7 @@ impl Read for SummingReader<'_> {
     }
 }
 
-/// The text of `undo.sha256` for an archive of this name.
+/// Returns the text of `undo.sha256` for an archive with this name.
 pub(super) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
     UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
 }

@@ -1,5 +1,5 @@
-//! Sending what is staged to the disk while the processor still has work, so that the sync before the journal is
-//! published has little left to wait for. Nothing rests on it: that sync comes in any case.
+//! Flushes staged objects to the disk while the processor still has work, so that the sync before publication has
+//! little left to wait for. Correctness does not depend on it: that sync always follows.
 
 use std::thread::{Scope, ScopedJoinHandle};
 
@@ -7,15 +7,15 @@ use super::error::Cause;
 use super::sites::OpenDomains;
 use crate::root::Root;
 
-/// Fewer bytes are on the disk soon enough; a flush of its own would cost more.
+/// The fewest bytes worth a flush of their own.
 const WORTH_IT: u64 = 8 << 20;
 
-/// A sync that goes on in a thread, or none.
+/// A sync running in a thread, or none.
 #[derive(Debug)]
 pub(super) struct EarlySync<'scope>(Option<ScopedJoinHandle<'scope, Result<(), Cause>>>);
 
 impl<'scope> EarlySync<'scope> {
-    /// Begins it, where `bytes` that were staged are worth it and one thread need not do everything.
+    /// Starts the sync if `bytes` staged bytes are worth it and there is more than one worker thread.
     pub(super) fn begin<'env>(
         scope: &'scope Scope<'scope, 'env>,
         root: &Root,
@@ -26,7 +26,7 @@ impl<'scope> EarlySync<'scope> {
         Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
     }
 
-    /// Waits for its end. The kernel tells a descriptor of an error once: it must not be lost here.
+    /// Waits for the sync to end. The kernel reports an error to a descriptor only once, so it must not be lost here.
     pub(super) fn end(self) -> Result<(), Cause> {
         let failed = |_| Cause::Internal("the thread of a sync failed".to_owned());
         self.0.map_or(Ok(()), |thread| thread.join().map_err(failed)?)

@@ -26,12 +26,12 @@ use crate::format::journal::{Op, OpKind};
 use crate::root::{Dir, FileType};
 
 impl OpRunner<'_> {
-    /// Whether an op is a replacement that cannot be an exchange.
+    /// Tells whether an op is a replacement on a file system without exchange.
     pub(super) fn is_without_exchange(&self, op: &Op) -> bool {
         op.kind == OpKind::Replace && !self.rename_support(op).exchange
     }
 
-    /// Where the old object is in the stage: under its second name, if it has one, else where the new one was.
+    /// Returns the staged place of the old object: its second name if it has one, else the place of the new object.
     pub(super) fn old_place(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -50,8 +50,8 @@ impl OpRunner<'_> {
         if self.is_second_name_as_saved(op)? { Ok(()) } else { Err(Cause::Changed(self.show(op))) }
     }
 
-    /// Whether nobody wrote to the old object since it was saved. A copy tells nothing of that, and neither does an op of
-    /// a run with scripts, whose way back is its held copies.
+    /// Tells whether the old object is unchanged since it was saved. Neither a copy nor an op of a run with scripts
+    /// can show a change; the latter is undone from its safety copies.
     pub(super) fn is_second_name_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -61,7 +61,7 @@ impl OpRunner<'_> {
         is_as_planned(&stage, &second, op)
     }
 
-    /// What the table takes for the state of the stage.
+    /// Returns the state of the stage as the recovery table needs it.
     pub(super) fn behind(
         &mut self,
         op: &Op,
@@ -77,7 +77,7 @@ impl OpRunner<'_> {
         })
     }
 
-    /// Puts the old object in the place of what is there; what is not the new object as it was staged is kept.
+    /// Renames the old object over the current one. Anything but the new object as staged is kept.
     pub(super) fn put_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         if self.target_state(op)? != ObjectState::New {
@@ -94,7 +94,7 @@ impl OpRunner<'_> {
         Ok(())
     }
 
-    /// Keeps what is at the target as `PATH.edited-<run>`, and where it can have two names in its place, too.
+    /// Keeps the object at the target as `PATH.edited-<run>`, and, if it can have two names, also leaves it in place.
     fn keep_in_place(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         let Some(seen) = parent.look(name)? else { return Ok(()) };
@@ -117,8 +117,8 @@ impl OpRunner<'_> {
         }
     }
 
-    /// An object that has been placed by two names, and was cut before it lost the first one, loses the second: it is as
-    /// if it had not been placed.
+    /// Removes the second name of an object that was placed by two names and never lost the first one, so that it
+    /// counts as not placed.
     pub(super) fn finish_placing(&mut self, op: &Op) -> Result<(), Cause> {
         if self.rename_support(op).no_replace || op.kind != OpKind::Add {
             return Ok(());

@@ -1,7 +1,8 @@
-//! Doing and undoing one op: each is one atomic rename (or one change of the attributes of an object that stays).
+//! Carries out and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that
+//! stays.
 //!
-//! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
-//! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
+//! Carrying out follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
+//! by the table in [`undo`], so that recovery can be cut off at any point and start again.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -23,30 +24,30 @@ use crate::package::rule::holds;
 use crate::package::{Inode, ObjectPath};
 use crate::root::{Dir, FileType, Root, RootError};
 
-/// What undoing an op does next.
+/// The next step in undoing an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UndoStep {
-    /// It is as before.
+    /// The op is undone.
     Nothing,
-    /// Target and stage change places.
+    /// Exchange target and stage.
     Exchange,
-    /// What is in the stage goes (back) to the target, where nothing is.
+    /// Move the staged object to the free target.
     PutBack,
-    /// What is at the target goes into the stage.
+    /// Move the target into the stage.
     TakeAway,
-    /// What is in the stage is somebody else's: it is kept beside the target.
+    /// Keep somebody else's staged object beside the target.
     KeepStaged,
-    /// What is at the target is somebody else's work on the new object: it is kept under another name.
+    /// Keep somebody else's work on the new object under another name.
     KeepTarget,
-    /// The new directory is removed if it is empty.
+    /// Remove the new directory if it is empty.
     RemoveDirectory,
-    /// Somebody else's object is left where it is.
+    /// Leave somebody else's object alone.
     Leave,
-    /// The old object is made again from the undo archive.
+    /// Rebuild the old object from the undo archive.
     Rebuild,
 }
 
-/// The recovery table: what to do for an op of a run that is rolled back, from what is seen.
+/// Returns the next step in undoing an op, by the recovery table.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
 pub(super) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
     use ObjectState::{New, NewTouched, None, Old, Other};
@@ -69,24 +70,25 @@ pub(super) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep
     }
 }
 
-/// The hands of a run: its stages, and the directories of its targets.
+/// Carries out and undoes the ops of one run; holds its stage directories and target directories open.
 pub(super) struct OpRunner<'a> {
     pub(super) root: &'a Root,
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
-    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    /// The directories inside the stages, by domain and name. They are held open so that the owner of a directory
+    /// above cannot swap them.
     within: BTreeMap<(usize, String), Rc<Dir>>,
-    /// The directory that was last found to be the one of the plan.
+    /// The last directory found to be the one of the plan.
     known: Option<(Rc<Dir>, Inode)>,
-    /// Old objects that have neither set-id bits nor file capabilities, by their names in the stage, as far as it is known.
+    /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
     pub(super) plain: HashSet<&'a str>,
-    /// What a person should know.
+    /// Notes for the operator.
     pub(super) notes: Vec<String>,
 }
 
 impl<'a> OpRunner<'a> {
-    /// Opens the stages of a journal; an error, before anything is touched, if one is not there.
+    /// Opens the stages of a journal. Fails before any change if one is missing.
     pub(super) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
         let run = &journal.head.header.run;
         let stages =
@@ -109,12 +111,12 @@ impl<'a> OpRunner<'a> {
         })
     }
 
-    /// Makes the file systems of all domains durable, that of the journal last.
+    /// Syncs the file systems of all domains, the journal's last.
     pub(super) fn sync(&self) -> Result<(), Cause> {
         self.stages.iter().rev().try_for_each(Dir::sync_file_system).map_err(Cause::from)
     }
 
-    /// The directory of the stage that an op uses, and its name there.
+    /// Returns the stage directory of an op, and the op's name in it.
     pub(super) fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
@@ -131,15 +133,15 @@ impl<'a> OpRunner<'a> {
         self.root.show(&op.path)
     }
 
-    /// The directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have made something
-    /// else of a directory.
+    /// Opens the directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have turned a
+    /// directory into something else.
     pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
         let ops = &self.journal.ops;
         self.dirs
             .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
     }
 
-    /// What the file system of an op can do.
+    /// Returns what the file system of an op supports.
     pub(super) fn rename_support(&self, op: &Op) -> RenameSupport {
         self.journal
             .domains
@@ -147,7 +149,7 @@ impl<'a> OpRunner<'a> {
             .map_or(RenameSupport { exchange: true, no_replace: true }, RenameSupport::of)
     }
 
-    /// Does an op.
+    /// Carries out an op.
     pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
         if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
             return Ok(());
@@ -198,7 +200,7 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Whether a directory is the one that the plan was made for; asked once for each that is opened.
+    /// Checks that a directory is the one the plan was made for, once per opened directory.
     fn must_be_the_directory(&mut self, parent: &Rc<Dir>, op: &Op) -> Result<(), Cause> {
         let Some(expected) = op.parent else { return Ok(()) };
         if self.known.as_ref().is_some_and(|(known, inode)| Rc::ptr_eq(known, parent) && *inode == expected) {
@@ -211,7 +213,7 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// A rename that finds something in its way, or nothing where something was, met somebody else.
+    /// Turns a rename's EEXIST or ENOENT into the fact that somebody else interfered.
     pub(super) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
@@ -234,7 +236,8 @@ impl<'a> OpRunner<'a> {
         Ok((dir, to.name().to_vec()))
     }
 
-    /// Whether nobody wrote to an old object through an open descriptor since it was saved.
+    /// Tells whether an old object is unchanged since it was saved; somebody may have written to it through an open
+    /// descriptor.
     pub(super) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
@@ -252,7 +255,7 @@ impl<'a> OpRunner<'a> {
         Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
     }
 
-    /// Undoes an op, whatever state it is in.
+    /// Undoes an op, whatever its state.
     pub(super) fn back(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
             // What is held is put back as a whole, in an order of its own.
@@ -292,7 +295,7 @@ impl<'a> OpRunner<'a> {
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
     }
 
-    /// One step; false when nothing more is to be done for the op.
+    /// Takes one undo step. Returns false once nothing is left to do for the op.
     fn step_back(&mut self, op: &Op, next: UndoStep) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let parent = self.parent_of(&op.path)?;
@@ -367,7 +370,7 @@ impl<'a> OpRunner<'a> {
         }
     }
 
-    /// The name under which somebody else's object is kept; another one for each number.
+    /// Returns the name for keeping somebody else's object, a different one for each number.
     pub(super) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
         let mut kept = op.path.name().to_vec();
         kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
@@ -383,7 +386,8 @@ impl<'a> OpRunner<'a> {
             .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
     }
 
-    /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
+    /// Runs a rename, and gives up the ballast if it fails for lack of space: a rename into a directory may need a
+    /// block.
     pub(super) fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
         match step() {
             Err(error) if error.is_no_space() => {
@@ -411,7 +415,7 @@ impl<'a> OpRunner<'a> {
         Ok(())
     }
 
-    /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
+    /// Restores each attribute that still has the run's value. Any other value is somebody else's and stays.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
@@ -434,7 +438,7 @@ impl<'a> OpRunner<'a> {
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
 
-    /// Does again what a committed run must have done and the disk lost; true if there was something.
+    /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
     pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete => {
@@ -460,7 +464,7 @@ impl<'a> OpRunner<'a> {
     }
 }
 
-/// Whether what came out of a target is what the plan was made for.
+/// Tells whether the object that left a target is the one the plan was made for.
 pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
         Some(old) => Ok(is_old_untouched(stage, name, old)?),

@@ -1,9 +1,9 @@
-//! Held copies: before the first procedure script runs, everything that scripts may touch is copied into the stage.
+//! Safety copies: before the first procedure script runs, everything scripts may touch is copied into the stage.
 //!
-//! A script changes live objects as it likes, in place or by renames. Putting a held copy back is one rename whatever
-//! it did, needs neither space nor the package, and does not depend on how far the run came. Files are cloned where
-//! the file system can do that, else copied, with every attribute; names of one file stay names of one file. Undo
-//! archives, which nobody writes in place, are held by another name of the same file.
+//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename whatever
+//! the script did; it needs neither space nor the package, and does not depend on how far the run came. Files are
+//! cloned if the file system can, else copied, with every attribute; several names of one file remain names of one
+//! file. Undo archives, which are never written in place, are protected by a second name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -19,40 +19,41 @@ use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
 use crate::root::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
 
-/// What procedure scripts of a run may touch.
+/// The paths that procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtectedPaths {
-    /// The objects of the packages, whether they are there or not.
+    /// The objects of the packages, whether they exist or not.
     pub objects: Vec<ProtectedObject>,
-    /// Directories of records, held with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
+    /// Record directories, protected with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
     pub trees: Vec<ObjectPath>,
-    /// Files of records: `contents`.
+    /// Record files: `contents`.
     pub files: Vec<ObjectPath>,
 }
 
 /// An object that procedure scripts may touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedObject {
-    /// Where it is.
+    /// The client path of the object.
     pub path: ObjectPath,
-    /// Whether administrators edit it (types `e` and `v`).
+    /// Whether administrators edit the object (types `e` and `v`).
     pub editable: bool,
 }
 
-/// The held copies of objects, by where the objects are.
+/// The safety copies of objects, by physical path.
 pub(super) struct SafetyCopies<'a> {
     domains: &'a OpenDomains,
     ops: HashMap<&'a ObjectPath, &'a Op>,
 }
 
 impl<'a> SafetyCopies<'a> {
-    /// Those that the ops of a run name.
+    /// Collects the safety copies named by the ops of a run.
     pub(super) fn of(domains: &'a OpenDomains, ops: &'a [Op]) -> Self {
         let held = ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db && op.old.is_some());
         Self { domains, ops: held.map(|op| (&op.path, op)).collect() }
     }
 
-    /// The directory and name of the copy of what was at a physical path, where something was.
+    /// Finds the copy of the object at a physical path: its directory and name. Returns `None` if there was no
+    /// object.
     pub(super) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
         let Some(op) = self.ops.get(physical) else { return Ok(None) };
         let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
@@ -60,7 +61,7 @@ impl<'a> SafetyCopies<'a> {
     }
 }
 
-/// Stages the held copies; the ops of the journal that put them back.
+/// Makes the safety copies and returns the ops that restore them.
 pub(super) fn hold(
     root: &Root,
     domains: &mut OpenDomains,
@@ -97,9 +98,9 @@ struct SafetyCopier<'a> {
     dirs: Dirs,
     domains: &'a mut OpenDomains,
     ops: Vec<Op>,
-    /// The first held copy of each file, for its other names: domain and name in the stage.
+    /// The first copy of each file, for its other names: domain and staged name.
     names: HashMap<Inode, (usize, Vec<u8>)>,
-    /// Physical paths that are held.
+    /// The physical paths copied so far.
     taken: BTreeSet<ObjectPath>,
 }
 
@@ -145,7 +146,7 @@ impl SafetyCopier<'_> {
         Ok(())
     }
 
-    /// The directory of a path, or the nearest one above it that is there.
+    /// Opens the directory of a path, or the nearest existing one above it.
     fn nearest(&mut self, physical: &ObjectPath) -> Result<std::rc::Rc<Dir>, Cause> {
         for above in physical.ancestors() {
             if let Some(dir) = self.dirs.get(&above)? {
@@ -155,7 +156,7 @@ impl SafetyCopier<'_> {
         Err(Cause::Internal(format!("nothing is above {physical}")))
     }
 
-    /// Copies what is at the path of `op` into the stage.
+    /// Copies the object at the path of `op` into the stage.
     fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {
         let name = op.path.name().to_vec();
         let Some(seen) = dir.look(&name)? else { return Ok(()) };
@@ -204,7 +205,7 @@ fn digest_of(dir: &Dir, name: &[u8]) -> Result<Option<Digest>, Cause> {
     Ok(Some(hashing.finish().1))
 }
 
-/// Copies one object that is no directory, with every attribute; the digest of a regular file.
+/// Copies one object other than a directory, with every attribute. Returns the digest of a regular file.
 pub(super) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
     let Some(seen) = from.look(name)? else { return Err(Cause::Changed(from.root().show(&from.at(name)))) };
     let mut digest = None;
@@ -237,7 +238,7 @@ fn copy_bytes(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Digest, 
     Ok(digest)
 }
 
-/// Owner, extended attributes, mode and time, in the order in which none undoes another.
+/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
 fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     if to.root().is_privileged() {
         to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
@@ -250,7 +251,7 @@ fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) 
     Ok(())
 }
 
-/// Copies a directory of records with everything in it, however deep it is.
+/// Copies a record directory with everything in it, to any depth.
 pub(super) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     let mut tree = TreeCopy { from: Descent::below(from), to: Descent::below(to), rest: Vec::new() };
     tree.enter(name, copy)?;
@@ -263,11 +264,11 @@ pub(super) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Resul
     Ok(())
 }
 
-/// A tree and its copy, walked side by side.
+/// Walks a tree and its copy side by side.
 struct TreeCopy<'a> {
     from: Descent<'a>,
     to: Descent<'a>,
-    /// What is still to be copied of each directory on the way, the next one last.
+    /// The names still to be copied in each open directory, the next one last.
     rest: Vec<Vec<Vec<u8>>>,
 }
 
@@ -294,7 +295,7 @@ impl TreeCopy<'_> {
         Ok(())
     }
 
-    /// A directory gets its attributes when everything is in it.
+    /// Leaves a directory, and sets its attributes now that it is complete.
     fn leave(&mut self) -> Result<(), Cause> {
         self.rest.pop();
         let source = self.from.here();
@@ -305,14 +306,14 @@ impl TreeCopy<'_> {
     }
 }
 
-/// Whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
+/// Tells whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
 fn is_archive(name: &[u8]) -> bool {
     [&b"undo"[..], b"obsolete"]
         .iter()
         .any(|stem| name.strip_prefix(*stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(b".")))
 }
 
-/// A directory like the one that was there: made in the stage under a name, with its attributes.
+/// Makes a directory in the stage with the attributes of the old one.
 pub(super) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(), Cause> {
     stage.remove_tree(name)?;
     let dir = stage.make_dir(name, Mode::of(0o700))?;

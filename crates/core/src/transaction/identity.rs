@@ -1,7 +1,7 @@
-//! Is this the object of before, the object of after, or somebody else's?
+//! Tells the old object, the new object and somebody else's object apart.
 //!
-//! First the inode and its birth time decide. Where they cannot (a copied or restored root, overlayfs after a
-//! copy-up), type, attributes and size do, and for a regular file or a link the content: only then are files read.
+//! Inode and birth time decide first. If they cannot (in a copied or restored root, or on overlayfs after a copy-up),
+//! type, attributes and size do, and the content of a regular file or link. Only then are files read.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,35 @@ use crate::format::manifest::encode;
 use crate::package::{Digest, Inode, Xattrs};
 use crate::root::{Dir, FileType, ObjectStatus, Result};
 
-/// What stands at a target or in a stage, as recovery tells it apart.
+/// The state of a target or staged name, as recovery distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectState {
-    /// The object of before.
+    /// The old object.
     Old,
-    /// The object of after, as it was staged.
+    /// The new object as it was staged.
     New,
-    /// The inode of after, written to since.
+    /// The inode of the new object, written to since.
     NewTouched,
-    /// Neither.
+    /// Any other object.
     Other,
-    /// Nothing.
+    /// No object.
     None,
 }
 
-/// The magic number of overlayfs.
 const OVERLAY: u64 = 0x794c_7630;
 
-/// Whether a directory is on overlayfs: there an object of a lower layer gets another birth time when it is first changed,
-/// and may get another inode number; and a directory of a lower layer cannot be renamed.
+/// Tells whether a directory is on overlayfs. There, an object of a lower layer gets another birth time, and possibly
+/// another inode number, when it is first changed; and a directory of a lower layer cannot be renamed.
 pub(super) fn is_layered(dir: &Dir) -> Result<bool> {
     Ok(dir.file_system_magic()? == OVERLAY)
 }
 
-/// Whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
+/// Tells whether `seen`, in `dir`, is the object that was `before`, as far as inodes tell.
 pub(super) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
     Ok(seen.inode == before || is_layered(dir)?)
 }
 
-/// Whether an object that only gets other attributes is still the one that it was, whatever they are by now.
+/// Tells whether an object that only gets other attributes is still the same object, whatever its attributes are now.
 pub(super) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     let Some(seen) = dir.look(name)? else { return Ok(false) };
     if seen.inode == old.inode || is_untouched(&seen, old) && is_layered(dir)? {
@@ -48,13 +47,13 @@ pub(super) fn is_there(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     Ok(state(dir, name, Some(old), None)? == ObjectState::Old)
 }
 
-/// Extended attributes as the journal has them: those that the engine ever sets.
+/// Encodes extended attributes for the journal; only those the engine ever sets.
 pub(super) fn encoded(xattrs: &Xattrs) -> BTreeMap<String, String> {
     let settable = xattrs.iter().filter(|(name, _)| is_settable(name));
     settable.map(|(name, value)| (encode(name), encode(value))).collect()
 }
 
-/// The identity of an object as it is seen.
+/// Builds the identity of an object from its status.
 pub(super) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Option<&[u8]>) -> Identity {
     Identity {
         file_type: letter(seen.file_type),
@@ -70,7 +69,7 @@ pub(super) fn identity(seen: &ObjectStatus, sha256: Option<Digest>, target: Opti
     }
 }
 
-/// Tells what `name` is.
+/// Determines the state of `name`.
 pub(super) fn state(
     dir: &Dir,
     name: &[u8],
@@ -95,7 +94,8 @@ pub(super) fn state(
     Ok(ObjectState::Other)
 }
 
-/// Tells what `name` is to an op. The copy of an old object that could have no second name is as good as the old one.
+/// Determines the state of `name` for an op. The copy of an old object that could not have a second name counts as
+/// the old object.
 pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     if let Some(copy) = &op.copy
         && dir.look(name)?.is_some_and(|seen| seen.inode == copy.inode)
@@ -105,7 +105,7 @@ pub(super) fn state_of(dir: &Dir, name: &[u8], op: &Op) -> Result<ObjectState> {
     state(dir, name, op.old.as_ref(), op.new.as_ref())
 }
 
-/// Whether what came out of a target is the object of before, and nobody wrote to it since the survey.
+/// Tells whether the object that left a target is the old one, unchanged since the survey.
 pub(super) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result<bool> {
     match dir.look(name)? {
         Some(seen) => is_seen_untouched(dir, name, &seen, old),
@@ -113,12 +113,12 @@ pub(super) fn is_old_untouched(dir: &Dir, name: &[u8], old: &Identity) -> Result
     }
 }
 
-/// The same of what was just seen there.
+/// Does the same with a status that is at hand.
 pub(super) fn is_seen_untouched(dir: &Dir, name: &[u8], seen: &ObjectStatus, old: &Identity) -> Result<bool> {
     if seen.inode == old.inode { Ok(is_untouched(seen, old)) } else { has_content(dir, name, seen, old) }
 }
 
-/// A directory's size and time change with its entries, and so do not tell anything.
+/// Compares size and time. Those of a directory change with its entries, so they are not compared.
 fn is_untouched(seen: &ObjectStatus, identity: &Identity) -> bool {
     letter(seen.file_type) == identity.file_type
         && (seen.file_type == FileType::Directory
@@ -144,7 +144,7 @@ fn has_content(dir: &Dir, name: &[u8], seen: &ObjectStatus, identity: &Identity)
     }
 }
 
-/// The letter of find(1) `-type`.
+/// Returns the letter of find(1) `-type`.
 fn letter(file_type: FileType) -> char {
     match file_type {
         FileType::Regular => 'f',

@@ -1,4 +1,4 @@
-//! The manifest of a patch that keeps no undo data: what an archive would say of its paths, for the patches around it.
+//! The manifest of a patch without undo data: what an archive would say of its paths, for the patches around it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::package::{Digest, Mode, ObjectPath, cores};
 use crate::plan::UndoArchive;
 use crate::root::Dir;
 
-/// Writes the manifest of an archive that is not kept, compressed, as a file of a staged save directory.
+/// Writes the manifest of an archive that is not kept, compressed, into a staged save directory.
 pub(super) fn write(
     undo: &UndoArchive,
     digests: &BTreeMap<ObjectPath, Digest>,

@@ -1,4 +1,4 @@
-//! A plan laid out over the disk: for every name its physical place, its domain, its place in the stage, its turn.
+//! Lays a plan out over the disk: the physical path, domain, staged name and switch order of every name.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,21 +17,22 @@ use crate::root::{Dir, Resolver, Root};
 /// One name that changes.
 #[derive(Debug)]
 pub(super) struct LayoutItem<'p> {
-    /// The op as it goes into the journal; its new identity is filled in when the object has been staged.
+    /// The op for the journal. Its new identity is filled in once the object is staged.
     pub(super) op: Op,
-    /// What is to be staged, if anything.
+    /// The object or record to stage, if any.
     pub(super) new: Option<ToStage<'p>>,
-    /// The object of a package that stands there, as the survey saw it.
+    /// The live object of a package at the path, as seen by the survey.
     pub(super) live: Option<&'p Live>,
-    /// The path as the plan has it.
+    /// The path in the plan.
     pub(super) client: ObjectPath,
-    /// Its path below the staged subtree of another item, with which it is published: there is no op for it.
+    /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
+    /// own.
     pub(super) inside: Option<Vec<u8>>,
-    /// Its turn in the switch.
+    /// The position in the switch.
     rank: (u8, usize),
 }
 
-/// What is staged for an item.
+/// What an item stages.
 #[derive(Debug)]
 pub(super) enum ToStage<'p> {
     /// An object of a package.
@@ -40,30 +41,30 @@ pub(super) enum ToStage<'p> {
     Bytes(&'p [u8], Mode, Option<Timestamp>),
     /// A record directory with its files.
     Tree(&'p [TreeFile]),
-    /// A directory that is missing above a record.
+    /// A missing directory above a record.
     Directory,
     /// The merged `contents`.
     Contents,
-    /// What is known of it, when it has been staged.
+    /// The stamp of the merged `contents`.
     ContentsStamp,
-    /// A ledger, whose lines are known when the undo archives are.
+    /// A ledger. Its lines are known once the undo archives are written.
     Ledger(Box<LedgerDraft<'p>>),
     /// New attributes of an object that stays.
     Attributes(&'p DirectoryAttributes),
 }
 
-/// All items, in the order of the switch, and what comes after the commit.
+/// All items, in the order of the switch.
 #[derive(Debug)]
 pub(super) struct Layout<'p> {
-    /// The items; folded ones stand behind the item that they are staged in.
+    /// The items. Folded ones follow the item they are staged in.
     pub(super) items: Vec<LayoutItem<'p>>,
-    /// The item of each path of the plan.
+    /// The index of the item for each path of the plan.
     pub(super) by_path: HashMap<ObjectPath, usize>,
-    /// Whose object each path is, for messages.
+    /// The package of each path, for messages.
     pub(super) packages: HashMap<ObjectPath, PkgInst>,
 }
 
-/// Turns in the switch: new objects, then replaced ones (the dynamic loader, libc, libraries, the rest), attributes,
+/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes,
 /// deletions, and the records last, `contents` first among them.
 mod turn {
     pub(super) const ADD: u8 = 0;
@@ -75,10 +76,10 @@ mod turn {
     pub(super) const REMOVE_DIRECTORY: u8 = 9;
 }
 
-/// Where the physical paths of `contents` and the like begin.
+/// The client path of `contents`.
 const CONTENTS: &[u8] = b"/var/sadm/install/contents";
 
-/// A directory whose type changes: everything below it moves with it.
+/// A directory whose type changes, together with everything below it.
 struct Fold {
     item: usize,
     becomes_directory: bool,
@@ -87,7 +88,7 @@ struct Fold {
 pub(super) struct LayoutBuilder<'a, 'p> {
     resolver: Resolver<'a>,
     root: &'a Root,
-    /// What the names in the stage begin with.
+    /// The prefix of staged names.
     prefix: &'a str,
     dirs: Dirs,
     domains: &'a mut OpenDomains,
@@ -95,12 +96,12 @@ pub(super) struct LayoutBuilder<'a, 'p> {
     by_path: HashMap<ObjectPath, usize>,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
-    /// Directories that the run makes, with their domain.
+    /// The directories made by the run, with their domains.
     made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
 }
 
-/// Lays `plan` out. Names in the stage begin with `prefix`, which tells the batches of one run apart.
+/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run.
 pub(super) fn lay_out<'p>(
     root: &Root,
     domains: &mut OpenDomains,
@@ -189,8 +190,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// A replacement that turns a directory into something else, or the reverse, takes the whole subtree along. Only an
-    /// exchange can do that at once.
+    /// Notes a replacement that turns a directory into something else, or the reverse. It takes the whole subtree
+    /// along, which only an exchange can do atomically.
     fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
         let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
@@ -205,7 +206,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// A change below a directory whose type changes.
+    /// Adds a change below a directory whose type changes.
     fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
         let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
@@ -231,7 +232,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// The identity of what the survey saw; for a directory what is there, its attributes included.
+    /// Returns the identity of the object seen by the survey; for a directory, that of the current one, with its
+    /// attributes.
     fn old_of(&mut self, change: &Change, physical: &ObjectPath) -> Result<Option<Identity>, Cause> {
         let Some(live) = &change.old else { return Ok(None) };
         let Some(dir) = self.dirs.parent(physical)? else {
@@ -314,8 +316,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
     }
 
-    /// A directory of records that cannot be renamed, because a lower layer of an overlayfs has it: its files go one by
-    /// one, and the directories when they are empty, after the commit.
+    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
+    /// by one, and the directories, once empty, after the commit.
     fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         let Some(dir) = self.dirs.get(&physical)? else {
@@ -333,7 +335,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(())
     }
 
-    /// A record file: replaced where it is there, else made together with the directories above it.
+    /// Replaces a record file, or adds it together with the missing directories above it.
     fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
@@ -398,7 +400,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         })
     }
 
-    /// Sees to it that the directory of a record will be there, and says where the record will be.
+    /// Adds the missing directories above a record, and returns the record's physical path.
     fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
         let physical = self.resolver.locate(path)?;
         self.must_lead_somewhere(path)?;
@@ -418,8 +420,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         Ok(physical)
     }
 
-    /// Directories are made where the path of a record says, never where a symbolic link on it leads to nothing: whoever
-    /// put that link there in the meantime would decide where the record is.
+    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
+    /// otherwise, whoever made that link in the meantime would decide where the record goes.
     fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         for above in path.ancestors() {
             let followed = self.resolver.locate_dir(&above)?;
@@ -438,7 +440,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         self.items.push(item);
     }
 
-    /// The domain of a target: that of its directory, or of the nearest one above that is there already.
+    /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.
     fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
             .parent()
@@ -458,7 +460,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 }
 
-/// Why nothing can change its type in a domain, if there is a reason.
+/// Returns the reason why no object of a domain can change its type, if there is one.
 fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'static str>, Cause> {
     let can_exchange = RenameSupport::of(&domain.entry).exchange;
     Ok(match was_directory {
@@ -475,7 +477,7 @@ fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'stat
     })
 }
 
-/// The identity of a record, with its digest.
+/// Returns the identity of a record, with its digest.
 fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
@@ -486,8 +488,8 @@ fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
     Ok(Some(identity(&seen, sha256, None)))
 }
 
-/// Among replaced objects the dynamic loader comes first, then libc, then other shared libraries, then the rest: what
-/// a program started in between finds fits together as far as order can see to it.
+/// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a
+/// program started in between finds libraries that fit together as far as order can ensure it.
 fn library_rank(name: &[u8]) -> u8 {
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     match name {

@@ -1,4 +1,4 @@
-//! The ledgers that a run leaves: which lines stay, and what the new ones say once the undo archives are written.
+//! The ledgers left by a run: the lines that stay, and the new ones, known once the undo archives are written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::root::{FileType, Root};
 /// The scripts of a patch that are kept for its backout.
 const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
 
-/// Archives that a run has written, by package and patch, each with its place.
+/// The archives written by a run, by package and patch, each with its place.
 pub(super) type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
 
 /// A ledger that changes.
@@ -30,16 +30,16 @@ pub(super) struct LedgerDraft<'p> {
     change: &'p LedgerChange,
     /// The lines that stay.
     kept: Ledger,
-    /// The parameters of the package as the run leaves them; none of one that goes.
+    /// The package's parameters after the run, or `None` if the package is removed.
     params: Option<Params>,
-    /// The patches with an archive of another tool that the run moves.
+    /// The patches whose archives were made by another tool and are moved by the run.
     classic: Vec<String>,
-    /// Whether there is a file now.
+    /// Whether the ledger file exists now.
     pub(super) is_there: bool,
 }
 
 impl<'p> LedgerDraft<'p> {
-    /// What becomes of a ledger; none where it stays as it is.
+    /// Drafts the change of a ledger, or returns `None` if the ledger stays as it is.
     pub(super) fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
         let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
@@ -62,7 +62,7 @@ impl<'p> LedgerDraft<'p> {
         Ok(Some(draft).filter(|_| !stays))
     }
 
-    /// Whether no line is left: then the file goes.
+    /// Tells whether no line is left; the file is then removed.
     pub(super) fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.brings_nothing()
     }
@@ -71,7 +71,7 @@ impl<'p> LedgerDraft<'p> {
         self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
     }
 
-    /// The file, when all archives are written.
+    /// Returns the text of the ledger, once all archives are written.
     pub(super) fn bytes(&self, run: &str, source: &LedgerSources<'_>) -> Result<Vec<u8>, Cause> {
         let mut ledger = self.kept.clone();
         let package = &self.change.package;
@@ -109,7 +109,8 @@ impl<'p> LedgerDraft<'p> {
         }
     }
 
-    /// The line of a patch; none where the package does not record it, so that no line would count.
+    /// Builds the line of a patch, or `None` if the package does not record the patch, because such a line would not
+    /// count.
     fn line(&self, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
@@ -124,18 +125,18 @@ impl<'p> LedgerDraft<'p> {
     }
 }
 
-/// What the lines of a run are made from.
+/// The sources of a run's ledger lines.
 pub(super) struct LedgerSources<'a> {
     pub(super) root: &'a Root,
     pub(super) plan: &'a Plan,
-    /// The archives of this batch, by their place in the plan.
+    /// The archives of this batch, by their index in the plan.
     pub(super) written: &'a BTreeMap<usize, WrittenArchive>,
-    /// Those of the batches before.
+    /// The archives of earlier batches.
     pub(super) saved: &'a SavedArchives,
 }
 
 impl LedgerSources<'_> {
-    /// The undo data of a patch that the run applies.
+    /// Returns the undo data of a patch applied by the run.
     fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
         let location = match self.written_for(package, applied) {
             Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
@@ -155,7 +156,7 @@ impl LedgerSources<'_> {
         Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
     }
 
-    /// What the run has written for a patch, and where.
+    /// Returns the archive that the run has written for a patch, and its place.
     fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
@@ -163,14 +164,14 @@ impl LedgerSources<'_> {
         planned.or_else(|| self.saved.get(&(package.clone(), applied.patch.clone())).cloned())
     }
 
-    /// The digest of what the run has written for a patch, where that has this place: the snapshot beside an archive
-    /// that scripts made, or the manifest of a patch without undo data.
+    /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
+    /// made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, applied)?;
         (at == *place).then_some(written.sha256)
     }
 
-    /// The archive that is there, as it lies.
+    /// Finds the existing archive of a patch as it lies on disk.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
         let host = self.root.elsewhere(Path::new("/"))?;
         let view = RecordView::live(self.root);
@@ -186,7 +187,7 @@ impl LedgerSources<'_> {
         Ok(Some(Undo::Kept { sha256, size, place, is_classic }))
     }
 
-    /// The digests of the scripts that the run keeps for the backout of a patch.
+    /// Returns the digests of the scripts kept for the backout of a patch.
     fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
         let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
         let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
@@ -197,7 +198,7 @@ impl LedgerSources<'_> {
     }
 }
 
-/// The bytes that a plan gives a script in the directory of a patch.
+/// Returns the bytes that a plan gives to a script in the directory of a patch.
 fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option<&'p [u8]> {
     plan.records.iter().find_map(|record| match record {
         RecordChange::AddTree { path, files } if path == directory => {
@@ -215,7 +216,7 @@ fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option
     })
 }
 
-/// The parameters of a package as a plan leaves them.
+/// Returns the parameters of a package after a plan.
 fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
     let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
     for record in plan.records.iter().rev() {
@@ -231,7 +232,7 @@ fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result
     installed::params(view, package).map_err(|error| Cause::Ledger(ledger::LedgerFault::from(error)))
 }
 
-/// The patches whose archives a plan moves that another tool made, and that have no line yet.
+/// Returns the patches without a line whose archives were made by another tool and are moved by the plan.
 fn moved_classics(
     view: &RecordView<'_>,
     plan: &Plan,
