@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
-use crate::database::{RecordView, installed, marker, places, policy, read_consistently};
+use crate::database::{RecordView, RootLedgers, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::package::{Mode, ObjectPath, PkgInst, Policy};
@@ -249,6 +249,7 @@ impl<'a> Session<'a> {
             nonce: random()?,
             watch: RunWatch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
+            ledgers: &RootLedgers,
         })
     }
 
