@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use super::RunWatch;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::held::SafetyCopies;
+use super::settings::RunWatch;
 use super::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
 use super::versions::StagedVersions;
 use crate::format::cpio::{self, BLOCK, Form};

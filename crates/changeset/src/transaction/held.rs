@@ -8,12 +8,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use super::RunWatch;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity};
+use super::settings::RunWatch;
 use super::sites::OpenDomains;
-use super::stage::set_xattrs;
+use super::staged_files::set_xattrs;
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
@@ -123,22 +123,8 @@ impl SafetyCopier<'_> {
         }
         let above = self.nearest(&path)?;
         let name = format!("held.{}", self.ops.len());
-        let mut op = Op {
-            kind: OpKind::Protect,
-            to: None,
-            domain: self.domains.of(&above)?,
-            stage: format!("{}/{name}", if db { "db" } else { "o" }),
-            parent: None,
-            old: None,
-            new: None,
-            copy: None,
-            db,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable,
-            path,
-        };
+        let stage = format!("{}/{name}", if db { "db" } else { "o" });
+        let mut op = Op { db, editable, ..Op::new(OpKind::Protect, path, self.domains.of(&above)?, stage) };
         if let Some(dir) = self.dirs.parent(&op.path)? {
             self.copy(&dir, name.as_bytes(), &mut op)?;
         }

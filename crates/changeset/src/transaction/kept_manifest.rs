@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::archive::with_digests;
 use super::error::Cause;
-use super::stage::record_file;
+use super::staged_files::record_file;
 use super::verified::WrittenArchive;
 use crate::format::gzip;
 use crate::package::{Digest, Mode, ObjectPath, cores};

@@ -32,6 +32,16 @@ pub(super) struct LayoutItem<'p> {
     rank: (u8, usize),
 }
 
+impl<'p> LayoutItem<'p> {
+    /// Returns the object of a package that the item stages, if any.
+    pub(super) fn object(&self) -> Option<&'p NewObject> {
+        match self.new {
+            Some(ToStage::Object(new)) => Some(new),
+            _ => None,
+        }
+    }
+}
+
 /// What an item stages.
 #[derive(Debug)]
 pub(super) enum ToStage<'p> {
@@ -160,22 +170,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
         };
         let stage = format!("o/{}{}", self.prefix, self.items.len());
         let old = self.old_of(change, &physical)?;
-        let op = Op {
-            kind,
-            path: physical.clone(),
-            to: None,
-            domain,
-            stage,
-            parent,
-            old,
-            new: None,
-            copy: None,
-            db: false,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable: false,
-        };
+        let op = Op { parent, old, ..Op::new(kind, physical.clone(), domain, stage) };
         if let Action::Add(NewObject { body: crate::plan::Body::Directory, .. }) = change.action {
             self.made.insert(physical, domain);
         }
@@ -375,22 +370,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
             None => None,
         };
         let number = self.items.len();
-        let op = Op {
-            kind,
-            path: physical,
-            to: None,
-            domain,
-            stage: format!("db/{}{number}", self.prefix),
-            parent,
-            old,
-            new: None,
-            copy: None,
-            db: true,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable: false,
-        };
+        let stage = format!("db/{}{number}", self.prefix);
+        let op = Op { parent, old, db: true, ..Op::new(kind, physical, domain, stage) };
         Ok(LayoutItem {
             op,
             new: None,

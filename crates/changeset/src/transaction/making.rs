@@ -9,7 +9,7 @@ use super::error::Cause;
 use super::identity::identity;
 use super::layout::{Layout, LayoutItem};
 use super::sites::OpenDomains;
-use super::stage::{StagedContent, identity_of, object, set_xattrs};
+use super::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use crate::format::journal::Identity;
 use crate::package::{Digest, Live, LiveKind, Mode, ObjectPath, Summing, Sums, Xattrs};
 use crate::plan::{Body, Member, NewObject, NewXattrs};
@@ -27,6 +27,15 @@ pub(super) struct ObjectStager<'a, 'p> {
     /// What the directory that was asked last hands down to what is made in it.
     handed_down: Option<(ObjectPath, Xattrs)>,
     made: StagedObjects,
+}
+
+/// What staging knows afterwards.
+#[derive(Debug, Default)]
+pub(super) struct StagedContent {
+    /// SHA-256 of each new regular file, by the path of the plan.
+    pub(super) digests: BTreeMap<ObjectPath, Digest>,
+    /// Bytes that were written for objects.
+    pub(super) bytes: u64,
 }
 
 /// What a maker knows afterwards.
@@ -93,7 +102,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     /// Makes an object that is no file of the source and no link.
     pub(super) fn without_content(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
-        let Some(new) = object(self.item(index)?) else { return Ok(()) };
+        let Some(new) = self.item(index)?.object() else { return Ok(()) };
         match &new.body {
             // Its own mode may not let us write into it; it gets it when everything is in it.
             Body::Directory => {
@@ -117,7 +126,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     /// A directory gets its attributes when everything is in it.
     pub(super) fn settle_directory(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
-        match object(self.item(index)?) {
+        match self.item(index)?.object() {
             Some(new) => self.attributes(index, &dir, &name, new),
             None => Ok(()),
         }
@@ -189,7 +198,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     ) -> Result<(), Cause> {
         let Some((&first, others)) = indexes.split_first() else { return Ok(()) };
         let (dir, name) = self.place(first)?;
-        let Some(new) = object(self.item(first)?) else { return Ok(()) };
+        let Some(new) = self.item(first)?.object() else { return Ok(()) };
         let Body::Member(member) = &new.body else { return Ok(()) };
         let mut file = dir.create(&name)?;
         if member.size > WRITTEN_AT_ONCE {
@@ -200,7 +209,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.made_file(first, &file, digest)?;
         for &other in others {
             let (to, to_name) = self.place(other)?;
-            let Some(new) = object(self.item(other)?) else { continue };
+            let Some(new) = self.item(other)?.object() else { continue };
             let mut copy = to.create(&to_name)?;
             let mut source = dir.open_regular(&name)?;
             io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
@@ -253,12 +262,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
 
     /// Another name of a new object, whose digest may be among `digests`, or of a live one that stays.
     pub(super) fn link(&mut self, index: usize, digests: &BTreeMap<ObjectPath, Digest>) -> Result<(), Cause> {
-        let Some(NewObject { body: Body::Link(source), .. }) = object(self.item(index)?) else {
+        let Some(NewObject { body: Body::Link(source), .. }) = self.item(index)?.object() else {
             return Ok(());
         };
         let (dir, name) = self.place(index)?;
         let staged = self.layout.by_path.get(source).copied();
-        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(object).is_some());
+        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(LayoutItem::object).is_some());
         if let Some(of) = staged {
             let (from, from_name) = self.place(of)?;
             dir.make_link(&name, &from, &from_name)?;
@@ -381,11 +390,6 @@ fn taken_over(live: &Live) -> Xattrs {
         .iter()
         .filter(|(key, _)| is_label(key) || key.starts_with(b"user.") || *key == b"system.posix_acl_access");
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// Attributes that only the superuser may set are recorded only.
-pub(super) fn may_be_left_out(root: &Root, error: &crate::root::RootError) -> bool {
-    !root.is_privileged() && error.errno() == Some(rustix::io::Errno::PERM)
 }
 
 fn is_label(key: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::error::Cause;
 use super::layout::LayoutItem;
-use super::stage::note_identity;
+use super::staged_files::note_identity;
 use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, Edits, Merged, Trailer};

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Cause;
 use crate::format::journal::{
-    Archive, Identity, JournalError, archive_elsewhere, checked_line, checked_values, noted_identity,
-    noted_path,
+    Archive, Identity, Journal, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
+    noted_identity, noted_path,
 };
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, ObjectStatus};
+use crate::root::{Dir, ObjectStatus, Root};
 
 /// The file in the stage.
 const NAME: &[u8] = b"notes";
@@ -115,4 +115,16 @@ pub(super) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
 /// What the log gets beside the story of the run.
 pub(super) fn log(stage: &Dir) -> Result<Vec<u8>, Cause> {
     Ok(stage.read(LOG, 2 * LONGEST_LOG)?.unwrap_or_default())
+}
+
+/// The journal together with the archives that the run noted after it was published.
+pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
+    let mut journal = journal.clone();
+    if let Some(domain) = journal.domains.first()
+        && journal.ops.iter().any(|op| op.kind == OpKind::Protect)
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        journal.archives.extend(RunNotes::read(&stage)?.archives);
+    }
+    Ok(journal)
 }

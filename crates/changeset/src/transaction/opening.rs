@@ -1,10 +1,11 @@
 //! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use super::journal_file;
 use super::recover::{next_run, roll_back};
+use super::settings::RunSettings;
 use super::sites::OpenDomains;
 use super::strays::remove_strays;
-use super::{RunSettings, journal_file};
 use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;

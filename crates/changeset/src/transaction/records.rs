@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::RunSettings;
 use super::archive::{self, ArchiveInput};
 use super::error::Cause;
 use super::held::SafetyCopies;
@@ -14,8 +13,9 @@ use super::layout::{Layout, LayoutItem, ToStage};
 use super::means::{RenameSupport, is_not_there};
 use super::merged;
 use super::outside::{HostDirectories, host_digest, host_path, unpublished_name};
+use super::settings::RunSettings;
 use super::sites::OpenDomains;
-use super::stage::{note_identity, record_file, record_tree};
+use super::staged_files::{note_identity, record_file, record_tree};
 use super::verified::WrittenArchive;
 use super::versions::StagedVersions;
 use crate::format::journal::{Archive, Run};

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
+use super::content_source::ContentSource;
 use super::dirs::Dirs;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::failed_requests;
@@ -23,13 +24,14 @@ use super::held::{ProtectedPaths, SafetyCopies, hold};
 use super::identity::identity;
 use super::journal_file;
 use super::layout::lay_out;
-use super::notes::{self, RunNote, escaped};
+use super::notes::{self, RunNote, escaped, with_notes};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::records::{RecordStager, publish_remote, remote_places};
+use super::settings::RunSettings;
 use super::sites::OpenDomains;
 use super::stage::LayoutStager;
+use super::steps::Receipt;
 use super::versions::StagedVersions;
-use super::{ContentSource, Receipt, RunSettings};
 use crate::format::journal::{
     Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, RunRecord, ScriptProcess,
 };
@@ -360,16 +362,4 @@ fn settle_one(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttribute
         dir.set_mtime(name, mtime)?;
     }
     Ok(())
-}
-
-/// The journal together with the archives that the run noted after it was published.
-pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
-    let mut journal = journal.clone();
-    if let Some(domain) = journal.domains.first()
-        && journal.ops.iter().any(|op| op.kind == OpKind::Protect)
-        && let Some(stage) = root.dir_if_there(&domain.stage)?
-    {
-        journal.archives.extend(notes::RunNotes::read(&stage)?.archives);
-    }
-    Ok(journal)
 }

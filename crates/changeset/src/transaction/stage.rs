@@ -10,33 +10,21 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
+use super::content_source::ContentSource;
 use super::error::Cause;
-use super::identity::identity;
-use super::layout::{Layout, LayoutItem, ToStage};
-use super::making::{ObjectStager, StagedObjects, may_be_left_out};
+use super::layout::{Layout, LayoutItem};
+use super::making::{ObjectStager, StagedContent, StagedObjects};
+use super::settings::{RunActivity, RunWatch};
 use super::sites::OpenDomains;
-use super::{ContentSource, RunActivity, RunWatch, StreamError};
-use crate::format::journal::Identity;
-use crate::package::{Digest, Mode, ObjectPath, PackagePath, Timestamp, Xattrs};
-use crate::plan::{Body, NewObject, TreeContent, TreeFile};
-use crate::root::{Dir, Root};
+use crate::package::PackagePath;
+use crate::plan::Body;
+use crate::root::Root;
 
 /// Files that are larger are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
 /// Bytes and files that are handed over at once.
 const BATCH: (usize, usize) = (1 << 18, 32);
-
-/// What staging knows afterwards.
-#[derive(Debug, Default)]
-pub(super) struct StagedContent {
-    /// SHA-256 of each new regular file, by the path of the plan.
-    pub(super) digests: BTreeMap<ObjectPath, Digest>,
-    /// Bytes that were written for objects.
-    pub(super) bytes: u64,
-}
 
 /// Writes the objects of a layout into its stages.
 pub(super) struct LayoutStager<'a, 'p> {
@@ -66,7 +54,7 @@ impl<'p> LayoutStager<'_, 'p> {
     }
 
     fn make(&self, content: &mut dyn ContentSource) -> Result<StagedObjects, Cause> {
-        let sizes = self.layout.items.iter().filter_map(|item| match object(item).map(|new| &new.body) {
+        let sizes = self.layout.items.iter().filter_map(|item| match item.object().map(|new| &new.body) {
             Some(Body::Member(member)) => Some(member.size),
             _ => None,
         });
@@ -92,14 +80,14 @@ impl<'p> LayoutStager<'_, 'p> {
     fn select(&self, wanted: impl Fn(&Body) -> bool) -> Vec<usize> {
         let bodies = self.layout.items.iter().enumerate();
         bodies
-            .filter_map(|(index, item)| object(item).filter(|new| wanted(&new.body)).map(|_| index))
+            .filter_map(|(index, item)| item.object().filter(|new| wanted(&new.body)).map(|_| index))
             .collect()
     }
 
     fn wanted(&self) -> WantedItems {
         let mut wanted = WantedItems::new();
         for (index, item) in self.layout.items.iter().enumerate() {
-            if let Some(Body::Member(member)) = object(item).map(|new| &new.body) {
+            if let Some(Body::Member(member)) = item.object().map(|new| &new.body) {
                 wanted.entry((member.package, member.path.clone())).or_default().push(index);
             }
         }
@@ -201,10 +189,7 @@ impl<'w> Reading<'_, 'w, '_, '_> {
             missing.remove(&key);
             self.one(indexes, data)
         };
-        content.stream(&is_wanted, &mut sink).map_err(|error| match error {
-            StreamError::Source(error) => Cause::Source(error),
-            StreamError::Sink(cause) => cause,
-        })?;
+        content.stream(&is_wanted, &mut sink)?;
         self.hand_over()?;
         match missing.first().and_then(|key| wanted.get(key)).and_then(|indexes| indexes.first()) {
             Some(&index) => Err(self.own.missing(index)?),
@@ -216,7 +201,8 @@ impl<'w> Reading<'_, 'w, '_, '_> {
         let watch = self.stager.watch;
         watch.check()?;
         let Some(&first) = indexes.first() else { return Ok(()) };
-        let size = match self.stager.layout.items.get(first).and_then(object).map(|new| &new.body) {
+        let size = match self.stager.layout.items.get(first).and_then(LayoutItem::object).map(|new| &new.body)
+        {
             Some(Body::Member(member)) => member.size,
             _ => return Ok(()),
         };
@@ -244,99 +230,4 @@ impl<'w> Reading<'_, 'w, '_, '_> {
         }
         Ok(())
     }
-}
-
-/// Notes which inode a staged object is.
-pub(super) fn note_identity(
-    item: &mut LayoutItem<'_>,
-    dir: &Dir,
-    name: &[u8],
-    digest: Option<Digest>,
-) -> Result<(), Cause> {
-    item.op.new = Some(identity_of(dir, name, digest)?);
-    Ok(())
-}
-
-/// The identity of a staged object.
-pub(super) fn identity_of(dir: &Dir, name: &[u8], digest: Option<Digest>) -> Result<Identity, Cause> {
-    let seen = dir.look(name)?.ok_or_else(|| Cause::Changed(dir.root().show(&dir.at(name))))?;
-    let target = match seen.file_type {
-        crate::root::FileType::Symlink => Some(dir.read_link(name)?),
-        _ => None,
-    };
-    Ok(identity(&seen, digest, target.as_deref()))
-}
-
-/// The object that an item stages, if it stages one of a package.
-pub(super) fn object<'p>(item: &LayoutItem<'p>) -> Option<&'p NewObject> {
-    match item.new {
-        Some(ToStage::Object(new)) => Some(new),
-        _ => None,
-    }
-}
-
-/// Sets extended attributes; without privileges those that only root may set are left out.
-pub(super) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
-    for (key, value) in xattrs {
-        match dir.set_xattr(name, key, value) {
-            Err(error) if may_be_left_out(dir.root(), &error) => {}
-            other => other?,
-        }
-    }
-    Ok(())
-}
-
-/// Writes a record file with its attributes: those of the file it replaces, else root's.
-pub(super) fn record_file(
-    dir: &Dir,
-    name: &[u8],
-    bytes: &[u8],
-    mode: Mode,
-    mtime: Option<Timestamp>,
-) -> Result<Digest, Cause> {
-    let mut file = dir.create(name)?;
-    file.reserve(bytes.len() as u64)?;
-    file.put(bytes)?;
-    if dir.root().is_privileged() {
-        file.set_owner(0, 0)?;
-    }
-    file.set_mode(mode)?;
-    if let Some(mtime) = mtime {
-        file.set_mtime(mtime)?;
-    }
-    Ok(Digest(Sha256::digest(bytes).into()))
-}
-
-/// Writes an undo archive, or the manifest of one that is not kept, by its number, into a directory under a name.
-pub(super) type UndoWriter<'u> = dyn FnMut(usize, &Dir, &[u8]) -> Result<(), Cause> + 'u;
-
-/// Writes the files of a record directory; `undo` writes an archive into the directory and under the name given.
-pub(super) fn record_tree(
-    within: &Dir,
-    name: &[u8],
-    files: &[TreeFile],
-    undo: &mut UndoWriter<'_>,
-) -> Result<(), Cause> {
-    let top = within.make_dir(name, Mode::of(0o755))?;
-    for file in files {
-        let mut parts: Vec<&[u8]> = file.name.split(|&b| b == b'/').collect();
-        let last = parts.pop().unwrap_or_default();
-        let mut dir = top.again()?;
-        for part in parts {
-            dir = match dir.look(part)? {
-                Some(_) => dir.dir(part)?,
-                None => dir.make_dir(part, Mode::of(0o755))?,
-            };
-        }
-        match &file.content {
-            TreeContent::Bytes(bytes) => drop(record_file(&dir, last, bytes, file.mode, file.mtime)?),
-            TreeContent::Undo(index) | TreeContent::Manifest(index) => undo(*index, &dir, last)?,
-            // Written when all archives are.
-            TreeContent::UndoDigest(_) => {}
-            // A file before it may have needed it.
-            TreeContent::Directory if dir.look(last)?.is_some() => {}
-            TreeContent::Directory => drop(dir.make_dir(last, file.mode)?),
-        }
-    }
-    Ok(())
 }

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::content_source::ContentSource;
 use super::early::EarlySync;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::finish::finish;
 use super::hands::OpRunner;
 use super::journal_file;
 use super::layout::{Layout, lay_out};
+use super::making::StagedContent;
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::records::{RecordStager, publish_remote, remote_places};
 use super::set_id::plain_objects;
-use super::stage::{LayoutStager, StagedContent};
+use super::settings::{RunActivity, RunSettings};
+use super::stage::LayoutStager;
 use super::versions::StagedVersions;
 use super::way_back::link_old_objects;
-use super::{ContentSource, RunActivity, RunSettings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use super::content_source::ContentSource;
 use super::error::Cause;
+use super::settings::RunWatch;
 use super::sites::OpenDomains;
-use super::{ContentSource, RunWatch, StreamError};
 use crate::package::{ObjectPath, PackagePath, Sums};
 use crate::plan::{Plan, Version};
 use crate::root::{Dir, Root, RootError, WritableFile};
@@ -49,10 +50,7 @@ impl StagedVersions {
                 None => Ok(()),
             }
         };
-        content.stream(&is_wanted, &mut sink).map_err(|error| match error {
-            StreamError::Source(error) => Cause::Source(error),
-            StreamError::Sink(cause) => cause,
-        })?;
+        content.stream(&is_wanted, &mut sink)?;
         match missing.into_values().find_map(|number| plan.versions.get(number)) {
             Some(Version { package, path, .. }) => {
                 Err(Cause::Missing { package: package.to_string(), path: root.show(path) })

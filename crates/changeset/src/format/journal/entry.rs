@@ -131,6 +131,28 @@ pub struct Op {
     pub editable: bool,
 }
 
+impl Op {
+    /// Makes a change of one name with nothing known of the objects before and after.
+    pub fn new(kind: OpKind, path: ObjectPath, domain: usize, stage: String) -> Self {
+        Self {
+            kind,
+            path,
+            to: None,
+            domain,
+            stage,
+            parent: None,
+            old: None,
+            new: None,
+            copy: None,
+            db: false,
+            whole: false,
+            undo: None,
+            touched: None,
+            editable: false,
+        }
+    }
+}
+
 /// The kinds of [`Op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
