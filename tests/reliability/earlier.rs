@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 use flate2::read::GzDecoder;
-use patchadm_core::database::history;
-use patchadm_rootfs::Door;
-use patchadm_svr4::format::journal::{
+use patchadm_changeset::format::journal::{
     Entry, HEAD, Head, Journal, Op, Progress, checked_values, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
-use patchadm_svr4::format::ledger::Ledger;
-use patchadm_svr4::format::manifest::{MANIFEST, Manifest};
-use patchadm_svr4::format::undo_digest::UndoDigest;
-use patchadm_svr4::format::{container, cpio, datastream, gzip};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest};
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_container::{self as container, gzip};
+use patchadm_core::database::history;
+use patchadm_core::format::ledger::Ledger;
+use patchadm_rootfs::Door;
+use patchadm_svr4::format::{cpio, datastream};
 use tempfile::TempDir;
 
 use crate::reliability::picture::strays;
@@ -182,7 +183,7 @@ fn a_history_of_an_earlier_build_is_written_again_the_same() {
         let (_, text) = earlier.files("var/sadm/patchadm/history").pop_first().unwrap();
         let entries = history::parse(&text).unwrap();
         assert!(!entries.is_empty());
-        let again: Vec<u8> = entries.iter().flat_map(history::Entry::line).collect();
+        let again: Vec<u8> = entries.iter().flat_map(history::HistoryEntry::line).collect();
         assert_same_text(&again, &text);
     }
 }

@@ -1,16 +1,16 @@
-//! Writing an undo archive: a backout package in datastream form, with the manifest that makes it exact.
+//! Writes undo archives: backout packages in datastream form, with the manifest that makes them exact.
 //!
-//! Its bytes depend on the objects and the patch alone: no run, no clock.
+//! An archive's bytes depend on the objects and the patch alone, never on the run or the clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use super::Watch;
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::held::HeldCopies;
-use super::verified::{self, Encoder, Failure, Written};
-use super::versions::Versions;
+use super::held::SafetyCopies;
+use super::settings::RunWatch;
+use super::verified::{self, VerifiedWriteError, VerifyingEncoder, WrittenArchive};
+use super::versions::StagedVersions;
 use crate::format::cpio::{self, BLOCK, CpioFormat};
 use crate::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
 use crate::format::manifest::{self, MANIFEST, Manifest, RECORDS};
@@ -20,33 +20,32 @@ use crate::format::{deletes, params};
 use crate::package::checksum;
 use crate::package::{ContentInfo, Digest, Ftype, Object, ObjectPath, PackagePath, RecordFile};
 use crate::plan::UndoArchive;
-use crate::root::{Resolver, Root, Seen, WritableFile};
+use crate::root::{ObjectStatus, Resolver, Root, WritableFile};
 
-/// The files of the backout package that are not objects.
+/// The files of the backout package other than objects.
 type Information = BTreeMap<String, Vec<u8>>;
 
-/// What an archive is made from, beside what the plan says.
+/// The input of an undo archive, apart from the plan.
 #[derive(Clone, Copy)]
-pub(super) struct Material<'a> {
-    /// The root.
+pub(super) struct ArchiveInput<'a> {
     pub(super) root: &'a Root,
     /// The digests of the new objects, for the manifest.
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
-    /// In a run with scripts: the held copies, which are what was there before any script ran.
-    pub(super) held: Option<&'a HeldCopies<'a>>,
-    /// In a run of several patches: what one of them delivers and a later one replaces.
-    pub(super) versions: &'a Versions,
+    /// The safety copies of a run with scripts: the objects as they were before any script ran.
+    pub(super) held: Option<&'a SafetyCopies<'a>>,
+    /// The versions, in a run of several patches, that one patch delivers and a later one replaces.
+    pub(super) versions: &'a StagedVersions,
 }
 
-/// Writes `archive` to `file` and reads it back. `place` is what messages call the file.
+/// Writes `archive` to `file` and reads it back. Messages call the file `place`.
 pub(super) fn write(
-    material: Material<'_>,
+    material: ArchiveInput<'_>,
     archive: &UndoArchive,
     file: &mut WritableFile,
     place: &str,
-    watch: Watch<'_>,
-) -> Result<Written, Cause> {
-    let Material { root, digests, held, versions } = material;
+    watch: RunWatch<'_>,
+) -> Result<WrittenArchive, Cause> {
+    let ArchiveInput { root, digests, held, versions } = material;
     let pkginfo = params::write(&archive.pkginfo);
     let information = information(archive, digests).map_err(|error| broken(archive, &error))?;
     let pkgmap = pkgmap(archive, &information, &pkginfo)?;
@@ -66,7 +65,7 @@ pub(super) fn write(
     };
     let (resolver, dirs, passing) = (root.resolver(), Dirs::new(root), &archive.passing);
     let buffer = Vec::new();
-    let mut objects = Objects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
+    let mut objects = OldObjects { root, resolver, dirs, held, versions, passing, place, watch, buffer };
     let mut file = WritingBack { file, written: 0, begun: 0 };
     // The pkgmap is in the header of the datastream, and in the part.
     let described = 2 * package.pkgmap.len() + information.values().map(Vec::len).sum::<usize>();
@@ -74,9 +73,11 @@ pub(super) fn write(
         objects.stream(encoder, archive, &package, &information, form)
     });
     written.map_err(|failure| match failure {
-        Failure::Content(cause) => cause,
-        Failure::ReadBack(reason) => Cause::Archive { package: archive.package.to_string(), reason },
-        Failure::Write(error) => write_cause(place, &error),
+        VerifiedWriteError::Content(cause) => cause,
+        VerifiedWriteError::ReadBack(reason) => {
+            Cause::Archive { package: archive.package.to_string(), reason }
+        }
+        VerifiedWriteError::Write(error) => write_cause(place, &error),
     })
 }
 
@@ -107,8 +108,8 @@ fn information(
     Ok(files)
 }
 
-/// The manifest with the digests of what has been staged, where it has none: what a later patch of the run replaces
-/// has been read before.
+/// Returns the manifest with the digests of the staged objects filled in where it has none. Versions that a later
+/// patch of the run replaces have theirs already.
 pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, Digest>) -> Manifest {
     let mut manifest = manifest.clone();
     for object in &mut manifest.objects {
@@ -121,13 +122,13 @@ pub(super) fn with_digests(manifest: &Manifest, digests: &BTreeMap<ObjectPath, D
     manifest
 }
 
-/// What a cpio archive of the old record files cannot say of their times.
+/// Returns the nanoseconds of the old record files' times, which a cpio archive cannot hold.
 fn record_times(files: &BTreeMap<Vec<u8>, RecordFile>) -> BTreeMap<String, u32> {
     let times = files.iter().map(|(name, file)| (manifest::encode(name), file.mtime.nanoseconds));
     times.filter(|(_, nanoseconds)| *nanoseconds != 0).collect()
 }
 
-/// The old record files as a cpio archive.
+/// Packs the old record files into a cpio archive.
 fn records(files: &BTreeMap<Vec<u8>, RecordFile>) -> Result<Vec<u8>, cpio::CpioError> {
     let mut writer = cpio::CpioWriter::new(Vec::new(), CpioFormat::Newc);
     for (name, file) in files {
@@ -155,38 +156,38 @@ fn pkgmap(archive: &UndoArchive, information: &Information, pkginfo: &[u8]) -> R
     Ok(Pkgmap { parts: 1, max_blocks, compressed_blocks: None, entries })
 }
 
-/// Reads old objects into the archive.
-struct Objects<'a> {
+/// Copies old objects into the archive.
+struct OldObjects<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
-    held: Option<&'a HeldCopies<'a>>,
-    versions: &'a Versions,
+    held: Option<&'a SafetyCopies<'a>>,
+    versions: &'a StagedVersions,
     passing: &'a BTreeMap<ObjectPath, Option<usize>>,
     place: &'a str,
-    watch: Watch<'a>,
-    /// The content of one small object after the other.
+    watch: RunWatch<'a>,
+    /// The content of one small object at a time.
     buffer: Vec<u8>,
 }
 
-/// Larger objects are not held in memory.
+/// Objects larger than this are not held in memory.
 const LARGEST_HELD: u64 = 1 << 20;
 
-impl Objects<'_> {
+impl OldObjects<'_> {
     fn stream<'f>(
         &mut self,
-        encoder: Encoder<'f>,
+        encoder: VerifyingEncoder<'f>,
         archive: &UndoArchive,
         package: &DatastreamPackage,
         information: &Information,
         form: CpioFormat,
-    ) -> Result<Encoder<'f>, Cause> {
+    ) -> Result<VerifyingEncoder<'f>, Cause> {
         let place = self.place;
         let failed = |error: DatastreamError| self_error(archive, place, &error);
         let stream = DatastreamWriter::new(encoder, std::slice::from_ref(package), 0).map_err(failed)?;
         let mut part = stream.begin_part(form).map_err(failed)?;
         let files = information.iter().map(|(name, bytes)| (format!("install/{name}"), bytes.as_slice()));
-        let mut directories = Directories::default();
+        let mut directories = PartDirectories::default();
         let own = [("pkginfo", &package.pkginfo), ("pkgmap", &package.pkgmap)];
         for (name, bytes) in
             own.map(|(name, bytes)| (name.to_owned(), bytes.as_slice())).into_iter().chain(files)
@@ -211,7 +212,7 @@ impl Objects<'_> {
         part.finish().and_then(DatastreamWriter::finish).map_err(failed)
     }
 
-    /// Opens an old object that is of the size that the survey saw.
+    /// Opens an old object, provided it has the size seen by the survey.
     fn open(&mut self, path: &ObjectPath, entry: &PkgmapEntry) -> Result<OldFile, Cause> {
         let changed = || Cause::Changed(self.root.show(path));
         let physical = self.resolver.locate(path)?;
@@ -225,7 +226,7 @@ impl Objects<'_> {
         if Some(seen.size) == entry.object.content.size { Ok(OldFile { file, seen }) } else { Err(changed()) }
     }
 
-    /// Writes the bytes of an old object; the answer is their sum.
+    /// Writes the bytes of an old object and returns their System V sum.
     fn member<W: io::Write>(
         &mut self,
         old: &OldFile,
@@ -247,8 +248,8 @@ impl Objects<'_> {
         Ok(checksum::sum(bytes))
     }
 
-    /// Whether the bytes that went into the archive are those that the plan was made for, and nobody wrote to the
-    /// object while it was read.
+    /// Checks that the archived bytes are those the plan was made for, and that the object did not change while it
+    /// was read.
     fn is_as_surveyed(
         &self,
         path: &ObjectPath,
@@ -256,7 +257,7 @@ impl Objects<'_> {
         sum: u16,
         entry: &PkgmapEntry,
     ) -> Result<(), Cause> {
-        let after = Seen::of(&old.file, || self.root.show(path))?;
+        let after = ObjectStatus::of(&old.file, || self.root.show(path))?;
         if old.seen.is_untouched(&after) && Some(sum) == entry.object.content.cksum {
             Ok(())
         } else {
@@ -278,13 +279,13 @@ impl Objects<'_> {
     }
 }
 
-/// The directories that a part has so far. Without them a pkgadd(1M) makes its own as its umask says, and the user
-/// who runs checkinstall may not get in.
+/// The directories written to a part so far. Without them, pkgadd(1M) would create them under its own umask, and the
+/// user who runs checkinstall might be locked out.
 #[derive(Default)]
-struct Directories(BTreeSet<Vec<u8>>);
+struct PartDirectories(BTreeSet<Vec<u8>>);
 
-impl Directories {
-    /// Writes those above a member that are not there yet, outermost first.
+impl PartDirectories {
+    /// Writes the directories above a member that are still missing, outermost first.
     fn above<W: io::Write>(
         &mut self,
         member: &[u8],
@@ -313,14 +314,14 @@ fn self_error(archive: &UndoArchive, place: &str, error: &DatastreamError) -> Ca
     }
 }
 
-/// A large file whose bytes go to the disk while more are made, so that the sync afterwards has little left to do.
+/// A large file whose pages are flushed while more are written, so that the final sync has little left to do.
 struct WritingBack<'f> {
     file: &'f mut WritableFile,
     written: u64,
     begun: u64,
 }
 
-/// Bytes that are sent to the disk at once.
+/// The number of bytes flushed at once.
 const SENT_AT_ONCE: u64 = 4 << 20;
 
 impl io::Write for WritingBack<'_> {
@@ -339,13 +340,13 @@ impl io::Write for WritingBack<'_> {
     }
 }
 
-/// An old object that is open, as it was seen then.
+/// An open old object and its status at the time it was opened.
 struct OldFile {
     file: std::fs::File,
-    seen: Seen,
+    seen: ObjectStatus,
 }
 
-/// Reads an old object, and sums it.
+/// Reads an old object and computes its System V sum.
 struct SummingReader<'f> {
     file: &'f std::fs::File,
     sum: checksum::Checksum,
@@ -359,7 +360,7 @@ impl Read for SummingReader<'_> {
     }
 }
 
-/// The text of `undo.sha256` for an archive of this name.
-pub(super) fn digest_text(written: &Written, name: &[u8], run: &str) -> Vec<u8> {
+/// Returns the text of `undo.sha256` for an archive with this name.
+pub(super) fn digest_text(written: &WrittenArchive, name: &[u8], run: &str) -> Vec<u8> {
     UndoDigest { sha256: written.sha256, name: name.to_vec(), run: run.to_owned() }.write()
 }

@@ -1,4 +1,5 @@
-//! The attributes of an object that stays: each is set where it is as one side left it, and left alone where it is not.
+//! Changes the attributes of an object that stays in place. Each attribute is set only if it still has the value that
+//! one side gave it.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +8,12 @@ use super::identity::is_same_inode;
 use crate::format::journal::Identity;
 use crate::format::manifest::{decode, encode};
 use crate::package::{LiveKind, Mode};
-use crate::root::{Dir, Root, Seen};
+use crate::root::{Dir, ObjectStatus, Root};
 
-/// The set-id bits.
 const SET_ID: u32 = 0o6000;
 
-/// Sets those attributes of an object that are as `from` says and not as `to` says; extended ones of directories only.
+/// Sets the attributes that still have the value in `from` and should have the one in `to`. Extended attributes are
+/// set on directories only.
 pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Identity) -> Result<(), Cause> {
     if from.file_type == 'd' {
         return set_attributes_of_directory(&parent.dir(name)?, from, to);
@@ -35,8 +36,8 @@ pub(super) fn set_attributes(parent: &Dir, name: &[u8], from: &Identity, to: &Id
     Ok(())
 }
 
-/// Whether an object may get its owner and set-id bits of before back: it is the same object with the same bytes. A
-/// directory has no bytes, and none of its bits runs anything.
+/// Tells whether an object may get its old owner and set-id bits back: it must be the same object with the same
+/// bytes. Directories always may, because they hold no bytes and their bits run nothing.
 pub(super) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result<bool, Cause> {
     if old.file_type == 'd' {
         return Ok(true);
@@ -54,13 +55,18 @@ pub(super) fn may_have_back(parent: &Dir, name: &[u8], old: &Identity) -> Result
     Ok(is_same && is_same_inode(parent, &seen, old.inode)?)
 }
 
-/// What an object gets that has other content than before: the owner that it has, and no set-id bits.
+/// Returns the attributes for an object whose content changed: its current owner, and no set-id bits.
 pub(super) fn without_rights(old: &Identity, new: &Identity) -> Identity {
     Identity { mode: old.mode & !SET_ID, uid: new.uid, gid: new.gid, ..old.clone() }
 }
 
-/// Owner and group that an object gets: those that are as `from` says and not as `to` says.
-fn other_owners(root: &Root, seen: &Seen, from: &Identity, to: &Identity) -> (Option<u32>, Option<u32>) {
+/// Returns the owner and group to set: those that still have the value in `from` and should have the one in `to`.
+fn other_owners(
+    root: &Root,
+    seen: &ObjectStatus,
+    from: &Identity,
+    to: &Identity,
+) -> (Option<u32>, Option<u32>) {
     let pick =
         |now: u32, from: u32, to: u32| (root.is_privileged() && now == from && from != to).then_some(to);
     (pick(seen.uid, from.uid, to.uid), pick(seen.gid, from.gid, to.gid))

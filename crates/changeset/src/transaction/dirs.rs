@@ -1,4 +1,4 @@
-//! Directories of a root, opened once and held while they are needed.
+//! A cache of open directories of a root.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,8 +9,8 @@ use super::error::Cause;
 use crate::package::ObjectPath;
 use crate::root::{Dir, Result, Root};
 
-/// More directories than this are not held open at once: a process may have few descriptors (1,024 by default), and
-/// what comes in the order of its paths needs few directories at a time.
+/// The most directories held open at once. A process may have few descriptors (1,024 by default), and work in path
+/// order needs few directories at a time.
 const MOST: usize = 24;
 
 /// A cache of open directories by physical path.
@@ -25,7 +25,8 @@ impl Dirs {
         Self { root: root.clone(), open: HashMap::new() }
     }
 
-    /// The directory at a physical path; none if it is not there, or somebody put a symbolic link on the way.
+    /// Opens the directory at a physical path. Returns `None` if it is missing or the path now leads through a
+    /// symbolic link.
     pub(super) fn get(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
         if let Some(dir) = self.open.get(path) {
             return Ok(Some(dir.clone()));
@@ -52,7 +53,7 @@ impl Dirs {
         Ok(Some(dir))
     }
 
-    /// The directory of an object.
+    /// Opens the directory that holds an object.
     pub(super) fn parent(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>> {
         match path.parent() {
             Some(parent) => self.get(&parent),
@@ -60,9 +61,9 @@ impl Dirs {
         }
     }
 
-    /// The directory of an object; none if it is gone. Where somebody else put something in its place, a symbolic link
-    /// for one, the object may be in the directory still: then nothing can be said, and nothing may be given up. That
-    /// is an error, unless `may_be_other` says that the directory may be something else.
+    /// Opens the directory that holds an object, or returns `None` if it is gone. If something else (for example a
+    /// symbolic link) has taken its place, the object may still be in the directory, so nothing can be concluded or
+    /// given up: that is an error, unless `may_be_other` allows the directory to be something else.
     pub(super) fn parent_or_blocked(
         &mut self,
         path: &ObjectPath,
@@ -79,7 +80,7 @@ impl Dirs {
         }
     }
 
-    /// Forgets all directories: names above them may have changed.
+    /// Closes all directories, because names above them may have changed.
     pub(super) fn forget(&mut self) {
         self.open.clear();
     }

@@ -1,32 +1,32 @@
-//! Sending what is staged to the disk while the processor still has work, so that the sync before the journal is
-//! published has little left to wait for. Nothing rests on it: that sync comes in any case.
+//! Flushes staged objects to the disk while the processor still has work, so that the sync before publication has
+//! little left to wait for. Correctness does not depend on it: that sync always follows.
 
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::error::Cause;
-use super::sites::Sites;
+use super::sites::OpenDomains;
 use crate::root::Root;
 
-/// Fewer bytes are on the disk soon enough; a flush of its own would cost more.
+/// The fewest bytes worth a flush of their own.
 const WORTH_IT: u64 = 8 << 20;
 
-/// A sync that goes on in a thread, or none.
+/// A sync running in a thread, or none.
 #[derive(Debug)]
 pub(super) struct EarlySync<'scope>(Option<ScopedJoinHandle<'scope, Result<(), Cause>>>);
 
 impl<'scope> EarlySync<'scope> {
-    /// Begins it, where `bytes` that were staged are worth it and one thread need not do everything.
+    /// Starts the sync if `bytes` staged bytes are worth it and there is more than one worker thread.
     pub(super) fn begin<'env>(
         scope: &'scope Scope<'scope, 'env>,
         root: &Root,
-        sites: &'env Sites,
+        domains: &'env OpenDomains,
         bytes: u64,
     ) -> Self {
         let is_worth_it = bytes >= WORTH_IT && root.workers() > 1;
-        Self(is_worth_it.then(|| scope.spawn(|| sites.sync())))
+        Self(is_worth_it.then(|| scope.spawn(|| domains.sync())))
     }
 
-    /// Waits for its end. The kernel tells a descriptor of an error once: it must not be lost here.
+    /// Waits for the sync to end. The kernel reports an error to a descriptor only once, so it must not be lost here.
     pub(super) fn end(self) -> Result<(), Cause> {
         let failed = |_| Cause::Internal("the thread of a sync failed".to_owned());
         self.0.map_or(Ok(()), |thread| thread.join().map_err(failed)?)
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::format::journal::Run;
-    use crate::root::{Call, Door};
+    use crate::root::{ChangeCall, Door};
 
     /// How many syncs an early one of so many bytes makes, and what it comes to, where every sync fails.
     fn early(bytes: u64, is_for_many: bool) -> (usize, bool) {
@@ -52,15 +52,15 @@ mod tests {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = count.clone();
         let door = Door::watched(move |step| {
-            if step.call != Call::SyncFileSystem {
+            if step.call != ChangeCall::SyncFileSystem {
                 return Ok(());
             }
             counted.fetch_add(1, Ordering::Relaxed);
             Err(Errno::IO)
         });
         let root = Root::open_with(dir.path(), if is_for_many { door.for_many() } else { door }).unwrap();
-        let sites = Sites::begin(&root, &Run { number: 1, nonce: 7 }, &[]).unwrap();
-        let ended = std::thread::scope(|scope| EarlySync::begin(scope, &root, &sites, bytes).end());
+        let domains = OpenDomains::begin(&root, &Run { number: 1, nonce: 7 }, &[]).unwrap();
+        let ended = std::thread::scope(|scope| EarlySync::begin(scope, &root, &domains, bytes).end());
         (count.load(Ordering::Relaxed), ended.is_ok())
     }
 

@@ -9,22 +9,22 @@ use super::error::Cause;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root, WritableFile};
 
-/// The file of the notes in the stage of the first domain.
+/// The note file in the stage of the first domain.
 const NAME: &[u8] = b"failed";
 
-/// Its size in bytes, whatever is noted.
+/// The fixed size of the note file, in bytes.
 const SIZE: usize = 4096;
 
 /// The longest note, in bytes.
 const LONGEST: usize = 1000;
 
-/// What stands behind the last note.
+/// The byte that fills the rest of the note file.
 const BLANK: u8 = 0;
 
-/// What the queue of the run has reserved, in bytes: some hundred requests.
+/// The bytes reserved for the queue of the run: room for some hundred requests.
 const QUEUE: u64 = 64 << 10;
 
-/// Makes the file of the notes, and reserves room for the queue, in the stage of the first domain.
+/// Writes the note file and reserves room for the queue, in the stage of the first domain.
 pub(super) fn prepare(stage: &Dir) -> Result<(), Cause> {
     write_blank(&stage.open_or_create(NAME, Mode::of(0o600))?)?;
     Ok(stage.open_or_create(super::queue::NAME, Mode::of(0o600))?.reserve_beyond(QUEUE)?)
@@ -34,7 +34,7 @@ fn write_blank(file: &WritableFile) -> Result<(), Cause> {
     Ok(file.put_at(&[BLANK; SIZE], 0)?)
 }
 
-/// Notes in the stage of a run that a call failed. `text` says which one, and why.
+/// Notes in the stage of a run that a call failed. `text` names the call and the reason.
 pub fn note_failed_request(root: &Root, stage: &ObjectPath, text: &str) -> Result<(), Cause> {
     let dir = root.dir(stage)?;
     match write_note(&dir, text) {
@@ -55,7 +55,7 @@ fn write_note(dir: &Dir, text: &str) -> Result<(), Cause> {
     if room > 0 { Ok(file.put_at(&line, end as u64)?) } else { Ok(()) }
 }
 
-/// The failures noted since this was asked last.
+/// Returns the failures noted since the last call, and clears them.
 pub(super) fn take(stage: &Dir) -> Result<Vec<String>, Cause> {
     let Some(notes) = stage.read(NAME, SIZE as u64)? else {
         // The next failure has a note again, if there is room by then.

@@ -19,19 +19,19 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::error::Cause;
-use super::hands::{Hands, is_as_planned};
-use super::identity::{State, state_of};
+use super::hands::{OpRunner, is_as_planned};
+use super::identity::{ObjectState, state_of};
 use super::means::{is_one_object, link};
 use crate::format::journal::{Op, OpKind};
 use crate::root::{Dir, FileType};
 
-impl Hands<'_> {
-    /// Whether an op is a replacement that cannot be an exchange.
+impl OpRunner<'_> {
+    /// Tells whether an op is a replacement on a file system without exchange.
     pub(super) fn is_without_exchange(&self, op: &Op) -> bool {
-        op.kind == OpKind::Replace && !self.means(op).exchange
+        op.kind == OpKind::Replace && !self.rename_support(op).exchange
     }
 
-    /// Where the old object is in the stage: under its second name, if it has one, else where the new one was.
+    /// Returns the staged place of the old object: its second name if it has one, else the place of the new object.
     pub(super) fn old_place(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -50,8 +50,8 @@ impl Hands<'_> {
         if self.is_second_name_as_saved(op)? { Ok(()) } else { Err(Cause::Changed(self.show(op))) }
     }
 
-    /// Whether nobody wrote to the old object since it was saved. A copy tells nothing of that, and neither does an op of
-    /// a run with scripts, whose way back is its held copies.
+    /// Tells whether the old object is unchanged since it was saved. Neither a copy nor an op of a run with scripts
+    /// can show a change; the latter is undone from its safety copies.
     pub(super) fn is_second_name_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let second = second_name(&staged);
@@ -61,35 +61,40 @@ impl Hands<'_> {
         is_as_planned(&stage, &second, op)
     }
 
-    /// What the table takes for the state of the stage.
-    pub(super) fn behind(&mut self, op: &Op, target: State, staged: State) -> Result<State, Cause> {
+    /// Returns the state of the stage as the recovery table needs it.
+    pub(super) fn behind(
+        &mut self,
+        op: &Op,
+        target: ObjectState,
+        staged: ObjectState,
+    ) -> Result<ObjectState, Cause> {
         let (stage, name) = self.staged(op)?;
         let second = state_of(&stage, &second_name(&name), op)?;
         Ok(match (target, staged, second) {
-            (State::Old, ..) | (_, _, State::None) => staged,
-            (State::New | State::NewTouched, ..) | (_, State::None, _) => second,
+            (ObjectState::Old, ..) | (_, _, ObjectState::None) => staged,
+            (ObjectState::New | ObjectState::NewTouched, ..) | (_, ObjectState::None, _) => second,
             _ => staged,
         })
     }
 
-    /// Puts the old object in the place of what is there; what is not the new object as it was staged is kept.
+    /// Renames the old object over the current one. Anything but the new object as staged is kept.
     pub(super) fn put_over(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
-        if self.target_state(op)? != State::New {
+        if self.target_state(op)? != ObjectState::New {
             self.keep_in_place(op, parent)?;
         }
         let (stage, old) = self.old_place(op)?;
-        let means = self.means(op);
+        let support = self.rename_support(op);
         if parent.look(name)?.is_some() {
             self.with_ballast(|| stage.replace(&old, parent, name))?;
         } else {
-            self.with_ballast(|| means.place(&stage, &old, parent, name))?;
+            self.with_ballast(|| support.place(&stage, &old, parent, name))?;
         }
         self.forget_if_directory(op);
         Ok(())
     }
 
-    /// Keeps what is at the target as `PATH.edited-<run>`, and where it can have two names in its place, too.
+    /// Keeps the object at the target as `PATH.edited-<run>`, and, if it can have two names, also leaves it in place.
     fn keep_in_place(&mut self, op: &Op, parent: &Dir) -> Result<(), Cause> {
         let name = op.path.name();
         let Some(seen) = parent.look(name)? else { return Ok(()) };
@@ -112,16 +117,16 @@ impl Hands<'_> {
         }
     }
 
-    /// An object that has been placed by two names, and was cut before it lost the first one, loses the second: it is as
-    /// if it had not been placed.
+    /// Removes the second name of an object that was placed by two names and never lost the first one, so that it
+    /// counts as not placed.
     pub(super) fn finish_placing(&mut self, op: &Op) -> Result<(), Cause> {
-        if self.means(op).no_replace || op.kind != OpKind::Add {
+        if self.rename_support(op).no_replace || op.kind != OpKind::Add {
             return Ok(());
         }
         let (stage, staged) = self.staged(op)?;
         let Some(parent) = self.parent_of(&op.path)? else { return Ok(()) };
         let name = op.path.name();
-        if is_one_object(&parent, name, &stage, &staged)? && self.target_state(op)? == State::New {
+        if is_one_object(&parent, name, &stage, &staged)? && self.target_state(op)? == ObjectState::New {
             parent.remove(name)?;
         }
         Ok(())

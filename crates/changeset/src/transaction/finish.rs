@@ -1,6 +1,6 @@
-//! What comes after the outcome: directories that became empty go, the run is told of, the stage is dropped.
+//! The work after the outcome: remove emptied directories, write history and logs, drop the stages.
 //!
-//! Everything here may fail or be cut and be done again; a failure is a note, never another outcome.
+//! Each step may fail or be cut off and be repeated later. A failure becomes a note; the outcome stands.
 
 use std::path::Path;
 
@@ -8,29 +8,29 @@ use rustix::io::Errno;
 
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::Hands;
+use super::hands::OpRunner;
 use super::identity::is_same_inode;
 use super::journal_file;
 use super::notes;
-use super::outside::{Ending, HostDirectories, unpublished_name};
+use super::outside::{ArchiveCleanup, HostDirectories, unpublished_name};
 use super::set_id::take_bits;
 use super::sites::{drop_objects, drop_stages, make_own_directory};
 use crate::format::history;
 use crate::format::journal::{Journal, Op, OpKind, Outcome};
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, FileType, Lock, Root, WritableFile};
 
-/// Finishes a run whose outcome is written. Notes say what could not be done.
+/// Finishes a run whose outcome is written. Returns notes on everything that could not be done.
 pub(super) fn finish(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
-    hands: Option<Hands<'_>>,
+    runner: Option<OpRunner<'_>>,
     duration_ms: Option<u64>,
-    named: &Outside<'_>,
+    named: &OutsideAccess<'_>,
 ) -> Vec<String> {
-    let (mut notes, plain) = hands.map(|hands| (hands.notes, hands.plain)).unwrap_or_default();
+    let (mut notes, plain) = runner.map(|runner| (runner.notes, runner.plain)).unwrap_or_default();
     let outside = outside(root, journal, outcome, named).map(|stay| notes.extend(stay));
     // As long as what is dropped has a name that leads to it.
     let bits = take_bits(root, journal, outcome, &plain);
@@ -55,13 +55,13 @@ pub(super) fn finish(
     notes
 }
 
-/// Whether directories are to be removed that became empty.
+/// Tells whether emptied directories have to be removed.
 fn empties(journal: &Journal, outcome: Outcome) -> bool {
     outcome == Outcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
 }
 
-/// Tells of the run, which is to wait for the disk, while another thread removes the staged objects, which is work.
-/// Where directories are to be removed, their sync is for both: what it has to make durable is the answer.
+/// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
+/// directories will be removed, one sync serves both; the places it has to make durable are returned.
 fn tell_and_drop_objects(
     root: &Root,
     journal: &Journal,
@@ -89,8 +89,8 @@ fn tell_and_drop_objects(
     })
 }
 
-/// Removes what became empty, durably, as is what was told before: once the journal says `done`, nobody would do it
-/// again.
+/// Removes emptied directories durably, and makes `told` durable too. After the journal says `done`, nobody would
+/// repeat either.
 fn empty_out(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<Vec<String>, Cause> {
     let stay = remove_directories(root, journal)?;
     for domain in &journal.domains {
@@ -105,8 +105,8 @@ fn empty_out(root: &Root, journal: &Journal, mut told: Vec<Appended>) -> Result<
     Ok(stay)
 }
 
-/// Removes the directories that the run empties, the deepest first; what is not empty stays. Notes say what stays. That
-/// the file system does not take it is an error.
+/// Removes the directories emptied by the run, deepest first. Directories that are not empty stay, each with a note.
+/// An error of the file system itself is returned.
 pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<String>, Cause> {
     let mut dirs = Dirs::new(root);
     let mut ops: Vec<&Op> = journal.ops.iter().filter(|op| op.kind == OpKind::Rmdir).collect();
@@ -123,7 +123,7 @@ pub(super) fn remove_directories(root: &Root, journal: &Journal) -> Result<Vec<S
     Ok(notes)
 }
 
-/// Whether an error says something about the file system or the process as it is now, not about a directory.
+/// Tells whether an error concerns the file system or process at this moment rather than one directory.
 fn is_of_the_moment(errno: Option<Errno>) -> bool {
     use Errno as E;
     matches!(errno, Some(E::IO | E::ROFS | E::NOSPC | E::DQUOT | E::MFILE | E::NFILE | E::NOMEM))
@@ -144,15 +144,15 @@ fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
     }
 }
 
-/// Archives outside the root: after a rollback the new one goes, after a commit the one that was used up. Notes say what
-/// stays there.
+/// Removes archives outside the root: the new ones after a rollback, the used ones after a commit. Returns notes on
+/// those that stay.
 fn outside(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Vec<String>, Cause> {
-    let ending = Ending { root, journal, outside };
+    let ending = ArchiveCleanup { root, journal, outside };
     let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {
@@ -166,35 +166,40 @@ fn outside(
     Ok(notes)
 }
 
-/// Removes the unpublished form of an archive outside the root: the run was given up before its journal was.
+/// Removes the unpublished archive outside the root of a run that was given up before publication.
 pub(super) fn remove_unpublished(root: &Root, archive: &Path, run: &str) -> Result<(), Cause> {
     let Some(directories) = HostDirectories::open(root, archive)? else { return Ok(()) };
     directories.package.remove(&unpublished_name(run))?;
     directories.remove_emptied()
 }
 
-/// What was told of a run.
+/// The history and log entries of a run.
 #[derive(Default)]
-struct Told {
-    /// Where; nothing is durable yet.
+struct WrittenHistory {
+    /// The files written; none of them is durable yet.
     places: Vec<Appended>,
-    /// Whether a part of it was in the stage only.
+    /// Whether part of the text exists in the stage only.
     is_from_stage: bool,
 }
 
-/// One line for each patch to the history of the root, the texts to the logs.
-fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u64>) -> Result<Told, Cause> {
-    let story = &journal.story;
-    if story.command.is_empty() {
-        return Ok(Told::default());
+/// Appends one line per patch to the history of the root, and the texts to the logs.
+fn tell(
+    root: &Root,
+    journal: &Journal,
+    outcome: Outcome,
+    duration_ms: Option<u64>,
+) -> Result<WrittenHistory, Cause> {
+    let run_record = &journal.run_record;
+    if run_record.command.is_empty() {
+        return Ok(WrittenHistory::default());
     }
     let run = &journal.head.header.run;
     let line = |patches: &[String], packages: &[String]| {
-        let entry = history::Entry {
+        let entry = history::HistoryEntry {
             run: run.clone(),
-            time: story.time.clone(),
-            user: story.user.clone(),
-            command: story.command.clone(),
+            time: run_record.time.clone(),
+            user: run_record.user.clone(),
+            command: run_record.command.clone(),
             patches: patches.to_vec(),
             result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
@@ -203,15 +208,15 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
         };
         entry.line()
     };
-    let mut lines = line(&story.patches, &story.packages);
-    lines.extend(story.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
+    let mut lines = line(&run_record.patches, &run_record.packages);
+    lines.extend(run_record.others.iter().flat_map(|other| line(&other.patches, &other.packages)));
     let own = make_own_directory(root)?;
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
     let told = stage.map(|stage| notes::log(&stage)).transpose()?.unwrap_or_default();
     let is_from_stage = !told.is_empty();
-    let mut texts = vec![(story.log.as_ref(), [story.text.as_bytes(), &told].concat())];
-    texts.extend(story.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
+    let mut texts = vec![(run_record.log.as_ref(), [run_record.text.as_bytes(), &told].concat())];
+    texts.extend(run_record.others.iter().map(|other| (other.log.as_ref(), other.text.as_bytes().to_vec())));
     let title = format!("# run {run}\n");
     let mut rest = Vec::new();
     for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
@@ -230,17 +235,17 @@ fn tell(root: &Root, journal: &Journal, outcome: Outcome, duration_ms: Option<u6
     if !rest.is_empty() {
         append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
-    Ok(Told { places: written, is_from_stage })
+    Ok(WrittenHistory { places: written, is_from_stage })
 }
 
-/// The directory of a log, if it is there, and the name of the log in it.
+/// Returns the directory of a log, if it exists, and the log's name in it.
 fn directory_of(root: &Root, log: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
     let physical = root.resolver().locate(log)?;
     let parent = physical.parent().unwrap_or_else(ObjectPath::root);
     Ok(root.dir_if_there(&parent)?.map(|dir| (dir, physical.name().to_vec())))
 }
 
-/// Adds to the log of a root what happened without a run: before one could begin. The caller has the lock of the root.
+/// Appends an event outside any run to the log of a root. The caller holds the lock of the root.
 pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cause> {
     let file = make_own_directory(root)?.open_or_create(b"log", Mode::of(0o644))?;
     let size = file.size()?;
@@ -250,29 +255,28 @@ pub fn log_without_run(root: &Root, _lock: &Lock, text: &[u8]) -> Result<(), Cau
     Ok(file.put_at(&[newline, text].concat(), size)?)
 }
 
-/// A directory with a file that was appended to.
+/// The directory of a file that was appended to.
 struct Appended {
     dir: Dir,
-    /// The mount and the file system that it is on.
+    /// The mount and file system of the directory.
     on: (u64, (u32, u32)),
 }
 
 impl Appended {
-    /// Adds it to those that are to be made durable, unless the sync of another one does that, too.
+    /// Adds the directory to those that need a sync, unless one on the same file system is listed already.
     fn add_to(self, all: &mut Vec<Self>) {
         if all.iter().all(|other| other.on != self.on) {
             all.push(self);
         }
     }
 
-    /// Makes it durable: once the journal says `done` nobody would write it again. File, name and directory are in it
-    /// together.
+    /// Makes file, name and directory durable. After the journal says `done`, nobody would write them again.
     fn sync(&self) -> Result<(), Cause> {
         Ok(self.dir.sync_file_system()?)
     }
 }
 
-/// Appends a text that names the run, unless the end of the file names it already. A torn last line is cut first.
+/// Appends a text that names the run, unless the end of the file already names it. Cuts a torn last line first.
 fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Cause> {
     let mut file = dir.open_or_create(name, Mode::of(0o644))?;
     write_once(&mut file, run, text)?;
@@ -280,7 +284,7 @@ fn append(dir: &Dir, name: &[u8], run: &str, text: &[u8]) -> Result<Appended, Ca
     Ok(Appended { dir: dir.again()?, on: (seen.mount, seen.file_system) })
 }
 
-/// Where the line begins that a text ends in.
+/// Returns the start of the last line of a text.
 fn line_start(text: &[u8]) -> usize {
     text.iter().rposition(|&b| b == b'\n').map_or(0, |newline| newline + 1)
 }

@@ -1,7 +1,8 @@
-//! Doing and undoing one op: each is one atomic rename (or one change of the attributes of an object that stays).
+//! Carries out and undoes single ops. Each is one atomic rename, or one change of the attributes of an object that
+//! stays.
 //!
-//! Doing follows the plan and looks at what came out. Undoing looks first: what stands at the target and in the stage
-//! decides, by the table of [`undo`], so that recovery may itself be cut at any point and begin again.
+//! Carrying out follows the plan and checks the result. Undoing looks first: the states of target and stage decide,
+//! by the table in [`undo`], so that recovery can be cut off at any point and start again.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
@@ -12,8 +13,10 @@ use rustix::io::Errno;
 use super::attributes::{may_have_back, set_attributes, without_rights};
 use super::dirs::Dirs;
 use super::error::Cause;
-use super::identity::{State, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of};
-use super::means::{Means, is_one_object};
+use super::identity::{
+    ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
+};
+use super::means::{RenameSupport, is_one_object};
 use super::rebuild::rebuild;
 use super::sites::reopen;
 use crate::format::journal::{Identity, Journal, Op, OpKind};
@@ -21,70 +24,71 @@ use crate::package::rule::holds;
 use crate::package::{Inode, ObjectPath};
 use crate::root::{Dir, FileType, Root, RootError};
 
-/// What undoing an op does next.
+/// The next step in undoing an op.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Undo {
-    /// It is as before.
+pub(super) enum UndoStep {
+    /// The op is undone.
     Nothing,
-    /// Target and stage change places.
+    /// Exchange target and stage.
     Exchange,
-    /// What is in the stage goes (back) to the target, where nothing is.
+    /// Move the staged object to the free target.
     PutBack,
-    /// What is at the target goes into the stage.
+    /// Move the target into the stage.
     TakeAway,
-    /// What is in the stage is somebody else's: it is kept beside the target.
+    /// Keep somebody else's staged object beside the target.
     KeepStaged,
-    /// What is at the target is somebody else's work on the new object: it is kept under another name.
+    /// Keep somebody else's work on the new object under another name.
     KeepTarget,
-    /// The new directory is removed if it is empty.
+    /// Remove the new directory if it is empty.
     RemoveDirectory,
-    /// Somebody else's object is left where it is.
+    /// Leave somebody else's object alone.
     Leave,
-    /// The old object is made again from the undo archive.
+    /// Rebuild the old object from the undo archive.
     Rebuild,
 }
 
-/// The recovery table: what to do for an op of a run that is rolled back, from what is seen.
+/// Returns the next step in undoing an op, by the recovery table.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
-pub(super) fn undo(op: &Op, target: State, stage: State) -> Undo {
-    use State::{New, NewTouched, None, Old, Other};
+pub(super) fn undo(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
+    use ObjectState::{New, NewTouched, None, Old, Other};
     let empty_directory = !op.whole && op.new.as_ref().is_some_and(|new| new.file_type == 'd');
     match (op.kind, target, stage) {
-        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => Undo::KeepStaged,
-        (OpKind::Replace | OpKind::Delete, None, Old) => Undo::PutBack,
-        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => Undo::Exchange,
-        (OpKind::Replace, Other | None, New | NewTouched | Other) => Undo::Leave,
-        (OpKind::Replace, New | NewTouched, Other) => Undo::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, Old, NewTouched | Other) => UndoStep::KeepStaged,
+        (OpKind::Replace | OpKind::Delete, None, Old) => UndoStep::PutBack,
+        (OpKind::Replace | OpKind::Delete, New | NewTouched | Other, Old) => UndoStep::Exchange,
+        (OpKind::Replace, Other | None, New | NewTouched | Other) => UndoStep::Leave,
+        (OpKind::Replace, New | NewTouched, Other) => UndoStep::KeepStaged,
         (OpKind::Replace, New | NewTouched | Other | None, None) | (OpKind::Delete, None, None) => {
-            Undo::Rebuild
+            UndoStep::Rebuild
         }
-        (OpKind::Add, New | NewTouched, None) if empty_directory => Undo::RemoveDirectory,
-        (OpKind::Add, New, None) => Undo::TakeAway,
-        (OpKind::Add, NewTouched, None) if op.whole => Undo::TakeAway,
-        (OpKind::Add, NewTouched, _) => Undo::KeepTarget,
-        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => Undo::Leave,
-        _ => Undo::Nothing,
+        (OpKind::Add, New | NewTouched, None) if empty_directory => UndoStep::RemoveDirectory,
+        (OpKind::Add, New, None) => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, None) if op.whole => UndoStep::TakeAway,
+        (OpKind::Add, NewTouched, _) => UndoStep::KeepTarget,
+        (OpKind::Add, Other | Old, _) | (OpKind::Delete, Other, None) => UndoStep::Leave,
+        _ => UndoStep::Nothing,
     }
 }
 
-/// The hands of a run: its stages, and the directories of its targets.
-pub(super) struct Hands<'a> {
+/// Carries out and undoes the ops of one run; holds its stage directories and target directories open.
+pub(super) struct OpRunner<'a> {
     pub(super) root: &'a Root,
     pub(super) journal: &'a Journal,
     pub(super) dirs: Dirs,
     pub(super) stages: Vec<Dir>,
-    /// The directories in them, by domain and name: held, so that nobody who owns a directory above puts others there.
+    /// The directories inside the stages, by domain and name. They are held open so that the owner of a directory
+    /// above cannot swap them.
     within: BTreeMap<(usize, String), Rc<Dir>>,
-    /// The directory that was last found to be the one of the plan.
+    /// The last directory found to be the one of the plan.
     known: Option<(Rc<Dir>, Inode)>,
-    /// Old objects that have neither set-id bits nor file capabilities, by their names in the stage, as far as it is known.
+    /// Old objects known to have neither set-id bits nor file capabilities, by their staged names.
     pub(super) plain: HashSet<&'a str>,
-    /// What a person should know.
+    /// Notes for the operator.
     pub(super) notes: Vec<String>,
 }
 
-impl<'a> Hands<'a> {
-    /// Opens the stages of a journal; an error, before anything is touched, if one is not there.
+impl<'a> OpRunner<'a> {
+    /// Opens the stages of a journal. Fails before any change if one is missing.
     pub(super) fn open(root: &'a Root, journal: &'a Journal) -> Result<Self, Cause> {
         let run = &journal.head.header.run;
         let stages =
@@ -107,12 +111,12 @@ impl<'a> Hands<'a> {
         })
     }
 
-    /// Makes the file systems of all domains durable, that of the journal last.
+    /// Syncs the file systems of all domains, the journal's last.
     pub(super) fn sync(&self) -> Result<(), Cause> {
         self.stages.iter().rev().try_for_each(Dir::sync_file_system).map_err(Cause::from)
     }
 
-    /// The directory of the stage that an op uses, and its name there.
+    /// Returns the stage directory of an op, and the op's name in it.
     pub(super) fn staged(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
         let (within, name) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let stage =
@@ -129,34 +133,37 @@ impl<'a> Hands<'a> {
         self.root.show(&op.path)
     }
 
-    /// The directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have made something
-    /// else of a directory.
+    /// Opens the directory of an object of the run; see [`Dirs::parent_or_blocked`]. The run itself may have turned a
+    /// directory into something else.
     pub(super) fn parent_of(&mut self, path: &ObjectPath) -> Result<Option<Rc<Dir>>, Cause> {
         let ops = &self.journal.ops;
         self.dirs
             .parent_or_blocked(path, |dir| ops.iter().any(|op| op.path == *dir || dir.is_below(&op.path)))
     }
 
-    /// What the file system of an op can do.
-    pub(super) fn means(&self, op: &Op) -> Means {
-        self.journal.domains.get(op.domain).map_or(Means { exchange: true, no_replace: true }, Means::of)
+    /// Returns what the file system of an op supports.
+    pub(super) fn rename_support(&self, op: &Op) -> RenameSupport {
+        self.journal
+            .domains
+            .get(op.domain)
+            .map_or(RenameSupport { exchange: true, no_replace: true }, RenameSupport::of)
     }
 
-    /// Does an op.
+    /// Carries out an op.
     pub(super) fn forward(&mut self, op: &Op) -> Result<(), Cause> {
-        if matches!(op.kind, OpKind::Rmdir | OpKind::Held) {
+        if matches!(op.kind, OpKind::Rmdir | OpKind::Protect) {
             return Ok(());
         }
         let parent = self.dirs.parent(&op.path)?.ok_or_else(|| Cause::Changed(self.show(op)))?;
         self.must_be_the_directory(&parent, op)?;
-        let (name, means) = (op.path.name(), self.means(op));
+        let (name, support) = (op.path.name(), self.rename_support(op));
         match op.kind {
             OpKind::Add => {
                 let (stage, staged) = self.staged(op)?;
-                let placed = means.place(&stage, &staged, &parent, name);
+                let placed = support.place(&stage, &staged, &parent, name);
                 placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
-            OpKind::Replace if !means.exchange => self.replace_over(op, &parent)?,
+            OpKind::Replace if !support.exchange => self.replace_over(op, &parent)?,
             OpKind::Replace => {
                 let (stage, staged) = self.staged(op)?;
                 let exchanged = stage.exchange(&staged, &parent, name);
@@ -169,17 +176,17 @@ impl<'a> Hands<'a> {
             }
             OpKind::Delete => {
                 let (stage, staged) = self.staged(op)?;
-                let taken = means.take(&parent, name, &stage, &staged);
+                let taken = support.take(&parent, name, &stage, &staged);
                 taken.map_err(|error| self.in_the_way(op, &parent, error))?;
                 self.forget_if_directory(op);
                 if !is_as_planned(&stage, &staged, op)? {
-                    means.place(&stage, &staged, &parent, name)?;
+                    support.place(&stage, &staged, &parent, name)?;
                     return Err(Cause::Changed(self.show(op)));
                 }
             }
             OpKind::Move => {
                 let (to, to_name) = self.other_end(op)?;
-                let placed = means.place(&parent, name, &to, &to_name);
+                let placed = support.place(&parent, name, &to, &to_name);
                 placed.map_err(|error| self.in_the_way(op, &parent, error))?;
             }
             OpKind::Attr => {
@@ -188,12 +195,12 @@ impl<'a> Hands<'a> {
                         .map_err(|cause| cause.or_changed(self.show(op)))?;
                 }
             }
-            OpKind::Rmdir | OpKind::Held => {}
+            OpKind::Rmdir | OpKind::Protect => {}
         }
         Ok(())
     }
 
-    /// Whether a directory is the one that the plan was made for; asked once for each that is opened.
+    /// Checks that a directory is the one the plan was made for, once per opened directory.
     fn must_be_the_directory(&mut self, parent: &Rc<Dir>, op: &Op) -> Result<(), Cause> {
         let Some(expected) = op.parent else { return Ok(()) };
         if self.known.as_ref().is_some_and(|(known, inode)| Rc::ptr_eq(known, parent) && *inode == expected) {
@@ -206,7 +213,7 @@ impl<'a> Hands<'a> {
         Ok(())
     }
 
-    /// A rename that finds something in its way, or nothing where something was, met somebody else.
+    /// Turns a rename's EEXIST or ENOENT into the fact that somebody else interfered.
     pub(super) fn in_the_way(&self, op: &Op, parent: &Dir, error: RootError) -> Cause {
         match error.errno() {
             Some(Errno::EXIST) => Cause::Appeared(self.show(op)),
@@ -229,7 +236,8 @@ impl<'a> Hands<'a> {
         Ok((dir, to.name().to_vec()))
     }
 
-    /// Whether nobody wrote to an old object through an open descriptor since it was saved.
+    /// Tells whether an old object is unchanged since it was saved; somebody may have written to it through an open
+    /// descriptor.
     pub(super) fn is_still_as_saved(&mut self, op: &Op) -> Result<bool, Cause> {
         if !matches!(op.kind, OpKind::Replace | OpKind::Delete) {
             return Ok(true);
@@ -247,11 +255,11 @@ impl<'a> Hands<'a> {
         Ok(is_seen_untouched(&stage, &staged, &seen, old)?)
     }
 
-    /// Undoes an op, whatever state it is in.
+    /// Undoes an op, whatever its state.
     pub(super) fn back(&mut self, op: &Op) -> Result<(), Cause> {
         match op.kind {
             // What is held is put back as a whole, in an order of its own.
-            OpKind::Rmdir | OpKind::Held => Ok(()),
+            OpKind::Rmdir | OpKind::Protect => Ok(()),
             OpKind::Move => self.move_back(op),
             OpKind::Attr => self.attributes_back(op),
             OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_back(op),
@@ -264,7 +272,7 @@ impl<'a> Hands<'a> {
             self.finish_placing(op)?;
             let target = self.target_state(op)?;
             let next = undo(op, target, self.stage_state(op, target)?);
-            if next == Undo::Nothing {
+            if next == UndoStep::Nothing {
                 return Ok(());
             }
             if !self.step_back(op, next)? {
@@ -274,74 +282,74 @@ impl<'a> Hands<'a> {
         Err(Cause::Changed(self.show(op)))
     }
 
-    pub(super) fn target_state(&mut self, op: &Op) -> Result<State, Cause> {
+    pub(super) fn target_state(&mut self, op: &Op) -> Result<ObjectState, Cause> {
         match self.parent_of(&op.path)? {
             Some(dir) => Ok(state_of(&dir, op.path.name(), op)?),
-            None => Ok(State::None),
+            None => Ok(ObjectState::None),
         }
     }
 
-    pub(super) fn stage_state(&mut self, op: &Op, target: State) -> Result<State, Cause> {
+    pub(super) fn stage_state(&mut self, op: &Op, target: ObjectState) -> Result<ObjectState, Cause> {
         let (stage, staged) = self.staged(op)?;
         let staged = state_of(&stage, &staged, op)?;
         if self.is_without_exchange(op) { self.behind(op, target, staged) } else { Ok(staged) }
     }
 
-    /// One step; false when nothing more is to be done for the op.
-    fn step_back(&mut self, op: &Op, next: Undo) -> Result<bool, Cause> {
+    /// Takes one undo step. Returns false once nothing is left to do for the op.
+    fn step_back(&mut self, op: &Op, next: UndoStep) -> Result<bool, Cause> {
         let (stage, staged) = self.staged(op)?;
         let parent = self.parent_of(&op.path)?;
         let shown = self.show(op);
         let Some(parent) = parent else {
-            if next == Undo::PutBack {
+            if next == UndoStep::PutBack {
                 // Somebody moved the directory away, and what the run put there with it.
                 return Err(Cause::NoPlace { stage: self.root.show(stage.path()) });
             }
             self.notes.push(format!("{shown}: its directory is gone; left as it is"));
             return Ok(false);
         };
-        let (name, means) = (op.path.name(), self.means(op));
+        let (name, support) = (op.path.name(), self.rename_support(op));
         match next {
-            Undo::Exchange if !means.exchange => self.put_over(op, &parent)?,
-            Undo::Exchange => {
+            UndoStep::Exchange if !support.exchange => self.put_over(op, &parent)?,
+            UndoStep::Exchange => {
                 self.with_ballast(|| stage.exchange(&staged, &parent, name))?;
                 self.forget_if_directory(op);
             }
-            Undo::PutBack => {
+            UndoStep::PutBack => {
                 let (stage, staged) = self.old_place(op)?;
-                self.with_ballast(|| means.place(&stage, &staged, &parent, name))?;
+                self.with_ballast(|| support.place(&stage, &staged, &parent, name))?;
                 self.forget_if_directory(op);
                 if op.kind == OpKind::Replace {
                     self.notes.push(format!("{shown} had been removed by somebody else; it is back"));
                 }
             }
-            Undo::TakeAway => {
-                self.with_ballast(|| means.take(&parent, name, &stage, &staged))?;
+            UndoStep::TakeAway => {
+                self.with_ballast(|| support.take(&parent, name, &stage, &staged))?;
                 self.forget_if_directory(op);
             }
-            Undo::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
-            Undo::KeepTarget => {
+            UndoStep::KeepStaged => self.keep(op, &stage, &staged, &parent)?,
+            UndoStep::KeepTarget => {
                 self.keep(op, &parent, name, &parent)?;
                 return Ok(false);
             }
-            Undo::RemoveDirectory => {
+            UndoStep::RemoveDirectory => {
                 if !parent.remove_dir(name)? {
                     self.notes.push(format!("{shown} is not empty and stays"));
                 }
                 self.dirs.forget();
                 return Ok(false);
             }
-            Undo::Leave => {
+            UndoStep::Leave => {
                 self.notes.push(format!("{shown} was changed by somebody else; it is left as it is"));
                 return Ok(false);
             }
-            Undo::Rebuild => {
+            UndoStep::Rebuild => {
                 let is_whole = rebuild(self.root, self.journal, op, &stage, &staged)?;
                 stage.sync_file_system()?;
                 let but = if is_whole { "" } else { ", without its file capabilities or integrity digests" };
                 self.notes.push(format!("{shown} was made again from the undo archive{but}"));
             }
-            Undo::Nothing => return Ok(false),
+            UndoStep::Nothing => return Ok(false),
         }
         Ok(true)
     }
@@ -351,7 +359,7 @@ impl<'a> Hands<'a> {
         let mut number = 1;
         loop {
             let kept = self.kept_name(op, number);
-            match self.means(op).place(from, name, parent, &kept) {
+            match self.rename_support(op).place(from, name, parent, &kept) {
                 Err(error) if error.errno() == Some(Errno::EXIST) && number < 1000 => number += 1,
                 other => {
                     other?;
@@ -362,7 +370,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// The name under which somebody else's object is kept; another one for each number.
+    /// Returns the name for keeping somebody else's object, a different one for each number.
     pub(super) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
         let mut kept = op.path.name().to_vec();
         kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
@@ -378,7 +386,8 @@ impl<'a> Hands<'a> {
             .push(format!("{} was edited in the meantime; that version is kept as {place}", self.show(op)));
     }
 
-    /// A rename back into a directory may need a block on a full disk: then the ballast is given up.
+    /// Runs a rename, and gives up the ballast if it fails for lack of space: a rename into a directory may need a
+    /// block.
     pub(super) fn with_ballast(&self, step: impl Fn() -> crate::root::Result<()>) -> Result<(), Cause> {
         match step() {
             Err(error) if error.is_no_space() => {
@@ -399,14 +408,14 @@ impl<'a> Hands<'a> {
         };
         let is_gone = parent.look(op.path.name())?.is_none()
             || is_one_object(&parent, op.path.name(), &other, to.name())?;
-        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == State::Old;
+        let is_there = state(&other, to.name(), op.old.as_ref(), None)? == ObjectState::Old;
         if is_gone && is_there {
-            self.with_ballast(|| self.means(op).place(&other, to.name(), &parent, op.path.name()))?;
+            self.with_ballast(|| self.rename_support(op).place(&other, to.name(), &parent, op.path.name()))?;
         }
         Ok(())
     }
 
-    /// Each attribute that is as the run made it becomes what it was; any other value is somebody else's.
+    /// Restores each attribute that still has the run's value. Any other value is somebody else's and stays.
     fn attributes_back(&mut self, op: &Op) -> Result<(), Cause> {
         let (Some(parent), Some(old), Some(new)) = (self.parent_of(&op.path)?, &op.old, &op.new) else {
             return Ok(());
@@ -429,20 +438,20 @@ impl<'a> Hands<'a> {
         set_attributes(&parent, op.path.name(), new, &without_rights(old, new))
     }
 
-    /// Does again what a committed run must have done and the disk lost; true if there was something.
+    /// Repeats an op of a committed run that the disk lost. Returns whether there was one.
     pub(super) fn redo(&mut self, op: &Op) -> Result<bool, Cause> {
         let (target, stage) = match op.kind {
             OpKind::Add | OpKind::Replace | OpKind::Delete => {
                 let target = self.target_state(op)?;
                 (target, self.stage_state(op, target)?)
             }
-            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Held => return Ok(false),
+            OpKind::Move | OpKind::Attr | OpKind::Rmdir | OpKind::Protect => return Ok(false),
         };
         let lost = matches!(
             (op.kind, target, stage),
-            (OpKind::Replace, State::Old, State::New)
-                | (OpKind::Add, State::None, State::New)
-                | (OpKind::Delete, State::Old, State::None)
+            (OpKind::Replace, ObjectState::Old, ObjectState::New)
+                | (OpKind::Add, ObjectState::None, ObjectState::New)
+                | (OpKind::Delete, ObjectState::Old, ObjectState::None)
         );
         if lost {
             self.forward(op)?;
@@ -455,7 +464,7 @@ impl<'a> Hands<'a> {
     }
 }
 
-/// Whether what came out of a target is what the plan was made for.
+/// Tells whether the object that left a target is the one the plan was made for.
 pub(super) fn is_as_planned(stage: &Dir, name: &[u8], op: &Op) -> Result<bool, Cause> {
     match &op.old {
         Some(old) => Ok(is_old_untouched(stage, name, old)?),

@@ -1,104 +1,110 @@
-//! Held copies: before the first procedure script runs, everything that scripts may touch is copied into the stage.
+//! Safety copies: before the first procedure script runs, everything scripts may touch is copied into the stage.
 //!
-//! A script changes live objects as it likes, in place or by renames. Putting a held copy back is one rename whatever
-//! it did, needs neither space nor the package, and does not depend on how far the run came. Files are cloned where
-//! the file system can do that, else copied, with every attribute; names of one file stay names of one file. Undo
-//! archives, which nobody writes in place, are held by another name of the same file.
+//! A script changes live objects as it likes, in place or by renames. Restoring a safety copy is one rename whatever
+//! the script did; it needs neither space nor the package, and does not depend on how far the run came. Files are
+//! cloned if the file system can, else copied, with every attribute; several names of one file remain names of one
+//! file. Undo archives, which are never written in place, are protected by a second name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use super::Watch;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity};
-use super::sites::Sites;
-use super::stage::set_xattrs;
+use super::settings::RunWatch;
+use super::sites::OpenDomains;
+use super::staged_files::set_xattrs;
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::package::{Digest, Hashing, Inode, Mode, ObjectPath, Xattrs};
-use crate::root::{Descent, Dir, FileType, Node, Resolver, Root, Seen};
+use crate::root::{Descent, Dir, FileType, ObjectStatus, Resolver, Root, SpecialFile};
 
-/// What procedure scripts of a run may touch.
+/// The paths that procedure scripts of a run may touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The objects of the packages, whether they are there or not.
-    pub objects: Vec<HeldObject>,
-    /// Directories of records, held with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
+pub struct ProtectedPaths {
+    /// The objects of the packages, whether they exist or not.
+    pub objects: Vec<ProtectedObject>,
+    /// Record directories, protected with everything in them: `var/sadm/pkg/<PKG>`, `var/sadm/patch/<id>`.
     pub trees: Vec<ObjectPath>,
-    /// Files of records: `contents`.
+    /// Record files: `contents`.
     pub files: Vec<ObjectPath>,
 }
 
 /// An object that procedure scripts may touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldObject {
-    /// Where it is.
+pub struct ProtectedObject {
+    /// The client path of the object.
     pub path: ObjectPath,
-    /// Whether administrators edit it (types `e` and `v`).
+    /// Whether administrators edit the object (types `e` and `v`).
     pub editable: bool,
 }
 
-/// The held copies of objects, by where the objects are.
-pub(super) struct HeldCopies<'a> {
-    sites: &'a Sites,
+/// The safety copies of objects, by physical path.
+pub(super) struct SafetyCopies<'a> {
+    domains: &'a OpenDomains,
     ops: HashMap<&'a ObjectPath, &'a Op>,
 }
 
-impl<'a> HeldCopies<'a> {
-    /// Those that the ops of a run name.
-    pub(super) fn of(sites: &'a Sites, ops: &'a [Op]) -> Self {
-        let held = ops.iter().filter(|op| op.kind == OpKind::Held && !op.db && op.old.is_some());
-        Self { sites, ops: held.map(|op| (&op.path, op)).collect() }
+impl<'a> SafetyCopies<'a> {
+    /// Collects the safety copies named by the ops of a run.
+    pub(super) fn of(domains: &'a OpenDomains, ops: &'a [Op]) -> Self {
+        let held = ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db && op.old.is_some());
+        Self { domains, ops: held.map(|op| (&op.path, op)).collect() }
     }
 
-    /// The directory and name of the copy of what was at a physical path, where something was.
+    /// Finds the copy of the object at a physical path: its directory and name. Returns `None` if there was no
+    /// object.
     pub(super) fn find(&self, physical: &ObjectPath) -> Result<Option<(Dir, Vec<u8>)>, Cause> {
         let Some(op) = self.ops.get(physical) else { return Ok(None) };
         let name = op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        Ok(Some((self.sites.get(op.domain)?.objects.again()?, name)))
+        Ok(Some((self.domains.get(op.domain)?.objects.again()?, name)))
     }
 }
 
-/// Stages the held copies; the ops of the journal that put them back.
-pub(super) fn hold(root: &Root, sites: &mut Sites, held: &Held, watch: Watch<'_>) -> Result<Vec<Op>, Cause> {
-    let mut holder = Holder {
+/// Makes the safety copies and returns the ops that restore them.
+pub(super) fn hold(
+    root: &Root,
+    domains: &mut OpenDomains,
+    held: &ProtectedPaths,
+    watch: RunWatch<'_>,
+) -> Result<Vec<Op>, Cause> {
+    let mut copier = SafetyCopier {
         root,
         resolver: root.resolver(),
         dirs: Dirs::new(root),
-        sites,
+        domains,
         ops: Vec::new(),
         names: HashMap::new(),
         taken: BTreeSet::new(),
     };
     for path in held.files.iter().chain(&held.trees) {
         watch.check()?;
-        holder.hold(path, true, false)?;
+        copier.hold(path, true, false)?;
         // A batch that changes the one changes the other.
         if *path == places::contents() {
-            holder.hold(&places::contents_stamp(), true, false)?;
+            copier.hold(&places::contents_stamp(), true, false)?;
         }
     }
     for object in &held.objects {
         watch.check()?;
-        holder.hold(&object.path, false, object.editable)?;
+        copier.hold(&object.path, false, object.editable)?;
     }
-    Ok(holder.ops)
+    Ok(copier.ops)
 }
 
-struct Holder<'a> {
+struct SafetyCopier<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     dirs: Dirs,
-    sites: &'a mut Sites,
+    domains: &'a mut OpenDomains,
     ops: Vec<Op>,
-    /// The first held copy of each file, for its other names: domain and name in the stage.
+    /// The first copy of each file, for its other names: domain and staged name.
     names: HashMap<Inode, (usize, Vec<u8>)>,
-    /// Physical paths that are held.
+    /// The physical paths copied so far.
     taken: BTreeSet<ObjectPath>,
 }
 
-impl Holder<'_> {
+impl SafetyCopier<'_> {
     fn hold(&mut self, path: &ObjectPath, db: bool, editable: bool) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         // A directory that is missing above it may be made on the way; then it has to go again.
@@ -117,22 +123,8 @@ impl Holder<'_> {
         }
         let above = self.nearest(&path)?;
         let name = format!("held.{}", self.ops.len());
-        let mut op = Op {
-            kind: OpKind::Held,
-            to: None,
-            domain: self.sites.of(&above)?,
-            stage: format!("{}/{name}", if db { "db" } else { "o" }),
-            parent: None,
-            old: None,
-            new: None,
-            copy: None,
-            db,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable,
-            path,
-        };
+        let stage = format!("{}/{name}", if db { "db" } else { "o" });
+        let mut op = Op { db, editable, ..Op::new(OpKind::Protect, path, self.domains.of(&above)?, stage) };
         if let Some(dir) = self.dirs.parent(&op.path)? {
             self.copy(&dir, name.as_bytes(), &mut op)?;
         }
@@ -140,7 +132,7 @@ impl Holder<'_> {
         Ok(())
     }
 
-    /// The directory of a path, or the nearest one above it that is there.
+    /// Opens the directory of a path, or the nearest existing one above it.
     fn nearest(&mut self, physical: &ObjectPath) -> Result<std::rc::Rc<Dir>, Cause> {
         for above in physical.ancestors() {
             if let Some(dir) = self.dirs.get(&above)? {
@@ -150,12 +142,12 @@ impl Holder<'_> {
         Err(Cause::Internal(format!("nothing is above {physical}")))
     }
 
-    /// Copies what is at the path of `op` into the stage.
+    /// Copies the object at the path of `op` into the stage.
     fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {
         let name = op.path.name().to_vec();
         let Some(seen) = dir.look(&name)? else { return Ok(()) };
-        let site = self.sites.get(op.domain)?;
-        let stage = if op.db { site.records.again()? } else { site.objects.again()? };
+        let domain = self.domains.get(op.domain)?;
+        let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
         op.touched = Some(seen.ctime);
         if seen.file_type == FileType::Directory {
             let mut old = identity(&seen, None, None);
@@ -199,16 +191,16 @@ fn digest_of(dir: &Dir, name: &[u8]) -> Result<Option<Digest>, Cause> {
     Ok(Some(hashing.finish().1))
 }
 
-/// Copies one object that is no directory, with every attribute; the digest of a regular file.
+/// Copies one object other than a directory, with every attribute. Returns the digest of a regular file.
 pub(super) fn copy_object(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Option<Digest>, Cause> {
     let Some(seen) = from.look(name)? else { return Err(Cause::Changed(from.root().show(&from.at(name)))) };
     let mut digest = None;
     match seen.file_type {
         FileType::Regular => digest = Some(copy_bytes(from, name, to, copy)?),
         FileType::Symlink => to.make_symlink(copy, &from.read_link(name)?)?,
-        FileType::Pipe => to.make_node(copy, Node::Pipe)?,
-        FileType::Block => to.make_node(copy, Node::Block(seen.device.0, seen.device.1))?,
-        FileType::Character => to.make_node(copy, Node::Character(seen.device.0, seen.device.1))?,
+        FileType::Pipe => to.make_node(copy, SpecialFile::Pipe)?,
+        FileType::Block => to.make_node(copy, SpecialFile::Block(seen.device.0, seen.device.1))?,
+        FileType::Character => to.make_node(copy, SpecialFile::Character(seen.device.0, seen.device.1))?,
         FileType::Directory | FileType::Socket => {
             let reason = "is of a type that cannot be copied, so nothing could put it back";
             return Err(Cause::Unsupported { path: from.root().show(&from.at(name)), reason });
@@ -232,8 +224,8 @@ fn copy_bytes(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<Digest, 
     Ok(digest)
 }
 
-/// Owner, extended attributes, mode and time, in the order in which none undoes another.
-fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
+/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
+fn copy_attributes(seen: &ObjectStatus, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     if to.root().is_privileged() {
         to.set_owner(copy, Some(seen.uid), Some(seen.gid))?;
     }
@@ -245,7 +237,7 @@ fn copy_attributes(seen: &Seen, xattrs: &Xattrs, to: &Dir, copy: &[u8]) -> Resul
     Ok(())
 }
 
-/// Copies a directory of records with everything in it, however deep it is.
+/// Copies a record directory with everything in it, to any depth.
 pub(super) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Result<(), Cause> {
     let mut tree = TreeCopy { from: Descent::below(from), to: Descent::below(to), rest: Vec::new() };
     tree.enter(name, copy)?;
@@ -258,11 +250,11 @@ pub(super) fn copy_tree(from: &Dir, name: &[u8], to: &Dir, copy: &[u8]) -> Resul
     Ok(())
 }
 
-/// A tree and its copy, walked side by side.
+/// Walks a tree and its copy side by side.
 struct TreeCopy<'a> {
     from: Descent<'a>,
     to: Descent<'a>,
-    /// What is still to be copied of each directory on the way, the next one last.
+    /// The names still to be copied in each open directory, the next one last.
     rest: Vec<Vec<Vec<u8>>>,
 }
 
@@ -289,7 +281,7 @@ impl TreeCopy<'_> {
         Ok(())
     }
 
-    /// A directory gets its attributes when everything is in it.
+    /// Leaves a directory, and sets its attributes now that it is complete.
     fn leave(&mut self) -> Result<(), Cause> {
         self.rest.pop();
         let source = self.from.here();
@@ -300,14 +292,14 @@ impl TreeCopy<'_> {
     }
 }
 
-/// Whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
+/// Tells whether a record is an undo archive: written once, renamed when its patch becomes obsolete, removed with it.
 fn is_archive(name: &[u8]) -> bool {
     [&b"undo"[..], b"obsolete"]
         .iter()
         .any(|stem| name.strip_prefix(*stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(b".")))
 }
 
-/// A directory like the one that was there: made in the stage under a name, with its attributes.
+/// Makes a directory in the stage with the attributes of the old one.
 pub(super) fn make_again(stage: &Dir, name: &[u8], old: &Identity) -> Result<(), Cause> {
     stage.remove_tree(name)?;
     let dir = stage.make_dir(name, Mode::of(0o700))?;

@@ -1,7 +1,7 @@
-//! The journal on the disk: two files, written beside their place, published by a rename, closed by one sector.
+//! The journal on disk: two files, written beside their place, published by a rename, closed by one sector.
 //!
-//! The file `ops-<run>` means nothing until a journal names it, so it has its name from the beginning; it goes when the
-//! next run has its outcome.
+//! The file `ops-<run>` means nothing until a journal names it, so it has its final name from the start. It is
+//! removed once the next run has its outcome.
 
 use std::io::Read as _;
 
@@ -15,16 +15,16 @@ use crate::root::{Dir, FileType, Root, WritableFile};
 const NAME: &[u8] = b"journal";
 const NEW: &[u8] = b"journal.new";
 
-/// What the name of the file with the ops of objects begins with; the run follows.
+/// The prefix of the name of the ops file; the run follows.
 const OPS: &str = "ops-";
 
-/// What the name of that file ends with in a stage, until it is durable.
+/// The suffix of that name in a stage, until the file is durable.
 const UNNAMED: &str = ".new";
 
-/// A journal is not larger than this.
+/// The largest journal that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
-/// The journal of a root, if it ever had one.
+/// Reads the journal of a root, if it has one.
 pub(super) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
@@ -34,8 +34,8 @@ pub(super) fn read(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// The journal, or a copy of it, in a directory, where the name of its other file ends with `suffix`. Of a run with an
-/// outcome the other file may be lost: then the journal is not whole.
+/// Reads the journal, or a copy of it, in a directory; the name of the ops file ends with `suffix`. If a run has its
+/// outcome and its ops file is lost, the journal is marked as not whole.
 fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Cause> {
     let Some(bytes) = dir.read(name, LARGEST)? else { return Ok(None) };
     let damaged = |reason| Cause::Journal { path: dir.root().show(&dir.at(name)), reason };
@@ -52,13 +52,13 @@ fn read_from(dir: &Dir, name: &[u8], suffix: &str) -> Result<Option<Journal>, Ca
     journal.map(Some).map_err(damaged)
 }
 
-/// The sectors of the journal of a root, if it ever had one: what is to know of a run that is tidied up.
+/// Reads the sectors of the journal of a root, if it has one. They suffice for a run that is tidied up.
 pub(super) fn head(root: &Root) -> Result<Option<Head>, Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(None), |own| head_in(&own))
 }
 
-/// The same in the directory of the journal.
+/// Reads the sectors in the journal's directory.
 pub(super) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
     let file = match own.open_regular(NAME) {
         Err(error) if error.is_not_found() => return Ok(None),
@@ -70,7 +70,7 @@ pub(super) fn head_in(own: &Dir) -> Result<Option<Head>, Cause> {
     journal::parse_head(&bytes).map(Some).map_err(|reason| Cause::Journal { path, reason })
 }
 
-/// Writes the journal of a run under its temporary name. It is not durable and means nothing yet.
+/// Writes the journal of a run under its temporary name. It is neither durable nor valid yet.
 pub(super) fn write_new(root: &Root, files: &Files, run: &str) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     let ops = ops_name(run);
@@ -90,16 +90,15 @@ fn ops_name(run: &str) -> Vec<u8> {
     format!("{OPS}{run}").into_bytes()
 }
 
-/// Gives a copy that is durable its names: one that is damaged from here on has not been torn by a power cut. That the
-/// names are durable is not waited for: nothing that comes later in their file system is durable without them, or the
-/// temporary names tell as much.
+/// Gives a durable copy its names. Damage found in it later is then no torn write. The names need no sync: nothing
+/// that comes later in their file system becomes durable before them, and the temporary names say as much.
 pub(super) fn name_copy(stage: &Dir, run: &str) -> Result<(), Cause> {
     stage.rename(format!("{OPS}{run}{UNNAMED}").as_bytes(), &ops_name(run))?;
     Ok(stage.rename(NEW, NAME)?)
 }
 
-/// The copy in a stage. None where there is none, or the power was cut before it was durable: such a run was never
-/// published.
+/// Reads the copy in a stage. Returns `None` if there is none, or if the power was cut before it was durable: such a
+/// run was never published.
 pub(super) fn read_copy(stage: &Dir) -> Result<Option<Journal>, Cause> {
     if let Some(copy) = read_from(stage, NAME, "")? {
         return Ok(Some(copy));
@@ -121,29 +120,29 @@ fn write(dir: &Dir, name: &[u8], bytes: &[u8], mode: Mode) -> Result<(), Cause> 
     Ok(())
 }
 
-/// Gives the journal of a run its name. The content must be durable already; after this the name is, and recovery rolls
-/// the run back until its outcome is written.
+/// Gives the journal of a run its name durably. Its content must be durable already. From here, recovery rolls the
+/// run back until its outcome is written.
 pub(super) fn publish(root: &Root) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     own.rename(NEW, NAME)?;
     Ok(own.sync()?)
 }
 
-/// Removes the files with ops of the runs before this one. One that cannot be removed is removed by the next command.
+/// Removes the ops files of earlier runs. The next command retries a removal that fails.
 pub(super) fn remove_earlier(root: &Root, run: &str) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     root.dir_if_there(&directory)?.map_or(Ok(()), |own| remove_other_ops(&own, Some(run)))
 }
 
-/// Removes a journal that was never published, and the files with ops that no journal names.
+/// Removes an unpublished journal, and ops files that no journal names.
 pub(super) fn remove_new(root: &Root) -> Result<(), Cause> {
     let directory = root.resolver().locate_dir(&own_directory())?;
     let Some(own) = root.dir_if_there(&directory)? else { return Ok(()) };
     remove_new_in(&own, head_in(&own)?.as_ref())
 }
 
-/// The same in the directory of the journal, whose sectors are known. On a read-only file system even the removal of
-/// nothing fails.
+/// Does the same in the journal's directory, whose sectors are at hand. On a read-only file system even removing a
+/// missing file fails.
 pub(super) fn remove_new_in(own: &Dir, published: Option<&Head>) -> Result<(), Cause> {
     if own.look(NEW)?.is_some() {
         own.remove(NEW)?;
@@ -151,7 +150,7 @@ pub(super) fn remove_new_in(own: &Dir, published: Option<&Head>) -> Result<(), C
     remove_other_ops(own, published.map(|head| head.header.run.as_str()))
 }
 
-/// Removes the files with ops of all runs but one.
+/// Removes the ops files of all runs but one.
 fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
     let kept = run.map(ops_name);
     for name in own.names()?.into_iter().filter(|name| name.starts_with(OPS.as_bytes())) {
@@ -164,8 +163,8 @@ fn remove_other_ops(own: &Dir, run: Option<&str>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Writes the outcome into the open journal and makes it durable: after it no power cut changes how the run ended. An
-/// error leaves it in doubt, because a failed sync says nothing about what reached the disk.
+/// Writes the outcome into the open journal and syncs it: from here, no power cut changes how the run ended. An error
+/// leaves the outcome in doubt, because a failed sync says nothing about what reached the disk.
 pub(super) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Cause> {
     let (sector, offset) = journal::outcome_sector(outcome);
     journal.put_at(&sector, offset)?;
@@ -173,7 +172,7 @@ pub(super) fn close(journal: &WritableFile, outcome: Outcome) -> Result<(), Caus
     Ok(())
 }
 
-/// Writes how far a run with scripts is, and makes it durable: recovery must know which script it has to end.
+/// Writes the progress of a run with scripts and syncs it: recovery must know which script to end.
 pub(super) fn note_progress(root: &Root, progress: &Progress) -> Result<(), Cause> {
     let (sector, offset) = journal::progress_sector(progress);
     let file = open(root)?;
@@ -182,21 +181,21 @@ pub(super) fn note_progress(root: &Root, progress: &Progress) -> Result<(), Caus
     Ok(())
 }
 
-/// Notes that the run is tidied up. Not synced: without it the next command tidies up once more.
+/// Marks the run as tidied up. No sync: without the mark, the next command merely tidies up once more.
 pub(super) fn mark_done(root: &Root) -> Result<(), Cause> {
     let (sector, offset) = journal::done_sector();
     open(root)?.put_at(&sector, offset)?;
     Ok(())
 }
 
-/// The journal, open for writing.
+/// Opens the journal for writing.
 pub(super) fn open(root: &Root) -> Result<WritableFile, Cause> {
     let own = make_own_directory(root)?;
     own.open_writable(NAME)?.ok_or_else(|| Cause::Internal("the journal is not there".to_owned()))
 }
 
-/// Makes an outcome that was found durable: what the page cache shows after a failed sync proves nothing, so the
-/// journal is written anew, synced, and put in its place.
+/// Makes an outcome found on disk durable. After a failed sync the page cache proves nothing, so the journal is
+/// rewritten, synced and renamed into place.
 pub(super) fn harden(root: &Root) -> Result<(), Cause> {
     let own = make_own_directory(root)?;
     let bytes = own.read(NAME, LARGEST)?.unwrap_or_default();

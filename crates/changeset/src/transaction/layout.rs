@@ -1,12 +1,12 @@
-//! A plan laid out over the disk: for every name its physical place, its domain, its place in the stage, its turn.
+//! Lays a plan out over the disk: the physical path, domain, staged name and switch order of every name.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::{encoded, identity, is_layered};
-use super::means::Means;
-use super::sites::{Site, Sites};
+use super::means::RenameSupport;
+use super::sites::{OpenDomain, OpenDomains};
 use crate::database::places;
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::ledgers::{LedgerDraft, Ledgers};
@@ -16,35 +16,46 @@ use crate::root::{Dir, Resolver, Root};
 
 /// One name that changes.
 #[derive(Debug)]
-pub(super) struct Item<'p> {
-    /// The op as it goes into the journal; its new identity is filled in when the object has been staged.
+pub(super) struct LayoutItem<'p> {
+    /// The op for the journal. Its new identity is filled in once the object is staged.
     pub(super) op: Op,
-    /// What is to be staged, if anything.
-    pub(super) new: Option<New<'p>>,
-    /// The object of a package that stands there, as the survey saw it.
+    /// The object or record to stage, if any.
+    pub(super) new: Option<ToStage<'p>>,
+    /// The live object of a package at the path, as seen by the survey.
     pub(super) live: Option<&'p Live>,
-    /// The path as the plan has it.
+    /// The path in the plan.
     pub(super) client: ObjectPath,
-    /// Its path below the staged subtree of another item, with which it is published: there is no op for it.
+    /// The path below the staged subtree of another item that is published with it. Such an item has no op of its
+    /// own.
     pub(super) inside: Option<Vec<u8>>,
-    /// Its turn in the switch.
+    /// The position in the switch.
     rank: (u8, usize),
 }
 
-/// What is staged for an item.
+impl<'p> LayoutItem<'p> {
+    /// Returns the object of a package that the item stages, if any.
+    pub(super) fn object(&self) -> Option<&'p NewObject> {
+        match self.new {
+            Some(ToStage::Object(new)) => Some(new),
+            _ => None,
+        }
+    }
+}
+
+/// What an item stages.
 #[derive(Debug)]
-pub(super) enum New<'p> {
+pub(super) enum ToStage<'p> {
     /// An object of a package.
     Object(&'p NewObject),
     /// A record with these bytes.
     Bytes(&'p [u8], Mode, Option<Timestamp>),
     /// A record directory with its files.
     Tree(&'p [TreeFile]),
-    /// A directory that is missing above a record.
+    /// A missing directory above a record.
     Directory,
     /// The merged `contents`.
     Contents,
-    /// What is known of it, when it has been staged.
+    /// The stamp of the merged `contents`.
     ContentsStamp,
     /// A ledger, whose lines are known when the undo archives are.
     Ledger(Box<dyn LedgerDraft + 'p>),
@@ -52,18 +63,18 @@ pub(super) enum New<'p> {
     Attributes(&'p DirectoryAttributes),
 }
 
-/// All items, in the order of the switch, and what comes after the commit.
+/// All items, in the order of the switch.
 #[derive(Debug)]
 pub(super) struct Layout<'p> {
-    /// The items; folded ones stand behind the item that they are staged in.
-    pub(super) items: Vec<Item<'p>>,
-    /// The item of each path of the plan.
+    /// The items. Folded ones follow the item they are staged in.
+    pub(super) items: Vec<LayoutItem<'p>>,
+    /// The index of the item for each path of the plan.
     pub(super) by_path: HashMap<ObjectPath, usize>,
-    /// Whose object each path is, for messages.
+    /// The package of each path, for messages.
     pub(super) packages: HashMap<ObjectPath, PkgInst>,
 }
 
-/// Turns in the switch: new objects, then replaced ones (the dynamic loader, libc, libraries, the rest), attributes,
+/// The order of the switch: new objects, replaced ones (dynamic loader, libc, libraries, the rest), attributes,
 /// deletions, and the records last, `contents` first among them.
 mod turn {
     pub(super) const ADD: u8 = 0;
@@ -75,45 +86,45 @@ mod turn {
     pub(super) const REMOVE_DIRECTORY: u8 = 9;
 }
 
-/// Where the physical paths of `contents` and the like begin.
+/// The client path of `contents`.
 const CONTENTS: &[u8] = b"/var/sadm/install/contents";
 
-/// A directory whose type changes: everything below it moves with it.
+/// A directory whose type changes, together with everything below it.
 struct Fold {
     item: usize,
     becomes_directory: bool,
 }
 
-pub(super) struct Builder<'a, 'p> {
+pub(super) struct LayoutBuilder<'a, 'p> {
     resolver: Resolver<'a>,
     root: &'a Root,
-    /// What the names in the stage begin with.
+    /// The prefix of staged names.
     prefix: &'a str,
     dirs: Dirs,
-    sites: &'a mut Sites,
-    items: Vec<Item<'p>>,
+    domains: &'a mut OpenDomains,
+    items: Vec<LayoutItem<'p>>,
     by_path: HashMap<ObjectPath, usize>,
     /// The directory of the last target, with its domain and inode.
     last: Option<(ObjectPath, usize, Inode)>,
-    /// Directories that the run makes, with their domain.
+    /// The directories made by the run, with their domains.
     made: BTreeMap<ObjectPath, usize>,
     folds: BTreeMap<ObjectPath, Fold>,
 }
 
-/// Lays `plan` out. Names in the stage begin with `prefix`, which tells the batches of one run apart.
+/// Lays out `plan`. Staged names begin with `prefix`, which distinguishes the batches of one run.
 pub(super) fn lay_out<'p>(
     root: &Root,
-    sites: &mut Sites,
+    domains: &mut OpenDomains,
     plan: &'p Plan,
     prefix: &str,
     ledgers: &dyn Ledgers,
 ) -> Result<Layout<'p>, Cause> {
-    let mut builder = Builder {
+    let mut builder = LayoutBuilder {
         resolver: root.resolver(),
         root,
         prefix,
         dirs: Dirs::new(root),
-        sites,
+        domains,
         items: Vec::new(),
         by_path: HashMap::new(),
         last: None,
@@ -133,7 +144,7 @@ pub(super) fn lay_out<'p>(
     Ok(builder.finish(packages))
 }
 
-impl<'p> Builder<'_, 'p> {
+impl<'p> LayoutBuilder<'_, 'p> {
     fn finish(self, packages: HashMap<ObjectPath, PkgInst>) -> Layout<'p> {
         let mut items = self.items;
         // Stable: adds stay sorted by path, so parents come first; folded items keep the turn of their subtree.
@@ -149,37 +160,22 @@ impl<'p> Builder<'_, 'p> {
         let physical = self.resolver.locate(&change.path)?;
         let (domain, parent) = self.domain_of(&physical)?;
         let (kind, new, rank) = match &change.action {
-            Action::Add(new) => (OpKind::Add, Some(New::Object(new)), turn::ADD),
+            Action::Add(new) => (OpKind::Add, Some(ToStage::Object(new)), turn::ADD),
             Action::Replace(new) => {
-                (OpKind::Replace, Some(New::Object(new)), turn::REPLACE + library_rank(physical.name()))
+                (OpKind::Replace, Some(ToStage::Object(new)), turn::REPLACE + library_rank(physical.name()))
             }
             Action::Delete => (OpKind::Delete, None, turn::DELETE),
-            Action::Attributes(new) => (OpKind::Attr, Some(New::Attributes(new)), turn::ATTRIBUTES),
+            Action::Attributes(new) => (OpKind::Attr, Some(ToStage::Attributes(new)), turn::ATTRIBUTES),
             Action::RemoveDirectory => (OpKind::Rmdir, None, turn::REMOVE_DIRECTORY),
         };
         let stage = format!("o/{}{}", self.prefix, self.items.len());
         let old = self.old_of(change, &physical)?;
-        let op = Op {
-            kind,
-            path: physical.clone(),
-            to: None,
-            domain,
-            stage,
-            parent,
-            old,
-            new: None,
-            copy: None,
-            db: false,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable: false,
-        };
+        let op = Op { parent, old, ..Op::new(kind, physical.clone(), domain, stage) };
         if let Action::Add(NewObject { body: crate::plan::Body::Directory, .. }) = change.action {
             self.made.insert(physical, domain);
         }
         self.note_fold(change, domain)?;
-        self.push(Item {
+        self.push(LayoutItem {
             op,
             new,
             live: change.old.as_ref(),
@@ -190,14 +186,14 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    /// A replacement that turns a directory into something else, or the reverse, takes the whole subtree along. Only an
-    /// exchange can do that at once.
+    /// Notes a replacement that turns a directory into something else, or the reverse. It takes the whole subtree
+    /// along, which only an exchange can do atomically.
     fn note_fold(&mut self, change: &Change, domain: usize) -> Result<(), Cause> {
         let Action::Replace(new) = &change.action else { return Ok(()) };
         let becomes_directory = matches!(new.body, crate::plan::Body::Directory);
         let was_directory = change.old.as_ref().is_some_and(Live::is_directory);
         if becomes_directory != was_directory {
-            if let Some(reason) = cannot_turn(self.sites.get(domain)?, was_directory)? {
+            if let Some(reason) = cannot_turn(self.domains.get(domain)?, was_directory)? {
                 return Err(Cause::Unsupported { path: self.root.show(&change.path), reason });
             }
             let fold = Fold { item: self.items.len(), becomes_directory };
@@ -206,7 +202,7 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    /// A change below a directory whose type changes.
+    /// Adds a change below a directory whose type changes.
     fn folded(&mut self, change: &'p Change, at: &ObjectPath) -> Result<(), Cause> {
         let Some(fold) = self.folds.get(at) else { return Ok(()) };
         let (Action::Add(new) | Action::Replace(new)) = &change.action else {
@@ -221,9 +217,9 @@ impl<'p> Builder<'_, 'p> {
         let physical = above.op.path.join(below).map_err(|error| Cause::Internal(error.to_string()))?;
         let op = Op { path: physical, old: None, ..above.op.clone() };
         let (rank, inside) = (above.rank, Some(below[1..].to_vec()));
-        self.push(Item {
+        self.push(LayoutItem {
             op,
-            new: Some(New::Object(new)),
+            new: Some(ToStage::Object(new)),
             live: None,
             client: change.path.clone(),
             inside,
@@ -232,14 +228,15 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    /// The identity of what the survey saw; for a directory what is there, its attributes included.
+    /// Returns the identity of the object seen by the survey; for a directory, that of the current one, with its
+    /// attributes.
     fn old_of(&mut self, change: &Change, physical: &ObjectPath) -> Result<Option<Identity>, Cause> {
         let Some(live) = &change.old else { return Ok(None) };
         let Some(dir) = self.dirs.parent(physical)? else {
             return Err(Cause::Changed(self.root.show(&change.path)));
         };
         let seen = dir.look(physical.name())?.ok_or_else(|| Cause::Changed(self.root.show(&change.path)))?;
-        let is_touched = if self.sites.is_second_try() {
+        let is_touched = if self.domains.is_second_try() {
             (seen.mode, seen.uid, seen.gid, seen.mtime) != (live.mode, live.uid, live.gid, live.mtime)
                 || live.size().is_some_and(|size| size != seen.size)
         } else {
@@ -262,20 +259,20 @@ impl<'p> Builder<'_, 'p> {
 
     fn contents(&mut self) -> Result<(), Cause> {
         let path = ObjectPath::new(CONTENTS).map_err(|error| Cause::Internal(error.to_string()))?;
-        self.write_record(&path, New::Contents, turn::CONTENTS)?;
-        self.write_record(&places::contents_stamp(), New::ContentsStamp, turn::CONTENTS)
+        self.write_record(&path, ToStage::Contents, turn::CONTENTS)?;
+        self.write_record(&places::contents_stamp(), ToStage::ContentsStamp, turn::CONTENTS)
     }
 
     fn record(&mut self, record: &'p RecordChange, plan: &Plan, ledgers: &dyn Ledgers) -> Result<(), Cause> {
         match record {
             RecordChange::Write { path, bytes, mode, mtime } => {
-                self.write_record(path, New::Bytes(bytes, *mode, *mtime), turn::RECORD)
+                self.write_record(path, ToStage::Bytes(bytes, *mode, *mtime), turn::RECORD)
             }
             RecordChange::AddTree { path, files } => {
                 let physical = self.parents(path)?;
                 let mut item = self.record_item(OpKind::Add, path, physical)?;
                 item.op.whole = true;
-                item.new = Some(New::Tree(files));
+                item.new = Some(ToStage::Tree(files));
                 self.push(item);
                 Ok(())
             }
@@ -286,7 +283,7 @@ impl<'p> Builder<'_, 'p> {
                     return Err(Cause::Changed(self.root.show(path)));
                 }
                 item.op.whole = matches!(record, RecordChange::RemoveTree(_));
-                if item.op.whole && is_layered(&self.sites.get(item.op.domain)?.dir)? {
+                if item.op.whole && is_layered(&self.domains.get(item.op.domain)?.dir)? {
                     return self.remove_piecemeal(path);
                 }
                 self.push(item);
@@ -302,7 +299,7 @@ impl<'p> Builder<'_, 'p> {
             }
             RecordChange::Ledger(change) => match ledgers.draft(self.root, plan, change)? {
                 Some(draft) if !draft.is_empty() => {
-                    self.write_record(&change.path, New::Ledger(draft), turn::RECORD)
+                    self.write_record(&change.path, ToStage::Ledger(draft), turn::RECORD)
                 }
                 Some(draft) if draft.is_there() => {
                     let physical = self.resolver.locate(&change.path)?;
@@ -315,8 +312,8 @@ impl<'p> Builder<'_, 'p> {
         }
     }
 
-    /// A directory of records that cannot be renamed, because a lower layer of an overlayfs has it: its files go one by
-    /// one, and the directories when they are empty, after the commit.
+    /// Removes a record directory that cannot be renamed because a lower layer of an overlayfs has it: its files one
+    /// by one, and the directories, once empty, after the commit.
     fn remove_piecemeal(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         let physical = self.resolver.locate(path)?;
         let Some(dir) = self.dirs.get(&physical)? else {
@@ -334,15 +331,15 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    /// A record file: replaced where it is there, else made together with the directories above it.
-    fn write_record(&mut self, path: &ObjectPath, new: New<'p>, rank: u8) -> Result<(), Cause> {
+    /// Replaces a record file, or adds it together with the missing directories above it.
+    fn write_record(&mut self, path: &ObjectPath, new: ToStage<'p>, rank: u8) -> Result<(), Cause> {
         let physical = self.parents(path)?;
         let mut item = self.record_item(OpKind::Replace, path, physical)?;
         match &item.op.old {
             None => item.op.kind = OpKind::Add,
             Some(old) if old.file_type == 'f' => {}
             // Nobody goes by a stamp that is something else; a directory may have something in it.
-            Some(old) if matches!(new, New::ContentsStamp) => {
+            Some(old) if matches!(new, ToStage::ContentsStamp) => {
                 if old.file_type == 'd' {
                     let reason = "is a directory where the stamp of contents belongs";
                     return Err(Cause::Unsupported { path: self.root.show(path), reason });
@@ -362,7 +359,7 @@ impl<'p> Builder<'_, 'p> {
         kind: OpKind,
         path: &ObjectPath,
         physical: ObjectPath,
-    ) -> Result<Item<'p>, Cause> {
+    ) -> Result<LayoutItem<'p>, Cause> {
         let (domain, parent) = self.domain_of(&physical)?;
         let old = match self.dirs.parent(&physical)? {
             // The merge knows or takes the digest of a long file.
@@ -373,23 +370,9 @@ impl<'p> Builder<'_, 'p> {
             None => None,
         };
         let number = self.items.len();
-        let op = Op {
-            kind,
-            path: physical,
-            to: None,
-            domain,
-            stage: format!("db/{}{number}", self.prefix),
-            parent,
-            old,
-            new: None,
-            copy: None,
-            db: true,
-            whole: false,
-            undo: None,
-            touched: None,
-            editable: false,
-        };
-        Ok(Item {
+        let stage = format!("db/{}{number}", self.prefix);
+        let op = Op { parent, old, db: true, ..Op::new(kind, physical, domain, stage) };
+        Ok(LayoutItem {
             op,
             new: None,
             live: None,
@@ -399,7 +382,7 @@ impl<'p> Builder<'_, 'p> {
         })
     }
 
-    /// Sees to it that the directory of a record will be there, and says where the record will be.
+    /// Adds the missing directories above a record, and returns the record's physical path.
     fn parents(&mut self, path: &ObjectPath) -> Result<ObjectPath, Cause> {
         let physical = self.resolver.locate(path)?;
         self.must_lead_somewhere(path)?;
@@ -413,14 +396,14 @@ impl<'p> Builder<'_, 'p> {
         for above in missing.into_iter().rev() {
             let mut item = self.record_item(OpKind::Add, &above, above.clone())?;
             self.made.insert(above, item.op.domain);
-            item.new = Some(New::Directory);
+            item.new = Some(ToStage::Directory);
             self.push(item);
         }
         Ok(physical)
     }
 
-    /// Directories are made where the path of a record says, never where a symbolic link on it leads to nothing: whoever
-    /// put that link there in the meantime would decide where the record is.
+    /// Refuses a path on which a symbolic link leads nowhere. Directories are made only where the path itself says;
+    /// otherwise, whoever made that link in the meantime would decide where the record goes.
     fn must_lead_somewhere(&mut self, path: &ObjectPath) -> Result<(), Cause> {
         for above in path.ancestors() {
             let followed = self.resolver.locate_dir(&above)?;
@@ -434,12 +417,12 @@ impl<'p> Builder<'_, 'p> {
         Ok(())
     }
 
-    fn push(&mut self, item: Item<'p>) {
+    fn push(&mut self, item: LayoutItem<'p>) {
         self.by_path.insert(item.client.clone(), self.items.len());
         self.items.push(item);
     }
 
-    /// The domain of a target: that of its directory, or of the nearest one above that is there already.
+    /// Returns the domain of a target: that of its directory, or of the nearest existing one above it.
     fn domain_of(&mut self, physical: &ObjectPath) -> Result<(usize, Option<Inode>), Cause> {
         let parent = physical
             .parent()
@@ -453,20 +436,20 @@ impl<'p> Builder<'_, 'p> {
             return Ok((*domain, Some(*inode)));
         }
         let Some(dir) = self.dirs.get(&parent)? else { return Err(Cause::Changed(self.root.show(&parent))) };
-        let (domain, inode) = (self.sites.of(&dir)?, dir.itself()?.inode);
+        let (domain, inode) = (self.domains.of(&dir)?, dir.itself()?.inode);
         self.last = Some((parent, domain, inode));
         Ok((domain, Some(inode)))
     }
 }
 
-/// Why nothing can change its type in a domain, if there is a reason.
-fn cannot_turn(site: &Site, was_directory: bool) -> Result<Option<&'static str>, Cause> {
-    let can_exchange = Means::of(&site.domain).exchange;
+/// Returns the reason why no object of a domain can change its type, if there is one.
+fn cannot_turn(domain: &OpenDomain, was_directory: bool) -> Result<Option<&'static str>, Cause> {
+    let can_exchange = RenameSupport::of(&domain.entry).exchange;
     Ok(match was_directory {
         true if !can_exchange => Some(
             "would become something else than a directory, and its file system cannot exchange two names",
         ),
-        true if is_layered(&site.dir)? => {
+        true if is_layered(&domain.dir)? => {
             Some("would become something else than a directory, and overlayfs cannot exchange directories")
         }
         false if !can_exchange => {
@@ -476,7 +459,7 @@ fn cannot_turn(site: &Site, was_directory: bool) -> Result<Option<&'static str>,
     })
 }
 
-/// The identity of a record, with its digest.
+/// Returns the identity of a record, with its digest.
 fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
     let Some(live) = dir.live(name)? else { return Ok(None) };
     let Some(seen) = dir.look(name)? else { return Ok(None) };
@@ -487,8 +470,8 @@ fn live_identity(dir: &Dir, name: &[u8]) -> Result<Option<Identity>, Cause> {
     Ok(Some(identity(&seen, sha256, None)))
 }
 
-/// Among replaced objects the dynamic loader comes first, then libc, then other shared libraries, then the rest: what
-/// a program started in between finds fits together as far as order can see to it.
+/// Ranks replaced objects: the dynamic loader first, then libc, other shared libraries and the rest, so that a
+/// program started in between finds libraries that fit together as far as order can ensure it.
 fn library_rank(name: &[u8]) -> u8 {
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     match name {

@@ -7,31 +7,40 @@ use std::ops::Deref;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::identity::identity;
-use super::layout::{Item, Layout};
-use super::sites::Sites;
-use super::stage::{StagedContent, identity_of, object, set_xattrs};
+use super::layout::{Layout, LayoutItem};
+use super::sites::OpenDomains;
+use super::staged_files::{identity_of, may_be_left_out, set_xattrs};
 use crate::format::journal::Identity;
 use crate::package::{Digest, Live, LiveKind, Mode, ObjectPath, Summing, Sums, Xattrs};
 use crate::plan::{Body, Member, NewObject, NewXattrs};
-use crate::root::{Dir, Node, Root, WritableFile};
+use crate::root::{Dir, Root, SpecialFile, WritableFile};
 
 /// Of a file that is not larger the first write takes all the space there will be, so that a full disk shows then.
 const WRITTEN_AT_ONCE: u64 = 128 << 10;
 
 /// Makes objects of a layout in its stages.
-pub(super) struct Maker<'a, 'p> {
+pub(super) struct ObjectStager<'a, 'p> {
     root: &'a Root,
-    sites: &'a Sites,
+    domains: &'a OpenDomains,
     layout: &'a Layout<'p>,
     dirs: Dirs,
     /// What the directory that was asked last hands down to what is made in it.
     handed_down: Option<(ObjectPath, Xattrs)>,
-    made: Made,
+    made: StagedObjects,
+}
+
+/// What staging knows afterwards.
+#[derive(Debug, Default)]
+pub(super) struct StagedContent {
+    /// SHA-256 of each new regular file, by the path of the plan.
+    pub(super) digests: BTreeMap<ObjectPath, Digest>,
+    /// Bytes that were written for objects.
+    pub(super) bytes: u64,
 }
 
 /// What a maker knows afterwards.
 #[derive(Debug, Default)]
-pub(super) struct Made {
+pub(super) struct StagedObjects {
     /// Digests and bytes.
     pub(super) content: StagedContent,
     /// Which inode each item is.
@@ -55,22 +64,29 @@ impl Deref for Within<'_> {
     }
 }
 
-impl<'a, 'p> Maker<'a, 'p> {
-    pub(super) fn new(root: &'a Root, sites: &'a Sites, layout: &'a Layout<'p>) -> Self {
-        Self { root, sites, layout, dirs: Dirs::new(root), handed_down: None, made: Made::default() }
+impl<'a, 'p> ObjectStager<'a, 'p> {
+    pub(super) fn new(root: &'a Root, domains: &'a OpenDomains, layout: &'a Layout<'p>) -> Self {
+        Self {
+            root,
+            domains,
+            layout,
+            dirs: Dirs::new(root),
+            handed_down: None,
+            made: StagedObjects::default(),
+        }
     }
 
-    pub(super) fn finish(self) -> Made {
+    pub(super) fn finish(self) -> StagedObjects {
         self.made
     }
 
     /// The staged place of an item: directory and name.
     fn place(&self, index: usize) -> Result<(Within<'a>, Vec<u8>), Cause> {
         let item = self.item(index)?;
-        let site = self.sites.get(item.op.domain)?;
+        let domain = self.domains.get(item.op.domain)?;
         let top = item.op.stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        let Some(inside) = &item.inside else { return Ok((Within::Stage(&site.objects), top)) };
-        let mut dir = site.objects.dir(&top)?;
+        let Some(inside) = &item.inside else { return Ok((Within::Stage(&domain.objects), top)) };
+        let mut dir = domain.objects.dir(&top)?;
         let mut parts: Vec<&[u8]> = inside.split(|&b| b == b'/').collect();
         let name = parts.pop().unwrap_or_default().to_vec();
         for part in parts {
@@ -79,14 +95,14 @@ impl<'a, 'p> Maker<'a, 'p> {
         Ok((Within::Below(dir), name))
     }
 
-    fn item(&self, index: usize) -> Result<&'a Item<'p>, Cause> {
+    fn item(&self, index: usize) -> Result<&'a LayoutItem<'p>, Cause> {
         self.layout.items.get(index).ok_or_else(|| Cause::Internal(format!("there is no item {index}")))
     }
 
     /// Makes an object that is no file of the source and no link.
     pub(super) fn without_content(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
-        let Some(new) = object(self.item(index)?) else { return Ok(()) };
+        let Some(new) = self.item(index)?.object() else { return Ok(()) };
         match &new.body {
             // Its own mode may not let us write into it; it gets it when everything is in it.
             Body::Directory => {
@@ -94,11 +110,13 @@ impl<'a, 'p> Maker<'a, 'p> {
                 return Ok(());
             }
             Body::Symlink(target) => dir.make_symlink(&name, target)?,
-            Body::Pipe => dir.make_node(&name, Node::Pipe)?,
+            Body::Pipe => dir.make_node(&name, SpecialFile::Pipe)?,
             Body::Device { block: true, major, minor } => {
-                dir.make_node(&name, Node::Block(*major, *minor))?;
+                dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
             }
-            Body::Device { major, minor, .. } => dir.make_node(&name, Node::Character(*major, *minor))?,
+            Body::Device { major, minor, .. } => {
+                dir.make_node(&name, SpecialFile::Character(*major, *minor))?
+            }
             Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
             Body::Member(_) | Body::Link(_) => return Ok(()),
         }
@@ -108,7 +126,7 @@ impl<'a, 'p> Maker<'a, 'p> {
     /// A directory gets its attributes when everything is in it.
     pub(super) fn settle_directory(&mut self, index: usize) -> Result<(), Cause> {
         let (dir, name) = self.place(index)?;
-        match object(self.item(index)?) {
+        match self.item(index)?.object() {
             Some(new) => self.attributes(index, &dir, &name, new),
             None => Ok(()),
         }
@@ -180,7 +198,7 @@ impl<'a, 'p> Maker<'a, 'p> {
     ) -> Result<(), Cause> {
         let Some((&first, others)) = indexes.split_first() else { return Ok(()) };
         let (dir, name) = self.place(first)?;
-        let Some(new) = object(self.item(first)?) else { return Ok(()) };
+        let Some(new) = self.item(first)?.object() else { return Ok(()) };
         let Body::Member(member) = &new.body else { return Ok(()) };
         let mut file = dir.create(&name)?;
         if member.size > WRITTEN_AT_ONCE {
@@ -191,7 +209,7 @@ impl<'a, 'p> Maker<'a, 'p> {
         self.made_file(first, &file, digest)?;
         for &other in others {
             let (to, to_name) = self.place(other)?;
-            let Some(new) = object(self.item(other)?) else { continue };
+            let Some(new) = self.item(other)?.object() else { continue };
             let mut copy = to.create(&to_name)?;
             let mut source = dir.open_regular(&name)?;
             io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
@@ -244,12 +262,12 @@ impl<'a, 'p> Maker<'a, 'p> {
 
     /// Another name of a new object, whose digest may be among `digests`, or of a live one that stays.
     pub(super) fn link(&mut self, index: usize, digests: &BTreeMap<ObjectPath, Digest>) -> Result<(), Cause> {
-        let Some(NewObject { body: Body::Link(source), .. }) = object(self.item(index)?) else {
+        let Some(NewObject { body: Body::Link(source), .. }) = self.item(index)?.object() else {
             return Ok(());
         };
         let (dir, name) = self.place(index)?;
         let staged = self.layout.by_path.get(source).copied();
-        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(object).is_some());
+        let staged = staged.filter(|&of| self.layout.items.get(of).and_then(LayoutItem::object).is_some());
         if let Some(of) = staged {
             let (from, from_name) = self.place(of)?;
             dir.make_link(&name, &from, &from_name)?;
@@ -284,7 +302,7 @@ impl<'a, 'p> Maker<'a, 'p> {
     /// Owner, extended attributes, mode and time, in the order in which none undoes another.
     fn file_attributes(&mut self, index: usize, file: &WritableFile, new: &NewObject) -> Result<(), Cause> {
         // Only the superuser gives objects away; for others the owner is recorded and the object stays theirs.
-        let is_theirs = self.sites.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
+        let is_theirs = self.domains.get(self.item(index)?.op.domain)?.gives == (new.uid, new.gid);
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
         }
@@ -372,11 +390,6 @@ fn taken_over(live: &Live) -> Xattrs {
         .iter()
         .filter(|(key, _)| is_label(key) || key.starts_with(b"user.") || *key == b"system.posix_acl_access");
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// Attributes that only the superuser may set are recorded only.
-pub(super) fn may_be_left_out(root: &Root, error: &crate::root::RootError) -> bool {
-    !root.is_privileged() && error.errno() == Some(rustix::io::Errno::PERM)
 }
 
 fn is_label(key: &[u8]) -> bool {

@@ -12,14 +12,14 @@ use crate::root::{Dir, FileType, Result, RootError};
 
 /// What the file system of a domain can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Means {
+pub(super) struct RenameSupport {
     /// Two names can change places.
     pub(super) exchange: bool,
     /// A rename can be kept from replacing what is there.
     pub(super) no_replace: bool,
 }
 
-impl Means {
+impl RenameSupport {
     /// Those of a domain, as the journal has it.
     pub(super) fn of(domain: &Domain) -> Self {
         let has = |lack| !domain.lacks.contains(&lack);

@@ -14,9 +14,9 @@ use std::thread;
 use rustix::io::Errno;
 
 use super::error::Cause;
-use super::layout::Item;
-use super::stage::note_identity;
-use crate::database::{View, stamped};
+use super::layout::LayoutItem;
+use super::staged_files::note_identity;
+use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
 use crate::format::contents_merge::{self, ContentsEdits, ContentsTrailer, Merged};
 use crate::format::contents_splice::splice;
@@ -45,7 +45,7 @@ type Merge =
     fn(&mut dyn BufRead, &mut dyn Write, &ContentsEdits, &ContentsTrailer) -> Result<Merged, ContentsError>;
 
 /// The new file and what is known of it.
-struct Written {
+struct MergedContents {
     file: WritableFile,
     passed: Passed,
     /// SHA-256 of the old one.
@@ -60,7 +60,7 @@ struct Written {
 pub(super) fn stage(
     root: &Root,
     plan: &Plan,
-    item: &mut Item<'_>,
+    item: &mut LayoutItem<'_>,
     within: &Dir,
     name: &[u8],
 ) -> Result<Vec<u8>, Cause> {
@@ -136,7 +136,7 @@ impl Merging<'_> {
         if is_same { Ok(()) } else { Err(Cause::Changed(self.root.show(self.path))) }
     }
 
-    fn write(&self, old: &File, file: WritableFile) -> Result<Written, Cause> {
+    fn write(&self, old: &File, file: WritableFile) -> Result<MergedContents, Cause> {
         let file = match self.splice(old, file)? {
             Ok(written) => return Ok(written),
             Err(file) => file,
@@ -159,10 +159,10 @@ impl Merging<'_> {
     }
 
     /// Copies what is known to be in order; gives the file back, with nothing in it, where that is not known.
-    fn splice(&self, old: &File, file: WritableFile) -> Result<Result<Written, WritableFile>, Cause> {
+    fn splice(&self, old: &File, file: WritableFile) -> Result<Result<MergedContents, WritableFile>, Cause> {
         let size = old.metadata().map_err(|error| self.failed(error))?.len();
         let searches = SEARCH.saturating_mul(self.plan.contents.len() as u64);
-        let Some((stamp, links)) = stamped::fitting(&View::live(self.root), old) else {
+        let Some((stamp, links)) = stamped::fitting(&RecordView::live(self.root), old) else {
             return Ok(Err(file));
         };
         if searches > size.max(SMALL) || stamp.links > MOST_LINK_BYTES as u64 {
@@ -173,7 +173,7 @@ impl Merging<'_> {
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| splice(old, &stamp, &listed, out, edits, trailer));
         Ok(match made.map_err(|reason| self.wrong(reason))? {
-            (Some(made), passed) => Ok(Written {
+            (Some(made), passed) => Ok(MergedContents {
                 file,
                 passed,
                 old_sha256: Some(stamp.sha256),
@@ -190,7 +190,7 @@ impl Merging<'_> {
         old: impl Read,
         file: WritableFile,
         merge: Merge,
-    ) -> Result<Written, (WritableFile, ContentsError)> {
+    ) -> Result<MergedContents, (WritableFile, ContentsError)> {
         let mut old = BufReader::with_capacity(PORTION, Hashing::new(old));
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
@@ -198,7 +198,7 @@ impl Merging<'_> {
             Ok((Merged { body, links, .. }, passed)) => {
                 let (_, old_sha256) = old.into_inner().finish();
                 let links = links.into_bytes();
-                Ok(Written { file, passed, old_sha256: Some(old_sha256), body, links })
+                Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links })
             }
             Err(reason) => Err((file, reason)),
         }
@@ -289,7 +289,7 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
-    use crate::root::{Call, Door};
+    use crate::root::{ChangeCall, Door};
 
     /// A file of so many bytes, written in pieces; how often it was synced meanwhile.
     fn written(size: usize, fails: bool) -> (Result<Passed, ContentsError>, Vec<u8>, usize) {
@@ -297,7 +297,7 @@ mod tests {
         let syncs = Arc::new(AtomicUsize::new(0));
         let counted = syncs.clone();
         let door = Door::watched(move |step| {
-            let is_sync = step.call == Call::Sync;
+            let is_sync = step.call == ChangeCall::Sync;
             counted.fetch_add(usize::from(is_sync), Ordering::Relaxed);
             if is_sync && fails { Err(Errno::NOSPC) } else { Ok(()) }
         });

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Cause;
 use crate::format::journal::{
-    Archive, Identity, JournalError, archive_elsewhere, checked_line, checked_values, noted_identity,
-    noted_path,
+    Archive, Identity, Journal, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
+    noted_identity, noted_path,
 };
 use crate::package::{Mode, ObjectPath};
-use crate::root::{Dir, Seen};
+use crate::root::{Dir, ObjectStatus, Root};
 
 /// The file in the stage.
 const NAME: &[u8] = b"notes";
@@ -30,7 +30,7 @@ const LONGEST_LOG: u64 = 16 << 20;
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Note {
+pub(super) enum RunNote {
     /// An object that the run made, or that was there after one of its scripts had ended: escaped physical path.
     Made { path: String, identity: Identity },
     /// An undo archive outside the root.
@@ -39,13 +39,13 @@ pub(super) enum Note {
 
 /// What is known of a run.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct RunNotes {
     made: std::collections::HashMap<String, Vec<Identity>>,
     /// Undo archives outside the root.
     pub(super) archives: Vec<Archive>,
 }
 
-impl Known {
+impl RunNotes {
     /// Reads the notes of a stage. A note that this program could not have written is damage.
     pub(super) fn read(stage: &Dir) -> Result<Self, Cause> {
         let bytes = stage.read(NAME, LARGEST)?.unwrap_or_default();
@@ -54,15 +54,15 @@ impl Known {
             let believed = check(&note);
             believed.map_err(|reason| Cause::Journal { path: stage.root().show(&stage.at(NAME)), reason })?;
             match note {
-                Note::Made { path, identity } => known.made.entry(path).or_default().push(identity),
-                Note::Archive(archive) => known.archives.push(archive),
+                RunNote::Made { path, identity } => known.made.entry(path).or_default().push(identity),
+                RunNote::Archive(archive) => known.archives.push(archive),
             }
         }
         Ok(known)
     }
 
     /// Whether the object is one that the run made or found after a script.
-    pub(super) fn is_ours(&self, path: &ObjectPath, seen: &Seen) -> bool {
+    pub(super) fn is_ours(&self, path: &ObjectPath, seen: &ObjectStatus) -> bool {
         let identities = self.made.get(&escaped(path));
         identities.into_iter().flatten().any(|identity| {
             identity.inode == seen.inode && identity.size == seen.size && identity.mtime == seen.mtime
@@ -71,14 +71,14 @@ impl Known {
 }
 
 /// Checks what a note says.
-fn check(note: &Note) -> Result<(), JournalError> {
+fn check(note: &RunNote) -> Result<(), JournalError> {
     match note {
-        Note::Made { path, identity } => {
+        RunNote::Made { path, identity } => {
             let of = format!("the note of {path}");
             noted_path(path, &of)?;
             noted_identity(identity, of)
         }
-        Note::Archive(archive) => archive_elsewhere(archive, "the note of an archive".to_owned()),
+        RunNote::Archive(archive) => archive_elsewhere(archive, "the note of an archive".to_owned()),
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn escaped(path: &ObjectPath) -> String {
 }
 
 /// Adds lines; with `durable` they outlive a power cut.
-pub(super) fn add(stage: &Dir, notes: &[Note], durable: bool) -> Result<(), Cause> {
+pub(super) fn add(stage: &Dir, notes: &[RunNote], durable: bool) -> Result<(), Cause> {
     if notes.is_empty() {
         return Ok(());
     }
@@ -115,4 +115,16 @@ pub(super) fn add_to_log(stage: &Dir, text: &[u8]) -> Result<(), Cause> {
 /// What the log gets beside the story of the run.
 pub(super) fn log(stage: &Dir) -> Result<Vec<u8>, Cause> {
     Ok(stage.read(LOG, 2 * LONGEST_LOG)?.unwrap_or_default())
+}
+
+/// The journal together with the archives that the run noted after it was published.
+pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
+    let mut journal = journal.clone();
+    if let Some(domain) = journal.domains.first()
+        && journal.ops.iter().any(|op| op.kind == OpKind::Protect)
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        journal.archives.extend(RunNotes::read(&stage)?.archives);
+    }
+    Ok(journal)
 }

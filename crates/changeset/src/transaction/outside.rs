@@ -8,12 +8,12 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::Cause;
-use crate::archive_file::{ArchiveFileError, Unbound};
-use crate::database::{View, places};
+use crate::archive_file::{ArchiveFileError, UnboundArchive};
+use crate::database::{RecordView, places};
 use crate::format::journal::{Archive, Journal, Op};
 use crate::format::manifest::{Header as ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
 use crate::root::{Dir, FileType, Root};
 
@@ -115,16 +115,16 @@ pub(super) fn host_digest(root: &Root, path: &Path) -> Result<Option<Digest>, Ca
 }
 
 /// Opens a regular file; none where nothing or something else is.
-fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<Unbound>, Cause> {
+fn open_file(dir: &Dir, name: &[u8]) -> Result<Option<UnboundArchive>, Cause> {
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);
     }
     let (file, seen) = dir.open_file(name)?;
     let is_file = seen.file_type == FileType::Regular;
-    Ok(is_file.then(|| Unbound::new(file, dir.root().show(&dir.at(name)))))
+    Ok(is_file.then(|| UnboundArchive::new(file, dir.root().show(&dir.at(name)))))
 }
 
-fn digest(file: &Unbound) -> Result<Digest, Cause> {
+fn digest(file: &UnboundArchive) -> Result<Digest, Cause> {
     let failed =
         |error: ArchiveFileError| Cause::Archive { package: String::new(), reason: error.to_string() };
     file.digest().map_err(failed)
@@ -132,15 +132,15 @@ fn digest(file: &Unbound) -> Result<Digest, Cause> {
 
 /// What an archive outside the root is to a run that ends.
 #[derive(Clone, Copy)]
-pub(super) struct Ending<'a> {
+pub(super) struct ArchiveCleanup<'a> {
     pub(super) root: &'a Root,
     /// What the run changed.
     pub(super) journal: &'a Journal,
     /// Where archives may be touched.
-    pub(super) outside: &'a Outside<'a>,
+    pub(super) outside: &'a OutsideAccess<'a>,
 }
 
-impl Ending<'_> {
+impl ArchiveCleanup<'_> {
     /// Removes an archive outside the root, its unpublished form, and the directories of patch and package above it. A note
     /// where something is there that stays.
     pub(super) fn remove(self, archive: &Archive, path: &str) -> Result<Option<String>, Cause> {
@@ -196,7 +196,7 @@ impl Ending<'_> {
     /// The ledger that an op has in the stage; none where it cannot be read.
     fn staged_ledger(self, op: &Op) -> Option<Vec<u8>> {
         let place = self.journal.domains.get(op.domain)?.stage.join(op.stage.as_bytes()).ok()?;
-        View::live(self.root).read(&place, LARGEST_LEDGER).ok().flatten()
+        RecordView::live(self.root).read(&place, LARGEST_LEDGER).ok().flatten()
     }
 
     /// Whether a file is the archive that the run wrote or used up: by its bytes, and by its own words.
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::format::cpio::{CpioFormat, CpioHeader as Member};
     use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-    use crate::format::journal::{Head, Header, Story};
+    use crate::format::journal::{Head, Header, RunRecord};
     use crate::package::{PkgInst, Sums};
 
     const ROOT: &str = "00112233445566ff";
@@ -248,7 +248,7 @@ mod tests {
     }
 
     /// Whether the end of a run removes a file with these bytes, of which the journal has these digest and patch.
-    fn removes(bytes: &[u8], sha256: &str, patch: &str, outside: &Outside<'_>) -> bool {
+    fn removes(bytes: &[u8], sha256: &str, patch: &str, outside: &OutsideAccess<'_>) -> bool {
         let (host, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = host.path().join("100-01/ACMEweb/undo");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -261,12 +261,12 @@ mod tests {
             head,
             domains: Vec::new(),
             archives: Vec::new(),
-            story: Story::default(),
+            run_record: RunRecord::default(),
             ops: Vec::new(),
             is_whole: true,
         };
         let root = Root::open(place.path()).unwrap();
-        let ending = Ending { root: &root, journal: &journal, outside };
+        let ending = ArchiveCleanup { root: &root, journal: &journal, outside };
         let note = ending.remove(&archive, path.to_str().unwrap()).unwrap();
         assert_eq!(note.is_some(), path.exists(), "{note:?}");
         note.is_none()
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn only_what_the_run_wrote_or_used_is_removed_at_its_end() {
-        let (planned, bytes) = (Outside::planned(), stream());
+        let (planned, bytes) = (OutsideAccess::planned(), stream());
         assert!(removes(&bytes, &digest_of(&bytes), "100-01", &planned));
         assert!(!removes(&bytes, &digest_of(b"others"), "100-01", &planned), "another digest");
         assert!(!removes(&bytes, "", "100-01", &planned), "no digest");
@@ -288,6 +288,6 @@ mod tests {
             return crate::skipped("what only a file of the root names: the superuser is asked more");
         }
         let bytes = stream();
-        assert!(!removes(&bytes, &digest_of(&bytes), "100-01", &Outside::default()));
+        assert!(!removes(&bytes, &digest_of(&bytes), "100-01", &OutsideAccess::default()));
     }
 }

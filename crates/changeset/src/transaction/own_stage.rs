@@ -7,7 +7,7 @@
 use super::error::Cause;
 use crate::format::journal::Run;
 use crate::package::rule::holds;
-use crate::root::{Dir, FileType, Root, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Root};
 
 /// The marker in a stage: it says which run and which domain the stage is of.
 pub(super) const MARKER: &[u8] = b"marker";
@@ -16,7 +16,7 @@ pub(super) const MARKER: &[u8] = b"marker";
 const LARGEST: u64 = 4096;
 
 /// What lies where a stage could be.
-pub(super) enum Found {
+pub(super) enum FoundStage {
     /// Nothing.
     Nothing,
     /// A stage of ours.
@@ -37,21 +37,21 @@ pub(super) fn marker_text(run: &str, index: usize) -> String {
 }
 
 /// Opens the stage `name` in `place`, which must be one of the run with the name `run`.
-pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Cause> {
-    let theirs = |reason: &str| Ok(Found::Theirs(reason.to_owned()));
-    let Some(seen) = place.look(name)? else { return Ok(Found::Nothing) };
+pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStage, Cause> {
+    let theirs = |reason: &str| Ok(FoundStage::Theirs(reason.to_owned()));
+    let Some(seen) = place.look(name)? else { return Ok(FoundStage::Nothing) };
     let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
     if let Some(reason) = stranger(place.root(), &seen)? {
-        return Ok(Found::Theirs(reason));
+        return Ok(FoundStage::Theirs(reason));
     }
     let dir = match place.dir(name) {
-        Err(error) if error.is_not_found() => return Ok(Found::Nothing),
-        Err(error) => return Ok(Found::Theirs(format!("cannot be opened ({error})"))),
+        Err(error) if error.is_not_found() => return Ok(FoundStage::Nothing),
+        Err(error) => return Ok(FoundStage::Theirs(format!("cannot be opened ({error})"))),
         Ok(dir) => dir,
     };
     let (seen, above) = (dir.itself()?, place.itself()?);
     if let Some(reason) = stranger(place.root(), &seen)? {
-        return Ok(Found::Theirs(reason));
+        return Ok(FoundStage::Theirs(reason));
     }
     if !is_on(&seen, &above) {
         return theirs("is a mount point");
@@ -59,11 +59,11 @@ pub(super) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<Found, Ca
     if !holds("stray.marker", is_marked(&dir, &run)?) {
         return theirs("does not have the marker of its run");
     }
-    Ok(Found::Ours(OwnStage { dir, run }))
+    Ok(FoundStage::Ours(OwnStage { dir, run }))
 }
 
 /// What is said against something in a root that is not a directory of ours alone.
-pub(super) fn stranger(root: &Root, seen: &Seen) -> Result<Option<String>, Cause> {
+pub(super) fn stranger(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
     if seen.file_type != FileType::Directory {
         return Ok(Some("is not a directory".to_owned()));
     }
@@ -77,7 +77,7 @@ pub(super) fn stranger(root: &Root, seen: &Seen) -> Result<Option<String>, Cause
 }
 
 /// Whether both are on one mount of one file system.
-pub(super) fn is_on(seen: &Seen, other: &Seen) -> bool {
+pub(super) fn is_on(seen: &ObjectStatus, other: &ObjectStatus) -> bool {
     holds("stray.mount", (seen.mount, seen.file_system) == (other.mount, other.file_system))
 }
 
@@ -113,21 +113,24 @@ mod tests {
     use crate::root::Root;
 
     /// A root, and a directory in it.
-    fn directory() -> (tempfile::TempDir, Root, Seen) {
+    fn directory() -> (tempfile::TempDir, Root, ObjectStatus) {
         let place = tempfile::tempdir().unwrap();
         let root = Root::open(place.path()).unwrap();
         let seen = root.dir(&ObjectPath::root()).unwrap().itself().unwrap();
-        (place, root, Seen { mode: Mode::of(0o755), ..seen })
+        (place, root, ObjectStatus { mode: Mode::of(0o755), ..seen })
     }
 
     #[test]
     fn a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers() {
         let (_place, root, own) = directory();
-        let against = |seen: Seen| stranger(&root, &seen).unwrap();
+        let against = |seen: ObjectStatus| stranger(&root, &seen).unwrap();
         assert_eq!(against(own.clone()), None);
-        assert_eq!(against(Seen { uid: 54_321, ..own.clone() }), Some("belongs to uid 54321".to_owned()));
+        assert_eq!(
+            against(ObjectStatus { uid: 54_321, ..own.clone() }),
+            Some("belongs to uid 54321".to_owned())
+        );
         for bits in [0o775, 0o757] {
-            let shared = Seen { mode: Mode::of(bits), ..own.clone() };
+            let shared = ObjectStatus { mode: Mode::of(bits), ..own.clone() };
             assert_eq!(against(shared), Some("can be written by others".to_owned()));
         }
     }
@@ -136,8 +139,8 @@ mod tests {
     fn a_directory_of_another_mount_is_not_on_the_same() {
         let (_place, _root, seen) = directory();
         assert!(is_on(&seen, &seen));
-        assert!(!is_on(&seen, &Seen { mount: seen.mount + 1, ..seen.clone() }));
+        assert!(!is_on(&seen, &ObjectStatus { mount: seen.mount + 1, ..seen.clone() }));
         let (major, minor) = seen.file_system;
-        assert!(!is_on(&seen, &Seen { file_system: (major, minor + 1), ..seen.clone() }));
+        assert!(!is_on(&seen, &ObjectStatus { file_system: (major, minor + 1), ..seen.clone() }));
     }
 }

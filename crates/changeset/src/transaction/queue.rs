@@ -12,14 +12,14 @@ use crate::format::queue::{Entry, LARGEST, Queue, QueueError};
 use crate::package::rule::holds;
 use crate::package::{Digest, Ftype, Live, LiveKind, Mode, ObjectPath};
 use crate::plan::{Action, Body, Change, NewObject};
-use crate::root::{Dir, FileType, Node, OpenObject, Root, WritableFile, random};
+use crate::root::{Dir, FileType, OpenObject, Root, SpecialFile, WritableFile, random};
 
 /// Its name in the stage of the run.
 pub(super) const NAME: &[u8] = b"queue";
 
 /// The queue of a run, locked until the value is dropped.
 #[derive(Debug)]
-pub struct RunQueue {
+pub struct InstallfQueue {
     file: WritableFile,
     /// What is in it.
     pub queue: Queue,
@@ -66,7 +66,7 @@ fn object_of(entry: &Entry) -> Option<&ObjectPath> {
     }
 }
 
-impl RunQueue {
+impl InstallfQueue {
     /// Opens the queue of a run, which is made with the first request, waits for its lock, and reads it.
     pub fn open(root: &Root, stage: &ObjectPath) -> Result<Self, Cause> {
         let dir = root.dir(stage)?;
@@ -96,7 +96,7 @@ impl RunQueue {
         if !notes.is_empty() {
             self.add(notes)?;
         }
-        let mut hand = Hand { root, dirs: Dirs::new(root) };
+        let mut hand = LiveChanger { root, dirs: Dirs::new(root) };
         changes.iter().try_for_each(|change| hand.make(change))
     }
 }
@@ -145,12 +145,12 @@ fn ftype(body: &Body) -> Ftype {
 }
 
 /// Makes changes to live objects, one by one.
-struct Hand<'a> {
+struct LiveChanger<'a> {
     root: &'a Root,
     dirs: Dirs,
 }
 
-impl Hand<'_> {
+impl LiveChanger<'_> {
     fn make(&mut self, change: &Change) -> Result<(), Cause> {
         let physical = self.root.resolver().locate(&change.path)?;
         let gone = || Cause::Changed(self.root.show(&change.path));
@@ -172,11 +172,13 @@ impl Hand<'_> {
         match &new.body {
             Body::Directory => drop(parent.make_dir(name, Mode::of(0o700))?),
             Body::Symlink(target) => parent.make_symlink(name, target)?,
-            Body::Pipe => parent.make_node(name, Node::Pipe)?,
+            Body::Pipe => parent.make_node(name, SpecialFile::Pipe)?,
             Body::Device { block: true, major, minor } => {
-                parent.make_node(name, Node::Block(*major, *minor))?;
+                parent.make_node(name, SpecialFile::Block(*major, *minor))?;
             }
-            Body::Device { major, minor, .. } => parent.make_node(name, Node::Character(*major, *minor))?,
+            Body::Device { major, minor, .. } => {
+                parent.make_node(name, SpecialFile::Character(*major, *minor))?
+            }
             Body::Link(source) => {
                 let physical = self.root.resolver().locate(source)?;
                 let gone = || Cause::Changed(self.root.show(source));

@@ -14,7 +14,7 @@ use crate::format::journal::{Identity, Journal, Op};
 use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
 use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, Sums, Xattrs};
-use crate::root::{Dir, Node, Root, WritableFile};
+use crate::root::{Dir, Root, SpecialFile, WritableFile};
 
 /// A manifest is not larger than this.
 const LARGEST_MANIFEST: u64 = 1 << 30;
@@ -150,9 +150,9 @@ fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<
         Kind::File => {}
         Kind::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
         Kind::Symlink => stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?,
-        Kind::Pipe => stage.make_node(name, Node::Pipe)?,
-        Kind::Block => stage.make_node(name, Node::Block(major, minor))?,
-        Kind::Character => stage.make_node(name, Node::Character(major, minor))?,
+        Kind::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
+        Kind::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
+        Kind::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
         Kind::Socket => {
             let path = stage.root().show(&stage.at(name));
             return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });

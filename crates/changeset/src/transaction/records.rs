@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Settings;
-use super::archive::{self, Material};
+use super::archive::{self, ArchiveInput};
 use super::error::Cause;
-use super::held::HeldCopies;
+use super::held::SafetyCopies;
 use super::identity::encoded;
 use super::kept_manifest;
-use super::layout::{Item, Layout, New};
-use super::means::{Means, is_not_there};
+use super::layout::{Layout, LayoutItem, ToStage};
+use super::means::{RenameSupport, is_not_there};
 use super::merged;
 use super::outside::{HostDirectories, host_digest, host_path, unpublished_name};
-use super::sites::Sites;
-use super::stage::{note_identity, record_file, record_tree};
-use super::verified::Written;
-use super::versions::Versions;
+use super::settings::RunSettings;
+use super::sites::OpenDomains;
+use super::staged_files::{note_identity, record_file, record_tree};
+use super::verified::WrittenArchive;
+use super::versions::StagedVersions;
 use crate::format::journal::{Archive, Run};
 use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_paths::UndoPaths;
-use crate::ledgers::{SavedArchives, WrittenArchives};
+use crate::ledgers::{LedgerInput, SavedArchives};
 use crate::package::{Digest, Inode, Mode, ObjectPath};
 use crate::plan::{Plan, TreeContent, TreeFile, UndoArchive, UndoPlace};
 use crate::root::{Dir, Root};
@@ -30,26 +30,26 @@ use crate::root::{Dir, Root};
 /// What the journal needs to know of the undo archives.
 pub(super) type Archives = Vec<Archive>;
 
-pub(super) struct Recorder<'a, 'p> {
+pub(super) struct RecordStager<'a, 'p> {
     pub(super) root: &'a Root,
     pub(super) run: &'a Run,
-    pub(super) sites: &'a Sites,
+    pub(super) domains: &'a OpenDomains,
     pub(super) plan: &'p Plan,
     /// The digests of everything that the run has staged so far.
     pub(super) digests: &'a BTreeMap<ObjectPath, Digest>,
     /// In a run with scripts: the held copies.
-    pub(super) held: Option<&'a HeldCopies<'a>>,
+    pub(super) held: Option<&'a SafetyCopies<'a>>,
     /// In a run of several patches: what one of them delivers and a later one replaces.
-    pub(super) versions: &'a Versions,
-    pub(super) settings: Settings<'a>,
+    pub(super) versions: &'a StagedVersions,
+    pub(super) settings: RunSettings<'a>,
     /// The archives that are written, by their place in the plan.
-    pub(super) written: BTreeMap<usize, Written>,
+    pub(super) written: BTreeMap<usize, WrittenArchive>,
     pub(super) archives: Archives,
     /// The archives that earlier batches of the run have written.
     pub(super) saved: SavedArchives,
 }
 
-impl<'p> Recorder<'_, 'p> {
+impl<'p> RecordStager<'_, 'p> {
     /// The snapshot of the old objects outside the root: archives of `-B` are written before the records that name
     /// them.
     pub(super) fn remote_archives(&mut self) -> Result<(), Cause> {
@@ -77,8 +77,8 @@ impl<'p> Recorder<'_, 'p> {
         Ok(())
     }
 
-    fn material(&self) -> Material<'_> {
-        Material { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
+    fn material(&self) -> ArchiveInput<'_> {
+        ArchiveInput { root: self.root, digests: self.digests, held: self.held, versions: self.versions }
     }
 
     /// Stages every directory of records that holds an undo archive: the snapshot of the old objects.
@@ -94,7 +94,7 @@ impl<'p> Recorder<'_, 'p> {
     fn trees(&mut self, layout: &mut Layout<'p>, with_archive: bool) -> Result<(), Cause> {
         for index in 0..layout.items.len() {
             let item = &layout.items[index];
-            let Some(New::Tree(files)) = item.new else { continue };
+            let Some(ToStage::Tree(files)) = item.new else { continue };
             let is_archive = |file: &TreeFile| {
                 use TreeContent::{Manifest, Undo, UndoDigest};
                 matches!(file.content, Undo(_) | UndoDigest(_) | Manifest(_))
@@ -123,7 +123,7 @@ impl<'p> Recorder<'_, 'p> {
 
     fn place(&self, domain: usize, stage: &str) -> Result<(Dir, Vec<u8>), Cause> {
         let name = stage.rsplit('/').next().unwrap_or_default().as_bytes().to_vec();
-        Ok((self.sites.get(domain)?.records.again()?, name))
+        Ok((self.domains.get(domain)?.records.again()?, name))
     }
 
     /// Writes one undo archive into a staged save directory, with its digest beside it, or the manifest of one that is
@@ -187,35 +187,37 @@ impl<'p> Recorder<'_, 'p> {
         for item in &mut layout.items {
             self.settings.watch.check()?;
             match item.new {
-                Some(New::Contents) => {
+                Some(ToStage::Contents) => {
                     let (within, name) = self.place(item.op.domain, &item.op.stage)?;
                     stamp = merged::stage(self.root, self.plan, item, &within, &name)?;
                 }
-                Some(New::ContentsStamp) => self.file(item, &stamp)?,
-                Some(New::Bytes(..) | New::Directory) => self.file(item, &[])?,
-                Some(New::Ledger(ref draft)) => {
+                Some(ToStage::ContentsStamp) => self.file(item, &stamp)?,
+                Some(ToStage::Bytes(..) | ToStage::Directory) => self.file(item, &[])?,
+                Some(ToStage::Ledger(ref draft)) => {
                     let bytes = draft.bytes(&self.run.to_string(), &self.sources())?;
                     self.file(item, &bytes)?;
                 }
-                Some(New::Attributes(_)) => attributes(item),
-                Some(New::Object(_) | New::Tree(_)) | None => {}
+                Some(ToStage::Attributes(_)) => attributes(item),
+                Some(ToStage::Object(_) | ToStage::Tree(_)) | None => {}
             }
         }
         Ok(())
     }
 
     /// What the lines of ledgers are made from.
-    fn sources(&self) -> WrittenArchives<'_> {
-        WrittenArchives { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
+    fn sources(&self) -> LedgerInput<'_> {
+        LedgerInput { root: self.root, plan: self.plan, written: &self.written, saved: &self.saved }
     }
 
     /// Stages a record file or a directory; `made` is the content of one that only this run can know.
-    fn file(&self, item: &mut Item<'p>, made: &[u8]) -> Result<(), Cause> {
+    fn file(&self, item: &mut LayoutItem<'p>, made: &[u8]) -> Result<(), Cause> {
         let (within, name) = self.place(item.op.domain, &item.op.stage)?;
         let digest = match item.new {
-            Some(New::Bytes(bytes, mode, mtime)) => Some(record_file(&within, &name, bytes, mode, mtime)?),
-            Some(New::ContentsStamp) => Some(record_file(&within, &name, made, Mode::of(0o644), None)?),
-            Some(New::Ledger(_)) => Some(record_file(&within, &name, made, Mode::of(0o600), None)?),
+            Some(ToStage::Bytes(bytes, mode, mtime)) => {
+                Some(record_file(&within, &name, bytes, mode, mtime)?)
+            }
+            Some(ToStage::ContentsStamp) => Some(record_file(&within, &name, made, Mode::of(0o644), None)?),
+            Some(ToStage::Ledger(_)) => Some(record_file(&within, &name, made, Mode::of(0o600), None)?),
             _ => {
                 within.make_dir(&name, Mode::of(0o755))?;
                 None
@@ -226,8 +228,8 @@ impl<'p> Recorder<'_, 'p> {
 }
 
 /// The identity that an object has with its new attributes.
-fn attributes(item: &mut Item<'_>) {
-    let Some(New::Attributes(new)) = item.new else { return };
+fn attributes(item: &mut LayoutItem<'_>) {
+    let Some(ToStage::Attributes(new)) = item.new else { return };
     let Some(mut after) = item.op.old.clone() else { return };
     after.mode = new.mode.map_or(after.mode, Mode::bits);
     after.uid = new.uid.unwrap_or(after.uid);
@@ -282,7 +284,7 @@ pub(super) fn publish_remote<'p>(
 fn publish_name(dir: &Dir, from: &[u8], name: &[u8]) -> crate::root::Result<()> {
     match dir.move_to(from, dir, name) {
         Err(error) if is_not_there(&error) => {
-            Means { exchange: false, no_replace: false }.place(dir, from, dir, name)
+            RenameSupport { exchange: false, no_replace: false }.place(dir, from, dir, name)
         }
         other => other,
     }

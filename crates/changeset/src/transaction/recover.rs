@@ -1,19 +1,18 @@
 //! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
 
 use super::alone;
-use super::error::{Cause, In, Left, Phase, TransactionError};
+use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::finish::finish;
-use super::hands::Hands;
+use super::hands::OpRunner;
 use super::journal_file;
-use super::notes::Known;
+use super::notes::{RunNotes, with_notes};
 use super::queue::{read_queue, undo_queue};
-use super::scripted::with_notes;
 use super::sites::must_be_ours;
 use super::strays::remove_strays;
 use crate::database::own_directory;
 use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
 use crate::format::queue::Queue;
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 use crate::root::{Lock, Root};
@@ -75,11 +74,15 @@ impl Recovered {
 /// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
 /// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
-    recover_with(root, lock, &Outside::default())
+    recover_with(root, lock, &OutsideAccess::default())
 }
 
 /// The same, with what the caller says of undo archives outside the root.
-pub fn recover_with(root: &Root, _lock: &Lock, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
+pub fn recover_with(
+    root: &Root,
+    _lock: &Lock,
+    outside: &OutsideAccess<'_>,
+) -> Result<Recovered, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?;
     let recovered = match &head {
         None => Recovered::Nothing,
@@ -91,7 +94,7 @@ pub fn recover_with(root: &Root, _lock: &Lock, outside: &Outside<'_>) -> Result<
     Ok(recovered.with_notes(notes))
 }
 
-fn recover_run(root: &Root, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
+fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {
     let Some(journal) = believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
@@ -113,7 +116,7 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
         && let Some(stage) = root.dir_if_there(&domain.stage)?
     {
         alone::check(&stage)?;
-        Known::read(&stage)?;
+        RunNotes::read(&stage)?;
     }
     Ok(Some(journal))
 }
@@ -146,7 +149,11 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
     Err(Cause::Journal { path, reason }).during(Phase::Recover)
 }
 
-fn rolled_back(root: &Root, journal: &Journal, outside: &Outside<'_>) -> Result<Recovered, TransactionError> {
+fn rolled_back(
+    root: &Root,
+    journal: &Journal,
+    outside: &OutsideAccess<'_>,
+) -> Result<Recovered, TransactionError> {
     let notes = roll_back(root, journal, outside)?;
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
@@ -158,40 +165,40 @@ const NOT_DURABLE: &str = "everything is in its place again, but a power cut may
 pub(super) fn roll_back(
     root: &Root,
     journal: &Journal,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Vec<String>, TransactionError> {
     let unfinished = |cause: Cause, what: Vec<String>| TransactionError {
         phase: Phase::Recover,
         cause,
-        left: Left::Unfinished(what),
+        left: RootCondition::Unfinished(what),
     };
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    let mut hands = Hands::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     // What installf made may stand in a directory that has to go; what it changed may only then be there again.
     if let Err(cause) = undo_queue(root, &queue) {
-        return Err(unfinished(cause, hands.whereabouts()));
+        return Err(unfinished(cause, runner.damage_report()));
     }
     let mut failed = Vec::new();
     // Records first, so that no record claims more than the tree; each part in the reverse of its order.
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
     for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
-        failed.extend(hands.back(op).err());
+        failed.extend(runner.back(op).err());
     }
-    failed.extend(hands.put_back());
+    failed.extend(runner.put_back());
     match undo_queue(root, &queue) {
-        Ok(mut notes) => hands.notes.append(&mut notes),
+        Ok(mut notes) => runner.notes.append(&mut notes),
         Err(cause) => failed.push(cause),
     }
     if !failed.is_empty() {
         // What could not be undone mostly failed for one reason; what it means is told path by path.
-        return Err(unfinished(failed.swap_remove(0), hands.whereabouts()));
+        return Err(unfinished(failed.swap_remove(0), runner.damage_report()));
     }
     // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
-    let mark = hands.sync().and_then(|()| journal_file::open(root));
+    let mark = runner.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish(root, journal, Outcome::RolledBack, Some(hands), None, outside))
+    Ok(finish(root, journal, Outcome::RolledBack, Some(runner), None, outside))
 }
 
 /// What the scripts of a run asked installf and removef for.
@@ -207,20 +214,20 @@ fn finished(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
     // Without its stages the run was tidied up already, but for the last sector.
-    let mut hands = match Hands::open(root, journal) {
-        Ok(hands) => Some(hands),
+    let mut runner = match OpRunner::open(root, journal) {
+        Ok(runner) => Some(runner),
         Err(Cause::DomainMissing { .. }) => None,
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
     // Of a journal that is not whole only the records are known, and they are not done again without the objects.
-    if let Some(hands) = hands.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
-        redo(hands).during(Phase::Recover)?;
+    if let Some(runner) = runner.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
+        redo(runner).during(Phase::Recover)?;
     }
-    let mut notes = finish(root, journal, outcome, hands, None, outside);
+    let mut notes = finish(root, journal, outcome, runner, None, outside);
     let run = journal.head.header.run.clone();
     if !journal.is_whole {
         notes.push(format!(
@@ -234,12 +241,12 @@ fn finished(
     })
 }
 
-fn redo(hands: &mut Hands<'_>) -> Result<(), Cause> {
+fn redo(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let mut any = false;
-    for op in &hands.journal.ops {
-        any |= hands.redo(op)?;
+    for op in &runner.journal.ops {
+        any |= runner.redo(op)?;
     }
-    if any { hands.sync() } else { Ok(()) }
+    if any { runner.sync() } else { Ok(()) }
 }
 
 /// The run that follows the last one of a root.

@@ -14,12 +14,12 @@ use rustix::io::Errno;
 use super::dirs::Dirs;
 use super::error::Cause;
 use super::layout::Layout;
-use super::means::Means;
+use super::means::RenameSupport;
 use super::own_stage::MARKER;
-use crate::database::{View, contents};
+use crate::database::{RecordView, contents};
 use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
 use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
-use crate::root::{Dir, FileType, Result, Root, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Result, Root};
 
 /// The extended attribute of file capabilities, which count as set-id bits.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -28,7 +28,7 @@ const CAPABILITY: &[u8] = b"security.capability";
 const DEEPEST: usize = 64;
 
 /// An object of any file system of the root.
-type Place = ((u32, u32), Inode);
+type FileId = ((u32, u32), Inode);
 
 /// The old files that have neither set-id bits nor file capabilities, as the survey saw them: their names in the stage.
 pub(super) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
@@ -48,7 +48,7 @@ pub(super) fn take_bits(
     outcome: Outcome,
     plain: &HashSet<&str>,
 ) -> std::result::Result<(), Cause> {
-    let mut taking = Taking { root, outcome, since: None, recorded: None };
+    let mut taking = BitStripper { root, outcome, since: None, recorded: None };
     let is_plain = |op: &Op| outcome == Outcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
@@ -63,7 +63,7 @@ pub(super) fn take_bits(
         let objects = stage.dir(b"o")?;
         taking.since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
         for op in dropped.iter().filter(|op| op.domain == index) {
-            let second = (!Means::of(domain).exchange).then(|| op.old_stage());
+            let second = (!RenameSupport::of(domain).exchange).then(|| op.old_stage());
             for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
                 if let Some(name) = staged.strip_prefix("o/") {
                     taking.take_from(&objects, name.as_bytes(), 0)?;
@@ -90,16 +90,16 @@ fn is_dropped(op: &Op, outcome: Outcome) -> bool {
     !op.db && dropped.as_ref().is_some_and(may_have_bits)
 }
 
-struct Taking<'a> {
+struct BitStripper<'a> {
     root: &'a Root,
     outcome: Outcome,
     /// When the stage was made: what is not older is of the run.
     since: Option<Timestamp>,
     /// The files with several names of which `contents` knows one, once they were asked for.
-    recorded: Option<HashSet<Place>>,
+    recorded: Option<HashSet<FileId>>,
 }
 
-impl Taking<'_> {
+impl BitStripper<'_> {
     /// Takes the bits from an object, or from those in a directory.
     fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
         let Some(seen) = dir.look(name)? else { return Ok(()) };
@@ -119,7 +119,7 @@ impl Taking<'_> {
     }
 
     /// Whether another name of an object stays that it has by right.
-    fn stays(&mut self, seen: &Seen) -> std::result::Result<bool, Cause> {
+    fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
         if seen.links <= 1 {
             return Ok(false);
         }
@@ -158,9 +158,9 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
 }
 
 /// The files with several names of which `contents` knows one.
-fn recorded_links(root: &Root) -> std::result::Result<HashSet<Place>, Cause> {
+fn recorded_links(root: &Root) -> std::result::Result<HashSet<FileId>, Cause> {
     let lines =
-        contents::scan(&View::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;
+        contents::scan(&RecordView::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;
     let (resolver, mut dirs, mut found) = (root.resolver(), Dirs::new(root), HashSet::new());
     for (path, line) in &lines {
         if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {

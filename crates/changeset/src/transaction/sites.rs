@@ -17,7 +17,7 @@ use crate::database::own_directory;
 use crate::format::journal::{Domain, Journal, Run};
 use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, side_by_side};
-use crate::root::{Dir, FileType, Root, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Root};
 
 /// The directory for stages in the topmost directory of another mount.
 pub(super) const HOLDER: &[u8] = b".patchadm";
@@ -44,9 +44,9 @@ const MOST_ALONE: usize = 64;
 
 /// One domain with its stage.
 #[derive(Debug)]
-pub(super) struct Site {
-    /// As the journal names it.
-    pub(super) domain: Domain,
+pub(super) struct OpenDomain {
+    /// The domain as the journal names it.
+    pub(super) entry: Domain,
     /// The stage directory.
     pub(super) dir: Dir,
     /// `o/` of the stage: objects, private.
@@ -59,31 +59,31 @@ pub(super) struct Site {
 
 /// What tells domains apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct DomainKey {
     mount: u64,
     file_system: (u32, u32),
     /// For a directory that is a domain alone.
     alone: Option<ObjectPath>,
 }
 
-impl Key {
-    fn of(seen: &Seen) -> Self {
+impl DomainKey {
+    fn of(seen: &ObjectStatus) -> Self {
         Self { mount: seen.mount, file_system: seen.file_system, alone: None }
     }
 }
 
 /// The domains of a run; the first one is that of `/var`, where the journal is.
 #[derive(Debug)]
-pub(super) struct Sites {
+pub(super) struct OpenDomains {
     root: Root,
     run: Run,
-    keys: HashMap<Key, usize>,
-    list: Vec<Site>,
+    keys: HashMap<DomainKey, usize>,
+    list: Vec<OpenDomain>,
     /// Directories into which nothing could be renamed from their domain.
     apart: Vec<ObjectPath>,
 }
 
-impl Sites {
+impl OpenDomains {
     /// Makes the directories of our own and the stage of the first domain. What is in the directories `apart` is of
     /// domains of their own.
     pub(super) fn begin(root: &Root, run: &Run, apart: &[ObjectPath]) -> Result<Self, Cause> {
@@ -91,16 +91,16 @@ impl Sites {
         let seen = own.itself()?;
         let stages = ensure(&own, b"stage", Mode::of(0o711))?;
         let top = topmost(root, own.path(), &seen)?;
-        let mut sites = Self {
+        let mut domains = Self {
             root: root.clone(),
             run: run.clone(),
             keys: HashMap::new(),
             list: Vec::new(),
             apart: apart.to_vec(),
         };
-        let key = Key { alone: sites.closed(&own, &seen)?, ..Key::of(&seen) };
-        sites.add(key, top, &stages, run.to_string().as_bytes())?;
-        Ok(sites)
+        let key = DomainKey { alone: domains.closed(&own, &seen)?, ..DomainKey::of(&seen) };
+        domains.add(key, top, &stages, run.to_string().as_bytes())?;
+        Ok(domains)
     }
 
     /// Whether an earlier try of the run was rolled back, so that old objects have another status change time.
@@ -109,12 +109,12 @@ impl Sites {
     }
 
     /// All domains.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Site> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OpenDomain> {
         self.list.iter()
     }
 
     /// A domain by its number.
-    pub(super) fn get(&self, index: usize) -> Result<&Site, Cause> {
+    pub(super) fn get(&self, index: usize) -> Result<&OpenDomain, Cause> {
         self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
     }
 
@@ -124,7 +124,7 @@ impl Sites {
         if let Some(reason) = is_unsupported(dir)? {
             return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
         }
-        let mut key = Key { alone: self.closed(dir, &seen)?, ..Key::of(&seen) };
+        let mut key = DomainKey { alone: self.closed(dir, &seen)?, ..DomainKey::of(&seen) };
         if let Some(&known) = self.keys.get(&key) {
             return Ok(known);
         }
@@ -146,10 +146,10 @@ impl Sites {
     }
 
     /// The directory at the top of what nothing can be renamed into from outside, if `dir` is in such a part.
-    fn closed(&self, dir: &Dir, seen: &Seen) -> Result<Option<ObjectPath>, Cause> {
+    fn closed(&self, dir: &Dir, seen: &ObjectStatus) -> Result<Option<ObjectPath>, Cause> {
         let path = dir.path();
         for apart in self.apart.iter().filter(|apart| path == *apart || path.is_below(apart)) {
-            if Key::of(&self.root.dir(apart)?.itself()?) == Key::of(seen) {
+            if DomainKey::of(&self.root.dir(apart)?.itself()?) == DomainKey::of(seen) {
                 return Ok(Some(apart.clone()));
             }
         }
@@ -170,7 +170,7 @@ impl Sites {
     }
 
     /// A stage in a directory that is a domain of its own.
-    fn add_alone(&mut self, key: Key, place: &Dir) -> Result<usize, Cause> {
+    fn add_alone(&mut self, key: DomainKey, place: &Dir) -> Result<usize, Cause> {
         let refused = |reason| Err(Cause::Unsupported { path: self.root.show(place.path()), reason });
         let mode = place.itself()?.mode.bits();
         let is_sticky = mode & 0o1000 != 0;
@@ -187,7 +187,7 @@ impl Sites {
         self.add(key, place.path().clone(), place, &name)
     }
 
-    fn add(&mut self, key: Key, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
+    fn add(&mut self, key: DomainKey, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
         let dir = within.make_dir(name, Mode::of(0o711))?;
         let objects = dir.make_dir(b"o", Mode::of(0o700))?;
         let records = dir.make_dir(b"db", Mode::of(0o755))?;
@@ -195,12 +195,12 @@ impl Sites {
         let mut marker = dir.create(MARKER)?;
         marker.put(marker_text(&self.run.to_string(), index).as_bytes())?;
         let made = marker.look()?;
-        let domain = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
-        self.list.push(Site { domain, dir, objects, records, gives: (made.uid, made.gid) });
+        let entry = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
+        self.list.push(OpenDomain { entry, dir, objects, records, gives: (made.uid, made.gid) });
         self.keys.insert(key, index);
         let lacks = probe(&self.get(index)?.dir)?;
-        if let Some(site) = self.list.last_mut() {
-            site.domain.lacks = lacks;
+        if let Some(domain) = self.list.last_mut() {
+            domain.entry.lacks = lacks;
         }
         self.get(index)?.dir.create(b"ballast")?.reserve(BALLAST)?;
         Ok(index)
@@ -208,12 +208,12 @@ impl Sites {
 
     /// Makes everything on every domain durable, the one of the journal last.
     pub(super) fn sync(&self) -> Result<(), Cause> {
-        self.list.iter().rev().try_for_each(|site| site.dir.sync_file_system()).map_err(Cause::from)
+        self.list.iter().rev().try_for_each(|domain| domain.dir.sync_file_system()).map_err(Cause::from)
     }
 
     /// Removes all stages: nothing was switched, or everything is finished.
     pub(super) fn discard(&self) -> Result<(), Cause> {
-        drop_stages(&self.root, self.list.iter().map(|site| &site.domain)).map(drop)
+        drop_stages(&self.root, self.list.iter().map(|domain| &domain.entry)).map(drop)
     }
 }
 
@@ -278,7 +278,7 @@ pub(super) fn drop_holder(root: &Root, holder: &ObjectPath) -> Result<(), Cause>
 }
 
 /// Whether only the caller, root, or `owner`, to whom the records of the root belong, may write to a directory.
-pub(super) fn is_ours(seen: &Seen, owner: u32) -> bool {
+pub(super) fn is_ours(seen: &ObjectStatus, owner: u32) -> bool {
     let owners = [0, rustix::process::geteuid().as_raw(), owner];
     owners.contains(&seen.uid) && seen.mode.bits() & 0o022 == 0
 }
@@ -327,7 +327,7 @@ fn ensure(dir: &Dir, name: &[u8], mode: Mode) -> Result<Dir, Cause> {
 }
 
 /// The topmost directory inside the root on the same mount.
-fn topmost(root: &Root, path: &ObjectPath, seen: &Seen) -> Result<ObjectPath, Cause> {
+fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<ObjectPath, Cause> {
     let mut top = path.clone();
     for above in path.ancestors() {
         let other = root.dir(&above)?.itself()?;

@@ -10,15 +10,15 @@ use rustix::io::Errno;
 
 use super::alone;
 use super::error::Cause;
-use super::identity::{State, state_of};
+use super::identity::{ObjectState, state_of};
 use super::journal_file;
-use super::own_stage::{Found, OwnStage, is_on, open_own, stranger};
+use super::own_stage::{FoundStage, OwnStage, is_on, open_own, stranger};
 use super::sites::{HOLDER, is_unsupported};
 use crate::database::own_directory;
 use crate::format::journal::{Head, Identity, Journal, Op, OpKind};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
-use crate::root::{Dir, FileType, Root, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Root};
 
 /// Of what is passed over in one directory no more is told by name.
 const TOLD: usize = 4;
@@ -52,9 +52,9 @@ fn of_first_domain(root: &Root, stages: &Dir) -> Result<Vec<String>, Cause> {
     let (mut notes, mut passed) = (Vec::new(), Vec::new());
     for name in stages.names()? {
         match open_own(stages, &name, &name)? {
-            Found::Nothing => {}
-            Found::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
-            Found::Ours(stage) => {
+            FoundStage::Nothing => {}
+            FoundStage::Theirs(reason) => passed.push(left(root, &stages.at(&name), &reason)),
+            FoundStage::Ours(stage) => {
                 notes.extend(alone::remove_noted(root, &stage.dir)?);
                 stages.remove_tree(&name)?;
             }
@@ -91,9 +91,9 @@ fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<St
     let mut passed = Vec::new();
     for name in holder.names()? {
         let reason = match open_own(&holder, &name, &name)? {
-            Found::Nothing => None,
-            Found::Theirs(reason) => Some(reason),
-            Found::Ours(stage) => stray_of_other_domain(root, &holder, &stage, last)?,
+            FoundStage::Nothing => None,
+            FoundStage::Theirs(reason) => Some(reason),
+            FoundStage::Ours(stage) => stray_of_other_domain(root, &holder, &stage, last)?,
         };
         passed.extend(reason.map(|reason| left(root, &holder.at(&name), &reason)));
     }
@@ -107,7 +107,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<St
 }
 
 /// The directory that holds the stages of a mount, or what is said against it.
-fn open_holder(top: &Dir, seen: &Seen) -> Result<Result<Dir, String>, Cause> {
+fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Cause> {
     if let Some(reason) = stranger(top.root(), seen)? {
         return Ok(Err(reason));
     }
@@ -181,7 +181,7 @@ fn was_switched(root: &Root, stage: &Dir, copy: &Journal) -> Result<bool, Cause>
 /// Whether a target is what an op makes of it. An object that only gets other attributes is the same object before
 /// and after: its attributes tell, where they are not the same as before.
 fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
-    if op.kind == OpKind::Held {
+    if op.kind == OpKind::Protect {
         let seen = dir.look(op.path.name())?;
         return Ok(match (seen, &op.old) {
             (Some(seen), Some(old)) => seen.inode != old.inode || op.touched != Some(seen.ctime),
@@ -196,5 +196,5 @@ fn is_as_after(dir: &Dir, op: &Op) -> Result<bool, Cause> {
         return Ok(op.new.as_ref().is_some_and(has) && !op.old.as_ref().is_some_and(has));
     }
     let found = state_of(dir, op.path.name(), op)?;
-    Ok(matches!(found, State::New | State::NewTouched))
+    Ok(matches!(found, ObjectState::New | ObjectState::NewTouched))
 }

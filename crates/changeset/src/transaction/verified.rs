@@ -19,7 +19,7 @@ const UNDER_WAY: usize = 4;
 
 /// A file that was written and read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenArchive {
     /// Bytes, compressed.
     pub size: u64,
     /// SHA-256 of the compressed bytes.
@@ -28,7 +28,7 @@ pub struct Written {
 
 /// Why it could not be.
 #[derive(Debug)]
-pub(super) enum Failure<E> {
+pub(super) enum VerifiedWriteError<E> {
     /// The file could not be written.
     Write(io::Error),
     /// What was written does not read back.
@@ -38,17 +38,17 @@ pub(super) enum Failure<E> {
 }
 
 /// The output of the archive writer: compresses what goes in, and passes it on.
-pub(super) struct Encoder<'f> {
+pub(super) struct VerifyingEncoder<'f> {
     inner: Inner<'f>,
 }
 
 enum Inner<'f> {
-    Gzip(gzip::Encoder<Sink<'f>>),
-    Compress(Hashing<compress::CompressEncoder<Sink<'f>>>),
-    Plain(Hashing<Sink<'f>>),
+    Gzip(gzip::Encoder<ArchiveSink<'f>>),
+    Compress(Hashing<compress::CompressEncoder<ArchiveSink<'f>>>),
+    Plain(Hashing<ArchiveSink<'f>>),
 }
 
-struct Sink<'f> {
+struct ArchiveSink<'f> {
     file: &'f mut dyn Write,
     sha256: Sha256,
     size: u64,
@@ -61,10 +61,10 @@ pub(super) fn write<'f, E>(
     file: &'f mut dyn Write,
     format: UndoFormat,
     described: u64,
-    content: impl FnOnce(Encoder<'f>) -> Result<Encoder<'f>, E>,
-) -> Result<Written, Failure<E>> {
+    content: impl FnOnce(VerifyingEncoder<'f>) -> Result<VerifyingEncoder<'f>, E>,
+) -> Result<WrittenArchive, VerifiedWriteError<E>> {
     let (sender, receiver) = sync_channel(UNDER_WAY);
-    let sink = Sink { file, sha256: Sha256::new(), size: 0, reader: sender };
+    let sink = ArchiveSink { file, sha256: Sha256::new(), size: 0, reader: sender };
     let inner = match format {
         UndoFormat::Gzip => Inner::Gzip(gzip::Encoder::new(sink, cores(), described)),
         UndoFormat::Compress => Inner::Compress(Hashing::new(compress::CompressEncoder::new(sink))),
@@ -72,25 +72,26 @@ pub(super) fn write<'f, E>(
     };
     thread::scope(|scope| {
         let reading = scope.spawn(move || read_back(Chunks::new(receiver), format));
-        let made = content(Encoder { inner });
+        let made = content(VerifyingEncoder { inner });
         let finished = match made {
-            Ok(encoder) => encoder.finish().map_err(Failure::Write),
-            Err(error) => Err(Failure::Content(error)),
+            Ok(encoder) => encoder.finish().map_err(VerifiedWriteError::Write),
+            Err(error) => Err(VerifiedWriteError::Content(error)),
         };
         // The sender is gone by now, so the other thread comes to the end of what was written.
-        let read = reading.join().map_err(|_| Failure::ReadBack("the reading thread failed".to_owned()));
+        let read =
+            reading.join().map_err(|_| VerifiedWriteError::ReadBack("the reading thread failed".to_owned()));
         let (written, raw) = finished?;
         match read? {
             Ok(digest) if digest == raw => Ok(written),
-            Ok(_) => Err(Failure::ReadBack("other bytes came back than were written".to_owned())),
-            Err(reason) => Err(Failure::ReadBack(reason)),
+            Ok(_) => Err(VerifiedWriteError::ReadBack("other bytes came back than were written".to_owned())),
+            Err(reason) => Err(VerifiedWriteError::ReadBack(reason)),
         }
     })
 }
 
-impl Encoder<'_> {
+impl VerifyingEncoder<'_> {
     /// What was written, and the digest of what went in where that is to be compared with what comes back.
-    fn finish(self) -> io::Result<(Written, Option<Digest>)> {
+    fn finish(self) -> io::Result<(WrittenArchive, Option<Digest>)> {
         let (sink, raw) = match self.inner {
             Inner::Gzip(encoder) => (encoder.finish()?, None),
             Inner::Compress(encoder) => {
@@ -102,12 +103,12 @@ impl Encoder<'_> {
                 (sink, Some(raw))
             }
         };
-        let written = Written { size: sink.size, sha256: Digest(sink.sha256.finalize().into()) };
+        let written = WrittenArchive { size: sink.size, sha256: Digest(sink.sha256.finalize().into()) };
         Ok((written, raw))
     }
 }
 
-impl Write for Encoder<'_> {
+impl Write for VerifyingEncoder<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.inner {
             Inner::Gzip(encoder) => encoder.write(bytes),
@@ -121,7 +122,7 @@ impl Write for Encoder<'_> {
     }
 }
 
-impl Sink<'_> {
+impl ArchiveSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.sha256.update(bytes);
@@ -135,7 +136,7 @@ impl Sink<'_> {
     }
 }
 
-impl gzip::Output for Sink<'_> {
+impl gzip::Output for ArchiveSink<'_> {
     fn take(&mut self, verified: gzip::Verified) -> io::Result<()> {
         self.put(&verified.member)?;
         self.read_back(verified.content);
@@ -143,7 +144,7 @@ impl gzip::Output for Sink<'_> {
     }
 }
 
-impl Write for Sink<'_> {
+impl Write for ArchiveSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(bytes)?;
         self.read_back(bytes.to_vec());
@@ -220,7 +221,7 @@ mod tests {
             let result = write(&mut file, format, 0, |mut encoder| {
                 encoder.write_all(b"this is no datastream").map(|()| encoder)
             });
-            assert!(matches!(result, Err(Failure::ReadBack(_))), "{format:?}");
+            assert!(matches!(result, Err(VerifiedWriteError::ReadBack(_))), "{format:?}");
         }
     }
 
@@ -239,7 +240,7 @@ mod tests {
                 let stream = datastream::DatastreamWriter::new(encoder, &[package], 0)?;
                 stream.begin_part(crate::format::cpio::CpioFormat::Newc)?.finish()?.finish()
             })
-            .unwrap_or_else(|_: Failure<datastream::DatastreamError>| panic!("{format:?}"));
+            .unwrap_or_else(|_: VerifiedWriteError<datastream::DatastreamError>| panic!("{format:?}"));
             assert_eq!(written.size, file.len() as u64);
             assert_eq!(written.sha256, Digest(Sha256::digest(&file).into()));
         }

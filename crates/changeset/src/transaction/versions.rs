@@ -7,34 +7,35 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use super::content_source::ContentSource;
 use super::error::Cause;
-use super::sites::Sites;
-use super::{Content, StreamError, Watch};
+use super::settings::RunWatch;
+use super::sites::OpenDomains;
 use crate::package::{ObjectPath, PackagePath, Sums};
 use crate::plan::{Plan, Version};
 use crate::root::{Dir, Root, RootError, WritableFile};
 
 /// The versions that are staged.
 #[derive(Debug, Default)]
-pub(super) struct Versions {
+pub(super) struct StagedVersions {
     /// Where they are; none in a run without any.
     within: Option<Dir>,
     count: usize,
 }
 
-impl Versions {
+impl StagedVersions {
     /// Writes all versions of a plan into the stage of its first domain, as they come from their sources.
     pub(super) fn stage(
         root: &Root,
-        sites: &Sites,
+        domains: &OpenDomains,
         plan: &Plan,
-        content: &mut dyn Content,
-        watch: Watch<'_>,
+        content: &mut dyn ContentSource,
+        watch: RunWatch<'_>,
     ) -> Result<Self, Cause> {
         if plan.versions.is_empty() {
             return Ok(Self::default());
         }
-        let within = sites.get(0)?.objects.again()?;
+        let within = domains.get(0)?.objects.again()?;
         let members = plan.versions.iter().enumerate();
         let mut missing: BTreeMap<(usize, PackagePath), usize> = members
             .map(|(number, version)| ((version.member.package, version.member.path.clone()), number))
@@ -49,10 +50,7 @@ impl Versions {
                 None => Ok(()),
             }
         };
-        content.stream(&is_wanted, &mut sink).map_err(|error| match error {
-            StreamError::Source(error) => Cause::Source(error),
-            StreamError::Sink(cause) => cause,
-        })?;
+        content.stream(&is_wanted, &mut sink)?;
         match missing.into_values().find_map(|number| plan.versions.get(number)) {
             Some(Version { package, path, .. }) => {
                 Err(Cause::Missing { package: package.to_string(), path: root.show(path) })

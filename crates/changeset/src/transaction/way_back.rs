@@ -11,29 +11,36 @@ use super::dirs::Dirs;
 use super::error::Cause;
 use super::held::copy_object;
 use super::identity::{identity, is_old_untouched};
-use super::layout::{Item, Layout};
-use super::means::{Means, link};
-use super::sites::Sites;
+use super::layout::{Layout, LayoutItem};
+use super::means::{RenameSupport, link};
+use super::sites::OpenDomains;
 use crate::format::journal::{Identity, OpKind};
 use crate::root::{Dir, Root};
 
 /// Gives the old object of every replacement a second name in its stage, where that is the only way back.
-pub(super) fn lay_way_back(root: &Root, sites: &Sites, layout: &mut Layout<'_>) -> Result<(), Cause> {
+pub(super) fn link_old_objects(
+    root: &Root,
+    domains: &OpenDomains,
+    layout: &mut Layout<'_>,
+) -> Result<(), Cause> {
     let mut dirs = Dirs::new(root);
     for item in &mut layout.items {
-        let site = sites.get(item.op.domain)?;
-        if item.op.kind != OpKind::Replace || item.inside.is_some() || Means::of(&site.domain).exchange {
+        let domain = domains.get(item.op.domain)?;
+        if item.op.kind != OpKind::Replace
+            || item.inside.is_some()
+            || RenameSupport::of(&domain.entry).exchange
+        {
             continue;
         }
         let changed = || Cause::Changed(root.show(&item.op.path));
         let dir = dirs.parent(&item.op.path)?.ok_or_else(changed)?;
-        second_name(item, &dir, if item.op.db { &site.records } else { &site.objects })?;
+        second_name(item, &dir, if item.op.db { &domain.records } else { &domain.objects })?;
     }
     Ok(())
 }
 
-fn second_name(item: &mut Item<'_>, dir: &Dir, stage: &Dir) -> Result<(), Cause> {
-    let changed = |item: &Item<'_>| Cause::Changed(dir.root().show(&item.op.path));
+fn second_name(item: &mut LayoutItem<'_>, dir: &Dir, stage: &Dir) -> Result<(), Cause> {
+    let changed = |item: &LayoutItem<'_>| Cause::Changed(dir.root().show(&item.op.path));
     let name = item.op.path.name().to_vec();
     let second = item.op.old_stage();
     let second = second.rsplit('/').next().unwrap_or_default().as_bytes();

@@ -4,27 +4,27 @@
 //! failed; where even reading fails, that is said.
 
 use super::error::Cause;
-use super::hands::{Hands, Undo};
-use super::identity::{State, encoded};
+use super::hands::{OpRunner, UndoStep};
+use super::identity::{ObjectState, encoded};
 use crate::format::journal::{Identity, Op, OpKind};
 use crate::root::FileType;
 
-impl Hands<'_> {
+impl OpRunner<'_> {
     /// A line for each path of the run that is not as before, with the place of its old object; sorted.
-    pub(super) fn whereabouts(&mut self) -> Vec<String> {
+    pub(super) fn damage_report(&mut self) -> Vec<String> {
         self.dirs.forget();
         let journal = self.journal;
-        let mut lines: Vec<String> = journal.ops.iter().filter_map(|op| self.whereabouts_of(op)).collect();
+        let mut lines: Vec<String> = journal.ops.iter().filter_map(|op| self.damage_of(op)).collect();
         lines.sort();
         lines
     }
 
-    fn whereabouts_of(&mut self, op: &Op) -> Option<String> {
+    fn damage_of(&mut self, op: &Op) -> Option<String> {
         let shown = self.show(op);
         let found = match op.kind {
             OpKind::Rmdir => Ok(None),
             OpKind::Add | OpKind::Replace | OpKind::Delete => self.object_is(op),
-            OpKind::Held => self.held_is(op),
+            OpKind::Protect => self.held_is(op),
             OpKind::Move => self.moved_is(op),
             OpKind::Attr => self.attributes_are(op),
         };
@@ -46,19 +46,19 @@ impl Hands<'_> {
     fn object_is(&mut self, op: &Op) -> Result<Option<String>, Cause> {
         let target = self.target_state(op)?;
         let stage = self.stage_state(op, target)?;
-        if matches!(super::hands::undo(op, target, stage), Undo::Nothing | Undo::Leave) {
+        if matches!(super::hands::undo(op, target, stage), UndoStep::Nothing | UndoStep::Leave) {
             return Ok(None);
         }
         let is = match target {
-            State::None => "is not there",
-            State::Old => "is as before",
-            State::New | State::NewTouched => "is the new one",
-            State::Other => "is somebody else's",
+            ObjectState::None => "is not there",
+            ObjectState::Old => "is as before",
+            ObjectState::New | ObjectState::NewTouched => "is the new one",
+            ObjectState::Other => "is somebody else's",
         };
         Ok(Some(match (&op.old, stage) {
             (None, _) => format!("{is}; nothing was there before"),
-            (Some(_), State::Old) => format!("{is}; {}", self.where_old_is(op)),
-            (Some(_), _) if target == State::Old => {
+            (Some(_), ObjectState::Old) => format!("{is}; {}", self.where_old_is(op)),
+            (Some(_), _) if target == ObjectState::Old => {
                 format!("{is}; a version that somebody made of it is in the stage")
             }
             (Some(_), _) => format!("{is}; its old object is in the undo archive of the run only"),

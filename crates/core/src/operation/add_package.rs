@@ -21,7 +21,7 @@ use super::scripts::medium::Medium;
 use super::scripts::procedures::Procedures;
 use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::session::{Caller, Ground, Session, may_change};
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::format::admin::Admin;
 use crate::package::{ObjectPath, Params, ScriptPolicy};
 use crate::plan::install::OfPatch;
@@ -29,7 +29,7 @@ use crate::plan::refusal::Command;
 use crate::plan::scripts::{InstallScripts, SystemScripts};
 use crate::root::Root;
 use crate::source::PackageImage;
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::transaction::{Receipt, Recovered, RootCondition};
 
 pub mod asking;
 pub(super) mod preparation;
@@ -102,7 +102,7 @@ pub fn add_packages(
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
     let mut rehearsed = None;
-    if !installed::has_database(&View::live(root))? {
+    if !installed::has_database(&RecordView::live(root))? {
         let policy = ground.policy.scripts;
         let place =
             Place { ground: &ground, admin: &admin, system: &system, policy, request, caller, patch: None };
@@ -288,7 +288,7 @@ impl Added {
     /// Whether the root is as it was before, as far as this package goes.
     fn left_nothing(&self) -> bool {
         let left = self.result.as_ref().err().map(Failure::left);
-        matches!(left, Some(Left::Unchanged | Left::RolledBack))
+        matches!(left, Some(RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
     fn refused(name: String, failure: Failure) -> Self {

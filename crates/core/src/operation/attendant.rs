@@ -8,10 +8,10 @@ use crate::plan::Plan;
 use crate::plan::course::Portion;
 use crate::source::PackageImage;
 
-use super::scripts::Voice;
+use super::scripts::ScriptOutput;
 
 /// Somebody who watches. Every method has a default that says nothing and agrees to nothing.
-pub trait Attendant: Voice {
+pub trait Attendant: ScriptOutput {
     /// The installation of a package begins; the name is that on the device.
     fn adding(&mut self, _name: &str, _package: &PackageImage) {}
 
@@ -59,6 +59,6 @@ pub trait Attendant: Voice {
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 
-impl Voice for Nobody {}
+impl ScriptOutput for Nobody {}
 
 impl Attendant for Nobody {}

@@ -13,8 +13,8 @@ use super::ledgers::Ledgers;
 use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{View, all, installed, places, saves};
+use crate::database::archive::{self, ArchiveError, DigestCheck};
+use crate::database::{RecordView, all, installed, places, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
@@ -133,7 +133,7 @@ pub(super) fn rehearse(
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
-    let applied = all::applied(&View::live(&session.ground.root), &session.ground.policy.separator)?;
+    let applied = all::applied(&RecordView::live(&session.ground.root), &session.ground.policy.separator)?;
     let place = |id: &PatchId| {
         applied
             .packages()
@@ -142,7 +142,7 @@ fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<
             .max()
     };
     ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
-    ids = later_patches::latest_run_first(&View::live(&session.ground.root), &applied, ids);
+    ids = later_patches::latest_run_first(&RecordView::live(&session.ground.root), &applied, ids);
     Ok(super::order::in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
 }
 
@@ -214,7 +214,7 @@ impl<'a> Place<'a> {
             return Ok(None);
         }
         let rules = self.survey(self.ground.packages()?, &Touched::default())?;
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let applied = all::applied(&view, &self.ground.policy.separator)?;
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
@@ -228,14 +228,14 @@ impl<'a> Place<'a> {
         Ok(None)
     }
 
-    fn archive(&self, package: &PkgInst, patch: &str) -> Result<archive::Archive, ArchiveError> {
-        let view = View::live(&self.ground.root);
+    fn archive(&self, package: &PkgInst, patch: &str) -> Result<archive::OpenArchive, ArchiveError> {
+        let view = RecordView::live(&self.ground.root);
         let outside = self.ground.outside.with(self.request.moved_to.as_deref());
         archive::find_with(&view, &self.ground.host, package, patch, &*self.ledger(package)?, &outside)
     }
 
     fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
-        self.ledgers.of(&View::live(&self.ground.root), package)
+        self.ledgers.of(&RecordView::live(&self.ground.root), package)
     }
 
     /// The directory of a patch in the database, as the host has it.
@@ -267,14 +267,14 @@ impl<'a> Place<'a> {
     fn plan(&self, id: &PatchId) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
         let mut digesting = Vec::new();
         let planned = self.plan_meanwhile(id, &mut digesting);
-        digesting.into_iter().try_for_each(Digesting::wait)?;
+        digesting.into_iter().try_for_each(DigestCheck::wait)?;
         planned
     }
 
     fn plan_meanwhile(
         &self,
         id: &PatchId,
-        digesting: &mut Vec<Digesting>,
+        digesting: &mut Vec<DigestCheck>,
     ) -> Result<(Scripted, Vec<Undo>, Inventory), Failure> {
         let hooks = self.hooks(id)?;
         let mut options = BackOutOptions {
@@ -295,7 +295,7 @@ impl<'a> Place<'a> {
             digesting,
         };
         for package in &packages {
-            let name = installed::saved_as(&View::live(&self.ground.root), package, id)?;
+            let name = installed::saved_as(&RecordView::live(&self.ground.root), package, id)?;
             let known = self.known.get(&(package.clone(), name.clone()));
             let one = reading.undo(package, self.archive(package, &name)?, known)?;
             match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
@@ -327,7 +327,7 @@ impl<'a> Place<'a> {
         options: &mut BackOutOptions,
     ) -> Result<(), Failure> {
         let ledger = &|package: &PkgInst| self.ledger(package);
-        let (view, separator) = (View::live(&self.ground.root), &self.ground.policy.separator);
+        let (view, separator) = (RecordView::live(&self.ground.root), &self.ground.policy.separator);
         let outside = self.ground.outside.with(None);
         let manifest = &|package: &PkgInst, patch: &str| {
             let ledger = self.ledger(package).ok()?;
@@ -345,7 +345,7 @@ impl<'a> Place<'a> {
         for (package, installed) in &mut rules.packages {
             let list = PatchList::parse(&installed.params.text("PATCHLIST"), &self.ground.policy.separator);
             if list.is_ok_and(|list| list.contains(id)) {
-                let view = View::live(&self.ground.root);
+                let view = RecordView::live(&self.ground.root);
                 installed.saves = saves::saves(&view, package)?;
                 installed.interruption = installed::interruption(&view, package)?;
             }

@@ -15,7 +15,7 @@ use crate::root::{LockError, RootError, Untrusted};
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
-use crate::transaction::{Cause, Left, TransactionError};
+use crate::transaction::{Cause, RootCondition, TransactionError};
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +130,12 @@ impl Failure {
     }
 
     /// What the root is like now.
-    pub fn left(&self) -> Left {
+    pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
             Self::Unrecovered { error } => error.left.clone(),
             Self::Script(failure) => failure.left.clone(),
-            _ => Left::Unchanged,
+            _ => RootCondition::Unchanged,
         }
     }
 

@@ -1,8 +1,8 @@
 //! What pkgadd and pkgrm have in common: one package after another, each a run of its own.
 
 use super::failure::Failure;
-use crate::script::protocol::Meaning;
-use crate::transaction::{Left, Recovered};
+use crate::script::protocol::ExitMeaning;
+use crate::transaction::{Recovered, RootCondition};
 
 /// What became of all packages of a command; `T` is what became of one.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub struct PackagesReport<T> {
 
 /// Whether the next package may be tried after a failure.
 pub(super) fn leaves_root_usable(failure: &Failure) -> bool {
-    let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
+    let usable = matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack);
     let enough = match failure {
         Failure::Declined => true,
-        Failure::Script(failure) => failure.meaning == Meaning::Interrupted,
+        Failure::Script(failure) => failure.meaning == ExitMeaning::Interrupted,
         _ => false,
     };
     usable && failure.signal().is_none() && !enough

@@ -17,7 +17,7 @@ use super::later_patches::LaterPatches;
 use super::ledgers::Ledgers;
 use super::session::Ground;
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, ViewError, installed, marker, saves};
+use crate::database::{RecordView, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, Told};
 use crate::format::undo_paths::PathDigest;
@@ -33,7 +33,7 @@ type Of = (PkgInst, String);
 /// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
 /// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
 pub(super) fn removable(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     ground: Option<&Ground>,
     policy: &Policy,
     applied: &AppliedPatches,
@@ -68,7 +68,7 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
 
 /// What is read of a root, each once.
 struct Reader<'a> {
-    view: &'a View<'a>,
+    view: &'a RecordView<'a>,
     ground: &'a Ground,
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,

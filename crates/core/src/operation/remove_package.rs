@@ -14,7 +14,7 @@ use super::scripts::{Ending, ScriptSettings, system_scripts};
 use super::select::Selection;
 use super::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::database::contents::lines_of_package;
-use crate::database::{View, installed, places};
+use crate::database::{RecordView, installed, places};
 use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Inventory, Touched};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
@@ -117,7 +117,7 @@ pub fn remove_packages(
 
 /// The installed packages that are meant, in the order in which they were named, and the words that fit none.
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
-    let all = installed::packages(&View::live(root))?;
+    let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
     for pattern in Selection::of(words).patterns {
         let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
@@ -220,7 +220,7 @@ impl Place<'_> {
 /// What became of the objects of a class, after the engine has done with them what `plan` says. What was not there
 /// any more is not named.
 pub(super) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Left> {
-    let view = View::live(root);
+    let view = RecordView::live(root);
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let objects = portion.objects.iter().filter_map(|going| {
         let stays = match going.fate {
@@ -243,7 +243,7 @@ pub(super) fn what_scripts_get(portion: &Portion) -> Vec<Left> {
 
 /// Everything that the package owns, the directories of its patches, and what the others depend on.
 fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
-    let view = View::live(&session.ground.root);
+    let view = RecordView::live(&session.ground.root);
     let mut touched = Touched::default();
     touched.packages.insert(package.clone());
     touched.paths.extend(lines_of_package(&view, package)?.into_keys());
@@ -259,7 +259,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
 }
 
 /// The `depend` file of an installed package, as a record.
-fn depend_file(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
     let name = b"install/depend".to_vec();
     let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
     let bytes = view.read(&path, LARGEST_DEPEND)?;

@@ -25,9 +25,9 @@ use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outco
 use crate::plan::refresh::number_object;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::accounts_of;
-use crate::script::Input;
-use crate::script::environment::Script;
-use crate::transaction::{Held, HeldObject, Receipt, ScriptedRun, Settled};
+use crate::script::ScriptInput;
+use crate::script::environment::ProcedureScript;
+use crate::transaction::{ProtectedObject, ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
@@ -168,10 +168,11 @@ impl Performance<'_, '_> {
     }
 
     fn procedure(&mut self, run: &mut ScriptedRun<'_>, name: &str) -> Result<(), Halt> {
-        let script = if name == "preinstall" { Script::Preinstall } else { Script::Postinstall };
+        let script =
+            if name == "preinstall" { ProcedureScript::Preinstall } else { ProcedureScript::Postinstall };
         self.attendant.executing(name);
         let file = self.cast.own_script(name);
-        self.cast.run(run, &script, file, Vec::new(), Input::Nothing, self.attendant)
+        self.cast.run(run, &script, file, Vec::new(), ScriptInput::Nothing, self.attendant)
     }
 
     fn class(&mut self, run: &mut ScriptedRun<'_>, step: &ClassStep) -> Result<(), Halt> {
@@ -185,10 +186,10 @@ impl Performance<'_, '_> {
                 problem,
             })?;
         }
-        let script = Script::InstallClass(step.class.clone());
+        let script = ProcedureScript::InstallClass(step.class.clone());
         let file = self.cast.class_script(&script, step.deliverer)?;
         let list = self.list(&step.class, &files);
-        let input = if list.is_empty() { Input::Nothing } else { Input::Bytes(list) };
+        let input = if list.is_empty() { ScriptInput::Nothing } else { ScriptInput::Bytes(list) };
         let arguments = vec!["ENDOFCLASS".into()];
         self.cast.run(run, &script, file, arguments, input, self.attendant)?;
         self.settle(run, &files)?;
@@ -247,7 +248,7 @@ impl Performance<'_, '_> {
             } else {
                 let new = &file.new;
                 let owners = now.privileged;
-                let to = Settled {
+                let to = SettledAttributes {
                     mode: Some(new.mode),
                     uid: owners.then_some(new.uid),
                     gid: owners.then_some(new.gid),
@@ -297,7 +298,7 @@ impl Performance<'_, '_> {
 }
 
 /// Everything that scripts of some packages may touch.
-pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
+pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> ProtectedPaths {
     let mut all = Concerned::default();
     for one in concerned {
         for (path, editable) in &one.objects {
@@ -307,9 +308,9 @@ pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> He
         all.files
             .extend(one.files.iter().filter(|path| !all.files.contains(path)).cloned().collect::<Vec<_>>());
     }
-    let objects = all.objects.into_iter().map(|(path, editable)| HeldObject { path, editable });
+    let objects = all.objects.into_iter().map(|(path, editable)| ProtectedObject { path, editable });
     all.files.push(places::unprivileged());
-    Held { objects: objects.collect(), trees: all.trees, files: all.files }
+    ProtectedPaths { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
 /// What scripts are told of the package: where it goes, and all else as it is delivered, its own classes among that.

@@ -23,8 +23,8 @@ use crate::plan::Plan;
 use crate::plan::course::removal::{RemovalCourse, RemovalStep};
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::remove::Portion;
-use crate::script::Input;
-use crate::script::environment::Script;
+use crate::script::ScriptInput;
+use crate::script::environment::ProcedureScript;
 use crate::transaction::{Receipt, ScriptedRun};
 
 /// How the scripts of a removal are run.
@@ -131,10 +131,11 @@ impl Withdrawal<'_, '_> {
     }
 
     fn procedure(&mut self, run: &mut ScriptedRun<'_>, name: &str) -> Result<(), Halt> {
-        let script = if name == "preremove" { Script::Preremove } else { Script::Postremove };
+        let script =
+            if name == "preremove" { ProcedureScript::Preremove } else { ProcedureScript::Postremove };
         self.attendant.executing(name);
         let file = self.cast.own_script(name);
-        self.cast.run(run, &script, file, Vec::new(), Input::Nothing, self.attendant)
+        self.cast.run(run, &script, file, Vec::new(), ScriptInput::Nothing, self.attendant)
     }
 
     fn objects(&mut self, run: &mut ScriptedRun<'_>, plan: &Plan, portions: &[Portion]) -> Result<(), Halt> {
@@ -154,14 +155,14 @@ impl Withdrawal<'_, '_> {
     fn class(&mut self, run: &mut ScriptedRun<'_>, portion: &Portion) -> Result<(), Halt> {
         self.attendant.class_left(&portion.class, &what_scripts_get(portion));
         let Some(deliverer) = portion.deliverer else { return Ok(()) };
-        let script = Script::RemoveClass(portion.class.clone());
+        let script = ProcedureScript::RemoveClass(portion.class.clone());
         let file = self.cast.class_script(&script, deliverer)?;
         let mut list = Vec::new();
         for path in portion.listed() {
             list.extend(Path::new(&self.session.ground.root.show(path)).as_os_str().as_bytes());
             list.push(b'\n');
         }
-        let input = if list.is_empty() { Input::Nothing } else { Input::Bytes(list) };
+        let input = if list.is_empty() { ScriptInput::Nothing } else { ScriptInput::Bytes(list) };
         self.cast.run(run, &script, file, Vec::new(), input, self.attendant)
     }
 

@@ -13,7 +13,7 @@ use crate::inventory::Touched;
 use crate::package::{ContentsLine, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::parts::{Part, Scripted};
-use crate::transaction::{Content, ScriptedRun};
+use crate::transaction::{ContentSource, ScriptedRun};
 
 /// A package that is brought back after its scripts.
 pub(super) struct Restoration<'a> {
@@ -30,7 +30,11 @@ pub(super) struct Restoration<'a> {
 
 impl Restoration<'_> {
     /// Restores the package, whose scripts have run, as the plan says.
-    pub(super) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
+    pub(super) fn carry_out(
+        &self,
+        run: &mut ScriptedRun<'_>,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), Halt> {
         let (scripted, part) = (self.scripted, self.part);
         let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);

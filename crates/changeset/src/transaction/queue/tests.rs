@@ -72,7 +72,7 @@ impl Scene {
     }
 
     fn make(&self) {
-        RunQueue::open(&self.root, &at(STAGE)).unwrap().make(&self.root, &self.changes()).unwrap();
+        InstallfQueue::open(&self.root, &at(STAGE)).unwrap().make(&self.root, &self.changes()).unwrap();
     }
 
     fn undo(&self) -> Vec<String> {
@@ -130,7 +130,7 @@ fn what_others_put_there_in_the_meantime_stays() {
 fn an_object_that_was_noted_and_never_made_is_no_obstacle() {
     let scene = Scene::new();
     let notes = scene.changes().iter().filter_map(note).collect();
-    RunQueue::open(&scene.root, &at(STAGE)).unwrap().add(notes).unwrap();
+    InstallfQueue::open(&scene.root, &at(STAGE)).unwrap().add(notes).unwrap();
     assert_eq!(scene.undo(), [""; 0]);
     assert_eq!((scene.mode("/opt/file"), scene.target("/opt/soft")), (0o644, "old".into()));
 }
@@ -144,7 +144,7 @@ fn calls_at_the_same_time_follow_each_other_and_a_torn_line_is_cut() {
             let root = scene.root.clone();
             scope.spawn(move || {
                 let package = PkgInst::new(&format!("ACME{number}")).unwrap();
-                let mut queue = RunQueue::open(&root, &at(STAGE)).unwrap();
+                let mut queue = InstallfQueue::open(&root, &at(STAGE)).unwrap();
                 queue
                     .add(vec![Entry::FinishRemove(package.clone()), Entry::FinishAdd(package, None)])
                     .unwrap();
@@ -224,6 +224,6 @@ fn a_line_about_our_own_records_is_damage_by_whatever_path_it_names_them() {
         fs::write(scene.host(STAGE).join("queue"), lines).unwrap();
         let error = read_queue(&scene.root, &at(STAGE)).unwrap_err().to_string();
         assert!(error.ends_with("/queue: line 2, the path is not what this program writes"), "{error}");
-        assert!(RunQueue::open(&scene.root, &at(STAGE)).is_err());
+        assert!(InstallfQueue::open(&scene.root, &at(STAGE)).is_err());
     }
 }

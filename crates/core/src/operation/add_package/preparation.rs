@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Place;
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::format::admin::Admin;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::answers;
@@ -121,7 +121,7 @@ impl Place<'_> {
 
     /// The installed instances of a package.
     fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let abbreviation = package.params.text("PKG");
         let mut found = BTreeMap::new();
         for instance in installed::packages(&view)? {

@@ -24,7 +24,7 @@ use crate::package::ObjectPath;
 use crate::plan::course::Course;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
-use crate::script::{As, Workshop};
+use crate::script::{RunAs, ScriptHost};
 use crate::source::PackageImage;
 use crate::transaction::Receipt;
 
@@ -52,7 +52,7 @@ impl<'a> Place<'a> {
     /// Where scripts of a package find it, and what they are told. A copy of it is made below `private`.
     pub(in crate::operation) fn brief(
         &self,
-        shop: &Workshop,
+        shop: &ScriptHost,
         device: &Device,
         package: &PackageImage,
         placed: &Placed,
@@ -94,7 +94,7 @@ impl<'a> Place<'a> {
             checkinstall: scripts.checkinstall,
             given: answered.unwrap_or_default().text,
             terminal: self.request.conversation,
-            request_user: if as_root { As::Caller } else { As::Unprivileged },
+            request_user: if as_root { RunAs::Caller } else { RunAs::Unprivileged },
         };
         interview(&mut stage.procedures, &stage.medium, &mut stage.briefing, &questions, attendant)
     }

@@ -13,7 +13,7 @@ use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::Failure;
 use crate::operation::in_use::in_use_of_each;
 use crate::operation::log::of_installation;
-use crate::operation::session::{Session, chapter};
+use crate::operation::session::{Session, patch_record};
 use crate::package::{Digest, ObjectPath, PackagePath, PkgInst, Sums};
 use crate::plan::ahead::{Ahead, Made};
 use crate::plan::concern::brings_scripts;
@@ -21,7 +21,7 @@ use crate::plan::parts::Scripted;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::together::{Single, together};
 use crate::plan::{Action, Body, Member, NewObject, Plan};
-use crate::transaction::{Cause, Left, Phase, Receipt, TransactionError};
+use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 
 /// An operand that takes part in a run, or is left out of it.
 struct Gathered<'o> {
@@ -77,7 +77,7 @@ fn ends_all(result: &Result<Option<Receipt>, Failure>) -> bool {
 
 /// Whether a source is not what it says it is, and nothing was changed.
 fn is_of_source(error: &TransactionError) -> bool {
-    error.left == Left::Unchanged
+    error.left == RootCondition::Unchanged
         && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
 }
 
@@ -262,7 +262,7 @@ fn carry_out(session: &Session<'_>, gathered: Vec<Gathered<'_>>) -> Result<Vec<A
 /// There is a result for every patch of a run.
 fn lost() -> Arc<TransactionError> {
     let cause = Cause::Internal("a patch of the run has no result".to_owned());
-    Arc::new(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt })
+    Arc::new(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt })
 }
 
 /// Carries out what all of them do; none where there is nobody to do it for.
@@ -270,9 +270,9 @@ fn perform(
     session: &Session<'_>,
     taken: &[(&Operand, &Taken)],
 ) -> Option<Result<Receipt, Arc<TransactionError>>> {
-    let chapters = taken.iter().map(|(_, taken)| {
+    let patch_records = taken.iter().map(|(_, taken)| {
         let plan = &taken.scripted.plan;
-        chapter(plan, log_of(plan), of_installation(plan))
+        patch_record(plan, log_of(plan), of_installation(plan))
     });
     let sources = taken
         .iter()
@@ -285,7 +285,7 @@ fn perform(
         packages += operand.device.image.packages.len();
     }
     let plan = together(&singles)?;
-    let done = session.perform_together(&plan, &mut content, chapters.collect());
+    let done = session.perform_together(&plan, &mut content, patch_records.collect());
     Some(done.map_err(|failure| match failure {
         Failure::Transaction(error) => error,
         Failure::Root(error) => unchanged(Cause::Root(error)),
@@ -294,7 +294,7 @@ fn perform(
 }
 
 fn unchanged(cause: Cause) -> Arc<TransactionError> {
-    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged })
+    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
 }
 
 /// What the run did for each of its patches.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::undo::{Reading, Undo};
 use super::{BackOutRequest, Place};
-use crate::database::archive::Digesting;
-use crate::database::{View, all, installed};
+use crate::database::archive::DigestCheck;
+use crate::database::{RecordView, all, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::Archives;
@@ -23,7 +23,7 @@ use crate::plan::back_out::{BackOutOptions, back_out_of_package};
 use crate::plan::course::Concerned;
 use crate::plan::parts::Scripted;
 use crate::source::PackageImage;
-use crate::transaction::{Held, HeldObject, ScriptedRun};
+use crate::transaction::{ProtectedObject, ProtectedPaths, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct Played {
@@ -67,13 +67,13 @@ impl Played {
     }
 
     /// Adds what is restored to what is held.
-    pub(in crate::operation) fn hold(&self, held: &mut Held) {
+    pub(in crate::operation) fn hold(&self, held: &mut ProtectedPaths) {
         let known: BTreeSet<ObjectPath> = held.objects.iter().map(|object| object.path.clone()).collect();
         let deleted = self.scripted.parts.iter().flat_map(|part| &part.deletes);
         let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
         let more: BTreeSet<&ObjectPath> =
             deleted.chain(changed).filter(|path| !known.contains(path)).collect();
-        let more = more.into_iter().map(|path| HeldObject { path: path.clone(), editable: false });
+        let more = more.into_iter().map(|path| ProtectedObject { path: path.clone(), editable: false });
         held.objects.extend(more);
         let rest = self.scripted.remainder().records;
         held.trees.extend(rest.iter().map(|record| record.path().clone()));
@@ -110,7 +110,7 @@ impl Place<'_> {
         instance: &PkgInst,
         marker: &str,
     ) -> Result<Option<Undo>, Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let applied = all::applied(&view, &self.ground.policy.separator)?;
         if !applied.get(id).is_some_and(|patch| patch.packages.contains(instance)) {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Place<'_> {
         };
         let archive = self.archive(instance, &installed::saved_as(&view, instance, id)?);
         let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
-        let whole = digesting.into_iter().try_for_each(Digesting::wait);
+        let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
         let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
             // the archive that is installed says for itself what it can
             Err(Failure::Archive(_)) => return Ok(None),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::findings::{CheckError, Unknown};
 use super::scope::Scope;
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::operation::query::parameter_file;
 use crate::operation::select::Pattern;
@@ -51,7 +51,7 @@ impl Map {
     /// no variable a value.
     pub(super) fn lines(
         &self,
-        view: &View<'_>,
+        view: &RecordView<'_>,
         scope: &Scope,
     ) -> Result<(Vec<ContentsLine>, Unknown), CheckError> {
         let mut unknown = Unknown::default();

@@ -15,7 +15,7 @@ use crate::patch::PatchMacros;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
 use crate::root::Dir;
-use crate::transaction::{Left, Receipt};
+use crate::transaction::{Receipt, RootCondition};
 
 /// A patch to be applied.
 pub(in crate::operation) struct Application<'a> {
@@ -41,7 +41,7 @@ pub(in crate::operation) fn apply(
     let new = application.new_archives(&scripted);
     let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
     if let Err(failure) = &done
-        && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
+        && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
     {
         for place in &new {
             remove_archive(place);

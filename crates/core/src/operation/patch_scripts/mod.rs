@@ -41,8 +41,8 @@ use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Dir;
 use crate::script::environment::of_patch;
-use crate::script::{As, Ended, Input, search_path};
-use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
+use crate::script::{RunAs, ScriptEnd, ScriptInput, search_path};
+use crate::transaction::{Cause, Phase, RootCondition, ScriptedRun, TransactionError};
 
 pub(super) use hooks::HookPlace;
 use listener::Listener;
@@ -175,9 +175,9 @@ impl<'a> PatchScripts<'a> {
             file,
             arguments: Vec::new(),
             environment,
-            user: As::Caller,
+            user: RunAs::Caller,
             directory: self.hooks.directory.clone(),
-            input: Input::Nothing,
+            input: ScriptInput::Nothing,
         };
         let ended = self.procedures.run(procedure, run.as_deref_mut(), &mut self.listener)?;
         let mut failed = Vec::new();
@@ -186,9 +186,9 @@ impl<'a> PatchScripts<'a> {
             failed = run.take_failed_requests()?;
         }
         match (ended, self.procedures.interrupted()) {
-            (Ended::Exited(0), _) if failed.is_empty() => Ok(()),
-            (Ended::Exited(0), _) => Err(unanswered(name, &failed).into()),
-            (Ended::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
+            (ScriptEnd::Exited(0), _) if failed.is_empty() => Ok(()),
+            (ScriptEnd::Exited(0), _) => Err(unanswered(name, &failed).into()),
+            (ScriptEnd::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
             _ => Err(Halt::Script(ScriptFailure::of_patch(name, ended))),
         }
     }
@@ -231,7 +231,7 @@ impl<'a> PatchScripts<'a> {
             checkinstall: member.part.chosen.scripts.checkinstall,
             given,
             terminal: false,
-            request_user: As::Unprivileged,
+            request_user: RunAs::Unprivileged,
         };
         let answers = interview(
             &mut self.procedures,
@@ -262,7 +262,7 @@ impl<'a> PatchScripts<'a> {
             Halt::Failure(failure) => *failure,
             Halt::Refused(reason) => reason.of(self.way.command(), &self.id).into(),
             Halt::Cause(cause) | Halt::Saving(cause) => {
-                TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
+                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
             }
         };
         let subject = format!("{} {}", self.way.command().name(), self.id);

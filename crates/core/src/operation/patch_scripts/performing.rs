@@ -14,7 +14,7 @@ use crate::operation::scripted_installation::{Performance, delivered_as_placed, 
 use crate::operation::scripted_restoration::Restoration;
 use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
-use crate::operation::scripts::{Ending, Reboot};
+use crate::operation::scripts::{Ending, RebootRequest};
 use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
@@ -22,7 +22,7 @@ use crate::plan::ledger;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
-use crate::transaction::{Cause, Content, Held, HeldObject, Receipt, ScriptedRun};
+use crate::transaction::{Cause, ContentSource, ProtectedObject, ProtectedPaths, Receipt, ScriptedRun};
 
 /// What one package does in the run.
 pub(super) struct Act {
@@ -36,7 +36,7 @@ pub(super) struct Act {
 #[derive(Clone, Copy)]
 struct Task<'t> {
     scripted: &'t Scripted,
-    held: &'t Held,
+    held: &'t ProtectedPaths,
     /// What `scripted` was planned with.
     inventory: &'t Inventory,
 }
@@ -49,7 +49,7 @@ impl<'a> PatchScripts<'a> {
         scripted: &Scripted,
         mut members: Vec<Member<'_>>,
         inventory: &Inventory,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
         log: Option<ObjectPath>,
     ) -> Result<Receipt, Failure> {
         let has_scripts = members.iter().any(|member| member.part.chosen.has_scripts());
@@ -104,13 +104,13 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Everything that the scripts may touch, and all records of the patch.
-    fn held(&self, scripted: &Scripted, members: &[Member<'_>], acts: &[Act]) -> Held {
+    fn held(&self, scripted: &Scripted, members: &[Member<'_>], acts: &[Act]) -> ProtectedPaths {
         let mut all = held(acts.iter().map(|act| &act.course.concerned));
         let objects: BTreeSet<ObjectPath> = all.objects.iter().map(|object| object.path.clone()).collect();
         let deleted = members.iter().flat_map(|member| &member.part.deletes);
         let changed = scripted.plan.changes.iter().map(|change| &change.path);
         for path in deleted.chain(changed).filter(|path| !objects.contains(path)) {
-            let object = HeldObject { path: path.clone(), editable: false };
+            let object = ProtectedObject { path: path.clone(), editable: false };
             if !all.objects.contains(&object) {
                 all.objects.push(object);
             }
@@ -142,7 +142,7 @@ impl<'a> PatchScripts<'a> {
         &mut self,
         run: &mut ScriptedRun<'_>,
         plan: &Plan,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         run.log(&self.procedures.take_log())?;
         let mut plan = plan.clone();
@@ -168,7 +168,7 @@ impl<'a> PatchScripts<'a> {
         task: Task<'_>,
         members: &mut [Member<'_>],
         acts: Vec<Act>,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         let Task { scripted, held, inventory } = task;
         run.log(&self.procedures.take_log())?;
@@ -268,7 +268,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// Refuses what came up only within the run, and is not held.
-fn refuse_unheld(act: &Act, held: &Held) -> Result<(), Halt> {
+fn refuse_unheld(act: &Act, held: &ProtectedPaths) -> Result<(), Halt> {
     let known: BTreeSet<&ObjectPath> = held.objects.iter().map(|object| &object.path).collect();
     match act.course.concerned.objects.keys().find(|path| !known.contains(path)) {
         Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
@@ -280,9 +280,9 @@ fn refuse_unheld(act: &Act, held: &Held) -> Result<(), Halt> {
 fn words(ending: Ending) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {
-        Reboot::None => None,
-        Reboot::AfterAll => Some("a script asks for a reboot".to_owned()),
-        Reboot::Immediate => Some("a script asks for a reboot at once".to_owned()),
+        RebootRequest::None => None,
+        RebootRequest::AfterAll => Some("a script asks for a reboot".to_owned()),
+        RebootRequest::Immediate => Some("a script asks for a reboot at once".to_owned()),
     };
     warned.into_iter().chain(reboot).collect()
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::root::Root;
-use crate::script::environment::{Basis, Origin, Script, environment};
-use crate::script::{Workshop, search_path};
+use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
+use crate::script::{ScriptHost, search_path};
 
 /// What a command knows about a package whose scripts it runs. The same for installation, removal and patches.
 #[derive(Clone, Debug)]
@@ -40,12 +40,12 @@ impl Briefing {
     /// The environment of a script that comes from `origin`.
     pub(in crate::operation) fn environment(
         &self,
-        shop: &Workshop,
-        script: &Script,
-        origin: Origin,
+        shop: &ScriptHost,
+        script: &ProcedureScript,
+        origin: ScriptOrigin,
     ) -> Vec<(OsString, OsString)> {
         let path = search_path(shop.tools());
-        let basis = Basis {
+        let basis = EnvironmentInput {
             package: &self.package,
             installed: self.installed.as_ref(),
             response: &self.response,

@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use super::briefing::Briefing;
 use super::failure::ScriptFailure;
 use super::medium::Medium;
-use super::procedures::{Procedure, Procedures, Voice};
+use super::procedures::{Procedure, Procedures, ScriptOutput};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
 use crate::package::Params;
-use crate::script::environment::{Origin, Script};
-use crate::script::protocol::Outcome;
+use crate::script::environment::{ProcedureScript, ScriptOrigin};
+use crate::script::protocol::ScriptOutcome;
 use crate::script::response::{ResponseFile, complaints};
-use crate::script::{As, Ended, Input};
-use crate::transaction::{Cause, Left, Phase, TransactionError};
+use crate::script::{RunAs, ScriptEnd, ScriptInput};
+use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
 /// Which scripts are to be run, and what is answered already.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(in crate::operation) struct Questions {
     /// Whether somebody sits at a terminal.
     pub(in crate::operation) terminal: bool,
     /// Who runs request.
-    pub(in crate::operation) request_user: As,
+    pub(in crate::operation) request_user: RunAs,
 }
 
 /// What came of it.
@@ -49,7 +49,7 @@ pub(in crate::operation) fn interview(
     medium: &Medium,
     briefing: &mut Briefing,
     questions: &Questions,
-    voice: &mut dyn Voice,
+    voice: &mut dyn ScriptOutput,
 ) -> Result<Answers, Failure> {
     let user = procedures.shop.unprivileged();
     let file = ResponseFile::create(procedures.shop.directory(), &questions.given, user)?;
@@ -57,22 +57,22 @@ pub(in crate::operation) fn interview(
     answers.params = accepted(Response::parse(&questions.given).ok(), voice);
     briefing.response.clone_from(&answers.params);
     let scripts = [
-        (Script::Request, questions.request, questions.request_user),
-        (Script::Checkinstall, questions.checkinstall, As::Unprivileged),
+        (ProcedureScript::Request, questions.request, questions.request_user),
+        (ProcedureScript::Checkinstall, questions.checkinstall, RunAs::Unprivileged),
     ];
     for (script, _, user) in scripts.into_iter().filter(|(_, is_run, _)| *is_run) {
-        if script == Script::Checkinstall {
+        if script == ProcedureScript::Checkinstall {
             voice.executing(&script.name());
         }
-        let at_terminal = questions.terminal && script == Script::Request;
+        let at_terminal = questions.terminal && script == ProcedureScript::Request;
         let procedure = Procedure {
             name: script.name(),
             file: medium.script(&script.name()),
             arguments: vec![file.path().as_os_str().to_owned()],
-            environment: briefing.environment(&procedures.shop, &script, Origin::Package),
+            environment: briefing.environment(&procedures.shop, &script, ScriptOrigin::Package),
             user,
             directory: PathBuf::from("/"),
-            input: if at_terminal { Input::Terminal } else { Input::Nothing },
+            input: if at_terminal { ScriptInput::Terminal } else { ScriptInput::Nothing },
         };
         let ended = procedures.run(procedure, None, voice)?;
         answers.warned |= judge(&script, ended, procedures, voice)?;
@@ -86,16 +86,16 @@ pub(in crate::operation) fn interview(
 
 /// Whether a script warned; an error where it refuses.
 fn judge(
-    script: &Script,
-    ended: Ended,
+    script: &ProcedureScript,
+    ended: ScriptEnd,
     procedures: &Procedures<'_>,
-    voice: &mut dyn Voice,
+    voice: &mut dyn ScriptOutput,
 ) -> Result<bool, Failure> {
-    if let (Ended::Interrupted, Some(signal)) = (ended, procedures.interrupted()) {
+    if let (ScriptEnd::Interrupted, Some(signal)) = (ended, procedures.interrupted()) {
         let cause = Cause::Interrupted(signal);
-        return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into());
+        return Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into());
     }
-    let outcome = Outcome::of(ended, *script == Script::Checkinstall);
+    let outcome = ScriptOutcome::of(ended, *script == ProcedureScript::Checkinstall);
     let failure = ScriptFailure::new(script, ended, outcome);
     if !outcome.commits() {
         return Err(Failure::Script(failure));
@@ -107,7 +107,7 @@ fn judge(
 }
 
 /// The answers that count; what is passed over is said.
-fn accepted(response: Option<Response>, voice: &mut dyn Voice) -> Params {
+fn accepted(response: Option<Response>, voice: &mut dyn ScriptOutput) -> Params {
     let Some(response) = response else { return Params::new() };
     for complaint in complaints(&response) {
         voice.warns(&complaint);

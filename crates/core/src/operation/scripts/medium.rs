@@ -15,7 +15,7 @@ use crate::package::{Mode, PackagePath, Summing};
 use crate::plan::course::ListedFile;
 use crate::plan::{Body, Member};
 use crate::root::{NewTree, WritableFile};
-use crate::script::trust::{User, unreadable_by};
+use crate::script::trust::{ScriptUser, unreadable_by};
 use crate::source::{Form, PackageImage, Problem, SourceError};
 
 /// Where scripts find a package.
@@ -32,7 +32,7 @@ impl Medium {
     pub(in crate::operation) fn of(
         device: &Device,
         package: &PackageImage,
-        user: Option<User>,
+        user: Option<ScriptUser>,
         private: &Path,
     ) -> Result<Self, Failure> {
         if device.source.form() == Form::Directory {
@@ -215,7 +215,7 @@ mod tests {
         fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         let device = device(&dir.path().join("closed"));
         let private = dir.path().join("private");
-        let stranger = User { uid: 54_321, gid: 54_321 };
+        let stranger = ScriptUser { uid: 54_321, gid: 54_321 };
         let medium = Medium::of(&device, &device.image.packages[0], Some(stranger), &private).unwrap();
         assert!(medium.is_copy);
         assert_eq!(fs::read_to_string(medium.script("checkinstall")).unwrap(), "exit 0\n");

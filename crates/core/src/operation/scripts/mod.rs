@@ -15,7 +15,7 @@ pub(super) mod safety;
 use std::collections::BTreeSet;
 
 use crate::database::contents::scan;
-use crate::database::{View, places};
+use crate::database::{RecordView, places};
 use crate::format::contents::key_of;
 use crate::package::ScriptPolicy;
 use crate::plan::scripts::{Deliverer, SystemScripts};
@@ -25,10 +25,10 @@ use crate::script::standard;
 use super::failure::Failure;
 use super::session::Ground;
 
-pub use crate::script::Stream;
-pub use crate::script::protocol::Reboot;
+pub use crate::script::OutputStream;
+pub use crate::script::protocol::RebootRequest;
 pub use failure::{Ending, ScriptFailure};
-pub use procedures::{ScriptSettings, Voice};
+pub use procedures::{ScriptOutput, ScriptSettings};
 
 /// The classes that this program may have scripts for.
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
@@ -75,7 +75,7 @@ fn delivered_scripts(root: &Root, names: &BTreeSet<String>) -> Result<BTreeSet<S
         let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         str::from_utf8(last).is_ok_and(|last| names.contains(last))
     };
-    for path in scan(&View::live(root), names_one)?.into_keys() {
+    for path in scan(&RecordView::live(root), names_one)?.into_keys() {
         let physical = root.resolver().locate(&path)?;
         if physical.parent().as_ref() == Some(&place) {
             found.extend(str::from_utf8(physical.name()).ok().map(str::to_owned));

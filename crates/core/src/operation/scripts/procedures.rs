@@ -10,7 +10,10 @@ use std::time::Duration;
 use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
-use crate::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+use crate::script::{
+    OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
+    ScriptInput, ScriptListener,
+};
 use crate::transaction::ScriptedRun;
 
 /// How scripts are run: what only the command line knows.
@@ -28,12 +31,12 @@ pub struct ScriptSettings {
 
 /// Somebody who hears what scripts say while they run, and is told about them. Every method has a default that does
 /// nothing.
-pub trait Voice {
+pub trait ScriptOutput {
     /// A procedure script (not that of a class, and not request) is about to run.
     fn executing(&mut self, _script: &str) {}
 
     /// A script said something, in pieces of any size.
-    fn heard(&mut self, _stream: Stream, _bytes: &[u8]) {}
+    fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
 
     /// A script did not do what it should, and the work goes on.
     fn complains(&mut self, _text: &str) {}
@@ -57,16 +60,16 @@ pub(in crate::operation) struct Procedure {
     /// Its whole environment.
     pub(in crate::operation) environment: Vec<(OsString, OsString)>,
     /// Who runs it.
-    pub(in crate::operation) user: As,
+    pub(in crate::operation) user: RunAs,
     /// Where it starts.
     pub(in crate::operation) directory: PathBuf,
     /// What it reads.
-    pub(in crate::operation) input: Input,
+    pub(in crate::operation) input: ScriptInput,
 }
 
 /// What runs the scripts of one package or patch.
 pub(in crate::operation) struct Procedures<'a> {
-    pub(in crate::operation) shop: Workshop,
+    pub(in crate::operation) shop: ScriptHost,
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
@@ -82,7 +85,7 @@ impl<'a> Procedures<'a> {
         settings: &ScriptSettings,
         absolute: bool,
     ) -> Result<Self, Failure> {
-        let shop = Workshop::open(&Setting {
+        let shop = ScriptHost::open(&ScriptHostSettings {
             root: &ground.root,
             executable: settings.executable.clone(),
             temporary: settings.temporary.clone(),
@@ -113,14 +116,23 @@ impl<'a> Procedures<'a> {
         &mut self,
         procedure: Procedure,
         run: Option<&mut ScriptedRun<'_>>,
-        voice: &mut dyn Voice,
-    ) -> Result<Ended, ScriptError> {
+        voice: &mut dyn ScriptOutput,
+    ) -> Result<ScriptEnd, ScriptError> {
         let Procedure { name, file, arguments, environment, user, directory, input } = procedure;
         // somebody at a terminal may take their time
-        let limit = self.limit.filter(|_| input != Input::Terminal);
+        let limit = self.limit.filter(|_| input != ScriptInput::Terminal);
         let trace = self.trace;
-        let call =
-            Call { name: name.clone(), file, arguments, environment, user, directory, input, trace, limit };
+        let call = ScriptCall {
+            name: name.clone(),
+            file,
+            arguments,
+            environment,
+            user,
+            directory,
+            input,
+            trace,
+            limit,
+        };
         let mut listener =
             Listener { name: &name, run, said: &mut self.said, voice, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
@@ -135,12 +147,12 @@ impl<'a> Procedures<'a> {
 }
 
 /// How a script ended, for the log and for messages.
-pub(in crate::operation) fn words(ended: Ended) -> String {
+pub(in crate::operation) fn words(ended: ScriptEnd) -> String {
     match ended {
-        Ended::Exited(code) => format!("exit code {code}"),
-        Ended::Signalled(signal) => format!("ended by signal {signal}"),
-        Ended::TimedOut => "ended because it took too long".to_owned(),
-        Ended::Interrupted => "ended on request".to_owned(),
+        ScriptEnd::Exited(code) => format!("exit code {code}"),
+        ScriptEnd::Signalled(signal) => format!("ended by signal {signal}"),
+        ScriptEnd::TimedOut => "ended because it took too long".to_owned(),
+        ScriptEnd::Interrupted => "ended on request".to_owned(),
     }
 }
 
@@ -148,7 +160,7 @@ struct Listener<'l, 'r> {
     name: &'l str,
     run: Option<&'l mut ScriptedRun<'r>>,
     said: &'l mut Vec<u8>,
-    voice: &'l mut dyn Voice,
+    voice: &'l mut dyn ScriptOutput,
     interrupt: &'l dyn Fn() -> Option<i32>,
 }
 
@@ -162,8 +174,8 @@ impl Listener<'_, '_> {
     }
 }
 
-impl Ears for Listener<'_, '_> {
-    fn began(&mut self, process: &Process) -> io::Result<()> {
+impl ScriptListener for Listener<'_, '_> {
+    fn began(&mut self, process: &ProcessIdentity) -> io::Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let process = ScriptProcess {
             name: self.name.to_owned(),
@@ -174,7 +186,7 @@ impl Ears for Listener<'_, '_> {
         run.script_begins(&process).map_err(io::Error::other)
     }
 
-    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
         self.voice.heard(stream, bytes);
         self.log(bytes);
     }

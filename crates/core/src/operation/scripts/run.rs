@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use super::briefing::Briefing;
 use super::failure::{Ending, ScriptFailure};
-use super::procedures::{Procedure, Procedures, Voice};
+use super::procedures::{Procedure, Procedures, ScriptOutput};
 use super::safety::check_place;
 use crate::database::contents::paths_of_queue;
-use crate::database::{View, open_run, places};
+use crate::database::{RecordView, open_run, places};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
@@ -21,10 +21,10 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::Deliverer;
 use crate::plan::{Action, Body, Plan};
 use crate::root::{Dir, NewTree, RootError};
-use crate::script::environment::{Origin, Script};
-use crate::script::protocol::Outcome;
-use crate::script::{As, Ended, Input, ScriptError, standard};
-use crate::transaction::{Cause, Left, Phase, ScriptedRun, read_queue};
+use crate::script::environment::{ProcedureScript, ScriptOrigin};
+use crate::script::protocol::ScriptOutcome;
+use crate::script::{RunAs, ScriptEnd, ScriptError, ScriptInput, standard};
+use crate::transaction::{Cause, Phase, RootCondition, ScriptedRun, read_queue};
 
 /// Why a run is given up.
 #[derive(Debug)]
@@ -102,9 +102,9 @@ impl Halt {
         };
         let undone = run.roll_back(Phase::Switch, cause);
         match failure {
-            _ if undone.left != Left::RolledBack => undone.into(),
+            _ if undone.left != RootCondition::RolledBack => undone.into(),
             Failure::Script(mut failure) => {
-                failure.left = Left::RolledBack;
+                failure.left = RootCondition::RolledBack;
                 Failure::Script(failure)
             }
             failure => failure,
@@ -118,7 +118,7 @@ pub(in crate::operation) struct ScriptFile {
     /// Its path, as the host has it.
     pub(in crate::operation) path: PathBuf,
     /// Whose script it is.
-    pub(in crate::operation) origin: Origin,
+    pub(in crate::operation) origin: ScriptOrigin,
 }
 
 /// Why a run is given up whose script did not tell that calls of installf(1M) or removef(1M) failed.
@@ -151,27 +151,27 @@ impl Cast<'_, '_> {
     pub(in crate::operation) fn run(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        script: &Script,
+        script: &ProcedureScript,
         file: ScriptFile,
         arguments: Vec<OsString>,
-        input: Input,
-        voice: &mut dyn Voice,
+        input: ScriptInput,
+        voice: &mut dyn ScriptOutput,
     ) -> Result<(), Halt> {
         let procedure = Procedure {
             name: script.name(),
             file: file.path,
             arguments,
             environment: self.briefing.environment(&self.procedures.shop, script, file.origin),
-            user: As::Caller,
+            user: RunAs::Caller,
             directory: self.briefing.working_directory(&self.ground.root),
             input,
         };
         let ended = self.procedures.run(procedure, Some(&mut *run), voice)?;
         run.script_ended()?;
-        if let (Ended::Interrupted, Some(signal)) = (ended, self.procedures.interrupted()) {
+        if let (ScriptEnd::Interrupted, Some(signal)) = (ended, self.procedures.interrupted()) {
             return Err(Cause::Interrupted(signal).into());
         }
-        let outcome = Outcome::of(ended, false);
+        let outcome = ScriptOutcome::of(ended, false);
         let failure = ScriptFailure::new(script, ended, outcome);
         if !outcome.commits() {
             return Err(Halt::Script(failure));
@@ -182,7 +182,7 @@ impl Cast<'_, '_> {
             voice.complains(&failure.to_string());
         }
         self.judge_requests(run, &script.name(), voice)?;
-        if matches!(script, Script::Preinstall | Script::Preremove) {
+        if matches!(script, ProcedureScript::Preinstall | ProcedureScript::Preremove) {
             self.briefing.has_begun = true;
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Cast<'_, '_> {
         &mut self,
         run: &ScriptedRun<'_>,
         script: &str,
-        voice: &mut dyn Voice,
+        voice: &mut dyn ScriptOutput,
     ) -> Result<(), Halt> {
         let failed = run.take_failed_requests()?;
         if failed.is_empty() {
@@ -216,20 +216,21 @@ impl Cast<'_, '_> {
 
     /// The file of a procedure script of the package.
     pub(in crate::operation) fn own_script(&self, name: &str) -> ScriptFile {
-        ScriptFile { path: self.directory().join(name), origin: Origin::Package }
+        ScriptFile { path: self.directory().join(name), origin: ScriptOrigin::Package }
     }
 
     /// The file of a class action script.
     pub(in crate::operation) fn class_script(
         &self,
-        script: &Script,
+        script: &ProcedureScript,
         deliverer: Deliverer,
     ) -> Result<ScriptFile, Halt> {
-        let origin = if deliverer == Deliverer::Package { Origin::Package } else { Origin::Elsewhere };
+        let origin =
+            if deliverer == Deliverer::Package { ScriptOrigin::Package } else { ScriptOrigin::Elsewhere };
         Ok(ScriptFile { path: self.class_script_path(script, deliverer)?, origin })
     }
 
-    fn class_script_path(&self, script: &Script, deliverer: Deliverer) -> Result<PathBuf, Halt> {
+    fn class_script_path(&self, script: &ProcedureScript, deliverer: Deliverer) -> Result<PathBuf, Halt> {
         let name = script.name();
         let delivered = places::class_scripts();
         match deliverer {
@@ -271,7 +272,7 @@ impl Cast<'_, '_> {
         if queue.0.is_empty() {
             return Ok(last);
         }
-        let paths = paths_of_queue(&View::live(root), &queue).map_err(Failure::from)?;
+        let paths = paths_of_queue(&RecordView::live(root), &queue).map_err(Failure::from)?;
         let mut now = self.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
         for (path, line) in &last.contents {
             match line {

@@ -17,8 +17,8 @@ use crate::plan::course::{ClassStep, Course, Step};
 use crate::plan::refusal::Reason;
 use crate::plan::scripts::Deliverer;
 use crate::root::{FileType, Root, RootError};
-use crate::script::Workshop;
-use crate::script::environment::Script;
+use crate::script::ScriptHost;
+use crate::script::environment::ProcedureScript;
 use crate::source::PackageImage;
 
 /// Commands of ours that scripts know by these absolute paths.
@@ -63,7 +63,7 @@ fn runs_at_removal(record: &[u8]) -> bool {
 }
 
 /// Refuses scripts whose commands cannot be put where they look for them.
-pub(in crate::operation) fn check_tools(shop: &Workshop) -> Result<(), Reason> {
+pub(in crate::operation) fn check_tools(shop: &ScriptHost) -> Result<(), Reason> {
     shop.absolute_tools().map_err(|reason| {
         Reason::ScriptsUnsafe(format!(
             "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
@@ -98,7 +98,7 @@ pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> 
 pub(in crate::operation) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
     course.steps.iter().try_for_each(|step| match step {
         Step::Class(ClassStep { class, deliverer, files }) => {
-            let name = Script::InstallClass(class.clone()).name();
+            let name = ProcedureScript::InstallClass(class.clone()).name();
             check_class(ground, &name, *deliverer, files.iter().map(|file| &file.path))
         }
         Step::Switch(_) | Step::Procedure(_) => Ok(()),
@@ -109,7 +109,7 @@ pub(in crate::operation) fn check_classes(ground: &Ground, course: &Course) -> R
 pub(in crate::operation) fn check_removal(ground: &Ground, course: &RemovalCourse) -> Result<(), Reason> {
     course.steps.iter().try_for_each(|step| match step {
         RemovalStep::Class(portion) => {
-            let name = Script::RemoveClass(portion.class.clone()).name();
+            let name = ProcedureScript::RemoveClass(portion.class.clone()).name();
             let deliverer = portion.deliverer.unwrap_or(Deliverer::Package);
             check_class(ground, &name, deliverer, portion.objects.iter().map(|object| &object.path))
         }
