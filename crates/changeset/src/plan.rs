@@ -1,6 +1,7 @@
 //! The values of a change: what a run does to a root, object by object and record by record.
 
 mod ledger;
+mod undo_format;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,11 +10,11 @@ use crate::format::contents_merge::ContentsTrailer;
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::PkgmapEntry;
 use crate::package::{
-    ContentsLine, Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp,
-    UndoFormat, Xattrs,
+    ContentsLine, Digest, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, Xattrs,
 };
 
 pub use ledger::{AdoptedArchive, AppliedPatch, LedgerChange, UndoLocation};
+pub use undo_format::UndoFormat;
 
 /// Everything that one run changes in a root.
 #[derive(Clone, Debug)]

@@ -1,11 +1,15 @@
 //! What a root holds, as far as a plan needs to know: the input of every planner beside what is delivered.
 
+mod interruption;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::package::{
-    Accounts, ContentsLine, Digest, Ftype, Interruption, Live, LiveKind, Mode, ObjectAttributes, ObjectPath,
-    Params, PkgInst, RecordFile,
+    Accounts, ContentsLine, Digest, Ftype, Live, LiveKind, Mode, ObjectAttributes, ObjectPath, Params,
+    PkgInst, RecordFile,
 };
+
+pub use interruption::Interruption;
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,8 @@ use std::thread;
 use sha2::{Digest as _, Sha256};
 
 use crate::format::{compress, container, datastream, gzip};
-use crate::package::{Digest, Hashing, UndoFormat, cores};
+use crate::package::{Digest, Hashing, cores};
+use crate::plan::UndoFormat;
 
 /// Chunks under way between the two threads.
 const UNDER_WAY: usize = 4;

@@ -18,11 +18,10 @@ use crate::format::pkgmap::PkgmapEntry;
 use crate::package::checksum;
 use crate::package::{
     ContentsLine, Ftype, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
-    UndoFormat,
 };
 use crate::plan::{
     Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
-    TreeFile, UndoArchive, UndoPlace,
+    TreeFile, UndoArchive, UndoFormat, UndoPlace,
 };
 use crate::root::{Door, Lock, Root};
 use crate::transaction::{
