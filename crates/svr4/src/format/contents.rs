@@ -2,8 +2,22 @@
 //!
 //! Reads and writes single lines ([`ContentsLine`]), streams a whole file ([`ContentsReader`]), and finds the
 //! path of a line without parsing the rest ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses
-//! only the few it needs. [`contents_merge`](super::contents_merge) changes a file. White space, `=` and
-//! backslashes in paths and targets are written as `\ooo` escapes, as in a pkgmap.
+//! only the few it needs. White space, `=` and backslashes in paths and targets are written as `\ooo` escapes, as
+//! in a pkgmap.
+//!
+//! ```
+//! use patchadm_svr4::format::FieldError;
+//! use patchadm_svr4::format::contents::path_of;
+//! use patchadm_svr4::package::ContentsLine;
+//!
+//! let raw = b"/opt/bin/shop=hello s none ACMEshop";
+//! assert_eq!(path_of(raw), b"/opt/bin/shop");
+//! let line = ContentsLine::parse(raw)?;
+//! assert_eq!(line.object.target.as_deref(), Some(&b"hello"[..]));
+//! assert_eq!(line.owners[0].package.as_str(), "ACMEshop");
+//! assert_eq!(line.write(), raw);
+//! # Ok::<(), FieldError>(())
+//! ```
 
 use std::borrow::Cow;
 use std::io::{self, BufRead};

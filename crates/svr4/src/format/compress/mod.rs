@@ -26,20 +26,6 @@
 //! assert_eq!(text, "to be or not to be");
 //! # Ok::<(), std::io::Error>(())
 //! ```
-//!
-//! ```
-//! use std::io::{Read, Write};
-//! use patchadm_svr4::format::compress::{CompressDecoder, CompressEncoder};
-//!
-//! let mut encoder = CompressEncoder::new(Vec::new());
-//! encoder.write_all(b"to be or not to be")?;
-//! let packed = encoder.finish()?;
-//!
-//! let mut text = String::new();
-//! CompressDecoder::new(&packed[..])?.read_to_string(&mut text)?;
-//! assert_eq!(text, "to be or not to be");
-//! # Ok::<(), std::io::Error>(())
-//! ```
 
 mod decoder;
 mod encoder;
