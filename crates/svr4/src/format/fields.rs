@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Consumes the next field if it is an optional number.
-    pub fn take_number(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn take_number(&mut self) -> Option<&'a [u8]> {
         let field = self.peek().filter(|field| field.first().is_some_and(u8::is_ascii_digit))?;
         self.next();
         Some(field)
@@ -169,7 +169,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads a major or minor number; `None` for `?`.
-    pub fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
+    pub(crate) fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
         known(self.next(), |digits| u32::try_from(number(digits, u64::MAX)?).ok(), FieldError::Device)
     }
 
@@ -202,7 +202,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Whether a byte separates fields: a blank or a tab.
-pub fn is_blank(byte: u8) -> bool {
+pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
@@ -273,7 +273,7 @@ pub fn name(
 }
 
 /// Writes `path` or `path=target`.
-pub fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
+pub(crate) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
     out.extend_from_slice(&escape(path));
     if let Some(target) = target {
         out.push(b'=');
@@ -282,7 +282,7 @@ pub fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
 }
 
 /// Writes the fields that [`Fields::details`] reads, each after a blank.
-pub fn write_details(out: &mut Vec<u8>, object: &Object) {
+pub(crate) fn write_details(out: &mut Vec<u8>, object: &Object) {
     let ftype = object.ftype;
     if ftype.is_link() {
         return;
@@ -297,13 +297,13 @@ pub fn write_details(out: &mut Vec<u8>, object: &Object) {
 }
 
 /// Writes major and minor number, each after a blank.
-pub fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
+pub(crate) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
     write_known(out, major);
     write_known(out, minor);
 }
 
 /// Writes mode, owner and group, each after a blank.
-pub fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
+pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
     let ObjectAttributes { mode, owner, group } = attributes;
     write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
     write_known(out, owner.as_ref());
@@ -311,14 +311,14 @@ pub fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes) {
 }
 
 /// Writes size, checksum and modification time, each after a blank.
-pub fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
+pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.size);
     write_known(out, content.cksum);
     write_known(out, content.mtime);
 }
 
 /// Appends a value behind a blank, `?` where it is not known.
-pub fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
+pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
     out.push(b' ');
     out.extend_from_slice(value.map_or_else(|| "?".to_owned(), |value| value.to_string()).as_bytes());
 }

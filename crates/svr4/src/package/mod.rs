@@ -21,5 +21,6 @@ pub use contents_line::ContentsLine;
 pub use inst::{PkgInst, PkgInstError};
 pub use object::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage};
 pub use params::Params;
-pub use path::{ObjectPath, PackagePath, PathError, escape, unescape, unescaped};
+pub(crate) use path::unescaped;
+pub use path::{ObjectPath, PackagePath, PathError, escape, unescape};
 pub use room::is_room_for;

@@ -228,7 +228,7 @@ pub fn unescape(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Does the same without copying bytes that have no escapes.
-pub fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'\\') {
         return Cow::Borrowed(bytes);
     }

@@ -112,7 +112,7 @@ impl PatchId {
     }
 
     /// Whether the revision is zero, which in a list of incompatible patches means every revision.
-    pub fn is_revision_zero(&self) -> bool {
+    pub(crate) fn is_revision_zero(&self) -> bool {
         significant(self.revision()).is_empty()
     }
 

@@ -40,10 +40,10 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 pub const LONGEST_NAME: usize = 4096;
 
 /// The smallest size that does not fit a newc member, whose size field has 8 hexadecimal digits.
-pub const NEWC_SIZE_END: u64 = 1 << 32;
+pub(crate) const NEWC_SIZE_END: u64 = 1 << 32;
 
 /// The smallest size that does not fit an odc member, whose size field has 11 octal digits.
-pub const ODC_SIZE_END: u64 = 1 << 33;
+pub(crate) const ODC_SIZE_END: u64 = 1 << 33;
 
 /// The block size that each archive of a datastream is padded to, in bytes.
 pub const BLOCK: u64 = 512;
