@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
         Some(field)
     }
 
-    /// Reads the file type.
+    /// Consumes the type.
     pub fn ftype(&mut self) -> Result<Ftype, FieldError> {
         match self.next() {
             Some(&[letter]) => Ftype::from_letter(letter).ok_or(FieldError::Ftype),
@@ -139,7 +139,7 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// Major and minor number.
+    /// Consumes major and minor number.
     pub fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
         Ok((self.device_number()?, self.device_number()?))
     }

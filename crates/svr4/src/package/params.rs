@@ -115,7 +115,7 @@ impl Params {
         self.placed().map(|(_, name, value)| (name, value))
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.lines.iter().all(Option::is_none)
     }
