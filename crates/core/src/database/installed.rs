@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{DatabaseError, View, all, places, saves};
+use super::{DatabaseError, View, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
 use crate::inventory::{Installed, Save};
 use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
-use crate::patch::{Applied, AppliedPatches, PatchId};
+use crate::patch::PatchId;
 use crate::root::FileType;
 
 /// The largest file of a package's directory that is kept in memory as a record, in bytes: 64 MiB.
@@ -62,14 +62,6 @@ pub(super) fn parse(
         return Err(DatabaseError::OtherPackage { path: path(), other });
     }
     Ok(params)
-}
-
-/// The parameters of all packages that are installed.
-pub fn all_params(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
-    let all = all::each(view, |package| {
-        Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
-    });
-    Ok(all?.into_iter().collect())
 }
 
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
@@ -173,17 +165,9 @@ fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())
 }
 
-/// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
-pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
-    let applied = all::each(view, |package| {
-        let Some(params) = package.params()? else { return Ok(None) };
-        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
-    });
-    Ok(AppliedPatches::new(applied?))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::all::applied;
     use std::fs;
 
     use super::*;

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::{DatabaseError, View, ViewError, archive, places};
+use super::{DatabaseError, View, ViewError, places};
 use crate::format::handed_down::HANDED_DOWN;
+use crate::format::ledger::SNAPSHOT;
 use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::undo_paths::UndoPaths;
 use crate::inventory::Save;
@@ -37,6 +38,10 @@ pub(super) enum Closed {
     PassedOver,
 }
 
+/// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
+const PATHS: &[u8] = b"undo.paths";
+const LARGEST_PATHS: u64 = 64 << 20;
+
 /// So many save directories are looked at in one go.
 const PORTION: usize = 50;
 
@@ -56,8 +61,7 @@ pub fn open_saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String,
 /// Which paths the patches in the save directories of a package changed, by the lists there; nothing of those without one,
 /// and of those that the caller may not read.
 pub fn paths(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
-    let all =
-        each(view, package, Closed::PassedOver, |_, save| Ok(archive::paths(save).unwrap_or_default()))?;
+    let all = each(view, package, Closed::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
@@ -161,6 +165,30 @@ fn save<E>(
         save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
     }
     Ok(save)
+}
+
+/// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
+/// without one.
+pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    if let Some(list) = listed(save)? {
+        return Ok(Some(list));
+    }
+    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+    match save.dir(directory.as_bytes()) {
+        Ok(snapshot) => listed(&snapshot),
+        Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    match directory.read_regular(PATHS, LARGEST_PATHS) {
+        // A list that is too long is as good as none.
+        Err(RootError::TooLarge { .. }) => Ok(None),
+        read => Ok(read?.and_then(UndoPaths::parse)),
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::patch_scripts::backing_out::{self, Backout};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
-use crate::database::{View, installed, places, saves};
+use crate::database::{View, all, installed, places, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
@@ -133,7 +133,7 @@ pub(super) fn rehearse(
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
-    let applied = installed::applied(&View::live(&session.ground.root), &session.ground.policy.separator)?;
+    let applied = all::applied(&View::live(&session.ground.root), &session.ground.policy.separator)?;
     let place = |id: &PatchId| {
         applied
             .packages()
@@ -215,7 +215,7 @@ impl<'a> Place<'a> {
         }
         let rules = self.survey(self.ground.packages()?, &Touched::default())?;
         let view = View::live(&self.ground.root);
-        let applied = installed::applied(&view, &self.ground.policy.separator)?;
+        let applied = all::applied(&view, &self.ground.policy.separator)?;
         for id in ids {
             for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
                 let archive = self.archive(package, &installed::saved_as(&view, package, id)?);

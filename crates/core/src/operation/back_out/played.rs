@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::undo::{Reading, Undo};
 use super::{BackOutRequest, Place};
 use crate::database::archive::Digesting;
-use crate::database::{View, installed};
+use crate::database::{View, all, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::Archives;
@@ -111,7 +111,7 @@ impl Place<'_> {
         marker: &str,
     ) -> Result<Option<Undo>, Failure> {
         let view = View::live(&self.ground.root);
-        let applied = installed::applied(&view, &self.ground.policy.separator)?;
+        let applied = all::applied(&view, &self.ground.policy.separator)?;
         if !applied.get(id).is_some_and(|patch| patch.packages.contains(instance)) {
             return Ok(None);
         }

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{CheckError, Scope, Unknown};
+use super::findings::{CheckError, Unknown};
+use super::scope::Scope;
 use crate::database::{View, installed};
 use crate::format::pkgmap::{Entry, Pkgmap};
 use crate::operation::query::parameter_file;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CheckError, Unknown};
+use super::findings::{CheckError, Unknown};
 use crate::database::contents::{self, Lines};
-use crate::database::{DatabaseError, View, installed, pieces};
+use crate::database::{DatabaseError, RecordError, View, all, installed, pieces};
 use crate::format::contents::key_of;
 use crate::operation::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
@@ -88,7 +88,7 @@ impl Scope {
     }
 
     /// The lines of all paths in scope, whoever owns them.
-    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, DatabaseError> {
+    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, RecordError> {
         let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
         let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
         for path in &self.paths {
@@ -130,7 +130,7 @@ impl Scope {
             return Ok(self.packages.clone());
         }
         let selection = Selection { categories: self.categories.clone(), ..Selection::default() };
-        let all = installed::all_params(view)?;
+        let all = all::params_of_all(view)?;
         let fitting = all.iter().filter(|(_, params)| selection.fits_params(params, b""));
         let packages: Vec<Pattern> = fitting.map(|(name, _)| Pattern::One(name.to_string())).collect();
         if packages.is_empty() {
