@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 use flate2::read::GzDecoder;
-use patchadm_core::database::history;
-use patchadm_rootfs::Door;
-use patchadm_svr4::format::journal::{
+use patchadm_changeset::format::journal::{
     Entry, HEAD, Head, Journal, Op, Progress, checked_values, done_sector, outcome_sector, parse_head,
     progress_sector,
 };
-use patchadm_svr4::format::ledger::Ledger;
-use patchadm_svr4::format::manifest::{MANIFEST, Manifest};
-use patchadm_svr4::format::undo_digest::UndoDigest;
-use patchadm_svr4::format::{cpio, datastream, envelope, gzip};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest};
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_container::{envelope, gzip};
+use patchadm_core::database::history;
+use patchadm_core::format::ledger::Ledger;
+use patchadm_rootfs::Door;
+use patchadm_svr4::format::{cpio, datastream};
 use tempfile::TempDir;
 
 use crate::reliability::picture::strays;
