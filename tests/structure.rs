@@ -146,16 +146,11 @@ fn what_changes_a_root_has_no_exception_from_the_door() {
         "database",
         "operation/apply_patches",
         "operation/back_out",
-        "operation/add_package",
-        "operation/remove_package",
-        "operation/installation",
+        "operation/packages",
         "operation/installf",
-        "operation/removef",
-        "operation/registry",
         "operation/session",
         "operation/scripts",
         "operation/patch_scripts",
-        "operation/scripted",
         "operation/check",
     ];
     for (path, mark, _) in BESIDE_THE_DOOR {

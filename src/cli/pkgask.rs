@@ -9,10 +9,10 @@ use super::output::Output;
 use super::pkgadd::{Adding, script_settings};
 use super::screen::Screen;
 use super::{Invocation, failure, json, packages};
-use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
-use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
+use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::observer::Attendant;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 

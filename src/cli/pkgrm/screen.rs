@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::cli::packages::{self, Package};
 use crate::cli::questions;
 use crate::cli::screen::Screen;
-use crate::operation::attendant::Attendant;
-use crate::operation::remove_package::{Left, Removal, Removed, Stays};
+use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::remove::{Left, Removal, Removed, Stays};
 use crate::package::Params;
 use crate::plan::refusal::Command;
 

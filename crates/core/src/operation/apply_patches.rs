@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::identical::mark_identical;
 use super::in_use::{InUse, in_use};
 use super::order::in_order;
-use super::patch_scripts::applying::{self, Application};
+use super::patch_scripts::apply::{Application, apply_with_scripts};
 use super::patch_scripts::{Installing, PatchScriptRequest};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use super::undo_directory;
@@ -320,7 +320,7 @@ impl<'a> Circumstances<'a> {
             plan: &|answers| self.plan(&session.ground, operand, answers),
             log,
         };
-        applying::apply(session, &installing, &application, scripted, inventory)
+        apply_with_scripts(session, &installing, &application, scripted, inventory)
     }
 }
 

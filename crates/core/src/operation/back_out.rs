@@ -10,7 +10,7 @@ use super::content::Archives;
 use super::failure::Failure;
 use super::later_patches::{self, LaterPatches};
 use super::ledgers::Ledgers;
-use super::patch_scripts::backing_out::{self, Backout};
+use super::patch_scripts::back_out::{Backout, back_out_with_scripts};
 use super::patch_scripts::{Installing, PatchScriptRequest, kept};
 use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
@@ -165,7 +165,7 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
         };
         let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
         let installing = Installing::new(&at.request.scripts, at.choice.clone(), patch);
-        let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
+        let (scripted, result) = back_out_with_scripts(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));
     }
     drop(inventory);

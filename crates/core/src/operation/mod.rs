@@ -3,11 +3,8 @@
 //! Nothing here prints or reads the environment; a command of `cli` turns arguments into a call and the answer into
 //! text.
 
-pub mod add_package;
 pub mod adopt;
-mod answers;
 pub mod apply_patches;
-pub mod attendant;
 pub mod back_out;
 pub mod check;
 mod content;
@@ -19,7 +16,6 @@ pub mod failure;
 mod identical;
 mod in_use;
 pub mod inspect;
-pub mod installation;
 pub mod installf;
 mod later_patches;
 mod ledgers;
@@ -36,13 +32,7 @@ pub mod path_check;
 pub mod query;
 mod reboot;
 pub mod recover;
-pub mod registry;
 mod removable;
-pub mod remove_package;
-pub mod removef;
-mod scripted_installation;
-mod scripted_removal;
-mod scripted_restoration;
 pub mod scripts;
 pub mod select;
 pub mod session;

@@ -5,7 +5,7 @@ use crate::database::View;
 use crate::database::archive::{self, ArchiveError, Outside};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::run::Halt;
+use crate::operation::scripts::package::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{Delivered, PatchId};
 use crate::plan::install::Intended;

@@ -1,7 +1,7 @@
 //! Who listens to the scripts of a patch: nothing is shown while they run, and everything goes into the log. What is
 //! kept here is what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
-use crate::operation::attendant::Attendant;
+use crate::operation::packages::observer::Attendant;
 use crate::operation::scripts::{Stream, Voice};
 use crate::script::protocol::PatchMessage;
 

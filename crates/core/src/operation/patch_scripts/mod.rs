@@ -8,34 +8,35 @@
 //! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
 
 mod after;
-pub(super) mod applying;
-pub(super) mod backing_out;
+pub(super) mod apply;
+pub(super) mod back_out;
 mod hooks;
 pub(super) mod kept;
 mod listener;
-mod performing;
+mod perform;
+mod request;
 mod response;
-mod setting;
+pub(super) mod restoration;
 
 use std::path::PathBuf;
 
-use super::add_package::Place;
-use super::add_package::preparation::Placed;
-use super::add_package::staging::base_of;
 use super::device::Device;
 use super::failure::Failure;
 use super::log;
 use super::scripts::briefing::Briefing;
 use super::scripts::interview::{Answers, Questions, interview};
-use super::scripts::medium::Medium;
-use super::scripts::procedures::{Procedure, Procedures};
-use super::scripts::run::{Halt, unanswered};
 use super::scripts::safety::{check_places, check_tools, needs_absolute_tools};
 use super::scripts::{Ending, ScriptFailure};
 use super::session::Session;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
+use crate::operation::packages::add::Place;
+use crate::operation::packages::add::prepare::Placed;
+use crate::operation::packages::add::with_scripts::base_of;
+use crate::operation::scripts::package::{Halt, unanswered};
+use crate::operation::scripts::package_directory::Medium;
+use crate::operation::scripts::runner::{Procedure, Procedures};
 use crate::package::{Mode, Params};
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
@@ -46,8 +47,8 @@ use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
 
 pub(super) use hooks::HookPlace;
 use listener::Listener;
-pub(super) use setting::Installing;
-pub use setting::PatchScriptRequest;
+pub(super) use request::Installing;
+pub use request::PatchScriptRequest;
 
 /// A plan of a patch, and what it was made with.
 type Planned = Result<(Scripted, Inventory), Failure>;

@@ -7,7 +7,7 @@ use crate::script::environment::Script;
 use crate::script::protocol::{Meaning, Outcome, PatchMessage, Reboot};
 use crate::transaction::Left;
 
-use super::procedures::words;
+use crate::operation::scripts::runner::words;
 
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use super::briefing::Briefing;
 use super::failure::ScriptFailure;
-use super::medium::Medium;
-use super::procedures::{Procedure, Procedures, Voice};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
+use crate::operation::scripts::package_directory::Medium;
+use crate::operation::scripts::runner::{Procedure, Procedures, Voice};
 use crate::package::Params;
 use crate::script::environment::{Origin, Script};
 use crate::script::protocol::Outcome;

@@ -1,15 +1,15 @@
 //! Procedure scripts of packages: getting ready for them, asking through them, running one after another.
 //!
-//! [`procedures`] runs one script at a time for any command; [`briefing`] is what it is told, [`medium`] where it finds
-//! its package, [`interview`] the part before anything is changed, [`run`] the part of a run. Which scripts run when is
+//! [`runner`] runs one script at a time for any command; [`briefing`] is what it is told, [`package_directory`] where it finds
+//! its package, [`interview`] the part before anything is changed, [`package`] the part of a run. Which scripts run when is
 //! in `plan::course` and in the operation that follows it.
 
 pub(super) mod briefing;
 pub(super) mod failure;
 pub(super) mod interview;
-pub(super) mod medium;
-pub(super) mod procedures;
-pub(super) mod run;
+pub(super) mod package;
+pub(super) mod package_directory;
+pub(super) mod runner;
 pub(super) mod safety;
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use super::session::Ground;
 pub use crate::script::Stream;
 pub use crate::script::protocol::Reboot;
 pub use failure::{Ending, ScriptFailure};
-pub use procedures::{ScriptSettings, Voice};
+pub use runner::{ScriptSettings, Voice};
 
 /// The classes that this program may have scripts for.
 const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];

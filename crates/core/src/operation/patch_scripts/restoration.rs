@@ -6,31 +6,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scripts::run::{Halt, fresh};
-use super::session::Session;
 use crate::database::places;
 use crate::inventory::Touched;
+use crate::operation::scripts::package::{Halt, fresh};
+use crate::operation::session::Session;
 use crate::package::{Line, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::parts::{Part, Scripted};
 use crate::transaction::{Content, ScriptedRun};
 
 /// A package that is brought back after its scripts.
-pub(super) struct Restoration<'a> {
-    pub(super) session: &'a Session<'a>,
+pub(in crate::operation) struct Restoration<'a> {
+    pub(in crate::operation) session: &'a Session<'a>,
     /// The backout as the program does it.
-    pub(super) scripted: &'a Scripted,
+    pub(in crate::operation) scripted: &'a Scripted,
     /// The package.
-    pub(super) part: &'a Part,
+    pub(in crate::operation) part: &'a Part,
     /// Everything that the installation of the backout package may have changed.
-    pub(super) concerned: BTreeSet<ObjectPath>,
+    pub(in crate::operation) concerned: BTreeSet<ObjectPath>,
     /// The lines of `contents` that those paths had before the run.
-    pub(super) lines: &'a BTreeMap<ObjectPath, Line>,
+    pub(in crate::operation) lines: &'a BTreeMap<ObjectPath, Line>,
 }
 
 impl Restoration<'_> {
     /// Restores the package, whose scripts have run, as the plan says.
-    pub(super) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
+    pub(in crate::operation) fn carry_out(
+        &self,
+        run: &mut ScriptedRun<'_>,
+        content: &mut dyn Content,
+    ) -> Result<(), Halt> {
         let (scripted, part) = (self.scripted, self.part);
         let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);

@@ -6,18 +6,20 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::attendant::Attendant;
-use super::content::NoContent;
-use super::failure::Failure;
-use super::remove_package::{Removal, how_it_left, what_scripts_get};
-use super::scripted_installation::held;
-use super::scripts::briefing::Briefing;
-use super::scripts::procedures::Procedures;
-use super::scripts::run::{Cast, FailedRequests, Halt};
-use super::scripts::safety::{check_places, check_removal, check_tools, needs_absolute_tools_to_go};
-use super::scripts::{Ending, ScriptSettings};
-use super::session::Session;
 use crate::inventory::Inventory;
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::remove::{Removal, how_it_left, what_scripts_get};
+use crate::operation::packages::scripted::held;
+use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::package::{Cast, FailedRequests, Halt};
+use crate::operation::scripts::runner::Procedures;
+use crate::operation::scripts::safety::{
+    check_places, check_removal, check_tools, needs_absolute_tools_to_go,
+};
+use crate::operation::scripts::{Ending, ScriptSettings};
+use crate::operation::session::Session;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::Plan;
 use crate::plan::course::removal::{RemovalCourse, RemovalStep};
@@ -29,14 +31,14 @@ use crate::transaction::{Receipt, ScriptedRun};
 
 /// How the scripts of a removal are run.
 #[derive(Clone, Copy)]
-pub(super) struct Manner<'a> {
-    pub(super) settings: &'a ScriptSettings,
+pub(in crate::operation) struct Manner<'a> {
+    pub(in crate::operation) settings: &'a ScriptSettings,
     /// Language and time zone of the caller.
-    pub(super) locale: &'a [(String, std::ffi::OsString)],
+    pub(in crate::operation) locale: &'a [(String, std::ffi::OsString)],
 }
 
 /// Removes a package with its scripts. An error leaves the root as it was before, or says what is left.
-pub(super) fn remove_with_scripts(
+pub(in crate::operation) fn remove_with_scripts(
     session: &Session<'_>,
     manner: Manner<'_>,
     package: &PkgInst,

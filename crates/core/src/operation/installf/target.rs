@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::content::NoContent;
-use super::failure::Failure;
-use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::contents::{paths_marked, paths_of_queue};
 use crate::database::{View, installed, open_run};
 use crate::format::queue::Entry;
 use crate::format::registration::RegistrationError;
 use crate::inventory::{Inventory, Touched};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, Ground, Session, must_have_database};
 use crate::package::{ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::Plan;
 use crate::plan::queue::{check_room, overlaid};
@@ -46,12 +46,12 @@ impl From<Refusal> for RegistryError {
 }
 
 /// The package that a call is about, as it was named.
-pub(super) fn package(name: &str) -> Result<PkgInst, RegistryError> {
+pub(in crate::operation) fn package(name: &str) -> Result<PkgInst, RegistryError> {
     PkgInst::new(name).map_err(|_| RegistryError::InvalidPackage(name.escape_debug().to_string()))
 }
 
 /// A path as it is inside the root: callers may name it with the path of the root before it.
-pub(super) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
+pub(in crate::operation) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
     let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
     let inside = (!root.is_system() && path.is_below(&prefix)).then(|| ObjectPath::new(below).ok());
@@ -59,7 +59,7 @@ pub(super) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
 }
 
 /// Where what is asked for goes.
-pub(super) enum Registry<'a> {
+pub(in crate::operation) enum Registry<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
@@ -68,7 +68,7 @@ pub(super) enum Registry<'a> {
 
 impl<'a> Registry<'a> {
     /// Opens it for a package. `run` is the run that the environment names.
-    pub(super) fn open(
+    pub(in crate::operation) fn open(
         root: &Root,
         package: &PkgInst,
         run: Option<&str>,
@@ -98,7 +98,10 @@ impl<'a> Registry<'a> {
     }
 
     /// What is known of some paths, with what is queued already.
-    pub(super) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
+    pub(in crate::operation) fn inventory(
+        &self,
+        mut paths: BTreeSet<ObjectPath>,
+    ) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&View::live(&ground.root), &queue.queue)?);
         }
@@ -110,7 +113,7 @@ impl<'a> Registry<'a> {
     }
 
     /// The paths that a package has recorded with one of these marks.
-    pub(super) fn recorded(
+    pub(in crate::operation) fn recorded(
         &self,
         package: &PkgInst,
         marks: &[OwnerStatus],
@@ -119,7 +122,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Carries a plan out, or asks the surrounding run for it.
-    pub(super) fn carry_out(
+    pub(in crate::operation) fn carry_out(
         &mut self,
         (command, package): (Command, &PkgInst),
         plan: &Plan,
@@ -129,7 +132,7 @@ impl<'a> Registry<'a> {
             Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),
             Self::Own(session) => {
                 check_room(command, package, plan)?;
-                let text = super::log::of_registration(plan);
+                let text = crate::operation::log::of_registration(plan);
                 session.perform(plan, &mut NoContent, None, text).map(drop)
             }
             Self::Surrounding(ground, queue) => {

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use super::preparation::{Placed, Prepared};
-use super::{Added, Place, Stage};
 use crate::format::admin::RequestUser;
 use crate::format::manifest::MANIFEST;
-use crate::operation::answers::Answered;
-use crate::operation::attendant::Attendant;
 use crate::operation::back_out::played::Played;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::scripted_installation::{Performance, delivered_as_placed};
+use crate::operation::packages::add::prepare::{Placed, Prepared};
+use crate::operation::packages::add::{Added, Place, Stage};
+use crate::operation::packages::answers::Answered;
+use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::scripted::{Performance, delivered_as_placed};
 use crate::operation::scripts::ScriptFailure;
 use crate::operation::scripts::briefing::Briefing;
 use crate::operation::scripts::interview::{Answers, Questions, interview};
-use crate::operation::scripts::medium::Medium;
-use crate::operation::scripts::procedures::Procedures;
-use crate::operation::scripts::run::{Cast, FailedRequests};
+use crate::operation::scripts::package::{Cast, FailedRequests};
+use crate::operation::scripts::package_directory::Medium;
+use crate::operation::scripts::runner::Procedures;
 use crate::operation::scripts::safety::{check_classes, check_places, check_tools, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::ObjectPath;

@@ -1,6 +1,6 @@
 //! What pkgadd and pkgrm have in common: one package after another, each a run of its own.
 
-use super::failure::Failure;
+use crate::operation::failure::Failure;
 use crate::script::protocol::Meaning;
 use crate::transaction::{Left, Recovered};
 
@@ -18,7 +18,7 @@ pub struct PackagesReport<T> {
 }
 
 /// Whether the next package may be tried after a failure.
-pub(super) fn leaves_root_usable(failure: &Failure) -> bool {
+pub(in crate::operation) fn leaves_root_usable(failure: &Failure) -> bool {
     let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
     let enough = match failure {
         Failure::Declined => true,

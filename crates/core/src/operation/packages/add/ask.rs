@@ -7,11 +7,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{AddRequest, Place};
 use crate::format::admin::Admin;
-use crate::operation::attendant::Attendant;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
+use crate::operation::packages::add::{AddRequest, Place};
+use crate::operation::packages::observer::Attendant;
 use crate::operation::query::spooled_name;
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Caller, Ground};

@@ -5,14 +5,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::briefing::Briefing;
-use super::failure::{Ending, ScriptFailure};
-use super::procedures::{Procedure, Procedures, Voice};
-use super::safety::check_place;
 use crate::database::contents::paths_of_queue;
 use crate::database::{View, open_run, places};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
+use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::failure::{Ending, ScriptFailure};
+use crate::operation::scripts::runner::{Procedure, Procedures, Voice};
+use crate::operation::scripts::safety::check_place;
 use crate::operation::session::Ground;
 use crate::package::{Line, Mode, ObjectPath};
 use crate::plan::queue::merged;

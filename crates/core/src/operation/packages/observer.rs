@@ -1,14 +1,14 @@
 //! Who attends an installation or removal: is told how it goes, and asked what the admin file leaves open.
 
-use super::add_package::Added;
-use super::installation::Installation;
-use super::remove_package::{Left, Removal, Removed};
+use crate::operation::packages::add::Added;
+use crate::operation::packages::installation::Installation;
+use crate::operation::packages::remove::{Left, Removal, Removed};
 use crate::package::Params;
 use crate::plan::Plan;
 use crate::plan::course::Portion;
 use crate::source::PackageImage;
 
-use super::scripts::Voice;
+use crate::operation::scripts::Voice;
 
 /// Somebody who watches. Every method has a default that says nothing and agrees to nothing.
 pub trait Attendant: Voice {

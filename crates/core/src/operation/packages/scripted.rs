@@ -7,18 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::attendant::Attendant;
-use super::back_out::played::Played;
-use super::content::OneSource;
-use super::device::Device;
-use super::failure::Failure;
-use super::installation::Installation;
-use super::scripts::Ending;
-use super::scripts::medium::{Medium, member};
-use super::scripts::run::{Cast, Halt};
-use super::session::Session;
 use crate::database::places;
 use crate::inventory::{Inventory, Touched};
+use crate::operation::back_out::played::Played;
+use crate::operation::content::OneSource;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::packages::installation::Installation;
+use crate::operation::packages::observer::Attendant;
+use crate::operation::scripts::Ending;
+use crate::operation::scripts::package::{Cast, Halt};
+use crate::operation::scripts::package_directory::{Medium, member};
+use crate::operation::session::Session;
 use crate::package::{Line, Live, ObjectPath, Params, PkgInst};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};
@@ -33,20 +33,20 @@ use crate::transaction::{Held, HeldObject, Receipt, ScriptedRun, Settled};
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 
 /// An installation that is about to be carried out.
-pub(super) struct Performance<'a, 'p> {
-    pub(super) session: &'a Session<'a>,
-    pub(super) device: &'a Device,
+pub(in crate::operation) struct Performance<'a, 'p> {
+    pub(in crate::operation) session: &'a Session<'a>,
+    pub(in crate::operation) device: &'a Device,
     /// The place of the package on the device.
-    pub(super) index: usize,
-    pub(super) installation: &'a Installation,
-    pub(super) course: &'a Course,
-    pub(super) medium: &'a Medium,
-    pub(super) cast: Cast<'a, 'p>,
-    pub(super) attendant: &'a mut dyn Attendant,
+    pub(in crate::operation) index: usize,
+    pub(in crate::operation) installation: &'a Installation,
+    pub(in crate::operation) course: &'a Course,
+    pub(in crate::operation) medium: &'a Medium,
+    pub(in crate::operation) cast: Cast<'a, 'p>,
+    pub(in crate::operation) attendant: &'a mut dyn Attendant,
     /// What the scripts left so far.
-    pub(super) outcomes: BTreeMap<ObjectPath, Outcome>,
+    pub(in crate::operation) outcomes: BTreeMap<ObjectPath, Outcome>,
     /// The objects that class scripts have put there.
-    pub(super) left: BTreeMap<ObjectPath, Live>,
+    pub(in crate::operation) left: BTreeMap<ObjectPath, Live>,
 }
 
 /// What is restored after the scripts of a backout package, with the lines that its paths had.
@@ -55,7 +55,10 @@ type Restored<'a> = (&'a Played, &'a BTreeMap<ObjectPath, Line>);
 impl Performance<'_, '_> {
     /// Carries it out, in a run of its own, and restores what the package is the undo archive of. An error leaves the root
     /// as it was before, or says what is left.
-    pub(super) fn perform(mut self, restored: Option<Restored<'_>>) -> Result<(Receipt, Ending), Failure> {
+    pub(in crate::operation) fn perform(
+        mut self,
+        restored: Option<Restored<'_>>,
+    ) -> Result<(Receipt, Ending), Failure> {
         self.unpack(Command::Pkgadd, &self.installation.instance)?;
         let session = self.session;
         let plan = &self.installation.intended.plan;
@@ -85,13 +88,13 @@ impl Performance<'_, '_> {
 
     /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
     /// `command` about `subject`.
-    pub(super) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
+    pub(in crate::operation) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
         self.check_names().map_err(|reason| reason.of(command, &subject))?;
         self.medium.take(self.device, self.index, &self.listed())
     }
 
     /// Does everything for the package within a run, which may be one of several packages.
-    pub(super) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    pub(in crate::operation) fn within(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         self.steps(run)?;
         self.log_end(run)
     }
@@ -284,7 +287,7 @@ impl Performance<'_, '_> {
     }
 
     /// The log of a run that is undone is worth nothing in itself, so an error stops nothing.
-    pub(super) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
+    pub(in crate::operation) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
         let text = format!("\nInstallation of <{}> failed.\n", self.installation.instance);
         let _ = run.log(text.as_bytes());
     }
@@ -297,7 +300,7 @@ impl Performance<'_, '_> {
 }
 
 /// Everything that scripts of some packages may touch.
-pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
+pub(in crate::operation) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
     let mut all = Concerned::default();
     for one in concerned {
         for (path, editable) in &one.objects {
@@ -313,7 +316,7 @@ pub(super) fn held<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> He
 }
 
 /// What scripts are told of the package: where it goes, and all else as it is delivered, its own classes among that.
-pub(super) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
+pub(in crate::operation) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
     let mut package = delivered.clone();
     if let Some(value) = placed.get("BASEDIR") {
         package.set("BASEDIR", value);

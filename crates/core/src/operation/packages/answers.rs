@@ -7,35 +7,35 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
 use crate::database::places;
 use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
 use crate::format::params::{LARGEST_FILE, ParamFile};
 use crate::format::response::Response;
+use crate::operation::failure::Failure;
 use crate::package::Params;
 use crate::plan::refusal::Refusal;
 use crate::root::Root;
 
 /// An admin file, and what to warn of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct AdminFile {
-    pub(super) admin: Admin,
+pub(in crate::operation) struct AdminFile {
+    pub(in crate::operation) admin: Admin,
     /// Names in it that admin(4) does not know.
-    pub(super) unknown: Vec<String>,
+    pub(in crate::operation) unknown: Vec<String>,
 }
 
 /// A response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(in crate::operation) struct Answered {
     /// Its text.
-    pub(super) text: Vec<u8>,
+    pub(in crate::operation) text: Vec<u8>,
     /// The variables that count.
-    pub(super) params: Params,
+    pub(in crate::operation) params: Params,
 }
 
 /// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
 /// the answers that systems deliver where there is no such file.
-pub(super) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
+pub(in crate::operation) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
     let bad = |reason: &dyn std::fmt::Display| {
         let name = named.unwrap_or(Path::new("default"));
         Failure::BadFile(format!("unable to open admin file <{}>: {reason}", name.display()))
@@ -65,7 +65,10 @@ pub(super) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Fail
 
 /// The answers for a package from a response file, or from the file with its name in a directory of them; none where
 /// no file is named.
-pub(super) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answered>, Failure> {
+pub(in crate::operation) fn response(
+    named: Option<&Path>,
+    package: &str,
+) -> Result<Option<Answered>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
         Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
@@ -115,7 +118,10 @@ fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
 
 /// What the user has to be asked before a plan is carried out: each question that the admin file leaves open and the
 /// case raises, as a sentence without full stop. `plan` plans without asking anybody.
-pub(super) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T, Refusal>) -> Vec<String> {
+pub(in crate::operation) fn open_questions<T>(
+    admin: &Admin,
+    plan: impl Fn(&Admin) -> Result<T, Refusal>,
+) -> Vec<String> {
     let raised = |open: usize| {
         let mut asked = admin.clone();
         let others = AGREEMENTS.iter().enumerate().filter(|(at, _)| *at != open);

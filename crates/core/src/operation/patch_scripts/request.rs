@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use crate::format::admin::{Admin, Alteration, Check, Instance, RequestUser};
-use crate::operation::add_package::{AddRequest, Place};
 use crate::operation::failure::Failure;
+use crate::operation::packages::add::{AddRequest, Place};
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Ground, Session};
 use crate::package::ScriptPolicy;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Place;
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
 use crate::inventory::{Installed, Inventory, Touched};
-use crate::operation::answers;
-use crate::operation::attendant::Attendant;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
-use crate::operation::installation::{Installation, described};
+use crate::operation::packages::add::Place;
+use crate::operation::packages::answers;
+use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::observer::Attendant;
 use crate::operation::query::spooled_name;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{Delivered, delivered_files};

@@ -1,11 +1,14 @@
 //! `installf`: objects that a package did not bring along become its own (installf(1M)).
 
+pub mod removef;
+pub mod target;
+
 use std::collections::BTreeSet;
 
-use super::registry::{Registry, RegistryError, inside, package};
-use super::session::Caller;
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
+use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::session::Caller;
 use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::installf::{Registering, finish, register};
 use crate::plan::refusal::Command;

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Member, PatchScripts, Way};
 use crate::database::places;
 use crate::inventory::Inventory;
-use crate::operation::add_package::staging::base_of;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
-use crate::operation::installation::{Installation, described};
 use crate::operation::log;
-use crate::operation::scripted_installation::{Performance, delivered_as_placed, held};
-use crate::operation::scripted_restoration::Restoration;
-use crate::operation::scripts::run::{Cast, FailedRequests, Halt};
+use crate::operation::packages::add::with_scripts::base_of;
+use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::scripted::{Performance, delivered_as_placed, held};
+use crate::operation::patch_scripts::restoration::Restoration;
+use crate::operation::patch_scripts::{Member, PatchScripts, Way};
+use crate::operation::scripts::package::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
 use crate::package::{Line, ObjectPath};

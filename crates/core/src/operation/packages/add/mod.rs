@@ -6,23 +6,23 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::answers::{self, AdminFile, Answered};
-use super::attendant::Attendant;
-use super::content::OneSource;
-use super::device::Device;
-use super::failure::Failure;
-use super::installation::Installation;
-use super::new_database::NewDatabase;
-use super::packages::{PackagesReport, leaves_root_usable};
-use super::query::spooled_name;
-use super::scripts::briefing::Briefing;
-use super::scripts::interview::Answers;
-use super::scripts::medium::Medium;
-use super::scripts::procedures::Procedures;
-use super::scripts::{Ending, ScriptSettings, system_scripts};
-use super::session::{Caller, Ground, Session, may_change};
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
+use crate::operation::content::OneSource;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::packages::answers::{self, AdminFile, Answered};
+use crate::operation::packages::installation::Installation;
+use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::report::{PackagesReport, leaves_root_usable};
+use crate::operation::query::spooled_name;
+use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::interview::Answers;
+use crate::operation::scripts::package_directory::Medium;
+use crate::operation::scripts::runner::Procedures;
+use crate::operation::scripts::{Ending, ScriptSettings, system_scripts};
+use crate::operation::session::{Caller, Ground, Session, may_change};
 use crate::package::{ObjectPath, Params, ScriptPolicy};
 use crate::plan::install::OfPatch;
 use crate::plan::refusal::Command;
@@ -31,11 +31,11 @@ use crate::root::Root;
 use crate::source::PackageImage;
 use crate::transaction::{Left, Receipt, Recovered};
 
-pub mod asking;
-pub(super) mod preparation;
-pub(super) mod staging;
+pub mod ask;
+pub(in crate::operation) mod prepare;
+pub(in crate::operation) mod with_scripts;
 
-use preparation::{Placed, Prepared};
+use prepare::{Placed, Prepared};
 
 /// What pkgadd(1M) was asked for.
 #[derive(Clone, Debug, Default)]
@@ -149,17 +149,17 @@ pub fn add_packages(
 
 /// A root that packages are planned for.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) ground: &'a Ground,
-    pub(super) admin: &'a Admin,
+pub(in crate::operation) struct Place<'a> {
+    pub(in crate::operation) ground: &'a Ground,
+    pub(in crate::operation) admin: &'a Admin,
     /// The class action scripts that are there for all packages.
-    pub(super) system: &'a SystemScripts,
+    pub(in crate::operation) system: &'a SystemScripts,
     /// Which scripts may run.
-    pub(super) policy: ScriptPolicy,
-    pub(super) request: &'a AddRequest,
-    pub(super) caller: &'a Caller<'a>,
+    pub(in crate::operation) policy: ScriptPolicy,
+    pub(in crate::operation) request: &'a AddRequest,
+    pub(in crate::operation) caller: &'a Caller<'a>,
     /// The patch as part of which the packages are installed.
-    pub(super) patch: Option<&'a OfPatch>,
+    pub(in crate::operation) patch: Option<&'a OfPatch>,
 }
 
 /// A package whose scripts may run.
@@ -259,7 +259,8 @@ impl Place<'_> {
         let answers = match stage.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
             None => Answers { params: given.params, ..Answers::default() },
             Some(stage) => self.ask(stage, &scripts, answered, attendant).inspect_err(|_| {
-                let head = super::log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
+                let head =
+                    crate::operation::log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
                 // What the script said has been heard, too; that it cannot be kept changes nothing.
                 let _ = session.log(&[head.into_bytes(), stage.procedures.take_log()].concat());
             })?,
@@ -280,7 +281,7 @@ impl Place<'_> {
         }
         let plan = &installation.intended.plan;
         let mut content = OneSource { source: &device.source, image: &device.image };
-        session.perform(plan, &mut content, None, super::log::of_installation(plan))
+        session.perform(plan, &mut content, None, crate::operation::log::of_installation(plan))
     }
 }
 

@@ -4,25 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::answers::{self, AdminFile};
-use super::attendant::Attendant;
-use super::content::NoContent;
-use super::failure::Failure;
-use super::packages::{PackagesReport, leaves_root_usable};
-use super::scripted_removal::{Manner, remove_with_scripts};
-use super::scripts::{Ending, ScriptSettings, system_scripts};
-use super::select::Selection;
-use super::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::database::contents::lines_of_package;
 use crate::database::{View, installed, places};
 use crate::format::admin::{Admin, Check};
 use crate::inventory::{Inventory, Touched};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::packages::answers::{self, AdminFile};
+use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::remove::with_scripts::{Manner, remove_with_scripts};
+use crate::operation::packages::report::{PackagesReport, leaves_root_usable};
+use crate::operation::scripts::{Ending, ScriptSettings, system_scripts};
+use crate::operation::select::Selection;
+use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
 use crate::plan::Plan;
 use crate::plan::remove::{Fate, Intended, Portion, RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::root::Root;
 use crate::transaction::Receipt;
+
+mod with_scripts;
 
 /// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 1 << 20;
@@ -207,7 +209,7 @@ impl Place<'_> {
             *ending = said;
             return Ok(receipt);
         }
-        let receipt = session.perform(plan, &mut NoContent, None, super::log::of_removal(plan))?;
+        let receipt = session.perform(plan, &mut NoContent, None, crate::operation::log::of_removal(plan))?;
         for portion in &removal.intended.portions {
             let left = how_it_left(&session.ground.root, portion, plan);
             attendant.class_left(&portion.class, &left);
@@ -219,7 +221,7 @@ impl Place<'_> {
 
 /// What became of the objects of a class, after the engine has done with them what `plan` says. What was not there
 /// any more is not named.
-pub(super) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Left> {
+pub(in crate::operation) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Left> {
     let view = View::live(root);
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let objects = portion.objects.iter().filter_map(|going| {
@@ -236,7 +238,7 @@ pub(super) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Le
 }
 
 /// What is known of the objects of a class before its script has run: which of them it does not get.
-pub(super) fn what_scripts_get(portion: &Portion) -> Vec<Left> {
+pub(in crate::operation) fn what_scripts_get(portion: &Portion) -> Vec<Left> {
     let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
     kept.map(|going| Left { path: going.path.clone(), stays: Some(Stays::Shared) }).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::registry::{Registry, RegistryError, inside, package};
-use super::session::Caller;
+use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::session::Caller;
 use crate::package::{ObjectPath, OwnerStatus};
 use crate::plan::refusal::Command;
 use crate::plan::removef::{GivingUp, finish, give_up};
