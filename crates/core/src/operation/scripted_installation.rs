@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::attendant::Attendant;
-use super::back_out::played::Played;
 use super::content::OneSource;
 use super::device::Device;
 use super::failure::Failure;
@@ -19,6 +18,7 @@ use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
 use crate::inventory::{Inventory, Touched};
+use crate::operation::patches::back_out::played::Played;
 use crate::package::{Line, Live, ObjectPath, Params, PkgInst};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};

@@ -12,7 +12,7 @@ use crate::format::admin::Admin;
 use crate::operation::attendant::Attendant;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Caller, Ground};
 use crate::package::{Mode, Params};

@@ -12,7 +12,7 @@ use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::installation::{Installation, described};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};
