@@ -144,8 +144,7 @@ fn what_changes_a_root_has_no_exception_from_the_door() {
     let roots = [
         "transaction",
         "database",
-        "operation/apply_patches",
-        "operation/back_out",
+        "operation/patches",
         "operation/packages",
         "operation/installf",
         "operation/session",

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::DateTime;
-use patchadm_core::operation::apply_patches::{ApplyRequest, apply_patches};
-use patchadm_core::operation::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::observer::Nobody;
 use patchadm_core::operation::packages::remove::{RemoveRequest, remove_packages};
 use patchadm_core::operation::patch_scripts::PatchScriptRequest;
+use patchadm_core::operation::patches::apply::{ApplyRequest, apply_patches};
+use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::recover::recover_root;
 use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;

@@ -20,9 +20,9 @@ mod scope;
 use std::collections::HashMap;
 
 use super::failure::Failure;
-use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
 use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
+use crate::operation::queries::packages::QueryError;
 use crate::package::{Accounts, Digest, Line, Mode, Object, ObjectPath, side_by_side};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
 use super::failure::Failure;
-use super::query::spooled_name;
-use super::select::{Pattern, Selection};
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::source::{Form, Image, PackageImage, Source, SourceError};
 

@@ -4,41 +4,27 @@
 //! text.
 
 pub mod adopt;
-pub mod apply_patches;
-pub mod back_out;
 pub mod check;
 mod content;
-pub mod counts;
 pub mod demo;
-pub mod describe;
 pub mod device;
 pub mod failure;
 mod identical;
-mod in_use;
-pub mod inspect;
 pub mod installf;
-mod later_patches;
-mod ledgers;
 pub mod links;
 mod log;
 pub mod make;
 pub mod many;
 mod new_database;
-mod order;
 pub mod packages;
 pub mod patch_scripts;
 pub mod patches;
 pub mod path_check;
-pub mod query;
-mod reboot;
+pub mod queries;
 pub mod recover;
-mod removable;
 pub mod scripts;
-pub mod select;
 pub mod session;
 pub mod translate;
-mod undo_directory;
-pub mod verify;
 pub mod whose_root;
 
-pub use in_use::InUse;
+pub use patches::in_use::InUse;

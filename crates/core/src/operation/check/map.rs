@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::{CheckError, Scope, Unknown};
 use crate::database::{View, installed};
 use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::operation::query::parameter_file;
-use crate::operation::select::Pattern;
+use crate::operation::queries::packages::parameter_file;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.

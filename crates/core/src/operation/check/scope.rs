@@ -7,7 +7,7 @@ use super::{CheckError, Unknown};
 use crate::database::contents::{self, Lines};
 use crate::database::{DatabaseError, View, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::select::{Pattern, Selection};
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
 
 /// Which objects are compared.

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use crate::database::places;
 use crate::inventory::{Inventory, Touched};
-use crate::operation::back_out::played::Played;
 use crate::operation::content::OneSource;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::packages::installation::Installation;
 use crate::operation::packages::observer::Attendant;
+use crate::operation::patches::back_out::played::Played;
 use crate::operation::scripts::Ending;
 use crate::operation::scripts::package::{Cast, Halt};
 use crate::operation::scripts::package_directory::{Medium, member};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, PackagePath, PkgInst};
 use crate::root::{Dir, WritableFile};
 use crate::source::{PackageImage, Stamp};

@@ -12,7 +12,7 @@ use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::packages::add::{AddRequest, Place};
 use crate::operation::packages::observer::Attendant;
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::{ScriptSettings, system_scripts};
 use crate::operation::session::{Caller, Ground};
 use crate::package::{Mode, Params};

@@ -16,7 +16,7 @@ use crate::operation::packages::answers::{self, AdminFile, Answered};
 use crate::operation::packages::installation::Installation;
 use crate::operation::packages::observer::Attendant;
 use crate::operation::packages::report::{PackagesReport, leaves_root_usable};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::briefing::Briefing;
 use crate::operation::scripts::interview::Answers;
 use crate::operation::scripts::package_directory::Medium;

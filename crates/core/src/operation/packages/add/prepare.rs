@@ -12,7 +12,7 @@ use crate::operation::packages::add::Place;
 use crate::operation::packages::answers;
 use crate::operation::packages::installation::{Installation, described};
 use crate::operation::packages::observer::Attendant;
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::format::admin::RequestUser;
 use crate::format::manifest::MANIFEST;
-use crate::operation::back_out::played::Played;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::packages::add::prepare::{Placed, Prepared};
@@ -12,6 +11,7 @@ use crate::operation::packages::add::{Added, Place, Stage};
 use crate::operation::packages::answers::Answered;
 use crate::operation::packages::observer::Attendant;
 use crate::operation::packages::scripted::{Performance, delivered_as_placed};
+use crate::operation::patches::back_out::played::Played;
 use crate::operation::scripts::ScriptFailure;
 use crate::operation::scripts::briefing::Briefing;
 use crate::operation::scripts::interview::{Answers, Questions, interview};

@@ -5,12 +5,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::failure::Failure;
+use crate::operation::failure::Failure;
 use crate::package::{ObjectPath, rule};
 use crate::root::{Dir, Root};
 
 /// Checks a directory in which archives are to be made: it is there, the caller can write to it, and nobody else can.
-pub(super) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
+pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
     let dir = open(host, directory)?;
     if !dir.is_writable() {
         return Err(wrong(directory, "cannot be written to"));
@@ -19,7 +19,7 @@ pub(super) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failur
 }
 
 /// Checks a directory in which archives were made, by its absolute path: nobody else can write to it.
-pub(super) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
+pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
     let directory = Path::new(OsStr::from_bytes(if directory.is_empty() { b"/" } else { directory }));
     must_be_of_its_owner(&open(host, directory)?, directory)
 }

@@ -13,18 +13,18 @@ mod archives;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::back_out::{KnownArchives, rehearse};
-use super::check::{
-    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Request, Scope,
-    check_delivered,
-};
-use super::failure::Failure;
-use super::select::Pattern;
-use super::session::{Ground, must_have_database};
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, View, ViewError, installed, read_consistently};
 use crate::format::manifest::{self, Manifest, decode};
 use crate::inventory::Installed;
+use crate::operation::check::{
+    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Request, Scope,
+    check_delivered,
+};
+use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::{KnownArchives, rehearse};
+use crate::operation::queries::select::Pattern;
+use crate::operation::session::{Ground, must_have_database};
 use crate::package::{Line, PkgInst};
 use crate::patch::{Applied, PatchId};
 use crate::plan::interrupted::{Interrupted, interrupted};

@@ -6,17 +6,17 @@ mod run;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::content::OneSource;
-use super::device::Device;
-use super::failure::Failure;
-use super::identical::mark_identical;
-use super::in_use::{InUse, in_use};
-use super::order::in_order;
-use super::patch_scripts::apply::{Application, apply_with_scripts};
-use super::patch_scripts::{Installing, PatchScriptRequest};
-use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
-use super::undo_directory;
 use crate::inventory::{Inventory, Touched};
+use crate::operation::content::OneSource;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::identical::mark_identical;
+use crate::operation::patch_scripts::apply::{Application, apply_with_scripts};
+use crate::operation::patch_scripts::{Installing, PatchScriptRequest};
+use crate::operation::patches::in_use::{InUse, in_use};
+use crate::operation::patches::order::in_order;
+use crate::operation::patches::undo_directory;
+use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::package::{Edited, ObjectPath, Params, Policy, UndoFormat};
 use crate::patch::{Delivered, PatchId, PatchList, Requirement};
 use crate::plan::Plan;
@@ -231,7 +231,7 @@ fn report_on(
     let id = operand.shown_id();
     let scripts = scripted.as_ref().map(Scripted::scripts).unwrap_or_default();
     let plan = scripted.map(|scripted| scripted.plan);
-    Applied { id, plan, scripts, reboot: super::reboot::advice(image), in_use, result }
+    Applied { id, plan, scripts, reboot: crate::operation::patches::reboot::advice(image), in_use, result }
 }
 
 fn apply_one(session: &Session<'_>, circumstances: &Circumstances<'_>, operand: &Operand) -> Applied {
@@ -248,7 +248,7 @@ fn apply_one(session: &Session<'_>, circumstances: &Circumstances<'_>, operand: 
         return report_on(operand, Some(scripted), in_use, result.map(Some));
     }
     drop(inventory);
-    let text = super::log::of_installation(plan);
+    let text = crate::operation::log::of_installation(plan);
     let mut content = OneSource { source: &operand.device.source, image: &operand.device.image };
     let result = session.perform(plan, &mut content, log, text).map(Some);
     report_on(operand, Some(scripted), in_use, result)

@@ -12,16 +12,16 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::failure::Failure;
-use super::later_patches::LaterPatches;
-use super::ledgers::Ledgers;
-use super::session::Ground;
 use crate::database::archive::{self, ArchiveError};
 use crate::database::{View, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, Told};
 use crate::format::undo_paths::PathDigest;
 use crate::inventory::Inventory;
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::LaterPatches;
+use crate::operation::patches::ledgers::Ledgers;
+use crate::operation::session::Ground;
 use crate::package::{ObjectPath, Params, PkgInst, Policy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::back_out::{BackOutOptions, packages_to_go};
@@ -32,7 +32,7 @@ type Of = (PkgInst, String);
 
 /// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
 /// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
-pub(super) fn removable(
+pub(in crate::operation) fn removable(
     view: &View<'_>,
     ground: Option<&Ground>,
     policy: &Policy,

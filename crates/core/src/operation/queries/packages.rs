@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::counts::Counts;
-use super::device::named;
-use super::select::Selection;
 use crate::database::all::{self, Package};
 use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use crate::operation::device::named;
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::select::Selection;
 use crate::package::{Line, Params, PkgInst};
 use crate::root::{FileType, Seen};
 use crate::source::{PackageImage, Source, SourceError};
@@ -238,7 +238,7 @@ pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params
 
 /// The name of a package in a source: that of its directory, unless the source is the package itself and its
 /// directory is called something else.
-pub(super) fn spooled_name(package: &PackageImage) -> String {
+pub(in crate::operation) fn spooled_name(package: &PackageImage) -> String {
     let abbreviation = package.params.text("PKG");
     let is_instance = PkgInst::new(&package.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
     if is_instance { package.directory.clone() } else { abbreviation.into_owned() }
@@ -256,7 +256,8 @@ impl Listing {
             self.corrupt.push((package.instance, format!("it has no {lacking}")));
             return Ok(());
         }
-        let needs_compver = selection.version.as_ref().is_some_and(super::select::Version::needs_compver);
+        let needs_compver =
+            selection.version.as_ref().is_some_and(crate::operation::queries::select::Version::needs_compver);
         let compver = if needs_compver { compver()?.unwrap_or_default() } else { Vec::new() };
         let fits_state = selection.fits_state(package.state == State::Partial);
         if fits_state && selection.fits_params(&package.params, &compver) {

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::content::Archives;
-use super::failure::Failure;
-use super::later_patches::{self, LaterPatches};
-use super::ledgers::Ledgers;
-use super::patch_scripts::back_out::{Backout, back_out_with_scripts};
-use super::patch_scripts::{Installing, PatchScriptRequest, kept};
-use super::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::database::archive::{self, ArchiveError, Digesting};
 use crate::database::{View, installed, places, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
+use crate::operation::content::Archives;
+use crate::operation::failure::Failure;
+use crate::operation::patch_scripts::back_out::{Backout, back_out_with_scripts};
+use crate::operation::patch_scripts::{Installing, PatchScriptRequest, kept};
+use crate::operation::patches::later_patches::{self, LaterPatches};
+use crate::operation::patches::ledgers::Ledgers;
+use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::package::{PkgInst, ScriptPolicy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::transaction::{Receipt, Recovered};
 
-pub(super) mod played;
+pub(in crate::operation) mod played;
 
 use undo::{Reading, Undo, must_be_whole};
 
@@ -114,11 +114,11 @@ pub fn back_out_patches(
 }
 
 /// Undo archives that were verified already, by package and save directory: their manifests.
-pub(super) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
+pub(in crate::operation) type KnownArchives = BTreeMap<(PkgInst, String), Option<Manifest>>;
 
 /// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
 /// has one steady state of the root; the archives in `known` are not verified once more.
-pub(super) fn rehearse(
+pub(in crate::operation) fn rehearse(
     ground: &Ground,
     ids: &[PatchId],
     known: KnownArchives,
@@ -143,7 +143,7 @@ fn dependents_first(session: &Session<'_>, mut ids: Vec<PatchId>) -> Result<Vec<
     };
     ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
     ids = later_patches::latest_run_first(&View::live(&session.ground.root), &applied, ids);
-    Ok(super::order::in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
+    Ok(crate::operation::patches::order::in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
 }
 
 /// The patches that require `id`: for the order of removal they are what has to go first.
@@ -171,7 +171,7 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
     drop(inventory);
     let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
     let plan = &scripted.plan;
-    let text = super::log::of_backout(plan);
+    let text = crate::operation::log::of_backout(plan);
     let result = session.perform(plan, &mut content, None, text).map(Some);
     BackedOut::of(id, Some(scripted), result)
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::failure::Failure;
 use crate::database::archive::ArchiveError;
 use crate::database::{DatabaseError, View, ledger};
 use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::inventory::{Installed, Inventory};
+use crate::operation::failure::Failure;
 use crate::package::PkgInst;
 use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
 use crate::plan::back_out::Elsewhere;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::Failure;
-use super::removable::removable;
-use super::session::Ground;
 use crate::database::{DatabaseError, all, installed, policy, read_consistently};
 use crate::inventory::{Installed, Inventory, Save};
+use crate::operation::failure::Failure;
+use crate::operation::patches::removable::removable;
+use crate::operation::session::Ground;
 use crate::package::PkgInst;
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Superseded};
 use crate::plan::interrupted::{Interrupted, interrupted};

@@ -8,7 +8,7 @@ use crate::database::archive::{self, ArchiveError, Outside};
 use crate::database::{View, ledger, marker};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
-use crate::operation::back_out::KnownArchives;
+use crate::operation::patches::back_out::KnownArchives;
 use crate::operation::session::Ground;
 use crate::package::{PkgInst, side_by_side};
 
