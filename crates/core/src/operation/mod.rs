@@ -17,7 +17,6 @@ pub mod make;
 pub mod many;
 mod new_database;
 pub mod packages;
-pub mod patch_scripts;
 pub mod patches;
 pub mod path_check;
 pub mod queries;

@@ -8,4 +8,5 @@ mod ledgers;
 mod order;
 mod reboot;
 pub(super) mod removable;
+pub mod scripts;
 pub(super) mod undo_directory;

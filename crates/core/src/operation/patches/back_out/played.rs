@@ -14,7 +14,7 @@ use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::Archives;
 use crate::operation::failure::Failure;
-use crate::operation::patch_scripts::restoration::Restoration;
+use crate::operation::patches::scripts::restoration::Restoration;
 use crate::operation::scripts::package::Halt;
 use crate::operation::session::Session;
 use crate::package::{Line, ObjectPath, PkgInst};

@@ -16,27 +16,27 @@ mod listener;
 mod perform;
 mod request;
 mod response;
-pub(super) mod restoration;
+pub(in crate::operation) mod restoration;
 
 use std::path::PathBuf;
 
-use super::device::Device;
-use super::failure::Failure;
-use super::log;
-use super::scripts::briefing::Briefing;
-use super::scripts::interview::{Answers, Questions, interview};
-use super::scripts::safety::{check_places, check_tools, needs_absolute_tools};
-use super::scripts::{Ending, ScriptFailure};
-use super::session::Session;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::log;
 use crate::operation::packages::add::Place;
 use crate::operation::packages::add::prepare::Placed;
 use crate::operation::packages::add::with_scripts::base_of;
+use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::interview::{Answers, Questions, interview};
 use crate::operation::scripts::package::{Halt, unanswered};
 use crate::operation::scripts::package_directory::Medium;
 use crate::operation::scripts::runner::{Procedure, Procedures};
+use crate::operation::scripts::safety::{check_places, check_tools, needs_absolute_tools};
+use crate::operation::scripts::{Ending, ScriptFailure};
+use crate::operation::session::Session;
 use crate::package::{Mode, Params};
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
@@ -45,9 +45,9 @@ use crate::script::environment::of_patch;
 use crate::script::{As, Ended, Input, search_path};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
 
-pub(super) use hooks::HookPlace;
+pub(in crate::operation) use hooks::HookPlace;
 use listener::Listener;
-pub(super) use request::Installing;
+pub(in crate::operation) use request::Installing;
 pub use request::PatchScriptRequest;
 
 /// A plan of a patch, and what it was made with.
