@@ -14,7 +14,7 @@ use crate::operation::identical::mark_identical;
 use crate::operation::patches::in_use::{InUse, in_use};
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::scripts::apply::{Application, apply_with_scripts};
-use crate::operation::patches::scripts::{Installing, PatchScriptRequest};
+use crate::operation::patches::scripts::request::{Installing, PatchScriptRequest};
 use crate::operation::patches::undo_directory;
 use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::package::{Edited, ObjectPath, Params, Policy, UndoFormat};

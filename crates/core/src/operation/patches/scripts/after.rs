@@ -1,6 +1,6 @@
 //! What is checked and completed after the scripts of a package that keep the records themselves.
 
-use super::{Member, PatchScripts, Way};
+use super::patch::{Member, PatchScripts, Way};
 use crate::database::View;
 use crate::database::archive::{self, ArchiveError, Outside};
 use crate::inventory::{Inventory, Touched};

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::patch::{PatchScripts, Planned, Way, untold};
+use super::request::Installing;
 use crate::inventory::Inventory;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::response::Applying;
-use crate::operation::patches::scripts::{Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::session::Session;
 use crate::package::{ObjectPath, Params};
 use crate::patch::Delivered;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::hooks::HookPlace;
+use super::patch::{PatchScripts, Planned, Way, untold};
+use super::request::Installing;
 use crate::inventory::Inventory;
 use crate::operation::content::Archives;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::response::of_backout;
-use crate::operation::patches::scripts::{HookPlace, Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::session::Session;
 use crate::package::Params;
 use crate::plan::engine::Bookkeeping;

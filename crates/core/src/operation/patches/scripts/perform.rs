@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::patch::{Member, PatchScripts, Way};
 use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::NoContent;
@@ -11,7 +12,6 @@ use crate::operation::packages::add::with_scripts::base_of;
 use crate::operation::packages::installation::{Installation, described};
 use crate::operation::packages::scripted::{Performance, delivered_as_placed, held};
 use crate::operation::patches::scripts::restoration::Restoration;
-use crate::operation::patches::scripts::{Member, PatchScripts, Way};
 use crate::operation::scripts::package::{Cast, FailedRequests, Halt};
 use crate::operation::scripts::safety::check_classes;
 use crate::operation::scripts::{Ending, Reboot};
