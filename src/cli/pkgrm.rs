@@ -91,7 +91,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         admin: args.admin,
         conversation,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        locale: call.surroundings.locale.clone(),
     };
     let mut screen = Screen {
         output: Output::new(call.program),

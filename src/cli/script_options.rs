@@ -23,7 +23,6 @@ impl ScriptOptions {
             settings: script_settings(call, false, self.script_timeout),
             engine: self.engine.unwrap_or_default(),
             none,
-            locale: call.surroundings.locale.clone(),
         }
     }
 }

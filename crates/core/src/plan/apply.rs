@@ -14,7 +14,7 @@ use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Pol
 use crate::patch::{Applied, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};

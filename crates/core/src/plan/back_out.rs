@@ -14,7 +14,7 @@ use crate::package::{ObjectPath, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{AppliedPatches, PatchId, Superseded};
 use crate::source::PackageImage;
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
 use super::handing_down::Left;

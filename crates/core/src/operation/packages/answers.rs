@@ -18,24 +18,24 @@ use crate::root::Root;
 
 /// An admin file, and what to warn of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::operation) struct AdminFile {
-    pub(in crate::operation) admin: Admin,
+pub(crate) struct AdminFile {
+    pub(crate) admin: Admin,
     /// Names in it that admin(4) does not know.
-    pub(in crate::operation) unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// A response file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::operation) struct Answered {
+pub(crate) struct Answered {
     /// Its text.
-    pub(in crate::operation) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// The variables that count.
-    pub(in crate::operation) params: Params,
+    pub(crate) params: Params,
 }
 
 /// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
 /// the answers that systems deliver where there is no such file.
-pub(in crate::operation) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
+pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
     let bad = |reason: &dyn std::fmt::Display| {
         let name = named.unwrap_or(Path::new("default"));
         Failure::BadFile(format!("unable to open admin file <{}>: {reason}", name.display()))
@@ -65,10 +65,7 @@ pub(in crate::operation) fn admin(root: &Root, named: Option<&Path>) -> Result<A
 
 /// The answers for a package from a response file, or from the file with its name in a directory of them; none where
 /// no file is named.
-pub(in crate::operation) fn response(
-    named: Option<&Path>,
-    package: &str,
-) -> Result<Option<Answered>, Failure> {
+pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answered>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let bad = |path: &Path, reason: &dyn std::fmt::Display| {
         Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
@@ -118,10 +115,7 @@ fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
 
 /// What the user has to be asked before a plan is carried out: each question that the admin file leaves open and the
 /// case raises, as a sentence without full stop. `plan` plans without asking anybody.
-pub(in crate::operation) fn open_questions<T>(
-    admin: &Admin,
-    plan: impl Fn(&Admin) -> Result<T, Refusal>,
-) -> Vec<String> {
+pub(crate) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T, Refusal>) -> Vec<String> {
     let raised = |open: usize| {
         let mut asked = admin.clone();
         let others = AGREEMENTS.iter().enumerate().filter(|(at, _)| *at != open);

@@ -35,7 +35,7 @@ pub struct Installation {
 }
 
 /// The installation with what an attendant wants to know of it. `present` are the instances that are installed.
-pub(in crate::operation) fn described(
+pub(crate) fn described(
     intended: Intended,
     package: &PackageImage,
     present: &BTreeMap<PkgInst, Installed>,

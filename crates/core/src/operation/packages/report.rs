@@ -1,10 +1,13 @@
-//! What pkgadd and pkgrm have in common: one package after another, each a run of its own.
+//! The reports of pkgadd and pkgrm: the outcome of each package, in the order in which they were taken.
 
+use super::installation::Installation;
 use crate::operation::failure::Failure;
+use crate::operation::scripts::failure::Ending;
+use crate::plan::remove::Intended;
 use crate::script::protocol::Meaning;
-use crate::transaction::{Left, Recovered};
+use crate::transaction::{Left, Receipt, Recovered};
 
-/// What became of all packages of a command; `T` is what became of one.
+/// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]
 pub struct PackagesReport<T> {
     /// What recovery found before anything else.
@@ -13,12 +16,61 @@ pub struct PackagesReport<T> {
     pub unknown_answers: Vec<String>,
     /// Words that no package fits. Nothing is changed where there is one.
     pub missing: Vec<String>,
-    /// Package by package, in the order in which they were taken.
+    /// The outcomes, in the order in which the packages were taken.
     pub packages: Vec<T>,
 }
 
+/// The outcome of the installation of one package.
+#[derive(Debug)]
+pub struct Added {
+    /// The instance, or the name on the device of a package that did not come that far.
+    pub name: String,
+    /// What was to be done, or `None` for a package that was refused.
+    pub installation: Option<Installation>,
+    /// What was done, or why not.
+    pub result: Result<Receipt, Failure>,
+    /// What the scripts have to say for the command as a whole.
+    pub ending: Ending,
+}
+
+/// The removal of a package as it is planned.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The instance.
+    pub name: String,
+    /// What is done, and by which scripts.
+    pub intended: Intended,
+    /// Whether the dependencies of other packages are looked at.
+    pub checks_dependencies: bool,
+}
+
+/// The outcome of the removal of one package.
+#[derive(Debug)]
+pub struct Removed {
+    /// The instance.
+    pub name: String,
+    /// What was to be done, or `None` for a package that was refused.
+    pub removal: Option<Removal>,
+    /// What was done, or why not.
+    pub result: Result<Receipt, Failure>,
+    /// What the scripts have to say for the command as a whole.
+    pub ending: Ending,
+}
+
+impl Added {
+    /// Whether the root is as it was before, as far as this package goes.
+    pub(crate) fn left_nothing(&self) -> bool {
+        let left = self.result.as_ref().err().map(Failure::left);
+        matches!(left, Some(Left::Unchanged | Left::RolledBack))
+    }
+
+    pub(crate) fn refused(name: String, failure: Failure) -> Self {
+        Self { name, installation: None, result: Err(failure), ending: Ending::default() }
+    }
+}
+
 /// Whether the next package may be tried after a failure.
-pub(in crate::operation) fn leaves_root_usable(failure: &Failure) -> bool {
+pub(crate) fn leaves_root_usable(failure: &Failure) -> bool {
     let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
     let enough = match failure {
         Failure::Declined => true,

@@ -7,8 +7,6 @@ use crate::script::environment::Script;
 use crate::script::protocol::{Meaning, Outcome, PatchMessage, Reboot};
 use crate::transaction::Left;
 
-use crate::operation::scripts::runner::words;
-
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
@@ -67,7 +65,7 @@ pub struct Ending {
 
 impl ScriptFailure {
     /// How `script` ended, before anything has been changed.
-    pub(in crate::operation) fn new(script: &Script, ended: Ended, outcome: Outcome) -> Self {
+    pub(crate) fn new(script: &Script, ended: Ended, outcome: Outcome) -> Self {
         let what = match script {
             Script::InstallClass(_) | Script::RemoveClass(_) => "class action script".to_owned(),
             script => format!("{} script", script.name()),
@@ -90,7 +88,7 @@ impl ScriptFailure {
     }
 
     /// How the script `name` of a patch itself ended.
-    pub(in crate::operation) fn of_patch(name: &str, ended: Ended) -> Self {
+    pub(crate) fn of_patch(name: &str, ended: Ended) -> Self {
         let part = if name.starts_with("pre") { Part::Before } else { Part::After };
         Self {
             what: format!("the {name} script"),
@@ -105,19 +103,19 @@ impl ScriptFailure {
     }
 
     /// A script of a patch itself that cannot be executed.
-    pub(in crate::operation) fn not_executable(name: &str, reason: String) -> Self {
+    pub(crate) fn not_executable(name: &str, reason: String) -> Self {
         let failure = Self::of_patch(name, Ended::Exited(126));
         Self { part: Part::NotExecutable, detail: Some(reason), ..failure }
     }
 
     /// A package that wants to ask, where nobody can be asked.
-    pub(in crate::operation) fn nobody_to_ask() -> Self {
+    pub(crate) fn nobody_to_ask() -> Self {
         let outcome = Outcome { meaning: Meaning::Interaction, reboot: Reboot::None };
         Self::new(&Script::Request, Ended::Exited(5), outcome)
     }
 
     /// Whether the installation goes on nevertheless.
-    pub(in crate::operation) fn is_warning(&self) -> bool {
+    pub(crate) fn is_warning(&self) -> bool {
         self.meaning == Meaning::Warning
     }
 
@@ -175,6 +173,16 @@ impl fmt::Display for ScriptFailure {
 }
 
 impl std::error::Error for ScriptFailure {}
+
+/// Says how a script ended, for the log and for messages.
+pub(crate) fn words(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(code) => format!("exit code {code}"),
+        Ended::Signalled(signal) => format!("ended by signal {signal}"),
+        Ended::TimedOut => "ended because it took too long".to_owned(),
+        Ended::Interrupted => "ended on request".to_owned(),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::operation::device::Device;
+use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
 use crate::package::{Mode, PackagePath, Summing};
-use crate::plan::course::ListedFile;
+use crate::plan::course::steps::ListedFile;
 use crate::plan::{Body, Member};
 use crate::root::{NewTree, WritableFile};
 use crate::script::trust::{User, unreadable_by};
@@ -20,21 +20,21 @@ use crate::source::{Form, PackageImage, Problem, SourceError};
 
 /// Where scripts find a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::operation) struct Medium {
+pub(crate) struct PackageDirectory {
     /// The package directory.
-    pub(in crate::operation) package: PathBuf,
+    pub(crate) package: PathBuf,
     /// Whether it is a copy, which has the scripts but none of the objects until they are unpacked.
-    pub(in crate::operation) is_copy: bool,
+    pub(crate) is_copy: bool,
 }
 
-impl Medium {
+impl PackageDirectory {
     /// The package in its place where `user` can read it there, else a copy below `private`.
-    pub(in crate::operation) fn of(
-        device: &Device,
-        package: &PackageImage,
+    pub(crate) fn of(
+        delivered: DeliveredPackage<'_>,
         user: Option<User>,
         private: &Path,
     ) -> Result<Self, Failure> {
+        let DeliveredPackage { device, image: package, .. } = delivered;
         if device.source.form() == Form::Directory {
             let absolute =
                 std::path::absolute(device.source.path()).map_err(|error| failed(device, error))?;
@@ -52,17 +52,17 @@ impl Medium {
     }
 
     /// The directory that holds the package directory: `INST_DATADIR`.
-    pub(in crate::operation) fn data_directory(&self) -> &Path {
+    pub(crate) fn data_directory(&self) -> &Path {
         self.package.parent().unwrap_or(&self.package)
     }
 
     /// A script of the package.
-    pub(in crate::operation) fn script(&self, name: &str) -> PathBuf {
+    pub(crate) fn script(&self, name: &str) -> PathBuf {
         self.package.join("install").join(name)
     }
 
     /// Where the content of an object is, or would be unpacked to.
-    pub(in crate::operation) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
+    pub(crate) fn object(&self, part: u32, path: &PackagePath) -> PathBuf {
         let (kind, relative) = kind(path);
         let numbered = self.package.join(format!("{kind}.{part}"));
         let top = if !self.is_copy && numbered.is_dir() { numbered } else { self.package.join(kind) };
@@ -70,15 +70,10 @@ impl Medium {
     }
 
     /// Checks the content of the files that scripts install against the pkgmap, and unpacks it where this is a copy.
-    pub(in crate::operation) fn take(
-        &self,
-        device: &Device,
-        index: usize,
-        files: &[&ListedFile],
-    ) -> Result<(), Failure> {
+    pub(crate) fn take(&self, delivered: DeliveredPackage<'_>, files: &[&ListedFile]) -> Result<(), Failure> {
+        let DeliveredPackage { device, index, image: package } = delivered;
         let members = files.iter().filter_map(|file| member(file)).map(|member| (&member.path, member));
         let members: HashMap<&PackagePath, &Member> = members.collect();
-        let package = device.package(index)?;
         let mut copy = self.is_copy.then(|| NewTree::at(&self.package)).transpose()?;
         let mut wanted = |of: usize, path: &PackagePath| of == index && members.contains_key(path);
         device.source.stream::<Failure>(&device.image, &mut wanted, &mut |_, path, _, data| {
@@ -110,7 +105,7 @@ fn unpacked(path: &PackagePath) -> Vec<u8> {
 }
 
 /// The delivered content of a file that a script installs.
-pub(in crate::operation) fn member(file: &ListedFile) -> Option<&Member> {
+pub(crate) fn member(file: &ListedFile) -> Option<&Member> {
     match &file.new.body {
         Body::Member(member) => Some(member),
         _ => None,
@@ -201,8 +196,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = package_at(dir.path());
         let device = device(dir.path());
-        let medium = Medium::of(&device, &device.image.packages[0], None, Path::new("/nowhere")).unwrap();
-        assert_eq!(medium, Medium { package: place.clone(), is_copy: false });
+        let medium = PackageDirectory::of(device.delivered(0).unwrap(), None, Path::new("/nowhere")).unwrap();
+        assert_eq!(medium, PackageDirectory { package: place.clone(), is_copy: false });
         assert_eq!(medium.data_directory(), dir.path());
         let path = PackagePath::new(b"bin/x").unwrap();
         assert_eq!(medium.object(1, &path), place.join("reloc/bin/x"));
@@ -216,7 +211,7 @@ mod tests {
         let device = device(&dir.path().join("closed"));
         let private = dir.path().join("private");
         let stranger = User { uid: 54_321, gid: 54_321 };
-        let medium = Medium::of(&device, &device.image.packages[0], Some(stranger), &private).unwrap();
+        let medium = PackageDirectory::of(device.delivered(0).unwrap(), Some(stranger), &private).unwrap();
         assert!(medium.is_copy);
         assert_eq!(fs::read_to_string(medium.script("checkinstall")).unwrap(), "exit 0\n");
         for name in ["pkginfo", "pkgmap"] {

@@ -1,4 +1,4 @@
-//! Running one procedure script: who listens, what the log gets, and where its process is noted.
+//! Running one procedure script: who hears it, what the log gets, and where its process is noted.
 //!
 //! The same for every command: which scripts run when, and what follows from their results, is the caller's matter.
 
@@ -7,66 +7,52 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::failure::words;
 use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
+use crate::plan::refusal::Reason;
 use crate::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
 use crate::transaction::ScriptedRun;
 
-/// How scripts are run: what only the command line knows.
+/// How scripts are run, as far as only the command line knows it.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptSettings {
     /// The program itself, which is started once more to run them.
     pub executable: PathBuf,
-    /// Where private directories are made.
+    /// The directory below which private directories are made.
     pub temporary: PathBuf,
     /// Whether the shell shows each command (`pkgadd -v`).
     pub trace: bool,
-    /// Seconds that one script may take, 0 for ever; none leaves it to the policy of the root.
+    /// Seconds that one script may take, 0 for ever; `None` leaves it to the policy of the root.
     pub limit: Option<u64>,
+    /// Language and time zone of the caller.
+    pub locale: Vec<(String, OsString)>,
 }
 
-/// Somebody who hears what scripts say while they run, and is told about them. Every method has a default that does
-/// nothing.
-pub trait Voice {
-    /// A procedure script (not that of a class, and not request) is about to run.
+/// Receives what scripts say while they run, and what is to be said about them. Every method does nothing by default.
+pub trait ScriptOutput {
+    /// Learns that a procedure script is about to run; not told of class action scripts and of request.
     fn executing(&mut self, _script: &str) {}
 
-    /// A script said something, in pieces of any size.
+    /// Receives output of a script, in pieces of any size.
     fn heard(&mut self, _stream: Stream, _bytes: &[u8]) {}
 
-    /// A script did not do what it should, and the work goes on.
+    /// Receives what a script did not do though it should; the work goes on.
     fn complains(&mut self, _text: &str) {}
 
-    /// Something is said as it is.
+    /// Receives text to be shown as it is.
     fn says(&mut self, _text: &str) {}
 
-    /// Something that a script did was passed over.
+    /// Receives a warning of something that a script did and that was passed over.
     fn warns(&mut self, _text: &str) {}
 }
 
-/// A script to be run.
-#[derive(Clone, Debug)]
-pub(in crate::operation) struct Procedure {
-    /// What it is called: `preinstall`, `i.none`.
-    pub(in crate::operation) name: String,
-    /// Where it is.
-    pub(in crate::operation) file: PathBuf,
-    /// Its arguments.
-    pub(in crate::operation) arguments: Vec<OsString>,
-    /// Its whole environment.
-    pub(in crate::operation) environment: Vec<(OsString, OsString)>,
-    /// Who runs it.
-    pub(in crate::operation) user: As,
-    /// Where it starts.
-    pub(in crate::operation) directory: PathBuf,
-    /// What it reads.
-    pub(in crate::operation) input: Input,
-}
-
-/// What runs the scripts of one package or patch.
-pub(in crate::operation) struct Procedures<'a> {
-    pub(in crate::operation) shop: Workshop,
+/// Runs the scripts of one package or patch.
+pub(crate) struct ScriptRunner<'a> {
+    pub(crate) shop: Workshop,
+    pub(crate) ground: &'a Ground,
+    pub(crate) locale: &'a [(String, OsString)],
     interrupt: &'a dyn Fn() -> Option<i32>,
     trace: bool,
     limit: Option<Duration>,
@@ -74,13 +60,15 @@ pub(in crate::operation) struct Procedures<'a> {
     said: Vec<u8>,
 }
 
-impl<'a> Procedures<'a> {
-    /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places.
-    pub(in crate::operation) fn open(
-        ground: &Ground,
+impl<'a> ScriptRunner<'a> {
+    /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places; where
+    /// these cannot be put there, that is a refusal.
+    pub(crate) fn open(
+        ground: &'a Ground,
         interrupt: &'a dyn Fn() -> Option<i32>,
-        settings: &ScriptSettings,
+        settings: &'a ScriptSettings,
         absolute: bool,
+        refuse: impl Fn(Reason) -> Failure,
     ) -> Result<Self, Failure> {
         let shop = Workshop::open(&Setting {
             root: &ground.root,
@@ -88,9 +76,18 @@ impl<'a> Procedures<'a> {
             temporary: settings.temporary.clone(),
             absolute_tools: absolute,
         })?;
+        if absolute {
+            shop.absolute_tools().map_err(|reason| {
+                refuse(Reason::ScriptsUnsafe(format!(
+                    "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
+                )))
+            })?;
+        }
         let seconds = settings.limit.unwrap_or(ground.policy.script_timeout);
         Ok(Self {
             shop,
+            ground,
+            locale: &settings.locale,
             interrupt,
             trace: settings.trace,
             limit: (seconds > 0).then(|| Duration::from_secs(seconds)),
@@ -98,31 +95,42 @@ impl<'a> Procedures<'a> {
         })
     }
 
+    /// Makes the call of a script that the caller runs in `/`, without arguments, environment or input.
+    pub(crate) fn call(&self, name: String, file: PathBuf) -> Call {
+        Call {
+            name,
+            file,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            user: As::Caller,
+            directory: PathBuf::from("/"),
+            input: Input::Nothing,
+            trace: self.trace,
+            limit: self.limit,
+        }
+    }
+
     /// The signal that asks the command to end, if one came.
-    pub(in crate::operation) fn interrupted(&self) -> Option<i32> {
+    pub(crate) fn interrupted(&self) -> Option<i32> {
         (self.interrupt)()
     }
 
-    /// What scripts said before the run, for its log.
-    pub(in crate::operation) fn take_log(&mut self) -> Vec<u8> {
+    /// Takes what scripts said before the run, for its log.
+    pub(crate) fn take_log(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.said)
     }
 
     /// Runs a script to its end, as a part of `run` where there is one.
-    pub(in crate::operation) fn run(
+    pub(crate) fn run(
         &mut self,
-        procedure: Procedure,
+        mut call: Call,
         run: Option<&mut ScriptedRun<'_>>,
-        voice: &mut dyn Voice,
+        output: &mut dyn ScriptOutput,
     ) -> Result<Ended, ScriptError> {
-        let Procedure { name, file, arguments, environment, user, directory, input } = procedure;
         // somebody at a terminal may take their time
-        let limit = self.limit.filter(|_| input != Input::Terminal);
-        let trace = self.trace;
-        let call =
-            Call { name: name.clone(), file, arguments, environment, user, directory, input, trace, limit };
-        let mut listener =
-            Listener { name: &name, run, said: &mut self.said, voice, interrupt: self.interrupt };
+        call.limit = call.limit.filter(|_| call.input != Input::Terminal);
+        let name = call.name.as_str();
+        let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
         let ended = self.shop.run(&call, &mut listener);
         let words = match &ended {
@@ -134,26 +142,16 @@ impl<'a> Procedures<'a> {
     }
 }
 
-/// How a script ended, for the log and for messages.
-pub(in crate::operation) fn words(ended: Ended) -> String {
-    match ended {
-        Ended::Exited(code) => format!("exit code {code}"),
-        Ended::Signalled(signal) => format!("ended by signal {signal}"),
-        Ended::TimedOut => "ended because it took too long".to_owned(),
-        Ended::Interrupted => "ended on request".to_owned(),
-    }
-}
-
 struct Listener<'l, 'r> {
     name: &'l str,
     run: Option<&'l mut ScriptedRun<'r>>,
     said: &'l mut Vec<u8>,
-    voice: &'l mut dyn Voice,
+    output: &'l mut dyn ScriptOutput,
     interrupt: &'l dyn Fn() -> Option<i32>,
 }
 
 impl Listener<'_, '_> {
-    /// A log that cannot be written stops nothing: what was said is heard in any case.
+    /// Adds to the log. A log that cannot be written stops nothing: the output is heard in any case.
     fn log(&mut self, text: &[u8]) {
         match &mut self.run {
             Some(run) => drop(run.log(text)),
@@ -175,7 +173,7 @@ impl Ears for Listener<'_, '_> {
     }
 
     fn heard(&mut self, stream: Stream, bytes: &[u8]) {
-        self.voice.heard(stream, bytes);
+        self.output.heard(stream, bytes);
         self.log(bytes);
     }
 

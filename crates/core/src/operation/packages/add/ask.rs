@@ -2,18 +2,18 @@
 //!
 //! Nothing of the root is changed. A package that asks nothing is an error, as is a response file that is there.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::input::{AddInput, AddRequest};
 use crate::format::admin::Admin;
-use crate::operation::device::Device;
+use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
-use crate::operation::packages::add::{AddRequest, Place};
-use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::observer::PackageObserver;
 use crate::operation::queries::packages::spooled_name;
-use crate::operation::scripts::{ScriptSettings, system_scripts};
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, Ground};
 use crate::package::{Mode, Params};
 use crate::plan::refusal::{Command, Reason};
@@ -33,8 +33,6 @@ pub struct AskRequest {
     pub conversation: bool,
     /// How scripts are run.
     pub scripts: ScriptSettings,
-    /// Language and time zone, for scripts.
-    pub locale: Vec<(String, OsString)>,
 }
 
 /// What became of it.
@@ -51,8 +49,8 @@ pub fn ask_packages(
     root: &Root,
     request: &AskRequest,
     caller: &Caller<'_>,
-    attendant: &mut dyn Attendant,
-    done: &mut dyn FnMut(&mut dyn Attendant, &Path),
+    observer: &mut dyn PackageObserver,
+    done: &mut dyn FnMut(&mut dyn PackageObserver, &Path),
 ) -> Result<Asked, Failure> {
     let device = match Device::open(&request.device, &request.packages)? {
         Ok(device) => device,
@@ -65,45 +63,42 @@ pub fn ask_packages(
         device: request.device.clone(),
         conversation: request.conversation,
         scripts: request.scripts.clone(),
-        locale: request.locale.clone(),
         ..AddRequest::default()
     };
     let admin = Admin::delivered();
-    let policy = ground.policy.scripts;
-    let place =
-        Place { ground: &ground, admin: &admin, system: &system, policy, request: &add, caller, patch: None };
+    let input = AddInput::new(&ground, &admin, &system, &add, caller);
     let mut asked = Asked::default();
     for &index in &device.selected {
-        let name = spooled_name(device.package(index)?);
+        let delivered = device.delivered(index)?;
+        let name = spooled_name(delivered.image);
         let file = response_file(&request.response, &name)?;
-        attendant.adding(&name, device.package(index)?);
-        let text = place.answers(&device, index, attendant)?;
+        observer.adding(&name, delivered.image);
+        let text = input.answers(delivered, observer)?;
         write(&file, &text).map_err(|error| bad(&file, &error))?;
-        done(attendant, &file);
+        done(observer, &file);
         asked.made.push(file);
     }
     Ok(asked)
 }
 
-impl Place<'_> {
+impl<'a> AddInput<'a> {
     /// The text of the response file that the request script of a package leaves.
     fn answers(
         &self,
-        device: &Device,
-        index: usize,
-        attendant: &mut dyn Attendant,
+        delivered: DeliveredPackage<'a>,
+        observer: &mut dyn PackageObserver,
     ) -> Result<Vec<u8>, Failure> {
-        let package = device.package(index)?;
+        let package = delivered.image;
         let refuse = |reason: Reason| reason.of(Command::Pkgadd, &spooled_name(package));
-        let placed = self.place(device, index, &Params::new())?;
+        let placed = self.place(delivered, &Params::new())?;
         let request = package.install.contains_key("request");
         if !request {
             return Err(refuse(Reason::NothingToAsk).into());
         }
         let scripts = InstallScripts { request, ..InstallScripts::default() };
         scripts.check(package, placed.instance.as_str(), self.policy).map_err(refuse)?;
-        let mut stage = self.stage(device, package, &placed)?;
-        Ok(self.ask(&mut stage, &scripts, None, attendant)?.text)
+        let mut setup = self.with_scripts(delivered, &placed)?;
+        Ok(self.ask(&mut setup, &scripts, None, observer)?.text)
     }
 }
 

@@ -1,18 +1,22 @@
 //! What is decided about one package before anything changes: where it goes, and the plan.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::input::AddInput;
 use crate::database::{View, installed};
 use crate::format::admin::Admin;
 use crate::inventory::{Installed, Inventory, Touched};
-use crate::operation::device::Device;
+use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
-use crate::operation::packages::add::Place;
 use crate::operation::packages::answers;
 use crate::operation::packages::installation::{Installation, described};
-use crate::operation::packages::observer::Attendant;
+use crate::operation::packages::observer::PackageObserver;
 use crate::operation::queries::packages::spooled_name;
+use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
+use crate::operation::scripts::package_directory::PackageDirectory;
+use crate::operation::scripts::runner::ScriptRunner;
 use crate::package::{ObjectPath, Params, PkgInst};
 use crate::plan::concern::{Delivered, delivered_files};
 use crate::plan::install::{InstallOptions, install, placement};
@@ -20,35 +24,53 @@ use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 
 /// Where a package goes.
-pub(in crate::operation) struct Placed {
+pub(crate) struct Placed {
     /// The instance.
-    pub(in crate::operation) instance: PkgInst,
+    pub(crate) instance: PkgInst,
     /// Its parameters after the installation.
-    pub(in crate::operation) params: Params,
+    pub(crate) params: Params,
     /// The installed instances of the package.
-    pub(in crate::operation) present: BTreeMap<PkgInst, Installed>,
+    pub(crate) present: BTreeMap<PkgInst, Installed>,
 }
 
 impl Placed {
     /// Whether the architecture and version that `package` has is installed there already.
-    pub(in crate::operation) fn is_update(&self, package: &PackageImage) -> bool {
+    pub(crate) fn is_update(&self, package: &PackageImage) -> bool {
         let version = |params: &Params| params.text("VERSION").into_owned();
         let old = self.present.get(&self.instance);
         old.is_some_and(|old| version(&old.params) == version(&package.params))
     }
+
+    /// The directory in which scripts of the package find it, and what they are told. A copy of the package is made below
+    /// `private`, where they cannot read the original.
+    pub(crate) fn for_scripts(
+        &self,
+        runner: &ScriptRunner<'_>,
+        delivered: DeliveredPackage<'_>,
+        private: &Path,
+    ) -> Result<(PackageDirectory, ScriptContext), Failure> {
+        let directory = PackageDirectory::of(delivered, runner.shop.unprivileged(), private)?;
+        let package = delivered_as_placed(&delivered.image.params, &self.params);
+        let context = ScriptContext {
+            installed: self.present.get(&self.instance).map(|installed| installed.params.clone()),
+            data_directory: Some(directory.data_directory().to_owned()),
+            ..ScriptContext::new(self.instance.clone(), package, base_of(&self.params))
+        };
+        Ok((directory, context))
+    }
 }
 
 /// A package that is planned.
-pub(in crate::operation) struct Prepared {
-    pub(in crate::operation) installation: Installation,
+pub(crate) struct Prepared {
+    pub(crate) installation: Installation,
     /// What it was planned with.
-    pub(in crate::operation) inventory: Inventory,
+    pub(crate) inventory: Inventory,
 }
 
 impl Prepared {
     /// Whether it is the same on a root whose database was only just made: no script looks at it, and no path of the
     /// package is where the database is.
-    pub(super) fn is_beside_database(&self) -> bool {
+    pub(crate) fn is_beside_database(&self) -> bool {
         let var = |path: &ObjectPath| path.as_bytes().split(|&b| b == b'/').nth(1) == Some(b"var");
         let inventory = &self.inventory;
         let paths = inventory.physical.iter().flat_map(|(path, physical)| [path, physical]);
@@ -56,53 +78,50 @@ impl Prepared {
     }
 }
 
-impl Place<'_> {
+impl AddInput<'_> {
     /// Plans a package, and asks what is open.
-    pub(in crate::operation) fn prepare(
+    pub(crate) fn prepare(
         &self,
-        device: &Device,
-        index: usize,
+        delivered: DeliveredPackage<'_>,
         placed: &Placed,
         response: &Params,
-        attendant: Option<&mut (dyn Attendant + '_)>,
+        observer: Option<&mut (dyn PackageObserver + '_)>,
     ) -> Result<Prepared, Failure> {
-        let package = device.package(index)?;
-        let name = spooled_name(package);
-        let inventory = self.survey(device, index, placed)?;
+        let DeliveredPackage { device, index, image } = delivered;
+        let inventory = self.survey(delivered, placed)?;
         let options = self.options(response, false);
         let plan = |admin: &Admin, conversation: bool| {
             let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
             install(&device.image, index, &inventory, &options, &self.caller.occasion)
         };
-        let planned = match (plan(self.admin, false), attendant) {
-            (Err(refusal), Some(attendant)) if self.request.conversation && is_question(&refusal) => {
+        let planned = match (plan(self.admin, false), observer) {
+            (Err(refusal), Some(observer)) if self.request.conversation && is_question(&refusal) => {
                 let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
                 // a refusal is no question, and has to be told before any is asked
                 let planned = plan(self.admin, true)?;
-                if !attendant.agrees(&name, &questions) {
+                if !observer.agrees(&spooled_name(image), &questions) {
                     return Err(Failure::Declined);
                 }
                 planned
             }
             (planned, _) => planned?,
         };
-        let installation = described(planned, package, &placed.present, self.admin);
+        let installation = described(planned, image, &placed.present, self.admin);
         Ok(Prepared { installation, inventory })
     }
 
     /// Where a package goes, before its paths are looked at.
-    pub(in crate::operation) fn place(
+    pub(crate) fn place(
         &self,
-        device: &Device,
-        index: usize,
+        delivered: DeliveredPackage<'_>,
         response: &Params,
     ) -> Result<Placed, Failure> {
-        let present = self.packages(device.package(index)?)?;
+        let present = self.packages(delivered.image)?;
         let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
         // What the admin file leaves open does not change where it goes; it is asked when everything is known.
         let options = self.options(response, true);
         let (instance, params) =
-            placement(&device.image, index, &inventory, &options, &self.caller.occasion)?;
+            placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.occasion)?;
         Ok(Placed { instance, params, present })
     }
 
@@ -135,10 +154,10 @@ impl Place<'_> {
     }
 
     /// Surveys what the package touches.
-    fn survey(&self, device: &Device, index: usize, placed: &Placed) -> Result<Inventory, Failure> {
+    fn survey(&self, delivered: DeliveredPackage<'_>, placed: &Placed) -> Result<Inventory, Failure> {
         let mut touched = Touched::default();
-        let package = device.package(index)?;
-        touched.add(&placed.instance, index, package, &placed.params);
+        let DeliveredPackage { device, index, image } = delivered;
+        touched.add(&placed.instance, index, image, &placed.params);
         let mut inventory = self.ground.survey(&touched, None)?;
         let params = placed.params.clone();
         let installed = Installed { params, ..Installed::default() };

@@ -1,7 +1,6 @@
 //! `pkgrm`: installed packages are removed one after another, each a run of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
@@ -11,20 +10,23 @@ use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::packages::answers::{self, AdminFile};
-use crate::operation::packages::observer::Attendant;
-use crate::operation::packages::remove::with_scripts::{Manner, remove_with_scripts};
-use crate::operation::packages::report::{PackagesReport, leaves_root_usable};
+use crate::operation::packages::left_objects::objects_left;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{PackagesReport, Removal, Removed, leaves_root_usable};
 use crate::operation::queries::select::Selection;
-use crate::operation::scripts::{Ending, ScriptSettings, system_scripts};
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::system::system_scripts;
 use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database};
 use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
-use crate::plan::Plan;
-use crate::plan::remove::{Fate, Intended, Portion, RemoveOptions, remove};
+use crate::plan::remove::{RemoveOptions, remove};
 use crate::plan::scripts::SystemScripts;
 use crate::root::Root;
 use crate::transaction::Receipt;
 
 mod with_scripts;
+
+use with_scripts::remove_with_scripts;
 
 /// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 1 << 20;
@@ -40,52 +42,6 @@ pub struct RemoveRequest {
     pub conversation: bool,
     /// How scripts are run.
     pub scripts: ScriptSettings,
-    /// Language and time zone, for scripts.
-    pub locale: Vec<(String, OsString)>,
-}
-
-/// What removing a package means.
-#[derive(Clone, Debug)]
-pub struct Removal {
-    /// The instance.
-    pub name: String,
-    /// What is done.
-    pub intended: Intended,
-    /// Whether the dependencies of other packages are looked at.
-    pub checks_dependencies: bool,
-}
-
-/// An object that is the package's no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// Where it is, or was.
-    pub path: ObjectPath,
-    /// Why it is there still, if it is.
-    pub stays: Option<Stays>,
-}
-
-/// Why an object stays when its package goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stays {
-    /// Other packages own it too.
-    Shared,
-    /// A directory with something in it.
-    NotEmpty,
-    /// Something is mounted there.
-    MountPoint,
-}
-
-/// What became of one package.
-#[derive(Debug)]
-pub struct Removed {
-    /// Its instance.
-    pub name: String,
-    /// What was to be done; none where it was refused.
-    pub removal: Option<Removal>,
-    /// What was done, or why not.
-    pub result: Result<Receipt, Failure>,
-    /// What its scripts have to say for the command as a whole.
-    pub ending: Ending,
 }
 
 /// Removes packages. An error is one of the root as a whole; what is wrong with one package is in its part of the
@@ -94,20 +50,20 @@ pub fn remove_packages(
     root: &Root,
     request: &RemoveRequest,
     caller: &Caller<'_>,
-    attendant: &mut dyn Attendant,
+    observer: &mut dyn PackageObserver,
 ) -> Result<PackagesReport<Removed>, Failure> {
     may_change(root)?;
     must_have_database(root)?;
     let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
     let session = Session::begin(Ground::of(root)?, caller)?;
     let system = system_scripts(&session.ground)?;
-    let place = Place { session: &session, request, admin: &admin, system: &system };
+    let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
     let (selected, missing) = selected(&session.ground.root, &request.packages)?;
     let mut packages = Vec::new();
     let wanted = if missing.is_empty() { selected } else { Vec::new() };
     for package in wanted {
-        let removed = place.one(&package, attendant);
-        attendant.removed(&removed);
+        let removed = input.one(&package, observer);
+        observer.removed(&removed);
         let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
         packages.push(removed);
         if !goes_on {
@@ -136,7 +92,7 @@ fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>)
 }
 
 /// A root that packages are removed from.
-struct Place<'a> {
+struct RemoveInput<'a> {
     session: &'a Session<'a>,
     request: &'a RemoveRequest,
     admin: &'a Admin,
@@ -144,18 +100,18 @@ struct Place<'a> {
     system: &'a SystemScripts,
 }
 
-impl Place<'_> {
-    fn one(&self, package: &PkgInst, attendant: &mut dyn Attendant) -> Removed {
+impl RemoveInput<'_> {
+    fn one(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
         let name = package.to_string();
         let refused = |failure| (None, Err(failure));
         let mut ending = Ending::default();
         let (removal, result) = match survey(self.session, package) {
             Err(failure) => refused(failure),
-            Ok(inventory) => match self.prepare(package, &inventory, attendant) {
+            Ok(inventory) => match self.prepare(package, &inventory, observer) {
                 Err(failure) => refused(failure),
                 Ok(removal) => {
-                    attendant.leaves(&removal);
-                    let done = self.carry_out(package, &removal, &inventory, attendant, &mut ending);
+                    observer.removal_agreed(&removal);
+                    let done = self.carry_out(package, &removal, &inventory, observer, &mut ending);
                     (Some(removal), done)
                 }
             },
@@ -167,10 +123,10 @@ impl Place<'_> {
         &self,
         package: &PkgInst,
         inventory: &Inventory,
-        attendant: &mut dyn Attendant,
+        observer: &mut dyn PackageObserver,
     ) -> Result<Removal, Failure> {
         if let Some(installed) = inventory.packages.get(package) {
-            attendant.removing(package.as_str(), &installed.params);
+            observer.removing(package.as_str(), &installed.params);
         }
         let occasion = &self.session.caller.occasion;
         let plan = |admin: &Admin, conversation: bool| {
@@ -180,11 +136,11 @@ impl Place<'_> {
         };
         let intended = plan(self.admin, self.request.conversation)?;
         for warning in &intended.warnings {
-            attendant.warns(warning);
+            observer.warns(warning);
         }
         if self.request.conversation {
             let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
-            if !attendant.agrees(package.as_str(), &questions) {
+            if !observer.agrees(package.as_str(), &questions) {
                 return Err(Failure::Declined);
             }
         }
@@ -197,50 +153,26 @@ impl Place<'_> {
         package: &PkgInst,
         removal: &Removal,
         inventory: &Inventory,
-        attendant: &mut dyn Attendant,
+        observer: &mut dyn PackageObserver,
         ending: &mut Ending,
     ) -> Result<Receipt, Failure> {
         let session = self.session;
         let plan = &removal.intended.plan;
         if removal.intended.scripts.take_part() {
-            let manner = Manner { settings: &self.request.scripts, locale: &self.request.locale };
+            let settings = &self.request.scripts;
             let (receipt, said) =
-                remove_with_scripts(session, manner, package, removal, inventory, attendant)?;
+                remove_with_scripts(session, settings, package, removal, inventory, observer)?;
             *ending = said;
             return Ok(receipt);
         }
         let receipt = session.perform(plan, &mut NoContent, None, crate::operation::log::of_removal(plan))?;
         for portion in &removal.intended.portions {
-            let left = how_it_left(&session.ground.root, portion, plan);
-            attendant.class_left(&portion.class, &left);
+            let left = objects_left(&session.ground.root, portion, plan);
+            observer.class_left(&portion.class, &left);
         }
-        attendant.left();
+        observer.objects_gone();
         Ok(receipt)
     }
-}
-
-/// What became of the objects of a class, after the engine has done with them what `plan` says. What was not there
-/// any more is not named.
-pub(in crate::operation) fn how_it_left(root: &Root, portion: &Portion, plan: &Plan) -> Vec<Left> {
-    let view = View::live(root);
-    let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
-    let objects = portion.objects.iter().filter_map(|going| {
-        let stays = match going.fate {
-            Fate::Shared | Fate::SharedEditable => Some(Stays::Shared),
-            Fate::MountPoint => Some(Stays::MountPoint),
-            Fate::Goes if matches!(view.look(&going.path), Ok(Some(_))) => Some(Stays::NotEmpty),
-            Fate::Goes if gone.contains(&going.path) => None,
-            Fate::Goes => return None,
-        };
-        Some(Left { path: going.path.clone(), stays })
-    });
-    objects.collect()
-}
-
-/// What is known of the objects of a class before its script has run: which of them it does not get.
-pub(in crate::operation) fn what_scripts_get(portion: &Portion) -> Vec<Left> {
-    let kept = portion.objects.iter().filter(|going| going.fate == Fate::Shared);
-    kept.map(|going| Left { path: going.path.clone(), stays: Some(Stays::Shared) }).collect()
 }
 
 /// Everything that the package owns, the directories of its patches, and what the others depend on.

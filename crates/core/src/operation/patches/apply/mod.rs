@@ -14,7 +14,8 @@ use crate::operation::identical::mark_identical;
 use crate::operation::patches::in_use::{InUse, in_use};
 use crate::operation::patches::order::in_order;
 use crate::operation::patches::scripts::apply::{Application, apply_with_scripts};
-use crate::operation::patches::scripts::request::{Installing, PatchScriptRequest};
+use crate::operation::patches::scripts::install::PatchInstall;
+use crate::operation::patches::scripts::request::PatchScriptRequest;
 use crate::operation::patches::undo_directory;
 use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::package::{Edited, ObjectPath, Params, Policy, UndoFormat};
@@ -312,7 +313,7 @@ impl<'a> Circumstances<'a> {
         let undo_dir = self.request.undo_dir.clone().or_else(|| session.ground.policy.undo_dir.clone());
         let is_saved = !scripted.no_undo && !scripted.again;
         let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
-        let installing = Installing::new(&self.request.scripts, self.choice.clone(), patch);
+        let installing = PatchInstall::new(&self.request.scripts, self.choice.clone(), patch);
         let application = Application {
             device: &operand.device,
             unconditional: self.request.unconditional,

@@ -16,8 +16,9 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::{self, LaterPatches};
 use crate::operation::patches::ledgers::Ledgers;
 use crate::operation::patches::scripts::back_out::{Backout, back_out_with_scripts};
+use crate::operation::patches::scripts::install::PatchInstall;
 use crate::operation::patches::scripts::kept;
-use crate::operation::patches::scripts::request::{Installing, PatchScriptRequest};
+use crate::operation::patches::scripts::request::PatchScriptRequest;
 use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database, without_lock};
 use crate::package::{PkgInst, ScriptPolicy};
 use crate::patch::{AppliedPatches, PatchId, PatchList};
@@ -165,7 +166,7 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
             directory: at.directory(id),
         };
         let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
-        let installing = Installing::new(&at.request.scripts, at.choice.clone(), patch);
+        let installing = PatchInstall::new(&at.request.scripts, at.choice.clone(), patch);
         let (scripted, result) = back_out_with_scripts(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));
     }

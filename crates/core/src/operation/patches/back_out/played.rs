@@ -14,16 +14,17 @@ use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::Archives;
 use crate::operation::failure::Failure;
+use crate::operation::packages::safety_copies::add_objects;
 use crate::operation::patches::scripts::restoration::Restoration;
-use crate::operation::scripts::package::Halt;
+use crate::operation::scripts::halt::Halt;
 use crate::operation::session::Session;
 use crate::package::{Line, ObjectPath, PkgInst};
 use crate::patch::PatchId;
 use crate::plan::back_out::{BackOutOptions, back_out_of_package};
-use crate::plan::course::Concerned;
+use crate::plan::course::steps::Concerned;
 use crate::plan::parts::Scripted;
 use crate::source::PackageImage;
-use crate::transaction::{Held, HeldObject, ScriptedRun};
+use crate::transaction::{Held, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct Played {
@@ -68,13 +69,9 @@ impl Played {
 
     /// Adds what is restored to what is held.
     pub(in crate::operation) fn hold(&self, held: &mut Held) {
-        let known: BTreeSet<ObjectPath> = held.objects.iter().map(|object| object.path.clone()).collect();
         let deleted = self.scripted.parts.iter().flat_map(|part| &part.deletes);
         let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
-        let more: BTreeSet<&ObjectPath> =
-            deleted.chain(changed).filter(|path| !known.contains(path)).collect();
-        let more = more.into_iter().map(|path| HeldObject { path: path.clone(), editable: false });
-        held.objects.extend(more);
+        add_objects(held, deleted.chain(changed).collect::<BTreeSet<_>>());
         let rest = self.scripted.remainder().records;
         held.trees.extend(rest.iter().map(|record| record.path().clone()));
     }

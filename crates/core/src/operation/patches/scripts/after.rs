@@ -1,11 +1,11 @@
 //! What is checked and completed after the scripts of a package that keep the records themselves.
 
-use super::patch::{Member, PatchScripts, Way};
+use super::patch::{PatchPackage, PatchScripts, Way};
 use crate::database::View;
 use crate::database::archive::{self, ArchiveError, Outside};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
-use crate::operation::scripts::package::Halt;
+use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
 use crate::patch::{Delivered, PatchId};
 use crate::plan::install::Intended;
@@ -20,7 +20,7 @@ use crate::source::{PackageImage, Source};
 use crate::transaction::Cause;
 
 /// What is left to do for a package after its scripts.
-pub(super) struct Left {
+pub(super) struct RecordsAfter {
     /// Records of it.
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of what was before, to be written.
@@ -29,7 +29,7 @@ pub(super) struct Left {
     pub(super) notes: Vec<String>,
 }
 
-impl Left {
+impl RecordsAfter {
     /// Adds it to the last batch of the run, and what a person should know to the notes of the run.
     pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
         notes.extend(self.notes);
@@ -44,7 +44,11 @@ impl Left {
 
 impl PatchScripts<'_> {
     /// Brings what the scripts of a package answered together with what the program knows.
-    pub(super) fn reconcile(&self, member: &Member<'_>, intended: &mut Intended) -> Result<(), Failure> {
+    pub(super) fn reconcile(
+        &self,
+        member: &PatchPackage<'_>,
+        intended: &mut Intended,
+    ) -> Result<(), Failure> {
         let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
         let id = self.patch_id().map_err(refuse)?;
@@ -79,9 +83,9 @@ impl PatchScripts<'_> {
     pub(super) fn after_scripts(
         &self,
         scripted: &Scripted,
-        member: &Member<'_>,
+        member: &PatchPackage<'_>,
         before: &Inventory,
-    ) -> Result<Left, Halt> {
+    ) -> Result<RecordsAfter, Halt> {
         let package = &member.part.package;
         let ground = &self.session.ground;
         let mut touched = Touched::default();
@@ -99,8 +103,8 @@ impl PatchScripts<'_> {
             Way::Apply => {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
-                let delivered = member.device.package(member.index)?;
-                let obsoletes = Delivered::from_params(&delivered.params, separator);
+                let delivered = &member.delivered.image.params;
+                let obsoletes = Delivered::from_params(delivered, separator);
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
@@ -109,11 +113,11 @@ impl PatchScripts<'_> {
                 let planned = planned.filter(|_| !is_theirs);
                 let known = planned.zip(before.packages.get(package));
                 let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
-                Ok(Left { records, snapshot, notes: notes.into_iter().collect() })
+                Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
             }
             Way::BackOut => {
                 let records = marks_after_backout(package, installed, &id, separator)?;
-                Ok(Left { records, snapshot: None, notes: Vec::new() })
+                Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
             }
         }
     }
@@ -123,7 +127,7 @@ impl PatchScripts<'_> {
     fn check_undo(
         &self,
         scripted: &Scripted,
-        member: &Member<'_>,
+        member: &PatchPackage<'_>,
         now: &Inventory,
     ) -> Result<Option<String>, Halt> {
         let package = &member.part.package;
@@ -162,7 +166,7 @@ impl PatchScripts<'_> {
         Ok(note)
     }
 
-    fn archive(&self, member: &Member<'_>) -> Result<PackageImage, Failure> {
+    fn archive(&self, member: &PatchPackage<'_>) -> Result<PackageImage, Failure> {
         let ground = &self.session.ground;
         let view = View::live(&ground.root);
         let found = archive::find(&view, &ground.host, &member.part.package, &self.id, &Outside::planned())?;

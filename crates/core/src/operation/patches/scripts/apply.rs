@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::patch::{PatchScripts, Planned, Way, untold};
-use super::request::Installing;
+use super::install::PatchInstall;
+use super::patch::{PatchScripts, Planned, Way};
+use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
@@ -34,7 +35,7 @@ pub(in crate::operation) struct Application<'a> {
 /// What was done, and the plan by which it was.
 pub(in crate::operation) fn apply_with_scripts(
     session: &Session<'_>,
-    installing: &Installing,
+    installing: &PatchInstall,
     application: &Application<'_>,
     mut scripted: Scripted,
     mut inventory: Inventory,
@@ -53,46 +54,36 @@ pub(in crate::operation) fn apply_with_scripts(
 
 fn carry_out(
     session: &Session<'_>,
-    installing: &Installing,
+    installing: &PatchInstall,
     application: &Application<'_>,
     scripted: &mut Scripted,
     inventory: &mut Inventory,
 ) -> Result<Receipt, Failure> {
     let device = application.device;
     device.source.verify(&device.image)?;
-    let devices: Vec<(&Device, usize)> = scripted.parts.iter().map(|part| (device, part.index)).collect();
-    let place = installing.place(session);
-    let mut scripts = PatchScripts::open(session, place, Way::Apply, scripted, &devices, None)?;
+    let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
+    let packages = packages.collect::<Result<Vec<_>, _>>()?;
+    let mut scripts =
+        PatchScripts::open(session, installing.input(session), Way::Apply, scripted, &packages, None)?;
     if scripts.before()? {
         (*scripted, *inventory) = (application.plan)(&BTreeMap::new())?;
     }
     let build = scripts.build_directory()?;
-    let mut members = Vec::new();
-    let mut answers = BTreeMap::new();
-    for part in &scripted.parts {
-        let mut member = scripts.member(part, device, part.index)?;
-        let given = if part.chosen.bookkeeping == Bookkeeping::Scripts {
-            application.response(session, scripted, part, inventory, &build)?
-        } else {
-            Vec::new()
-        };
-        if part.chosen.has_scripts() {
-            scripts.ask(&mut member, given)?;
-        }
-        if part.chosen.bookkeeping == Bookkeeping::Program {
-            answers.insert(part.index, member.answers.params.clone());
-        }
-        members.push(member);
-    }
+    let mut ready = scripts.ready(&scripted.parts, &packages, |part, delivered| {
+        application.response(session, scripted, part, &delivered.image.params, inventory, &build)
+    })?;
+    let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
+    let answers: BTreeMap<usize, Params> =
+        by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
     if answers.values().any(|params| params.iter().next().is_some()) {
         (*scripted, *inventory) = (application.plan)(&answers)?;
-        for (member, part) in members.iter_mut().zip(&scripted.parts) {
+        for (member, part) in ready.iter_mut().zip(&scripted.parts) {
             member.part = part.clone();
         }
     }
     let mut content = device.content();
     let log = application.log.clone();
-    scripts.perform(scripted, members, inventory, &mut content, log)
+    scripts.perform(scripted, ready, inventory, &mut content, log)
 }
 
 /// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
@@ -125,10 +116,10 @@ impl Application<'_> {
         session: &Session<'_>,
         scripted: &Scripted,
         part: &Part,
+        delivered: &Params,
         inventory: &Inventory,
         build: &Path,
-    ) -> Result<Vec<u8>, Failure> {
-        let delivered = &self.device.package(part.index)?.params;
+    ) -> Result<Vec<u8>, UnwritableValue> {
         let separator = &session.ground.policy.separator;
         let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
@@ -145,6 +136,6 @@ impl Application<'_> {
             delivered,
             installed,
         };
-        applying.text().map_err(|value| untold(&value))
+        applying.text()
     }
 }

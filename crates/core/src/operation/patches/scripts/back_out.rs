@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::hooks::HookPlace;
-use super::patch::{PatchScripts, Planned, Way, untold};
-use super::request::Installing;
+use super::install::PatchInstall;
+use super::patch::{PatchScripts, Planned, Way};
 use crate::inventory::Inventory;
 use crate::operation::content::Archives;
 use crate::operation::device::Device;
@@ -12,7 +12,6 @@ use crate::operation::failure::Failure;
 use crate::operation::patches::scripts::response::of_backout;
 use crate::operation::session::Session;
 use crate::package::Params;
-use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
 use crate::transaction::Receipt;
 
@@ -31,7 +30,7 @@ pub(in crate::operation) struct Backout<'a> {
 /// What was done, and the plan by which it was.
 pub(in crate::operation) fn back_out_with_scripts(
     session: &Session<'_>,
-    installing: &Installing,
+    installing: &PatchInstall,
     backout: &Backout<'_>,
     mut scripted: Scripted,
     mut inventory: Inventory,
@@ -42,34 +41,24 @@ pub(in crate::operation) fn back_out_with_scripts(
 
 fn carry_out(
     session: &Session<'_>,
-    installing: &Installing,
+    installing: &PatchInstall,
     backout: &Backout<'_>,
     scripted: &mut Scripted,
     inventory: &mut Inventory,
 ) -> Result<Receipt, Failure> {
     let archive = |part: &Part| backout.archives.get(part.index).copied();
-    let devices: Vec<(&Device, usize)> =
-        scripted.parts.iter().filter_map(|part| Some((archive(part)?, 0))).collect();
-    let place = installing.place(session);
+    let packages = scripted.parts.iter().filter_map(archive).map(|device| device.delivered(0));
+    let packages = packages.collect::<Result<Vec<_>, _>>()?;
+    let input = installing.input(session);
     let hooks = HookPlace::at(backout.directory.clone());
-    let mut scripts = PatchScripts::open(session, place, Way::BackOut, scripted, &devices, Some(hooks))?;
+    let mut scripts = PatchScripts::open(session, input, Way::BackOut, scripted, &packages, Some(hooks))?;
     if scripts.before()? {
         (*scripted, *inventory) = (backout.plan)()?;
     }
-    let mut members = Vec::new();
-    for (part, (device, index)) in scripted.parts.iter().zip(&devices) {
-        let mut member = scripts.member(part, device, *index)?;
-        if part.chosen.has_scripts() {
-            let none = Params::new();
-            let installed = inventory.packages.get(&part.package);
-            let installed = installed.map_or(&none, |installed| &installed.params);
-            let by_scripts = part.chosen.bookkeeping == Bookkeeping::Scripts;
-            let given =
-                if by_scripts { of_backout(installed).map_err(|value| untold(&value))? } else { Vec::new() };
-            scripts.ask(&mut member, given)?;
-        }
-        members.push(member);
-    }
+    let none = Params::new();
+    let ready = scripts.ready(&scripted.parts, &packages, |part, _| {
+        of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
+    })?;
     let mut content = Archives(backout.restored_from.iter().map(|device| device.content()).collect());
-    scripts.perform(scripted, members, inventory, &mut content, None)
+    scripts.perform(scripted, ready, inventory, &mut content, None)
 }

@@ -1,8 +1,8 @@
 //! Who listens to the scripts of a patch: nothing is shown while they run, and everything goes into the log. What is
 //! kept here is what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
-use crate::operation::packages::observer::Attendant;
-use crate::operation::scripts::{Stream, Voice};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::scripts::{ScriptOutput, Stream};
 use crate::script::protocol::PatchMessage;
 
 /// The most of the output that is kept to look for messages in, from its end.
@@ -27,7 +27,7 @@ impl Listener {
     }
 }
 
-impl Voice for Listener {
+impl ScriptOutput for Listener {
     fn heard(&mut self, _: Stream, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         if self.said.len() > 2 * KEPT {
@@ -44,7 +44,7 @@ impl Voice for Listener {
     }
 }
 
-impl Attendant for Listener {}
+impl PackageObserver for Listener {}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ mod after;
 pub(super) mod apply;
 pub(super) mod back_out;
 mod hooks;
+pub(super) mod install;
 pub(super) mod kept;
 mod listener;
 mod patch;

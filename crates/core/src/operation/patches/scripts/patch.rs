@@ -8,45 +8,43 @@ use super::listener::Listener;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
-use crate::operation::device::Device;
+use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::add::Place;
+use crate::operation::packages::add::input::AddInput;
 use crate::operation::packages::add::prepare::Placed;
-use crate::operation::packages::add::with_scripts::base_of;
-use crate::operation::scripts::briefing::Briefing;
+use crate::operation::scripts::context::{ScriptContext, base_of};
+use crate::operation::scripts::failure::{Ending, ScriptFailure};
+use crate::operation::scripts::halt::{Halt, unanswered};
 use crate::operation::scripts::interview::{Answers, Questions, interview};
-use crate::operation::scripts::package::{Halt, unanswered};
-use crate::operation::scripts::package_directory::Medium;
-use crate::operation::scripts::runner::{Procedure, Procedures};
-use crate::operation::scripts::safety::{check_places, check_tools, needs_absolute_tools};
-use crate::operation::scripts::{Ending, ScriptFailure};
+use crate::operation::scripts::package_directory::PackageDirectory;
+use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
 use crate::operation::session::Session;
 use crate::package::{Mode, Params};
+use crate::plan::engine::Bookkeeping;
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Dir;
 use crate::script::environment::of_patch;
-use crate::script::{As, Ended, Input, search_path};
+use crate::script::{As, Call, Ended, search_path};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
 
 /// A plan of a patch, and what it was made with.
-pub(super) type Planned = Result<(Scripted, Inventory), Failure>;
+pub(crate) type Planned = Result<(Scripted, Inventory), Failure>;
 
 /// A package of the patch that is about to be performed.
-pub(super) struct Member<'d> {
-    pub(super) part: Part,
-    /// Where it is read from, and its place there.
-    pub(super) device: &'d Device,
-    pub(super) index: usize,
-    pub(super) medium: Medium,
-    pub(super) briefing: Briefing,
-    pub(super) answers: Answers,
+pub(crate) struct PatchPackage<'d> {
+    pub(crate) part: Part,
+    pub(crate) delivered: DeliveredPackage<'d>,
+    pub(super) directory: PackageDirectory,
+    pub(super) context: ScriptContext,
+    pub(crate) answers: Answers,
 }
 
 /// The two ways of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Apply,
     BackOut,
 }
@@ -68,62 +66,59 @@ impl Way {
 }
 
 /// The scripts of one patch at work.
-pub(super) struct PatchScripts<'a> {
+pub(crate) struct PatchScripts<'a> {
     pub(super) session: &'a Session<'a>,
-    pub(super) place: Place<'a>,
-    pub(super) procedures: Procedures<'a>,
+    pub(super) input: AddInput<'a>,
+    pub(super) runner: ScriptRunner<'a>,
     pub(super) listener: Listener,
-    pub(super) hooks: HookPlace,
-    pub(super) hook_names: Vec<String>,
+    hooks: HookPlace,
+    hook_names: Vec<String>,
     pub(super) way: Way,
     pub(super) id: String,
     pub(super) ending: Ending,
 }
 
 impl<'a> PatchScripts<'a> {
-    /// Gets ready; refused where scripts would not be safe. `devices` are what the packages are read from.
-    pub(super) fn open<'d>(
+    /// Gets ready; refused where scripts would not be safe.
+    pub(crate) fn open(
         session: &'a Session<'a>,
-        place: Place<'a>,
+        input: AddInput<'a>,
         way: Way,
         scripted: &Scripted,
-        devices: &[(&'d Device, usize)],
+        packages: &[DeliveredPackage<'_>],
         hooks: Option<HookPlace>,
     ) -> Result<Self, Failure> {
         let id = scripted.plan.patches.first().cloned().unwrap_or_default();
+        let ground = &session.ground;
         let refuse = |reason: Reason| Failure::from(reason.of(way.command(), &id));
-        let packages = devices.iter().filter_map(|(device, index)| device.image.packages.get(*index));
-        let absolute = packages.clone().any(needs_absolute_tools);
+        let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
         for part in &scripted.parts {
-            check_places(&session.ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
+            check_places(ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
         }
-        let settings = &place.request.scripts;
-        let procedures = Procedures::open(&session.ground, session.caller.interrupt, settings, absolute)?;
-        if absolute {
-            check_tools(&procedures.shop).map_err(refuse)?;
-        }
-        let private = procedures.shop.directory();
-        let hooks = match (hooks, devices.first()) {
+        let settings = &input.request.scripts;
+        let runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
+        let private = runner.shop.directory();
+        let hooks = match (hooks, packages.first()) {
             (Some(hooks), _) => hooks,
-            (None, Some((device, _))) => {
+            (None, Some(DeliveredPackage { device, .. })) => {
                 HookPlace::of(&device.source, &device.image, private).map_err(|error| unprepared(&error))?
             }
             (None, None) => HookPlace::at(private.to_owned()),
         };
         let (listener, ending) = (Listener::default(), Ending::default());
         let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
-        Ok(Self { session, place, procedures, listener, hooks, hook_names, way, id, ending })
+        Ok(Self { session, input, runner, listener, hooks, hook_names, way, id, ending })
     }
 
     /// The private directory in which scripts build backout packages.
-    pub(super) fn build_directory(&self) -> Result<PathBuf, Failure> {
-        let private = self.procedures.shop.directory();
+    pub(crate) fn build_directory(&self) -> Result<PathBuf, Failure> {
+        let private = self.runner.shop.directory();
         let made = Dir::of_host(private).and_then(|dir| dir.make_dir(b"build", Mode::of(0o700)));
         made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
     }
 
     /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.
-    pub(super) fn before(&mut self) -> Result<bool, Failure> {
+    pub(crate) fn before(&mut self) -> Result<bool, Failure> {
         let [name, _] = self.way.hooks();
         if !self.has_hook(name) {
             return Ok(false);
@@ -144,29 +139,23 @@ impl<'a> PatchScripts<'a> {
             let id = self.patch_id().map_err(Halt::Refused)?;
             kept::may_run(&self.session.ground, &id, name)?;
         }
-        let shop = &self.procedures.shop;
-        let file = self.hooks.file(name, shop.directory()).map_err(Halt::Script)?;
-        let (root, locale) = (&self.session.ground.root, &self.place.request.locale);
+        let shop = &self.runner.shop;
+        let (root, private) = (self.session.ground.root.prefix(), shop.directory());
+        let file = self.hooks.file(name, private).map_err(Halt::Script)?;
         let of_run = run.as_deref().map(ScriptedRun::name);
         let path = search_path(shop.tools());
-        let environment =
-            of_patch(&self.id, root.prefix(), locale, &path, shop.directory(), of_run.as_deref());
-        let procedure = Procedure {
-            name: name.to_owned(),
-            file,
-            arguments: Vec::new(),
-            environment,
-            user: As::Caller,
+        let call = Call {
+            environment: of_patch(&self.id, root, self.runner.locale, &path, private, of_run.as_deref()),
             directory: self.hooks.directory.clone(),
-            input: Input::Nothing,
+            ..self.runner.call(name.to_owned(), file)
         };
-        let ended = self.procedures.run(procedure, run.as_deref_mut(), &mut self.listener)?;
+        let ended = self.runner.run(call, run.as_deref_mut(), &mut self.listener)?;
         let mut failed = Vec::new();
         if let Some(run) = run {
             run.script_ended()?;
             failed = run.take_failed_requests()?;
         }
-        match (ended, self.procedures.interrupted()) {
+        match (ended, self.runner.interrupted()) {
             (Ended::Exited(0), _) if failed.is_empty() => Ok(()),
             (Ended::Exited(0), _) => Err(unanswered(name, &failed).into()),
             (Ended::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
@@ -174,30 +163,42 @@ impl<'a> PatchScripts<'a> {
         }
     }
 
-    /// Gets a package ready: where its scripts find it, and what they are told.
-    pub(super) fn member<'d>(
-        &self,
-        part: &Part,
-        device: &'d Device,
-        index: usize,
-    ) -> Result<Member<'d>, Failure> {
-        let package = device.package(index)?;
-        let placed = self.placed(part, device, index, &Params::new())?;
-        let shop = &self.procedures.shop;
-        let private = shop.directory().join(part.package.as_str());
-        let (medium, briefing) = self.place.brief(shop, device, package, &placed, &private)?;
-        Ok(Member { part: part.clone(), device, index, medium, briefing, answers: Answers::default() })
+    /// Gets all packages ready, and runs the checkinstall of each for which that is planned. `response` makes the response
+    /// file for scripts that keep the records.
+    pub(crate) fn ready<'d>(
+        &mut self,
+        parts: &[Part],
+        packages: &[DeliveredPackage<'d>],
+        response: impl Fn(&Part, DeliveredPackage<'_>) -> Result<Vec<u8>, UnwritableValue>,
+    ) -> Result<Vec<PatchPackage<'d>>, Failure> {
+        let mut ready = Vec::new();
+        for (part, &delivered) in parts.iter().zip(packages) {
+            let placed = self.placed(part, delivered, &Params::new())?;
+            let private = self.runner.shop.directory().join(part.package.as_str());
+            let (directory, context) = placed.for_scripts(&self.runner, delivered, &private)?;
+            let part = part.clone();
+            let mut package =
+                PatchPackage { part, delivered, directory, context, answers: Answers::default() };
+            let given = match package.part.chosen.bookkeeping {
+                Bookkeeping::Scripts => response(&package.part, delivered).map_err(|value| untold(&value))?,
+                Bookkeeping::Program => Vec::new(),
+            };
+            if package.part.chosen.has_scripts() {
+                self.ask(&mut package, given)?;
+            }
+            ready.push(package);
+        }
+        Ok(ready)
     }
 
-    /// Where a package goes: over the instance that was found for it.
+    /// Finds where a package goes: over the instance that was found for it.
     pub(super) fn placed(
         &self,
         part: &Part,
-        device: &Device,
-        index: usize,
+        delivered: DeliveredPackage<'_>,
         response: &Params,
     ) -> Result<Placed, Failure> {
-        let placed = self.place.place(device, index, response)?;
+        let placed = self.input.place(delivered, response)?;
         if placed.instance == part.package {
             return Ok(placed);
         }
@@ -206,32 +207,26 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
-    pub(super) fn ask(&mut self, member: &mut Member<'_>, given: Vec<u8>) -> Result<(), Failure> {
+    fn ask(&mut self, package: &mut PatchPackage<'_>, given: Vec<u8>) -> Result<(), Failure> {
         let questions = Questions {
             request: false,
-            checkinstall: member.part.chosen.scripts.checkinstall,
+            checkinstall: package.part.chosen.scripts.checkinstall,
             given,
             terminal: false,
             request_user: As::Unprivileged,
         };
-        let answers = interview(
-            &mut self.procedures,
-            &member.medium,
-            &mut member.briefing,
-            &questions,
-            &mut self.listener,
-        );
-        match answers {
+        let (runner, listener) = (&mut self.runner, &mut self.listener);
+        match interview(runner, &package.directory, &mut package.context, &questions, listener) {
             Ok(answers) => {
                 self.ending.warned |= answers.warned;
-                member.answers = answers;
+                package.answers = answers;
                 Ok(())
             }
             Err(mut failure) => {
                 if let Failure::Script(failure) = &mut failure {
-                    failure.told.package = Some(member.part.package.to_string());
+                    failure.told.package = Some(package.part.package.to_string());
                 }
-                Err(self.without_run(Halt::Failure(Box::new(failure))))
+                Err(self.without_run(failure.into()))
             }
         }
     }
@@ -248,7 +243,7 @@ impl<'a> PatchScripts<'a> {
         };
         let subject = format!("{} {}", self.way.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
-        text.extend(self.procedures.take_log());
+        text.extend(self.runner.take_log());
         // it is told to the user in any case
         let _ = self.session.log(&text);
         self.told(failure)
@@ -269,7 +264,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// A value that cannot be said in a response file.
-pub(super) fn untold(value: &UnwritableValue) -> Failure {
+fn untold(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
     Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
 }

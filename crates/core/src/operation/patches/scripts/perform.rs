@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patch::{Member, PatchScripts, Way};
+use super::patch::{PatchPackage, PatchScripts, Way};
+use super::restoration::Restoration;
 use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::add::with_scripts::base_of;
 use crate::operation::packages::installation::{Installation, described};
-use crate::operation::packages::scripted::{Performance, delivered_as_placed, held};
-use crate::operation::patches::scripts::restoration::Restoration;
-use crate::operation::scripts::package::{Cast, FailedRequests, Halt};
+use crate::operation::packages::safety_copies::{add_objects, safety_copies};
+use crate::operation::packages::scripted::{Delivery, ScriptedPackage};
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::halt::{Halt, end_run};
+use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
-use crate::operation::scripts::{Ending, Reboot};
 use crate::package::{Line, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
@@ -22,21 +23,22 @@ use crate::plan::ledger;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
-use crate::transaction::{Cause, Content, Held, HeldObject, Receipt, ScriptedRun};
+use crate::script::protocol::Reboot;
+use crate::transaction::{Cause, Content, Held, Receipt, ScriptedRun};
 
 /// What one package does in the run.
-pub(super) struct Act {
+struct PackageTurn {
     installation: Installation,
-    pub(super) course: Course,
+    course: Course,
     /// The lines of `contents` that its paths had.
-    pub(super) lines: BTreeMap<ObjectPath, Line>,
+    lines: BTreeMap<ObjectPath, Line>,
 }
 
 /// What a run of packages is about.
 #[derive(Clone, Copy)]
-struct Task<'t> {
+struct PatchWork<'t> {
     scripted: &'t Scripted,
-    held: &'t Held,
+    copies: &'t Held,
     /// What `scripted` was planned with.
     inventory: &'t Inventory,
 }
@@ -44,52 +46,41 @@ struct Task<'t> {
 impl<'a> PatchScripts<'a> {
     /// Carries everything out in one run. `inventory` is what `scripted` was planned with, `content` brings the objects
     /// of the plan as a whole, for a patch that has no scripts but its own.
-    pub(super) fn perform(
+    pub(crate) fn perform(
         mut self,
         scripted: &Scripted,
-        mut members: Vec<Member<'_>>,
+        mut packages: Vec<PatchPackage<'_>>,
         inventory: &Inventory,
         content: &mut dyn Content,
         log: Option<ObjectPath>,
     ) -> Result<Receipt, Failure> {
-        let has_scripts = members.iter().any(|member| member.part.chosen.has_scripts());
-        let mut acts = Vec::new();
+        let has_scripts = packages.iter().any(|package| package.part.chosen.has_scripts());
+        let (session, plan) = (self.session, &scripted.plan);
+        let (command, subject) = (self.way.command(), self.id.clone());
+        let mut turns = Vec::new();
         if has_scripts {
-            for member in &mut members {
-                acts.push(self.act(scripted, member, inventory)?);
+            for package in &packages {
+                turns.push(self.turn(scripted, package, inventory)?);
             }
-            let (command, id) = (self.way.command(), self.id.clone());
-            for (member, act) in members.iter().zip(&acts) {
-                self.performance(member, act).unpack(command, &id)?;
+            for (package, turn) in packages.iter().zip(&turns) {
+                self.scripted_package(package, turn).unpack(command, &subject)?;
             }
         }
-        let held = self.held(scripted, &members, &acts);
-        let (session, command) = (self.session, self.way.command());
-        let plan = &scripted.plan;
+        let copies = self.copies(scripted, &packages, &turns);
         let text = if has_scripts { String::new() } else { self.text(plan) };
-        let subject = self.id.clone();
-        let mut left = None;
-        let done = session.perform_scripted(plan, &held, log, text, |mut run| {
+        let mut said = None;
+        let mut receipt = session.perform_scripted(plan, &copies, log, text, |mut run| {
+            let work = PatchWork { scripted, copies: &copies, inventory };
             let done = if has_scripts {
-                self.packages(
-                    &mut run,
-                    Task { scripted, held: &held, inventory },
-                    &mut members,
-                    acts,
-                    content,
-                )
+                self.packages(&mut run, work, &mut packages, turns, content)
             } else {
                 self.whole(&mut run, plan, content)
             };
-            let ended = match done {
-                Ok(()) => run.commit().map_err(Failure::from),
-                Err(halt) => Err(halt.give_up(run, command, &subject)),
-            };
-            left = Some((std::mem::take(&mut self.listener.notes), self.ending));
+            let ended = end_run(run, done, command, &subject);
+            said = Some((std::mem::take(&mut self.listener.notes), self.ending));
             ended.map_err(|failure| self.told(failure))
-        });
-        let mut receipt = done?;
-        if let Some((notes, ending)) = left {
+        })?;
+        if let Some((notes, ending)) = said {
             receipt.notes.extend(notes);
             receipt.notes.extend(words(ending));
         }
@@ -104,17 +95,10 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Everything that the scripts may touch, and all records of the patch.
-    fn held(&self, scripted: &Scripted, members: &[Member<'_>], acts: &[Act]) -> Held {
-        let mut all = held(acts.iter().map(|act| &act.course.concerned));
-        let objects: BTreeSet<ObjectPath> = all.objects.iter().map(|object| object.path.clone()).collect();
-        let deleted = members.iter().flat_map(|member| &member.part.deletes);
-        let changed = scripted.plan.changes.iter().map(|change| &change.path);
-        for path in deleted.chain(changed).filter(|path| !objects.contains(path)) {
-            let object = HeldObject { path: path.clone(), editable: false };
-            if !all.objects.contains(&object) {
-                all.objects.push(object);
-            }
-        }
+    fn copies(&self, scripted: &Scripted, packages: &[PatchPackage<'_>], turns: &[PackageTurn]) -> Held {
+        let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
+        let deleted = packages.iter().flat_map(|package| &package.part.deletes);
+        add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
         let mut trees: BTreeSet<ObjectPath> = all.trees.into_iter().collect();
         trees.extend(
             scripted.parts.iter().filter_map(|part| {
@@ -144,133 +128,154 @@ impl<'a> PatchScripts<'a> {
         plan: &Plan,
         content: &mut dyn Content,
     ) -> Result<(), Halt> {
-        run.log(&self.procedures.take_log())?;
+        run.log(&self.runner.take_log())?;
         let mut plan = plan.clone();
         self.session.mark_unprivileged(&mut plan)?;
-        if self.way == Way::BackOut {
-            self.after_packages(run)?;
-        }
-        let saves = plan.archives().next().is_some();
-        run.switch(&plan, content)
-            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
+        self.last(run, &plan, content)
     }
 
-    fn after_packages(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    /// The last batch of the run, and the script of the patch itself that comes after its packages: a backout's before the
+    /// batch, an application's after it.
+    fn last(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        plan: &Plan,
+        content: &mut dyn Content,
+    ) -> Result<(), Halt> {
         let [_, name] = self.way.hooks();
-        if self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
+        if self.way == Way::BackOut && self.has_hook(name) {
+            self.hook(name, Some(run))?;
+        }
+        let saves = plan.archives().next().is_some();
+        run.switch(plan, content)
+            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
+        if self.way == Way::Apply && self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
     }
 
     /// Package by package, each against what the one before left.
     fn packages(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        task: Task<'_>,
-        members: &mut [Member<'_>],
-        acts: Vec<Act>,
+        work: PatchWork<'_>,
+        packages: &mut [PatchPackage<'_>],
+        turns: Vec<PackageTurn>,
         content: &mut dyn Content,
     ) -> Result<(), Halt> {
-        let Task { scripted, held, inventory } = task;
-        run.log(&self.procedures.take_log())?;
+        let PatchWork { scripted, copies, inventory } = work;
+        run.log(&self.runner.take_log())?;
         let mut last = scripted.remainder();
-        for (place, (member, mut act)) in members.iter_mut().zip(acts).enumerate() {
-            if place > 0 && member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                act = self.act(scripted, member, inventory)?;
-                refuse_unheld(&act, held)?;
+        for (place, (package, mut turn)) in packages.iter().zip(turns).enumerate() {
+            let by_scripts = package.part.chosen.bookkeeping == Bookkeeping::Scripts;
+            if place > 0 && by_scripts {
+                turn = self.turn(scripted, package, inventory)?;
+                refuse_uncopied(&turn, copies)?;
             }
-            run.log(format!("\nProcessing package instance <{}>\n\n", member.part.package).as_bytes())?;
-            let mut performance = self.performance(member, &act);
-            let done = performance.within(run);
-            let ending = performance.cast.ending;
-            if done.is_err() {
-                performance.log_failure(run);
-            }
-            self.ending = ending;
-            done.map_err(|halt| match halt {
-                Halt::Script(mut failure) => {
-                    failure.told.package = Some(member.part.package.to_string());
-                    Halt::Script(failure)
-                }
-                other => other,
-            })?;
-            if member.part.chosen.bookkeeping == Bookkeeping::Scripts {
-                if member.part.restores {
-                    let concerned = act.course.concerned.objects.keys().cloned().collect();
-                    let (session, part, lines) = (self.session, &member.part, &act.lines);
+            self.package(run, package, &turn)?;
+            if by_scripts {
+                if package.part.restores {
+                    let concerned = turn.course.concerned.objects.keys().cloned().collect();
+                    let (session, part, lines) = (self.session, &package.part, &turn.lines);
                     Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
-                let left = self.after_scripts(scripted, member, inventory)?;
+                let left = self.after_scripts(scripted, package, inventory)?;
                 left.add_to(&mut last, &mut self.listener.notes)?;
             }
         }
-        if self.way == Way::BackOut {
-            self.after_packages(run)?;
-        }
-        let saves = last.archives().next().is_some();
-        run.switch(&last, &mut NoContent)
-            .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.way == Way::Apply { self.after_packages(run) } else { Ok(()) }
+        self.last(run, &last, &mut NoContent)
     }
 
-    fn performance<'m>(&'m mut self, member: &'m Member<'_>, act: &'m Act) -> Performance<'m, 'a> {
-        let mut briefing = member.briefing.clone();
-        if let Ok(package) = member.device.package(member.index) {
-            briefing.package = delivered_as_placed(&package.params, &act.installation.intended.params);
+    /// Carries one package out with its scripts.
+    fn package(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        package: &PatchPackage<'_>,
+        turn: &PackageTurn,
+    ) -> Result<(), Halt> {
+        run.log(format!("\nProcessing package instance <{}>\n\n", package.part.package).as_bytes())?;
+        let mut scripted = self.scripted_package(package, turn);
+        let done = scripted.carry_out(run);
+        let ending = scripted.scripts.ending;
+        if done.is_err() {
+            scripted.log_failure(run);
         }
-        briefing.base = base_of(&act.installation.intended.params);
-        briefing.install_date = Some(act.installation.intended.params.text("INSTDATE").into_owned());
-        Performance {
-            session: self.session,
-            device: member.device,
-            index: member.index,
-            installation: &act.installation,
-            course: &act.course,
-            medium: &member.medium,
-            cast: Cast {
-                ground: &self.session.ground,
-                procedures: &mut self.procedures,
-                briefing,
-                ending: self.ending,
-                failed_requests: FailedRequests::GiveUp,
-            },
-            attendant: &mut self.listener,
-            outcomes: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
+        self.ending = ending;
+        done.map_err(|halt| match halt {
+            Halt::Script(mut failure) => {
+                failure.told.package = Some(package.part.package.to_string());
+                Halt::Script(failure)
+            }
+            other => other,
+        })
     }
 
-    /// What a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
-    fn act(&self, scripted: &Scripted, member: &Member<'_>, inventory: &Inventory) -> Result<Act, Failure> {
-        let package = member.device.package(member.index)?;
-        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
-        if member.part.chosen.bookkeeping == Bookkeeping::Program {
-            let mut intended = scripted.intended(&member.part, &self.session.caller.occasion);
-            intended.read_from(member.index);
-            let course = Course::of_installation(&intended, package, inventory).map_err(refuse)?;
-            check_classes(&self.session.ground, &course).map_err(refuse)?;
-            let installation = described(intended, package, &inventory.packages, self.place.admin);
-            return Ok(Act { installation, course, lines: inventory.lines.clone() });
+    fn scripted_package<'m>(
+        &'m mut self,
+        package: &'m PatchPackage<'_>,
+        turn: &'m PackageTurn,
+    ) -> ScriptedPackage<'m, 'a> {
+        let mut context = package.context.clone();
+        context.settle(&package.delivered.image.params, &turn.installation.intended.params);
+        let delivery = Delivery {
+            delivered: package.delivered,
+            directory: &package.directory,
+            installation: &turn.installation,
+        };
+        let scripts = PackageScripts {
+            runner: &mut self.runner,
+            context,
+            ending: self.ending,
+            failed_requests: FailedRequests::GiveUp,
+        };
+        ScriptedPackage::new(self.session, &turn.course, Some(delivery), scripts, &mut self.listener)
+    }
+
+    /// Plans what a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
+    fn turn(
+        &self,
+        scripted: &Scripted,
+        package: &PatchPackage<'_>,
+        inventory: &Inventory,
+    ) -> Result<PackageTurn, Failure> {
+        let PatchPackage { part, delivered, answers, .. } = package;
+        if part.chosen.bookkeeping == Bookkeeping::Program {
+            let mut intended = scripted.intended(part, &self.session.caller.occasion);
+            intended.read_from(delivered.index);
+            let installation = described(intended, delivered.image, &inventory.packages, self.input.admin);
+            return self.checked(package, installation, inventory, inventory.lines.clone());
         }
-        let answers = &member.answers.params;
-        let placed = self.placed(&member.part, member.device, member.index, answers)?;
-        let mut prepared = self.place.prepare(member.device, member.index, &placed, answers, None)?;
-        let intended = &mut prepared.installation.intended;
-        intended.scripts = member.part.chosen.scripts.clone();
-        intended.passing.clone_from(&member.part.chosen.passing);
-        self.reconcile(member, intended)?;
-        let course = Course::of_installation(intended, package, &prepared.inventory).map_err(refuse)?;
-        check_classes(&self.session.ground, &course).map_err(refuse)?;
+        let placed = self.placed(part, *delivered, &answers.params)?;
+        let prepared = self.input.prepare(*delivered, &placed, &answers.params, None)?;
+        let (mut installation, known) = (prepared.installation, prepared.inventory);
+        let intended = &mut installation.intended;
+        intended.scripts = part.chosen.scripts.clone();
+        intended.passing.clone_from(&part.chosen.passing);
+        self.reconcile(package, intended)?;
         // what is restored may be more than the package that the scripts install
         let mut lines = inventory.lines.clone();
-        lines.extend(prepared.inventory.lines);
-        Ok(Act { installation: prepared.installation, course, lines })
+        lines.extend(known.lines.clone());
+        self.checked(package, installation, &known, lines)
+    }
+
+    /// Makes the course of a package, and refuses class action scripts that could not be run safely.
+    fn checked(
+        &self,
+        package: &PatchPackage<'_>,
+        installation: Installation,
+        inventory: &Inventory,
+        lines: BTreeMap<ObjectPath, Line>,
+    ) -> Result<PackageTurn, Failure> {
+        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        let image = package.delivered.image;
+        let course = Course::of_installation(&installation.intended, image, inventory).map_err(refuse)?;
+        check_classes(&self.session.ground, &course).map_err(refuse)?;
+        Ok(PackageTurn { installation, course, lines })
     }
 }
 
-/// Refuses what came up only within the run, and is not held.
-fn refuse_unheld(act: &Act, held: &Held) -> Result<(), Halt> {
-    let known: BTreeSet<&ObjectPath> = held.objects.iter().map(|object| &object.path).collect();
-    match act.course.concerned.objects.keys().find(|path| !known.contains(path)) {
+/// Refuses what came up only within the run, and is not copied.
+fn refuse_uncopied(turn: &PackageTurn, copies: &Held) -> Result<(), Halt> {
+    let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
+    match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
         Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
         None => Ok(()),
     }

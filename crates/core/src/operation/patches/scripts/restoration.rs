@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::database::places;
 use crate::inventory::Touched;
-use crate::operation::scripts::package::{Halt, fresh};
+use crate::operation::scripts::batch::refresh;
+use crate::operation::scripts::halt::Halt;
 use crate::operation::session::Session;
 use crate::package::{Line, LiveKind, ObjectPath};
 use crate::plan::Plan;
@@ -16,25 +17,21 @@ use crate::plan::parts::{Part, Scripted};
 use crate::transaction::{Content, ScriptedRun};
 
 /// A package that is brought back after its scripts.
-pub(in crate::operation) struct Restoration<'a> {
-    pub(in crate::operation) session: &'a Session<'a>,
+pub(crate) struct Restoration<'a> {
+    pub(crate) session: &'a Session<'a>,
     /// The backout as the program does it.
-    pub(in crate::operation) scripted: &'a Scripted,
+    pub(crate) scripted: &'a Scripted,
     /// The package.
-    pub(in crate::operation) part: &'a Part,
+    pub(crate) part: &'a Part,
     /// Everything that the installation of the backout package may have changed.
-    pub(in crate::operation) concerned: BTreeSet<ObjectPath>,
+    pub(crate) concerned: BTreeSet<ObjectPath>,
     /// The lines of `contents` that those paths had before the run.
-    pub(in crate::operation) lines: &'a BTreeMap<ObjectPath, Line>,
+    pub(crate) lines: &'a BTreeMap<ObjectPath, Line>,
 }
 
 impl Restoration<'_> {
     /// Restores the package, whose scripts have run, as the plan says.
-    pub(in crate::operation) fn carry_out(
-        &self,
-        run: &mut ScriptedRun<'_>,
-        content: &mut dyn Content,
-    ) -> Result<(), Halt> {
+    pub(crate) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
         let (scripted, part) = (self.scripted, self.part);
         let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
@@ -49,7 +46,7 @@ impl Restoration<'_> {
         plan.changes.retain(|change| !theirs.contains(&change.path));
         self.lines_back(&mut plan, &objects, &theirs)?;
         let lines = plan.contents.clone();
-        let plan = fresh(&self.session.ground, plan, |path| lines.get(path).cloned().flatten())?;
+        let plan = refresh(&self.session.ground, plan, |path| lines.get(path).cloned().flatten())?;
         Ok(run.switch(&plan, content)?)
     }
 
