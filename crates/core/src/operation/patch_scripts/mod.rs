@@ -8,13 +8,11 @@
 //! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
 
 mod after;
-pub(super) mod applying;
-pub(super) mod backing_out;
 mod hooks;
 pub(super) mod kept;
 mod listener;
 mod performing;
-mod response;
+pub(super) mod response;
 mod setting;
 
 use std::path::PathBuf;
@@ -50,7 +48,7 @@ pub(super) use setting::Installing;
 pub use setting::PatchScriptRequest;
 
 /// A plan of a patch, and what it was made with.
-type Planned = Result<(Scripted, Inventory), Failure>;
+pub(super) type Planned = Result<(Scripted, Inventory), Failure>;
 
 /// A package of the patch that is about to be performed.
 pub(super) struct Member<'d> {
@@ -288,7 +286,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// A value that cannot be said in a response file.
-fn untold(value: &UnwritableValue) -> Failure {
+pub(super) fn untold(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
     Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
 }

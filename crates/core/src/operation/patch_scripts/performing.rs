@@ -44,7 +44,7 @@ struct Task<'t> {
 impl<'a> PatchScripts<'a> {
     /// Carries everything out in one run. `inventory` is what `scripted` was planned with, `content` brings the objects
     /// of the plan as a whole, for a patch that has no scripts but its own.
-    pub(super) fn perform(
+    pub(in crate::operation) fn perform(
         mut self,
         scripted: &Scripted,
         mut members: Vec<Member<'_>>,

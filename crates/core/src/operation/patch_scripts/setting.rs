@@ -73,7 +73,7 @@ impl Installing {
     }
 
     /// The place of the packages. Which scripts may run has been asked before.
-    pub(super) fn place<'a>(&'a self, session: &'a Session<'a>) -> Place<'a> {
+    pub(in crate::operation) fn place<'a>(&'a self, session: &'a Session<'a>) -> Place<'a> {
         Place {
             ground: &session.ground,
             admin: &self.admin,

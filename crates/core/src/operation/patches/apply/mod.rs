@@ -2,6 +2,7 @@
 //! that follow one another are one run (`run`); one with scripts is a run of its own.
 
 mod run;
+mod with_scripts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,6 @@ use crate::operation::content::OneSource;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
-use crate::operation::patch_scripts::applying::{self, Application};
 use crate::operation::patch_scripts::{Installing, PatchScriptRequest};
 use crate::operation::patches::in_use::{InUse, in_use};
 use crate::operation::patches::order::in_order;
@@ -29,6 +29,7 @@ use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::source::Source;
 use crate::transaction::{Receipt, Recovered};
+use with_scripts::Application;
 
 /// What patchadd(1M) was asked for; unset choices are those of the root's policy.
 #[derive(Clone, Debug, Default)]
@@ -320,7 +321,7 @@ impl<'a> Circumstances<'a> {
             plan: &|answers| self.plan(&session.ground, operand, answers),
             log,
         };
-        applying::apply(session, &installing, &application, scripted, inventory)
+        with_scripts::apply(session, &installing, &application, scripted, inventory)
     }
 }
 

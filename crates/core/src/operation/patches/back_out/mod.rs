@@ -1,6 +1,7 @@
 //! `patchrm`: patches are taken back, each a run of its own, from their verified undo archives.
 
 mod undo;
+mod with_scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,6 @@ use crate::format::manifest::Manifest;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::content::Archives;
 use crate::operation::failure::Failure;
-use crate::operation::patch_scripts::backing_out::{self, Backout};
 use crate::operation::patch_scripts::{Installing, PatchScriptRequest, kept};
 use crate::operation::patches::later_patches::{self, LaterPatches};
 use crate::operation::patches::ledgers::Ledgers;
@@ -28,6 +28,7 @@ use crate::plan::occasion::Occasion;
 use crate::plan::parts::Scripted;
 use crate::root::Root;
 use crate::transaction::{Receipt, Recovered};
+use with_scripts::Backout;
 
 pub(in crate::operation) mod played;
 
@@ -165,7 +166,7 @@ fn one(session: &Session<'_>, at: &Place<'_>, id: &PatchId) -> BackedOut {
         };
         let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
         let installing = Installing::new(&at.request.scripts, at.choice.clone(), patch);
-        let (scripted, result) = backing_out::back_out(session, &installing, &backout, scripted, inventory);
+        let (scripted, result) = with_scripts::back_out(session, &installing, &backout, scripted, inventory);
         return BackedOut::of(id, Some(scripted), result.map(Some));
     }
     drop(inventory);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::response::Applying;
-use super::{Installing, PatchScripts, Planned, Way, untold};
 use crate::inventory::Inventory;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
+use crate::operation::patch_scripts::response::Applying;
+use crate::operation::patch_scripts::{Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::session::Session;
 use crate::package::{ObjectPath, Params};
 use crate::patch::Delivered;

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::response::of_backout;
-use super::{HookPlace, Installing, PatchScripts, Planned, Way, untold};
 use crate::inventory::Inventory;
 use crate::operation::content::Archives;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
+use crate::operation::patch_scripts::response::of_backout;
+use crate::operation::patch_scripts::{HookPlace, Installing, PatchScripts, Planned, Way, untold};
 use crate::operation::session::Session;
 use crate::package::Params;
 use crate::plan::engine::Bookkeeping;
