@@ -4,42 +4,39 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::input::ApplyInput;
+use super::operands::Operand;
+use super::planning::plan;
 use crate::inventory::Inventory;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
+use crate::operation::log;
 use crate::operation::patch_scripts::response::Applying;
-use crate::operation::patch_scripts::{Installing, PatchScripts, Planned, Way, untold};
+use crate::operation::patch_scripts::{Installing, PatchScriptRequest, PatchScripts, Way, untold};
 use crate::operation::session::Session;
-use crate::package::{ObjectPath, Params};
+use crate::package::Params;
 use crate::patch::Delivered;
 use crate::plan::engine::Bookkeeping;
+use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
 use crate::root::Dir;
 use crate::transaction::{Left, Receipt};
 
-/// A patch to be applied.
-pub(in crate::operation) struct Application<'a> {
-    pub(in crate::operation) device: &'a Device,
-    /// `-u`.
-    pub(in crate::operation) unconditional: bool,
-    /// `-B`.
-    pub(in crate::operation) undo_dir: Option<&'a Path>,
-    /// Plans it again, with the answers of checkinstall scripts by the places of their packages.
-    pub(in crate::operation) plan: &'a dyn Fn(&BTreeMap<usize, Params>) -> Planned,
-    /// Its log.
-    pub(in crate::operation) log: Option<ObjectPath>,
-}
-
 /// What was done, and the plan by which it was.
-pub(in crate::operation) fn apply(
+pub(super) fn apply_with_scripts(
     session: &Session<'_>,
-    installing: &Installing,
-    application: &Application<'_>,
+    input: &ApplyInput<'_>,
+    request: &PatchScriptRequest,
+    operand: &Operand,
     mut scripted: Scripted,
     mut inventory: Inventory,
 ) -> (Scripted, Result<Receipt, Failure>) {
+    let is_saved = !scripted.no_undo && !scripted.again;
+    let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+    let installing = Installing::new(request, input.options.scripts.clone(), patch);
+    let application = Application { session, input, operand };
     let new = application.new_archives(&scripted);
-    let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
+    let done = application.carry_out(&installing, &mut scripted, &mut inventory);
     if let Err(failure) = &done
         && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
     {
@@ -50,48 +47,11 @@ pub(in crate::operation) fn apply(
     (scripted, done)
 }
 
-fn carry_out(
-    session: &Session<'_>,
-    installing: &Installing,
-    application: &Application<'_>,
-    scripted: &mut Scripted,
-    inventory: &mut Inventory,
-) -> Result<Receipt, Failure> {
-    let device = application.device;
-    device.source.verify(&device.image)?;
-    let devices: Vec<(&Device, usize)> = scripted.parts.iter().map(|part| (device, part.index)).collect();
-    let place = installing.place(session);
-    let mut scripts = PatchScripts::open(session, place, Way::Apply, scripted, &devices, None)?;
-    if scripts.before()? {
-        (*scripted, *inventory) = (application.plan)(&BTreeMap::new())?;
-    }
-    let build = scripts.build_directory()?;
-    let mut members = Vec::new();
-    let mut answers = BTreeMap::new();
-    for part in &scripted.parts {
-        let mut member = scripts.member(part, device, part.index)?;
-        let given = if part.chosen.bookkeeping == Bookkeeping::Scripts {
-            application.response(session, scripted, part, inventory, &build)?
-        } else {
-            Vec::new()
-        };
-        if part.chosen.has_scripts() {
-            scripts.ask(&mut member, given)?;
-        }
-        if part.chosen.bookkeeping == Bookkeeping::Program {
-            answers.insert(part.index, member.answers.params.clone());
-        }
-        members.push(member);
-    }
-    if answers.values().any(|params| params.iter().next().is_some()) {
-        (*scripted, *inventory) = (application.plan)(&answers)?;
-        for (member, part) in members.iter_mut().zip(&scripted.parts) {
-            member.part = part.clone();
-        }
-    }
-    let mut content = device.content();
-    let log = application.log.clone();
-    scripts.perform(scripted, members, inventory, &mut content, log)
+/// A patch to be applied.
+struct Application<'a> {
+    session: &'a Session<'a>,
+    input: &'a ApplyInput<'a>,
+    operand: &'a Operand,
 }
 
 /// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
@@ -108,9 +68,51 @@ fn remove_archive(place: &Path) {
 }
 
 impl Application<'_> {
+    fn carry_out(
+        &self,
+        installing: &Installing,
+        scripted: &mut Scripted,
+        inventory: &mut Inventory,
+    ) -> Result<Receipt, Failure> {
+        let (session, device) = (self.session, &self.operand.device);
+        device.source.verify(&device.image)?;
+        let devices: Vec<(&Device, usize)> = scripted.parts.iter().map(|part| (device, part.index)).collect();
+        let place = installing.place(session);
+        let mut scripts = PatchScripts::open(session, place, Way::Apply, scripted, &devices, None)?;
+        if scripts.before()? {
+            (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
+        }
+        let build = scripts.build_directory()?;
+        let mut members = Vec::new();
+        let mut answers = BTreeMap::new();
+        for part in &scripted.parts {
+            let mut member = scripts.member(part, device, part.index)?;
+            let given = if part.chosen.bookkeeping == Bookkeeping::Scripts {
+                self.response(scripted, part, inventory, &build)?
+            } else {
+                Vec::new()
+            };
+            if part.chosen.has_scripts() {
+                scripts.ask(&mut member, given)?;
+            }
+            if part.chosen.bookkeeping == Bookkeeping::Program {
+                answers.insert(part.index, member.answers.params.clone());
+            }
+            members.push(member);
+        }
+        if answers.values().any(|params| params.iter().next().is_some()) {
+            (*scripted, *inventory) = plan(self.input, self.operand, answers)?;
+            for (member, part) in members.iter_mut().zip(&scripted.parts) {
+                member.part = part.clone();
+            }
+        }
+        let log = log::of_patch(&scripted.plan);
+        scripts.perform(scripted, members, inventory, &mut device.content(), log)
+    }
+
     /// Where scripts will make undo archives outside the root, and nothing is yet.
     fn new_archives(&self, scripted: &Scripted) -> Vec<PathBuf> {
-        let Some(directory) = self.undo_dir else { return Vec::new() };
+        let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
         let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
         let by_scripts = |part: &&Part| part.chosen.bookkeeping == Bookkeeping::Scripts;
         let places = scripted.parts.iter().filter(by_scripts);
@@ -121,14 +123,13 @@ impl Application<'_> {
     /// The response file for the scripts of a package.
     fn response(
         &self,
-        session: &Session<'_>,
         scripted: &Scripted,
         part: &Part,
         inventory: &Inventory,
         build: &Path,
     ) -> Result<Vec<u8>, Failure> {
-        let delivered = &self.device.package(part.index)?.params;
-        let separator = &session.ground.policy.separator;
+        let delivered = &self.operand.device.package(part.index)?.params;
+        let separator = &self.input.ground.policy.separator;
         let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
         let none = Params::new();
@@ -136,10 +137,10 @@ impl Application<'_> {
         let applying = Applying {
             patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
-            unconditional: self.unconditional,
+            unconditional: self.input.options.unconditional,
             // what is there now is no longer what was there before the patch
             no_undo: scripted.no_undo || scripted.again,
-            undo_dir: self.undo_dir,
+            undo_dir: self.input.options.undo_dir.as_deref(),
             build_dir: build,
             delivered,
             installed,
