@@ -18,7 +18,7 @@ use super::scripts::run::{Cast, Halt};
 use super::session::Session;
 use crate::database::places;
 use crate::inventory::{Inventory, Touched};
-use crate::operation::patches::back_out::played::Played;
+use crate::operation::patches::back_out::by_pkgadd::Played;
 use crate::package::{Line, Live, ObjectPath, Params, PkgInst};
 use crate::plan::Plan;
 use crate::plan::course::{Batch, ClassStep, Concerned, Course, ListedFile, Outcome, Step};

@@ -10,7 +10,7 @@ use crate::operation::answers::Answered;
 use crate::operation::attendant::Attendant;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::patches::back_out::played::Played;
+use crate::operation::patches::back_out::by_pkgadd::Played;
 use crate::operation::scripted_installation::{Performance, delivered_as_placed};
 use crate::operation::scripts::ScriptFailure;
 use crate::operation::scripts::briefing::Briefing;

@@ -33,7 +33,6 @@ use super::scripts::{Ending, ScriptFailure};
 use super::session::Session;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
-use crate::inventory::Inventory;
 use crate::package::{Mode, Params};
 use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
@@ -46,9 +45,6 @@ pub(super) use hooks::HookPlace;
 use listener::Listener;
 pub(super) use setting::Installing;
 pub use setting::PatchScriptRequest;
-
-/// A plan of a patch, and what it was made with.
-pub(super) type Planned = Result<(Scripted, Inventory), Failure>;
 
 /// A package of the patch that is about to be performed.
 pub(super) struct Member<'d> {

@@ -43,5 +43,6 @@ pub(super) fn plan_against(
     if let Some(directory) = &options.undo_dir {
         undo_directory::must_be_usable(&input.ground.host, directory)?;
     }
-    Ok(apply(image, inventory, &input.ground.policy, &options, input.now)?)
+    let applied = input.ground.applied(inventory);
+    Ok(apply(image, inventory, applied, &input.ground.policy, &options, input.now)?)
 }

@@ -2,57 +2,46 @@
 
 use std::path::PathBuf;
 
+use super::input::RemoveInput;
+use super::planning::plan;
+use super::undo::Undo;
+use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::Archives;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::patch_scripts::response::of_backout;
-use crate::operation::patch_scripts::{HookPlace, Installing, PatchScripts, Planned, Way, untold};
+use crate::operation::patch_scripts::{HookPlace, Installing, PatchScriptRequest, PatchScripts, Way, untold};
 use crate::operation::session::Session;
 use crate::package::Params;
+use crate::patch::PatchId;
 use crate::plan::engine::Bookkeeping;
+use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
 use crate::transaction::Receipt;
 
-/// A patch to be backed out.
-pub(in crate::operation) struct Backout<'a> {
-    /// The undo archives, by their places in the plan.
-    pub(in crate::operation) archives: Vec<&'a Device>,
-    /// What objects come back from, in the same order: the archives, or the snapshots beside them.
-    pub(in crate::operation) restored_from: Vec<&'a Device>,
-    /// Plans it again, with archives in the same order.
-    pub(in crate::operation) plan: &'a dyn Fn() -> Planned,
-    /// The directory of the patch in the database, as the host has it.
-    pub(in crate::operation) directory: PathBuf,
-}
-
-/// What was done, and the plan by which it was.
-pub(in crate::operation) fn back_out(
+/// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
+/// places in the plan.
+pub(super) fn back_out_with_scripts(
     session: &Session<'_>,
-    installing: &Installing,
-    backout: &Backout<'_>,
-    mut scripted: Scripted,
-    mut inventory: Inventory,
-) -> (Scripted, Result<Receipt, Failure>) {
-    let done = carry_out(session, installing, backout, &mut scripted, &mut inventory);
-    (scripted, done)
-}
-
-fn carry_out(
-    session: &Session<'_>,
-    installing: &Installing,
-    backout: &Backout<'_>,
+    input: &RemoveInput<'_>,
+    request: &PatchScriptRequest,
+    id: &PatchId,
+    undo: &[Undo],
     scripted: &mut Scripted,
-    inventory: &mut Inventory,
+    mut inventory: Inventory,
 ) -> Result<Receipt, Failure> {
-    let archive = |part: &Part| backout.archives.get(part.index).copied();
+    let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
+    let installing = Installing::new(request, input.choice.clone(), patch);
+    let archive = |part: &Part| undo.get(part.index).map(|one| &one.device);
     let devices: Vec<(&Device, usize)> =
         scripted.parts.iter().filter_map(|part| Some((archive(part)?, 0))).collect();
     let place = installing.place(session);
-    let hooks = HookPlace::at(backout.directory.clone());
+    let hooks = HookPlace::at(directory(session, id));
     let mut scripts = PatchScripts::open(session, place, Way::BackOut, scripted, &devices, Some(hooks))?;
     if scripts.before()? {
-        (*scripted, *inventory) = (backout.plan)()?;
+        let planned = plan(input, id)?;
+        (*scripted, inventory) = (planned.scripted, planned.inventory);
     }
     let mut members = Vec::new();
     for (part, (device, index)) in scripted.parts.iter().zip(&devices) {
@@ -68,6 +57,12 @@ fn carry_out(
         }
         members.push(member);
     }
-    let mut content = Archives(backout.restored_from.iter().map(|device| device.content()).collect());
-    scripts.perform(scripted, members, inventory, &mut content, None)
+    let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
+    scripts.perform(scripted, members, &inventory, &mut content, None)
+}
+
+/// The directory of a patch in the database, as the host has it.
+fn directory(session: &Session<'_>, id: &PatchId) -> PathBuf {
+    let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
+    PathBuf::from(session.ground.root.show(&path))
 }
