@@ -149,7 +149,6 @@ fn what_changes_a_root_has_no_exception_from_the_door() {
         "operation/installf",
         "operation/session",
         "operation/scripts",
-        "operation/patch_scripts",
         "operation/check",
     ];
     for (path, mark, _) in BESIDE_THE_DOOR {

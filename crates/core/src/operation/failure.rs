@@ -157,3 +157,9 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
         _ => None,
     }
 }
+
+/// Whether a source is not what it says it is, and nothing was changed.
+pub(super) fn is_of_source(error: &TransactionError) -> bool {
+    error.left == Left::Unchanged
+        && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
+}

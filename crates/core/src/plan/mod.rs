@@ -47,7 +47,7 @@ mod target;
 mod tests;
 pub mod together;
 mod undo;
-mod validate;
+pub mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -46,12 +46,12 @@ impl From<Refusal> for RegistryError {
 }
 
 /// The package that a call is about, as it was named.
-pub(in crate::operation) fn package(name: &str) -> Result<PkgInst, RegistryError> {
+pub(crate) fn package(name: &str) -> Result<PkgInst, RegistryError> {
     PkgInst::new(name).map_err(|_| RegistryError::InvalidPackage(name.escape_debug().to_string()))
 }
 
 /// A path as it is inside the root: callers may name it with the path of the root before it.
-pub(in crate::operation) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
+pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
     let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
     let inside = (!root.is_system() && path.is_below(&prefix)).then(|| ObjectPath::new(below).ok());
@@ -59,7 +59,7 @@ pub(in crate::operation) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath
 }
 
 /// Where what is asked for goes.
-pub(in crate::operation) enum Registry<'a> {
+pub(crate) enum Registry<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
@@ -68,7 +68,7 @@ pub(in crate::operation) enum Registry<'a> {
 
 impl<'a> Registry<'a> {
     /// Opens it for a package. `run` is the run that the environment names.
-    pub(in crate::operation) fn open(
+    pub(crate) fn open(
         root: &Root,
         package: &PkgInst,
         run: Option<&str>,
@@ -98,10 +98,7 @@ impl<'a> Registry<'a> {
     }
 
     /// What is known of some paths, with what is queued already.
-    pub(in crate::operation) fn inventory(
-        &self,
-        mut paths: BTreeSet<ObjectPath>,
-    ) -> Result<Inventory, Failure> {
+    pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&View::live(&ground.root), &queue.queue)?);
         }
@@ -113,7 +110,7 @@ impl<'a> Registry<'a> {
     }
 
     /// The paths that a package has recorded with one of these marks.
-    pub(in crate::operation) fn recorded(
+    pub(crate) fn recorded(
         &self,
         package: &PkgInst,
         marks: &[OwnerStatus],
@@ -122,7 +119,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Carries a plan out, or asks the surrounding run for it.
-    pub(in crate::operation) fn carry_out(
+    pub(crate) fn carry_out(
         &mut self,
         (command, package): (Command, &PkgInst),
         plan: &Plan,

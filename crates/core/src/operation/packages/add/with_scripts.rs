@@ -11,7 +11,7 @@ use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::Added;
 use crate::operation::packages::safety_copies::safety_copies;
 use crate::operation::packages::scripted::{Delivery, ScriptedPackage};
-use crate::operation::patches::back_out::played::Played;
+use crate::operation::patches::back_out::by_pkgadd::Played;
 use crate::operation::scripts::context::{ScriptContext, base_of};
 use crate::operation::scripts::failure::ScriptFailure;
 use crate::operation::scripts::interview::{Answers, Questions, interview};

@@ -18,13 +18,13 @@ use crate::source::{Form, Hooks, Image, Source};
 
 /// Where the scripts of a patch itself are.
 #[derive(Clone, Debug)]
-pub(in crate::operation) struct HookPlace {
+pub(crate) struct HookPlace {
     pub(super) directory: PathBuf,
 }
 
 impl HookPlace {
     /// In the directory of the database.
-    pub(in crate::operation) fn at(directory: PathBuf) -> Self {
+    pub(crate) fn at(directory: PathBuf) -> Self {
         Self { directory }
     }
 

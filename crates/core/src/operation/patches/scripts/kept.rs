@@ -52,11 +52,7 @@ fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Fa
 }
 
 /// Refuses a kept script that may not run. What is to be said of one that may.
-pub(in crate::operation) fn may_run(
-    ground: &Ground,
-    patch: &PatchId,
-    name: &str,
-) -> Result<Option<String>, Failure> {
+pub(crate) fn may_run(ground: &Ground, patch: &PatchId, name: &str) -> Result<Option<String>, Failure> {
     let refuse = |reason: Reason| Failure::from(reason.of(Command::Patchrm, patch));
     let place = places::patches().join(patch.as_str().as_bytes());
     let place = place.map_err(|error| refuse(Reason::BadId(error.to_string())))?;

@@ -8,16 +8,14 @@
 //! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
 
 mod after;
-pub(super) mod apply;
-pub(super) mod back_out;
-mod hooks;
+pub(super) mod hooks;
 pub(super) mod install;
 pub(super) mod kept;
 mod listener;
-mod patch;
+pub(super) mod patch;
 mod perform;
 pub(super) mod request;
-mod response;
-pub(in crate::operation) mod restoration;
+pub(super) mod response;
+pub(crate) mod restoration;
 
 pub use request::PatchScriptRequest;

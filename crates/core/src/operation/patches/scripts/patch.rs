@@ -7,7 +7,6 @@ use super::kept;
 use super::listener::Listener;
 use crate::database::places;
 use crate::format::response::UnwritableValue;
-use crate::inventory::Inventory;
 use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -29,9 +28,6 @@ use crate::root::Dir;
 use crate::script::environment::of_patch;
 use crate::script::{As, Call, Ended, search_path};
 use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
-
-/// A plan of a patch, and what it was made with.
-pub(crate) type Planned = Result<(Scripted, Inventory), Failure>;
 
 /// A package of the patch that is about to be performed.
 pub(crate) struct PatchPackage<'d> {
@@ -264,7 +260,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// A value that cannot be said in a response file.
-fn untold(value: &UnwritableValue) -> Failure {
+pub(super) fn untold(value: &UnwritableValue) -> Failure {
     let UnwritableValue { name, reason } = value;
     Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
 }

@@ -9,28 +9,28 @@ use crate::package::Params;
 
 /// What patchadd(1M) tells scripts beside their package.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::operation) struct Applying<'a> {
+pub(crate) struct Applying<'a> {
     /// The patch.
-    pub(in crate::operation) patch: &'a str,
+    pub(crate) patch: &'a str,
     /// What it obsoletes, by the word of the package.
-    pub(in crate::operation) obsoletes: &'a str,
+    pub(crate) obsoletes: &'a str,
     /// Whether a patch that is applied is applied again.
-    pub(in crate::operation) unconditional: bool,
+    pub(crate) unconditional: bool,
     /// Whether no undo data is kept.
-    pub(in crate::operation) no_undo: bool,
+    pub(crate) no_undo: bool,
     /// Where undo archives go instead of the save directory.
-    pub(in crate::operation) undo_dir: Option<&'a Path>,
+    pub(crate) undo_dir: Option<&'a Path>,
     /// The private directory in which backout packages are built.
-    pub(in crate::operation) build_dir: &'a Path,
+    pub(crate) build_dir: &'a Path,
     /// The parameters that the package delivers.
-    pub(in crate::operation) delivered: &'a Params,
+    pub(crate) delivered: &'a Params,
     /// The parameters of the installed instance.
-    pub(in crate::operation) installed: &'a Params,
+    pub(crate) installed: &'a Params,
 }
 
 impl Applying<'_> {
     /// The response file.
-    pub(in crate::operation) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
+    pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
         let mut params = Params::new();
         let word = |is: bool| if is { "true" } else { "false" };
         params.push("PATCH_PROGRESSIVE", "false");
@@ -53,7 +53,7 @@ impl Applying<'_> {
 }
 
 /// The response file of a backout: the records as they are now.
-pub(in crate::operation) fn of_backout(installed: &Params) -> Result<Vec<u8>, UnwritableValue> {
+pub(crate) fn of_backout(installed: &Params) -> Result<Vec<u8>, UnwritableValue> {
     let mut params = Params::new();
     params.push("OLDLIST", installed.get("PATCHLIST").unwrap_or_default());
     params.push("PATCH_OBSOLETES", installed.get("PATCH_OBSOLETES").unwrap_or_default());

@@ -4,44 +4,41 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::install::PatchInstall;
-use super::patch::{PatchScripts, Planned, Way};
+use super::input::ApplyInput;
+use super::operands::Operand;
+use super::planning::plan;
 use crate::format::response::UnwritableValue;
 use crate::inventory::Inventory;
-use crate::operation::device::Device;
 use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::patches::scripts::install::PatchInstall;
+use crate::operation::patches::scripts::patch::{PatchScripts, Way};
 use crate::operation::patches::scripts::response::Applying;
 use crate::operation::session::Session;
-use crate::package::{ObjectPath, Params};
+use crate::package::Params;
 use crate::patch::Delivered;
 use crate::plan::engine::Bookkeeping;
+use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
 use crate::root::Dir;
 use crate::transaction::{Left, Receipt};
 
-/// A patch to be applied.
-pub(in crate::operation) struct Application<'a> {
-    pub(in crate::operation) device: &'a Device,
-    /// `-u`.
-    pub(in crate::operation) unconditional: bool,
-    /// `-B`.
-    pub(in crate::operation) undo_dir: Option<&'a Path>,
-    /// Plans it again, with the answers of checkinstall scripts by the places of their packages.
-    pub(in crate::operation) plan: &'a dyn Fn(&BTreeMap<usize, Params>) -> Planned,
-    /// Its log.
-    pub(in crate::operation) log: Option<ObjectPath>,
-}
-
 /// What was done, and the plan by which it was.
-pub(in crate::operation) fn apply_with_scripts(
+pub(super) fn apply_with_scripts(
     session: &Session<'_>,
-    installing: &PatchInstall,
-    application: &Application<'_>,
+    input: &ApplyInput<'_>,
+    request: &PatchScriptRequest,
+    operand: &Operand,
     mut scripted: Scripted,
     mut inventory: Inventory,
 ) -> (Scripted, Result<Receipt, Failure>) {
+    let is_saved = !scripted.no_undo && !scripted.again;
+    let patch = OfPatch { id: operand.shown_id(), is_saved, is_applied: true };
+    let installing = PatchInstall::new(request, input.options.scripts.clone(), patch);
+    let application = Application { session, input, operand };
     let new = application.new_archives(&scripted);
-    let done = carry_out(session, installing, application, &mut scripted, &mut inventory);
+    let done = application.carry_out(&installing, &mut scripted, &mut inventory);
     if let Err(failure) = &done
         && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
     {
@@ -52,38 +49,11 @@ pub(in crate::operation) fn apply_with_scripts(
     (scripted, done)
 }
 
-fn carry_out(
-    session: &Session<'_>,
-    installing: &PatchInstall,
-    application: &Application<'_>,
-    scripted: &mut Scripted,
-    inventory: &mut Inventory,
-) -> Result<Receipt, Failure> {
-    let device = application.device;
-    device.source.verify(&device.image)?;
-    let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
-    let packages = packages.collect::<Result<Vec<_>, _>>()?;
-    let mut scripts =
-        PatchScripts::open(session, installing.input(session), Way::Apply, scripted, &packages, None)?;
-    if scripts.before()? {
-        (*scripted, *inventory) = (application.plan)(&BTreeMap::new())?;
-    }
-    let build = scripts.build_directory()?;
-    let mut ready = scripts.ready(&scripted.parts, &packages, |part, delivered| {
-        application.response(session, scripted, part, &delivered.image.params, inventory, &build)
-    })?;
-    let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
-    let answers: BTreeMap<usize, Params> =
-        by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
-    if answers.values().any(|params| params.iter().next().is_some()) {
-        (*scripted, *inventory) = (application.plan)(&answers)?;
-        for (member, part) in ready.iter_mut().zip(&scripted.parts) {
-            member.part = part.clone();
-        }
-    }
-    let mut content = device.content();
-    let log = application.log.clone();
-    scripts.perform(scripted, ready, inventory, &mut content, log)
+/// A patch to be applied.
+struct Application<'a> {
+    session: &'a Session<'a>,
+    input: &'a ApplyInput<'a>,
+    operand: &'a Operand,
 }
 
 /// Removes an undo archive that scripts made outside the root, with the directories for package and patch where those
@@ -100,9 +70,41 @@ fn remove_archive(place: &Path) {
 }
 
 impl Application<'_> {
+    fn carry_out(
+        &self,
+        installing: &PatchInstall,
+        scripted: &mut Scripted,
+        inventory: &mut Inventory,
+    ) -> Result<Receipt, Failure> {
+        let (session, device) = (self.session, &self.operand.device);
+        device.source.verify(&device.image)?;
+        let packages = scripted.parts.iter().map(|part| device.delivered(part.index));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        let add = installing.input(session);
+        let mut scripts = PatchScripts::open(session, add, Way::Apply, scripted, &packages, None)?;
+        if scripts.before()? {
+            (*scripted, *inventory) = plan(self.input, self.operand, BTreeMap::new())?;
+        }
+        let build = scripts.build_directory()?;
+        let mut ready = scripts.ready(&scripted.parts, &packages, |part, delivered| {
+            self.response(scripted, part, &delivered.image.params, inventory, &build)
+        })?;
+        let by_program = ready.iter().filter(|one| one.part.chosen.bookkeeping == Bookkeeping::Program);
+        let answers: BTreeMap<usize, Params> =
+            by_program.map(|one| (one.part.index, one.answers.params.clone())).collect();
+        if answers.values().any(|params| params.iter().next().is_some()) {
+            (*scripted, *inventory) = plan(self.input, self.operand, answers)?;
+            for (package, part) in ready.iter_mut().zip(&scripted.parts) {
+                package.part = part.clone();
+            }
+        }
+        let log = log::of_patch(&scripted.plan);
+        scripts.perform(scripted, ready, inventory, &mut device.content(), log)
+    }
+
     /// Where scripts will make undo archives outside the root, and nothing is yet.
     fn new_archives(&self, scripted: &Scripted) -> Vec<PathBuf> {
-        let Some(directory) = self.undo_dir else { return Vec::new() };
+        let Some(directory) = &self.input.options.undo_dir else { return Vec::new() };
         let id = scripted.plan.patches.first().map(String::as_str).unwrap_or_default();
         let by_scripts = |part: &&Part| part.chosen.bookkeeping == Bookkeeping::Scripts;
         let places = scripted.parts.iter().filter(by_scripts);
@@ -113,14 +115,13 @@ impl Application<'_> {
     /// The response file for the scripts of a package.
     fn response(
         &self,
-        session: &Session<'_>,
         scripted: &Scripted,
         part: &Part,
         delivered: &Params,
         inventory: &Inventory,
         build: &Path,
     ) -> Result<Vec<u8>, UnwritableValue> {
-        let separator = &session.ground.policy.separator;
+        let separator = &self.input.ground.policy.separator;
         let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
         let none = Params::new();
@@ -128,10 +129,10 @@ impl Application<'_> {
         let applying = Applying {
             patch: scripted.plan.patches.first().map(String::as_str).unwrap_or_default(),
             obsoletes: &obsoletes,
-            unconditional: self.unconditional,
+            unconditional: self.input.options.unconditional,
             // what is there now is no longer what was there before the patch
             no_undo: scripted.no_undo || scripted.again,
-            undo_dir: self.undo_dir,
+            undo_dir: self.input.options.undo_dir.as_deref(),
             build_dir: build,
             delivered,
             installed,

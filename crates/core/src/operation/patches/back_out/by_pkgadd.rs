@@ -6,8 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::input::RemoveInput;
+use super::later::later_patches;
+use super::request::BackOutRequest;
+use super::rules::rules;
 use super::undo::{Reading, Undo};
-use super::{BackOutRequest, Place};
 use crate::database::archive::Digesting;
 use crate::database::{View, installed};
 use crate::format::manifest::Manifest;
@@ -46,19 +49,23 @@ impl Played {
         let Ok(id) = PatchId::parse(&package.params.text("ACTIVE_PATCH"), &ground.policy.separator) else {
             return Ok(None);
         };
-        let (request, occasion) = (BackOutRequest::default(), &session.caller.occasion);
-        let place = Place::of(ground, &request, occasion)?;
-        let rules = place.rules(&id)?;
-        let Some(undo) = place.own(&id, package, instance, &rules.marker)? else { return Ok(None) };
+        let (request, now) = (BackOutRequest::default(), &session.caller.occasion);
+        let input = RemoveInput::of(ground, &request, now)?;
+        let rules = rules(&input, &id)?;
+        let Some((undo, is_elsewhere)) = own(&input, &id, package, instance, &rules.marker)? else {
+            return Ok(None);
+        };
         let mut touched = Touched::default();
         undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
-        let inventory = place.survey(rules.packages, &touched)?;
-        let mut options = BackOutOptions { scripts: place.choice.clone(), ..BackOutOptions::default() };
+        let inventory = input.survey(rules.packages, &touched)?;
         let manifests: Vec<&Manifest> = undo.manifest.iter().collect();
-        place.ask_later(&id, std::slice::from_ref(instance), &inventory, &manifests, &mut options)?;
+        let packages = std::slice::from_ref(instance);
+        let (later, elsewhere) = later_patches(&input, &id, packages, &inventory, &manifests)?;
+        let options =
+            BackOutOptions { later, elsewhere, scripts: input.choice.clone(), ..BackOutOptions::default() };
         let Some(archive) = undo.as_archive() else { return Ok(None) };
         let policy = &ground.policy;
-        let scripted = back_out_of_package(&id, archive, &inventory, policy, &options, occasion)?;
+        let scripted = back_out_of_package(&id, archive, is_elsewhere, &inventory, policy, &options, now)?;
         Ok(Some(Self { undo, scripted, lines: inventory.lines }))
     }
 
@@ -98,40 +105,39 @@ impl Played {
     }
 }
 
-impl Place<'_> {
-    /// The undo data that the root itself keeps, where `package` is its archive and the patch is applied.
-    fn own(
-        &self,
-        id: &PatchId,
-        package: &PackageImage,
-        instance: &PkgInst,
-        marker: &str,
-    ) -> Result<Option<Undo>, Failure> {
-        let view = View::live(&self.ground.root);
-        let applied = installed::applied(&view, &self.ground.policy.separator)?;
-        if !applied.get(id).is_some_and(|patch| patch.packages.contains(instance)) {
-            return Ok(None);
-        }
-        let mut digesting = Vec::new();
-        let mut reading = Reading {
-            root: &self.ground.root,
-            outside: self.ground.outside.with(None),
-            marker,
-            digesting: &mut digesting,
-        };
-        let archive = self.archive(instance, &installed::saved_as(&view, instance, id)?);
-        let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
-        let whole = digesting.into_iter().try_for_each(Digesting::wait);
-        let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
-            // the archive that is installed says for itself what it can
-            Err(Failure::Archive(_)) => return Ok(None),
-            found => found?,
-        };
-        let is_same =
-            |own: &PackageImage| own.pkgmap_bytes == package.pkgmap_bytes && own.install == package.install;
-        let is_restored =
-            found.manifest.is_some() && found.device.image.packages.first().is_some_and(is_same);
-        // what is kept outside the root stays, as with any pkgadd(1M)
-        Ok(is_restored.then(|| found.staying()))
+/// The undo data that the root itself keeps, where `package` is its archive and the patch is applied; and whether the
+/// patch is applied to other packages, too.
+fn own(
+    input: &RemoveInput<'_>,
+    id: &PatchId,
+    package: &PackageImage,
+    instance: &PkgInst,
+    marker: &str,
+) -> Result<Option<(Undo, bool)>, Failure> {
+    let view = View::live(&input.ground.root);
+    let applied = installed::applied(&view, &input.ground.policy.separator)?;
+    let packages = applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default();
+    if !packages.contains(instance) {
+        return Ok(None);
     }
+    let mut digesting = Vec::new();
+    let mut reading = Reading {
+        root: &input.ground.root,
+        outside: input.ground.outside.with(None),
+        marker,
+        digesting: &mut digesting,
+    };
+    let archive = input.archive(instance, &installed::saved_as(&view, instance, id)?);
+    let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
+    let whole = digesting.into_iter().try_for_each(Digesting::wait);
+    let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
+        // the archive that is installed says for itself what it can
+        Err(Failure::Archive(_)) => return Ok(None),
+        found => found?,
+    };
+    let is_same =
+        |own: &PackageImage| own.pkgmap_bytes == package.pkgmap_bytes && own.install == package.install;
+    let is_restored = found.manifest.is_some() && found.device.image.packages.first().is_some_and(is_same);
+    // what is kept outside the root stays, as with any pkgadd(1M)
+    Ok(is_restored.then(|| (found.staying(), packages.len() > 1)))
 }
