@@ -69,7 +69,7 @@
 //! root. [`source::Source`] is what the user named and [`source::Image`] what it delivers. [`root::Root`] is the tree
 //! that is worked on, [`package::Inventory`] what is known of it. [`plan::Plan`] is the decision,
 //! [`plan::refusal::Refusal`] the decision against. [`transaction::Planned`] begins the steps of a run and
-//! [`transaction::Receipt`] ends them. [`script::Workshop`] is where procedure scripts run.
+//! [`transaction::Receipt`] ends them. [`script::ScriptHost`] is where procedure scripts run.
 //!
 //! # Example
 //! The patches of a root, and what stands against another one:
@@ -107,6 +107,7 @@
 
 pub mod cli;
 
-use patchadm_core::{database, operation, plan, script, source, transaction};
+use patchadm_changeset::transaction;
+use patchadm_core::{database, operation, plan, script, source};
 use patchadm_rootfs as root;
 use patchadm_svr4::{format, package, patch};

@@ -1,8 +1,8 @@
 //! The package database of a root, `var/sadm`: what is installed, and who owns which object.
 //!
-//! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`View`] shows all
+//! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`RecordView`] shows all
 //! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
-//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`View::live`].
+//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`RecordView::live`].
 //!
 //! ```text
 //! places                            where the records are
@@ -19,25 +19,28 @@
 
 pub mod all;
 pub mod archive;
-pub mod contents;
 pub mod history;
 pub mod installed;
 pub mod ledger;
+mod ledger_draft;
 pub mod pieces;
-pub mod places;
 pub mod policy;
+mod record_places;
 pub mod saves;
-pub mod stamped;
 pub mod survey;
-mod view;
 
 use crate::format::contents::ContentsError;
 use crate::format::params::ParamsError;
 use crate::patch::AppliedError;
 use crate::root::RootError;
 
+pub use ledger_draft::RootLedgers;
+pub use patchadm_changeset::records::{
+    OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, marker, open_run, read_consistently,
+};
+pub use patchadm_svr4::places;
 pub use places::own_directory;
-pub use view::{OpenRun, Reader, View, ViewError, marker, open_run, read_consistently};
+pub use record_places::{host_policy, records};
 
 /// Why the records of a root cannot be read or make no sense.
 #[derive(Debug, thiserror::Error)]
@@ -88,5 +91,15 @@ pub enum DatabaseError {
 impl From<RootError> for DatabaseError {
     fn from(error: RootError) -> Self {
         Self::View(error.into())
+    }
+}
+
+impl From<RecordError> for DatabaseError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::View(error) => Self::View(error),
+            RecordError::Contents { path, reason } => Self::Contents { path, reason },
+            RecordError::NoFile(path) => Self::NoFile(path),
+        }
     }
 }

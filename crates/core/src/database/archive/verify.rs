@@ -5,18 +5,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::thread::JoinHandle;
 
-use super::{Archive, ArchiveError, FromStart, LARGEST_MANIFEST, MANIFEST, Stream, stream};
+use super::{ArchiveError, ArchiveStream, OpenArchive};
 use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
-
-/// Bytes that are digested at once.
-const BUFFER: usize = 1 << 17;
+use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
 
 /// What a whole archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedArchive {
     /// What SVR4 cannot say; none in an archive of another program.
     pub manifest: Option<Manifest>,
     /// The run that wrote it; none of one that the ledger does not know: then it is a foreign archive, of which only
@@ -24,16 +22,16 @@ pub struct Verified {
     pub run: Option<String>,
 }
 
-impl Archive {
+impl OpenArchive {
     /// Whether its bytes are those that its run wrote, by the digest in the ledger: they were decoded and compared
     /// then, and need not be decoded once more to be known as whole. None where no line names it, or it has no
     /// manifest: then only [`Self::verify`] knows. The bytes are read by a thread, which is to be asked before anything
-    /// is done ([`Digesting::wait`]).
-    pub fn as_written(&self) -> Result<Option<(Manifest, Digesting)>, ArchiveError> {
+    /// is done ([`DigestCheck::wait`]).
+    pub fn as_written(&self) -> Result<Option<(Manifest, DigestCheck)>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
         let (shown, expected) = (self.shown.clone(), line.clone());
-        let digesting = Digesting(std::thread::spawn(move || must_be(&file, &shown, &expected)));
+        let digesting = DigestCheck(std::thread::spawn(move || must_be(&file, &shown, &expected)));
         match self.manifest() {
             Ok(Some(manifest)) => match self.accepts(&manifest) {
                 Ok(()) => Ok(Some((manifest, digesting))),
@@ -65,7 +63,7 @@ impl Archive {
     /// member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256. One with a
     /// manifest, which is ours, must have a line; `marker` is that of the root, by which an archive of another root is
     /// named as such.
-    pub fn verify(&self, marker: Option<&str>) -> Result<Verified, ArchiveError> {
+    pub fn verify(&self, marker: Option<&str>) -> Result<VerifiedArchive, ArchiveError> {
         let expected = match &self.line {
             Some(line) if line.archive().is_none() => return Err(self.not_bound()),
             Some(line) => Some(line),
@@ -84,7 +82,7 @@ impl Archive {
         if let Some(manifest) = &manifest {
             self.accepts(manifest)?;
         }
-        Ok(Verified { manifest, run: expected.map(|line| line.run.clone()) })
+        Ok(VerifiedArchive { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
     /// Reads all of an archive that no line need name, as one that may be adopted.
@@ -125,9 +123,9 @@ impl Archive {
 
 /// A thread that takes the digest of an archive.
 #[derive(Debug)]
-pub struct Digesting(JoinHandle<Result<(), ArchiveError>>);
+pub struct DigestCheck(JoinHandle<Result<(), ArchiveError>>);
 
-impl Digesting {
+impl DigestCheck {
     /// Waits for the end of the archive; an error if it is not what its run wrote.
     pub fn wait(self) -> Result<(), ArchiveError> {
         let failed = || super::unreadable("the undo archive", &io::Error::other("the reading thread failed"));
@@ -140,14 +138,6 @@ fn must_be(file: &File, shown: &str, line: &LedgerLine) -> Result<(), ArchiveErr
     same(shown, line, digest)
 }
 
-/// SHA-256 of a file from its first byte on.
-pub(super) fn digest_of(file: &File) -> io::Result<Digest> {
-    let mut raw = Hashing::new(FromStart { file, offset: 0 });
-    let mut buffer = vec![0; BUFFER];
-    while read(&mut raw, &mut buffer)? > 0 {}
-    Ok(raw.finish().1)
-}
-
 fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveError> {
     let is_same = line.archive().is_some_and(|(expected, _)| expected == digest);
     if rule::holds("archive.digest", is_same) {
@@ -158,17 +148,8 @@ fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveErr
     Err(ArchiveError::NotBound { path: shown.to_owned(), reason })
 }
 
-fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match input.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
-}
-
 /// Reads a stream to its end and compares every member with what is said of it.
-fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
+fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned()) };
     if of.inst.abbreviation() != package.abbreviation() {
         return Err(format!("it holds package {}", of.inst));
@@ -178,7 +159,8 @@ fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest
     let mut members = HashMap::new();
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while let Some(member) = stream.next_member().map_err(|error| error.to_string())? {
-            let sums = if member.path.as_bytes() == MANIFEST && member.header.size <= LARGEST_MANIFEST {
+            let sums = if member.path.as_bytes() == MANIFEST_MEMBER && member.header.size <= LARGEST_MANIFEST
+            {
                 let mut bytes = Vec::new();
                 stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
                 manifest = Some(Manifest::parse(&bytes).map_err(|error| error.to_string())?);

@@ -9,7 +9,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::{Aspects, Finding, Scope};
+use super::findings::{Aspects, Finding};
+use super::scope::Scope;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
 use crate::operation::queries::packages::spooled_name;

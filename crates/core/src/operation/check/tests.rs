@@ -6,6 +6,7 @@ use std::fs;
 use super::*;
 use crate::operation::queries::select::Pattern;
 use crate::package::{Content, Ftype, Owner, PkgInst, checksum};
+use crate::package::{Object, ObjectPath};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

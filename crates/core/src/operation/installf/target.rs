@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::database::contents::{paths_marked, paths_of_queue};
-use crate::database::{View, installed, open_run};
+use crate::database::{RecordView, installed, open_run};
 use crate::format::queue::Entry;
 use crate::format::registration::RegistrationError;
 use crate::inventory::{Inventory, Touched};
@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::queue::{check_room, overlaid};
 use crate::plan::refusal::{Command, Refusal};
 use crate::root::Root;
-use crate::transaction::{Cause, Left, Phase, RunQueue, TransactionError, note_failed_request};
+use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request};
 
 /// Why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub(crate) enum Registry<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
-    Surrounding(Ground, RunQueue),
+    Surrounding(Ground, InstallfQueue),
 }
 
 impl<'a> Registry<'a> {
@@ -78,12 +78,12 @@ impl<'a> Registry<'a> {
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
         let registry = match surrounding {
             Some(open) => {
-                let queue = RunQueue::open(root, &open.stage).map_err(failed)?;
+                let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
                 Self::Surrounding(Ground::of(root)?, queue)
             }
             None => Self::Own(Session::begin(Ground::of(root)?, caller)?),
         };
-        let installed = installed::packages(&View::live(root)).map_err(Failure::from)?;
+        let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {
             return Err(RegistryError::NotInstalled(package.clone()));
         }
@@ -100,7 +100,7 @@ impl<'a> Registry<'a> {
     /// What is known of some paths, with what is queued already.
     pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
-            paths.extend(paths_of_queue(&View::live(&ground.root), &queue.queue)?);
+            paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
         }
         let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, None)?;
         Ok(match self {
@@ -115,7 +115,7 @@ impl<'a> Registry<'a> {
         package: &PkgInst,
         marks: &[OwnerStatus],
     ) -> Result<BTreeSet<ObjectPath>, Failure> {
-        Ok(paths_marked(&View::live(&self.ground().root), package, marks)?)
+        Ok(paths_marked(&RecordView::live(&self.ground().root), package, marks)?)
     }
 
     /// Carries a plan out, or asks the surrounding run for it.
@@ -150,7 +150,7 @@ pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
 
 /// A failure inside a surrounding run, which will undo what was done.
 fn failed(cause: Cause) -> Failure {
-    TransactionError { phase: Phase::Switch, cause, left: Left::Unchanged }.into()
+    TransactionError { phase: Phase::Switch, cause, left: RootCondition::Unchanged }.into()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::database::View;
+use crate::database::RecordView;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::plan::remove::{Fate, RemovalPortion};
@@ -31,7 +31,7 @@ pub enum Stays {
 /// Lists what became of the objects of a class, after the engine has done with them what `plan` says. Objects that were
 /// not there any more are left out.
 pub(crate) fn objects_left(root: &Root, portion: &RemovalPortion, plan: &Plan) -> Vec<LeftObject> {
-    let view = View::live(root);
+    let view = RecordView::live(root);
     let gone: BTreeSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
     let objects = portion.objects.iter().filter_map(|going| {
         let stays = match going.fate {

@@ -4,8 +4,8 @@ use super::installation::Installation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::Ending;
 use crate::plan::remove::Intended;
-use crate::script::protocol::Meaning;
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::script::protocol::ExitMeaning;
+use crate::transaction::{Receipt, Recovered, RootCondition};
 
 /// The outcomes of all packages of a command; `T` is the outcome of one.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Added {
     /// Whether the root is as it was before, as far as this package goes.
     pub(crate) fn left_nothing(&self) -> bool {
         let left = self.result.as_ref().err().map(Failure::left);
-        matches!(left, Some(Left::Unchanged | Left::RolledBack))
+        matches!(left, Some(RootCondition::Unchanged | RootCondition::RolledBack))
     }
 
     pub(crate) fn refused(name: String, failure: Failure) -> Self {
@@ -71,10 +71,10 @@ impl Added {
 
 /// Whether the next package may be tried after a failure.
 pub(crate) fn leaves_root_usable(failure: &Failure) -> bool {
-    let usable = matches!(failure.left(), Left::Unchanged | Left::RolledBack);
+    let usable = matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack);
     let enough = match failure {
         Failure::Declined => true,
-        Failure::Script(failure) => failure.meaning == Meaning::Interrupted,
+        Failure::Script(failure) => failure.meaning == ExitMeaning::Interrupted,
         _ => false,
     };
     usable && failure.signal().is_none() && !enough

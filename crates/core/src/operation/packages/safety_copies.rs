@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::database::places;
 use crate::package::ObjectPath;
 use crate::plan::course::steps::Concerned;
-use crate::transaction::{Held, HeldObject};
+use crate::transaction::{ProtectedObject, ProtectedPaths};
 
 /// Everything that scripts of some packages may touch.
-pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> Held {
+pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerned>) -> ProtectedPaths {
     let mut all = Concerned::default();
     for one in concerned {
         for (path, editable) in &one.objects {
@@ -21,17 +21,17 @@ pub(crate) fn safety_copies<'c>(concerned: impl IntoIterator<Item = &'c Concerne
             }
         }
     }
-    let objects = all.objects.into_iter().map(|(path, editable)| HeldObject { path, editable });
+    let objects = all.objects.into_iter().map(|(path, editable)| ProtectedObject { path, editable });
     all.files.push(places::unprivileged());
-    Held { objects: objects.collect(), trees: all.trees, files: all.files }
+    ProtectedPaths { objects: objects.collect(), trees: all.trees, files: all.files }
 }
 
 /// Adds objects that are not copied already.
-pub(crate) fn add_objects<'p>(copies: &mut Held, paths: impl IntoIterator<Item = &'p ObjectPath>) {
+pub(crate) fn add_objects<'p>(copies: &mut ProtectedPaths, paths: impl IntoIterator<Item = &'p ObjectPath>) {
     let mut known: BTreeSet<ObjectPath> = copies.objects.iter().map(|object| object.path.clone()).collect();
     for path in paths {
         if known.insert(path.clone()) {
-            copies.objects.push(HeldObject { path: path.clone(), editable: false });
+            copies.objects.push(ProtectedObject { path: path.clone(), editable: false });
         }
     }
 }

@@ -31,8 +31,8 @@ use crate::plan::refusal::{Command, Reason};
 use crate::plan::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::root::accounts_of;
-use crate::script::environment::Script;
-use crate::transaction::{Held, Receipt, ScriptedRun, Settled};
+use crate::script::environment::ProcedureScript;
+use crate::transaction::{ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
 
 /// The parameter that names the classes whose scripts want paths relative to the package.
 const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
@@ -83,7 +83,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn perform(
         mut self,
         plan: &Plan,
-        copies: &Held,
+        copies: &ProtectedPaths,
         finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
     ) -> Result<(Receipt, Ending), Failure> {
         let package = &self.course.package;
@@ -221,7 +221,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             })?;
         }
         let list = self.list(&step.class, &files);
-        let script = Script::InstallClass(step.class.clone());
+        let script = ProcedureScript::InstallClass(step.class.clone());
         self.scripts.run_script(run, &script, step.deliverer, list, self.observer)?;
         self.settle(run, &files)?;
         self.observer.class_done(&step.class);
@@ -232,7 +232,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     fn remove_class(&mut self, run: &mut ScriptedRun<'_>, portion: &RemovalPortion) -> Result<(), Halt> {
         self.observer.class_left(&portion.class, &objects_kept_from_script(portion));
         let Some(deliverer) = portion.deliverer else { return Ok(()) };
-        let script = Script::RemoveClass(portion.class.clone());
+        let script = ProcedureScript::RemoveClass(portion.class.clone());
         let root = &self.session.ground.root;
         let list: String = portion.listed().map(|path| format!("{}\n", root.show(path))).collect();
         self.scripts.run_script(run, &script, deliverer, list.into_bytes(), self.observer)
@@ -290,7 +290,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             } else {
                 let new = &file.new;
                 let owners = now.privileged;
-                let to = Settled {
+                let to = SettledAttributes {
                     mode: Some(new.mode),
                     uid: owners.then_some(new.uid),
                     gid: owners.then_some(new.gid),
@@ -344,11 +344,11 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 }
 
-fn procedure(name: &str) -> Script {
+fn procedure(name: &str) -> ProcedureScript {
     match name {
-        "preinstall" => Script::Preinstall,
-        "postinstall" => Script::Postinstall,
-        "preremove" => Script::Preremove,
-        _ => Script::Postremove,
+        "preinstall" => ProcedureScript::Preinstall,
+        "postinstall" => ProcedureScript::Postinstall,
+        "preremove" => ProcedureScript::Preremove,
+        _ => ProcedureScript::Postremove,
     }
 }

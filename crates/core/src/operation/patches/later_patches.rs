@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::database::archive::ArchiveError;
-use crate::database::{DatabaseError, View, ledger};
+use crate::database::{DatabaseError, RecordView, ledger};
 use crate::format::journal::Run;
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State};
@@ -103,7 +103,11 @@ impl LaterPatches<'_> {
 
 /// Puts patches of later runs before those of earlier ones, where the ledgers know the runs of all: between packages
 /// nothing else tells which one came later.
-pub(super) fn latest_run_first(view: &View<'_>, applied: &AppliedPatches, ids: Vec<PatchId>) -> Vec<PatchId> {
+pub(super) fn latest_run_first(
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+    ids: Vec<PatchId>,
+) -> Vec<PatchId> {
     let run = |id: &PatchId| {
         let mut packages = applied.get(id)?.packages.iter();
         let by = packages

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::database::archive::ArchiveError;
-use crate::database::{View, ledger};
+use crate::database::{RecordView, ledger};
 use crate::format::ledger::Ledger;
 use crate::package::PkgInst;
 
@@ -15,7 +15,7 @@ pub(super) struct Ledgers(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
 
 impl Ledgers {
     /// The ledger of a package.
-    pub(super) fn of(&self, view: &View<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+    pub(super) fn of(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
         if let Some(known) = self.0.borrow().get(package) {
             return Ok(known.clone());
         }

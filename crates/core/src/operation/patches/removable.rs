@@ -13,7 +13,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::database::archive::{self, ArchiveError};
-use crate::database::{View, ViewError, installed, marker, saves};
+use crate::database::{RecordView, ViewError, installed, marker, saves};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{ObjectRecord, Told};
 use crate::format::undo_paths::PathDigest;
@@ -33,7 +33,7 @@ type Of = (PkgInst, String);
 /// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
 /// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
 pub(in crate::operation) fn removable(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     ground: Option<&Ground>,
     policy: &Policy,
     applied: &AppliedPatches,
@@ -46,7 +46,7 @@ pub(in crate::operation) fn removable(
         return Ok(to_go.into_iter().map(|(id, _)| id).collect());
     };
     let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
-    let reader = Reader { view, ground, lists, ledgers: Ledgers::default(), told: RefCell::default() };
+    let reader = RecordReader { view, ground, lists, ledgers: Ledgers::default(), told: RefCell::default() };
     let changed = Changed::of(&reader, inventory)?;
     let mut found = BTreeSet::new();
     for (id, packages) in to_go {
@@ -67,8 +67,8 @@ fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgIn
 }
 
 /// What is read of a root, each once.
-struct Reader<'a> {
-    view: &'a View<'a>,
+struct RecordReader<'a> {
+    view: &'a RecordView<'a>,
     ground: &'a Ground,
     /// The patches of each package.
     lists: BTreeMap<&'a PkgInst, &'a PatchList>,
@@ -76,7 +76,7 @@ struct Reader<'a> {
     told: RefCell<BTreeMap<Of, Rc<Told>>>,
 }
 
-impl Reader<'_> {
+impl RecordReader<'_> {
     fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
         self.ledgers.of(self.view, package)
     }
@@ -171,7 +171,7 @@ struct Changed {
 }
 
 impl Changed {
-    fn of(reader: &Reader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
+    fn of(reader: &RecordReader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
         let marker = marker(reader.view.root())?.unwrap_or_default();
         let mut all = Self { patches: Vec::new(), by_path: HashMap::new(), paths: HashMap::new() };
         for (package, list) in reader.lists.iter().filter(|(_, list)| !list.is_empty()) {

@@ -1,7 +1,7 @@
 //! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
 
 use crate::database::policy::{self, PolicyError};
-use crate::database::{DatabaseError, Reader, all, read_consistently};
+use crate::database::{DatabaseError, RecordReader, all, read_consistently};
 use crate::package::{Params, PkgInst};
 use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
 
@@ -21,7 +21,7 @@ pub enum PatchesError {
 /// Beside those of PATCHLIST these are the old *progressive* patches: a package instance that names itself a patch
 /// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
 /// was recorded of them, and they cannot be backed out.
-pub fn applied_patches<'a>(reader: impl Into<Reader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
+pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
     let reader = reader.into();
     let separator = &policy::of_root(reader.root())?.separator;
     let patches = read_consistently(reader, |view| {

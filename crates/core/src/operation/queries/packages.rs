@@ -8,14 +8,16 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::database::all::{self, Package};
-use crate::database::{DatabaseError, Reader, View, contents, installed, places, read_consistently};
+use crate::database::all::{self, PackageRecords};
+use crate::database::{
+    DatabaseError, RecordReader, RecordView, contents, installed, places, read_consistently,
+};
 use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
 use crate::operation::device::named;
 use crate::operation::queries::counts::Counts;
 use crate::operation::queries::select::Selection;
 use crate::package::{Line, Params, PkgInst};
-use crate::root::{FileType, Seen};
+use crate::root::{FileType, ObjectStatus};
 use crate::source::{PackageImage, Source, SourceError};
 
 /// The largest `compver` file that is read, in bytes.
@@ -94,7 +96,7 @@ impl From<crate::database::ViewError> for QueryError {
 
 /// The packages installed in a root. With `count`, `contents` is read as well.
 pub fn installed_packages<'a>(
-    reader: impl Into<Reader<'a>>,
+    reader: impl Into<RecordReader<'a>>,
     selection: &Selection,
     count: bool,
 ) -> Result<Listing, QueryError> {
@@ -118,7 +120,7 @@ pub fn installed_packages<'a>(
 }
 
 /// The `compver` file of an installed package.
-fn compver_of(view: &View<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryError> {
+fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryError> {
     match places::package(inst).join(b"install/compver") {
         Ok(path) => Ok(view.read(&path, LARGEST_COMPVER)?),
         Err(_) => Ok(None),
@@ -132,12 +134,12 @@ enum Found {
     Corrupt(String, String),
 }
 
-fn found(package: &Package<'_>, selection: &Selection) -> Result<Option<Found>, QueryError> {
+fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<Found>, QueryError> {
     let instance = package.inst().to_string();
     if !selection.fits_name(&instance) {
         return Ok(None);
     }
-    let is_file = |seen: Seen| seen.file_type == FileType::Regular;
+    let is_file = |seen: ObjectStatus| seen.file_type == FileType::Regular;
     let params = if !package.is_being_updated() {
         package.params()
     } else if package.view().look(&places::pkginfo(package.inst()))?.is_some_and(is_file) {
@@ -160,7 +162,7 @@ fn found(package: &Package<'_>, selection: &Selection) -> Result<Option<Found>, 
 }
 
 /// Counts the objects of all packages in one pass over `contents`; no line is kept.
-fn count_objects(view: &View<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
+fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
     let mut counts: BTreeMap<String, Counts> =
         packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
     contents::scan(view, |raw| {
@@ -180,13 +182,16 @@ fn count_objects(view: &View<'_>, packages: &mut [ListedPackage]) -> Result<(), 
 }
 
 /// The parameters of an installed package; none where there is no such package.
-pub fn parameters<'a>(reader: impl Into<Reader<'a>>, instance: &str) -> Result<Option<Params>, QueryError> {
+pub fn parameters<'a>(
+    reader: impl Into<RecordReader<'a>>,
+    instance: &str,
+) -> Result<Option<Params>, QueryError> {
     let Ok(inst) = PkgInst::new(instance) else { return Ok(None) };
     read_consistently(reader, |view| Ok(params_of(view, &inst)?))
 }
 
 /// The old parameters of a package that the classic tools are updating, else those that it has.
-fn params_of(view: &View<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(saved) = places::packages().join(format!(".save.{inst}/pkginfo").as_bytes()) else {
         return installed::params(view, inst);
     };

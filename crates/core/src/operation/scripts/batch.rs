@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use crate::database::contents::paths_of_queue;
-use crate::database::{View, open_run};
+use crate::database::{RecordView, open_run};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
@@ -40,7 +40,7 @@ pub(crate) fn with_requests(ground: &Ground, mut last: Plan) -> Result<Plan, Hal
     if queue.0.is_empty() {
         return Ok(last);
     }
-    let paths = paths_of_queue(&View::live(root), &queue).map_err(Failure::from)?;
+    let paths = paths_of_queue(&RecordView::live(root), &queue).map_err(Failure::from)?;
     let mut now = ground.survey(&Touched { paths, ..Touched::default() }, None)?;
     for (path, line) in &last.contents {
         match line {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::runner::ScriptRunner;
 use crate::package::{ObjectPath, Params, PkgInst};
-use crate::script::environment::{Basis, Origin, Script, environment};
+use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
 use crate::script::search_path;
 
 /// What a command knows about a package whose scripts it runs. The same for installation, removal and patches.
@@ -58,11 +58,11 @@ impl ScriptContext {
     pub(crate) fn environment(
         &self,
         runner: &ScriptRunner<'_>,
-        script: &Script,
-        origin: Origin,
+        script: &ProcedureScript,
+        origin: ScriptOrigin,
     ) -> Vec<(OsString, OsString)> {
         let path = search_path(runner.shop.tools());
-        let basis = Basis {
+        let basis = EnvironmentInput {
             package: &self.package,
             installed: self.installed.as_ref(),
             response: &self.response,

@@ -4,7 +4,7 @@ use crate::operation::failure::Failure;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::RootError;
 use crate::script::ScriptError;
-use crate::transaction::{Cause, Left, Phase, Receipt, ScriptedRun};
+use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun};
 
 use super::failure::ScriptFailure;
 
@@ -79,9 +79,9 @@ impl Halt {
         };
         let undone = run.roll_back(Phase::Switch, cause);
         match failure {
-            _ if undone.left != Left::RolledBack => undone.into(),
+            _ if undone.left != RootCondition::RolledBack => undone.into(),
             Failure::Script(mut failure) => {
-                failure.left = Left::RolledBack;
+                failure.left = RootCondition::RolledBack;
                 Failure::Script(failure)
             }
             failure => failure,

@@ -9,11 +9,11 @@ use super::runner::{ScriptOutput, ScriptRunner};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
 use crate::package::Params;
-use crate::script::environment::{Origin, Script};
-use crate::script::protocol::Outcome;
+use crate::script::environment::{ProcedureScript, ScriptOrigin};
+use crate::script::protocol::ScriptOutcome;
 use crate::script::response::{ResponseFile, complaints};
-use crate::script::{As, Call, Ended, Input};
-use crate::transaction::{Cause, Left, Phase, TransactionError};
+use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput};
+use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
 /// Which scripts are to be run, and what is answered already.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Questions {
     /// Whether somebody sits at a terminal.
     pub(crate) terminal: bool,
     /// Who runs request.
-    pub(crate) request_user: As,
+    pub(crate) request_user: RunAs,
 }
 
 /// What came of it.
@@ -55,20 +55,20 @@ pub(crate) fn interview(
     answers.params = accepted(Response::parse(&questions.given).ok(), output);
     context.response.clone_from(&answers.params);
     let scripts = [
-        (Script::Request, questions.request, questions.request_user),
-        (Script::Checkinstall, questions.checkinstall, As::Unprivileged),
+        (ProcedureScript::Request, questions.request, questions.request_user),
+        (ProcedureScript::Checkinstall, questions.checkinstall, RunAs::Unprivileged),
     ];
     for (script, _, user) in scripts.into_iter().filter(|(_, is_run, _)| *is_run) {
         let name = script.name();
-        if script == Script::Checkinstall {
+        if script == ProcedureScript::Checkinstall {
             output.executing(&name);
         }
-        let at_terminal = questions.terminal && script == Script::Request;
-        let call = Call {
+        let at_terminal = questions.terminal && script == ProcedureScript::Request;
+        let call = ScriptCall {
             arguments: vec![file.path().as_os_str().to_owned()],
-            environment: context.environment(runner, &script, Origin::Package),
+            environment: context.environment(runner, &script, ScriptOrigin::Package),
             user,
-            input: if at_terminal { Input::Terminal } else { Input::Nothing },
+            input: if at_terminal { ScriptInput::Terminal } else { ScriptInput::Nothing },
             ..runner.call(name.clone(), directory.script(&name))
         };
         let ended = runner.run(call, None, output)?;
@@ -83,16 +83,16 @@ pub(crate) fn interview(
 
 /// Says whether a script warned; an error where it refuses.
 fn judge(
-    script: &Script,
-    ended: Ended,
+    script: &ProcedureScript,
+    ended: ScriptEnd,
     runner: &ScriptRunner<'_>,
     output: &mut dyn ScriptOutput,
 ) -> Result<bool, Failure> {
-    if let (Ended::Interrupted, Some(signal)) = (ended, runner.interrupted()) {
+    if let (ScriptEnd::Interrupted, Some(signal)) = (ended, runner.interrupted()) {
         let cause = Cause::Interrupted(signal);
-        return Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into());
+        return Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into());
     }
-    let outcome = Outcome::of(ended, *script == Script::Checkinstall);
+    let outcome = ScriptOutcome::of(ended, *script == ProcedureScript::Checkinstall);
     let failure = ScriptFailure::new(script, ended, outcome);
     if !outcome.commits() {
         return Err(Failure::Script(failure));

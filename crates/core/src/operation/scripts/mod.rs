@@ -16,7 +16,7 @@ pub(super) mod runner;
 pub(super) mod safety;
 pub(super) mod system;
 
-pub use crate::script::Stream;
-pub use crate::script::protocol::Reboot;
+pub use crate::script::OutputStream;
+pub use crate::script::protocol::RebootRequest;
 pub use failure::{Ending, ScriptFailure};
 pub use runner::{ScriptOutput, ScriptSettings};

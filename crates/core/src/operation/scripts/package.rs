@@ -14,9 +14,9 @@ use crate::database::places;
 use crate::package::Mode;
 use crate::plan::scripts::Deliverer;
 use crate::root::{Dir, NewTree};
-use crate::script::environment::{Origin, Script};
-use crate::script::protocol::Outcome;
-use crate::script::{Call, Ended, Input, standard};
+use crate::script::environment::{ProcedureScript, ScriptOrigin};
+use crate::script::protocol::ScriptOutcome;
+use crate::script::{ScriptCall, ScriptEnd, ScriptInput, standard};
 use crate::transaction::{Cause, ScriptedRun};
 
 /// The scripts of one package in a run.
@@ -43,30 +43,31 @@ impl PackageScripts<'_, '_> {
     pub(crate) fn run_script(
         &mut self,
         run: &mut ScriptedRun<'_>,
-        script: &Script,
+        script: &ProcedureScript,
         deliverer: Deliverer,
         list: Vec<u8>,
         output: &mut dyn ScriptOutput,
     ) -> Result<(), Halt> {
-        let origin = if deliverer == Deliverer::Package { Origin::Package } else { Origin::Elsewhere };
+        let origin =
+            if deliverer == Deliverer::Package { ScriptOrigin::Package } else { ScriptOrigin::Elsewhere };
         let file = self.file(script, deliverer)?;
         let arguments: Vec<OsString> = match script {
-            Script::InstallClass(_) => vec!["ENDOFCLASS".into()],
+            ProcedureScript::InstallClass(_) => vec!["ENDOFCLASS".into()],
             _ => Vec::new(),
         };
-        let call = Call {
+        let call = ScriptCall {
             arguments,
             environment: self.context.environment(self.runner, script, origin),
             directory: self.context.working_directory(self.runner.ground.root.prefix()),
-            input: if list.is_empty() { Input::Nothing } else { Input::Bytes(list) },
+            input: if list.is_empty() { ScriptInput::Nothing } else { ScriptInput::Bytes(list) },
             ..self.runner.call(script.name(), file)
         };
         let ended = self.runner.run(call, Some(&mut *run), output)?;
         run.script_ended()?;
-        if let (Ended::Interrupted, Some(signal)) = (ended, self.runner.interrupted()) {
+        if let (ScriptEnd::Interrupted, Some(signal)) = (ended, self.runner.interrupted()) {
             return Err(Cause::Interrupted(signal).into());
         }
-        let outcome = Outcome::of(ended, false);
+        let outcome = ScriptOutcome::of(ended, false);
         let failure = ScriptFailure::new(script, ended, outcome);
         if !outcome.commits() {
             return Err(Halt::Script(failure));
@@ -77,7 +78,7 @@ impl PackageScripts<'_, '_> {
             output.complains(&failure.to_string());
         }
         self.judge_requests(run, &script.name(), output)?;
-        self.context.has_begun |= matches!(script, Script::Preinstall | Script::Preremove);
+        self.context.has_begun |= matches!(script, ProcedureScript::Preinstall | ProcedureScript::Preremove);
         Ok(())
     }
 
@@ -103,7 +104,7 @@ impl PackageScripts<'_, '_> {
     }
 
     /// Finds the file of a script, as the host has it; one of this program is written into the private directory.
-    fn file(&self, script: &Script, deliverer: Deliverer) -> Result<PathBuf, Halt> {
+    fn file(&self, script: &ProcedureScript, deliverer: Deliverer) -> Result<PathBuf, Halt> {
         let (name, ground) = (script.name(), self.runner.ground);
         let delivered = places::class_scripts();
         match deliverer {

@@ -15,7 +15,7 @@ use crate::package::{Mode, PackagePath, Summing};
 use crate::plan::course::steps::ListedFile;
 use crate::plan::{Body, Member};
 use crate::root::{NewTree, WritableFile};
-use crate::script::trust::{User, unreadable_by};
+use crate::script::trust::{ScriptUser, unreadable_by};
 use crate::source::{Form, PackageImage, Problem, SourceError};
 
 /// Where scripts find a package.
@@ -31,7 +31,7 @@ impl PackageDirectory {
     /// The package in its place where `user` can read it there, else a copy below `private`.
     pub(crate) fn of(
         delivered: DeliveredPackage<'_>,
-        user: Option<User>,
+        user: Option<ScriptUser>,
         private: &Path,
     ) -> Result<Self, Failure> {
         let DeliveredPackage { device, image: package, .. } = delivered;
@@ -210,7 +210,7 @@ mod tests {
         fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         let device = device(&dir.path().join("closed"));
         let private = dir.path().join("private");
-        let stranger = User { uid: 54_321, gid: 54_321 };
+        let stranger = ScriptUser { uid: 54_321, gid: 54_321 };
         let medium = PackageDirectory::of(device.delivered(0).unwrap(), Some(stranger), &private).unwrap();
         assert!(medium.is_copy);
         assert_eq!(fs::read_to_string(medium.script("checkinstall")).unwrap(), "exit 0\n");

@@ -12,7 +12,10 @@ use crate::format::journal::ScriptProcess;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
 use crate::plan::refusal::Reason;
-use crate::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+use crate::script::{
+    OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
+    ScriptInput, ScriptListener,
+};
 use crate::transaction::ScriptedRun;
 
 /// How scripts are run, as far as only the command line knows it.
@@ -36,7 +39,7 @@ pub trait ScriptOutput {
     fn executing(&mut self, _script: &str) {}
 
     /// Receives output of a script, in pieces of any size.
-    fn heard(&mut self, _stream: Stream, _bytes: &[u8]) {}
+    fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
 
     /// Receives what a script did not do though it should; the work goes on.
     fn complains(&mut self, _text: &str) {}
@@ -50,7 +53,7 @@ pub trait ScriptOutput {
 
 /// Runs the scripts of one package or patch.
 pub(crate) struct ScriptRunner<'a> {
-    pub(crate) shop: Workshop,
+    pub(crate) shop: ScriptHost,
     pub(crate) ground: &'a Ground,
     pub(crate) locale: &'a [(String, OsString)],
     interrupt: &'a dyn Fn() -> Option<i32>,
@@ -70,7 +73,7 @@ impl<'a> ScriptRunner<'a> {
         absolute: bool,
         refuse: impl Fn(Reason) -> Failure,
     ) -> Result<Self, Failure> {
-        let shop = Workshop::open(&Setting {
+        let shop = ScriptHost::open(&ScriptHostSettings {
             root: &ground.root,
             executable: settings.executable.clone(),
             temporary: settings.temporary.clone(),
@@ -96,15 +99,15 @@ impl<'a> ScriptRunner<'a> {
     }
 
     /// Makes the call of a script that the caller runs in `/`, without arguments, environment or input.
-    pub(crate) fn call(&self, name: String, file: PathBuf) -> Call {
-        Call {
+    pub(crate) fn call(&self, name: String, file: PathBuf) -> ScriptCall {
+        ScriptCall {
             name,
             file,
             arguments: Vec::new(),
             environment: Vec::new(),
-            user: As::Caller,
+            user: RunAs::Caller,
             directory: PathBuf::from("/"),
-            input: Input::Nothing,
+            input: ScriptInput::Nothing,
             trace: self.trace,
             limit: self.limit,
         }
@@ -123,12 +126,12 @@ impl<'a> ScriptRunner<'a> {
     /// Runs a script to its end, as a part of `run` where there is one.
     pub(crate) fn run(
         &mut self,
-        mut call: Call,
+        mut call: ScriptCall,
         run: Option<&mut ScriptedRun<'_>>,
         output: &mut dyn ScriptOutput,
-    ) -> Result<Ended, ScriptError> {
+    ) -> Result<ScriptEnd, ScriptError> {
         // somebody at a terminal may take their time
-        call.limit = call.limit.filter(|_| call.input != Input::Terminal);
+        call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
         let name = call.name.as_str();
         let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
         listener.log(format!("## {name} begins\n").as_bytes());
@@ -160,8 +163,8 @@ impl Listener<'_, '_> {
     }
 }
 
-impl Ears for Listener<'_, '_> {
-    fn began(&mut self, process: &Process) -> io::Result<()> {
+impl ScriptListener for Listener<'_, '_> {
+    fn began(&mut self, process: &ProcessIdentity) -> io::Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
         let process = ScriptProcess {
             name: self.name.to_owned(),
@@ -172,7 +175,7 @@ impl Ears for Listener<'_, '_> {
         run.script_begins(&process).map_err(io::Error::other)
     }
 
-    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
         self.output.heard(stream, bytes);
         self.log(bytes);
     }

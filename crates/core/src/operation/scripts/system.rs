@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::database::contents::scan;
-use crate::database::{View, places};
+use crate::database::{RecordView, places};
 use crate::format::contents::key_of;
 use crate::operation::failure::Failure;
 use crate::operation::session::Ground;
@@ -57,7 +57,7 @@ fn delivered_scripts(root: &Root, names: &BTreeSet<String>) -> Result<BTreeSet<S
         let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         str::from_utf8(last).is_ok_and(|last| names.contains(last))
     };
-    for path in scan(&View::live(root), names_one)?.into_keys() {
+    for path in scan(&RecordView::live(root), names_one)?.into_keys() {
         let physical = root.resolver().locate(&path)?;
         if physical.parent().as_ref() == Some(&place) {
             found.extend(str::from_utf8(physical.name()).ok().map(str::to_owned));

@@ -8,7 +8,7 @@ pub(crate) mod input;
 pub(crate) mod prepare;
 pub(crate) mod with_scripts;
 
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::operation::device::{DeliveredPackage, Device};
 use crate::operation::failure::Failure;
 use crate::operation::log;
@@ -56,7 +56,7 @@ pub fn add_packages(
     let ground = Ground::of(root)?;
     let system = system_scripts(&ground)?;
     let mut rehearsed = None;
-    if !installed::has_database(&View::live(root))? {
+    if !installed::has_database(&RecordView::live(root))? {
         let input = AddInput::new(&ground, &admin, &system, request, caller);
         (report.packages, rehearsed) = input.rehearse(&device, observer);
         if report.packages.len() == device.selected.len() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::input::AddInput;
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::format::admin::Admin;
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::operation::device::DeliveredPackage;
@@ -140,7 +140,7 @@ impl AddInput<'_> {
 
     /// The installed instances of a package.
     fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let abbreviation = package.params.text("PKG");
         let mut found = BTreeMap::new();
         for instance in installed::packages(&view)? {

@@ -23,7 +23,7 @@ use crate::operation::session::Session;
 use crate::plan::course::Course;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::scripts::InstallScripts;
-use crate::script::As;
+use crate::script::RunAs;
 use crate::transaction::Receipt;
 
 /// A package whose scripts may run.
@@ -69,7 +69,7 @@ impl<'a> AddInput<'a> {
             checkinstall: scripts.checkinstall,
             given: answered.unwrap_or_default().text,
             terminal: self.request.conversation,
-            request_user: if as_root { As::Caller } else { As::Unprivileged },
+            request_user: if as_root { RunAs::Caller } else { RunAs::Unprivileged },
         };
         interview(&mut setup.runner, &setup.directory, &mut setup.context, &questions, observer)
     }

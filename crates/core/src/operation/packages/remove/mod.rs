@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
-use crate::database::{View, installed, places};
+use crate::database::{RecordView, installed, places};
 use crate::format::admin::{Admin, Check};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
@@ -75,7 +75,7 @@ pub fn remove_packages(
 
 /// The installed packages that are meant, in the order in which they were named, and the words that fit none.
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
-    let all = installed::packages(&View::live(root))?;
+    let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
     for pattern in Selection::of(words).patterns {
         let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
@@ -177,7 +177,7 @@ impl RemoveInput<'_> {
 
 /// Everything that the package owns, the directories of its patches, and what the others depend on.
 fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
-    let view = View::live(&session.ground.root);
+    let view = RecordView::live(&session.ground.root);
     let mut touched = Touched::default();
     touched.packages.insert(package.clone());
     touched.paths.extend(lines_of_package(&view, package)?.into_keys());
@@ -193,7 +193,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
 }
 
 /// The `depend` file of an installed package, as a record.
-fn depend_file(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
     let name = b"install/depend".to_vec();
     let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
     let bytes = view.read(&path, LARGEST_DEPEND)?;

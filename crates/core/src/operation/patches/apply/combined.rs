@@ -9,11 +9,11 @@ use crate::operation::content::{ManySources, OneSource};
 use crate::operation::failure::{Failure, is_of_source};
 use crate::operation::log;
 use crate::operation::patches::in_use::in_use_of_each;
-use crate::operation::session::{Session, chapter};
+use crate::operation::session::{Session, patch_record};
 use crate::package::ObjectPath;
 use crate::plan::together::{Single, together};
 use crate::plan::{Action, Body, Plan};
-use crate::transaction::{Cause, Left, Phase, Receipt, TransactionError};
+use crate::transaction::{Cause, Phase, Receipt, RootCondition, TransactionError};
 
 /// Carries out what was gathered, as one run; the places of operands that have to go alone, where it turns out that a
 /// source is not what it says it is.
@@ -59,7 +59,7 @@ pub(super) fn carry_out(
 /// There is a result for every patch of a run.
 fn lost() -> Arc<TransactionError> {
     let cause = Cause::Internal("a patch of the run has no result".to_owned());
-    Arc::new(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt })
+    Arc::new(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt })
 }
 
 /// Carries out what all of them do; none where there is nobody to do it for.
@@ -67,9 +67,9 @@ fn perform(
     session: &Session<'_>,
     taken: &[(&Operand, &Taken)],
 ) -> Option<Result<Receipt, Arc<TransactionError>>> {
-    let chapters = taken.iter().map(|(_, taken)| {
+    let patch_records = taken.iter().map(|(_, taken)| {
         let plan = &taken.scripted.plan;
-        chapter(plan, log::of_patch(plan), log::of_installation(plan))
+        patch_record(plan, log::of_patch(plan), log::of_installation(plan))
     });
     let sources = taken
         .iter()
@@ -82,7 +82,7 @@ fn perform(
         packages += operand.device.image.packages.len();
     }
     let plan = together(&singles)?;
-    let done = session.perform_together(&plan, &mut content, chapters.collect());
+    let done = session.perform_together(&plan, &mut content, patch_records.collect());
     Some(done.map_err(|failure| match failure {
         Failure::Transaction(error) => error,
         Failure::Root(error) => unchanged(Cause::Root(error)),
@@ -91,7 +91,7 @@ fn perform(
 }
 
 fn unchanged(cause: Cause) -> Arc<TransactionError> {
-    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged })
+    Arc::new(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
 }
 
 /// What the run did for each of its patches.

@@ -22,7 +22,7 @@ use crate::plan::engine::Bookkeeping;
 use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
 use crate::root::Dir;
-use crate::transaction::{Left, Receipt};
+use crate::transaction::{Receipt, RootCondition};
 
 /// What was done, and the plan by which it was.
 pub(super) fn apply_with_scripts(
@@ -40,7 +40,7 @@ pub(super) fn apply_with_scripts(
     let new = application.new_archives(&scripted);
     let done = application.carry_out(&installing, &mut scripted, &mut inventory);
     if let Err(failure) = &done
-        && matches!(failure.left(), Left::Unchanged | Left::RolledBack)
+        && matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
     {
         for place in &new {
             remove_archive(place);

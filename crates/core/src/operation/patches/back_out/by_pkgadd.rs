@@ -11,8 +11,8 @@ use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{Reading, Undo};
-use crate::database::archive::Digesting;
-use crate::database::{View, installed};
+use crate::database::archive::DigestCheck;
+use crate::database::{RecordView, all, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::Touched;
 use crate::operation::content::Archives;
@@ -27,7 +27,7 @@ use crate::plan::back_out::{BackOutOptions, back_out_of_package};
 use crate::plan::course::steps::Concerned;
 use crate::plan::parts::Scripted;
 use crate::source::PackageImage;
-use crate::transaction::{Held, ScriptedRun};
+use crate::transaction::{ProtectedPaths, ScriptedRun};
 
 /// A backout package with what the root itself keeps of it.
 pub(in crate::operation) struct Played {
@@ -75,7 +75,7 @@ impl Played {
     }
 
     /// Adds what is restored to what is held.
-    pub(in crate::operation) fn hold(&self, held: &mut Held) {
+    pub(in crate::operation) fn hold(&self, held: &mut ProtectedPaths) {
         let deleted = self.scripted.parts.iter().flat_map(|part| &part.deletes);
         let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
         add_objects(held, deleted.chain(changed).collect::<BTreeSet<_>>());
@@ -114,8 +114,8 @@ fn own(
     instance: &PkgInst,
     marker: &str,
 ) -> Result<Option<(Undo, bool)>, Failure> {
-    let view = View::live(&input.ground.root);
-    let applied = installed::applied(&view, &input.ground.policy.separator)?;
+    let view = RecordView::live(&input.ground.root);
+    let applied = all::applied(&view, &input.ground.policy.separator)?;
     let packages = applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default();
     if !packages.contains(instance) {
         return Ok(None);
@@ -129,7 +129,7 @@ fn own(
     };
     let archive = input.archive(instance, &installed::saved_as(&view, instance, id)?);
     let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
-    let whole = digesting.into_iter().try_for_each(Digesting::wait);
+    let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
     let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
         // the archive that is installed says for itself what it can
         Err(Failure::Archive(_)) => return Ok(None),

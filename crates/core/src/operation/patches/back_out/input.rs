@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::request::BackOutRequest;
-use crate::database::View;
+use crate::database::RecordView;
 use crate::database::archive::{self, ArchiveError};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
@@ -50,20 +50,24 @@ impl<'a> RemoveInput<'a> {
     }
 
     /// What may be opened outside the root.
-    pub(super) fn outside(&self) -> archive::Outside<'_> {
+    pub(super) fn outside(&self) -> archive::OutsideAccess<'_> {
         self.ground.outside.with(self.moved_to)
     }
 
     /// The undo archive of a patch for a package, open.
-    pub(super) fn archive(&self, package: &PkgInst, patch: &str) -> Result<archive::Archive, ArchiveError> {
-        let view = View::live(&self.ground.root);
+    pub(super) fn archive(
+        &self,
+        package: &PkgInst,
+        patch: &str,
+    ) -> Result<archive::OpenArchive, ArchiveError> {
+        let view = RecordView::live(&self.ground.root);
         let ledger = self.ledger(package)?;
         archive::find_with(&view, &self.ground.host, package, patch, &ledger, &self.outside())
     }
 
     /// The ledger of a package, read once.
     pub(super) fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
-        self.ledgers.of(&View::live(&self.ground.root), package)
+        self.ledgers.of(&RecordView::live(&self.ground.root), package)
     }
 
     pub(super) fn survey(

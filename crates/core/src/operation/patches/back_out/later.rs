@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::input::RemoveInput;
-use crate::database::View;
+use crate::database::RecordView;
 use crate::database::archive;
 use crate::format::manifest::Manifest;
 use crate::inventory::Inventory;
@@ -23,7 +23,7 @@ pub(super) fn later_patches(
     manifests: &[&Manifest],
 ) -> Result<(BTreeMap<(PkgInst, String), Manifest>, Vec<Elsewhere>), Failure> {
     let ledger = &|package: &PkgInst| input.ledger(package);
-    let (view, separator) = (View::live(&input.ground.root), &input.ground.policy.separator);
+    let (view, separator) = (RecordView::live(&input.ground.root), &input.ground.policy.separator);
     let outside = input.ground.outside.with(None);
     let manifest = &|package: &PkgInst, patch: &str| {
         let ledger = input.ledger(package).ok()?;

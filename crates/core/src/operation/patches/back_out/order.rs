@@ -1,6 +1,6 @@
 //! The order in which several patches of one patchrm(1M) are taken.
 
-use crate::database::{View, installed};
+use crate::database::{RecordView, all};
 use crate::operation::failure::Failure;
 use crate::operation::patches::later_patches::latest_run_first;
 use crate::operation::patches::order::in_order;
@@ -9,7 +9,7 @@ use crate::patch::{AppliedPatches, PatchId};
 
 /// Puts patches that require others of the command before those, and later applied ones before earlier ones.
 pub(super) fn dependents_first(ground: &Ground, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
-    let applied = installed::applied(&View::live(&ground.root), &ground.policy.separator)?;
+    let applied = all::applied(&RecordView::live(&ground.root), &ground.policy.separator)?;
     let place = |id: &PatchId| {
         applied
             .packages()
@@ -18,7 +18,7 @@ pub(super) fn dependents_first(ground: &Ground, mut ids: Vec<PatchId>) -> Result
             .max()
     };
     ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
-    ids = latest_run_first(&View::live(&ground.root), &applied, ids);
+    ids = latest_run_first(&RecordView::live(&ground.root), &applied, ids);
     Ok(in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
 }
 

@@ -8,8 +8,8 @@ use super::later::later_patches;
 use super::request::BackOutRequest;
 use super::rules::rules;
 use super::undo::{Reading, Undo};
-use crate::database::archive::Digesting;
-use crate::database::{View, installed};
+use crate::database::archive::DigestCheck;
+use crate::database::{RecordView, installed};
 use crate::format::manifest::Manifest;
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
@@ -46,14 +46,14 @@ pub(in crate::operation) fn rehearse(
 pub(super) fn plan(input: &RemoveInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
     let mut digesting = Vec::new();
     let planned = plan_meanwhile(input, id, &mut digesting);
-    digesting.into_iter().try_for_each(Digesting::wait)?;
+    digesting.into_iter().try_for_each(DigestCheck::wait)?;
     planned
 }
 
 fn plan_meanwhile(
     input: &RemoveInput<'_>,
     id: &PatchId,
-    digesting: &mut Vec<Digesting>,
+    digesting: &mut Vec<DigestCheck>,
 ) -> Result<PlannedBackout, Failure> {
     let (hooks, notes) = kept_hooks(input, id)?;
     let mut options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
@@ -65,7 +65,7 @@ fn plan_meanwhile(
     let mut reading =
         Reading { root: &input.ground.root, outside: input.outside(), marker: &rules.marker, digesting };
     for package in &packages {
-        let name = installed::saved_as(&View::live(&input.ground.root), package, id)?;
+        let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id)?;
         let known = input.known.get(&(package.clone(), name.clone()));
         let one = reading.undo(package, input.archive(package, &name)?, known)?;
         match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {

@@ -1,7 +1,7 @@
 //! What the rules of a backout ask about.
 
 use super::input::RemoveInput;
-use crate::database::{View, installed, saves};
+use crate::database::{RecordView, installed, saves};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::patch::{PatchId, PatchList};
@@ -12,7 +12,7 @@ pub(super) fn rules(input: &RemoveInput<'_>, id: &PatchId) -> Result<Inventory, 
     for (package, installed) in &mut rules.packages {
         let list = PatchList::parse(&installed.params.text("PATCHLIST"), &input.ground.policy.separator);
         if list.is_ok_and(|list| list.contains(id)) {
-            let view = View::live(&input.ground.root);
+            let view = RecordView::live(&input.ground.root);
             installed.saves = saves::saves(&view, package)?;
             installed.interruption = installed::interruption(&view, package)?;
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::database::View;
-use crate::database::archive::{self, ArchiveError, Digesting, Outside};
+use crate::database::RecordView;
+use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
 use crate::format::cpio;
 use crate::format::manifest::{Manifest, RECORDS, decode};
 use crate::operation::device::Device;
@@ -34,11 +34,11 @@ pub(super) struct Undo {
 pub(super) struct Reading<'a> {
     pub(super) root: &'a Root,
     /// What may be opened outside the root.
-    pub(super) outside: Outside<'a>,
+    pub(super) outside: OutsideAccess<'a>,
     /// The marker of the root.
     pub(super) marker: &'a str,
     /// Threads that see whether archives are what was written.
-    pub(super) digesting: &'a mut Vec<Digesting>,
+    pub(super) digesting: &'a mut Vec<DigestCheck>,
 }
 
 impl Reading<'_> {
@@ -46,7 +46,7 @@ impl Reading<'_> {
     pub(super) fn undo(
         &mut self,
         package: &PkgInst,
-        archive: archive::Archive,
+        archive: archive::OpenArchive,
         known: Option<&Option<Manifest>>,
     ) -> Result<Undo, Failure> {
         let as_written = if known.is_none() { archive.as_written()? } else { None };
@@ -59,7 +59,7 @@ impl Reading<'_> {
             }
             (None, None) => archive.verify(Some(self.marker))?.manifest,
         };
-        let snapshot = archive.snapshot(&View::live(self.root))?;
+        let snapshot = archive.snapshot(&RecordView::live(self.root))?;
         let path = PathBuf::from(archive.path());
         let is_used_up = archive.may_be_removed(self.root, &self.outside);
         let stays = (archive.is_remote() && !is_used_up).then(|| {
@@ -87,8 +87,8 @@ impl Undo {
     /// The same, restored from the snapshot beside the archive.
     fn with_snapshot(
         self,
-        snapshot: archive::Archive,
-        digesting: &mut Vec<Digesting>,
+        snapshot: archive::OpenArchive,
+        digesting: &mut Vec<DigestCheck>,
     ) -> Result<Self, Failure> {
         let path = PathBuf::from(snapshot.path());
         let Some((manifest, thread)) = snapshot.as_written()? else {
@@ -130,8 +130,8 @@ impl Undo {
 /// That an archive is whole, and the snapshot beside it: by the digest of its bytes where that is known, else by
 /// reading every member.
 pub(super) fn must_be_whole(
-    archive: &archive::Archive,
-    view: &View<'_>,
+    archive: &archive::OpenArchive,
+    view: &RecordView<'_>,
     marker: &str,
 ) -> Result<(), ArchiveError> {
     if let Some(snapshot) = archive.snapshot(view)? {

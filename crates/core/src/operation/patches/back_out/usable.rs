@@ -3,7 +3,7 @@
 use super::input::RemoveInput;
 use super::request::BackedOut;
 use super::undo::must_be_whole;
-use crate::database::{View, installed};
+use crate::database::{RecordView, all, installed};
 use crate::inventory::Touched;
 use crate::operation::failure::Failure;
 use crate::patch::PatchId;
@@ -15,8 +15,8 @@ pub(super) fn first_unusable(input: &RemoveInput<'_>, ids: &[PatchId]) -> Result
         return Ok(None);
     }
     let rules = input.survey(input.ground.packages()?, &Touched::default())?;
-    let view = View::live(&input.ground.root);
-    let applied = installed::applied(&view, &input.ground.policy.separator)?;
+    let view = RecordView::live(&input.ground.root);
+    let applied = all::applied(&view, &input.ground.policy.separator)?;
     for id in ids {
         for package in applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default() {
             let archive = input.archive(package, &installed::saved_as(&view, package, id)?);

@@ -1,8 +1,8 @@
 //! What is checked and completed after the scripts of a package that keep the records themselves.
 
 use super::patch::{PatchPackage, PatchScripts, Way};
-use crate::database::View;
-use crate::database::archive::{self, ArchiveError, Outside};
+use crate::database::RecordView;
+use crate::database::archive::{self, ArchiveError, OutsideAccess};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::Halt;
@@ -168,8 +168,9 @@ impl PatchScripts<'_> {
 
     fn archive(&self, member: &PatchPackage<'_>) -> Result<PackageImage, Failure> {
         let ground = &self.session.ground;
-        let view = View::live(&ground.root);
-        let found = archive::find(&view, &ground.host, &member.part.package, &self.id, &Outside::planned())?;
+        let view = RecordView::live(&ground.root);
+        let found =
+            archive::find(&view, &ground.host, &member.part.package, &self.id, &OutsideAccess::planned())?;
         found.verify_unbound()?;
         let path = std::path::PathBuf::from(found.path());
         let source = Source::from_file(found.into_file(), &path)?;

@@ -7,7 +7,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::database::archive::ArchiveError;
-use crate::database::{View, ledger, places};
+use crate::database::{RecordView, ledger, places};
 use crate::format::ledger::Undo;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::safety::check_owners;
@@ -31,7 +31,7 @@ enum Recorded {
 
 /// Looks a script of a patch up in the ledgers of all packages: each package of the patch has it in its line.
 fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
-    let view = View::live(&ground.root);
+    let view = RecordView::live(&ground.root);
     let mut found = Recorded::Nothing;
     for package in ground.root.list(&places::ledgers())?.unwrap_or_default() {
         let Some(package) = std::str::from_utf8(&package).ok().and_then(|name| PkgInst::new(name).ok())

@@ -2,7 +2,7 @@
 //! kept here is what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::scripts::{ScriptOutput, Stream};
+use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::script::protocol::PatchMessage;
 
 /// The most of the output that is kept to look for messages in, from its end.
@@ -28,7 +28,7 @@ impl Listener {
 }
 
 impl ScriptOutput for Listener {
-    fn heard(&mut self, _: Stream, bytes: &[u8]) {
+    fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         if self.said.len() > 2 * KEPT {
             self.said.drain(..self.said.len() - KEPT);
@@ -53,11 +53,11 @@ mod tests {
     #[test]
     fn a_message_is_found_however_its_bytes_came_and_however_much_is_said() {
         let mut listener = Listener::default();
-        listener.heard(Stream::Out, &vec![b'x'; 3 * KEPT]);
-        listener.heard(Stream::Out, b"\nPATCH_MSG 2 it is applied\n");
+        listener.heard(OutputStream::Out, &vec![b'x'; 3 * KEPT]);
+        listener.heard(OutputStream::Out, b"\nPATCH_MSG 2 it is applied\n");
         assert_eq!(listener.message(), None, "the token is another");
-        listener.heard(Stream::Err, b"PaTcH_M");
-        listener.heard(Stream::Err, b"sG 8 it is not\ninstalled\n\n");
+        listener.heard(OutputStream::Err, b"PaTcH_M");
+        listener.heard(OutputStream::Err, b"sG 8 it is not\ninstalled\n\n");
         let message = listener.message().unwrap();
         assert_eq!((message.number, message.text.as_str()), (8, "it is not installed"));
         assert!(listener.said.len() <= 2 * KEPT);

@@ -26,8 +26,8 @@ use crate::plan::parts::{Part, Scripted};
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Dir;
 use crate::script::environment::of_patch;
-use crate::script::{As, Call, Ended, search_path};
-use crate::transaction::{Cause, Left, Phase, ScriptedRun, TransactionError};
+use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
+use crate::transaction::{Cause, Phase, RootCondition, ScriptedRun, TransactionError};
 
 /// A package of the patch that is about to be performed.
 pub(crate) struct PatchPackage<'d> {
@@ -140,7 +140,7 @@ impl<'a> PatchScripts<'a> {
         let file = self.hooks.file(name, private).map_err(Halt::Script)?;
         let of_run = run.as_deref().map(ScriptedRun::name);
         let path = search_path(shop.tools());
-        let call = Call {
+        let call = ScriptCall {
             environment: of_patch(&self.id, root, self.runner.locale, &path, private, of_run.as_deref()),
             directory: self.hooks.directory.clone(),
             ..self.runner.call(name.to_owned(), file)
@@ -152,9 +152,9 @@ impl<'a> PatchScripts<'a> {
             failed = run.take_failed_requests()?;
         }
         match (ended, self.runner.interrupted()) {
-            (Ended::Exited(0), _) if failed.is_empty() => Ok(()),
-            (Ended::Exited(0), _) => Err(unanswered(name, &failed).into()),
-            (Ended::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
+            (ScriptEnd::Exited(0), _) if failed.is_empty() => Ok(()),
+            (ScriptEnd::Exited(0), _) => Err(unanswered(name, &failed).into()),
+            (ScriptEnd::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
             _ => Err(Halt::Script(ScriptFailure::of_patch(name, ended))),
         }
     }
@@ -209,7 +209,7 @@ impl<'a> PatchScripts<'a> {
             checkinstall: package.part.chosen.scripts.checkinstall,
             given,
             terminal: false,
-            request_user: As::Unprivileged,
+            request_user: RunAs::Unprivileged,
         };
         let (runner, listener) = (&mut self.runner, &mut self.listener);
         match interview(runner, &package.directory, &mut package.context, &questions, listener) {
@@ -234,7 +234,7 @@ impl<'a> PatchScripts<'a> {
             Halt::Failure(failure) => *failure,
             Halt::Refused(reason) => reason.of(self.way.command(), &self.id).into(),
             Halt::Cause(cause) | Halt::Saving(cause) => {
-                TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
+                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
             }
         };
         let subject = format!("{} {}", self.way.command().name(), self.id);

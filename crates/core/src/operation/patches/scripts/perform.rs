@@ -23,8 +23,8 @@ use crate::plan::ledger;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
 use crate::plan::{Plan, RecordChange};
-use crate::script::protocol::Reboot;
-use crate::transaction::{Cause, Content, Held, Receipt, ScriptedRun};
+use crate::script::protocol::RebootRequest;
+use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
 
 /// What one package does in the run.
 struct PackageTurn {
@@ -38,7 +38,7 @@ struct PackageTurn {
 #[derive(Clone, Copy)]
 struct PatchWork<'t> {
     scripted: &'t Scripted,
-    copies: &'t Held,
+    copies: &'t ProtectedPaths,
     /// What `scripted` was planned with.
     inventory: &'t Inventory,
 }
@@ -51,7 +51,7 @@ impl<'a> PatchScripts<'a> {
         scripted: &Scripted,
         mut packages: Vec<PatchPackage<'_>>,
         inventory: &Inventory,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
         log: Option<ObjectPath>,
     ) -> Result<Receipt, Failure> {
         let has_scripts = packages.iter().any(|package| package.part.chosen.has_scripts());
@@ -95,7 +95,12 @@ impl<'a> PatchScripts<'a> {
     }
 
     /// Everything that the scripts may touch, and all records of the patch.
-    fn copies(&self, scripted: &Scripted, packages: &[PatchPackage<'_>], turns: &[PackageTurn]) -> Held {
+    fn copies(
+        &self,
+        scripted: &Scripted,
+        packages: &[PatchPackage<'_>],
+        turns: &[PackageTurn],
+    ) -> ProtectedPaths {
         let mut all = safety_copies(turns.iter().map(|turn| &turn.course.concerned));
         let deleted = packages.iter().flat_map(|package| &package.part.deletes);
         add_objects(&mut all, deleted.chain(scripted.plan.changes.iter().map(|change| &change.path)));
@@ -126,7 +131,7 @@ impl<'a> PatchScripts<'a> {
         &mut self,
         run: &mut ScriptedRun<'_>,
         plan: &Plan,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         run.log(&self.runner.take_log())?;
         let mut plan = plan.clone();
@@ -140,7 +145,7 @@ impl<'a> PatchScripts<'a> {
         &mut self,
         run: &mut ScriptedRun<'_>,
         plan: &Plan,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         let [_, name] = self.way.hooks();
         if self.way == Way::BackOut && self.has_hook(name) {
@@ -159,7 +164,7 @@ impl<'a> PatchScripts<'a> {
         work: PatchWork<'_>,
         packages: &mut [PatchPackage<'_>],
         turns: Vec<PackageTurn>,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         let PatchWork { scripted, copies, inventory } = work;
         run.log(&self.runner.take_log())?;
@@ -273,7 +278,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 /// Refuses what came up only within the run, and is not copied.
-fn refuse_uncopied(turn: &PackageTurn, copies: &Held) -> Result<(), Halt> {
+fn refuse_uncopied(turn: &PackageTurn, copies: &ProtectedPaths) -> Result<(), Halt> {
     let known: BTreeSet<&ObjectPath> = copies.objects.iter().map(|object| &object.path).collect();
     match turn.course.concerned.objects.keys().find(|path| !known.contains(path)) {
         Some(path) => Err(Cause::Script(format!("{path} came up after the run had begun")).into()),
@@ -285,9 +290,9 @@ fn refuse_uncopied(turn: &PackageTurn, copies: &Held) -> Result<(), Halt> {
 fn words(ending: Ending) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {
-        Reboot::None => None,
-        Reboot::AfterAll => Some("a script asks for a reboot".to_owned()),
-        Reboot::Immediate => Some("a script asks for a reboot at once".to_owned()),
+        RebootRequest::None => None,
+        RebootRequest::AfterAll => Some("a script asks for a reboot".to_owned()),
+        RebootRequest::Immediate => Some("a script asks for a reboot at once".to_owned()),
     };
     warned.into_iter().chain(reboot).collect()
 }

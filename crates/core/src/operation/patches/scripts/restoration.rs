@@ -14,7 +14,7 @@ use crate::operation::session::Session;
 use crate::package::{Line, LiveKind, ObjectPath};
 use crate::plan::Plan;
 use crate::plan::parts::{Part, Scripted};
-use crate::transaction::{Content, ScriptedRun};
+use crate::transaction::{ContentSource, ScriptedRun};
 
 /// A package that is brought back after its scripts.
 pub(crate) struct Restoration<'a> {
@@ -31,7 +31,11 @@ pub(crate) struct Restoration<'a> {
 
 impl Restoration<'_> {
     /// Restores the package, whose scripts have run, as the plan says.
-    pub(crate) fn carry_out(&self, run: &mut ScriptedRun<'_>, content: &mut dyn Content) -> Result<(), Halt> {
+    pub(crate) fn carry_out(
+        &self,
+        run: &mut ScriptedRun<'_>,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), Halt> {
         let (scripted, part) = (self.scripted, self.part);
         let theirs = part.by_own_scripts();
         let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Of, VerifyError};
-use crate::database::archive::{self, ArchiveError, Outside};
-use crate::database::{View, ledger, marker};
+use crate::database::archive::{self, ArchiveError, OutsideAccess};
+use crate::database::{RecordView, ledger, marker};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::Manifest;
 use crate::operation::patches::back_out::KnownArchives;
@@ -47,8 +47,12 @@ pub(super) fn verify_all(
     workers: usize,
 ) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
     let marker = marker(&ground.root)?;
-    let reader =
-        Reader { ground, marker, outside: ground.outside.with(undo_dir), ledgers: ledgers(ground, archives) };
+    let reader = RecordReader {
+        ground,
+        marker,
+        outside: ground.outside.with(undo_dir),
+        ledgers: ledgers(ground, archives),
+    };
     let done =
         side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
     let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
@@ -62,23 +66,23 @@ pub(super) fn verify_all(
 }
 
 /// Reads archives of a root.
-struct Reader<'a> {
+struct RecordReader<'a> {
     ground: &'a Ground,
     marker: Option<String>,
-    outside: Outside<'a>,
+    outside: OutsideAccess<'a>,
     ledgers: BTreeMap<PkgInst, Ledger>,
 }
 
 /// The ledgers of all packages that have archives; without those that cannot be read.
 fn ledgers(ground: &Ground, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
-    let view = View::live(&ground.root);
+    let view = RecordView::live(&ground.root);
     let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
     let read =
         packages.into_iter().map(|package| Some((package.clone(), ledger::counting(&view, package).ok()?)));
     read.flatten().collect()
 }
 
-impl Reader<'_> {
+impl RecordReader<'_> {
     fn verified(&self, of: &Of) -> (Archive, Option<Manifest>) {
         let has_line = || {
             let line = self.ledgers.get(&of.package).and_then(|ledger| ledger.line(&of.saved_as));
@@ -93,7 +97,7 @@ impl Reader<'_> {
     }
 
     fn read(&self, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
-        let (view, host) = (View::live(&self.ground.root), &self.ground.host);
+        let (view, host) = (RecordView::live(&self.ground.root), &self.ground.host);
         if let Some(ledger) = self.ledgers.get(&of.package)
             && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
         {
@@ -117,7 +121,7 @@ impl Reader<'_> {
 
 /// The manifest of a patch that is not verified; none where it cannot be read.
 pub(super) fn manifest(ground: &Ground, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
-    let view = View::live(&ground.root);
+    let view = RecordView::live(&ground.root);
     let ledger = ledger::counting(&view, package).ok()?;
     let outside = ground.outside.with(None);
     archive::known_manifest(&view, &ground.host, package, saved_as, &ledger, &outside).ok()?

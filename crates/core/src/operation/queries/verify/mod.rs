@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::database::archive::ArchiveError;
-use crate::database::{DatabaseError, View, ViewError, installed, read_consistently};
+use crate::database::{DatabaseError, RecordView, ViewError, installed, read_consistently};
 use crate::format::manifest::{self, Manifest, decode};
 use crate::inventory::Installed;
 use crate::operation::check::{
@@ -176,7 +176,7 @@ struct Chosen {
 }
 
 impl Packages {
-    fn read(view: &View<'_>, separator: &str) -> Result<Self, DatabaseError> {
+    fn read(view: &RecordView<'_>, separator: &str) -> Result<Self, DatabaseError> {
         let mut packages = BTreeMap::new();
         for package in installed::packages(view)? {
             let Some(found) = installed::installed(view, &package)? else { continue };
@@ -273,7 +273,7 @@ impl Chosen {
 
 /// Compares the objects of the packages.
 fn objects(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     ground: &Ground,
     all: &Packages,
     chosen: &Chosen,

@@ -1,0 +1,379 @@
+//! The journal of a root, `var/sadm/patchadm/journal` (patchadm-journal(5)): bytes to values and back.
+//!
+//! Eight sectors of 512 bytes, then lines. A sector is one CRC-32C and one JSON object, padded with blanks and closed
+//! by a newline, or blank; the file is text, so that `head -c 4096` shows it. Whether a run is in progress, and which way
+//! it ended, is in the sectors alone: one sector is written at once or not at all.
+//!
+//! Everybody may read the journal, and its lines are what readers of the package database need. All else is in a second
+//! file that only the owner may read, `ops-<run>` ([`ops`]); the header names length and SHA-256 of the lines of either.
+//! Versions before 3 had all lines in the journal, and the header said how many of them readers need.
+
+mod check;
+mod domain;
+mod entry;
+mod ops;
+mod path_text;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use crate::package::Digest;
+
+pub use check::{
+    LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
+};
+pub use domain::{Domain, Lack};
+pub use entry::{Archive, Entry, Identity, Op, OpKind, PatchRecord, RunRecord};
+pub use ops::Files;
+
+/// The highest version that is written and read.
+pub const VERSION: u32 = 3;
+/// The first version that has the ops of objects in a file of their own.
+const SPLIT_VERSION: u32 = 3;
+/// Bytes of a sector.
+pub const SECTOR: usize = 512;
+/// Bytes of the sectors together: where the lines begin.
+pub const HEAD: usize = 8 * SECTOR;
+
+/// Places of the sectors. 5 to 7 are blank.
+const HEADER: usize = 0;
+const PROGRESS: [usize; 2] = [1, 2];
+const OUTCOME: usize = 3;
+const DONE: usize = 4;
+
+/// Runs are counted below this, so that there is always a next one.
+const RUNS: u64 = 1 << 63;
+
+/// The name of a run: `<number>-<16 hexadecimal digits>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// One more than that of the run before.
+    pub number: u64,
+    /// Random, so that two roots that were copied from each other do not share runs.
+    pub nonce: u64,
+}
+
+impl Run {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, nonce) = text.split_once('-')?;
+        if nonce.len() != 16 {
+            return None;
+        }
+        Some(Self { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+    }
+
+    /// Whether a text is the name of a run, spelt as it is written, with a number that another one can follow.
+    pub fn is_name(text: &str) -> bool {
+        Self::parse(text).is_some_and(|run| run.number < RUNS && run.to_string() == text)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.number, self.nonce)
+    }
+}
+
+/// The header sector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`], or an earlier one.
+    pub version: u32,
+    /// The run, as text.
+    pub run: String,
+    /// The command that made it.
+    pub command: String,
+    /// The marker of the root: 16 hexadecimal digits, random with its first journal, handed on ever since.
+    pub root: String,
+    /// Bytes of all lines of the journal.
+    pub lines: u64,
+    /// SHA-256 of all lines of the journal.
+    pub sha256: String,
+    /// Bytes of the leading lines that readers of the database need: since version 3 all.
+    pub db: u64,
+    /// Bytes of the file `ops-<run>`; 0 before version 3.
+    #[serde(default)]
+    pub ops: u64,
+    /// SHA-256 of that file; empty before version 3.
+    #[serde(default)]
+    pub ops_sha256: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything is as after.
+    Commit,
+    /// Everything is as before.
+    RolledBack,
+}
+
+/// How far a run with procedure scripts is. Two sectors are written in turn, so that one of them is always whole; the
+/// one with the higher number counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Counts from 1.
+    pub number: u64,
+    /// The script that runs; none between scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<ScriptProcess>,
+}
+
+/// A procedure script that runs. Boot and start time tell its process group from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptProcess {
+    /// What it is called in messages.
+    pub name: String,
+    /// Its process group.
+    pub group: i32,
+    /// The boot that it runs in, `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// When its first process started, in clock ticks since the boot: field 22 of `/proc/PID/stat`.
+    pub start_time: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutcomeSector {
+    outcome: Outcome,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DoneSector {
+    done: bool,
+}
+
+/// What the sectors say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The header.
+    pub header: Header,
+    /// How the run ended; none while it is in progress.
+    pub outcome: Option<Outcome>,
+    /// Whether it is also tidied up.
+    pub done: bool,
+    /// How far a run with scripts is; none in any other run.
+    pub progress: Option<Progress>,
+}
+
+impl Head {
+    /// Whether the switch may be half done: recovery rolls back, readers take the old records.
+    pub fn is_open(&self) -> bool {
+        self.outcome.is_none() && !self.done
+    }
+
+    /// The run.
+    pub fn run(&self) -> Option<Run> {
+        Run::parse(&self.header.run)
+    }
+
+    /// Whether the ops of objects are in a file of their own.
+    pub fn is_split(&self) -> bool {
+        self.header.version >= SPLIT_VERSION
+    }
+}
+
+/// A whole journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The sectors.
+    pub head: Head,
+    /// The domains.
+    pub domains: Vec<Domain>,
+    /// The undo archives.
+    pub archives: Vec<Archive>,
+    /// What is told of it.
+    pub run_record: RunRecord,
+    /// The changes, in the order in which they are made.
+    pub ops: Vec<Op>,
+    /// Whether this is all that the run wrote; false when only what readers need was read.
+    pub is_whole: bool,
+}
+
+/// Why a journal cannot be read: the medium is damaged, or a later version of the program wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It is shorter than its sectors or its lines.
+    #[error("it is cut short")]
+    Short,
+    /// A sector or line does not have the checksum that stands before it.
+    #[error("{0} does not have its checksum")]
+    Checksum(String),
+    /// The lines are not those that the header is about.
+    #[error("its lines do not have the digest that its header names")]
+    Digest,
+    /// The file with the ops of objects is not there, or another one.
+    #[error("the file ops-{0} beside it is missing, or not the one that its header names")]
+    Ops(String),
+    /// Something is not written as it should be.
+    #[error("{0} is not what this program writes")]
+    Content(String),
+    /// A field has a value that this program never writes there, although the checksums are right.
+    #[error("the field {field} of {of} is not what this program could have written")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What it is a field of.
+        of: String,
+    },
+    /// A later version of the program wrote it.
+    #[error("it is of version {0}, and this program reads version {VERSION}")]
+    Version(u32),
+}
+
+impl Journal {
+    /// Reads a whole journal: its bytes and, where it [is split](Head::is_split), those of `ops-<run>`.
+    pub fn parse(bytes: &[u8], ops: Option<&[u8]>) -> Result<Self, JournalError> {
+        let head = parse_head(bytes)?;
+        let lines = part(bytes, head.header.lines)?;
+        if Digest(Sha256::digest(lines).into()).to_string() != head.header.sha256 {
+            return Err(JournalError::Digest);
+        }
+        let is_split = head.is_split();
+        let mut journal = Self::collect(head, lines)?;
+        if is_split {
+            journal.add_ops(ops)?;
+        }
+        journal.is_whole = true;
+        check::lines(&journal)?;
+        Ok(journal)
+    }
+
+    /// Reads a journal as far as readers of the package database need it: `bytes` are its sectors and at least the
+    /// leading part of its lines. `ops` then holds only those of the database.
+    pub fn parse_leading(bytes: &[u8]) -> Result<Self, JournalError> {
+        let head = parse_head(bytes)?;
+        let lines = part(bytes, head.header.db)?;
+        let journal = Self::collect(head, lines)?;
+        check::lines(&journal)?;
+        Ok(journal)
+    }
+
+    fn collect(head: Head, lines: &[u8]) -> Result<Self, JournalError> {
+        let mut journal = Self {
+            head,
+            domains: Vec::new(),
+            archives: Vec::new(),
+            run_record: RunRecord::default(),
+            ops: Vec::new(),
+            is_whole: false,
+        };
+        for (index, text) in texts(lines).enumerate() {
+            journal.add(checked(text, || format!("line {}", index + 1))?);
+        }
+        Ok(journal)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Domain(domain) => self.domains.push(domain),
+            Entry::Archive(archive) => self.archives.push(archive),
+            Entry::RunRecord(run_record) => self.run_record = run_record,
+            Entry::Op(op) => self.ops.push(*op),
+        }
+    }
+}
+
+/// So many bytes of the lines of a journal.
+fn part(bytes: &[u8], length: u64) -> Result<&[u8], JournalError> {
+    let length = usize::try_from(length).map_err(|_| JournalError::Short)?;
+    bytes.get(HEAD..).and_then(|lines| lines.get(..length)).ok_or(JournalError::Short)
+}
+
+/// The lines of a file.
+fn texts(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|&b| b == b'\n').filter(|text| !text.is_empty())
+}
+
+/// Reads the sectors at the beginning of a journal.
+pub fn parse_head(bytes: &[u8]) -> Result<Head, JournalError> {
+    let sectors: Vec<&[u8]> = bytes.get(..HEAD).ok_or(JournalError::Short)?.chunks(SECTOR).collect();
+    let read = |place: usize| sectors.get(place).map(|sector| sector.trim_ascii_end()).unwrap_or_default();
+    let header: Header = checked(read(HEADER), || "its header".to_owned())?;
+    if header.version > VERSION {
+        return Err(JournalError::Version(header.version));
+    }
+    let outcome = match read(OUTCOME) {
+        [] => None,
+        text => Some(checked::<OutcomeSector>(text, || "its outcome".to_owned())?.outcome),
+    };
+    let done = match read(DONE) {
+        [] => false,
+        text => checked::<DoneSector>(text, || "its last sector".to_owned())?.done,
+    };
+    let progress = PROGRESS.iter().filter_map(|&place| match read(place) {
+        [] => None,
+        // A sector that was being written when the run was cut does not count; the other one does.
+        text => checked::<Progress>(text, || "its progress".to_owned()).ok(),
+    });
+    let progress = progress.max_by_key(|progress| progress.number);
+    let head = Head { header, outcome, done, progress };
+    check::head(&head)?;
+    Ok(head)
+}
+
+/// The sector that says how a run ended, and where it belongs in the file.
+pub fn outcome_sector(outcome: Outcome) -> (Vec<u8>, u64) {
+    (sector(&OutcomeSector { outcome }), (OUTCOME * SECTOR) as u64)
+}
+
+/// The sector that says how far a run with scripts is, and where it belongs in the file.
+pub fn progress_sector(progress: &Progress) -> (Vec<u8>, u64) {
+    let place = PROGRESS[usize::from(progress.number.is_multiple_of(2))];
+    (sector(progress), (place * SECTOR) as u64)
+}
+
+/// A line by itself, as in the journal: checksum, blank, JSON, newline. For the files that a run keeps beside it.
+pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
+    line(value)
+}
+
+/// The values of [`checked_line`]s; what is torn or damaged is left out.
+pub fn checked_values<T: DeserializeOwned>(bytes: &[u8]) -> impl Iterator<Item = T> {
+    bytes.split(|&b| b == b'\n').filter_map(|text| checked(text, String::new).ok())
+}
+
+/// The sector that says that a run is tidied up, and where it belongs in the file.
+pub fn done_sector() -> (Vec<u8>, u64) {
+    (sector(&DoneSector { done: true }), (DONE * SECTOR) as u64)
+}
+
+fn blank() -> Vec<u8> {
+    let mut sector = vec![b' '; SECTOR];
+    sector[SECTOR - 1] = b'\n';
+    sector
+}
+
+fn sector(value: &impl Serialize) -> Vec<u8> {
+    let text = line(value);
+    let mut sector = blank();
+    let text = text.trim_ascii_end();
+    // The values are short by construction: a run, a command word, two digests, the name of a script.
+    let length = text.len().min(SECTOR - 1);
+    sector[..length].copy_from_slice(&text[..length]);
+    sector
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and maps with string keys: serialising these cannot fail.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    line
+}
+
+fn checked<T: DeserializeOwned>(text: &[u8], what: impl Fn() -> String) -> Result<T, JournalError> {
+    let (crc, json) = text.split_at_checked(9).ok_or_else(|| JournalError::Checksum(what()))?;
+    let stated = std::str::from_utf8(crc).ok().and_then(|crc| u32::from_str_radix(crc.trim_end(), 16).ok());
+    if stated != Some(crc32c::crc32c(json)) {
+        return Err(JournalError::Checksum(what()));
+    }
+    serde_json::from_slice(json).map_err(|_| JournalError::Content(what()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! What a field of a journal may be: nothing but what this program could have written there.
+//!
+//! A journal with right checksums may still lie, because whoever owns the root can compute them. So every field that
+//! decides where something is read, changed, removed or signalled is held against the few values that the engine writes;
+//! anything else is damage. Here is what can be said without the root. What needs it (whose the stage directories are,
+//! which directory is that of our own files) is asked by the transaction, before recovery does anything.
+
+use std::collections::HashSet;
+
+use super::{
+    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, RUNS, Run,
+    RunRecord,
+};
+use crate::format::manifest::decode;
+use crate::format::outside_path::is_archive_name;
+use crate::package::rule::holds;
+use crate::package::{Inode, NOBODYS_NUMBER, ObjectPath, PkgInst, Timestamp};
+
+/// The longest name of a script, in characters: longer ones are cut when they are noted, as sectors are short.
+pub const LONGEST_SCRIPT_NAME: usize = 80;
+
+/// The longest patch id.
+const LONGEST_PATCH_ID: usize = 128;
+
+/// The letters of find(1) `-type` that an identity may have.
+const FILE_TYPES: &str = "fdlpsbc";
+
+/// The directory of the patches, each with its log.
+const PATCHES: &str = "/var/sadm/patch/";
+
+/// The directory of our own files, where nobody made a link of it.
+const OWN: &str = "/var/sadm/patchadm";
+
+/// The log of the root.
+const OWN_LOG: &str = "/var/sadm/patchadm/log";
+
+/// One record of a journal, for messages: `its op 3`.
+struct Record(String);
+
+impl Record {
+    /// An error unless `field` keeps the rule `name`.
+    fn must(&self, name: &'static str, field: &'static str, kept: bool) -> Result<(), JournalError> {
+        if holds(name, kept) { Ok(()) } else { Err(JournalError::Field { field, of: self.0.clone() }) }
+    }
+}
+
+/// Checks the sectors.
+pub(super) fn head(head: &Head) -> Result<(), JournalError> {
+    header(&head.header)?;
+    head.progress.as_ref().map_or(Ok(()), progress)
+}
+
+fn header(header: &Header) -> Result<(), JournalError> {
+    let its = Record("its header".to_owned());
+    its.must("journal.header.version", "version", header.version > 0)?;
+    its.must("journal.header.run", "run", Run::is_name(&header.run))?;
+    its.must("journal.header.root", "root", is_hex(&header.root, 16))?;
+    its.must("journal.header.db", "db", header.db <= header.lines)
+}
+
+fn progress(progress: &Progress) -> Result<(), JournalError> {
+    let its = Record("its progress".to_owned());
+    its.must("journal.progress.number", "number", progress.number < RUNS)?;
+    let Some(script) = &progress.script else { return Ok(()) };
+    // Group 0 is that of whoever asks, 1 everybody, and a negative number one process.
+    its.must("journal.progress.group", "group", script.group > 1)?;
+    let is_name = script.name.chars().count() <= LONGEST_SCRIPT_NAME;
+    its.must("journal.progress.name", "name", is_name)?;
+    its.must("journal.progress.boot", "boot_id", is_boot(&script.boot_id))
+}
+
+/// Checks everything behind the sectors.
+pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
+    let run = &journal.head.header.run;
+    for (index, domain) in journal.domains.iter().enumerate() {
+        let its = Record(format!("its domain {index}"));
+        its.must("journal.domain.stage", "stage", is_stage(domain, index, run))?;
+    }
+    for (index, archive) in journal.archives.iter().enumerate() {
+        self::archive(archive, &journal.domains, format!("its archive {index}"))?;
+    }
+    run_record(&journal.run_record)?;
+    let own = journal.own_directory();
+    let mut staged = HashSet::new();
+    for op in &journal.ops {
+        let its = Record(format!("the change of {}", op.path));
+        self::op(op, journal, own.as_ref(), &its)?;
+        its.must("journal.op.once", "stage", staged.insert((op.domain, &op.stage)))?;
+    }
+    Ok(())
+}
+
+impl Journal {
+    /// The directory of our own files in the root, as the stage of the first domain has it: a physical path.
+    pub fn own_directory(&self) -> Option<ObjectPath> {
+        self.domains.first()?.stage.parent()?.parent()
+    }
+
+    /// Checks that the stage of the first domain is in `own`, the directory of our own files: a physical path. Nothing in
+    /// the journal itself can say which one that is.
+    pub fn must_be_of(&self, own: &ObjectPath) -> Result<(), JournalError> {
+        let is_there = self.own_directory().is_none_or(|said| said == *own);
+        Record("its domain 0".to_owned()).must("journal.domain.place", "stage", is_there)
+    }
+}
+
+/// Whether a stage is where one of this run can be: in the directory of our own files for the first domain; for another
+/// one in `.patchadm` of its topmost directory, or in that directory itself.
+fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
+    let (holder, name) = (domain.stage.parent(), domain.stage.name());
+    let Some(holder) = holder else { return false };
+    if index == 0 {
+        return name == run.as_bytes() && holder.name() == b"stage" && holder.is_below(&domain.top);
+    }
+    if holder == domain.top {
+        return name == format!(".patchadm-{run}").as_bytes();
+    }
+    name == run.as_bytes() && holder.name() == b".patchadm" && holder.parent().as_ref() == Some(&domain.top)
+}
+
+fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
+    let its = Record("its story".to_owned());
+    let logs = [&run_record.log]
+        .into_iter()
+        .chain(run_record.others.iter().map(|patch_record| &patch_record.log))
+        .flatten();
+    for log in logs {
+        its.must("journal.story.log", "log", is_log(log))?;
+    }
+    Ok(())
+}
+
+/// Whether a path is that of the log of a patch, or of our own.
+fn is_log(path: &ObjectPath) -> bool {
+    let id = path.as_bytes().strip_prefix(PATCHES.as_bytes()).and_then(|rest| rest.strip_suffix(b"/log"));
+    path.as_bytes() == OWN_LOG.as_bytes() || id.is_some_and(is_patch_id)
+}
+
+/// Checks an undo archive that a journal with these domains names.
+fn archive(archive: &Archive, domains: &[Domain], of: String) -> Result<(), JournalError> {
+    let its = Record(of);
+    let is_saved = |path: &ObjectPath| is_archive_name(path.name());
+    its.must("journal.archive.path", "path", archive.path.as_ref().is_none_or(is_saved))?;
+    let is_staged = |path: &ObjectPath| {
+        let records = |domain: &Domain| domain.stage.join(b"db").is_ok_and(|records| path.is_below(&records));
+        is_archive_name(path.name()) && domains.iter().any(records)
+    };
+    its.must("journal.archive.staged", "staged", archive.staged.as_ref().is_none_or(is_staged))?;
+    elsewhere(archive, &its)
+}
+
+/// Checks an undo archive that is noted by itself: one outside the root.
+pub fn archive_elsewhere(archive: &Archive, of: String) -> Result<(), JournalError> {
+    let its = Record(of);
+    its.must("journal.archive.path", "path", archive.path.is_none())?;
+    its.must("journal.archive.staged", "staged", archive.staged.is_none())?;
+    elsewhere(archive, &its)
+}
+
+fn elsewhere(archive: &Archive, its: &Record) -> Result<(), JournalError> {
+    its.must("journal.archive.outside", "outside", archive.outside.as_deref().is_none_or(is_elsewhere))?;
+    its.must("journal.archive.discard", "discard", archive.discard.as_deref().is_none_or(is_elsewhere))?;
+    its.must("journal.archive.inode", "inode", archive.inode.as_ref().is_none_or(is_inode))
+}
+
+/// Whether an escaped path of the host is one that an undo archive is kept at: `DIR/<id>/<PKG>/NAME`.
+fn is_elsewhere(text: &str) -> bool {
+    let Ok(path) = ObjectPath::new(&decode(text)) else { return false };
+    let above: Vec<ObjectPath> = path.ancestors().take(3).collect();
+    let [package, patch, _directory] = above.as_slice() else { return false };
+    let is_package = std::str::from_utf8(package.name()).is_ok_and(|name| PkgInst::new(name).is_ok());
+    is_archive_name(path.name()) && is_package && is_patch_id(patch.name())
+}
+
+fn op(op: &Op, journal: &Journal, own: Option<&ObjectPath>, its: &Record) -> Result<(), JournalError> {
+    let domain = journal.domains.get(op.domain);
+    let is_in = |domain: &Domain| op.path.is_below(&domain.top);
+    its.must("journal.op.domain", "domain", domain.is_some_and(is_in))?;
+    its.must("journal.op.path", "path", is_target(&op.path, op.db, own))?;
+    let is_end = match (&op.to, op.kind) {
+        (Some(to), OpKind::Move) => is_target(to, op.db, own),
+        (to, kind) => to.is_none() && kind != OpKind::Move,
+    };
+    its.must("journal.op.to", "to", is_end)?;
+    its.must("journal.op.stage", "stage", is_staged_name(&op.stage))?;
+    its.must("journal.op.db", "db", op.stage.starts_with("db/") == op.db)?;
+    let is_archive = |undo: &(usize, String)| undo.0 < journal.archives.len();
+    its.must("journal.op.undo", "undo", op.undo.as_ref().is_none_or(is_archive))?;
+    its.must("journal.op.parent", "parent", op.parent.as_ref().is_none_or(is_inode))?;
+    its.must("journal.op.touched", "touched", op.touched.as_ref().is_none_or(is_time))?;
+    for identity in [&op.old, &op.new, &op.copy].into_iter().flatten() {
+        self::identity(identity, its)?;
+    }
+    its.must("journal.op.attr", "new", op.kind != OpKind::Attr || is_one_object(op))?;
+    its.must("journal.op.xattrs", "xattrs", sets_only_settable(op))
+}
+
+/// Whether a path may be changed by an op. Of our own files only records are, and never those of the protocol itself;
+/// where the directory `own` is somewhere else because somebody made a link of it, objects may be beside them.
+fn is_target(path: &ObjectPath, db: bool, own: Option<&ObjectPath>) -> bool {
+    let Some(own) = own.filter(|own| path == *own || path.is_below(own)) else {
+        return !path.relative().is_empty();
+    };
+    let below = path.relative().get(own.relative().len()..).unwrap_or_default();
+    let mut names = below.split(|&byte| byte == b'/').filter(|name| !name.is_empty());
+    let is_protocol =
+        |first: &[u8]| first == b"stage" || first.starts_with(b"journal") || first.starts_with(b"ops-");
+    let is_shared = own.as_bytes() != OWN.as_bytes();
+    (db || is_shared) && names.next().is_some_and(|first| !is_protocol(first))
+}
+
+/// Whether a name in a stage is one that the engine gives: `(o|db)/[A-Za-z0-9][A-Za-z0-9.]*`.
+fn is_staged_name(name: &str) -> bool {
+    let name = name.strip_prefix("o/").or_else(|| name.strip_prefix("db/")).unwrap_or_default();
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
+}
+
+/// Whether an op that changes attributes is about one object that is the same before and after, but for those.
+fn is_one_object(op: &Op) -> bool {
+    let kept = |one: &Identity| {
+        let Identity { file_type, size, mtime, inode, sha256, target, .. } = one.clone();
+        (file_type, size, mtime, inode, sha256, target)
+    };
+    op.old.as_ref().map(kept) == op.new.as_ref().map(kept)
+}
+
+/// Whether the extended attributes that undoing an op sets are ones that the engine sets. A directory that is held gets
+/// all of them; any other object those that the op changes.
+fn sets_only_settable(op: &Op) -> bool {
+    let of = |identity: &Option<Identity>| {
+        identity.as_ref().and_then(|one| one.xattrs.clone()).unwrap_or_default()
+    };
+    let (old, new) = (of(&op.old), of(&op.new));
+    let is_set = |key: &String| match op.kind {
+        OpKind::Attr => old.get(key) != new.get(key),
+        OpKind::Protect => true,
+        _ => false,
+    };
+    old.keys().chain(new.keys()).filter(|key| is_set(key)).all(|key| is_settable(&decode(key)))
+}
+
+/// Whether an extended attribute is one that goes from an object to its next version: those of users, access control
+/// lists, labels. A file capability is worth as much as a set-id bit, and what overlayfs or the integrity measurement
+/// keep is not an attribute of the object at all.
+pub fn is_settable(key: &[u8]) -> bool {
+    let labels = key == b"security.selinux" || key.starts_with(b"security.SMACK64");
+    labels || key.starts_with(b"user.") || key.starts_with(b"system.posix_acl_")
+}
+
+/// Checks the path of an object that is noted by itself, escaped.
+pub fn noted_path(path: &str, of: &str) -> Result<ObjectPath, JournalError> {
+    let parsed = ObjectPath::new(&decode(path)).ok().filter(|path| !path.relative().is_empty());
+    parsed.ok_or_else(|| JournalError::Field { field: "path", of: of.to_owned() })
+}
+
+/// Checks the path of a stage of `run` in a directory of its own that is noted by itself, escaped.
+pub fn noted_stage(path: &str, run: &str) -> Result<ObjectPath, JournalError> {
+    let its = Record("one of its lines".to_owned());
+    let path = noted_path(path, &its.0)?;
+    its.must("alone.path", "path", path.name() == format!(".patchadm-{run}").as_bytes())?;
+    Ok(path)
+}
+
+/// Checks an identity that is noted by itself.
+pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> {
+    identity(noted, &Record(of))
+}
+
+fn identity(identity: &Identity, its: &Record) -> Result<(), JournalError> {
+    its.must("journal.identity.type", "file_type", FILE_TYPES.contains(identity.file_type))?;
+    its.must("journal.identity.mode", "mode", identity.mode <= 0o7777)?;
+    its.must("journal.identity.uid", "uid", identity.uid != NOBODYS_NUMBER)?;
+    its.must("journal.identity.gid", "gid", identity.gid != NOBODYS_NUMBER)?;
+    its.must("journal.identity.mtime", "mtime", is_time(&identity.mtime))?;
+    its.must("journal.identity.inode", "inode", is_inode(&identity.inode))?;
+    let is_digest = |text: &str| is_hex(text, 64);
+    its.must("journal.identity.sha256", "sha256", identity.sha256.as_deref().is_none_or(is_digest))
+}
+
+fn is_time(time: &Timestamp) -> bool {
+    time.nanoseconds < 1_000_000_000
+}
+
+fn is_inode(inode: &Inode) -> bool {
+    inode.born.as_ref().is_none_or(is_time)
+}
+
+/// Whether a text is this many lower-case hexadecimal digits.
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a text has the form of `/proc/sys/kernel/random/boot_id`.
+fn is_boot(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, digits)| is_hex(part, digits))
+}
+
+/// Whether a name may be a patch id: it becomes a name of a directory, and no more is asked here.
+fn is_patch_id(name: &[u8]) -> bool {
+    let is_of_it = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(byte);
+    name.len() <= LONGEST_PATCH_ID
+        && name.first().is_some_and(|first| !b"-.".contains(first))
+        && name.last().is_some_and(u8::is_ascii_digit)
+        && name.iter().all(is_of_it)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! The lines of a journal: domains, undo archives, what is told of the run, and the changes themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Domain, path_text};
+use crate::package::{Inode, ObjectPath, Timestamp};
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// A set of targets that can be renamed from one stage. These lines come first.
+    Domain(Domain),
+    /// An undo archive of the run.
+    Archive(Archive),
+    /// What `history` and `log` get once the outcome is known.
+    #[serde(rename = "story")]
+    RunRecord(RunRecord),
+    /// A change of one name.
+    Op(Box<Op>),
+}
+
+/// Where an undo archive of the run is found when an object must be rebuilt from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Where it is when it is published, inside the root; none for one that is kept elsewhere.
+    #[serde(with = "path_text::option", default)]
+    pub path: Option<ObjectPath>,
+    /// Where it is staged.
+    #[serde(with = "path_text::option", default)]
+    pub staged: Option<ObjectPath>,
+    /// For one outside the root (`-B`): its final path on the host, escaped. A rollback removes it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub outside: Option<String>,
+    /// Which object the one outside the root or the one to discard is, so that nobody else's is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inode: Option<Inode>,
+    /// An archive outside the root that is of no use after the commit, and removed then: its path, escaped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub discard: Option<String>,
+    /// SHA-256 of the one outside the root: only a file with these bytes is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<String>,
+    /// The patch of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patch: Option<String>,
+    /// The package of the one outside the root.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<String>,
+}
+
+/// What is told of a run when it has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// When it began, RFC 3339.
+    pub time: String,
+    /// Who ran it.
+    pub user: String,
+    /// The command.
+    pub command: String,
+    /// The patches it was about.
+    pub patches: Vec<String>,
+    /// The packages that it changed.
+    pub packages: Vec<String>,
+    /// The file that gets `text` when the run committed.
+    #[serde(with = "path_text::option", default)]
+    pub log: Option<ObjectPath>,
+    /// What the log says.
+    pub text: String,
+    /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<PatchRecord>,
+}
+
+/// What is told of one patch of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchRecord {
+    /// The patch; as a list, like that of a [`RunRecord`].
+    pub patches: Vec<String>,
+    /// The packages that it changed.
+    pub packages: Vec<String>,
+    /// The file that gets `text` when the run committed.
+    #[serde(with = "path_text::option", default)]
+    pub log: Option<ObjectPath>,
+    /// What the log says.
+    pub text: String,
+}
+
+/// What happens to one name. Paths are physical: no symbolic link among their parents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// What happens.
+    pub kind: OpKind,
+    /// The target.
+    #[serde(with = "path_text")]
+    pub path: ObjectPath,
+    /// For `move`: the name it gets.
+    #[serde(with = "path_text::option", default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ObjectPath>,
+    /// Which domain, counted from 0.
+    pub domain: usize,
+    /// Its name in the stage, relative to it (`o/17`, `db/2`).
+    pub stage: String,
+    /// The directory of the target, where it was there before the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Inode>,
+    /// The object before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Identity>,
+    /// The object after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Identity>,
+    /// For `replace` where names cannot be exchanged: the copy of the old object that is staged beside the new one, where
+    /// the old one could not be given a second name there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Identity>,
+    /// Whether it is a record of the package database.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub db: bool,
+    /// For a new directory: it is staged with its contents, and goes back as a whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
+    /// Where the old object is in an undo archive of the run: number of the archive, escaped member name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<(usize, String)>,
+    /// For `held`: the status change time of the old object, which tells whether anybody touched it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Timestamp>,
+    /// For `held`: whether it is a file that administrators edit (types `e` and `v`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub editable: bool,
+}
+
+impl Op {
+    /// Makes a change of one name with nothing known of the objects before and after.
+    pub fn new(kind: OpKind, path: ObjectPath, domain: usize, stage: String) -> Self {
+        Self {
+            kind,
+            path,
+            to: None,
+            domain,
+            stage,
+            parent: None,
+            old: None,
+            new: None,
+            copy: None,
+            db: false,
+            whole: false,
+            undo: None,
+            touched: None,
+            editable: false,
+        }
+    }
+}
+
+/// The kinds of [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpKind {
+    /// A name that is not there gets the staged object.
+    Add,
+    /// The staged object and the live one are exchanged.
+    Replace,
+    /// The live object goes into the stage.
+    Delete,
+    /// A live name becomes another one.
+    Move,
+    /// An existing directory, or another object that stays, gets other attributes.
+    Attr,
+    /// A directory is removed after the commit, if it is empty.
+    Rmdir,
+    /// A name that procedure scripts may touch. `new` is the held copy of the old object in the stage (none of a
+    /// directory, whose attributes are all in `old`); without `old` nothing was there.
+    #[serde(rename = "held")]
+    Protect,
+}
+
+/// What tells an object from any other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// File type: the letter of find(1) `-type`.
+    pub file_type: char,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Inode and birth time.
+    pub inode: Inode,
+    /// SHA-256 of a regular file's bytes; tells where inodes cannot (a copied root, no birth time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Target of a symbolic link, escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Extended attributes of a directory whose attributes change: escaped name to escaped value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xattrs: Option<std::collections::BTreeMap<String, String>>,
+}

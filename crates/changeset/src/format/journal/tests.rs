@@ -1,0 +1,200 @@
+//! A journal comes back as it was written, and damage anywhere is found.
+
+use super::*;
+use crate::package::ObjectPath;
+use proptest::prelude::*;
+
+fn at(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap()
+}
+
+fn header() -> Header {
+    Header {
+        version: VERSION,
+        run: Run { number: 17, nonce: 0xabc }.to_string(),
+        command: "patchadd".to_owned(),
+        root: "0123456789abcdef".to_owned(),
+        ..Header::default()
+    }
+}
+
+fn op(path: &str, db: bool) -> Entry {
+    Entry::Op(Box::new(Op {
+        kind: OpKind::Add,
+        path: at(path),
+        to: None,
+        domain: 0,
+        stage: if db { "db/1" } else { "o/1" }.to_owned(),
+        parent: None,
+        old: None,
+        new: None,
+        copy: None,
+        db,
+        whole: false,
+        undo: None,
+        touched: None,
+        editable: false,
+    }))
+}
+
+fn sample() -> Files {
+    let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
+    let domain = Domain { top: at("/"), stage, lacks: vec![Lack::Exchange] };
+    let entries =
+        [Entry::Domain(domain), op("/opt/a\u{e9} b", false), op("/var/sadm/install/contents", true)];
+    Journal::to_files(header(), &entries)
+}
+
+#[test]
+fn a_journal_comes_back_with_the_records_first() {
+    let Files { journal: bytes, ops } = sample();
+    let journal = Journal::parse(&bytes, Some(&ops)).unwrap();
+    assert_eq!(journal.head.run(), Some(Run { number: 17, nonce: 0xabc }));
+    assert!(journal.head.is_open());
+    let paths: Vec<_> = journal.ops.iter().map(|op| (op.path.clone(), op.db)).collect();
+    assert_eq!(paths, [(at("/var/sadm/install/contents"), true), (at("/opt/a\u{e9} b"), false)]);
+    assert_eq!(journal.domains[0].lacks, [Lack::Exchange]);
+    let leading = Journal::parse_leading(&bytes).unwrap();
+    assert_eq!((leading.ops.len(), leading.is_whole, journal.is_whole), (1, false, true));
+}
+
+#[test]
+fn an_outcome_is_one_sector_written_into_place() {
+    let Files { journal: mut bytes, ops } = sample();
+    for (sector, offset) in [outcome_sector(Outcome::Commit), done_sector()] {
+        assert_eq!(sector.len(), SECTOR);
+        let offset = usize::try_from(offset).unwrap();
+        bytes[offset..offset + SECTOR].copy_from_slice(&sector);
+    }
+    let journal = Journal::parse(&bytes, Some(&ops)).unwrap();
+    assert_eq!((journal.head.outcome, journal.head.done), (Some(Outcome::Commit), true));
+    assert!(!journal.head.is_open());
+}
+
+/// A journal as the versions before 3 wrote it: one file, the records first.
+fn earlier(version: u32, entries: &[Entry]) -> Vec<u8> {
+    let is_leading = |entry: &&Entry| !matches!(entry, Entry::Op(op) if !op.db);
+    let leading: Vec<u8> = entries.iter().filter(is_leading).flat_map(line).collect();
+    let rest = entries.iter().filter(|entry| !is_leading(entry)).flat_map(line);
+    let lines: Vec<u8> = leading.iter().copied().chain(rest).collect();
+    let header = serde_json::json!({
+        "version": version, "run": header().run, "command": "patchadd", "root": header().root,
+        "lines": lines.len(), "sha256": Digest(Sha256::digest(&lines).into()).to_string(), "db": leading.len(),
+    });
+    let mut bytes = sector(&header);
+    bytes.resize(HEAD, b' ');
+    bytes.extend(lines);
+    bytes
+}
+
+#[test]
+fn a_journal_of_an_earlier_program_is_read_from_its_one_file() {
+    let lines = "\
+        a7a54da4 {\"domain\":{\"top\":\"/\",\"stage\":\"/var/sadm/patchadm/stage/17-0000000000000abc\"}}\n";
+    let domain: Entry = checked(lines.trim_end().as_bytes(), String::new).unwrap();
+    let entries = [domain, op("/opt/a", false), op("/var/sadm/install/contents", true)];
+    for version in [1, 2] {
+        let bytes = earlier(version, &entries);
+        let journal = Journal::parse(&bytes, None).unwrap();
+        assert_eq!((journal.domains[0].lacks.len(), journal.is_whole), (0, true));
+        let paths: Vec<_> = journal.ops.iter().map(|op| op.path.to_string()).collect();
+        assert_eq!(paths, ["/var/sadm/install/contents", "/opt/a"]);
+        assert_eq!(Journal::parse_leading(&bytes).unwrap().ops.len(), 1);
+    }
+}
+
+/// A record that its owner alone may read.
+fn private() -> Op {
+    let Entry::Op(op) = op("/var/sadm/patchadm/ledger/ACMEweb", true) else { panic!() };
+    let identity = serde_json::json!({
+        "file_type": "f", "mode": 0o600, "uid": 71, "gid": 72, "size": 73, "mtime": {"seconds": 74, "nanoseconds": 75},
+        "inode": {"number": 76, "born": null}, "sha256": "5f0c".repeat(16),
+    });
+    Op { stage: "db/7".to_owned(), new: serde_json::from_value(identity).unwrap(), ..*op }
+}
+
+#[test]
+fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
+    let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
+    let run_record =
+        RunRecord { command: "patchadd".to_owned(), text: "secret".to_owned(), ..RunRecord::default() };
+    let entries = [
+        Entry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() }),
+        Entry::Archive(Archive::default()),
+        Entry::RunRecord(run_record.clone()),
+        op("/var/sadm/install/contents", true),
+        Entry::Op(Box::new(private())),
+        op("/home/mallory", false),
+    ];
+    let Files { journal: bytes, ops } = Journal::to_files(header(), &entries);
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    for private in ["secret", "mallory", "5f0c", ":71", ":72", ":73", ":74", "archive"] {
+        let lines = &text[HEAD..];
+        assert!(!lines.contains(private), "{private}: {lines}");
+    }
+    assert!(text.contains("/var/sadm/patchadm/ledger/ACMEweb") && text.contains("\"number\":76"));
+    let whole = Journal::parse(&bytes, Some(&ops)).unwrap();
+    assert_eq!(whole.ops[1], private());
+    assert_eq!((whole.run_record, whole.archives.len(), whole.ops.len()), (run_record, 1, 3));
+    let leading = Journal::parse_leading(&bytes).unwrap();
+    assert_eq!(leading.ops[1].new.as_ref().unwrap().inode, private().new.unwrap().inode);
+}
+
+#[test]
+fn the_file_with_the_ops_is_the_one_that_the_header_names() {
+    let Files { journal: bytes, ops } = sample();
+    let missing = Err(JournalError::Ops("17-0000000000000abc".to_owned()));
+    assert_eq!(Journal::parse(&bytes, None), missing);
+    let mut other = ops.clone();
+    other[3] ^= 1;
+    for wrong in [&other[..], &ops[1..], b"", &[&ops[..], b"\n"].concat()] {
+        assert_eq!(Journal::parse(&bytes, Some(wrong)), missing);
+    }
+}
+
+#[test]
+fn both_files_say_the_same_of_a_record() {
+    let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
+    let domain = Entry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() });
+    let Files { journal: mut bytes, .. } =
+        Journal::to_files(header(), &[domain.clone(), Entry::Op(Box::new(private()))]);
+    for lie in [
+        Op { path: at("/etc/shadow"), ..private() },
+        Op { kind: OpKind::Delete, ..private() },
+        Op { stage: "db/8".to_owned(), ..private() },
+    ] {
+        let ops = line(&Entry::Op(Box::new(lie)));
+        let mut header = parse_head(&bytes).unwrap().header;
+        (header.ops, header.ops_sha256) = (ops.len() as u64, Digest(Sha256::digest(&ops).into()).to_string());
+        bytes.splice(..SECTOR, sector(&header));
+        assert!(matches!(Journal::parse(&bytes, Some(&ops)), Err(JournalError::Field { .. })));
+    }
+}
+
+#[test]
+fn damage_anywhere_is_found() {
+    let Files { journal: bytes, ops } = sample();
+    for place in [3, 40, HEAD + 2, HEAD + 60, bytes.len() - 3] {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        assert!(Journal::parse(&damaged, Some(&ops)).is_err(), "byte {place}");
+    }
+    for length in [0, 511, HEAD, bytes.len() - 1] {
+        assert!(Journal::parse(&bytes[..length], Some(&ops)).is_err(), "cut to {length}");
+    }
+    let later = earlier(VERSION + 1, &[]);
+    assert_eq!(Journal::parse(&later, None), Err(JournalError::Version(VERSION + 1)));
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..9000), valid: bool) {
+        let Files { journal: mut sample, ops } = sample();
+        if valid {
+            sample.extend_from_slice(&bytes);
+            bytes = sample;
+        }
+        let _ = Journal::parse(&bytes, Some(&ops));
+        let _ = Journal::parse_leading(&bytes);
+    }
+}

@@ -1,0 +1,165 @@
+//! Looking lines up in a `contents` that is known to be in order: a few KiB are read, however long it is.
+//!
+//! That it is in order is known while the stamp of our last write fits (`format::contents_stamp`, contents(5)): same
+//! inode, size and modification time. Every other file, be it edited, copied, restored or written by another program, is
+//! read from its first line to its last by the functions of [`contents`](super::contents), which come here first; so is
+//! one that contradicts its stamp, and one in which a wanted line makes no sense. The answers are the same.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+use super::contents::ContentsLines;
+use super::view::inode_of;
+use super::{RecordView, places};
+use crate::format::contents::{Reader, is_comment, key_of};
+use crate::format::contents_splice::object_key;
+use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
+use crate::format::ordered::{Ordered, Spot};
+use crate::package::{Line, ObjectPath, Timestamp, rule};
+
+/// What one search costs, as bytes that could be read from the first to the last meanwhile.
+const SEARCH: u64 = 16 << 10;
+/// The longest comments that close a database, in bytes.
+const LONGEST_END: u64 = 64 << 10;
+/// The size from which on it matters which way is taken, in bytes.
+const SMALL: u64 = 1 << 20;
+
+/// What is asked of the database.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WantedLines<'a> {
+    /// The lines of these paths.
+    pub(super) paths: Option<&'a BTreeSet<ObjectPath>>,
+    /// Also the hard-link lines that lead to them, over other links too.
+    pub(super) with_links: bool,
+    /// The lines of all paths that begin with one of these.
+    pub(super) prefixes: &'a [Vec<u8>],
+}
+
+/// The stamp of an open `contents`, if it has one that fits, and the file with the stamp.
+pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> {
+    // Whatever stands in the way of the stamp, the database itself is there to be read.
+    let mut file = view.open(&places::contents_stamp()).ok()??;
+    let mut head = Vec::with_capacity(STAMP_HEAD);
+    (&mut file).take(STAMP_HEAD as u64).read_to_end(&mut head).ok()?;
+    let stamp = Stamp::parse(&head)?;
+    let metadata = contents.metadata().ok()?;
+    let nanoseconds = u32::try_from(metadata.mtime_nsec()).ok()?;
+    let mtime = Timestamp { seconds: metadata.mtime(), nanoseconds };
+    let fits = metadata.len() == stamp.size
+        && mtime == stamp.mtime
+        && inode_of(contents).ok()? == stamp.inode
+        && file.metadata().ok()?.len() == STAMP_HEAD as u64 + stamp.links;
+    (fits && rule::holds("stamp.body", closes(contents, &stamp)?)).then_some((stamp, file))
+}
+
+/// Whether behind the lines that a stamp tells of there is nothing but the comments that close a database: what a stamp
+/// that says less left out would be lost with the next merge.
+fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
+    let end = stamp.size.checked_sub(stamp.body).filter(|end| *end <= LONGEST_END)?;
+    let mut bytes = vec![0; usize::try_from(end).ok()?];
+    contents.read_exact_at(&mut bytes, stamp.body).ok()?;
+    let mut before = [b'\n'];
+    if let Some(at) = stamp.body.checked_sub(1) {
+        contents.read_exact_at(&mut before, at).ok()?;
+    }
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n');
+    Some(before == [b'\n'] && lines.all(|line| is_comment(line.trim_ascii_end())))
+}
+
+/// The lines wanted of an open database; none where it has to be read from its first line to its last.
+pub(super) fn search(
+    view: &RecordView<'_>,
+    contents: &File,
+    wanted: WantedLines<'_>,
+) -> Option<ContentsLines> {
+    let searches = wanted.paths.map_or(0, BTreeSet::len) + wanted.prefixes.len();
+    let size = contents.metadata().ok()?.len();
+    if SEARCH.saturating_mul(searches as u64) > size.max(SMALL) {
+        return None;
+    }
+    let (stamp, links) = fitting(view, contents)?;
+    search_in(contents, links, &stamp, wanted)
+}
+
+fn search_in(
+    contents: impl Read + Seek,
+    links: impl Read + Seek,
+    stamp: &Stamp,
+    wanted: WantedLines<'_>,
+) -> Option<ContentsLines> {
+    let mut paths: Cow<'_, BTreeSet<ObjectPath>> = wanted.paths.map_or_else(Cow::default, Cow::Borrowed);
+    if wanted.with_links && stamp.links > 0 && !paths.is_empty() {
+        let head = STAMP_HEAD as u64;
+        let mut links = Ordered::new(links, head, head + stamp.links, whole_line);
+        let names = links_to(&mut links, &paths)?;
+        paths.to_mut().extend(names);
+    }
+    let mut lines = ContentsLines::new();
+    let mut ordered = Ordered::new(contents, 0, stamp.body, object_key);
+    let mut from = 0;
+    for path in paths.iter() {
+        let Some(spot) = ordered.find_from(from, path.as_bytes()).ok()? else { break };
+        from = spot.start;
+        if *key_of(&spot.line) == *path.as_bytes() {
+            lines.insert(path.clone(), Line::parse(&spot.line).ok()?);
+        }
+    }
+    let starts =
+        wanted.prefixes.iter().map(|prefix| ordered.find(prefix)).collect::<Result<Vec<_>, _>>().ok()?;
+    let mut contents = ordered.into_inner();
+    for (prefix, start) in wanted.prefixes.iter().zip(starts) {
+        let Some(Spot { start, .. }) = start else { continue };
+        contents.seek(SeekFrom::Start(start)).ok()?;
+        read_range((&mut contents).take(stamp.body - start), prefix, &mut lines)?;
+    }
+    Some(lines)
+}
+
+/// Lines about links ascend as they are.
+#[allow(clippy::unnecessary_wraps)] // some lines of other files have no key
+fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
+    Some(Cow::Borrowed(line))
+}
+
+/// Reads lines as long as their paths begin with `prefix`.
+fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Option<()> {
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 16, from));
+    while let Some(raw) = reader.next_line().ok()? {
+        if is_comment(raw) {
+            continue;
+        }
+        if !key_of(raw).starts_with(prefix) {
+            break;
+        }
+        let line = Line::parse(raw).ok()?;
+        lines.insert(line.path.clone(), line);
+    }
+    Some(())
+}
+
+/// The hard links that lead to one of `paths`, also over other links.
+fn links_to(
+    links: &mut Ordered<impl Read + Seek>,
+    paths: &BTreeSet<ObjectPath>,
+) -> Option<BTreeSet<ObjectPath>> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<ObjectPath> = paths.iter().cloned().collect();
+    while let Some(source) = open.pop() {
+        let prefix = beginning(&source);
+        let mut spot = links.find(&prefix).ok()?;
+        while let Some(this) = spot.filter(|spot| spot.line.starts_with(&prefix)) {
+            let name = name_in(&this.line)?;
+            if found.insert(name.clone()) {
+                open.push(name);
+            }
+            spot = links.next(this.end).ok()?;
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests;

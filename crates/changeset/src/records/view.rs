@@ -1,0 +1,445 @@
+//! Reading records without a lock: all as before a run or all as after it, never a mixture.
+//!
+//! While a run is between publication and its outcome, a record that the journal names is read as it was before: from
+//! its place if the switch has not reached it, else from the stage, where the exchange put it. An object is opened
+//! first and then asked which one it is, so that a switch between a look and an opening cannot slip the new one in.
+//! Afterwards the journal is looked at again; if it changed in between, the answer is thrown away and made anew.
+//! Nothing waits for a writer, no writer waits for a reader, and it works as well while a dead run waits for its
+//! recovery.
+//!
+//! A script of a run, which the run waits for, is part of it: commands that it starts see the live files, as it does
+//! itself. Only the parameters of the packages that the run replaces or takes away are those of before, until it has
+//! committed: that is what pkgparam(1) shows during an update ([`RecordReader::within`]).
+//!
+//! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
+//! and the live files are shown); recovery, which compares digests, comes first in such a root.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt as _;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rustix::io::Errno;
+
+use super::places;
+use crate::format::journal::{self, HEAD, Head, Identity, Journal, JournalError, Op, OpKind};
+use crate::package::{Inode, ObjectPath, Timestamp};
+use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
+
+/// How often an answer is made anew, and how long the pause between is.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The leading lines of a journal are not longer than this.
+const LONGEST: u64 = 1 << 30;
+
+/// Most records are not longer than this.
+const COMMON: usize = 1 << 13;
+
+/// Why records could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The journal is damaged.
+    #[error("the journal {path} cannot be read: {reason}")]
+    Journal {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        reason: JournalError,
+    },
+    /// Runs followed each other so fast that no steady state was seen.
+    #[error("the package database of {0} changes all the time")]
+    Busy(String),
+    /// The journal went away or changed hands while it was read; [`read_consistently`] tries again.
+    #[error("the package database changed while it was read")]
+    Raced,
+    /// An unfinished run replaced or took away a record, and what was there before is nowhere.
+    #[error("{path} is not to be found as it was before run {run}, neither in its place nor in {staged}")]
+    Lost {
+        /// The record.
+        path: String,
+        /// The run in progress.
+        run: String,
+        /// Where the run should have put it.
+        staged: String,
+    },
+}
+
+/// Who reads the records of a root: somebody beside the runs, or a command that a script of a run started.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordReader<'a> {
+    root: &'a Root,
+    run: Option<&'a str>,
+}
+
+impl<'a> RecordReader<'a> {
+    /// A reader that `run`, if it is named and still open, waits for. Any other run is one beside it.
+    pub fn within(root: &'a Root, run: Option<&'a str>) -> Self {
+        Self { root, run }
+    }
+
+    /// The root whose records are read.
+    pub fn root(&self) -> &'a Root {
+        self.root
+    }
+}
+
+impl<'a> From<&'a Root> for RecordReader<'a> {
+    /// Somebody beside the runs.
+    fn from(root: &'a Root) -> Self {
+        Self { root, run: None }
+    }
+}
+
+/// The records of a root at one moment. It remembers where directories are: make a new one after a change.
+#[derive(Debug)]
+pub struct RecordView<'a> {
+    root: &'a Root,
+    resolver: Resolver<'a>,
+    /// The run in progress, with its records; none when the live files count.
+    open: Option<Journal>,
+    /// For a reader that the run waits for: the directory of the packages, whose parameters alone are those of before.
+    within: Option<ObjectPath>,
+}
+
+/// A run in progress, as its scripts know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its name, `<number>-<16 hexadecimal digits>`.
+    pub name: String,
+    /// Its stage on the file system of the records: a physical path.
+    pub stage: ObjectPath,
+}
+
+/// The run in progress, if there is one (or a dead one that nobody has recovered).
+pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
+    read_consistently(root, |view| {
+        let open = view.open.as_ref().and_then(|journal| {
+            let stage = journal.domains.first()?.stage.clone();
+            Some(OpenRun { name: journal.head.header.run.clone(), stage })
+        });
+        Ok(open)
+    })
+}
+
+/// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
+pub fn read_consistently<'a, T, E: From<ViewError>>(
+    reader: impl Into<RecordReader<'a>>,
+    mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let reader = reader.into();
+    let mut damage = None;
+    for _ in 0..TRIES {
+        match attempt(reader, &mut read) {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => {}
+            // A sector that is being written at this moment looks like a damaged one; it does not for long.
+            Err(error @ ViewError::Journal { .. }) => damage = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+        thread::sleep(PAUSE);
+    }
+    let busy = || ViewError::Busy(reader.root.prefix().display().to_string());
+    Err(damage.unwrap_or_else(busy).into())
+}
+
+/// One answer; none if the state changed while it was made.
+fn attempt<T, E: From<ViewError>>(
+    reader: RecordReader<'_>,
+    read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
+) -> Result<Option<Result<T, E>>, ViewError> {
+    let root = reader.root;
+    let before = head(root)?;
+    let view = match RecordView::at(reader, before.as_ref()) {
+        Err(ViewError::Raced) => return Ok(None),
+        other => other?,
+    };
+    let answer = read(&view);
+    let after = head(root)?;
+    Ok((state(before.as_ref()) == state(after.as_ref())).then_some(answer))
+}
+
+/// What must not change while an answer is made.
+fn state(head: Option<&Head>) -> Option<(&str, bool, Option<journal::Outcome>)> {
+    head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
+}
+
+/// The marker of the root, which its first journal was given: 16 hexadecimal digits. None without a journal.
+pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
+    Ok(head(root)?.map(|head| head.header.root))
+}
+
+/// The sectors of the journal, if there is one.
+fn head(root: &Root) -> Result<Option<Head>, ViewError> {
+    let Some((mut file, path)) = open_journal(root)? else { return Ok(None) };
+    let mut bytes = Vec::with_capacity(HEAD);
+    read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
+    journal::parse_head(&bytes).map(Some).map_err(|reason| ViewError::Journal { path, reason })
+}
+
+fn open_journal(root: &Root) -> Result<Option<(File, String)>, ViewError> {
+    let directory = root.resolver().locate_dir(&places::own_directory())?;
+    let Some(dir) = root.dir_if_there(&directory)? else { return Ok(None) };
+    match dir.open_regular(b"journal") {
+        Ok(file) => Ok(Some((file, root.show(&dir.at(b"journal"))))),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_to(file: &mut File, limit: u64, bytes: &mut Vec<u8>, path: &str) -> Result<(), ViewError> {
+    let read = file.take(limit).read_to_end(bytes);
+    read.map(drop).map_err(|error| failed("read", path.to_owned(), &error))
+}
+
+fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewError {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    RootError::Call { action, path, errno }.into()
+}
+
+impl<'a> RecordView<'a> {
+    /// The view that `head` calls for: live, or as before the run in progress.
+    fn at(reader: RecordReader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
+        let root = reader.root;
+        if !head.is_some_and(Head::is_open) {
+            return Ok(Self::live(root));
+        }
+        let Some((mut file, path)) = open_journal(root)? else { return Err(ViewError::Raced) };
+        let mut bytes = Vec::new();
+        read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
+        let bad = |reason| ViewError::Journal { path: path.clone(), reason };
+        let length = journal::parse_head(&bytes).map_err(bad)?.header.db;
+        read_to(&mut file, length.min(LONGEST), &mut bytes, &path)?;
+        let journal = Journal::parse_leading(&bytes).map_err(bad)?;
+        let resolver = root.resolver();
+        journal.must_be_of(&resolver.locate_dir(&places::own_directory())?).map_err(bad)?;
+        let is_within = reader.run.is_some_and(|run| run == journal.head.header.run);
+        let within = is_within.then(|| resolver.locate_dir(&places::packages())).transpose()?;
+        Ok(Self { root, resolver, open: Some(journal), within })
+    }
+
+    /// The live files as they are: for whoever holds the lock and has recovered, and for scripts of a run.
+    pub fn live(root: &'a Root) -> Self {
+        Self { root, resolver: root.resolver(), open: None, within: None }
+    }
+
+    /// The root it is of.
+    pub fn root(&self) -> &'a Root {
+        self.root
+    }
+
+    /// Whether every record is the live file at its place.
+    pub fn is_live(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Whether a run is in progress, or dead and not yet recovered, that this reader has no part in.
+    pub fn is_during_run(&self) -> bool {
+        self.open.is_some() && self.within.is_none()
+    }
+
+    /// Opens a record for reading; none if it is not there, or is no regular file.
+    pub fn open(&self, path: &ObjectPath) -> Result<Option<File>, ViewError> {
+        self.find(&self.resolver.locate(path)?, |dir, name| {
+            if !dir.look(name)?.is_some_and(|seen| seen.file_type == FileType::Regular) {
+                return Ok(None);
+            }
+            let file = match dir.open_regular(name) {
+                Err(error) if error.is_not_found() => return Ok(None),
+                opened => opened?,
+            };
+            let inode = inode_of(&file).map_err(|e| failed("look at", self.root.show(path), &e))?;
+            Ok(Some((file, inode)))
+        })
+    }
+
+    /// Reads a whole record of at most `limit` bytes; none if it is not there.
+    pub fn read(&self, path: &ObjectPath, limit: u64) -> Result<Option<Vec<u8>>, ViewError> {
+        let Some(mut file) = self.open(path)? else { return Ok(None) };
+        // Enough for most records, so that they are read by one call.
+        let mut bytes = Vec::with_capacity(COMMON);
+        read_to(&mut file, limit.saturating_add(1), &mut bytes, &self.root.show(path))?;
+        if bytes.len() as u64 > limit {
+            return Err(RootError::TooLarge { path: self.root.show(path), limit }.into());
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Looks at a record; none if it is not there.
+    pub fn look(&self, path: &ObjectPath) -> Result<Option<ObjectStatus>, ViewError> {
+        self.find(&self.resolver.locate(path)?, |dir, name| {
+            Ok(dir.look(name)?.map(|seen| {
+                let inode = seen.inode;
+                (seen, inode)
+            }))
+        })
+    }
+
+    /// The names in a record directory, sorted; none if there is no such directory.
+    pub fn list(&self, path: &ObjectPath) -> Result<Option<Vec<Vec<u8>>>, ViewError> {
+        let physical = self.resolver.locate_dir(path)?;
+        let listed = self.find(&physical, |dir, name| {
+            let directory = match dir.dir(name) {
+                Err(error) if error.is_not_found() => return Ok(None),
+                opened => opened?,
+            };
+            Ok(Some((directory.names()?, directory.itself()?.inode)))
+        })?;
+        let Some(mut names) = listed else { return Ok(None) };
+        names.retain(|name| !self.is_hidden(&physical, name));
+        let of_before = |op: &&Op| self.is_of_before(op, &op.path);
+        for op in self.ops().filter(of_before).filter(|op| op.path.parent().as_ref() == Some(&physical)) {
+            let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
+                || (op.kind == OpKind::Protect && op.old.is_some());
+            if was_there && !names.iter().any(|name| name == op.path.name()) {
+                names.push(op.path.name().to_vec());
+            }
+        }
+        names.sort();
+        Ok(Some(names))
+    }
+
+    /// Whether the run brought this name into the directory, which only those beside it do not see.
+    fn is_hidden(&self, directory: &ObjectPath, name: &[u8]) -> bool {
+        if self.within.is_some() {
+            return false;
+        }
+        let is = |path: &ObjectPath| path.parent().as_ref() == Some(directory) && path.name() == name;
+        self.ops().any(|op| match op.kind {
+            OpKind::Add => is(&op.path),
+            OpKind::Move => op.to.as_ref().is_some_and(is),
+            OpKind::Protect => op.old.is_none() && is(&op.path),
+            _ => false,
+        })
+    }
+
+    /// Whether what `op` does to the record at a physical path is not to be seen. Within the run that is so for what it
+    /// replaces or takes away of a package's directory and its parameters, and for nothing else.
+    fn is_of_before(&self, op: &Op, physical: &ObjectPath) -> bool {
+        let Some(packages) = &self.within else { return true };
+        let is_package = |path: &ObjectPath| path.parent().as_ref() == Some(packages);
+        let is_params = physical.name() == b"pkginfo" && physical.parent().as_ref().is_some_and(is_package);
+        let had_one = match op.kind {
+            OpKind::Replace | OpKind::Delete => true,
+            OpKind::Protect => op.old.is_some(),
+            _ => false,
+        };
+        had_one && (is_package(physical) || is_params)
+    }
+
+    fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.open.iter().flat_map(|journal| &journal.ops)
+    }
+
+    /// What `get` gets of the record at a physical path: of its old image, while a run is in progress. `get` also
+    /// says which object it got it from.
+    fn find<T>(
+        &self,
+        physical: &ObjectPath,
+        get: impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<T>, ViewError> {
+        let live = || Ok(self.image(physical, b"", &get)?.and_then(|(_, value)| value));
+        let Some(journal) = &self.open else { return live() };
+        // Attributes of a directory, and a removal that waits for the commit, leave every record where it is.
+        let moves = |op: &&Op| !matches!(op.kind, OpKind::Attr | OpKind::Rmdir);
+        for op in journal.ops.iter().filter(moves).filter(|op| self.is_of_before(op, physical)) {
+            if op.to.as_ref().is_some_and(|to| to == physical || physical.is_below(to)) {
+                return Ok(None);
+            }
+            if op.path == *physical || physical.is_below(&op.path) {
+                let below = physical.as_bytes().get(op.path.as_bytes().len()..).unwrap_or_default();
+                return self.old_image(journal, op, below, &get);
+            }
+        }
+        live()
+    }
+
+    /// What `get` gets at `below` in the object of `op` as it was before the run: the live one, unless that is the
+    /// new one or gone, else the staged one, unless a rollback has just put the new one back there.
+    fn old_image<T>(
+        &self,
+        journal: &Journal,
+        op: &Op,
+        below: &[u8],
+        get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<T>, ViewError> {
+        let is_held = op.kind == OpKind::Protect;
+        if is_held && op.old.is_none() {
+            return Ok(None);
+        }
+        // Scripts and batches change a held record time and again; the copy is as before, wherever it is.
+        let is_old = |inode: &Inode| op.new.as_ref().is_some_and(|new| is(*inode, new)) == is_held;
+        let staged = |name: &str| journal.domains.get(op.domain)?.stage.join(name.as_bytes()).ok();
+        let elsewhere = if op.kind == OpKind::Move { op.to.clone() } else { staged(&op.stage) };
+        // Where names cannot be exchanged the old object of a replacement has a name of its own in the stage.
+        let second = (op.kind == OpKind::Replace).then(|| staged(&op.old_stage())).flatten();
+        for _ in 0..TRIES {
+            if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
+                return Ok(value);
+            }
+            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Protect) {
+                return Ok(None);
+            }
+            for elsewhere in [&elsewhere, &second].into_iter().flatten() {
+                if let Some((_, value)) =
+                    self.image(elsewhere, below, get)?.filter(|(inode, _)| is_old(inode))
+                {
+                    return Ok(value);
+                }
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(ViewError::Lost {
+            path: self.root.show(&op.path),
+            run: journal.head.header.run.clone(),
+            staged: elsewhere.map(|at| self.root.show(&at)).unwrap_or_default(),
+        })
+    }
+
+    /// Which object is at `at`, and what `get` gets at `below` in it (of itself, where that is empty).
+    fn image<T>(
+        &self,
+        at: &ObjectPath,
+        below: &[u8],
+        get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
+    ) -> Result<Option<(Inode, Option<T>)>, ViewError> {
+        let mut names = below.split(|&b| b == b'/').filter(|name| !name.is_empty());
+        let Some(last) = names.next_back() else {
+            let Some(parent) = at.parent() else { return Ok(None) };
+            let Some(dir) = self.root.dir_if_there(&parent)? else { return Ok(None) };
+            return Ok(get(&dir, at.name())?.map(|(value, inode)| (inode, Some(value))));
+        };
+        let Some(mut dir) = self.root.dir_if_there(at)? else { return Ok(None) };
+        let inode = dir.itself()?.inode;
+        for name in names {
+            dir = match dir.dir(name) {
+                Err(error) if error.is_not_found() => return Ok(Some((inode, None))),
+                opened => opened?,
+            };
+        }
+        Ok(Some((inode, get(&dir, last)?.map(|(value, _)| value))))
+    }
+}
+
+/// Which object an open file is.
+pub(super) fn inode_of(file: &File) -> std::io::Result<Inode> {
+    let metadata = file.metadata()?;
+    let born = metadata.created().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let born = born.and_then(|since| {
+        let seconds = i64::try_from(since.as_secs()).ok()?;
+        Some(Timestamp { seconds, nanoseconds: since.subsec_nanos() })
+    });
+    Ok(Inode { number: metadata.ino(), born })
+}
+
+/// Whether an object is the one of this identity: same inode, born at the same time.
+fn is(inode: Inode, identity: &Identity) -> bool {
+    identity.inode == inode
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
+
+use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use super::journal_file;
+use super::recover::{next_run, roll_back};
+use super::settings::RunSettings;
+use super::sites::OpenDomains;
+use super::strays::remove_strays;
+use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
+use crate::outside::OutsideAccess;
+use crate::package::ObjectPath;
+use crate::root::Root;
+
+/// A run that has a number and a stage, and no journal yet.
+#[derive(Debug)]
+pub(super) struct RunOpening {
+    pub(super) run: Run,
+    marker: String,
+    pub(super) domains: OpenDomains,
+}
+
+/// A journal that could not be published.
+pub(super) struct Unpublished {
+    /// The journal, where it may have reached the disk: then only a rollback will do.
+    pub(super) journal: Option<Journal>,
+    pub(super) cause: Cause,
+}
+
+impl RunOpening {
+    /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
+    /// their own.
+    pub(super) fn begin(
+        root: &Root,
+        settings: RunSettings<'_>,
+        apart: &[ObjectPath],
+    ) -> Result<Self, TransactionError> {
+        let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
+        let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
+        match OpenDomains::begin(root, &run, apart) {
+            Ok(domains) => Ok(Self { run, marker, domains }),
+            Err(cause) => {
+                // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
+                let _ = remove_strays(root, None);
+                Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
+            }
+        }
+    }
+
+    /// Makes everything that is staged durable, together with a journal of these archives and ops, then gives the
+    /// journal its name.
+    pub(super) fn publish(
+        &self,
+        root: &Root,
+        command: &str,
+        settings: RunSettings<'_>,
+        archives: &[Archive],
+        ops: impl Iterator<Item = Op>,
+    ) -> Result<Journal, Box<Unpublished>> {
+        let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
+        let files = self.journal(command, settings, archives, ops);
+        let journal = self.write_and_read_back(root, &files, settings).map_err(before)?;
+        match journal_file::publish(root) {
+            Ok(()) => Ok(journal),
+            // Once the rename was made it may have reached the disk.
+            Err(cause) => match journal_file::head(root) {
+                Ok(found) if found.as_ref().is_none_or(|found| *found != journal.head) => Err(before(cause)),
+                _ => Err(Box::new(Unpublished { journal: Some(journal), cause })),
+            },
+        }
+    }
+
+    fn journal(
+        &self,
+        command: &str,
+        settings: RunSettings<'_>,
+        archives: &[Archive],
+        ops: impl Iterator<Item = Op>,
+    ) -> Files {
+        let header = Header {
+            version: VERSION,
+            run: self.run.to_string(),
+            command: command.to_owned(),
+            root: self.marker.clone(),
+            ..Header::default()
+        };
+        let domains = self.domains.iter().map(|domain| Entry::Domain(domain.entry.clone()));
+        let archives = archives.iter().cloned().map(Entry::Archive);
+        let run_record = Entry::RunRecord(settings.run_record.clone());
+        let ops = ops.map(|op| Entry::Op(Box::new(op)));
+        let entries: Vec<Entry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
+        Journal::to_files(header, &entries)
+    }
+
+    /// Writes the journal and makes everything durable. While that waits for the disk, the journal is read as recovery
+    /// would read it: from here on the run works by what its journal says.
+    fn write_and_read_back(
+        &self,
+        root: &Root,
+        files: &Files,
+        settings: RunSettings<'_>,
+    ) -> Result<Journal, Cause> {
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| Journal::parse(&files.journal, Some(&files.ops)));
+            self.write(root, files, settings)?;
+            let read = reading.join().map_err(|_| Cause::Internal("a thread failed".to_owned()))?;
+            read.map_err(|reason| Cause::Journal { path: "journal".to_owned(), reason })
+        })
+    }
+
+    fn write(&self, root: &Root, files: &Files, settings: RunSettings<'_>) -> Result<(), Cause> {
+        let run = self.run.to_string();
+        journal_file::write_new(root, files, &run)?;
+        for domain in self.domains.iter().skip(1) {
+            journal_file::write_copy(&domain.dir, files, &run)?;
+        }
+        settings.watch.check()?;
+        self.domains.sync()?;
+        self.domains.iter().skip(1).try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
+    }
+
+    /// Gives the run up before anything live has changed.
+    pub(super) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
+        // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
+        let _ = self.domains.discard();
+        let _ = journal_file::remove_new(root);
+        TransactionError { phase, cause, left: RootCondition::Unchanged }
+    }
+}
+
+/// Rolls a published run back after a failure.
+pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+    let left = match roll_back(root, journal, &OutsideAccess::planned()) {
+        Ok(_) => RootCondition::RolledBack,
+        Err(TransactionError { cause, left: RootCondition::Unfinished(mut what), .. }) => {
+            what.insert(0, cause.to_string());
+            RootCondition::Unfinished(what)
+        }
+        Err(error) => RootCondition::Unfinished(vec![error.to_string()]),
+    };
+    TransactionError { phase, cause, left }
+}

@@ -1,0 +1,98 @@
+//! The file systems that runs are played on: what a real one would not do the door does not let through.
+
+use std::sync::LazyLock;
+
+use rustix::io::Errno;
+
+use super::world::{World, at};
+use crate::format::journal::Op;
+use crate::package::ObjectPath;
+use crate::plan::Plan;
+use crate::root::{ChangeCall, Door, RootChange};
+
+/// What a file system is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// It can do everything.
+    Usual,
+    /// Names cannot be exchanged.
+    NoExchange,
+    /// Names cannot be exchanged, and nothing can have two of them.
+    NoLinks,
+    /// A rename cannot be kept from replacing what is there.
+    NoReplace,
+    /// Names cannot be exchanged, and a rename cannot be kept from replacing what is there.
+    OnlyRename,
+    /// Nothing can be renamed into `/opt/web/bin` from another directory than one in it.
+    Apart,
+}
+
+impl Ground {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Usual, Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename, Self::Apart];
+    /// Those that can do less everywhere.
+    pub(super) const POOR: [Self; 4] = [Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
+
+    /// A door that lets nothing through that the file system cannot do, and asks `watcher` about the rest.
+    pub(super) fn door(
+        self,
+        watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static,
+    ) -> Door {
+        Door::watched(move |step| self.can(step).and_then(|()| watcher(step)))
+    }
+
+    /// The same without a watcher.
+    pub(super) fn open_door(self) -> Door {
+        self.door(|_| Ok(()))
+    }
+
+    fn can(self, step: &RootChange<'_>) -> Result<(), Errno> {
+        match (self, step.call) {
+            (Self::NoExchange | Self::NoLinks | Self::OnlyRename, ChangeCall::Exchange)
+            | (Self::NoReplace | Self::OnlyRename, ChangeCall::Move) => Err(Errno::INVAL),
+            (Self::NoLinks, ChangeCall::MakeLink) => Err(Errno::PERM),
+            (Self::Apart, ChangeCall::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn can_exchange(self) -> bool {
+        matches!(self, Self::Usual | Self::NoReplace | Self::Apart)
+    }
+
+    /// Whether the plan has a new object with two names. Without it the directory that is apart is met late in the
+    /// switch, when there is much to put back.
+    fn can_link(self) -> bool {
+        !matches!(self, Self::NoLinks | Self::Apart)
+    }
+
+    /// The plan of a world as far as such a file system can carry it out.
+    pub(super) fn plan(self, world: &World) -> Plan {
+        let mut plan = world.plan();
+        let turns = [at("/opt/web/flat"), at("/opt/web/tree")];
+        let is_turn = |path: &ObjectPath| turns.iter().any(|turn| path == turn || path.is_below(turn));
+        plan.changes.retain(|change| {
+            let can_turn = self.can_exchange() || !is_turn(&change.path);
+            can_turn && (self.can_link() || change.path != at("/opt/web/bin/httpd2"))
+        });
+        if !self.can_exchange() {
+            for undo in &mut plan.undo {
+                undo.saved.retain(|(_, path)| !is_turn(path));
+            }
+        }
+        plan
+    }
+}
+
+/// Whether a path is that of the one new object for `/opt/web/bin` in the stage of the first domain.
+fn is_of_bin(staged: &ObjectPath) -> bool {
+    static STAGED: LazyLock<String> = LazyLock::new(|| {
+        let world = World::new();
+        world.run_plan(&Ground::Apart.plan(&world), Door::default(), &|| None).unwrap();
+        let journal = world.journal();
+        let is_httpd = |op: &&Op| op.path == at("/opt/web/bin/httpd");
+        journal.ops.iter().find(is_httpd).unwrap().stage.clone()
+    });
+    let staged = staged.to_string();
+    staged.starts_with("/var/sadm/patchadm/stage/") && staged.ends_with(&format!("/{}", *STAGED))
+}
