@@ -1,0 +1,54 @@
+//! With what the packages of a patch are installed where their scripts keep the records: as pkgadd(1M) would.
+
+use super::request::PatchScriptRequest;
+use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer, InstanceAnswer, RequestUser};
+use crate::operation::packages::add::input::{AddInput, AddRequest};
+use crate::operation::session::Session;
+use crate::package::ScriptPolicy;
+use crate::plan::engine::ScriptChoice;
+use crate::plan::install::OfPatch;
+
+/// What the classic patchadd(1M) answers in advance: an instance of the same version is updated, nothing is asked.
+fn admin() -> Admin {
+    Admin {
+        instance: InstanceAnswer::Unique,
+        partial: CheckAnswer::NoCheck,
+        runlevel: CheckAnswer::NoCheck,
+        idepend: CheckAnswer::NoCheck,
+        rdepend: CheckAnswer::NoCheck,
+        space: CheckAnswer::Quit,
+        setuid: ConflictAnswer::NoCheck,
+        conflict: ConflictAnswer::NoCheck,
+        action: CheckAnswer::NoCheck,
+        request_user: RequestUser::Root,
+        ..Admin::delivered()
+    }
+}
+
+/// What packages of a patch are installed with where their scripts keep the records: as pkgadd(1M) would.
+pub(crate) struct PatchInstall {
+    admin: Admin,
+    request: AddRequest,
+    choice: ScriptChoice,
+    patch: OfPatch,
+}
+
+impl PatchInstall {
+    pub(crate) fn new(request: &PatchScriptRequest, choice: ScriptChoice, patch: OfPatch) -> Self {
+        let request = AddRequest { scripts: request.settings.clone(), silent: true, ..AddRequest::default() };
+        Self { admin: admin(), request, choice, patch }
+    }
+
+    /// The input of the packages. Which scripts may run has been asked before.
+    pub(crate) fn input<'a>(&'a self, session: &'a Session<'a>) -> AddInput<'a> {
+        AddInput {
+            ground: &session.ground,
+            admin: &self.admin,
+            system: &self.choice.system,
+            policy: ScriptPolicy::Run,
+            request: &self.request,
+            caller: session.caller,
+            patch: Some(&self.patch),
+        }
+    }
+}
