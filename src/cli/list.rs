@@ -11,7 +11,7 @@ use super::verb::Common;
 use super::words::human;
 use super::{Invocation, json};
 use crate::operation::queries::inspect::{Inspected, inspect};
-use crate::patch::{Delivered, PatchId};
+use crate::patch::{PatchId, PatchMacros};
 use crate::root::Root;
 use crate::source::{Image, Source};
 
@@ -159,12 +159,12 @@ fn applied(call: &mut Invocation, root: &Root, one: &Inspected, is_json: bool) -
 }
 
 fn delivered(call: &mut Invocation, image: &Image, is_json: bool) -> anyhow::Result<Exit> {
-    let facts: Vec<Delivered> = image
+    let facts: Vec<PatchMacros> = image
         .packages
         .iter()
-        .filter_map(|package| Delivered::from_params(&package.params, PatchId::SEPARATOR).ok()?)
+        .filter_map(|package| PatchMacros::from_params(&package.params, PatchId::SEPARATOR).ok()?)
         .collect();
-    let joined = |of: &dyn Fn(&Delivered) -> String| {
+    let joined = |of: &dyn Fn(&PatchMacros) -> String| {
         let mut words: Vec<String> = facts.iter().map(of).filter(|text| !text.is_empty()).collect();
         words.dedup();
         words.join(", ")

@@ -16,10 +16,12 @@ use super::script_options::ScriptOptions;
 use super::whose_root::OwnerOptions;
 use super::words;
 use crate::operation::failure::Failure;
-use crate::package::{Edited, ObjectPath, UndoFormat};
+use crate::package::ObjectPath;
 use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::Command;
 use crate::root::Root;
+use patchadm_changeset::plan::UndoFormat;
+use patchadm_core::policy::Edited;
 
 /// Options of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]

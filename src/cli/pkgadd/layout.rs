@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::format::admin::{Alteration, Check};
+use crate::format::admin::{CheckAnswer, ConflictAnswer};
 use crate::operation::packages::installation::Installation;
 use crate::package::ObjectPath;
 use crate::plan::course::steps::Portion;
@@ -55,12 +55,15 @@ pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &
     let admin = &installation.admin;
     let checks = [
         (
-            admin.idepend != Check::NoCheck && package.install.contains_key("depend"),
+            admin.idepend != CheckAnswer::NoCheck && package.install.contains_key("depend"),
             "Verifying package dependencies.",
         ),
-        (admin.space != Check::NoCheck, "Verifying disk space requirements."),
-        (admin.conflict != Alteration::NoCheck, "Checking for conflicts with packages already installed."),
-        (admin.setuid != Alteration::NoCheck, "Checking for setuid/setgid programs."),
+        (admin.space != CheckAnswer::NoCheck, "Verifying disk space requirements."),
+        (
+            admin.conflict != ConflictAnswer::NoCheck,
+            "Checking for conflicts with packages already installed.",
+        ),
+        (admin.setuid != ConflictAnswer::NoCheck, "Checking for setuid/setgid programs."),
     ];
     for (_, step) in checks.iter().filter(|(is_made, _)| *is_made) {
         let _ = writeln!(text, "## {step}");

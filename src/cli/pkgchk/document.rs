@@ -6,7 +6,7 @@ use crate::cli::surroundings::Zone;
 use crate::cli::text::{finding, object};
 use crate::operation::check::device::{Delivered, DeliveredObject};
 use crate::operation::check::{Finding, Report};
-use crate::package::Line;
+use crate::package::ContentsLine;
 use crate::root::Root;
 
 /// The document of a check.
@@ -67,7 +67,7 @@ impl Body {
 }
 
 impl List {
-    pub(super) fn of(lines: &[Line], root: &Root) -> Self {
+    pub(super) fn of(lines: &[ContentsLine], root: &Root) -> Self {
         let objects = lines.iter().map(|line| Recorded {
             path: root.show(&line.path),
             r#type: object::type_name(line.object.ftype),

@@ -10,9 +10,9 @@ use std::path::Path;
 use super::samples::{BASEDIR, EPOCH, Sample, SamplePackage, SamplePatch};
 use crate::format::deletes;
 use crate::format::params;
-use crate::format::pkgmap::{Entry, Pkgmap};
+use crate::format::pkgmap::{Pkgmap, PkgmapEntry};
 use crate::package::checksum;
-use crate::package::{Attributes, Content, Ftype, Mode, Object, PackagePath, Params, Timestamp};
+use crate::package::{ContentInfo, Ftype, Mode, Object, ObjectAttributes, PackagePath, Params, Timestamp};
 use crate::root::{Dir, NewTree};
 
 /// The size of a block of a pkgmap's first line, in bytes.
@@ -72,7 +72,7 @@ fn parameters(package: &SamplePackage, macros: &[(&str, &str)]) -> Params {
     fixed.iter().chain(macros).copied().collect()
 }
 
-fn entry(sample: Sample) -> io::Result<Entry> {
+fn entry(sample: Sample) -> io::Result<PkgmapEntry> {
     let (path, mut object) = match sample {
         Sample::Directory(path) => (path, owned(Ftype::Directory, 0o755)),
         Sample::File(path, mode, text, day) => {
@@ -86,12 +86,12 @@ fn entry(sample: Sample) -> io::Result<Entry> {
     if let Sample::Symlink(_, target) | Sample::Link(_, target) = sample {
         object.target = Some(target.as_bytes().to_vec());
     }
-    Ok(Entry { part: 1, path: path_of(path)?, object })
+    Ok(PkgmapEntry { part: 1, path: path_of(path)?, object })
 }
 
 fn owned(ftype: Ftype, mode: u32) -> Object {
     let mut object = Object::new(ftype, "none");
-    object.attributes = Attributes {
+    object.attributes = ObjectAttributes {
         mode: Some(Mode::of(mode)),
         owner: Some("root".to_owned()),
         group: Some("bin".to_owned()),
@@ -100,15 +100,15 @@ fn owned(ftype: Ftype, mode: u32) -> Object {
 }
 
 /// Writes an information file, and gives its entry.
-fn information(at: &Path, name: &str, bytes: &[u8]) -> io::Result<Entry> {
+fn information(at: &Path, name: &str, bytes: &[u8]) -> io::Result<PkgmapEntry> {
     write_file(at, bytes, 0o644, EPOCH)?;
     let mut object = Object::new(Ftype::Information, "");
     object.content = content(bytes, EPOCH);
-    Ok(Entry { part: 1, path: path_of(name)?, object })
+    Ok(PkgmapEntry { part: 1, path: path_of(name)?, object })
 }
 
-fn content(bytes: &[u8], mtime: i64) -> Content {
-    Content { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(mtime) }
+fn content(bytes: &[u8], mtime: i64) -> ContentInfo {
+    ContentInfo { size: Some(bytes.len() as u64), cksum: Some(checksum::sum(bytes)), mtime: Some(mtime) }
 }
 
 fn path_of(path: &str) -> io::Result<PackagePath> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::package::{Ftype, Line, Live, LiveKind, ObjectPath};
+use crate::package::{ContentsLine, Ftype, Live, LiveKind, ObjectPath};
 use crate::plan::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::plan::target::Wanted;
@@ -90,7 +90,7 @@ pub struct ListedFile {
     /// The delivered object: its body is a member of the source.
     pub new: NewObject,
     /// Its line of `contents`, as it would be if the script copied.
-    pub line: Line,
+    pub line: ContentsLine,
 }
 
 /// What a script left at a path that it was to install.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::database::contents::lines_of_package;
 use crate::database::{RecordView, installed, places};
-use crate::format::admin::{Admin, Check};
+use crate::format::admin::{Admin, CheckAnswer};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -144,7 +144,7 @@ impl RemoveInput<'_> {
                 return Err(Failure::Declined);
             }
         }
-        let checks_dependencies = self.admin.rdepend != Check::NoCheck;
+        let checks_dependencies = self.admin.rdepend != CheckAnswer::NoCheck;
         Ok(Removal { name: package.to_string(), intended, checks_dependencies })
     }
 

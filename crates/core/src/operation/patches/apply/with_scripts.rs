@@ -17,7 +17,7 @@ use crate::operation::patches::scripts::patch::{PatchScripts, Way};
 use crate::operation::patches::scripts::response::Applying;
 use crate::operation::session::Session;
 use crate::package::Params;
-use crate::patch::Delivered;
+use crate::patch::PatchMacros;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::install::OfPatch;
 use crate::plan::parts::{Part, Scripted};
@@ -122,7 +122,7 @@ impl Application<'_> {
         build: &Path,
     ) -> Result<Vec<u8>, UnwritableValue> {
         let separator = &self.input.ground.policy.separator;
-        let obsoletes = Delivered::from_params(delivered, separator).ok().flatten();
+        let obsoletes = PatchMacros::from_params(delivered, separator).ok().flatten();
         let obsoletes = obsoletes.map(|delivered| delivered.obsoletes.to_string()).unwrap_or_default();
         let none = Params::new();
         let installed = inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params);

@@ -7,7 +7,7 @@ use crate::inventory::{Inventory, Touched};
 use crate::operation::failure::Failure;
 use crate::operation::scripts::halt::Halt;
 use crate::package::ObjectPath;
-use crate::patch::{Delivered, PatchId};
+use crate::patch::{PatchId, PatchMacros};
 use crate::plan::install::Intended;
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Reason;
@@ -104,7 +104,7 @@ impl PatchScripts<'_> {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
                 let delivered = &member.delivered.image.params;
-                let obsoletes = Delivered::from_params(delivered, separator);
+                let obsoletes = PatchMacros::from_params(delivered, separator);
                 let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
                 let obsoletes = obsoletes.unwrap_or_default();
                 let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;

@@ -16,7 +16,7 @@ use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::halt::{Halt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
 use crate::operation::scripts::safety::check_classes;
-use crate::package::{Line, ObjectPath};
+use crate::package::{ContentsLine, ObjectPath};
 use crate::plan::course::Course;
 use crate::plan::engine::Bookkeeping;
 use crate::plan::ledger;
@@ -31,7 +31,7 @@ struct PackageTurn {
     installation: Installation,
     course: Course,
     /// The lines of `contents` that its paths had.
-    lines: BTreeMap<ObjectPath, Line>,
+    lines: BTreeMap<ObjectPath, ContentsLine>,
 }
 
 /// What a run of packages is about.
@@ -267,7 +267,7 @@ impl<'a> PatchScripts<'a> {
         package: &PatchPackage<'_>,
         installation: Installation,
         inventory: &Inventory,
-        lines: BTreeMap<ObjectPath, Line>,
+        lines: BTreeMap<ObjectPath, ContentsLine>,
     ) -> Result<PackageTurn, Failure> {
         let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
         let image = package.delivered.image;
