@@ -34,7 +34,7 @@
 //! # The modules
 //! Arrows point down only, which a test of `tests/structure.rs` enforces:
 //! ```text
-//!                 cli               prints, prompts, reads environment and clock, exits
+//!                src/               prints, prompts, reads environment and clock, exits
 //!                  │
 //!              operation            the only modules that know a whole sequence
 //!                  │
@@ -52,7 +52,7 @@
 //! ```
 //! | module | is about | uses |
 //! | --- | --- | --- |
-//! | [`cli`] | the classic commands and the verbs of `patchadm`: arguments, reports, exit codes | everything |
+//! | `src/` | the classic commands and the verbs of `patchadm`: arguments, reports, exit codes | everything |
 //! | [`operation`] | applying, backing out, checking, listing, making and moving packages, recovering, each from its beginning to its end | source, plan, transaction, script, database, root, format, patch, package |
 //! | [`transaction`] | carrying a plan out, all of it or nothing; rolling back and recovering | plan, database, root, format, package |
 //! | [`script`] | running procedure scripts in a second process, which ends them when the run dies | root, format, package |
@@ -105,7 +105,17 @@
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
-pub mod cli;
+mod applets;
+mod arguments;
+mod as_owner;
+mod classic;
+mod many_roots;
+pub mod reply;
+mod supervisor;
+mod surroundings;
+mod verbs;
+
+pub use applets::main;
 
 use patchadm_core::{database, operation, plan, script, source, transaction};
 use patchadm_rootfs as root;

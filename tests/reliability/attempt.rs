@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use patchadm::cli::failure;
+use patchadm::reply::failure;
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{Call, Door, Step};
 use patchadm_svr4::format::journal::{Outcome, parse_head};

@@ -1,0 +1,4 @@
+//! The command line: what the options and operands of several commands mean.
+
+pub(crate) mod options;
+pub(crate) mod scripts;

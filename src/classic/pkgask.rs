@@ -1,0 +1,122 @@
+//! pkgask(1M): answers the questions of packages in advance, in the words of the classic command.
+
+use std::path::PathBuf;
+
+use crate::applets::Invocation;
+use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::classic::pkgadd::{Adding, script_settings};
+use crate::classic::screen::Screen;
+use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
+use crate::operation::attendant::Attendant;
+use crate::operation::device::SPOOL;
+use crate::operation::failure::Failure;
+use crate::plan::refusal::Command;
+use crate::reply::exit::{Exit, Stop};
+use crate::reply::{failure, json, packages};
+use crate::root::Root;
+use crate::surroundings::caller::with_caller;
+use crate::surroundings::output::Output;
+
+const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
+
+/// Answer the questions of packages in advance
+#[derive(clap::Parser)]
+struct Args {
+    /// Take the packages from this directory, datastream or archive
+    #[arg(short, value_name = "DEVICE")]
+    device: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootOption,
+    /// Write the answers to this file, which must not exist, or to a file for each package in this directory
+    #[arg(short, value_name = "RESPONSE")]
+    response: PathBuf,
+    /// The packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST", required = true)]
+    packages: Vec<String>,
+    #[command(flatten)]
+    extensions: Extensions,
+}
+
+#[derive(serde::Serialize)]
+struct Body {
+    files: Vec<String>,
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Runs it.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    if !args.response.is_absolute() {
+        let message = "the response file must be named by an absolute path".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
+    let root = args.root.open(call)?;
+    let in_json = args.extensions.json;
+    let request = AskRequest {
+        device: args.device.unwrap_or_else(|| PathBuf::from(SPOOL)),
+        packages: args.packages,
+        response: args.response,
+        conversation: call.surroundings.stdin_is_terminal && !in_json,
+        scripts: script_settings(call, false, None),
+        locale: call.surroundings.locale.clone(),
+    };
+    let mut screen = Screen {
+        output: Output::new(call.program),
+        root: &root,
+        progress: !in_json,
+        outcome: !in_json,
+        scene: Adding { device: &request.device, copyright: false, vendor: false },
+    };
+    let outcome = with_caller(call, "pkgask", 0, |caller| {
+        ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
+            attendant.says(&format!("\nResponse file <{}> was created.\n", file.display()));
+        })
+    })?;
+    let exit = exit(&outcome);
+    if in_json {
+        report(call, &root, exit, &outcome)?;
+    } else {
+        tell(&mut screen.output, exit, &outcome)?;
+    }
+    screen.output.flush()?;
+    Ok(exit)
+}
+
+fn exit(outcome: &Result<Asked, Failure>) -> Exit {
+    match outcome {
+        Ok(asked) if asked.missing.is_empty() => Exit::OK,
+        Ok(_) | Err(Failure::BadFile(_)) => Exit::FAILED,
+        Err(failed) => failure::code(Command::Pkgadd, failed),
+    }
+}
+
+fn tell(output: &mut Output, exit: Exit, outcome: &Result<Asked, Failure>) -> anyhow::Result<()> {
+    match outcome {
+        Ok(asked) => {
+            for name in &asked.missing {
+                output.error(&format!("no package associated with <{name}>"))?;
+            }
+        }
+        Err(Failure::Script(failure)) if !failure.is_told => {}
+        Err(failed) => output.error(&packages::words(Command::Pkgadd, failed))?,
+    }
+    output.complain(format!("\nProcessing of request script {}\n", packages::ending(exit)))?;
+    Ok(())
+}
+
+fn report(
+    call: &mut Invocation,
+    root: &Root,
+    exit: Exit,
+    outcome: &Result<Asked, Failure>,
+) -> anyhow::Result<()> {
+    let shown = |asked: &Asked| asked.made.iter().map(|file| file.display().to_string()).collect();
+    let body = match outcome {
+        Ok(asked) => Body { files: shown(asked), missing: asked.missing.clone(), error: None },
+        Err(failed) => Body { files: Vec::new(), missing: Vec::new(), error: Some(failed.to_string()) },
+    };
+    call.output.print(json::document("pkgask", Some(root), exit, body)?)?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The JSON documents of pkgchk(1M).
+
+use serde::Serialize;
+
+use crate::operation::check::device::{Delivered, DeliveredObject};
+use crate::operation::check::{Finding, Report};
+use crate::package::Line;
+use crate::reply::text::{finding, object};
+use crate::root::Root;
+use crate::surroundings::Zone;
+
+/// The document of a check.
+#[derive(Serialize)]
+pub(super) struct Body {
+    checked: usize,
+    discrepancies: Vec<Discrepancy>,
+    unknown_packages: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Discrepancy {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    errors: Vec<String>,
+}
+
+/// The document of a listing.
+#[derive(Serialize)]
+pub(super) struct List {
+    objects: Vec<Recorded>,
+}
+
+#[derive(Serialize)]
+struct Recorded {
+    path: String,
+    r#type: &'static str,
+    packages: Vec<String>,
+}
+
+impl Body {
+    pub(super) fn of(report: &Report, root: &Root, zone: Zone) -> Self {
+        let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
+        let discrepancies = wrong.map(|checked| Discrepancy {
+            path: root.show(&checked.path),
+            package: None,
+            errors: details(&checked.findings, zone),
+        });
+        Self {
+            checked: report.checked.len(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: report.unknown.packages.clone(),
+        }
+    }
+
+    /// The same of packages on a device; a path is as the pkgmap writes it.
+    pub(super) fn of_device(packages: &[Delivered], missing: Vec<String>, zone: Zone) -> Self {
+        let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
+        let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
+        let discrepancies = wrong.map(|(one, object)| Discrepancy {
+            path: object.path.to_string(),
+            package: Some(one.package.clone()),
+            errors: details(&object.findings, zone),
+        });
+        Self { checked: objects().count(), discrepancies: discrepancies.collect(), unknown_packages: missing }
+    }
+}
+
+impl List {
+    pub(super) fn of(lines: &[Line], root: &Root) -> Self {
+        let objects = lines.iter().map(|line| Recorded {
+            path: root.show(&line.path),
+            r#type: object::type_name(line.object.ftype),
+            packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
+        });
+        Self { objects: objects.collect() }
+    }
+
+    /// The same of packages on a device.
+    pub(super) fn of_device(packages: &[Delivered]) -> Self {
+        let recorded = |package: &str, object: &DeliveredObject| Recorded {
+            path: object.path.to_string(),
+            r#type: object::type_name(object.object.ftype),
+            packages: vec![package.to_owned()],
+        };
+        let objects = packages
+            .iter()
+            .flat_map(|one| one.objects.iter().map(move |object| recorded(&one.package, object)));
+        Self { objects: objects.collect() }
+    }
+}
+
+fn details(findings: &[Finding], zone: Zone) -> Vec<String> {
+    findings.iter().map(|finding| finding::detail(finding, zone)).collect()
+}

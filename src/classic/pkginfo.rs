@@ -1,0 +1,188 @@
+//! pkginfo(1): lists installed or spooled packages.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::applets::Invocation;
+use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::operation::counts::Counts;
+use crate::operation::query::{ListedPackage, Listing, installed_packages, spooled_packages};
+use crate::operation::select::{Completeness, Selection, Version};
+use crate::reply::exit::Exit;
+use crate::reply::json;
+use crate::reply::text::package::{extracted, long, short, status};
+
+const USAGE: &str = "\
+pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
+pkginfo [-q|-x|-l] [-a arch] [-v version] [-c category]... -d device [pkginst...]";
+
+/// List installed or spooled packages
+#[derive(clap::Parser)]
+#[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
+struct Args {
+    /// Print nothing: the exit code is the answer
+    #[arg(short, conflicts_with_all = ["extracted", "long"])]
+    quiet: bool,
+    /// Print name, architecture and version of each package
+    #[arg(short = 'x', conflicts_with = "long")]
+    extracted: bool,
+    /// Print everything about each package
+    #[arg(short)]
+    long: bool,
+    /// Only packages that are installed in part
+    #[arg(short, conflicts_with = "complete")]
+    partial: bool,
+    /// Only packages that are installed completely
+    #[arg(short = 'i')]
+    complete: bool,
+    /// Print the base directory of each package
+    #[arg(short = 'r', conflicts_with_all = ["extracted", "long"])]
+    relocation: bool,
+    /// Print the instances only
+    #[arg(short = 'L', conflicts_with_all = ["extracted", "long", "relocation"])]
+    instances: bool,
+    /// Accepted for compatibility: packages from before SVR4 are never listed
+    #[arg(short = 'N')]
+    _no_pre_svr4: bool,
+    /// Only packages for this architecture
+    #[arg(short, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Only this version; ~VERSION means every one compatible with it
+    #[arg(short, value_name = "VERSION")]
+    version_wanted: Option<String>,
+    /// Only packages of these categories, separated by commas
+    #[arg(short, value_name = "CATEGORY", value_delimiter = ',')]
+    category: Vec<String>,
+    /// List the packages in this directory, datastream or archive instead of the installed ones
+    #[arg(short, value_name = "DEVICE", conflicts_with_all = ["partial", "complete"])]
+    device: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootOption,
+    /// Packages: an instance, PKG.* for all its instances, or all
+    #[arg(value_name = "PKGINST")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    extensions: Extensions,
+}
+
+/// Runs it. Exit 0 if everything that was named was found, and something was; else 1.
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+    let args: Args = parse(call, USAGE)?;
+    let selection = args.selection();
+    let (listing, root) = if let Some(device) = &args.device {
+        (spooled_packages(device, &selection)?, None)
+    } else {
+        let root = args.root.open(call)?;
+        let count = args.long || args.extensions.json;
+        (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
+    };
+    let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
+    let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
+    if args.extensions.json {
+        let text = json::document("pkginfo", root.as_ref(), exit, Body::of(&listing))?;
+        call.output.print(text)?;
+        return Ok(exit);
+    }
+    if !args.quiet {
+        print(call, &args, &listing)?;
+    }
+    Ok(exit)
+}
+
+fn print(call: &mut Invocation, args: &Args, listing: &Listing) -> std::io::Result<()> {
+    let width = listing.packages.iter().map(|package| package.instance.len()).max().unwrap_or(0);
+    for package in &listing.packages {
+        call.output.print(args.layout(package, width))?;
+    }
+    for (name, reason) in &listing.corrupt {
+        call.output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
+    }
+    for word in &listing.missing {
+        let what = if args.partial {
+            format!("No partial information for \"{word}\" was found")
+        } else {
+            format!("information for \"{word}\" was not found")
+        };
+        call.output.complain(format!("ERROR: {what}\n"))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn selection(&self) -> Selection {
+        let completeness = match (self.partial, self.complete) {
+            (true, _) => Some(Completeness::Partial),
+            (_, true) => Some(Completeness::Complete),
+            _ => None,
+        };
+        Selection {
+            arch: self.arch.clone(),
+            version: self.version_wanted.as_deref().map(Version::parse),
+            categories: self.category.iter().map(|category| category.trim().to_owned()).collect(),
+            completeness,
+            ..Selection::of(&self.packages)
+        }
+    }
+
+    fn layout(&self, package: &ListedPackage, width: usize) -> Vec<u8> {
+        if self.long {
+            long(package)
+        } else if self.extracted {
+            extracted(package, width)
+        } else if self.relocation {
+            let base = package.params.get("BASEDIR").filter(|base| !base.is_empty());
+            [base.unwrap_or(b"none"), b"\n"].concat()
+        } else if self.instances {
+            format!("{}\n", package.instance).into_bytes()
+        } else {
+            short(package, width)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    packages: Vec<Package>,
+    missing: Vec<String>,
+    corrupt: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Package {
+    instance: String,
+    name: String,
+    category: String,
+    arch: String,
+    version: String,
+    basedir: Option<String>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Counts>,
+}
+
+impl Body {
+    fn of(listing: &Listing) -> Self {
+        Self {
+            packages: listing.packages.iter().map(Package::of).collect(),
+            missing: listing.missing.clone(),
+            corrupt: listing.corrupt.iter().map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+impl Package {
+    fn of(package: &ListedPackage) -> Self {
+        let text = |name| package.params.text(name).into_owned();
+        Self {
+            instance: package.instance.clone(),
+            name: text("NAME"),
+            category: text("CATEGORY"),
+            arch: text("ARCH"),
+            version: text("VERSION"),
+            basedir: package.params.get("BASEDIR").map(|_| text("BASEDIR")),
+            status: status(package.state),
+            files: package.counts,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a process of the owner of a root says about that root, among others: data, never a word on other roots.
+
+use serde_json::{Map, Value};
+
+use super::{Body, Class, OfRoot, alike, in_one_line};
+use crate::as_owner::Answer;
+use crate::reply::exit::Exit;
+use crate::root::Root;
+
+/// The fields of a document that the caller writes itself.
+const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
+
+/// What is told of a root where a process of its owner did the work.
+pub(super) fn told<B>(root: &Root, answer: &Answer) -> OfRoot<Body<B>> {
+    let exit = answer.exit;
+    let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
+    document.retain(|name, _| !OURS.contains(&name.as_str()));
+    let line = line(exit, &document, &answer.errors);
+    let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
+    let class = match text(&document, "result") {
+        _ if exit != Exit::OK => Class::Failed,
+        "nothing-to-do" => Class::Idle,
+        _ if changed || has(&document, "verdict", "planned") => Class::Done,
+        _ if has(&document, "verdict", "not-applicable") => Class::NotApplicable,
+        _ => Class::Idle,
+    };
+    let reason = (class == Class::Failed).then(|| alike(&line, root.prefix()));
+    OfRoot {
+        class,
+        exit,
+        line,
+        notes: Vec::new(),
+        reason,
+        reboots: Vec::new(),
+        changed,
+        body: Body::OfOwner(document),
+    }
+}
+
+fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
+    let error = text(document, "error");
+    let patches: Vec<String> = patches(document)
+        .map(|patch| match text(patch, "reason") {
+            "" => format!("{} {}", text(patch, "id"), text(patch, "verdict")),
+            reason => format!("{} {}: {reason}", text(patch, "id"), text(patch, "verdict")),
+        })
+        .collect();
+    let line = match (error, patches.as_slice()) {
+        ("", []) if exit == Exit::OK => text(document, "result").to_owned(),
+        ("", []) => format!("failed ({}): {}", exit.code(), String::from_utf8_lossy(errors)),
+        ("", patches) => patches.join("; "),
+        (error, _) => format!("failed ({}): {error}", exit.code()),
+    };
+    let line: String = in_one_line(&line).chars().take(LONGEST_LINE).collect();
+    line.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+/// The longest line that is printed of a root, in characters.
+const LONGEST_LINE: usize = 4096;
+
+fn patches(document: &Map<String, Value>) -> impl Iterator<Item = &Map<String, Value>> {
+    document.get("patches").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn has(document: &Map<String, Value>, name: &str, word: &str) -> bool {
+    patches(document).any(|patch| text(patch, name) == word)
+}
+
+fn text<'a>(of: &'a Map<String, Value>, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_process_of_an_owner_says_is_data_about_its_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let output = br#"{"schema":"x","root":"/other","exit":{"code":0},"result":"done","changed":true,
+            "patches":[{"id":"1-01\u001b[2J","verdict":"applied","reason":""}]}"#;
+        let answer = Answer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
+        let told: OfRoot<Body<()>> = told(&root, &answer);
+        assert_eq!((told.class, told.line.as_str(), told.changed), (Class::Done, "1-01?[2J applied", true));
+        let Body::OfOwner(fields) = told.body else { panic!("not of the owner") };
+        assert!(OURS.iter().all(|name| !fields.contains_key(*name)));
+    }
+
+    #[test]
+    fn one_that_says_nothing_of_sense_has_failed_by_its_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let answer = Answer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
+        let told: OfRoot<Body<()>> = told(&root, &answer);
+        assert_eq!((told.class, told.line.as_str()), (Class::Failed, "failed (137): a b"));
+    }
+}

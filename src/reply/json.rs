@@ -1,0 +1,90 @@
+//! The JSON document that a command prints with `--json`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::reply::exit::Exit;
+use crate::root::Root;
+
+/// The version of the schema; field names never change their meaning within it.
+pub(crate) const SCHEMA: &str = "patchadm/1";
+
+/// A document, not yet written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document<B> {
+    schema: &'static str,
+    command: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    exit: Code,
+    #[serde(flatten)]
+    body: B,
+}
+
+#[derive(Debug, Serialize)]
+struct Code {
+    code: u8,
+    name: &'static str,
+}
+
+/// The body of the document of a command that ended early.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failure {
+    /// Why.
+    pub(crate) error: String,
+}
+
+impl<B: Serialize> Document<B> {
+    /// A document of `command` about the root at `root`. `body` is a struct or map whose fields stand beside `schema`.
+    pub(crate) fn new(command: &'static str, root: Option<&Path>, exit: Exit, body: B) -> Self {
+        let root = root.map(|root| root.display().to_string());
+        Self { schema: SCHEMA, command, root, exit: Code { code: exit.code(), name: exit.name() }, body }
+    }
+
+    /// Its text, with a newline at its end.
+    pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// A document with DEL and C1 as `\u` escapes, which JSON does not ask for, and terminals do.
+fn without_high_controls(document: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(document);
+    if !text.chars().any(is_high_control) {
+        return document.to_vec();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_high_control(letter) {
+            // Writing to a string does not fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out.into_bytes()
+}
+
+fn is_high_control(letter: char) -> bool {
+    matches!(letter, '\u{7f}'..='\u{9f}')
+}
+
+/// One document about `root`, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
+pub(crate) fn document<B: Serialize>(
+    command: &'static str,
+    root: Option<&Root>,
+    exit: Exit,
+    body: B,
+) -> serde_json::Result<Vec<u8>> {
+    Document::new(command, root.map(Root::prefix), exit, body).text()
+}
+
+/// How long ago that was, in milliseconds.
+pub(crate) fn milliseconds_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
