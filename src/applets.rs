@@ -1,9 +1,8 @@
-//! The two faces of the program: the classic commands, and the verbs of `patchadm`.
+//! The table of commands, and the way from the words of a command line to an exit code.
 //!
 //! Called through a link as `pkginfo`, or as `patchadm pkginfo …`, the program is that command with that command's
-//! options, output and exit codes. A command is a line of [`APPLETS`] and a file of its own, which reads its
-//! arguments, calls `operation` and prints the report. Only here is anything printed, prompted, read from the
-//! environment, or the process ended; [`surroundings`] is the one place that reads environment and clock.
+//! options, output and exit codes. A command is a line of [`APPLETS`] and a file of its own in `classic` or `verbs`,
+//! which reads its arguments, calls `operation` and hands back a [`Reply`](crate::reply::Reply).
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,68 +12,36 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::call::{Applet, AppletKind, Invocation, PROGRAM, Run};
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::json::{self, Document};
 use crate::script::SUPERVISOR;
 use crate::surroundings::Surroundings;
 use crate::surroundings::output::Output;
 use crate::{as_owner, classic, supervisor, verbs};
 
-/// A command that the program can be.
-pub(crate) struct Applet {
-    /// What it is called as.
-    pub(crate) name: &'static str,
-    /// How it is called, and whether users are told of it.
-    kind: Kind,
-    /// What it does, for the list of commands.
-    about: &'static str,
-    /// Does it.
-    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
-}
-
-/// The kinds of commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A verb of `patchadm`.
-    Verb,
-    /// A command with a name of its own.
-    Classic,
-    /// A command with a name of its own, for procedure scripts only, in no list.
-    ForScripts,
-    /// What the program starts itself as, in no list.
-    Internal,
-}
-
 /// A command that has a name of its own.
-const fn classic(
-    name: &'static str,
-    about: &'static str,
-    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
-) -> Applet {
-    Applet { name, kind: Kind::Classic, about, run }
+const fn classic(name: &'static str, about: &'static str, run: Run) -> Applet {
+    Applet { name, kind: AppletKind::Classic, about, run }
 }
 
 /// A verb of `patchadm`.
-const fn verb(
-    name: &'static str,
-    about: &'static str,
-    run: fn(&mut Invocation) -> anyhow::Result<Exit>,
-) -> Applet {
-    Applet { name, kind: Kind::Verb, about, run }
+const fn verb(name: &'static str, about: &'static str, run: Run) -> Applet {
+    Applet { name, kind: AppletKind::Verb, about, run }
 }
 
 /// A command that no list shows.
-const fn hidden(name: &'static str, kind: Kind, run: fn(&mut Invocation) -> anyhow::Result<Exit>) -> Applet {
+const fn hidden(name: &'static str, kind: AppletKind, run: Run) -> Applet {
     Applet { name, kind, about: "", run }
 }
 
 /// Every command, in the order of the list that `patchadm --help` prints.
-pub(crate) const APPLETS: &[Applet] = &[
+const APPLETS: &[Applet] = &[
     verb("add", "apply patches", verbs::add::run),
     verb("remove", "back patches out", verbs::remove::run),
-    verb("plan", "show what add or remove would do", verbs::add::run_plan),
+    verb("plan", "show what add or remove would do", verbs::plan::run),
     verb("list", "list the patches of a root", verbs::list::run),
-    verb("show", "show everything about one patch", verbs::list::run_show),
+    verb("show", "show everything about one patch", verbs::show::run),
     verb(
         "verify",
         "check files against records, and undo archives against their digests",
@@ -100,45 +67,16 @@ pub(crate) const APPLETS: &[Applet] = &[
     classic("showrev", "print the revision of the system and its patches", classic::showrev::run),
     classic("valpath", "say whether a path is what it should be", classic::valpath::run),
     classic("puttext", "print a message in lines that fit on a screen", classic::puttext::run),
-    hidden("compress", Kind::ForScripts, classic::compress::run),
-    hidden(SUPERVISOR, Kind::Internal, supervisor::run),
-    hidden(as_owner::BECOMING, Kind::Internal, as_owner::become_owner),
+    hidden("compress", AppletKind::ForScripts, classic::compress::run),
+    hidden(SUPERVISOR, AppletKind::Internal, supervisor::run),
+    hidden(as_owner::BECOMING, AppletKind::Internal, as_owner::become_owner),
 ];
 
-impl Applet {
-    /// Whether a link with its name, or the name as first argument, is this command and not `patchadm`.
-    pub(crate) fn has_own_name(&self) -> bool {
-        matches!(self.kind, Kind::Classic | Kind::ForScripts)
-    }
-}
-
-/// The names of the commands that have one of their own, in the order of the list.
-pub(crate) fn classic_names() -> impl Iterator<Item = &'static str> {
-    APPLETS.iter().filter(|applet| applet.kind == Kind::Classic).map(|applet| applet.name)
-}
-
-/// What the program calls itself where no classic name counts.
-pub(crate) const PROGRAM: &str = "patchadm";
 const USAGE: &str =
     "patchadm [OPTION...] VERB [ARGUMENT...]\npatchadm COMMAND [ARGUMENT...]\npatchadm --help";
 
 /// Options that may stand before a verb and take a value.
 const GLOBAL_WITH_VALUE: [&str; 1] = ["-R"];
-
-/// One call of a command.
-#[derive(Debug)]
-pub(crate) struct Invocation {
-    /// What the command is called: its classic name, or that of a verb.
-    pub(crate) name: &'static str,
-    /// How diagnostics call the command: its classic name, or `patchadm` for a verb.
-    pub(crate) program: &'static str,
-    /// The arguments, without the name of the command.
-    pub(crate) arguments: Vec<OsString>,
-    /// What the command sees of the world.
-    pub(crate) surroundings: Surroundings,
-    /// Where it reports.
-    pub(crate) output: Output,
-}
 
 /// Runs the command that the words of the command line ask for.
 pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
@@ -156,8 +94,17 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     let result = match Surroundings::read() {
         Err(error) => Err(error.into()),
         Ok(surroundings) => {
-            let mut call = Invocation { name: applet.name, program, arguments, surroundings, output };
-            let result = guarded(|| (applet.run)(&mut call));
+            let mut call = Invocation {
+                name: applet.name,
+                program,
+                arguments,
+                surroundings,
+                output,
+                in_json: false,
+                applets: APPLETS,
+            };
+            let result =
+                guarded(|| (applet.run)(&mut call)?.print(call.name, call.in_json, &mut call.output));
             output = call.output;
             result
         }
@@ -221,7 +168,7 @@ fn without_command(arguments: &[OsString]) -> Stop {
 /// The list of commands.
 fn overview() -> String {
     let mut text = format!("{}\n\n{}", env!("CARGO_PKG_DESCRIPTION"), usage_text(USAGE));
-    for (title, kind) in [("Verbs:", Kind::Verb), ("Classic commands:", Kind::Classic)] {
+    for (title, kind) in [("Verbs:", AppletKind::Verb), ("Classic commands:", AppletKind::Classic)] {
         let mut applets = APPLETS.iter().filter(|applet| applet.kind == kind).peekable();
         if applets.peek().is_some() {
             let _ = writeln!(text, "\n{title}");
@@ -267,7 +214,8 @@ fn explain(
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        output.print(json::document(command, None, exit, json::Failure { error: format!("{error:#}") })?)?;
+        let failure = json::Failure { error: format!("{error:#}") };
+        output.print(Document::new(command, None, exit, failure).text()?)?;
     }
     output.error(&format!("{error:#}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {

@@ -108,8 +108,10 @@
 mod applets;
 mod arguments;
 mod as_owner;
+mod call;
 mod classic;
 mod many_roots;
+mod patch_command;
 pub mod reply;
 mod supervisor;
 mod surroundings;

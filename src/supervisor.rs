@@ -1,13 +1,13 @@
-//! The second process of the program, which runs procedure scripts; nobody but the program itself starts it.
+//! The second process of the program, which runs procedure scripts; only the program itself starts it.
 
-use crate::applets::{APPLETS, Applet, Invocation};
+use crate::call::Invocation;
+use crate::reply::Reply;
 use crate::reply::exit::Exit;
 use crate::script::supervise;
 
 /// Takes orders on standard input until it ends.
-pub(crate) fn run(_call: &mut Invocation) -> anyhow::Result<Exit> {
-    let commands: Vec<&str> =
-        APPLETS.iter().filter(|applet| applet.has_own_name()).map(|Applet { name, .. }| *name).collect();
-    supervise(&commands)?;
-    Ok(Exit::OK)
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let commands = call.applets.iter().filter(|applet| applet.has_own_name()).map(|applet| applet.name);
+    supervise(&commands.collect::<Vec<_>>())?;
+    Ok(Reply::silent(Exit::OK))
 }

@@ -10,22 +10,25 @@ use std::path::PathBuf;
 use clap::ArgAction;
 use clap::error::ErrorKind;
 
-use crate::applets::Invocation;
+use crate::call::Invocation;
 use crate::reply::exit::Stop;
 use crate::root::Root;
+
+/// The name of the option that asks for JSON.
+const JSON: &str = "json";
 
 /// What patchadm adds to every classic command; none of it changes the text that is printed without it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Extensions {
     /// Print one JSON document instead of text
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[arg(long = "json", id = JSON)]
+    _json: bool,
     /// Print help
-    #[arg(long, action = ArgAction::HelpLong)]
-    pub(crate) help: Option<bool>,
+    #[arg(long = "help", action = ArgAction::HelpLong)]
+    _help: Option<bool>,
     /// Print the version
-    #[arg(long, action = ArgAction::Version)]
-    pub(crate) version: Option<bool>,
+    #[arg(long = "version", action = ArgAction::Version)]
+    _version: Option<bool>,
 }
 
 /// The root that a command works on.
@@ -58,10 +61,11 @@ impl RootOption {
     }
 }
 
-/// Reads the arguments of a command.
-pub(crate) fn parse<A: clap::Parser>(call: &Invocation, usage: &'static str) -> Result<A, Stop> {
+/// Reads the arguments of a command, and notes whether its answer is wanted in JSON.
+pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Result<A, Stop> {
     let command = command::<A>(call).override_usage(usage.replace('\n', "\n       "));
     let matches = command.try_get_matches_from(words(call)).map_err(|error| stop(&error, usage))?;
+    call.in_json = matches!(matches.try_get_one(JSON), Ok(Some(true)));
     A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
 }
 

@@ -1,8 +1,10 @@
-//! Options about procedure scripts, the same for every command about patches.
+//! Options about procedure scripts.
 
-use crate::applets::Invocation;
-use crate::classic::pkgadd::script_settings;
+use std::path::PathBuf;
+
+use crate::call::Invocation;
 use crate::operation::patch_scripts::PatchScriptRequest;
+use crate::operation::scripts::ScriptSettings;
 use crate::plan::engine::Engine;
 
 /// Who does the work of patch scripts, and how long a script may take.
@@ -26,6 +28,12 @@ impl ScriptOptions {
             locale: call.surroundings.locale.clone(),
         }
     }
+}
+
+/// How scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
+pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
+    let temporary = call.surroundings.temporary.clone();
+    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit }
 }
 
 fn engine(text: &str) -> Result<Engine, String> {

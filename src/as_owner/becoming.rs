@@ -16,13 +16,14 @@ use rustix::thread::{
     set_capabilities,
 };
 
-use crate::applets::{Invocation, PROGRAM};
+use crate::call::{Invocation, PROGRAM};
+use crate::reply::Reply;
 use crate::reply::exit::{Exit, Stop};
 use crate::script::close_inherited;
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the
 /// others. It returns only where that fails.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let failed = |reason: String| Stop::Refused {
         exit: Exit::FAILED,
         message: format!("cannot do it as the owner of the root: {reason}\nNothing was changed."),

@@ -10,7 +10,7 @@
 mod becoming;
 pub(crate) mod options;
 mod relay;
-mod words;
+pub(crate) mod words;
 
 use std::ffi::OsString;
 use std::io;
@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::{Gid, Uid, User};
 
-use crate::applets::Invocation;
+use crate::call::Invocation;
 use crate::operation::failure::Failure;
 use crate::reply::exit::{Exit, Stop};
 use crate::root::Root;
@@ -28,7 +28,8 @@ use crate::surroundings::caller;
 use crate::surroundings::{AS_OWNER, Surroundings};
 
 pub(crate) use becoming::run as become_owner;
-pub(crate) use words::Words;
+
+use words::CallWords;
 
 /// The name under which the program starts itself to become the owner of a root.
 pub(crate) const BECOMING: &str = "__as_owner";
@@ -42,7 +43,7 @@ const LARGEST_ANSWER: usize = 16 << 20;
 /// Has a process of the owner of `root` do what the arguments `A` of this call say; its exit code.
 pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> anyhow::Result<Exit> {
     let input = if call.surroundings.stdin_is_terminal { Stdio::null() } else { Stdio::inherit() };
-    let words = Words::of::<A>(call)?.for_root(root.prefix())?;
+    let words = CallWords::of::<A>(call)?.for_root(root.prefix())?;
     let child = start(&call.surroundings, root, words, input)?;
     let ended = caller::with_signals(|interrupt| {
         relay::follow(child, [&mut io::stdout(), &mut io::stderr()], interrupt)
@@ -62,7 +63,7 @@ pub(crate) struct Answer {
 /// Has a process of the owner of one root of many do what `words` say.
 pub(crate) fn answer(
     surroundings: &Surroundings,
-    words: &Words,
+    words: &CallWords,
     root: &Root,
     interrupt: &dyn Fn() -> Option<i32>,
 ) -> anyhow::Result<Answer> {
@@ -132,7 +133,7 @@ impl Owner {
     fn process(&self, surroundings: &Surroundings, words: Vec<OsString>, input: Stdio) -> Command {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
         let mut command = Command::new("/proc/self/exe");
-        command.arg0(crate::applets::PROGRAM).arg(BECOMING);
+        command.arg0(crate::call::PROGRAM).arg(BECOMING);
         command.args([self.uid.to_string(), self.gid.to_string(), groups.join(",")]).args(words);
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);

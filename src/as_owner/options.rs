@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::applets::Invocation;
 use crate::arguments::options::RootOption;
 use crate::as_owner;
+use crate::call::Invocation;
 use crate::operation::failure::Failure;
 use crate::operation::whose_root::{ByRun, SaidOfOwner, Standing, standing};
 use crate::plan::refusal::Command;
@@ -62,7 +62,5 @@ impl OwnerOptions {
 
 /// The three lines of a refusal: whose the root is, that nothing was changed, how to go on.
 fn refused(command: Command, failed: &Failure) -> Stop {
-    let lines = [failed.to_string(), failure::state(failed), failure::hint(command, failed)];
-    let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    Stop::Refused { exit: failure::code(command, failed), message: lines.join("\n") }
+    Stop::Refused { exit: failure::code(command, failed), message: failure::described(command, failed) }
 }

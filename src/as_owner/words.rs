@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::applets::Invocation;
 use crate::arguments::options;
+use crate::call::Invocation;
 
 /// Options about whose the root is, which root, and how many at a time: the process is told of one root.
 const OF_THE_CALLER: [&str; 6] = ["as_owner", "trust_root", "root", "lists", "named", "jobs"];
@@ -20,12 +20,12 @@ const ASKING: [&str; 2] = ["pkgadd", "pkgrm"];
 
 /// The words of a call for processes of the owners of roots.
 #[derive(Clone, Debug)]
-pub(crate) struct Words {
+pub(crate) struct CallWords {
     command: &'static str,
     rest: Vec<OsString>,
 }
 
-impl Words {
+impl CallWords {
     /// Those of this call, whose arguments are `A`.
     pub(crate) fn of<A: clap::CommandFactory>(call: &Invocation) -> anyhow::Result<Self> {
         let mut command = options::command::<A>(call);

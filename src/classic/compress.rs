@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::applets::Invocation;
 use crate::arguments::options;
+use crate::call::Invocation;
 use crate::format::compress::Encoder;
+use crate::reply::Reply;
 use crate::reply::exit::Exit;
 use crate::root::{Dir, FileType, Seen, WritableFile};
 use crate::surroundings::output::Output;
@@ -24,7 +25,7 @@ const NO_SMALLER: u8 = 2;
 
 /// Compress files
 #[derive(clap::Parser)]
-struct Arguments {
+struct CompressArgs {
     /// Write to standard output, and keep the file
     #[arg(short)]
     console: bool,
@@ -40,8 +41,8 @@ struct Arguments {
 }
 
 /// Compresses each file; the code is 2 where one would not become smaller.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let arguments: Arguments = options::parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let arguments: CompressArgs = options::parse(call, USAGE)?;
     let mut exit = Exit::OK;
     for file in &arguments.files {
         let named = || file.display().to_string();
@@ -64,7 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
             }
         }
     }
-    Ok(exit)
+    Ok(Reply::silent(exit))
 }
 
 /// Puts `FILE.Z` in the place of `FILE`; gives the gain in percent, or none where there is none and nothing was done.

@@ -7,18 +7,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
+use crate::call::{Invocation, Run};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
 use crate::operation::installf::{InstallfRequest, Registered, What, installf};
 use crate::operation::registry::{RegistryError, note_failure};
 use crate::plan::refusal::Command;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::{failure, json};
+use crate::reply::{Reply, Report, failure};
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
 installf [-c class] [-R root] pkginst path1=path2 [l|s]
@@ -30,7 +30,7 @@ const LARGEST_INPUT: u64 = 256 << 20;
 
 /// Register objects as those of a package
 #[derive(clap::Parser)]
-struct Args {
+struct InstallfArgs {
     /// The class of the objects; with -f only what was registered in it is final
     #[arg(short, value_name = "CLASS")]
     class: Option<String>,
@@ -45,25 +45,22 @@ struct Args {
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, register)
 }
 
-/// Does the work of installf or removef. Where it fails in a script of a run, that run is told, whatever the script makes
-/// of the exit code.
-pub(crate) fn noting_failure(
-    call: &mut Invocation,
-    work: fn(&mut Invocation) -> anyhow::Result<Exit>,
-) -> anyhow::Result<Exit> {
-    let result = work(call);
+/// Does the work of installf or removef, and reports it. Where it fails in a script of a run, that run is told, whatever
+/// the script makes of the exit code.
+pub(crate) fn noting_failure(call: &mut Invocation, work: Run) -> anyhow::Result<Reply> {
+    let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
         Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
         Ok(exit) if *exit == Exit::FAILED => "not all is as it was declared".to_owned(),
-        _ => return result,
+        _ => return result.map(Reply::silent),
     };
     if let Some(run) = call.surroundings.run.clone() {
         let words = call.arguments.iter().map(|word| word.to_string_lossy().into_owned());
@@ -73,7 +70,7 @@ pub(crate) fn noting_failure(
         // The exit code tells of the failure of the call itself; there is nobody else to tell of this one.
         let _ = root.open(call).map(|root| note_failure(&root, &run, &text));
     }
-    result
+    result.map(Reply::silent)
 }
 
 /// The root that the words of a command line name, which may make no sense otherwise.
@@ -88,12 +85,12 @@ fn root_named(words: &[OsString]) -> RootOption {
     RootOption { root }
 }
 
-fn register(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: InstallfArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
     // Before anything is read from standard input: another process may be the one to do it.
-    let root = args.owner.open::<Args>(call, &args.root, Command::Installf)?;
+    let root = args.owner.open::<InstallfArgs>(call, &args.root, Command::Installf)?;
     let named = args.class.as_deref().map(class).transpose().map_err(RegistryError::from)?;
     let what = match (args.is_final, rest) {
         (true, []) => What::Final(named),
@@ -108,9 +105,11 @@ fn register(call: &mut Invocation) -> anyhow::Result<Exit> {
     };
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = InstallfRequest { package, what, run };
-    let wait = patience(&root, None);
-    let outcome = with_caller(call, "installf", wait, |caller| installf(&root, &request, caller))?;
-    report(call, &root, &request, outcome, args.extensions.json)
+    let outcome = call.change(&root, "installf", None, |caller| installf(&root, &request, caller))?;
+    let registered = outcome.map_err(|error| refused(Command::Installf, &error))?;
+    call.output.heedless();
+    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
+    Ok(Reply::about(&root, exit, InstallfReport::of(request.package, &registered, &root)))
 }
 
 /// The registrations on standard input, one on a line; blank lines are passed over.
@@ -135,37 +134,6 @@ pub(crate) fn input_lines() -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(lines.map(<[u8]>::to_vec).collect())
 }
 
-fn report(
-    call: &mut Invocation,
-    root: &Root,
-    request: &InstallfRequest,
-    outcome: Result<Registered, RegistryError>,
-    in_json: bool,
-) -> anyhow::Result<Exit> {
-    let registered = match outcome {
-        Err(error) => return Err(refused(Command::Installf, &error).into()),
-        Ok(registered) => registered,
-    };
-    call.output.heedless();
-    let exit = if registered.discrepancies.is_empty() { Exit::OK } else { Exit::FAILED };
-    if in_json {
-        let package = &request.package;
-        let paths = registered.paths.iter().map(ToString::to_string).collect();
-        let wrong = registered.discrepancies.iter();
-        let discrepancies = wrong
-            .map(|(path, reason)| Entry { path: path.to_string(), reason: reason.to_string() })
-            .collect();
-        let body = Body { package, paths, discrepancies };
-        call.output.print(json::document("installf", Some(root), exit, body)?)?;
-        return Ok(exit);
-    }
-    for (path, reason) in &registered.discrepancies {
-        let path = root.show(path);
-        call.output.complain(format!("ERROR: attribute verification of <{path}> failed\n    {reason}\n"))?;
-    }
-    Ok(exit)
-}
-
 /// The end of a call that registered or gave up nothing.
 pub(crate) fn refused(command: Command, error: &RegistryError) -> Stop {
     let exit = match error {
@@ -187,14 +155,40 @@ pub(crate) fn refused(command: Command, error: &RegistryError) -> Stop {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
-    package: &'a str,
+struct InstallfReport {
+    package: String,
     paths: Vec<String>,
-    discrepancies: Vec<Entry>,
+    discrepancies: Vec<Discrepancy>,
 }
 
+/// An object that is not what it was declared to be.
 #[derive(Serialize)]
-struct Entry {
+struct Discrepancy {
     path: String,
     reason: String,
+    /// The path with the prefix of the root.
+    #[serde(skip)]
+    shown: String,
+}
+
+impl InstallfReport {
+    fn of(package: String, registered: &Registered, root: &Root) -> Self {
+        let discrepancies = registered.discrepancies.iter().map(|(path, reason)| Discrepancy {
+            path: path.to_string(),
+            reason: reason.to_string(),
+            shown: root.show(path),
+        });
+        let paths = registered.paths.iter().map(ToString::to_string).collect();
+        Self { package, paths, discrepancies: discrepancies.collect() }
+    }
+}
+
+impl Report for InstallfReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for Discrepancy { shown, reason, .. } in &self.discrepancies {
+            let text = format!("ERROR: attribute verification of <{shown}> failed\n    {reason}\n");
+            output.complain(text)?;
+        }
+        Ok(())
+    }
 }

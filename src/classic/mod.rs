@@ -19,4 +19,5 @@ pub(crate) mod showrev;
 pub(crate) mod valpath;
 
 mod menu;
+mod patch_transcript;
 mod screen;

@@ -2,29 +2,30 @@
 
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
+use super::patch_transcript::{print_opening, print_refusal};
+use super::showrev::PatchListing;
 use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::paths::object_path;
 use crate::arguments::scripts::ScriptOptions;
 use crate::as_owner::options::OwnerOptions;
-use crate::operation::apply_patches::{Applied, ApplyReport, ApplyRequest, apply_patches};
+use crate::call::Invocation;
+use crate::operation::apply_patches::ApplyRequest;
 use crate::operation::patches::applied_patches;
 use crate::package::ObjectPath;
-use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::failure;
-use crate::reply::json;
-use crate::reply::report::{self, PatchEntry};
-use crate::reply::text::patch;
-use crate::reply::words;
+use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::Reply;
+use crate::reply::exit::Exit;
+use crate::reply::patch_text::{in_use_lines, plan_text};
+use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::words::reboot_sentence;
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
-use crate::verbs::options::{inside, object_path};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 
 /// Apply patches to the packages of a root
 #[derive(clap::Parser)]
-struct Args {
+struct PatchaddArgs {
     /// Validate only: print what would be done, change nothing
     #[arg(short = 'a')]
     validate: bool,
@@ -59,134 +60,86 @@ struct Args {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
     /// The patches: directories, datastreams, tar or zip archives
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PatchaddArgs = parse(call, USAGE)?;
     if args.print {
-        return print(call, &args.root.open(call)?, args.extensions.json);
+        let root = args.root.open(call)?;
+        let patches = applied_patches(call.surroundings.reader(&root))?;
+        let listing = PatchListing { patches, none: "No patches installed" };
+        return Ok(Reply::about(&root, Exit::OK, listing));
     }
-    if args.patches.is_empty() {
-        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
-    }
-    let root = args.owner.open::<Args>(call, &args.root, Command::Patchadd)?;
-    let request = ApplyRequest {
+    let request = PatchRequest::Apply(ApplyRequest {
         patches: args.patches,
         no_undo: args.no_undo,
         undo_dir: args.backout_dir,
         unconditional: args.unconditional,
-        overridden: inside(&root, &args.overridden),
+        overridden: args.overridden,
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
         ..ApplyRequest::default()
-    };
-    let wait = patience(&root, None);
-    if !request.dry_run {
-        call.output.heedless();
-    }
-    let report = with_caller(call, "patchadd", wait, |caller| apply_patches(&root, &request, caller))?;
-    if args.extensions.json {
-        return report::json(
-            call,
-            "patchadd",
-            &root,
-            Command::Patchadd,
-            report.as_ref().map(report::applied),
-        );
-    }
-    match report {
-        Ok(report) => tell(call, &root, &request, &report),
-        Err(failed) => refuse(call, None, &failed),
-    }
+    });
+    request.must_name_patches(USAGE)?;
+    on_root::<PatchaddArgs>(call, (&args.root, args.owner), &request, None, print_report)
 }
 
-fn print(call: &mut Invocation, root: &Root, json: bool) -> anyhow::Result<Exit> {
-    let patches = applied_patches(call.surroundings.reader(root))?;
-    if json {
-        let entries: Vec<crate::classic::showrev::PatchEntry> = patches.iter().map(Into::into).collect();
-        let body = serde_json::json!({ "patches": entries });
-        call.output.print(json::document("patchadd", Some(root), Exit::OK, body)?)?;
-    } else {
-        call.output.print(patch::listing(&patches, "No patches installed"))?;
-    }
-    Ok(Exit::OK)
-}
+const PHASES: [&str; 4] = [
+    "Validating patches...\n",
+    "Loading patches installed on the system...\n\nDone!\n",
+    "Loading patches requested to install.\n\nDone!\n",
+    "Checking patches that you specified for installation.\n\nDone!\n\n",
+];
 
-/// The lines that end a refusal of the whole command.
-fn refuse(
-    call: &mut Invocation,
-    patch: Option<&str>,
-    failed: &crate::operation::failure::Failure,
-) -> anyhow::Result<Exit> {
-    let text = failure::classic(Command::Patchadd, patch, failed);
-    call.output.complain(format!("ERROR: {text}\nPatchadd is terminating.\n"))?;
-    Ok(failure::code(Command::Patchadd, failed))
-}
-
-fn tell(
-    call: &mut Invocation,
-    root: &Root,
-    request: &ApplyRequest,
-    report: &ApplyReport,
-) -> anyhow::Result<Exit> {
-    words::recovered(&mut call.output, &report.recovered)?;
-    let phases = [
-        "Validating patches...\n",
-        "Loading patches installed on the system...\n\nDone!\n",
-        "Loading patches requested to install.\n\nDone!\n",
-        "Checking patches that you specified for installation.\n\nDone!\n\n",
-    ];
-    let approved = report.patches.iter().filter(|one| one.plan.is_some()).map(|one| one.id.as_str());
-    let ids: Vec<&str> = approved.collect();
-    words::opening(&mut call.output, &phases, "Approved patches will be installed in this order:", &ids)?;
-    let entries: Vec<PatchEntry> = report.patches.iter().map(report::applied_entry).collect();
-    for (one, entry) in report.patches.iter().zip(&entries) {
-        tell_one(call, root, request, one)?;
-        call.output.print(words::in_use_lines(&entry.in_use))?;
+fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &report.failure {
+        return print_refusal(output, report.command, None, failed);
     }
-    Ok(report::exit(&entries))
-}
-
-fn tell_one(call: &mut Invocation, root: &Root, request: &ApplyRequest, one: &Applied) -> anyhow::Result<()> {
-    call.output.line("Checking installed patches...")?;
-    if let Err(failed) = &one.result {
-        refuse(call, Some(&one.id), failed)?;
-        return Ok(());
+    print_opening(output, report, &PHASES, "Approved patches will be installed in this order:")?;
+    for entry in &report.patches {
+        output.line("Checking installed patches...")?;
+        match &entry.failure {
+            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            None if entry.has_plan => print_patch(root, entry, output)?,
+            None => {}
+        }
+        output.print(in_use_lines(&entry.in_use))?;
     }
-    let Some(plan) = &one.plan else { return Ok(()) };
-    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
-    if has("prepatch") && !request.dry_run {
-        call.output.line("Executing prepatch script...")?;
-    }
-    call.output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
-    if request.dry_run {
-        call.output.print(words::plan_text(root, plan, &one.scripts))?;
-        return call
-            .output
-            .line(format!("Patch {} can be installed; nothing was changed.", one.id))
-            .map_err(Into::into);
-    }
-    let log = ObjectPath::new(format!("/var/sadm/patch/{}/log", one.id).as_bytes())?;
-    call.output.line("Installing patch packages...\n")?;
-    call.output.line(format!("Patch {} has been successfully installed.", one.id))?;
-    call.output.line(format!("See {} for details", root.show(&log)))?;
-    if has("postpatch") {
-        call.output.line("Executing postpatch script...")?;
-    }
-    call.output.line("")?;
-    words::notes(&mut call.output, plan, &one.result)?;
-    if let Some(reboot) = words::reboot_sentence(one.reboot) {
-        call.output.line(reboot)?;
-    }
-    call.output.line("Patch packages installed:")?;
-    for package in &plan.packages {
-        call.output.line(format!("  {package}"))?;
-    }
-    call.output.line("")?;
     Ok(())
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    let is_planned = entry.verdict == "planned";
+    if entry.runs_script("prepatch") && !is_planned {
+        output.line("Executing prepatch script...")?;
+    }
+    output.line("Verifying sufficient filesystem capacity (dry run method)...")?;
+    if is_planned {
+        output.print(plan_text(root, entry))?;
+        return Ok(output.line(format!("Patch {} can be installed; nothing was changed.", entry.id))?);
+    }
+    let log = ObjectPath::new(format!("/var/sadm/patch/{}/log", entry.id).as_bytes())?;
+    output.line("Installing patch packages...\n")?;
+    output.line(format!("Patch {} has been successfully installed.", entry.id))?;
+    output.line(format!("See {} for details", root.show(&log)))?;
+    if entry.runs_script("postpatch") {
+        output.line("Executing postpatch script...")?;
+    }
+    output.line("")?;
+    for note in &entry.notes {
+        output.line(format!("NOTE: {note}"))?;
+    }
+    if let Some(reboot) = reboot_sentence(entry.reboot) {
+        output.line(reboot)?;
+    }
+    output.line("Patch packages installed:")?;
+    for package in &entry.packages {
+        output.line(format!("  {package}"))?;
+    }
+    Ok(output.line("")?)
 }

@@ -2,26 +2,26 @@
 
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
+use super::patch_transcript::{print_opening, print_refusal};
 use crate::arguments::options::{Extensions, RootOption, parse};
 use crate::arguments::scripts::ScriptOptions;
 use crate::as_owner::options::OwnerOptions;
-use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
-use crate::operation::failure::Failure;
-use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::failure;
-use crate::reply::report::{self, PatchEntry};
-use crate::reply::words;
+use crate::call::Invocation;
+use crate::operation::back_out::BackOutRequest;
+use crate::patch_command::{PatchRequest, on_root};
+use crate::reply::Reply;
+use crate::reply::exit::Exit;
+use crate::reply::patch_text::plan_text;
+use crate::reply::patches::{PatchEntry, PatchesReport};
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
+use crate::surroundings::output::Output;
 
 const USAGE: &str =
     "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";
 
 /// Back patches out of the packages of a root
 #[derive(clap::Parser)]
-struct Args {
+struct PatchrmArgs {
     /// Validate only: print what would be done, change nothing
     #[arg(short = 'a')]
     validate: bool,
@@ -44,106 +44,65 @@ struct Args {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
     /// The ids of the patches
     #[arg(value_name = "PATCH_ID")]
     ids: Vec<String>,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
-    if args.ids.is_empty() {
-        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
-    }
-    let root = args.owner.open::<Args>(call, &args.root, Command::Patchrm)?;
-    let request = BackOutRequest {
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PatchrmArgs = parse(call, USAGE)?;
+    let request = PatchRequest::BackOut(BackOutRequest {
         ids: args.ids,
         force: args.force,
         moved_to: args.backout_dir,
         dry_run: args.validate,
         scripts: args.scripts.request(call, false),
-    };
-    let wait = patience(&root, None);
-    if !request.dry_run {
-        call.output.heedless();
-    }
-    let report = with_caller(call, "patchrm", wait, |caller| back_out_patches(&root, &request, caller))?;
-    if args.extensions.json {
-        return report::json(
-            call,
-            "patchrm",
-            &root,
-            Command::Patchrm,
-            report.as_ref().map(report::backed_out),
-        );
-    }
-    match report {
-        Ok(report) => tell(call, &root, &request, &report),
-        Err(failed) => refuse(call, None, &failed),
-    }
+    });
+    request.must_name_patches(USAGE)?;
+    on_root::<PatchrmArgs>(call, (&args.root, args.owner), &request, None, print_report)
 }
 
-fn refuse(call: &mut Invocation, patch: Option<&str>, failed: &Failure) -> anyhow::Result<Exit> {
-    let text = failure::classic(Command::Patchrm, patch, failed);
-    call.output.complain(format!("ERROR: {text}\nPatchrm is terminating.\n"))?;
-    Ok(failure::code(Command::Patchrm, failed))
-}
+const PHASES: [&str; 3] = [
+    "Validating patches...\n",
+    "Loading patches installed on the system...\n\nDone!\n",
+    "Checking patches that you specified for removal.\n\nDone!\n",
+];
 
-fn tell(
-    call: &mut Invocation,
-    root: &Root,
-    request: &BackOutRequest,
-    report: &BackOutReport,
-) -> anyhow::Result<Exit> {
-    words::recovered(&mut call.output, &report.recovered)?;
-    let phases = [
-        "Validating patches...\n",
-        "Loading patches installed on the system...\n\nDone!\n",
-        "Checking patches that you specified for removal.\n\nDone!\n",
-    ];
-    let approved = report.patches.iter().filter(|one| one.plan.is_some()).map(|one| one.id.as_str());
-    let ids: Vec<&str> = approved.collect();
-    words::opening(&mut call.output, &phases, "Approved patches will be removed in this order:", &ids)?;
-    for one in &report.patches {
-        tell_one(call, root, request, one)?;
+fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {
+    if let Some(failed) = &report.failure {
+        return print_refusal(output, report.command, None, failed);
     }
-    let entries: Vec<PatchEntry> = report.patches.iter().map(report::backed_out_entry).collect();
-    let exit = report::exit(&entries);
-    if exit == Exit::OK {
-        call.output.line("Done!")?;
+    print_opening(output, report, &PHASES, "Approved patches will be removed in this order:")?;
+    for entry in &report.patches {
+        output.line("Checking installed patches...\n")?;
+        match &entry.failure {
+            Some(failed) => print_refusal(output, report.command, Some(&entry.id), failed)?,
+            None if entry.has_plan => print_patch(root, entry, output)?,
+            None => {}
+        }
     }
-    Ok(exit)
-}
-
-fn tell_one(
-    call: &mut Invocation,
-    root: &Root,
-    request: &BackOutRequest,
-    one: &BackedOut,
-) -> anyhow::Result<()> {
-    call.output.line("Checking installed patches...\n")?;
-    if let Err(failed) = &one.result {
-        refuse(call, Some(&one.id), failed)?;
-        return Ok(());
+    if report.exit == Exit::OK {
+        output.line("Done!")?;
     }
-    let Some(plan) = &one.plan else { return Ok(()) };
-    if request.dry_run {
-        call.output.print(words::plan_text(root, plan, &one.scripts))?;
-        return call
-            .output
-            .line(format!("Patch {} can be backed out; nothing was changed.", one.id))
-            .map_err(Into::into);
-    }
-    let has = |name: &str| one.scripts.iter().any(|script| script.package.is_none() && script.name == name);
-    if has("prebackout") {
-        call.output.line("Executing prebackout script...")?;
-    }
-    call.output.line(format!("Backing out patch {}...\n", one.id))?;
-    words::notes(&mut call.output, plan, &one.result)?;
-    if has("postbackout") {
-        call.output.line("Executing postbackout script...")?;
-    }
-    call.output.line(format!("Patch {} has been backed out.\n", one.id))?;
     Ok(())
+}
+
+fn print_patch(root: &Root, entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
+    if entry.verdict == "planned" {
+        output.print(plan_text(root, entry))?;
+        return Ok(output.line(format!("Patch {} can be backed out; nothing was changed.", entry.id))?);
+    }
+    if entry.runs_script("prebackout") {
+        output.line("Executing prebackout script...")?;
+    }
+    output.line(format!("Backing out patch {}...\n", entry.id))?;
+    for note in &entry.notes {
+        output.line(format!("NOTE: {note}"))?;
+    }
+    if entry.runs_script("postbackout") {
+        output.line("Executing postbackout script...")?;
+    }
+    Ok(output.line(format!("Patch {} has been backed out.\n", entry.id))?)
 }

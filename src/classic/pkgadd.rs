@@ -4,28 +4,27 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{CategoryOption, Extensions, RootOption, listed, parse};
+use crate::arguments::paths::{inside, object_path};
+use crate::arguments::scripts::script_settings;
 use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
 use crate::classic::menu;
 use crate::classic::screen::Screen;
-use crate::operation::add_package::{AddRequest, Added, add_packages};
+use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::device::SPOOL;
-use crate::operation::scripts::ScriptSettings;
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::packages::{Ended, Package};
-use crate::surroundings::caller::{patience, with_caller};
-use crate::surroundings::output::Output;
-use crate::verbs::options::{inside, object_path};
-use spool::Spooling;
+use crate::reply::Reply;
+use crate::reply::exit::Stop;
+use crate::reply::packages::EndedPackages;
 
 mod layout;
 mod screen;
 mod spool;
 
 pub(crate) use screen::Adding;
+use screen::ended;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
@@ -38,7 +37,7 @@ const RECORDED: [(&str, &str); 2] =
 
 /// Install packages
 #[derive(clap::Parser)]
-struct Args {
+struct PkgaddArgs {
     /// Use this admin file: a path, a name below var/sadm/install/admin, or none
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
@@ -97,14 +96,13 @@ struct Args {
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
-    let in_json = args.extensions.json;
-    let conversation = !args.non_interactive && !in_json && call.surroundings.stdin_is_terminal;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgaddArgs = parse(call, USAGE)?;
+    let conversation = !args.non_interactive && !call.in_json && call.surroundings.stdin_is_terminal;
     let device = args.device.unwrap_or_else(|| PathBuf::from(SPOOL));
     let mut packages = listed(&args.packages);
     let categories = args.category.categories;
@@ -114,9 +112,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
     }
     if let Some(spool) = args.spool {
-        return spool::run(call, Spooling { device, spool, packages, categories }, in_json);
+        return spool::run(call, &spool, device, packages, categories);
     }
-    let root = args.owner.open::<Args>(call, &args.root, Command::Pkgadd)?;
+    let root = args.owner.open::<PkgaddArgs>(call, &args.root, Command::Pkgadd)?;
     let request = AddRequest {
         device,
         packages,
@@ -126,42 +124,24 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         environment: environment(call),
         overridden: inside(&root, &args.overridden),
         conversation,
-        silent: args.non_interactive || in_json,
+        silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
         locale: call.surroundings.locale.clone(),
     };
-    let mut screen = Screen {
-        output: Output::new(call.program),
-        root: &root,
-        progress: !args.non_interactive && !in_json,
-        outcome: !in_json,
-        scene: Adding { device: &request.device, copyright: !args.silent && !in_json, vendor: !args.silent },
-    };
-    call.output.heedless();
+    let copyright = !args.silent && !call.in_json;
+    let scene = Adding { device: &request.device, copyright, vendor: !args.silent };
+    let mut screen = Screen::new(call, &root, !args.non_interactive, scene);
     screen.output.heedless();
-    let wait = patience(&root, None);
-    let report =
-        with_caller(call, "pkgadd", wait, |caller| add_packages(&root, &request, caller, &mut screen))?;
-    screen.output.flush()?;
-    call.output.inherit_loss(screen.output);
-    Ended { command: Command::Pkgadd, outcome: &report, package }.report(call, &root, in_json)
-}
-
-/// How scripts are run.
-pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
-    let temporary = call.surroundings.temporary.clone();
-    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit }
+    let outcome =
+        call.change(&root, "pkgadd", None, |caller| add_packages(&root, &request, caller, &mut screen))?;
+    call.output = screen.output;
+    Ok(EndedPackages { command: Command::Pkgadd, outcome, package: ended }.reply(&root))
 }
 
 /// What is recorded of the environment with a package.
-pub(crate) fn environment(call: &Invocation) -> Params {
+fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));
     let fixed = RECORDED.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
     locale.chain(fixed).collect()
-}
-
-fn package(added: &Added) -> Package<'_> {
-    let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
-    Package { name: &added.name, plan, result: &added.result, ending: added.ending }
 }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
+use serde::Serialize;
+
 use crate::arguments::options::{Extensions, RootOption, parse};
-use crate::classic::pkgadd::{Adding, script_settings};
+use crate::arguments::scripts::script_settings;
+use crate::call::Invocation;
+use crate::classic::pkgadd::Adding;
 use crate::classic::screen::Screen;
 use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
 use crate::operation::attendant::Attendant;
@@ -12,16 +15,14 @@ use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::{failure, json, packages};
-use crate::root::Root;
-use crate::surroundings::caller::with_caller;
+use crate::reply::{Reply, Report, failure, packages};
 use crate::surroundings::output::Output;
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 
 /// Answer the questions of packages in advance
 #[derive(clap::Parser)]
-struct Args {
+struct PkgaskArgs {
     /// Take the packages from this directory, datastream or archive
     #[arg(short, value_name = "DEVICE")]
     device: Option<PathBuf>,
@@ -34,89 +35,86 @@ struct Args {
     #[arg(value_name = "PKGINST", required = true)]
     packages: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
-#[derive(serde::Serialize)]
-struct Body {
+#[derive(Serialize)]
+struct PkgaskReport {
     files: Vec<String>,
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Why it failed; none where that was told already.
+    #[serde(skip)]
+    explanation: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgaskArgs = parse(call, USAGE)?;
     if !args.response.is_absolute() {
         let message = "the response file must be named by an absolute path".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = args.root.open(call)?;
-    let in_json = args.extensions.json;
     let request = AskRequest {
         device: args.device.unwrap_or_else(|| PathBuf::from(SPOOL)),
         packages: args.packages,
         response: args.response,
-        conversation: call.surroundings.stdin_is_terminal && !in_json,
+        conversation: call.surroundings.stdin_is_terminal && !call.in_json,
         scripts: script_settings(call, false, None),
         locale: call.surroundings.locale.clone(),
     };
-    let mut screen = Screen {
-        output: Output::new(call.program),
-        root: &root,
-        progress: !in_json,
-        outcome: !in_json,
-        scene: Adding { device: &request.device, copyright: false, vendor: false },
-    };
-    let outcome = with_caller(call, "pkgask", 0, |caller| {
+    let scene = Adding { device: &request.device, copyright: false, vendor: false };
+    let mut screen = Screen::new(call, &root, true, scene);
+    let outcome = call.with_caller("pkgask", 0, |caller| {
         ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
             attendant.says(&format!("\nResponse file <{}> was created.\n", file.display()));
         })
     })?;
-    let exit = exit(&outcome);
-    if in_json {
-        report(call, &root, exit, &outcome)?;
-    } else {
-        tell(&mut screen.output, exit, &outcome)?;
-    }
-    screen.output.flush()?;
-    Ok(exit)
+    call.output = screen.output;
+    let report = PkgaskReport::of(outcome);
+    Ok(Reply::about(&root, report.exit, report))
 }
 
-fn exit(outcome: &Result<Asked, Failure>) -> Exit {
-    match outcome {
-        Ok(asked) if asked.missing.is_empty() => Exit::OK,
-        Ok(_) | Err(Failure::BadFile(_)) => Exit::FAILED,
-        Err(failed) => failure::code(Command::Pkgadd, failed),
-    }
-}
-
-fn tell(output: &mut Output, exit: Exit, outcome: &Result<Asked, Failure>) -> anyhow::Result<()> {
-    match outcome {
-        Ok(asked) => {
-            for name in &asked.missing {
-                output.error(&format!("no package associated with <{name}>"))?;
-            }
+impl PkgaskReport {
+    fn of(outcome: Result<Asked, Failure>) -> Self {
+        match outcome {
+            Ok(Asked { made, missing, .. }) => Self {
+                files: made.iter().map(|file| file.display().to_string()).collect(),
+                exit: if missing.is_empty() { Exit::OK } else { Exit::FAILED },
+                missing,
+                error: None,
+                explanation: None,
+            },
+            Err(failed) => Self {
+                files: Vec::new(),
+                missing: Vec::new(),
+                error: Some(failed.to_string()),
+                explanation: match &failed {
+                    Failure::Script(failure) if !failure.is_told => None,
+                    failed => Some(packages::explanation(Command::Pkgadd, failed)),
+                },
+                exit: match failed {
+                    Failure::BadFile(_) => Exit::FAILED,
+                    failed => failure::code(Command::Pkgadd, &failed),
+                },
+            },
         }
-        Err(Failure::Script(failure)) if !failure.is_told => {}
-        Err(failed) => output.error(&packages::words(Command::Pkgadd, failed))?,
     }
-    output.complain(format!("\nProcessing of request script {}\n", packages::ending(exit)))?;
-    Ok(())
 }
 
-fn report(
-    call: &mut Invocation,
-    root: &Root,
-    exit: Exit,
-    outcome: &Result<Asked, Failure>,
-) -> anyhow::Result<()> {
-    let shown = |asked: &Asked| asked.made.iter().map(|file| file.display().to_string()).collect();
-    let body = match outcome {
-        Ok(asked) => Body { files: shown(asked), missing: asked.missing.clone(), error: None },
-        Err(failed) => Body { files: Vec::new(), missing: Vec::new(), error: Some(failed.to_string()) },
-    };
-    call.output.print(json::document("pkgask", Some(root), exit, body)?)?;
-    Ok(())
+impl Report for PkgaskReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for name in &self.missing {
+            output.error(&format!("no package associated with <{name}>"))?;
+        }
+        if let Some(explanation) = &self.explanation {
+            output.error(explanation)?;
+        }
+        let ending = packages::ending(self.exit);
+        Ok(output.complain(format!("\nProcessing of request script {ending}\n"))?)
+    }
 }

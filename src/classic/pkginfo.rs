@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::call::Invocation;
 use crate::operation::counts::Counts;
 use crate::operation::query::{ListedPackage, Listing, installed_packages, spooled_packages};
 use crate::operation::select::{Completeness, Selection, Version};
 use crate::reply::exit::Exit;
-use crate::reply::json;
 use crate::reply::text::package::{extracted, long, short, status};
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]
@@ -20,7 +21,7 @@ pkginfo [-q|-x|-l] [-a arch] [-v version] [-c category]... -d device [pkginst...
 /// List installed or spooled packages
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
-struct Args {
+struct PkginfoArgs {
     /// Print nothing: the exit code is the answer
     #[arg(short, conflicts_with_all = ["extracted", "long"])]
     quiet: bool,
@@ -63,53 +64,72 @@ struct Args {
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it. Exit 0 if everything that was named was found, and something was; else 1.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();
     let (listing, root) = if let Some(device) = &args.device {
         (spooled_packages(device, &selection)?, None)
     } else {
         let root = args.root.open(call)?;
-        let count = args.long || args.extensions.json;
+        let count = args.long || call.in_json;
         (installed_packages(call.surroundings.reader(&root), &selection, count)?, Some(root))
     };
     let found_all = listing.missing.is_empty() && listing.corrupt.is_empty();
     let exit = if found_all && !listing.packages.is_empty() { Exit::OK } else { Exit::FAILED };
-    if args.extensions.json {
-        let text = json::document("pkginfo", root.as_ref(), exit, Body::of(&listing))?;
-        call.output.print(text)?;
-        return Ok(exit);
-    }
-    if !args.quiet {
-        print(call, &args, &listing)?;
-    }
-    Ok(exit)
+    Ok(match root {
+        Some(root) => Reply::about(&root, exit, PkginfoReport { args, listing }),
+        None => Reply::new(exit, PkginfoReport { args, listing }),
+    })
 }
 
-fn print(call: &mut Invocation, args: &Args, listing: &Listing) -> std::io::Result<()> {
-    let width = listing.packages.iter().map(|package| package.instance.len()).max().unwrap_or(0);
-    for package in &listing.packages {
-        call.output.print(args.layout(package, width))?;
+/// The packages that were found, and how they are listed.
+struct PkginfoReport {
+    args: PkginfoArgs,
+    listing: Listing,
+}
+
+impl Report for PkginfoReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { args, listing } = self;
+        if args.quiet {
+            return Ok(());
+        }
+        let width = listing.packages.iter().map(|package| package.instance.len()).max().unwrap_or(0);
+        for package in &listing.packages {
+            output.print(args.layout(package, width))?;
+        }
+        for (name, reason) in &listing.corrupt {
+            output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
+        }
+        for word in &listing.missing {
+            let what = if args.partial {
+                format!("No partial information for \"{word}\" was found")
+            } else {
+                format!("information for \"{word}\" was not found")
+            };
+            output.complain(format!("ERROR: {what}\n"))?;
+        }
+        Ok(())
     }
-    for (name, reason) in &listing.corrupt {
-        call.output.error(&format!("pkginfo file is corrupt or missing\n{name}: {reason}"))?;
-    }
-    for word in &listing.missing {
-        let what = if args.partial {
-            format!("No partial information for \"{word}\" was found")
-        } else {
-            format!("information for \"{word}\" was not found")
+}
+
+impl Serialize for PkginfoReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Listing { packages, missing, corrupt, .. } = &self.listing;
+        let document = PkginfoDocument {
+            packages: packages.iter().map(PackageFields::of).collect(),
+            missing,
+            corrupt: corrupt.iter().map(|(name, _)| name.as_str()).collect(),
         };
-        call.output.complain(format!("ERROR: {what}\n"))?;
+        document.serialize(serializer)
     }
-    Ok(())
 }
 
-impl Args {
+impl PkginfoArgs {
     fn selection(&self) -> Selection {
         let completeness = match (self.partial, self.complete) {
             (true, _) => Some(Completeness::Partial),
@@ -142,14 +162,14 @@ impl Args {
 }
 
 #[derive(Serialize)]
-struct Body {
-    packages: Vec<Package>,
-    missing: Vec<String>,
-    corrupt: Vec<String>,
+struct PkginfoDocument<'a> {
+    packages: Vec<PackageFields>,
+    missing: &'a [String],
+    corrupt: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Package {
+struct PackageFields {
     instance: String,
     name: String,
     category: String,
@@ -161,17 +181,7 @@ struct Package {
     files: Option<Counts>,
 }
 
-impl Body {
-    fn of(listing: &Listing) -> Self {
-        Self {
-            packages: listing.packages.iter().map(Package::of).collect(),
-            missing: listing.missing.clone(),
-            corrupt: listing.corrupt.iter().map(|(name, _)| name.clone()).collect(),
-        }
-    }
-}
-
-impl Package {
+impl PackageFields {
     fn of(package: &ListedPackage) -> Self {
         let text = |name| package.params.text(name).into_owned();
         Self {

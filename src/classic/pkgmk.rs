@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
+use crate::format::pkgmap::Pkgmap;
 use crate::operation::make::{
     Defaults, Made, MakeError, MakeRequest, Step, Watch, make_package, map_package,
 };
 use crate::package::{Params, PkgInst};
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
 use crate::surroundings::Surroundings;
 use crate::surroundings::caller::with_signals;
 use crate::surroundings::output::{Output, without_numbers};
@@ -28,7 +29,7 @@ const SPOOL: &str = "/var/spool/pkg";
 
 /// Make a package from a prototype
 #[derive(clap::Parser)]
-struct Args {
+struct PkgmkArgs {
     /// Replace the package if it is there already
     #[arg(short)]
     overwrite: bool,
@@ -62,14 +63,14 @@ struct Args {
     #[arg(value_name = "VARIABLE=VALUE PKGINST")]
     words: Vec<OsString>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgmkArgs = parse(call, USAGE)?;
     let request = args.request(&call.surroundings)?;
-    let in_json = args.extensions.json;
+    let in_json = call.in_json;
     let mut warnings = Vec::new();
     let result = with_signals(|interrupt| {
         let mut screen = Output::new(call.program);
@@ -85,49 +86,56 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         let mut watch = Watch { tell: &mut tell, interrupt };
         if args.map_only { map_package(&request, &mut watch) } else { make_package(&request, &mut watch) }
     })?;
-    match result {
-        Ok(made) if in_json => {
-            if !args.map_only {
-                call.output.heedless();
-            }
-            let body = Body::of(&made, warnings);
-            call.output.print(json::document("pkgmk", None, Exit::OK, body)?)?;
-            Ok(Exit::OK)
-        }
-        Ok(made) => {
-            if args.map_only {
-                call.output.print(made.pkgmap.write())?;
-            }
-            Ok(Exit::OK)
-        }
-        Err(error) => failed(call, &error, in_json),
+    let made = match result {
+        Ok(made) => made,
+        Err(error) => return Ok(Reply::new(exit_of(&error), MakeFailure::of(&error))),
+    };
+    if !args.map_only {
+        call.output.heedless();
     }
+    Ok(Reply::new(Exit::OK, MakeReport::of(made, warnings, args.map_only)))
 }
 
-/// Tells why there is no package.
-fn failed(call: &mut Invocation, error: &MakeError, in_json: bool) -> anyhow::Result<Exit> {
-    let exit = Exit::new(match error {
+fn exit_of(error: &MakeError) -> Exit {
+    Exit::new(match error {
         MakeError::NoPkginfo => 99,
         MakeError::Interrupted(_) => 3,
         _ => 1,
-    });
-    let troubles: Vec<String> = match error {
-        MakeError::Prototype(troubles) => troubles.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
-    for trouble in &troubles {
-        call.output.complain(format!("{}\n", without_numbers(trouble)))?;
-    }
-    call.output.error(&error.to_string())?;
-    call.output.complain("## Packaging was not successful.\n")?;
-    if in_json {
-        let body = Failed { error: error.to_string(), troubles };
-        call.output.print(json::document("pkgmk", None, exit, body)?)?;
-    }
-    Ok(exit)
+    })
 }
 
-impl Args {
+/// The answer where there is no package.
+#[derive(Serialize)]
+struct MakeFailure {
+    error: String,
+    troubles: Vec<String>,
+}
+
+impl MakeFailure {
+    fn of(error: &MakeError) -> Self {
+        let troubles = match error {
+            MakeError::Prototype(troubles) => troubles.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        Self { error: error.to_string(), troubles }
+    }
+}
+
+impl Report for MakeFailure {
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for trouble in &self.troubles {
+            output.complain(format!("{}\n", without_numbers(trouble)))?;
+        }
+        output.error(&self.error)?;
+        Ok(output.complain("## Packaging was not successful.\n")?)
+    }
+}
+
+impl PkgmkArgs {
     fn request(&self, surroundings: &Surroundings) -> Result<MakeRequest, Stop> {
         let usage = |message: String| Stop::Usage { message, usage: USAGE };
         let mut assignments = Params::new();
@@ -213,17 +221,21 @@ fn told(step: &Step) -> String {
     }
 }
 
+/// The answer about a package that was made, or would be.
 #[derive(Serialize)]
-struct Body {
+struct MakeReport {
     package: String,
     directory: String,
     entries: usize,
     parameters: Vec<[String; 2]>,
     warnings: Vec<String>,
+    /// The pkgmap, where it is what was asked for.
+    #[serde(skip)]
+    pkgmap: Option<Pkgmap>,
 }
 
-impl Body {
-    fn of(made: &Made, warnings: Vec<String>) -> Self {
+impl MakeReport {
+    fn of(made: Made, warnings: Vec<String>, map_only: bool) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Self {
             package: made.package.to_string(),
@@ -231,12 +243,13 @@ impl Body {
             entries: made.pkgmap.entries.len(),
             parameters: made.parameters.iter().map(|(name, value)| [name.to_owned(), text(value)]).collect(),
             warnings,
+            pkgmap: map_only.then_some(made.pkgmap),
         }
     }
 }
 
-#[derive(Serialize)]
-struct Failed {
-    error: String,
-    troubles: Vec<String>,
+impl Report for MakeReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.pkgmap.iter().try_for_each(|pkgmap| output.print(pkgmap.write()))?)
+    }
 }

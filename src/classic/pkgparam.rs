@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::call::Invocation;
 use crate::format::params::compact;
 use crate::operation::query::{parameter_file, parameters, spooled_parameters};
 use crate::package::Params;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "\
 pkgparam [-v] [-d device] [-R root] pkginst [param...]
@@ -19,7 +20,7 @@ pkgparam -f file [-v] [param...]";
 
 /// Print parameters of a package
 #[derive(clap::Parser)]
-struct Args {
+struct PkgparamArgs {
     /// Print NAME='value' instead of the value alone
     #[arg(short)]
     verbose: bool,
@@ -35,25 +36,41 @@ struct Args {
     #[arg(value_name = "PKGINST PARAM")]
     words: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it. A parameter that does not exist prints nothing and is no error.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgparamArgs = parse(call, USAGE)?;
     let (params, names) = args.find(call)?;
-    if args.extensions.json {
-        let parameters = selected(&params, names).map(|(name, value)| (name, text(&value))).rev().collect();
-        call.output.print(json::document("pkgparam", None, Exit::OK, Body { parameters })?)?;
-        return Ok(Exit::OK);
-    }
-    for (name, value) in selected(&params, names) {
-        call.output.line(if args.verbose { assignment(name, &value) } else { value })?;
-    }
-    Ok(Exit::OK)
+    let parameters = selected(&params, names).map(|(name, value)| (name.to_owned(), value)).collect();
+    Ok(Reply::new(Exit::OK, PkgparamReport { parameters, as_assignments: args.verbose }))
 }
 
-impl Args {
+/// The parameters in the order in which they are printed.
+struct PkgparamReport {
+    parameters: Vec<(String, Vec<u8>)>,
+    as_assignments: bool,
+}
+
+impl Serialize for PkgparamReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Of several with one name the first counts.
+        let pairs = self.parameters.iter().rev().map(|(name, value)| (name, text(value)));
+        BTreeMap::from([("parameters", pairs.collect::<BTreeMap<_, _>>())]).serialize(serializer)
+    }
+}
+
+impl Report for PkgparamReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (name, value) in &self.parameters {
+            output.line(if self.as_assignments { assignment(name, value) } else { value.clone() })?;
+        }
+        Ok(())
+    }
+}
+
+impl PkgparamArgs {
     /// The parameters, and the names that are wanted of them.
     fn find(&self, call: &Invocation) -> anyhow::Result<(Params, &[String])> {
         if let Some(file) = &self.file {
@@ -77,10 +94,7 @@ impl Args {
 }
 
 /// The parameters named, in the order of the names; all, in the order of the file, where none is.
-fn selected<'a>(
-    params: &'a Params,
-    names: &'a [String],
-) -> impl DoubleEndedIterator<Item = (&'a str, Vec<u8>)> {
+fn selected<'a>(params: &'a Params, names: &'a [String]) -> impl Iterator<Item = (&'a str, Vec<u8>)> {
     let chosen: Vec<(&str, &[u8])> = if names.is_empty() {
         params.iter().collect()
     } else {
@@ -104,11 +118,6 @@ fn assignment(name: &str, value: &[u8]) -> Vec<u8> {
     }
     line.push(b'\'');
     line
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    parameters: BTreeMap<&'a str, String>,
 }
 
 fn text(value: &[u8]) -> String {

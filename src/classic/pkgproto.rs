@@ -5,14 +5,15 @@ use std::io::{self, BufRead as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
 use crate::format::prototype::is_class;
 use crate::operation::describe::{DescribeRequest, Description, Operand, describe};
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 
@@ -21,7 +22,7 @@ const LONGEST_NAME: u64 = 4096;
 
 /// Print prototype entries for objects of this machine
 #[derive(clap::Parser)]
-struct Args {
+struct PkgprotoArgs {
     /// Follow symbolic links and describe what they lead to
     #[arg(short = 'i')]
     follow_links: bool,
@@ -37,12 +38,12 @@ struct Args {
     #[arg(value_name = "PATH1[=PATH2]")]
     operands: Vec<OsString>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it. What cannot be described is told and makes the exit code 1; the rest is described.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgprotoArgs = parse(call, USAGE)?;
     if !is_class(args.class.as_bytes()) {
         let message = format!("bad character in classname <{}>", args.class.escape_debug());
         return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
@@ -63,29 +64,43 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         let lines = description.lines.iter_mut().map(|line| &mut line.entry);
         lines.filter(|entry| entry.ftype.is_regular()).for_each(|entry| entry.right = None);
     }
-    report(call, &description, args.extensions.json)
+    let exit = if description.failures.is_empty() { Exit::OK } else { Exit::FAILED };
+    Ok(Reply::new(exit, PkgprotoReport(description)))
 }
 
-fn report(call: &mut Invocation, description: &Description, in_json: bool) -> anyhow::Result<Exit> {
-    let exit = if description.failures.is_empty() { Exit::OK } else { Exit::FAILED };
-    let mut lines = description.lines.iter().map(|line| line.entry.write(line.content));
-    if in_json {
-        let body = Body {
-            lines: lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect(),
-            errors: description.failures.iter().map(ToString::to_string).collect(),
+struct PkgprotoReport(Description);
+
+impl PkgprotoReport {
+    fn lines(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.0.lines.iter().map(|line| line.entry.write(line.content))
+    }
+}
+
+impl Serialize for PkgprotoReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = PkgprotoDocument {
+            lines: self.lines().map(|line| String::from_utf8_lossy(&line).into_owned()).collect(),
+            errors: self.0.failures.iter().map(ToString::to_string).collect(),
         };
-        call.output.print(json::document("pkgproto", None, exit, body)?)?;
-    } else if let Err(error) = lines.try_for_each(|line| call.output.line(line)) {
-        return Err(unwritable(error));
+        document.serialize(serializer)
     }
-    for link in &description.dangling {
-        let text = format!("ERROR: {}\n    symbolic link leads to nothing\n", link.display());
-        call.output.complain(text)?;
+}
+
+impl Report for PkgprotoReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        self.lines().try_for_each(|line| output.line(line)).map_err(unwritable)
     }
-    for failure in &description.failures {
-        call.output.error(&failure.to_string())?;
+
+    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
+        for link in &self.0.dangling {
+            let text = format!("ERROR: {}\n    symbolic link leads to nothing\n", link.display());
+            output.complain(text)?;
+        }
+        for failure in &self.0.failures {
+            output.error(&failure.to_string())?;
+        }
+        Ok(())
     }
-    Ok(exit)
 }
 
 /// Lines that cannot be written have an exit code of their own, unless nobody reads them.
@@ -114,7 +129,7 @@ fn names() -> anyhow::Result<Vec<Operand>> {
 }
 
 #[derive(Serialize)]
-struct Body {
+struct PkgprotoDocument {
     lines: Vec<String>,
     errors: Vec<String>,
 }

@@ -2,22 +2,20 @@
 
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{CategoryOption, Extensions, RootOption, parse};
+use crate::arguments::scripts::script_settings;
 use crate::as_owner::options::OwnerOptions;
-use crate::classic::pkgadd::script_settings;
+use crate::call::Invocation;
 use crate::classic::screen::Screen;
 use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{RemoveRequest, remove_packages};
 use crate::operation::select::Selection;
 use crate::plan::refusal::Command;
+use crate::reply::Reply;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::packages::Ended;
+use crate::reply::packages::EndedPackages;
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
-use crate::surroundings::output::Output;
-use crate::surroundings::questions;
-use screen::{Removing, package};
+use screen::{Removing, ended};
 
 mod screen;
 mod spool;
@@ -28,7 +26,7 @@ pkgrm [-n] -s spool pkginst...";
 
 /// Remove installed packages
 #[derive(clap::Parser)]
-struct Args {
+struct PkgrmArgs {
     /// Use this admin file: a path, a name below var/sadm/install/admin, or none
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
@@ -63,26 +61,25 @@ struct Args {
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgrmArgs = parse(call, USAGE)?;
     if args.packages.is_empty() && args.category.categories.is_empty() {
         let message = "you must specify a category (-Y) or list of packages to remove".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
-    let in_json = args.extensions.json;
-    let conversation = !args.non_interactive && !in_json && !args.owner.as_owner;
+    let conversation = !args.non_interactive && !call.in_json && !args.owner.as_owner;
     if conversation && !call.surroundings.stdin_is_terminal {
         let message = "a removal has to be confirmed, and standard input is no terminal\nuse -n to remove without being asked";
         return Err(Stop::Refused { exit: Exit::new(5), message: message.to_owned() }.into());
     }
     if let Some(spool) = &args.spool {
-        return spool::run(call, spool, &args.packages, conversation, in_json);
+        return spool::run(call, spool, &args.packages, conversation);
     }
-    let root = args.owner.open::<Args>(call, &args.root, Command::Pkgrm)?;
+    let root = args.owner.open::<PkgrmArgs>(call, &args.root, Command::Pkgrm)?;
     let packages = match args.category.categories {
         categories if categories.is_empty() => args.packages,
         categories => of_categories(&root, categories)?,
@@ -94,21 +91,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         scripts: script_settings(call, args.trace, args.script_timeout),
         locale: call.surroundings.locale.clone(),
     };
-    let mut screen = Screen {
-        output: Output::new(call.program),
-        root: &root,
-        progress: !args.non_interactive && !in_json,
-        outcome: !in_json,
-        scene: Removing,
-    };
-    call.output.heedless();
+    let mut screen = Screen::new(call, &root, !args.non_interactive, Removing);
     screen.output.heedless();
-    let wait = patience(&root, None);
-    let report =
-        with_caller(call, "pkgrm", wait, |caller| remove_packages(&root, &request, caller, &mut screen))?;
-    screen.output.flush()?;
-    call.output.inherit_loss(screen.output);
-    Ended { command: Command::Pkgrm, outcome: &report, package }.report(call, &root, in_json)
+    let outcome =
+        call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut screen))?;
+    call.output = screen.output;
+    Ok(EndedPackages { command: Command::Pkgrm, outcome, package: ended }.reply(&root))
 }
 
 /// The installed packages of any of these categories.

@@ -6,24 +6,23 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, listed, parse, refuse_unsupported};
+use crate::call::Invocation;
 use crate::classic::menu;
 use crate::operation::translate::{
     Destination, Existing, Observer, Transferred, TranslateError, TranslateRequest, Translation,
 };
 use crate::plan::refusal::Command;
 use crate::reply::exit::Exit;
-use crate::reply::{failure, json};
+use crate::reply::{Reply, Report, failure};
 use crate::source::{Problem, SourceError, is_standard_input};
-use crate::surroundings::caller::with_caller;
 use crate::surroundings::output::Output;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
 
 /// Move packages between directories and datastreams
 #[derive(clap::Parser)]
-struct Args {
+struct PkgtransArgs {
     /// Accepted for compatibility
     #[arg(short)]
     _compatible: bool,
@@ -57,12 +56,12 @@ struct Args {
     #[arg(value_name = "PKGINST")]
     packages: Vec<String>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it. Exit 0, 1 for an error, 2 for a package that is there already, 3 for a signal, 99 for a source that is none.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PkgtransArgs = parse(call, USAGE)?;
     let unsupported = [
         ("-g", args.sign),
         ("-k", args.keystore.is_some()),
@@ -70,14 +69,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         ("-a", args.alias.is_some()),
     ];
     refuse_unsupported(unsupported, USAGE)?;
-    let Args { from, to, mut packages, .. } = args;
+    let PkgtransArgs { from, to, mut packages, .. } = args;
     if packages.is_empty() {
         let chosen = match call.surroundings.stdin_is_terminal {
             true => menu::choose(&mut call.output, &from)?,
             false if is_standard_input(&from) => Some(vec!["all".to_owned()]),
             false => menu::chosen_in_advance(&mut call.output, &from)?,
         };
-        let Some(chosen) = chosen else { return Ok(Exit::new(3)) };
+        let Some(chosen) = chosen else { return Ok(Reply::silent(Exit::new(3))) };
         packages = chosen;
     }
     let request = TranslateRequest {
@@ -92,40 +91,40 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         },
         description_only: args.information,
     };
-    transfer(call, request, args.extensions.json)
+    transfer(call, request)
 }
 
-/// Moves packages and tells of it; the code of the command.
-pub(crate) fn transfer(
-    call: &mut Invocation,
-    request: TranslateRequest,
-    in_json: bool,
-) -> anyhow::Result<Exit> {
+/// Moves packages, and tells of each as it is moved.
+pub(super) fn transfer(call: &mut Invocation, request: TranslateRequest) -> anyhow::Result<Reply> {
     let destination = request.to.path().display().to_string();
     let mut output = Output::new(call.program);
     let mut told = |transferred: &Transferred| {
-        if !in_json {
+        if !call.in_json {
             // Nothing depends on it.
             drop(output.complain(line(transferred)));
         }
     };
     let moved = match Translation::prepare(request) {
         Err(error) => Err(error),
-        Ok(translation) => with_caller(call, call.program, 0, |caller| {
+        Ok(translation) => call.with_caller(call.program, 0, |caller| {
             translation.perform(&mut Observer { interrupt: caller.interrupt, transferring: &mut told })
         })?,
     };
-    let exit = moved.as_ref().err().map_or(Exit::OK, code);
     call.output.heedless();
-    if in_json {
-        let packages = moved.as_ref().map(|moved| moved.iter().map(Package::of).collect());
-        let error = moved.as_ref().err().map(ToString::to_string);
-        let body = Body { error, destination, packages: packages.unwrap_or_default() };
-        call.output.print(json::document(call.program, None, exit, body)?)?;
-    } else if let Err(error) = moved {
-        call.output.error(&words(&error))?;
+    let error = moved.as_ref().err();
+    let report = TransferReport {
+        error: error.map(ToString::to_string),
+        destination,
+        packages: moved.iter().flatten().map(MovedPackage::of).collect(),
+        complaint: error.map(complaint),
+    };
+    Ok(Reply::new(error.map_or(Exit::OK, code), report))
+}
+
+impl Report for TransferReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.complaint.iter().try_for_each(|complaint| output.error(complaint))?)
     }
-    Ok(exit)
 }
 
 fn line(transferred: &Transferred) -> String {
@@ -150,7 +149,7 @@ pub(crate) fn code(error: &TranslateError) -> Exit {
 }
 
 /// The sentences for an error: the one of the classic command, and what is wrong.
-pub(crate) fn words(error: &TranslateError) -> String {
+fn complaint(error: &TranslateError) -> String {
     let why = match error {
         TranslateError::Source(SourceError {
             path,
@@ -162,20 +161,23 @@ pub(crate) fn words(error: &TranslateError) -> String {
 }
 
 #[derive(Serialize)]
-struct Body {
+struct TransferReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     destination: String,
-    packages: Vec<Package>,
+    packages: Vec<MovedPackage>,
+    /// The sentences for an error.
+    #[serde(skip)]
+    complaint: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Package {
+struct MovedPackage {
     package: String,
     instance: String,
 }
 
-impl Package {
+impl MovedPackage {
     fn of(transferred: &Transferred) -> Self {
         Self { package: transferred.name.clone(), instance: transferred.instance.clone() }
     }

@@ -5,11 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::json::as_texts;
 use crate::reply::text::fold::fold;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 
@@ -18,7 +20,7 @@ const RIGHT_MARGIN: u16 = 60;
 
 /// Print a message in lines that fit on a screen
 #[derive(clap::Parser)]
-struct Args {
+struct PuttextArgs {
     /// Print no newline behind the message
     #[arg(short)]
     no_newline: bool,
@@ -32,36 +34,39 @@ struct Args {
     #[arg(value_name = "STRING")]
     text: OsString,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 #[derive(Serialize)]
-struct Body {
-    lines: Vec<String>,
+struct PuttextReport {
+    #[serde(serialize_with = "as_texts")]
+    lines: Vec<Vec<u8>>,
+    #[serde(skip)]
+    args: PuttextArgs,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: PuttextArgs = parse(call, USAGE)?;
     if args.right_margin <= args.left_margin {
         let message = "the right margin is not beyond the left one".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let width = usize::from(args.right_margin - args.left_margin);
-    let lines = fold(args.text.as_bytes(), width);
-    if args.extensions.json {
-        let lines = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-        call.output.print(json::document("puttext", None, Exit::OK, Body { lines })?)?;
-        return Ok(Exit::OK);
+    Ok(Reply::new(Exit::OK, PuttextReport { lines: fold(args.text.as_bytes(), width), args }))
+}
+
+impl Report for PuttextReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let margin = vec![b' '; usize::from(self.args.left_margin)];
+        let indented = self.lines.iter().map(|line| match line.as_slice() {
+            [] => Vec::new(),
+            line => [&margin[..], line].concat(),
+        });
+        output.print(indented.collect::<Vec<_>>().join(&b'\n'))?;
+        if !self.args.no_newline {
+            output.print(b"\n")?;
+        }
+        Ok(())
     }
-    let margin = vec![b' '; usize::from(args.left_margin)];
-    let indented: Vec<Vec<u8>> = lines
-        .iter()
-        .map(|line| if line.is_empty() { Vec::new() } else { [&margin[..], line].concat() })
-        .collect();
-    call.output.print(indented.join(&b'\n'))?;
-    if !args.no_newline {
-        call.output.print(b"\n")?;
-    }
-    Ok(Exit::OK)
 }

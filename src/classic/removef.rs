@@ -5,17 +5,17 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
+use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
 use crate::operation::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
 use crate::plan::refusal::Command;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "removef [-R root] pkginst path...
 removef [-R root] pkginst -
@@ -26,7 +26,7 @@ const WARNING: Exit = Exit::new(2);
 
 /// Give objects of a package up
 #[derive(clap::Parser)]
-struct Args {
+struct RemovefArgs {
     /// What the package has given up is final: its owner is taken out of the database
     #[arg(short = 'f')]
     is_final: bool,
@@ -38,20 +38,20 @@ struct Args {
     #[arg(value_name = "OPERAND")]
     operands: Vec<OsString>,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, give_up)
 }
 
-fn give_up(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: RemovefArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
     // Before anything is read from standard input: another process may be the one to do it.
-    let root = args.owner.open::<Args>(call, &args.root, Command::Removef)?;
+    let root = args.owner.open::<RemovefArgs>(call, &args.root, Command::Removef)?;
     let mut exit = Exit::OK;
     let words = match (args.is_final, rest) {
         (true, []) => None,
@@ -72,23 +72,36 @@ fn give_up(call: &mut Invocation) -> anyhow::Result<Exit> {
     }
     let (package, run) = (package.to_string_lossy().into_owned(), call.surroundings.run.clone());
     let request = RemovefRequest { package, paths, run };
-    let wait = patience(&root, None);
-    let removable = match with_caller(call, "removef", wait, |caller| removef(&root, &request, caller))? {
-        Err(error) => return Err(refused(Command::Removef, &error).into()),
-        Ok(removable) => removable,
+    let outcome = call.change(&root, "removef", None, |caller| removef(&root, &request, caller))?;
+    let removable = outcome.map_err(|error| refused(Command::Removef, &error))?;
+    let report = RemovefReport {
+        package: request.package,
+        host_paths: removable.iter().map(|path| host_path(&root, path)).collect(),
+        removable: removable.iter().map(ToString::to_string).collect(),
+        for_terminal: call.surroundings.stdout_is_terminal,
     };
-    if args.extensions.json {
-        let paths = removable.iter().map(ToString::to_string).collect();
-        let body = Body { package: &request.package, removable: paths };
-        call.output.print(json::document("removef", Some(&root), exit, body)?)?;
-        return Ok(exit);
+    Ok(Reply::about(&root, exit, report))
+}
+
+#[derive(Serialize)]
+struct RemovefReport {
+    package: String,
+    removable: Vec<String>,
+    #[serde(skip)]
+    host_paths: Vec<Vec<u8>>,
+    #[serde(skip)]
+    for_terminal: bool,
+}
+
+impl Report for RemovefReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for path in &self.host_paths {
+            let line = [path, &b"\n"[..]].concat();
+            // A script must be able to remove what it is told; nobody else has a use for these bytes.
+            if self.for_terminal { output.print(line)? } else { output.raw(line)? }
+        }
+        Ok(())
     }
-    for path in &removable {
-        let line = [&host_path(&root, path)[..], b"\n"].concat();
-        // A script must be able to remove what it is told; nobody else has a use for these bytes.
-        if call.surroundings.stdout_is_terminal { call.output.print(line)? } else { call.output.raw(line)? }
-    }
-    Ok(exit)
 }
 
 /// A path with that of the root before it, byte for byte: scripts hand it to rm(1).
@@ -109,10 +122,4 @@ fn first_words(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let first =
         |line: &Vec<u8>| line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).map(unescape);
     lines.iter().filter_map(first).collect()
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    package: &'a str,
-    removable: Vec<String>,
 }

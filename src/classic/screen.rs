@@ -4,6 +4,7 @@
 //! Messages of the command go to standard error. What scripts say, on either stream, goes to standard output, as with
 //! the classic pkgadd(1M); where a JSON document is wanted, to standard error. What each command tells beside that is in its `scene`.
 
+use crate::call::Invocation;
 use crate::operation::scripts::{Stream, Voice};
 use crate::root::Root;
 use crate::surroundings::output::Output;
@@ -20,7 +21,13 @@ pub(crate) struct Screen<'a, S> {
     pub(crate) scene: S,
 }
 
-impl<S> Screen<'_, S> {
+impl<'a, S> Screen<'a, S> {
+    /// A screen for a call: where a JSON document is wanted, neither steps nor the outcome are told.
+    pub(crate) fn new(call: &Invocation, root: &'a Root, progress: bool, scene: S) -> Self {
+        let output = Output::new(call.program);
+        Self { output, root, progress: progress && !call.in_json, outcome: !call.in_json, scene }
+    }
+
     /// Prints where standard error can be written to; nothing depends on it.
     pub(crate) fn say(&mut self, text: &str) {
         drop(self.output.complain(text));

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::call::Invocation;
 use crate::operation::patches::applied_patches;
 use crate::patch::AppliedPatch;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
 use crate::reply::text::patch;
+use crate::reply::{Reply, Report};
 use crate::surroundings::Machine;
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 
@@ -20,7 +21,7 @@ const NONE: &str = "No patches are installed";
 
 /// Print the revision of the system and its patches
 #[derive(clap::Parser)]
-struct Args {
+struct ShowrevArgs {
     /// Print the patches
     #[arg(short, conflicts_with = "all")]
     patches: bool,
@@ -32,38 +33,24 @@ struct Args {
     #[command(flatten)]
     root: RootOption,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ShowrevArgs = parse(call, USAGE)?;
     if args.command.is_some() {
         let message = "the revision of a single command (-c) is not known".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
-    let machine = (!args.patches).then(|| call.surroundings.machine.clone());
-    let (mut root, mut patches) = (None, None);
-    if args.patches || args.all {
-        let opened = args.root.open(call)?;
-        patches = Some(applied_patches(call.surroundings.reader(&opened))?);
-        root = Some(opened);
+    let system = (!args.patches).then(|| SystemBlock(system(&call.surroundings.machine)));
+    if !args.patches && !args.all {
+        return Ok(Reply::new(Exit::OK, ShowrevReport { system, patches: None }));
     }
-    if args.extensions.json {
-        let body = Body {
-            system: machine.as_ref().map(|machine| system(machine).into()),
-            patches: patches.map(|patches| patches.iter().map(PatchEntry::from).collect()),
-        };
-        call.output.print(json::document("showrev", root.as_ref(), Exit::OK, body)?)?;
-        return Ok(Exit::OK);
-    }
-    for (name, value) in machine.as_ref().map(system).into_iter().flatten() {
-        call.output.line(format!("{name}: {value}"))?;
-    }
-    if let Some(patches) = patches {
-        call.output.print(patch::listing(&patches, NONE))?;
-    }
-    Ok(Exit::OK)
+    let root = args.root.open(call)?;
+    let patches = applied_patches(call.surroundings.reader(&root))?;
+    let patches = Some(PatchListing { patches, none: NONE });
+    Ok(Reply::about(&root, Exit::OK, ShowrevReport { system, patches }))
 }
 
 /// The system block: what uname(2) says, under the names of showrev(1M).
@@ -80,16 +67,54 @@ fn system(machine: &Machine) -> [(&'static str, String); 6] {
 }
 
 #[derive(Serialize)]
-struct Body {
+struct ShowrevReport {
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<BTreeMap<&'static str, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patches: Option<Vec<PatchEntry>>,
+    system: Option<SystemBlock>,
+    #[serde(flatten)]
+    patches: Option<PatchListing>,
 }
 
-/// A patch in a JSON document; patchadd(1M) `-p` has the same.
+impl Report for ShowrevReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (name, value) in self.system.iter().flat_map(|system| &system.0) {
+            output.line(format!("{name}: {value}"))?;
+        }
+        self.patches.iter().try_for_each(|patches| patches.print_text(output))
+    }
+}
+
+/// The names and values of the system block, in the order of the text.
+struct SystemBlock([(&'static str, String); 6]);
+
+impl Serialize for SystemBlock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.iter().cloned().collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+}
+
+/// The patches of a root, in the order in which they were applied; patchadd(1M) `-p` lists the same.
 #[derive(Serialize)]
-pub(crate) struct PatchEntry {
+pub(super) struct PatchListing {
+    #[serde(serialize_with = "as_listed")]
+    pub(super) patches: Vec<AppliedPatch>,
+    /// The line where there is no patch.
+    #[serde(skip)]
+    pub(super) none: &'static str,
+}
+
+impl Report for PatchListing {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(output.print(patch::listing(&self.patches, self.none))?)
+    }
+}
+
+fn as_listed<S: Serializer>(patches: &[AppliedPatch], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(patches.iter().map(ListedPatch::from))
+}
+
+/// A patch in the document.
+#[derive(Serialize)]
+struct ListedPatch {
     id: String,
     obsoletes: Vec<String>,
     requires: Vec<String>,
@@ -97,7 +122,7 @@ pub(crate) struct PatchEntry {
     packages: Vec<String>,
 }
 
-impl From<&AppliedPatch> for PatchEntry {
+impl From<&AppliedPatch> for ListedPatch {
     fn from(patch: &AppliedPatch) -> Self {
         Self {
             id: patch.id.to_string(),

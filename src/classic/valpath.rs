@@ -5,18 +5,19 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
 use crate::operation::path_check::{Property, has_all};
 use crate::reply::exit::Exit;
-use crate::reply::json;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 
 /// Say by the exit code whether a path is what it should be
 #[derive(clap::Parser)]
 #[allow(clippy::struct_excessive_bools)] // one for each letter of the command line
-struct Args {
+struct ValpathArgs {
     /// It is absolute
     #[arg(short)]
     absolute: bool,
@@ -60,29 +61,31 @@ struct Args {
     #[arg(value_name = "PATH")]
     path: OsString,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
 }
 
 #[derive(Serialize)]
-struct Body {
+struct ValpathReport {
     path: String,
     valid: bool,
 }
 
 /// Runs it. Exit 0 if every letter is right, else 1, and nothing is printed.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ValpathArgs = parse(call, USAGE)?;
     let path = Path::new(&args.path);
     let valid = has_all(path, &args.properties());
     let exit = if valid { Exit::OK } else { Exit::FAILED };
-    if args.extensions.json {
-        let body = Body { path: path.display().to_string(), valid };
-        call.output.print(json::document("valpath", None, exit, body)?)?;
-    }
-    Ok(exit)
+    Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
 }
 
-impl Args {
+impl Report for ValpathReport {
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+impl ValpathArgs {
     fn properties(&self) -> Vec<Property> {
         let letters = [
             (self.absolute, Property::Absolute),

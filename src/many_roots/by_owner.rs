@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Body, Class, OfRoot, alike, in_one_line};
+use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::Answer;
 use crate::reply::exit::Exit;
 use crate::root::Root;
@@ -11,30 +11,21 @@ use crate::root::Root;
 const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
 
 /// What is told of a root where a process of its owner did the work.
-pub(super) fn told<B>(root: &Root, answer: &Answer) -> OfRoot<Body<B>> {
+pub(super) fn told<B>(root: &Root, answer: &Answer) -> RootReport<RootBody<B>> {
     let exit = answer.exit;
     let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
     document.retain(|name, _| !OURS.contains(&name.as_str()));
     let line = line(exit, &document, &answer.errors);
     let changed = document.get("changed").and_then(Value::as_bool).unwrap_or_default();
     let class = match text(&document, "result") {
-        _ if exit != Exit::OK => Class::Failed,
-        "nothing-to-do" => Class::Idle,
-        _ if changed || has(&document, "verdict", "planned") => Class::Done,
-        _ if has(&document, "verdict", "not-applicable") => Class::NotApplicable,
-        _ => Class::Idle,
+        _ if exit != Exit::OK => RootClass::Failed,
+        "nothing-to-do" => RootClass::Idle,
+        _ if changed || has(&document, "verdict", "planned") => RootClass::Done,
+        _ if has(&document, "verdict", "not-applicable") => RootClass::NotApplicable,
+        _ => RootClass::Idle,
     };
-    let reason = (class == Class::Failed).then(|| alike(&line, root.prefix()));
-    OfRoot {
-        class,
-        exit,
-        line,
-        notes: Vec::new(),
-        reason,
-        reboots: Vec::new(),
-        changed,
-        body: Body::OfOwner(document),
-    }
+    let body = RootBody::OfOwner(document);
+    RootReport { changed, ..RootReport::of_line(class, exit, line, root.prefix(), body) }
 }
 
 fn line(exit: Exit, document: &Map<String, Value>, errors: &[u8]) -> String {
@@ -81,9 +72,12 @@ mod tests {
         let output = br#"{"schema":"x","root":"/other","exit":{"code":0},"result":"done","changed":true,
             "patches":[{"id":"1-01\u001b[2J","verdict":"applied","reason":""}]}"#;
         let answer = Answer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
-        let told: OfRoot<Body<()>> = told(&root, &answer);
-        assert_eq!((told.class, told.line.as_str(), told.changed), (Class::Done, "1-01?[2J applied", true));
-        let Body::OfOwner(fields) = told.body else { panic!("not of the owner") };
+        let told: RootReport<RootBody<()>> = told(&root, &answer);
+        assert_eq!(
+            (told.class, told.line.as_str(), told.changed),
+            (RootClass::Done, "1-01?[2J applied", true)
+        );
+        let RootBody::OfOwner(fields) = told.body else { panic!("not of the owner") };
         assert!(OURS.iter().all(|name| !fields.contains_key(*name)));
     }
 
@@ -92,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         let answer = Answer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
-        let told: OfRoot<Body<()>> = told(&root, &answer);
-        assert_eq!((told.class, told.line.as_str()), (Class::Failed, "failed (137): a b"));
+        let told: RootReport<RootBody<()>> = told(&root, &answer);
+        assert_eq!((told.class, told.line.as_str()), (RootClass::Failed, "failed (137): a b"));
     }
 }

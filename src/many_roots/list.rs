@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::applets::Invocation;
+use crate::call::Invocation;
 use crate::operation::many::Roots;
 use crate::reply::exit::Stop;
 use crate::surroundings::SurroundingsError;

@@ -5,18 +5,18 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Class, OfRoot};
+use super::root_report::{RootClass, RootReport};
 use crate::reply::exit::Exit;
 use crate::reply::words::reboot_sentence;
 
 /// As many roots are named with each reason: every one of them has had its own line.
 const NAMED: usize = 5;
 
-/// Counts, and the roots behind them.
+/// ClassCounts, and the roots behind them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Summary {
     /// For every root, in their order: its kind and its exit code.
-    ends: Vec<Option<(Class, Exit)>>,
+    ends: Vec<Option<(RootClass, Exit)>>,
     /// Why not, with the places of the roots for which that is so; in the order of the roots at last.
     reasons: Vec<(String, Vec<usize>)>,
     /// What patches ask for, with the number of roots where they do.
@@ -26,7 +26,7 @@ pub(super) struct Summary {
 
 /// How many roots of each kind.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Counts {
+pub(super) struct ClassCounts {
     roots: usize,
     done: usize,
     nothing_to_do: usize,
@@ -41,8 +41,8 @@ impl Summary {
         Self { ends: vec![None; roots], ..Self::default() }
     }
 
-    /// Counts a root that has ended.
-    pub(super) fn count<B>(&mut self, place: usize, told: &OfRoot<B>) {
+    /// ClassCounts a root that has ended.
+    pub(super) fn count<B>(&mut self, place: usize, told: &RootReport<B>) {
         if let Some(end) = self.ends.get_mut(place) {
             *end = Some((told.class, told.exit));
         }
@@ -66,24 +66,24 @@ impl Summary {
         self.changed
     }
 
-    pub(super) fn number_of(&self, class: Class) -> usize {
+    pub(super) fn number_of(&self, class: RootClass) -> usize {
         self.ends.iter().flatten().filter(|(of, _)| *of == class).count()
     }
 
     /// How many have ended badly.
     pub(super) fn bad(&self) -> usize {
-        self.number_of(Class::Refused) + self.number_of(Class::Failed)
+        self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+    pub(super) fn counts(&self) -> ClassCounts {
+        ClassCounts {
             roots: self.ends.len(),
-            done: self.number_of(Class::Done),
-            nothing_to_do: self.number_of(Class::Idle),
-            not_applicable: self.number_of(Class::NotApplicable),
-            refused: self.number_of(Class::Refused),
-            failed: self.number_of(Class::Failed),
-            not_begun: self.number_of(Class::NotBegun),
+            done: self.number_of(RootClass::Done),
+            nothing_to_do: self.number_of(RootClass::Idle),
+            not_applicable: self.number_of(RootClass::NotApplicable),
+            refused: self.number_of(RootClass::Refused),
+            failed: self.number_of(RootClass::Failed),
+            not_begun: self.number_of(RootClass::NotBegun),
         }
     }
 
@@ -100,7 +100,7 @@ impl Summary {
 
     /// The word for the whole.
     pub(super) fn result(&self) -> &'static str {
-        match (self.bad() + self.number_of(Class::NotBegun), self.number_of(Class::Done)) {
+        match (self.bad() + self.number_of(RootClass::NotBegun), self.number_of(RootClass::Done)) {
             (0, 0) => "nothing-to-do",
             (0, _) => "done",
             _ => "failed",
@@ -133,7 +133,7 @@ impl Summary {
             .ends
             .iter()
             .zip(names)
-            .filter(|(end, _)| end.is_some_and(|(class, _)| class == Class::NotBegun));
+            .filter(|(end, _)| end.is_some_and(|(class, _)| class == RootClass::NotBegun));
         for (number, (_, name)) in not_begun.enumerate() {
             text.push_str(if number == 0 { "  not begun:\n" } else { "" });
             let _ = writeln!(text, "    {}", name.display());
@@ -163,15 +163,15 @@ mod tests {
 
     use super::*;
 
-    fn told(class: Class, exit: u8, reason: Option<&str>) -> OfRoot<()> {
-        OfRoot {
+    fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
+        RootReport {
             class,
             exit: Exit::new(exit),
             line: String::new(),
             notes: Vec::new(),
             reason: reason.map(str::to_owned),
             reboots: Vec::new(),
-            changed: class == Class::Done,
+            changed: class == RootClass::Done,
             body: (),
         }
     }
@@ -182,10 +182,10 @@ mod tests {
         let names: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let mut summary = Summary::of(9);
         for place in [8, 7, 6, 5, 4, 3, 2] {
-            summary.count(place, &told(Class::Refused, 25, Some("1-01 refused (25): it requires 2-01")));
+            summary.count(place, &told(RootClass::Refused, 25, Some("1-01 refused (25): it requires 2-01")));
         }
-        summary.count(0, &told(Class::Done, 0, None));
-        summary.count(1, &told(Class::Failed, 64, Some("failed (64): locked by another command")));
+        summary.count(0, &told(RootClass::Done, 0, None));
+        summary.count(1, &told(RootClass::Failed, 64, Some("failed (64): locked by another command")));
         let text = "9 roots: 1 done, 7 refused, 1 failed.\n  \
                     1 × failed (64): locked by another command: /r/1\n  \
                     7 × 1-01 refused (25): it requires 2-01: /r/2, /r/3, /r/4, /r/5, /r/6 and 2 more\n";
@@ -198,8 +198,8 @@ mod tests {
     fn a_signal_that_kept_a_root_from_being_done_is_the_exit_code() {
         let (first, second) = (PathBuf::from("/a"), PathBuf::from("/b"));
         let mut summary = Summary::of(2);
-        summary.count(0, &told(Class::Refused, 25, Some("x")));
-        summary.count(1, &told(Class::NotBegun, 143, None));
+        summary.count(0, &told(RootClass::Refused, 25, Some("x")));
+        summary.count(1, &told(RootClass::NotBegun, 143, None));
         assert_eq!(summary.exit(Some(15)).code(), 143);
         let text = summary.text(&[&first, &second], "done", "already applied");
         assert_eq!(text, "2 roots: 0 done, 1 refused, 1 not begun.\n  1 × x: /a\n  not begun:\n    /b\n");
@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn nothing_to_do_anywhere_is_no_failure() {
         let mut summary = Summary::of(2);
-        summary.count(0, &told(Class::Idle, 0, None));
-        summary.count(1, &told(Class::NotApplicable, 0, None));
+        summary.count(0, &told(RootClass::Idle, 0, None));
+        summary.count(1, &told(RootClass::NotApplicable, 0, None));
         assert_eq!((summary.exit(None), summary.result()), (Exit::OK, "nothing-to-do"));
     }
 }

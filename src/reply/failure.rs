@@ -208,6 +208,16 @@ pub(crate) fn state(failure: &Failure) -> String {
     }
 }
 
+/// What went wrong, what the root is like, and what to type next: one line each.
+pub(crate) fn described(command: Command, failure: &Failure) -> String {
+    joined([failure.to_string(), state(failure), hint(command, failure)])
+}
+
+/// The lines that are not empty.
+pub(crate) fn joined<const N: usize>(lines: [String; N]) -> String {
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 /// What did not happen, why, and what to type next: the lines of the modern face.
 pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [String; 3] {
     if let Failure::Refused(refusal) = failure {

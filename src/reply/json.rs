@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::reply::exit::Exit;
-use crate::root::Root;
 
 /// The version of the schema; field names never change their meaning within it.
 pub(crate) const SCHEMA: &str = "patchadm/1";
@@ -74,14 +73,9 @@ fn is_high_control(letter: char) -> bool {
     matches!(letter, '\u{7f}'..='\u{9f}')
 }
 
-/// One document about `root`, with a newline at its end. `body` is a struct or map whose fields stand beside `schema`.
-pub(crate) fn document<B: Serialize>(
-    command: &'static str,
-    root: Option<&Root>,
-    exit: Exit,
-    body: B,
-) -> serde_json::Result<Vec<u8>> {
-    Document::new(command, root.map(Root::prefix), exit, body).text()
+/// Serializes texts that need not be UTF-8.
+pub(crate) fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }
 
 /// How long ago that was, in milliseconds.

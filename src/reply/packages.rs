@@ -1,25 +1,25 @@
-//! What pkgadd(1M) and pkgrm(1M) say in common: how packages ended, the exit code of several together, JSON.
+//! The answer of pkgadd(1M) and pkgrm(1M): how packages ended, and the exit code of several together.
 
 use std::fmt::Write as _;
 use std::io;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
+use super::exit::Exit;
+use super::words::{print_recovery, recovery_sentence};
+use super::{Reply, Report, failure};
 use crate::operation::failure::Failure;
 use crate::operation::packages::PackagesReport;
 use crate::operation::scripts::{Ending, Reboot};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
-use crate::reply::exit::Exit;
-use crate::reply::{failure, json, words};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
 use crate::surroundings::output::Output;
 use crate::transaction::{Left, Receipt};
 
 /// What became of one package.
-pub(crate) struct Package<'a> {
+pub(crate) struct EndedPackage<'a> {
     pub(crate) name: &'a str,
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) result: &'a Result<Receipt, Failure>,
@@ -27,7 +27,7 @@ pub(crate) struct Package<'a> {
     pub(crate) ending: Ending,
 }
 
-impl Package<'_> {
+impl EndedPackage<'_> {
     /// The code that it alone would have, without the tens that stand for a reboot.
     fn exit(&self, command: Command) -> Exit {
         match self.result {
@@ -43,78 +43,72 @@ impl Package<'_> {
     }
 }
 
-/// A command about packages that has ended.
-pub(crate) struct Ended<'a, T> {
+/// A command about packages that has ended; `T` is what became of one.
+pub(crate) struct EndedPackages<T> {
     pub(crate) command: Command,
-    pub(crate) outcome: &'a Result<PackagesReport<T>, Failure>,
-    /// What became of one package.
-    pub(crate) package: fn(&T) -> Package<'_>,
+    pub(crate) outcome: Result<PackagesReport<T>, Failure>,
+    pub(crate) package: fn(&T) -> EndedPackage<'_>,
 }
 
-impl<T> Ended<'_, T> {
-    /// Says what is not about one package, or prints the document; the code of the command.
-    pub(crate) fn report(&self, call: &mut Invocation, root: &Root, in_json: bool) -> anyhow::Result<Exit> {
-        let exit = self.exit();
-        if in_json {
-            let document = json::document(self.command.name(), Some(root), exit, self.body())?;
-            call.output.print(document)?;
-            return Ok(exit);
-        }
-        match self.outcome {
-            Err(failed) => {
-                call.output.error(&words(self.command, failed))?;
-                if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
-                    call.output.complain("No changes were made to the system.\n")?;
-                }
-            }
-            Ok(report) => {
-                words::recovered(&mut call.output, &report.recovered)?;
-                for name in &report.unknown_answers {
-                    let text = format!("{}: WARNING: unknown admin parameter <{name}>\n", call.program);
-                    call.output.complain(text)?;
-                }
-                for name in &report.missing {
-                    call.output.error(&format!("no package associated with <{name}>"))?;
-                }
-                if self.wants_reboot() {
-                    call.output.complain(REBOOT)?;
-                }
-            }
-        }
-        Ok(exit)
+impl<T: 'static> EndedPackages<T> {
+    pub(crate) fn reply(self, root: &Root) -> Reply {
+        Reply::about(root, self.exit(), self)
     }
 
     fn exit(&self) -> Exit {
-        match self.outcome {
+        match &self.outcome {
             Err(failed) => failure::code(self.command, failed),
             Ok(report) if !report.missing.is_empty() => Exit::FAILED,
-            Ok(report) => {
-                let packages = || report.packages.iter().map(self.package);
-                let exit = together(packages().map(|package| package.exit(self.command)));
-                after_reboot(exit, packages().map(|package| package.reboot()).max().unwrap_or_default())
-            }
+            Ok(_) => after_reboot(together(self.packages().map(|one| one.exit(self.command))), self.reboot()),
         }
+    }
+
+    fn packages(&self) -> impl Iterator<Item = EndedPackage<'_>> {
+        self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
 
     /// Whether the machine should be started again after all.
-    fn wants_reboot(&self) -> bool {
-        let packages = self.outcome.iter().flat_map(|report| &report.packages);
-        packages.map(self.package).any(|package| package.reboot() != Reboot::None)
+    fn reboot(&self) -> Reboot {
+        self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
+}
 
-    fn body(&self) -> Body {
-        match self.outcome {
-            Err(failed) => Body { error: Some(failed.to_string()), ..Body::default() },
-            Ok(report) => Body {
-                error: None,
-                missing: report.missing.clone(),
-                packages: report
-                    .packages
-                    .iter()
-                    .map(|one| Entry::of(self.command, &(self.package)(one)))
-                    .collect(),
-            },
+impl<T: 'static> Report for EndedPackages<T> {
+    /// Prints what is not about one package.
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let report = match &self.outcome {
+            Ok(report) => report,
+            Err(failed) => {
+                output.error(&explanation(self.command, failed))?;
+                if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
+                    output.complain("No changes were made to the system.\n")?;
+                }
+                return Ok(());
+            }
+        };
+        let found = &report.recovered;
+        print_recovery(output, recovery_sentence(found).as_deref(), found.notes())?;
+        for name in &report.unknown_answers {
+            output.warning(&format!("unknown admin parameter <{name}>"))?;
         }
+        for name in &report.missing {
+            output.error(&format!("no package associated with <{name}>"))?;
+        }
+        if self.reboot() != Reboot::None {
+            output.complain(REBOOT)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: 'static> Serialize for EndedPackages<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = PackagesDocument {
+            error: self.outcome.as_ref().err().map(ToString::to_string),
+            missing: self.outcome.iter().flat_map(|report| &report.missing).collect(),
+            packages: self.packages().map(|package| PackageEntry::of(self.command, &package)).collect(),
+        };
+        document.serialize(serializer)
     }
 }
 
@@ -138,7 +132,7 @@ fn after_reboot(exit: Exit, reboot: Reboot) -> Exit {
 
 /// Says how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
 /// `Removal of`.
-pub(crate) fn close(output: &mut Output, command: Command, what: &str, package: &Package<'_>) {
+pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, package: &EndedPackage<'_>) {
     let mut text = String::new();
     match package.result {
         Ok(receipt) => {
@@ -148,7 +142,7 @@ pub(crate) fn close(output: &mut Output, command: Command, what: &str, package: 
         Err(Failure::Declined) => {}
         Err(Failure::Script(failure)) if !failure.is_told => {}
         // Where standard error cannot be written to, nobody can be told.
-        Err(failed) => drop(explain(output, command, failed)),
+        Err(failed) => drop(print_reason(output, command, failed)),
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
@@ -160,19 +154,19 @@ pub(crate) fn close(output: &mut Output, command: Command, what: &str, package: 
 }
 
 /// Says why something failed: objects in use as the classic list that scripts read, everything else as an error.
-fn explain(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
+fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
     match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
             output.complain(format!("\n{}\n", refusal.classic()))?;
             let hint = refusal.hint();
             if hint.is_empty() { Ok(()) } else { output.error(&hint) }
         }
-        _ => output.error(&words(command, failed)),
+        _ => output.error(&explanation(command, failed)),
     }
 }
 
 /// Why something failed, with what it left half done and what to do about it on lines of their own.
-pub(crate) fn words(command: Command, failed: &Failure) -> String {
+pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
         Failure::Refused(refusal) => match (format!("package {}", refusal.subject), refusal.why()) {
@@ -190,8 +184,7 @@ pub(crate) fn words(command: Command, failed: &Failure) -> String {
         Left::Unchanged | Left::RolledBack => String::new(),
         Left::InDoubt | Left::Unfinished(_) => failure::state(failed),
     };
-    let lines = [why, left, failure::hint(command, failed)];
-    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    failure::joined([why, left, failure::hint(command, failed)])
 }
 
 /// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).
@@ -218,16 +211,16 @@ fn together(exits: impl Iterator<Item = Exit>) -> Exit {
     exits.max_by_key(weight).unwrap_or(Exit::OK)
 }
 
-#[derive(Default, Serialize)]
-struct Body {
+#[derive(Serialize)]
+struct PackagesDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    missing: Vec<String>,
-    packages: Vec<Entry>,
+    missing: Vec<&'a String>,
+    packages: Vec<PackageEntry>,
 }
 
 #[derive(Serialize)]
-struct Entry {
+struct PackageEntry {
     instance: String,
     code: u8,
     reason: String,
@@ -235,8 +228,8 @@ struct Entry {
     notes: Vec<String>,
 }
 
-impl Entry {
-    fn of(command: Command, package: &Package<'_>) -> Self {
+impl PackageEntry {
+    fn of(command: Command, package: &EndedPackage<'_>) -> Self {
         let done = package.plan.filter(|_| package.result.is_ok());
         Self {
             instance: package.name.to_owned(),

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 
-use crate::applets::Invocation;
 use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::package::control::printable;
 use crate::plan::occasion::Occasion;
 use crate::root::{Holder, Root};
 use crate::surroundings::Surroundings;
-use crate::surroundings::bar::Bar;
 use crate::transaction::Event;
 
 /// How long the pauses between two looks at a held lock are.
@@ -40,23 +38,6 @@ pub(crate) fn occasion(surroundings: &Surroundings) -> Occasion {
 /// that makes no sense is reported by the operation.
 pub(crate) fn patience(root: &Root, asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
-}
-
-/// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock
-/// is waited for `wait` seconds.
-pub(crate) fn with_caller<T>(
-    call: &Invocation,
-    program: &'static str,
-    wait: u64,
-    work: impl FnOnce(&Caller<'_>) -> T,
-) -> anyhow::Result<T> {
-    let surroundings = &call.surroundings;
-    let bar =
-        Bar::new(Instant::now(), call.program == crate::applets::PROGRAM && surroundings.stderr_is_terminal);
-    with_signals(|interrupt| {
-        let turn = Turn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
-        turn.with_caller(&|event| bar.show(event), work)
-    })
 }
 
 /// What a root is changed with when its turn comes: one of many, or the only one.

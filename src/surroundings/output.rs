@@ -52,11 +52,6 @@ impl Output {
         self.lost.take()
     }
 
-    /// Takes over what another value for the same streams could not write.
-    pub(crate) fn inherit_loss(&mut self, mut other: Self) {
-        self.lost = self.lost.take().or_else(|| other.take_loss());
-    }
-
     /// Writes to standard output; control characters are escaped ([`printable`]).
     pub(crate) fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
         self.raw(printable(text.as_ref()))

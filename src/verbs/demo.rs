@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
 use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::apply_patches::{Applied, ApplyRequest, apply_patches};
 use crate::operation::attendant::Nobody;
@@ -17,27 +17,27 @@ use crate::operation::failure::Failure;
 use crate::operation::query::parameters;
 use crate::plan::refusal::Command;
 use crate::plan::{Action, Body, Plan};
+use crate::reply::Reply;
 use crate::reply::exit::{Exit, Stop};
 use crate::reply::failure::{code, modern};
 use crate::root::Root;
-use crate::surroundings::caller::with_caller;
 
 const USAGE: &str = "patchadm demo [dir]";
 
 /// Build a small root, patch it, back everything out, and prove that nothing is left
 #[derive(clap::Parser)]
-struct Args {
+struct DemoArgs {
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
     /// Where to build it: an empty or a new directory; patchadm-demo in the current one where none is named
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
-    if args.extensions.json {
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: DemoArgs = parse(call, USAGE)?;
+    if call.in_json {
         return Err(Stop::Usage { message: "a story has no JSON form".to_owned(), usage: USAGE }.into());
     }
     let stage = match &args.directory {
@@ -45,7 +45,8 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         None => Stage::make_new(Path::new("."))?,
     };
     let root = Root::open(&stage.root())?;
-    Story { call, stage, root, told: BTreeSet::new(), step: 0 }.tell()
+    Story { call, stage, root, told: BTreeSet::new(), step: 0 }.tell()?;
+    Ok(Reply::silent(Exit::OK))
 }
 
 /// The story as far as it is told.
@@ -59,7 +60,7 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    fn tell(mut self) -> anyhow::Result<Exit> {
+    fn tell(mut self) -> anyhow::Result<()> {
         self.opening()?;
         self.install()?;
         let before = fingerprint(&self.root)?;
@@ -100,9 +101,9 @@ impl Story<'_> {
             ..AddRequest::default()
         };
         let root = self.root.clone();
-        let report = with_caller(self.call, "pkgadd", 0, |caller| {
-            add_packages(&root, &request, caller, &mut Nobody)
-        })??;
+        let report = self
+            .call
+            .with_caller("pkgadd", 0, |caller| add_packages(&root, &request, caller, &mut Nobody))??;
         for added in report.packages {
             let receipt = added.result?;
             let objects =
@@ -156,7 +157,8 @@ impl Story<'_> {
     fn try_to_apply(&mut self, patch: &Delivery) -> anyhow::Result<Applied> {
         let request = ApplyRequest { patches: vec![self.stage.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
-        let report = with_caller(self.call, "patchadd", 0, |caller| apply_patches(&root, &request, caller))??;
+        let report =
+            self.call.with_caller("patchadd", 0, |caller| apply_patches(&root, &request, caller))??;
         only(report.patches)
     }
 
@@ -164,17 +166,12 @@ impl Story<'_> {
         let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
         let root = self.root.clone();
         let report =
-            with_caller(self.call, "patchrm", 0, |caller| back_out_patches(&root, &request, caller))??;
+            self.call.with_caller("patchrm", 0, |caller| back_out_patches(&root, &request, caller))??;
         only(report.patches)
     }
 
     /// Compares, and tells how to go on.
-    fn proof(
-        &mut self,
-        before: Fingerprint,
-        patched: Fingerprint,
-        after: Fingerprint,
-    ) -> anyhow::Result<Exit> {
+    fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
         self.step += 1;
         self.say(&format!(
             "\n{}. The proof: paths, types, modes, owners, times, contents, links and attributes of everything\n   \
@@ -188,8 +185,7 @@ impl Story<'_> {
             anyhow::bail!("the tree after all backouts is not the tree before: please report it");
         }
         self.say("   The tree is what it was, to the last attribute.")?;
-        self.go_on()?;
-        Ok(Exit::OK)
+        self.go_on()
     }
 
     /// Commands with real paths, as this program was called.

@@ -2,18 +2,19 @@
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, parse};
+use crate::call::Invocation;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "patchadm explain code";
 
 /// Explain an exit code
 #[derive(clap::Parser)]
-struct Args {
+struct ExplainArgs {
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
     /// The code
     #[arg(value_name = "CODE")]
     code: Option<u8>,
@@ -310,8 +311,8 @@ const MEANINGS: &[Meaning] = &[
 ];
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: ExplainArgs = parse(call, USAGE)?;
     let Some(code) = args.code else {
         return Err(Stop::Usage { message: "no exit code is named".to_owned(), usage: USAGE }.into());
     };
@@ -320,16 +321,22 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         let message = format!("no command ends with code {code}");
         return Err(Stop::Refused { exit: Exit::FAILED, message }.into());
     }
-    if args.extensions.json {
-        let body = serde_json::json!({ "explained": code, "meanings": meanings });
-        call.output.print(json::document("explain", None, Exit::OK, body)?)?;
-        return Ok(Exit::OK);
+    Ok(Reply::new(Exit::OK, ExplainReport { explained: code, meanings }))
+}
+
+#[derive(Serialize)]
+struct ExplainReport {
+    explained: u8,
+    meanings: Vec<Meaning>,
+}
+
+impl Report for ExplainReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for Meaning { code, command, text, advice } in &self.meanings {
+            output.line(format!("{code} from {command}: {text}\n  What to do: {advice}"))?;
+        }
+        Ok(())
     }
-    for one in meanings {
-        call.output
-            .line(format!("{code} from {}: {}\n  What to do: {}", one.command, one.text, one.advice))?;
-    }
-    Ok(Exit::OK)
 }
 
 fn meanings(code: u8) -> Vec<Meaning> {

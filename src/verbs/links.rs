@@ -5,29 +5,30 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::applets::{Invocation, classic_names};
 use crate::arguments::options::{Extensions, parse};
+use crate::call::{AppletKind, Invocation};
 use crate::operation::links::{LinksError, make_links};
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::json;
+use crate::reply::{Reply, Report};
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "patchadm links [--force] dir";
 
 /// Make links named after every classic command
 #[derive(clap::Parser)]
-struct Args {
+struct LinksArgs {
     /// Replace symbolic links of these names that lead elsewhere
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    extensions: Extensions,
+    _extensions: Extensions,
     /// The directory for the links
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
 #[derive(Serialize)]
-struct Body {
+struct LinksReport {
     program: String,
     made: Vec<&'static str>,
     replaced: Vec<&'static str>,
@@ -35,23 +36,26 @@ struct Body {
 }
 
 /// Runs it. Exit 1, and nothing is made, where something else has one of the names.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: LinksArgs = parse(call, USAGE)?;
     let program = call.surroundings.binary.clone().context("the program cannot find its own file")?;
-    let names: Vec<&'static str> = classic_names().collect();
-    let report = make_links(&args.directory, &program, &names, args.force).map_err(refused)?;
-    if args.extensions.json {
-        let program = program.display().to_string();
-        let body = Body { program, made: report.made, replaced: report.replaced, kept: report.kept };
-        call.output.print(json::document("links", None, Exit::OK, body)?)?;
-        return Ok(Exit::OK);
-    }
-    for (what, names) in [("made", &report.made), ("replaced", &report.replaced), ("kept", &report.kept)] {
-        if !names.is_empty() {
-            call.output.line(format!("{what}: {}", names.join(" ")))?;
+    let classic = call.applets.iter().filter(|applet| applet.kind == AppletKind::Classic);
+    let names: Vec<&'static str> = classic.map(|applet| applet.name).collect();
+    let links = make_links(&args.directory, &program, &names, args.force).map_err(refused)?;
+    let program = program.display().to_string();
+    let report = LinksReport { program, made: links.made, replaced: links.replaced, kept: links.kept };
+    Ok(Reply::new(Exit::OK, report))
+}
+
+impl Report for LinksReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        for (what, names) in [("made", &self.made), ("replaced", &self.replaced), ("kept", &self.kept)] {
+            if !names.is_empty() {
+                output.line(format!("{what}: {}", names.join(" ")))?;
+            }
         }
+        Ok(())
     }
-    Ok(Exit::OK)
 }
 
 /// A refusal in the three lines of the modern face: what did not happen, why, what to do.

@@ -5,7 +5,12 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod links;
 pub(crate) mod list;
-pub(crate) mod options;
+pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod remove;
+pub(crate) mod show;
 pub(crate) mod verify;
+
+mod change;
+mod options;
+mod patch_lines;

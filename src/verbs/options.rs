@@ -1,25 +1,13 @@
-//! What the verbs of `patchadm` have in common: their options, and how they speak.
-//!
-//! A change is one line per patch; a refusal is three: what did not happen, why, and what to type next. Nothing is
-//! ever prompted.
+//! Options that several verbs share.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use crate::applets::Invocation;
 use crate::arguments::options::{Extensions, RootOption};
+use crate::arguments::paths::object_path;
 use crate::arguments::scripts::ScriptOptions;
 use crate::as_owner::options::OwnerOptions;
-use crate::many_roots::ManyRoots;
-use crate::operation::failure::Failure;
+use crate::many_roots::list::ManyRoots;
 use crate::package::{Edited, ObjectPath, UndoFormat};
-use crate::plan::engine::PlannedScript;
-use crate::plan::refusal::Command;
-use crate::reply::exit::Exit;
-use crate::reply::failure;
-use crate::reply::report::PatchEntry;
-use crate::reply::words;
-use crate::root::Root;
 
 /// Options of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,7 +15,7 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) root: RootOption,
     #[command(flatten)]
-    pub(crate) extensions: Extensions,
+    _extensions: Extensions,
 }
 
 /// Options of the verbs that change a root.
@@ -89,74 +77,4 @@ fn edited(text: &str) -> Result<Edited, String> {
         "keep" => Ok(Edited::Keep),
         _ => Err("it is stop, replace or keep".to_owned()),
     }
-}
-
-/// A path of a root, as an argument.
-pub(crate) fn object_path(text: &str) -> Result<ObjectPath, String> {
-    ObjectPath::new(text.as_bytes()).map_err(|error| error.to_string())
-}
-
-/// Paths of a root, whether they were typed as its packages have them or as messages show them, with its prefix.
-pub(crate) fn inside(root: &Root, paths: &[ObjectPath]) -> Vec<ObjectPath> {
-    let prefix = ObjectPath::new(root.prefix().as_os_str().as_bytes()).ok().filter(|_| !root.is_system());
-    let strip = |path: ObjectPath| match &prefix {
-        Some(prefix) if path.is_below(prefix) => {
-            ObjectPath::new(&path.as_bytes()[prefix.as_bytes().len()..]).unwrap_or(path)
-        }
-        _ => path,
-    };
-    paths.iter().cloned().map(strip).collect()
-}
-
-/// One line about a patch that went well.
-pub(crate) fn line(entry: &PatchEntry) -> String {
-    let files = entry.files;
-    format!(
-        "{}: {} ({}; {files}; {})\n",
-        entry.id,
-        entry.verdict,
-        entry.packages.join(", "),
-        words::human(entry.bytes)
-    )
-}
-
-/// The three lines of a refusal.
-pub(crate) fn refuse(
-    call: &mut Invocation,
-    command: Command,
-    subject: &str,
-    failed: &Failure,
-) -> anyhow::Result<Exit> {
-    let lines = failure::modern(command, subject, failed);
-    let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    call.output.error(&lines.join("\n"))?;
-    Ok(failure::verb_code(command, failed))
-}
-
-/// What is printed of one patch: its line or its refusal, its notes, its plan where it is only planned.
-pub(crate) fn tell(
-    call: &mut Invocation,
-    root: &Root,
-    command: Command,
-    entry: &PatchEntry,
-    plan: Option<(&crate::plan::Plan, &[PlannedScript])>,
-    failed: Option<&Failure>,
-) -> anyhow::Result<()> {
-    if let Some(failed) = failed {
-        refuse(call, command, &format!("patch {}", entry.id), failed)?;
-        return Ok(());
-    }
-    call.output.print(line(entry))?;
-    if let Some((plan, scripts)) = plan.filter(|_| entry.verdict == "planned") {
-        call.output.print(words::plan_text(root, plan, scripts))?;
-    } else {
-        for note in &entry.notes {
-            call.output.line(format!("  note: {note}"))?;
-        }
-    }
-    call.output.print(words::in_use_lines(&entry.in_use))?;
-    if let Some(sentence) = words::reboot_sentence(entry.reboot) {
-        call.output.line(format!("  {sentence}"))?;
-    }
-    Ok(())
 }

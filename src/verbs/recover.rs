@@ -9,29 +9,32 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::applets::Invocation;
+use super::options::Common;
 use crate::arguments::options::parse;
 use crate::as_owner::options::OwnerOptions;
-use crate::many_roots::{Class, ManyRoots, OfRoot, Verb, alike, in_one_line, on_many};
-use crate::operation::adopt::{Adopted, adopt_undo};
+use crate::call::Invocation;
+use crate::many_roots::list::ManyRoots;
+use crate::many_roots::root_report::{RootClass, RootReport, failure_line, locked_reason};
+use crate::many_roots::{RootsTask, on_many};
+use crate::operation::adopt::adopt_undo;
 use crate::operation::failure::Failure;
 use crate::operation::recover::{Recovery, recover_root};
 use crate::operation::session::Caller;
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::exit::{Exit, Stop};
-use crate::reply::words::sentence_of;
-use crate::reply::{failure, json};
+use crate::reply::words::recovery_sentence;
+use crate::reply::{Reply, Report, failure};
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
+use crate::surroundings::output::Output;
 use crate::transaction::{Left, Recovered};
-use crate::verbs::options::Common;
+use adopt::AdoptReport;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
 
 /// Finish or roll back an interrupted run
 #[derive(clap::Parser)]
-struct Args {
+struct RecoverArgs {
     /// Wait this many seconds for another command to finish
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
@@ -58,101 +61,113 @@ struct Args {
     ids: Vec<String>,
 }
 
-impl Args {
-    /// Binds the undo archives of a root that the ledger does not know.
-    fn adopted(&self, root: &Root, caller: &Caller<'_>) -> Result<Adopted, Failure> {
-        adopt_undo(root, &self.ids, self.undo_dir.as_deref(), caller)
-    }
-}
-
-/// The fields of a document.
-#[derive(Clone, Debug, Serialize)]
-struct Body {
+/// What became of the interrupted run of a root.
+#[derive(Debug, Serialize)]
+struct RecoverReport {
     result: &'static str,
     changed: bool,
     notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+    /// A sentence; of a failure its lines.
+    #[serde(skip)]
+    text: String,
 }
 
-impl Body {
+impl RecoverReport {
     fn of(result: &Result<Recovery, Failure>) -> Self {
-        let run = result.as_ref().map(|found| &found.run);
-        let (word, mut notes, error) = match run {
-            Ok(Recovered::Nothing) => ("nothing-to-do", Vec::new(), None),
-            Ok(Recovered::PassedOver { notes }) => ("nothing-to-do", notes.clone(), None),
-            Ok(Recovered::RolledBack { notes, .. }) => ("rolled-back", notes.clone(), None),
-            Ok(Recovered::Finished { notes, .. }) => ("finished", notes.clone(), None),
-            Err(failed) => ("failed", Vec::new(), Some(failed.to_string())),
+        let Recovery { run, interrupted, .. } = match result {
+            Ok(found) => found,
+            Err(failed) => return Self::of_failure(failed),
         };
-        let changed = match run {
-            Ok(found) => !found.is_nothing(),
-            Err(failed) => !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
+        let result = match run {
+            Recovered::Nothing | Recovered::PassedOver { .. } => "nothing-to-do",
+            Recovered::RolledBack { .. } => "rolled-back",
+            Recovered::Finished { .. } => "finished",
         };
-        let half = result.iter().flat_map(|found| &found.interrupted);
-        notes.extend(half.map(Interrupted::told));
-        Self { result: word, changed, notes, error }
+        Self {
+            result,
+            changed: !run.is_nothing(),
+            notes: run.notes().iter().cloned().chain(interrupted.iter().map(Interrupted::told)).collect(),
+            error: None,
+            exit: Exit::OK,
+            text: recovery_sentence(run).unwrap_or_else(|| "No run was interrupted.".to_owned()),
+        }
+    }
+
+    fn of_failure(failed: &Failure) -> Self {
+        Self {
+            result: "failed",
+            changed: !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
+            notes: Vec::new(),
+            error: Some(failed.to_string()),
+            exit: failure::code(Command::Patchadd, failed),
+            text: failure::described(Command::Patchadd, failed),
+        }
+    }
+
+    /// The same as that of a root among others.
+    fn of_root(self, root: &Root) -> RootReport<Self> {
+        let (class, line) = match &self.error {
+            Some(error) => (RootClass::Failed, failure_line(self.exit, error)),
+            None if self.changed => (RootClass::Done, self.text.clone()),
+            None => (RootClass::Idle, self.text.clone()),
+        };
+        let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
+        let (exit, changed) = (self.exit, self.changed);
+        let report = RootReport::of_line(class, exit, line, root.prefix(), self);
+        RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
+    }
+}
+
+impl Report for RecoverReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.error.is_some() {
+            return Ok(output.error(&self.text)?);
+        }
+        output.line(&self.text)?;
+        for note in &self.notes {
+            output.line(format!("  note: {note}"))?;
+        }
+        Ok(())
     }
 }
 
 /// Runs it.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;
-    let json = args.common.extensions.json;
+    let undo_dir = args.undo_dir.as_deref();
+    let recover = |root: &Root, caller: &Caller<'_>| RecoverReport::of(&recover_root(root, undo_dir, caller));
+    let adopt =
+        |root: &Root, caller: &Caller<'_>| AdoptReport::of(&adopt_undo(root, &args.ids, undo_dir, caller));
     if args.many.are_named() {
-        let verb = Verb {
-            name: "recover",
-            program: "recover",
-            usage: USAGE,
-            json,
-            wait: args.wait,
-            done: "recovered",
-            idle: "with nothing to do",
-        };
-        call.output.heedless();
+        let done = if args.adopt_undo { "bound" } else { "recovered" };
+        let idle = "with nothing to do";
+        let task = RootsTask { program: "recover", usage: USAGE, wait: args.wait, done, idle };
         let which = (&args.many, args.owner);
-        if args.adopt_undo {
-            return on_many::<Args, _>(call, which, Verb { done: "bound", ..verb }, &|root, caller| {
-                adopt::of_root(root, &args.adopted(root, caller))
-            });
-        }
-        return on_many::<Args, _>(call, which, verb, &|root, caller| {
-            of_root(root, &recover_root(root, args.undo_dir.as_deref(), caller))
-        });
+        call.output.heedless();
+        return if args.adopt_undo {
+            on_many::<RecoverArgs, _>(call, which, task, &|root, caller| adopt(root, caller).of_root(root))
+        } else {
+            on_many::<RecoverArgs, _>(call, which, task, &|root, caller| recover(root, caller).of_root(root))
+        };
     }
-    let root = args.owner.open::<Args>(call, &args.common.root, Command::Patchadd)?;
-    if args.adopt_undo {
-        return adopt::run(call, &root, &args);
-    }
-    let wait = patience(&root, args.wait);
+    let root = args.owner.open::<RecoverArgs>(call, &args.common.root, Command::Patchadd)?;
     call.output.heedless();
-    let result =
-        with_caller(call, "recover", wait, |caller| recover_root(&root, args.undo_dir.as_deref(), caller))?;
-    let exit = code(&result);
-    if json {
-        call.output.print(json::document("recover", Some(&root), exit, Body::of(&result))?)?;
-        return Ok(exit);
-    }
-    match &result {
-        Ok(found) => {
-            call.output.line(sentence(&found.run))?;
-            for note in Body::of(&result).notes {
-                call.output.line(format!("  note: {note}"))?;
-            }
-        }
-        Err(failed) => {
-            let lines =
-                [failed.to_string(), failure::state(failed), failure::hint(Command::Patchadd, failed)];
-            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-            call.output.error(&lines.join("\n"))?;
-        }
-    }
-    Ok(exit)
+    Ok(if args.adopt_undo {
+        let report = call.change(&root, "recover", args.wait, |caller| adopt(&root, caller))?;
+        Reply::about(&root, report.exit, report)
+    } else {
+        let report = call.change(&root, "recover", args.wait, |caller| recover(&root, caller))?;
+        Reply::about(&root, report.exit, report)
+    })
 }
 
 /// Refuses what would be about one file system of several.
-fn refuse_parts(args: &Args) -> Result<(), Stop> {
+fn refuse_parts(args: &RecoverArgs) -> Result<(), Stop> {
     let refused = |option: &str, mount: &PathBuf, instead: &str| {
         let mount = mount.display();
         Err(Stop::Refused {
@@ -175,33 +190,4 @@ fn refuse_parts(args: &Args) -> Result<(), Stop> {
         ),
         (None, None) => Ok(()),
     }
-}
-
-fn code(result: &Result<Recovery, Failure>) -> Exit {
-    result.as_ref().map_or_else(|failed| failure::code(Command::Patchadd, failed), |_| Exit::OK)
-}
-
-fn sentence(found: &Recovered) -> String {
-    sentence_of(found).unwrap_or_else(|| "No run was interrupted.".to_owned())
-}
-
-/// What is told of a root among others.
-fn of_root(root: &Root, result: &Result<Recovery, Failure>) -> OfRoot<Body> {
-    let (exit, body) = (code(result), Body::of(result));
-    let (class, line) = match result {
-        Ok(found) if found.run.is_nothing() => (Class::Idle, sentence(&found.run)),
-        Ok(found) => (Class::Done, sentence(&found.run)),
-        Err(failed) => {
-            (Class::Failed, format!("failed ({}): {}", exit.code(), in_one_line(&failed.to_string())))
-        }
-    };
-    let reason = match class {
-        Class::Failed if exit == Exit::LOCKED => {
-            Some(format!("failed ({}): locked by another command", exit.code()))
-        }
-        Class::Failed => Some(alike(&line, root.prefix())),
-        _ => None,
-    };
-    let notes = body.notes.iter().map(|note| format!("note: {note}")).collect();
-    OfRoot { class, exit, line, notes, reason, reboots: Vec::new(), changed: body.changed, body }
 }

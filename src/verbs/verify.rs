@@ -2,24 +2,25 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::applets::Invocation;
+use super::options::Common;
 use crate::arguments::options::parse;
+use crate::call::Invocation;
 use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
 use crate::operation::failure::Failure;
-use crate::operation::verify::{Archive, Damage, Patch, Report, State, VerifyError, verify};
+use crate::operation::verify::{Archive, Damage, Patch, Report as VerifyReport, State, VerifyError, verify};
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::exit::{Exit, Stop};
 use crate::reply::text::finding;
 use crate::reply::words::human;
-use crate::reply::{failure, json};
+use crate::reply::{Reply, Report, failure};
 use crate::root::Root;
 use crate::surroundings::Zone;
 use crate::surroundings::caller::occasion;
-use crate::verbs::options::Common;
+use crate::surroundings::output::Output;
 
 const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
 
@@ -32,7 +33,7 @@ const UNKNOWN: Exit = Exit::new(2);
 
 /// Check files against records and undo archives against their digests, and say which patches could be backed out
 #[derive(clap::Parser)]
-struct Args {
+struct VerifyArgs {
     #[command(flatten)]
     common: Common,
     /// The directory that holds the undo data, when it was moved
@@ -43,19 +44,27 @@ struct Args {
     names: Vec<String>,
 }
 
-/// The document.
+/// What was found, and how it is told.
+struct VerifyReply {
+    report: VerifyReport,
+    root: Root,
+    zone: Zone,
+    exit: Exit,
+}
+
+/// The fields of the document.
 #[derive(Serialize)]
-struct Body {
+struct VerifyDocument {
     sound: bool,
     checked: usize,
     discrepancies: Vec<Discrepancy>,
-    patches: Vec<Entry>,
-    interrupted: Vec<Half>,
+    patches: Vec<PatchState>,
+    interrupted: Vec<HalfApplied>,
 }
 
 /// A patch that a tool without recovery left half applied.
 #[derive(Serialize)]
-struct Half {
+struct HalfApplied {
     id: String,
     package: String,
     reason: String,
@@ -68,7 +77,7 @@ struct Discrepancy {
 }
 
 #[derive(Serialize)]
-struct Entry {
+struct PatchState {
     id: String,
     removable: bool,
     /// That of patchrm(1M) if it were called now.
@@ -90,8 +99,8 @@ struct UndoEntry {
 
 /// Runs it. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
 /// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
-pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
-    let args: Args = parse(call, USAGE)?;
+pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    let args: VerifyArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
     // Nothing is changed, so a signal may end it at any moment.
     let report = verify(
@@ -103,17 +112,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
     )
     .map_err(refused)?;
     let exit = exit_of(&report);
-    if args.common.extensions.json {
-        let body = Body::of(&report, &root, call.surroundings.zone, exit);
-        call.output.print(json::document("verify", Some(&root), exit, body)?)?;
-        return Ok(exit);
-    }
-    tell(call, &root, &report)?;
-    Ok(exit)
+    let zone = call.surroundings.zone;
+    Ok(Reply::about(&root.clone(), exit, VerifyReply { report, root, zone, exit }))
 }
 
 /// Undo data that is gone for good counts more than a file, which a package can bring again.
-fn exit_of(report: &Report) -> Exit {
+fn exit_of(report: &VerifyReport) -> Exit {
     let codes: Vec<Exit> = report.patches.iter().filter_map(Patch::damage).map(code_of).collect();
     if codes.contains(&DAMAGED) {
         return DAMAGED;
@@ -151,28 +155,36 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
     }
 }
 
-/// Objects first, then patch by patch, and at the end what it comes to.
-fn tell(call: &mut Invocation, root: &Root, report: &Report) -> anyhow::Result<()> {
-    let zone = call.surroundings.zone;
-    for checked in report.wrong() {
-        call.output.line(root.show(&checked.path))?;
-        for finding in &checked.findings {
-            call.output.line(format!("  {}", finding::detail(finding, zone)))?;
+impl Report for VerifyReply {
+    /// Prints the objects first, then patch by patch, and at the end what it comes to.
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        let Self { report, root, zone, .. } = self;
+        for checked in report.wrong() {
+            output.line(root.show(&checked.path))?;
+            for finding in &checked.findings {
+                output.line(format!("  {}", finding::detail(finding, *zone)))?;
+            }
         }
-    }
-    for patch in &report.patches {
-        call.output.line(match reason(patch) {
-            None => format!("{}: can be backed out", patch.id),
-            Some(reason) => format!("{}: cannot be backed out: {reason}", patch.id),
-        })?;
-        for archive in &patch.archives {
-            call.output.line(format!("  {}: {}", archive.package, told(archive)))?;
+        for patch in &report.patches {
+            output.line(match reason(patch) {
+                None => format!("{}: can be backed out", patch.id),
+                Some(reason) => format!("{}: cannot be backed out: {reason}", patch.id),
+            })?;
+            for archive in &patch.archives {
+                output.line(format!("  {}: {}", archive.package, told(archive)))?;
+            }
         }
+        for half in
+            report.interrupted.iter().filter(|half| report.patches.iter().all(|one| one.id != half.patch))
+        {
+            output.line(half.told())?;
+        }
+        Ok(output.line(summary(report))?)
     }
-    for half in report.interrupted.iter().filter(|half| report.patches.iter().all(|one| one.id != half.patch))
-    {
-        call.output.line(half.told())?;
-    }
+}
+
+/// What all of it comes to, in one line.
+fn summary(report: &VerifyReport) -> String {
     let (wrong, damaged) = (report.wrong().count(), report.patches.iter().filter_map(Patch::damage).count());
     let objects = match (report.objects.len(), wrong) {
         (all, 0) => format!("{all} objects are as recorded"),
@@ -187,8 +199,7 @@ fn tell(call: &mut Invocation, root: &Root, report: &Report) -> anyhow::Result<(
         0 => "",
         _ => "; a patch was left half applied",
     };
-    call.output.line(format!("{objects}; {archives}{half}."))?;
-    Ok(())
+    format!("{objects}; {archives}{half}.")
 }
 
 fn are(count: usize) -> &'static str {
@@ -216,29 +227,31 @@ fn told(archive: &Archive) -> String {
     }
 }
 
-impl Body {
-    fn of(report: &Report, root: &Root, zone: Zone, exit: Exit) -> Self {
+impl Serialize for VerifyReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { report, root, zone, exit } = self;
         let discrepancies = report.wrong().map(|checked| Discrepancy {
             path: root.show(&checked.path),
-            errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
+            errors: checked.findings.iter().map(|finding| finding::detail(finding, *zone)).collect(),
         });
-        Self {
-            sound: exit == Exit::OK,
+        let document = VerifyDocument {
+            sound: *exit == Exit::OK,
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
-            patches: report.patches.iter().map(Entry::of).collect(),
-            interrupted: report.interrupted.iter().map(Half::of).collect(),
-        }
+            patches: report.patches.iter().map(PatchState::of).collect(),
+            interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
+        };
+        document.serialize(serializer)
     }
 }
 
-impl Half {
+impl HalfApplied {
     fn of(half: &Interrupted) -> Self {
         Self { id: half.patch.to_string(), package: half.package.to_string(), reason: half.refusal().why() }
     }
 }
 
-impl Entry {
+impl PatchState {
     fn of(patch: &Patch) -> Self {
         let code =
             patch.backout.as_ref().err().map_or(Exit::OK, |failed| failure::code(Command::Patchrm, failed));

@@ -10,7 +10,7 @@ use crate::operation::installation::Installation;
 use crate::plan::Plan;
 use crate::plan::course::Portion;
 use crate::plan::refusal::Command;
-use crate::reply::packages::{self, Package};
+use crate::reply::packages::{EndedPackage, print_ending};
 use crate::source::PackageImage;
 use crate::surroundings::questions;
 
@@ -21,6 +21,12 @@ pub(crate) struct Adding<'a> {
     pub(crate) copyright: bool,
     /// Whether the vendor is named where no copyright text is printed.
     pub(crate) vendor: bool,
+}
+
+/// What became of a package.
+pub(super) fn ended(added: &Added) -> EndedPackage<'_> {
+    let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
+    EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }
 }
 
 impl Attendant for Screen<'_, Adding<'_>> {
@@ -81,9 +87,7 @@ impl Attendant for Screen<'_, Adding<'_>> {
             let text = layout::paths(installation, self.root);
             self.step(&text);
         }
-        let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
-        let package = Package { name: &added.name, plan, result: &added.result, ending: added.ending };
-        packages::close(&mut self.output, Command::Pkgadd, "Installation of", &package);
+        print_ending(&mut self.output, Command::Pkgadd, "Installation of", &ended(added));
     }
 
     fn agrees(&mut self, name: &str, questions: &[String]) -> bool {

@@ -1,30 +1,23 @@
 //! `pkgadd -s`: puts packages into a spool directory instead of installing them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, Invocation};
+use crate::call::Invocation;
 use crate::classic::pkgtrans::transfer;
 use crate::operation::device;
 use crate::operation::translate::{Destination, Existing, TranslateRequest};
+use crate::reply::Reply;
 
-/// Packages that are to be spooled.
-pub(super) struct Spooling {
-    pub(super) device: PathBuf,
-    pub(super) spool: PathBuf,
-    pub(super) packages: Vec<String>,
-    pub(super) categories: Vec<String>,
-}
-
-/// Runs it, with the reports and codes of pkgtrans(1).
-pub(super) fn run(call: &mut Invocation, spooling: Spooling, in_json: bool) -> anyhow::Result<Exit> {
-    let Spooling { device: from, spool, packages, categories } = spooling;
-    let request = TranslateRequest {
-        to: Destination::Directory(device::named(&spool)),
-        device: from,
-        packages,
-        categories,
-        existing: Existing::Refuse,
-        description_only: false,
-    };
-    transfer(call, request, in_json)
+/// Copies the packages of a device into the directory `spool`, with the reports and codes of pkgtrans(1).
+pub(super) fn run(
+    call: &mut Invocation,
+    spool: &Path,
+    device: PathBuf,
+    packages: Vec<String>,
+    categories: Vec<String>,
+) -> anyhow::Result<Reply> {
+    let to = Destination::Directory(device::named(spool));
+    let existing = Existing::Refuse;
+    let request = TranslateRequest { to, device, packages, categories, existing, description_only: false };
+    transfer(call, request)
 }

@@ -11,7 +11,7 @@ use crate::surroundings::Zone;
 
 /// The document of a check.
 #[derive(Serialize)]
-pub(super) struct Body {
+pub(super) struct CheckDocument {
     checked: usize,
     discrepancies: Vec<Discrepancy>,
     unknown_packages: Vec<String>,
@@ -27,7 +27,7 @@ struct Discrepancy {
 
 /// The document of a listing.
 #[derive(Serialize)]
-pub(super) struct List {
+pub(super) struct ListDocument {
     objects: Vec<Recorded>,
 }
 
@@ -38,7 +38,7 @@ struct Recorded {
     packages: Vec<String>,
 }
 
-impl Body {
+impl CheckDocument {
     pub(super) fn of(report: &Report, root: &Root, zone: Zone) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
         let discrepancies = wrong.map(|checked| Discrepancy {
@@ -54,7 +54,7 @@ impl Body {
     }
 
     /// The same of packages on a device; a path is as the pkgmap writes it.
-    pub(super) fn of_device(packages: &[Delivered], missing: Vec<String>, zone: Zone) -> Self {
+    pub(super) fn of_device(packages: &[Delivered], missing: &[String], zone: Zone) -> Self {
         let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
         let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
         let discrepancies = wrong.map(|(one, object)| Discrepancy {
@@ -62,11 +62,15 @@ impl Body {
             package: Some(one.package.clone()),
             errors: details(&object.findings, zone),
         });
-        Self { checked: objects().count(), discrepancies: discrepancies.collect(), unknown_packages: missing }
+        Self {
+            checked: objects().count(),
+            discrepancies: discrepancies.collect(),
+            unknown_packages: missing.to_vec(),
+        }
     }
 }
 
-impl List {
+impl ListDocument {
     pub(super) fn of(lines: &[Line], root: &Root) -> Self {
         let objects = lines.iter().map(|line| Recorded {
             path: root.show(&line.path),

@@ -7,16 +7,16 @@ use crate::operation::attendant::Attendant;
 use crate::operation::remove_package::{Left, Removal, Removed, Stays};
 use crate::package::Params;
 use crate::plan::refusal::Command;
-use crate::reply::packages::{self, Package};
+use crate::reply::packages::{EndedPackage, print_ending};
 use crate::surroundings::questions;
 
 /// The removal of packages.
 pub(super) struct Removing;
 
 /// What became of a package.
-pub(super) fn package(removed: &Removed) -> Package<'_> {
+pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
-    Package { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
+    EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
 }
 
 /// What stands behind the path of an object.
@@ -65,7 +65,7 @@ impl Attendant for Screen<'_, Removing> {
 
     fn removed(&mut self, removed: &Removed) {
         if self.outcome {
-            packages::close(&mut self.output, Command::Pkgrm, "Removal of", &package(removed));
+            print_ending(&mut self.output, Command::Pkgrm, "Removal of", &ended(removed));
         }
     }
 

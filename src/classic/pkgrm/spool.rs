@@ -4,13 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Exit, Invocation, questions};
+use crate::call::Invocation;
 use crate::classic::pkgtrans;
 use crate::operation::device;
 use crate::operation::translate::remove_spooled;
 use crate::package::PkgInst;
-use crate::reply::json;
+use crate::reply::exit::Exit;
+use crate::reply::{Reply, Report};
 use crate::surroundings::output::Output;
+use crate::surroundings::questions;
 
 /// Runs it; with `asks` each removal has to be agreed to.
 pub(super) fn run(
@@ -18,14 +20,13 @@ pub(super) fn run(
     spool: &Path,
     packages: &[String],
     asks: bool,
-    in_json: bool,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<Reply> {
     let mut output = Output::new(call.program);
     let mut declined = false;
     let removed = remove_spooled(&device::named(spool), packages, &mut |inst: &PkgInst| {
         let agreed = !asks || agrees(&mut output, inst);
         declined |= !agreed;
-        if agreed && !in_json {
+        if agreed && !call.in_json {
             // Nothing depends on it.
             drop(output.complain(format!("Removing spooled package instance <{inst}>\n")));
         }
@@ -36,14 +37,9 @@ pub(super) fn run(
         Ok(_) if declined => Exit::new(3),
         Ok(_) => Exit::OK,
     };
-    if in_json {
-        let error = removed.as_ref().err().map(ToString::to_string);
-        let removed = removed.iter().flatten().map(ToString::to_string).collect();
-        call.output.print(json::document("pkgrm", None, exit, Body { error, removed })?)?;
-    } else if let Err(error) = removed {
-        call.output.error(&error.to_string())?;
-    }
-    Ok(exit)
+    let error = removed.as_ref().err().map(ToString::to_string);
+    let removed = removed.iter().flatten().map(ToString::to_string).collect();
+    Ok(Reply::new(exit, SpoolReport { error, removed }))
 }
 
 fn agrees(output: &mut Output, inst: &PkgInst) -> bool {
@@ -53,8 +49,14 @@ fn agrees(output: &mut Output, inst: &PkgInst) -> bool {
 }
 
 #[derive(Serialize)]
-struct Body {
+struct SpoolReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     removed: Vec<String>,
+}
+
+impl Report for SpoolReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        Ok(self.error.iter().try_for_each(|error| output.error(error))?)
+    }
 }

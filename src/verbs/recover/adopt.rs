@@ -1,17 +1,15 @@
-//! `patchadm recover --adopt-undo`: what is told of undo archives that are bound, of one root or of many.
+//! The report of `patchadm recover --adopt-undo`: undo archives that are bound, of one root or of many.
 
 use serde::Serialize;
 
-use super::Args;
-use crate::applets::Invocation;
-use crate::many_roots::{Class, OfRoot, alike, in_one_line};
+use crate::many_roots::root_report::{RootClass, RootReport, failure_line};
 use crate::operation::adopt::{Adopted, Adoption};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
 use crate::reply::exit::Exit;
-use crate::reply::{failure, json};
+use crate::reply::{Report, failure};
 use crate::root::Root;
-use crate::surroundings::caller::{patience, with_caller};
+use crate::surroundings::output::Output;
 
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4);
@@ -19,17 +17,22 @@ const UNFIT: Exit = Exit::new(4);
 /// What is said where nothing is to be bound.
 const NOTHING: &str = "There is no undo archive to be bound.";
 
-/// The fields of a document about undo archives.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Body {
+/// What became of the undo archives of a root.
+#[derive(Debug, Serialize)]
+pub(super) struct AdoptReport {
     result: &'static str,
     changed: bool,
     adopted: Vec<AdoptedArchive>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip)]
+    pub(super) exit: Exit,
+    /// A sentence for each archive; of a failure its lines.
+    #[serde(skip)]
+    sentences: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
 struct AdoptedArchive {
     id: String,
     package: String,
@@ -52,76 +55,67 @@ impl AdoptedArchive {
     }
 }
 
-impl Body {
-    fn of(result: &Result<Adopted, Failure>) -> Self {
-        let word = match result {
-            Ok(adopted) if adopted.archives.iter().any(|one| !one.is_adopted) => "refused",
-            Ok(Adopted { is_changed: true, .. }) => "done",
-            Ok(_) => "nothing-to-do",
-            Err(_) => "failed",
+impl AdoptReport {
+    pub(super) fn of(result: &Result<Adopted, Failure>) -> Self {
+        let adopted = match result {
+            Ok(adopted) => adopted,
+            Err(failed) => return Self::of_failure(failed),
         };
-        let all = result.as_ref().map(|adopted| adopted.archives.as_slice()).unwrap_or_default();
+        let (result, exit) = match adopted {
+            Adopted { archives, .. } if archives.iter().any(|one| !one.is_adopted) => ("refused", UNFIT),
+            Adopted { is_changed: true, .. } => ("done", Exit::OK),
+            Adopted { .. } => ("nothing-to-do", Exit::OK),
+        };
         Self {
-            result: word,
-            changed: result.as_ref().is_ok_and(|adopted| adopted.is_changed),
-            adopted: all.iter().map(AdoptedArchive::of).collect(),
-            error: result.as_ref().err().map(ToString::to_string),
+            result,
+            changed: adopted.is_changed,
+            adopted: adopted.archives.iter().map(AdoptedArchive::of).collect(),
+            error: None,
+            exit,
+            sentences: adopted.archives.iter().map(sentence).collect(),
         }
+    }
+
+    fn of_failure(failed: &Failure) -> Self {
+        Self {
+            result: "failed",
+            changed: false,
+            adopted: Vec::new(),
+            error: Some(failed.to_string()),
+            exit: failure::code(Command::Patchrm, failed),
+            sentences: vec![failure::described(Command::Patchrm, failed)],
+        }
+    }
+
+    /// The same as that of a root among others.
+    pub(super) fn of_root(self, root: &Root) -> RootReport<Self> {
+        let bound = self.adopted.iter().filter(|one| one.adopted).count();
+        let told = format!("{bound} of {} undo archives bound", self.adopted.len());
+        let (class, line, notes) = match &self.error {
+            Some(error) => (RootClass::Failed, failure_line(self.exit, error), Vec::new()),
+            None if self.adopted.is_empty() => (RootClass::Idle, NOTHING.to_owned(), Vec::new()),
+            None if self.exit == Exit::OK => (RootClass::Done, told, self.sentences.clone()),
+            None => (RootClass::Refused, told, self.sentences.clone()),
+        };
+        let (exit, changed) = (self.exit, self.changed);
+        RootReport { notes, changed, ..RootReport::of_line(class, exit, line, root.prefix(), self) }
     }
 }
 
-/// Binds undo archives of one root that its ledger does not know.
-pub(super) fn run(call: &mut Invocation, root: &Root, args: &Args) -> anyhow::Result<Exit> {
-    let wait = patience(root, args.wait);
-    call.output.heedless();
-    let result = with_caller(call, "recover", wait, |caller| args.adopted(root, caller))?;
-    let exit = code(&result);
-    if args.common.extensions.json {
-        call.output.print(json::document("recover", Some(root), exit, Body::of(&result))?)?;
-        return Ok(exit);
-    }
-    match &result {
-        Ok(adopted) if adopted.archives.is_empty() => call.output.line(NOTHING)?,
-        Ok(adopted) => adopted.archives.iter().try_for_each(|one| call.output.line(adoption(one)))?,
-        Err(failed) => {
-            let lines = [failed.to_string(), failure::state(failed), failure::hint(Command::Patchrm, failed)];
-            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-            call.output.error(&lines.join("\n"))?;
+impl Report for AdoptReport {
+    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
+        if self.error.is_some() {
+            return Ok(output.error(&self.sentences.concat())?);
         }
-    }
-    Ok(exit)
-}
-
-/// What is told of a root among others.
-pub(super) fn of_root(root: &Root, result: &Result<Adopted, Failure>) -> OfRoot<Body> {
-    let (exit, body) = (code(result), Body::of(result));
-    let mut notes = Vec::new();
-    let (class, line) = match result {
-        Ok(adopted) if adopted.archives.is_empty() => (Class::Idle, NOTHING.to_owned()),
-        Ok(adopted) => {
-            notes.extend(adopted.archives.iter().map(adoption));
-            let bound = adopted.archives.iter().filter(|one| one.is_adopted).count();
-            let class = if exit == Exit::OK { Class::Done } else { Class::Refused };
-            (class, format!("{bound} of {} undo archives bound", adopted.archives.len()))
+        if self.adopted.is_empty() {
+            output.line(NOTHING)?;
         }
-        Err(failed) => {
-            (Class::Failed, format!("failed ({}): {}", exit.code(), in_one_line(&failed.to_string())))
-        }
-    };
-    let reason = matches!(class, Class::Failed | Class::Refused).then(|| alike(&line, root.prefix()));
-    OfRoot { class, exit, line, notes, reason, reboots: Vec::new(), changed: body.changed, body }
-}
-
-fn code(result: &Result<Adopted, Failure>) -> Exit {
-    match result {
-        Ok(adopted) if adopted.archives.iter().all(|one| one.is_adopted) => Exit::OK,
-        Ok(_) => UNFIT,
-        Err(failed) => failure::code(Command::Patchrm, failed),
+        Ok(self.sentences.iter().try_for_each(|sentence| output.line(sentence))?)
     }
 }
 
 /// What became of one archive, with what tells it from another one of the same patch.
-fn adoption(one: &Adoption) -> String {
+fn sentence(one: &Adoption) -> String {
     let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
     let from = format!("{patch}, package {package}: an undo archive of {run}, for `{}`", recorded.trim());
