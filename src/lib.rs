@@ -119,6 +119,7 @@ mod verbs;
 
 pub use applets::main;
 
-use patchadm_core::{database, operation, plan, script, source, transaction};
+use patchadm_changeset::transaction;
+use patchadm_core::{database, operation, plan, script, source};
 use patchadm_rootfs as root;
 use patchadm_svr4::{format, package, patch};

@@ -457,7 +457,8 @@ fn shellcheck_has_nothing_to_warn_of() {
         crate::skipped("shellcheck_has_nothing_to_warn_of: shellcheck is not here");
         return;
     };
-    let scripts = ["checkinstall", "class", "postinstall"].map(|name| format!("src/plan/undo/{name}.sh"));
+    let scripts =
+        ["checkinstall", "class", "postinstall"].map(|name| format!("crates/core/src/plan/undo/{name}.sh"));
     let mut shellcheck = Command::new(shellcheck);
     shellcheck.args(["--norc", "--severity=warning"]).args(scripts).current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = shellcheck.output().unwrap();

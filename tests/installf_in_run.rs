@@ -3,14 +3,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use patchadm_changeset::format::journal::{Domain, Entry, Header, Journal, VERSION, outcome_sector};
+use patchadm_changeset::records::contents;
+use patchadm_changeset::transaction::{read_queue, undo_queue};
 use patchadm_core::database::archive::Outside;
 use patchadm_core::database::survey::{Setting, survey};
-use patchadm_core::database::{View, contents, open_run};
+use patchadm_core::database::{View, open_run};
 use patchadm_core::inventory::Touched;
 use patchadm_core::plan::queue::merged;
-use patchadm_core::transaction::{read_queue, undo_queue};
 use patchadm_rootfs::{Lock, Root};
-use patchadm_svr4::format::journal::{Domain, Entry, Header, Journal, VERSION, outcome_sector};
 use patchadm_svr4::package::ObjectPath;
 
 use crate::installf::stage;
@@ -152,7 +153,7 @@ fn a_command_that_does_not_belong_to_the_open_run_is_one_of_its_own() {
     inside.scenario.set("PATCHADM_RUN", "98-00000000000000aa");
     inside.scenario.run("installf -R @ROOT@ ACMEa /opt/ACMEa/x").fails(64);
     inside.scenario.set("PATCHADM_RUN", RUN);
-    let (sector, offset) = outcome_sector(patchadm_svr4::format::journal::Outcome::Commit);
+    let (sector, offset) = outcome_sector(patchadm_changeset::format::journal::Outcome::Commit);
     let journal = fs::OpenOptions::new().write(true).open(inside.scenario.at("/var/sadm/patchadm/journal"));
     std::os::unix::fs::FileExt::write_all_at(&journal.unwrap(), &sector, offset).unwrap();
     inside.scenario.run("installf -R @ROOT@ ACMEa /opt/ACMEa/x").fails(64);

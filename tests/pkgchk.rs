@@ -1,7 +1,7 @@
 use std::fs;
 
-use patchadm_svr4::format::journal;
-use patchadm_svr4::format::journal::{Header, Journal};
+use patchadm_changeset::format::journal;
+use patchadm_changeset::format::journal::{Header, Journal};
 
 use crate::scenario::Scenario;
 

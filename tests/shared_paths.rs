@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use patchadm_svr4::format::manifest::Manifest;
+use patchadm_changeset::format::manifest::Manifest;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::UNIX_EPOCH;
 
-use patchadm_svr4::format::journal;
-use patchadm_svr4::format::journal::{Domain, Entry, Header, Identity, Journal, Op, OpKind};
-use patchadm_svr4::package::{Inode, ObjectPath, Timestamp};
+use patchadm_changeset::format::journal;
+use patchadm_changeset::format::journal::{Domain, Entry, Header, Identity, Journal, Op, OpKind};
+use patchadm_rootfs::{Inode, Timestamp};
+use patchadm_svr4::package::ObjectPath;
 
 use crate::scenario::Scenario;
 

@@ -125,7 +125,7 @@ pub(crate) enum Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::journal::JournalError;
+    use patchadm_changeset::format::journal::JournalError;
 
     #[test]
     fn an_error_has_the_code_it_carries_or_the_one_of_its_cause() {
@@ -148,6 +148,6 @@ mod tests {
     }
 
     fn journal_error() -> JournalError {
-        crate::format::journal::parse_head(b"rubbish").unwrap_err()
+        patchadm_changeset::format::journal::parse_head(b"rubbish").unwrap_err()
     }
 }

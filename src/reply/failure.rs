@@ -153,7 +153,7 @@ fn transaction_code(command: Command, error: &TransactionError) -> Exit {
             (10, 7)
         }
         (_, Cause::Unsupported { .. } | Cause::Apart { .. }) => (10, 5),
-        (_, Cause::Ledger(LedgerFault::Damaged { .. })) => (28, 4),
+        (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => (28, 4),
         (_, Cause::Source(source)) => match source.downcast_ref::<SourceError>() {
             Some(source) => return source_code(command, source),
             None => (5, 7),
@@ -279,7 +279,7 @@ pub(crate) fn hint(command: Command, failure: &Failure) -> String {
             (_, Cause::Changed(_) | Cause::Appeared(_)) => {
                 "Try again when nobody else changes these files.".to_owned()
             }
-            (_, Cause::Ledger(LedgerFault::Damaged { .. })) => ADOPT.to_owned(),
+            (_, Cause::Ledger(fault)) if is_damaged(fault.as_ref()) => ADOPT.to_owned(),
             (_, cause) => remedy(cause.errno()).to_owned(),
         },
         Failure::Root(error)
@@ -313,6 +313,11 @@ fn closed(mut text: String) -> String {
         text.push('.');
     }
     text
+}
+
+/// Whether a run ended because a ledger is damaged.
+fn is_damaged(fault: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(fault.downcast_ref(), Some(LedgerFault::Damaged { .. }))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
+use patchadm_changeset::format::journal::{Outcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{Call, Door, Step};
-use patchadm_svr4::format::journal::{Outcome, parse_head};
 use rustix::io::Errno;
 
 use crate::reliability::stories::{Command, Story, Trial};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use patchadm_core::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Door;
 use rustix::io::Errno;
 

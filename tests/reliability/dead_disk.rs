@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use patchadm_core::transaction::Recovered;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_rootfs::Door;
 use rustix::io::Errno;
 

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
+use patchadm_changeset::format::journal::{Outcome, parse_head};
 use patchadm_rootfs::{Call, Door, Step};
-use patchadm_svr4::format::journal::{Outcome, parse_head};
 use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, chmod, chownat, linkat,

@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm_svr4::format::journal::parse_head;
+use patchadm_changeset::format::journal::parse_head;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;

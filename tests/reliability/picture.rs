@@ -5,9 +5,10 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use patchadm_svr4::format::journal::parse_head;
-use patchadm_svr4::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
-use patchadm_svr4::format::{cpio, datastream, envelope};
+use patchadm_changeset::format::journal::parse_head;
+use patchadm_changeset::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
+use patchadm_container::envelope;
+use patchadm_svr4::format::{cpio, datastream};
 use sha2::{Digest as _, Sha256};
 
 use crate::records::OWN;

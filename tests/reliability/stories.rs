@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::DateTime;
+use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_core::operation::add_package::{AddRequest, add_packages};
 use patchadm_core::operation::apply_patches::{ApplyRequest, apply_patches};
 use patchadm_core::operation::attendant::Nobody;
@@ -22,7 +23,6 @@ use patchadm_core::operation::scripts::ScriptSettings;
 use patchadm_core::operation::session::Caller;
 use patchadm_core::plan::engine::Engine;
 use patchadm_core::plan::occasion::Occasion;
-use patchadm_core::transaction::{Receipt, Recovered};
 use patchadm_rootfs::{Door, Root};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 use tempfile::TempDir;

@@ -4,15 +4,25 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod database;
+pub mod format;
 pub mod inventory;
 pub mod operation;
 pub mod plan;
 pub mod script;
 pub mod source;
-pub mod transaction;
 
+use patchadm_changeset::transaction;
 use patchadm_rootfs as root;
-use patchadm_svr4::{format, package, patch};
+use patchadm_svr4::patch;
+
+/// Values of packages and of the tree.
+mod package {
+    pub(crate) use patchadm_changeset::RecordFile;
+    pub(crate) use patchadm_rootfs::{
+        Digest, Hashing, Inode, Live, LiveKind, Summing, Sums, Timestamp, Xattrs, cores, side_by_side,
+    };
+    pub(crate) use patchadm_svr4::package::*;
+}
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 #[cfg(test)]

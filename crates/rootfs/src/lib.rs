@@ -11,12 +11,14 @@
 
 mod accounts;
 mod building;
+mod cores;
 mod descent;
 mod dir;
 mod door;
 mod file;
 mod guard;
 mod leftover;
+mod live;
 mod lock;
 mod look;
 mod mounts;
@@ -24,6 +26,7 @@ mod open_object;
 mod owner;
 mod removal;
 mod resolve;
+mod sums;
 mod untrusted;
 mod way;
 mod write;
@@ -38,25 +41,32 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use patchadm_svr4::package;
-
-use crate::package::{ObjectPath, cores, unescape};
+use crate::package::{ObjectPath, unescape};
 use guard::Guard;
 
 pub use accounts::accounts_of;
 pub use building::{Building, NewTree};
+pub use cores::{cores, side_by_side};
 pub use descent::Descent;
 pub use dir::{Dir, Space};
 pub use door::{Call, Door, Step};
 pub use file::WritableFile;
 pub use guard::RecordPlaces;
+pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
 pub use lock::{Holder, Lock, LockError};
 pub use look::{FileType, Seen, StillFile};
 pub use open_object::OpenObject;
 pub use owner::Strange;
 pub use resolve::Resolver;
+pub use sums::{Hashing, Summing, Sums};
 pub use untrusted::{Distrust, Untrusted};
 pub use write::Node;
+
+/// Values of packages, and those of the tree beside them.
+mod package {
+    pub(crate) use crate::{Inode, Live, LiveKind, Sums, Timestamp, Xattrs};
+    pub(crate) use patchadm_svr4::package::*;
+}
 
 /// A directory under which packages are installed, opened once and held.
 #[derive(Clone, Debug)]

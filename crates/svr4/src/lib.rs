@@ -3,6 +3,7 @@
 pub mod format;
 pub mod package;
 pub mod patch;
+pub mod places;
 
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
+use patchadm_container::envelope;
 use patchadm_core::source::{Problem, Source, SourceError};
+use patchadm_svr4::format::compress;
 use patchadm_svr4::format::cpio;
 use patchadm_svr4::format::cpio::{Form, Header};
 use patchadm_svr4::format::datastream;
 use patchadm_svr4::format::datastream::Package;
-use patchadm_svr4::format::{compress, envelope};
 use patchadm_svr4::package::PackagePath;
 use rustix::fs::{MemfdFlags, memfd_create};
 

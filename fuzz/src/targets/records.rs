@@ -1,11 +1,11 @@
 //! What the program writes for itself: the files that it recovers and backs out from.
 
+use patchadm_changeset::format::journal;
+use patchadm_changeset::format::journal::{Entry, HEAD, Header, Journal, SECTOR, checked_line};
+use patchadm_changeset::format::manifest::{Manifest, decode, encode};
+use patchadm_changeset::format::queue::Queue;
 use patchadm_core::database::history;
-use patchadm_svr4::format::journal;
-use patchadm_svr4::format::journal::{Entry, HEAD, Header, Journal, SECTOR, checked_line};
-use patchadm_svr4::format::manifest::{Manifest, decode, encode};
-use patchadm_svr4::format::queue::Queue;
-use patchadm_svr4::package::Digest;
+use patchadm_rootfs::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes as they stand on a disk. Nearly all of them fail a checksum; [`journal_lines`] goes behind those.

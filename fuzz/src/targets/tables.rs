@@ -1,14 +1,14 @@
 //! Files of lines: each line that is read is written and read again.
 
+use patchadm_changeset::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
+use patchadm_changeset::format::undo_digest::UndoDigest;
+use patchadm_core::format::ledger::Ledger;
 use patchadm_svr4::format::contents;
 use patchadm_svr4::format::contents::Record;
-use patchadm_svr4::format::contents_merge::{Edits, Trailer, merge, merge_unsorted};
 use patchadm_svr4::format::depend::Depend;
-use patchadm_svr4::format::ledger::Ledger;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::Remote;
-use patchadm_svr4::format::undo_digest::UndoDigest;
 use patchadm_svr4::format::{deletes, obsoleted_by, prototype, space};
 use patchadm_svr4::package::{Accounts, Line, PkgInst, escape};
 

@@ -190,7 +190,7 @@ fn killed_after_commit(stage: &Scenario) -> bool {
     let (good, backout) = (stage.beside("good"), stage.beside("backout/101-01"));
     let is_committed = || {
         let bytes = fs::read(stage.at("/var/sadm/patchadm/journal")).unwrap();
-        let head = patchadm_svr4::format::journal::parse_head(&bytes[..4096]).unwrap();
+        let head = patchadm_changeset::format::journal::parse_head(&bytes[..4096]).unwrap();
         head.outcome.is_some() && !head.done
     };
     let mut calls = 1..BEFORE_COMMIT;

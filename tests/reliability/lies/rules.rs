@@ -25,9 +25,9 @@ use crate::reliability::{figures, is_whole};
 pub(super) enum Shown {
     /// By a lie: in which root, in the first line of which kind, what is told (an object of JSON pointers), to which command.
     Lie(State, Owner, &'static str, &'static str, &'static str),
-    /// By a unit test, where no record of a whole root can show it, and why.
+    /// By the unit test of this name, where no record of a whole root can show it, and why.
     Unit(&'static str, &'static str),
-    /// By a test of the program, and why.
+    /// By the test of the program of this name, and why.
     Story(&'static str, &'static str),
 }
 
@@ -57,23 +57,28 @@ fn texts_in(directory: &str) -> impl Iterator<Item = String> {
     found.into_iter().map(|path| fs::read_to_string(path).unwrap())
 }
 
+/// The sources of the program and of the crates that it is made of.
+fn texts_of_program() -> impl Iterator<Item = String> {
+    texts_in("src").chain(texts_in("crates"))
+}
+
 #[test]
 fn every_rule_of_the_sources_has_its_lie_and_every_lie_its_rule() {
-    let written: BTreeSet<String> = texts_in("src").flat_map(|text| rules_in(&text)).collect();
+    let written: BTreeSet<String> = texts_of_program().flat_map(|text| rules_in(&text)).collect();
     let shown: BTreeSet<String> = RULES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(shown.len(), RULES.len(), "a rule is twice in the table");
     let without_lie: Vec<&String> = written.difference(&shown).collect();
     let without_rule: Vec<&String> = shown.difference(&written).collect();
     assert!(without_lie.is_empty() && without_rule.is_empty(), "{without_lie:?} {without_rule:?}");
     for (name, shown) in RULES {
-        let (place, test, why) = match shown {
+        let (test, why, texts): (_, _, Vec<String>) = match shown {
             Shown::Lie(..) => continue,
-            Shown::Unit(test, why) => ("src", test, why),
-            Shown::Story(test, why) => ("tests", test, why),
+            Shown::Unit(test, why) => (test, why, texts_of_program().collect()),
+            Shown::Story(test, why) => (test, why, texts_in("tests").collect()),
         };
-        let function = format!("\nfn {}()", test.rsplit("::").next().unwrap_or_default());
-        let is_there = texts_in(place).any(|text| text.replace("\n    fn", "\nfn").contains(&function));
-        assert!(is_there && !why.is_empty(), "{name}: there is no test {test}");
+        let function = format!("\nfn {test}()");
+        let found = texts.iter().filter(|text| text.replace("\n    fn", "\nfn").contains(&function)).count();
+        assert!(found == 1 && !why.is_empty(), "{name}: {found} tests are called {test}");
     }
 }
 
@@ -93,32 +98,57 @@ impl Built {
         Self { program, unit_tests, stories }
     }
 
-    /// Builds it.
+    /// Builds it. The unit tests of each crate are a program of its own, in one directory.
     fn make(&self) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["test", "--quiet", "--lib", "--test", "integration", "--features", "rules-left-out"]);
-        cargo.args(["--no-run", "--message-format", "json-render-diagnostics", "--target-dir"]);
+        cargo.args(["test", "--quiet", "--workspace", "--lib", "--bins", "--test", "integration"]);
+        cargo.args(["--features", "patchadm/rules-left-out", "--no-run"]);
+        cargo.args(["--message-format", "json-render-diagnostics", "--target-dir"]);
         cargo.arg(self.unit_tests.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         let built = cargo.stderr(Stdio::inherit()).output().unwrap();
         assert!(built.status.success());
+        let _ = fs::remove_dir_all(&self.unit_tests);
+        fs::create_dir(&self.unit_tests).unwrap();
         for line in String::from_utf8(built.stdout).unwrap().lines() {
             let told: Value = serde_json::from_str(line).unwrap();
-            let Some(made) = told["executable"].as_str() else { continue };
-            let name = match told["target"]["name"].as_str() {
-                Some("integration") => &self.stories,
-                Some("patchadm") if told["target"]["kind"][0] == "lib" => &self.unit_tests,
-                _ => continue,
+            let (Some(made), true) = (told["executable"].as_str(), told["profile"]["test"] == true) else {
+                continue;
             };
-            let _ = fs::remove_file(name);
+            let target = &told["target"];
+            let name = match target["name"].as_str() {
+                Some("integration") => self.stories.clone(),
+                Some(name) => self.unit_tests.join(format!("{name}-{}", target["kind"][0].as_str().unwrap())),
+                None => continue,
+            };
+            let _ = fs::remove_file(&name);
             fs::hard_link(made, name).unwrap();
         }
     }
+
+    /// The programs of unit tests.
+    fn unit_tests(&self) -> Vec<PathBuf> {
+        fs::read_dir(&self.unit_tests).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+/// Where the test of a name is: the program, and its path there.
+fn found(programs: &[PathBuf], name: &str) -> Result<(PathBuf, String), String> {
+    for program in programs {
+        let output = Command::new(program).arg("--list").output().unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
+        let mut tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
+        if let Some(test) = tests.find(|test| test.rsplit("::").next() == Some(name)) {
+            return Ok((program.clone(), test.to_owned()));
+        }
+    }
+    Err("no program has it".to_owned())
 }
 
 /// Whether a test passes without a rule, or with all of them; an error where it was not played.
-fn passes(tests: &Path, test: &str, left_out: &str) -> Result<bool, String> {
-    let mut command = Command::new(tests);
-    command.args(["--exact", test]).env(super::arena::LEFT_OUT, left_out).env_remove(super::INSIDE);
+fn passes(programs: &[PathBuf], name: &str, left_out: &str) -> Result<bool, String> {
+    let (program, test) = found(programs, name)?;
+    let mut command = Command::new(program);
+    command.args(["--exact", &test]).env(super::arena::LEFT_OUT, left_out).env_remove(super::INSIDE);
     // In a group of its own, since that of the box has no number inside.
     let output = command.process_group(0).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -132,12 +162,13 @@ fn passes(tests: &Path, test: &str, left_out: &str) -> Result<bool, String> {
 
 /// Plays each test with and without its rule: what is wrong with which.
 fn play_tests(built: &Built) -> Vec<String> {
+    let (unit_tests, stories) = (built.unit_tests(), vec![built.stories.clone()]);
     let mut wrong = Vec::new();
     for (rule, shown) in RULES {
         let (tests, test) = match shown {
             Shown::Lie(..) => continue,
-            Shown::Unit(test, _) => (&built.unit_tests, test),
-            Shown::Story(test, _) => (&built.stories, test),
+            Shown::Unit(test, _) => (&unit_tests, test),
+            Shown::Story(test, _) => (&stories, test),
         };
         match (passes(tests, test, ""), passes(tests, test, rule)) {
             (Ok(true), Ok(false)) => {}

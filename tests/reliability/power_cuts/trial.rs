@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm_svr4::format::journal::{Head, Outcome, parse_head};
+use patchadm_changeset::format::journal::{Head, Outcome, parse_head};
 
 use super::disk::Switch;
 use super::scene::{Has, Layout, NOISE, Scene, succeeds};

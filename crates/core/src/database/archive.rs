@@ -9,18 +9,16 @@
 //! Not done here: taking objects out of an archive (`source` reads it as the package it is), writing one.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use patchadm_changeset::archive_file::{ArchiveFileError, FromStart, digest_of, stream};
 use rustix::io::Errno;
 
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{View, ViewError, places};
-use crate::format::datastream::{DatastreamError, Reader};
-use crate::format::envelope;
 use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
@@ -33,17 +31,12 @@ mod kept;
 mod manifest;
 mod outside;
 mod snapshot;
-mod unbound;
 mod verify;
 
 pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
 pub use outside::{Outside, OutsideRules};
-pub use unbound::Unbound;
+pub use patchadm_changeset::archive_file::{Stream, Unbound};
 pub use verify::{Digesting, Verified};
-
-/// The member with the manifest, and the largest one that is read, in bytes.
-const MANIFEST: &[u8] = b"install/patchadm.manifest";
-const LARGEST_MANIFEST: u64 = 256 << 20;
 
 /// The list of the paths that an archive changed, and the largest one that is read, in bytes: 64 MiB.
 const PATHS: &[u8] = b"undo.paths";
@@ -51,9 +44,6 @@ const LARGEST_PATHS: u64 = 64 << 20;
 
 /// The largest `remote`, in bytes.
 const LARGEST_REMOTE: u64 = 64 << 10;
-
-/// A package datastream whose compression has been taken off.
-pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
 
 /// Why a patch cannot be taken back from its archive.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +162,7 @@ pub fn find_with(
             (_, Some(moved_to)) => moved(host, moved_to, package, patch, &missing)?,
             (Some(text), None) => {
                 let path = pointed_to(&text, &view.root().show(&pointer))?;
-                outside.check(view.root(), &path, (patch, package), line.as_ref())?;
+                outside::check(outside, view.root(), &path, (patch, package), line.as_ref())?;
                 let file = open_on(host, &path)?.ok_or_else(|| missing(host.show(&path), true))?;
                 (file, path)
             }
@@ -250,8 +240,16 @@ fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError>
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
-    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    RootError::Call { action: "read", path: path.to_owned(), errno }.into()
+    patchadm_changeset::archive_file::unreadable(path, error).into()
+}
+
+impl From<ArchiveFileError> for ArchiveError {
+    fn from(error: ArchiveFileError) -> Self {
+        match error {
+            ArchiveFileError::Damaged { path, reason } => Self::Damaged { path, reason },
+            ArchiveFileError::Root(error) => Self::Root(error),
+        }
+    }
 }
 
 impl From<LedgerFault> for ArchiveError {
@@ -289,7 +287,7 @@ impl Archive {
 
     /// Whether it lies outside the root, and may be removed there once it was used.
     pub fn may_be_removed(&self, root: &Root, outside: &Outside<'_>) -> bool {
-        self.outside.as_ref().is_some_and(|path| outside.may_remove(root, path, self.line.as_ref()))
+        self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
 
     /// Whether the ledger of the root names it by digest, as one that a run of the root made. That it has that digest is
@@ -300,7 +298,7 @@ impl Archive {
 
     /// SHA-256 of the file, and its bytes.
     pub fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
-        let digest = verify::digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))?;
+        let digest = digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error))?;
         Ok((digest, self.size))
     }
 
@@ -311,7 +309,7 @@ impl Archive {
 
     /// The bytes from the first one on.
     fn bytes(&self) -> FromStart<'_> {
-        FromStart { file: &self.file, offset: 0 }
+        FromStart::new(&self.file)
     }
 
     /// Opens it as the datastream that it is, with the compression taken off.
@@ -322,7 +320,7 @@ impl Archive {
     /// Its manifest, without reading on to the objects; none in an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
-        Unbound::new(file, self.shown.clone()).manifest()
+        Ok(Unbound::new(file, self.shown.clone()).manifest()?)
     }
 
     /// What its pkgmap lists: all that an archive of another program says of what it saves.
@@ -347,35 +345,6 @@ impl Archive {
 
     fn damaged(&self, reason: &dyn ToString) -> ArchiveError {
         ArchiveError::Damaged { path: self.shown.clone(), reason: reason.to_string() }
-    }
-}
-
-fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
-    let opened = envelope::open(bytes)?;
-    Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
-}
-
-/// Reads the current member as a manifest.
-fn read_manifest(member: &mut impl Read) -> Result<Manifest, String> {
-    let mut bytes = Vec::new();
-    member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LARGEST_MANIFEST {
-        return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes"));
-    }
-    Manifest::parse(&bytes).map_err(|error| error.to_string())
-}
-
-/// A file read from its beginning, wherever others read it.
-struct FromStart<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
     }
 }
 

@@ -1,80 +1,11 @@
-//! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome;
-//! a run of several patches has one for each of them.
-//!
-//! [`Entry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
-//! parameters of the packages. A last line that a power cut tore off is passed over (the next writer cuts it off).
-
-use serde::{Deserialize, Serialize};
+//! The history of a root, read.
 
 use super::{DatabaseError, View, places};
-use crate::format::lines::LONGEST_LINE;
+
+pub use patchadm_changeset::format::history::{Entry, HistoryError, parse};
 
 /// The largest history that is read, in bytes: 256 MiB.
 const LARGEST: u64 = 256 << 20;
-
-/// One run, or one patch of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The run: `<number>-<16 hexadecimal digits>`.
-    pub run: String,
-    /// When it began: RFC 3339, in seconds, UTC.
-    pub time: String,
-    /// The login name of who ran it, or the number of a user without one.
-    pub user: String,
-    /// The command: `patchadd`, `patchrm`, `pkgadd`, `pkgrm`, `recover`.
-    pub command: String,
-    /// The patches it was about; empty for packages.
-    #[serde(default)]
-    pub patches: Vec<String>,
-    /// The packages it changed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub packages: Vec<String>,
-    /// How it ended: `done` or `rolled-back`.
-    pub result: String,
-    /// How long it took, in milliseconds.
-    pub duration: u64,
-    /// Whether the superuser trusted whoever owns the root (`--trust-root`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub trusted: bool,
-}
-
-/// A line of the history that is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct HistoryError {
-    /// Its number; the first is 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl Entry {
-    /// The line, with its newline.
-    pub fn line(&self) -> Vec<u8> {
-        // Strings, lists of strings and a number: serialising these cannot fail.
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
-        line.push(b'\n');
-        line
-    }
-
-    /// Reads a line, with or without its newline. Fields that a later version added are passed over.
-    pub fn parse(line: &[u8]) -> Result<Self, String> {
-        if line.len() > LONGEST_LINE {
-            return Err(format!("it is longer than {LONGEST_LINE} bytes"));
-        }
-        serde_json::from_slice(line).map_err(|error| error.to_string())
-    }
-}
-
-/// Reads the text of a history. What follows the last newline was torn off by a power cut, and is passed over.
-pub fn parse(text: &[u8]) -> Result<Vec<Entry>, HistoryError> {
-    let whole = text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.get(..end));
-    let lines = whole.unwrap_or_default().split(|&byte| byte == b'\n').enumerate();
-    lines
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(at, line)| Entry::parse(line).map_err(|reason| HistoryError { line: at + 1, reason }))
-        .collect()
-}
 
 /// The runs of the root, oldest first; none where there is no history.
 pub fn history(view: &View<'_>) -> Result<Vec<Entry>, DatabaseError> {
@@ -85,59 +16,12 @@ pub fn history(view: &View<'_>) -> Result<Vec<Entry>, DatabaseError> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn entry(run: &str) -> Entry {
-        Entry {
-            run: run.to_owned(),
-            time: "2026-11-20T06:37:39Z".to_owned(),
-            user: "root".to_owned(),
-            command: "patchadd".to_owned(),
-            patches: vec!["105181-05".to_owned()],
-            packages: vec!["SUNWcsr".to_owned()],
-            result: "done".to_owned(),
-            duration: 412,
-            trusted: false,
-        }
-    }
-
-    #[test]
-    fn a_line_has_the_names_of_the_contract() {
-        let line = String::from_utf8(entry("17-00000000000000ab").line()).unwrap();
-        let expected = "{\"run\":\"17-00000000000000ab\",\"time\":\"2026-11-20T06:37:39Z\",\"user\":\"root\",\
-            \"command\":\"patchadd\",\"patches\":[\"105181-05\"],\"packages\":[\"SUNWcsr\"],\"result\":\"done\",\
-            \"duration\":412}\n";
-        assert_eq!(line, expected);
-        let line = String::from_utf8(Entry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
-        assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
-    }
-
-    #[test]
-    fn a_torn_last_line_is_passed_over_and_a_broken_one_before_it_is_named() {
-        let whole = [entry("1-0").line(), entry("2-0").line()].concat();
-        assert_eq!(parse(&whole).unwrap(), [entry("1-0"), entry("2-0")]);
-        assert_eq!(parse(&whole[..whole.len() - 7]).unwrap(), [entry("1-0")]);
-        assert_eq!(parse(&whole[..10]).unwrap(), []);
-        let broken = [&b"{\"run\":\n"[..], &whole].concat();
-        assert_eq!(parse(&broken).unwrap_err().line, 1);
-    }
 
     #[test]
     fn a_root_without_history_has_had_no_runs() {
         let dir = tempfile::tempdir().unwrap();
         let root = crate::root::Root::open(dir.path()).unwrap();
         assert_eq!(history(&View::live(&root)).unwrap(), []);
-    }
-
-    proptest! {
-        #[test]
-        fn an_entry_comes_back_whatever_its_words_are(user: String, patches: Vec<String>, duration: u64) {
-            let entry = Entry { user, patches, duration, ..entry("1-0") };
-            let line = entry.line();
-            prop_assert_eq!(line.split(|&byte| byte == b'\n').count(), 2, "one line");
-            prop_assert_eq!(parse(&line).unwrap(), [entry]);
-        }
     }
 }

@@ -19,25 +19,28 @@
 
 pub mod all;
 pub mod archive;
-pub mod contents;
 pub mod history;
 pub mod installed;
 pub mod ledger;
+mod ledger_draft;
 pub mod pieces;
-pub mod places;
 pub mod policy;
+mod record_places;
 pub mod saves;
-pub mod stamped;
 pub mod survey;
-mod view;
 
 use crate::format::contents::ContentsError;
 use crate::format::params::ParamsError;
 use crate::patch::AppliedError;
 use crate::root::RootError;
 
+pub use ledger_draft::RootLedgers;
+pub use patchadm_changeset::records::{
+    OpenRun, Reader, RecordError, View, ViewError, contents, marker, open_run, read_consistently,
+};
+pub use patchadm_svr4::places;
 pub use places::own_directory;
-pub use view::{OpenRun, Reader, View, ViewError, marker, open_run, read_consistently};
+pub use record_places::{host_policy, records};
 
 /// Why the records of a root cannot be read or make no sense.
 #[derive(Debug, thiserror::Error)]
@@ -88,5 +91,15 @@ pub enum DatabaseError {
 impl From<RootError> for DatabaseError {
     fn from(error: RootError) -> Self {
         Self::View(error.into())
+    }
+}
+
+impl From<RecordError> for DatabaseError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::View(error) => Self::View(error),
+            RecordError::Contents { path, reason } => Self::Contents { path, reason },
+            RecordError::NoFile(path) => Self::NoFile(path),
+        }
     }
 }

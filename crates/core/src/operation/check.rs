@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use super::failure::Failure;
 use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
-use crate::database::{DatabaseError, Reader, View, ViewError, places, read_consistently};
+use crate::database::{DatabaseError, Reader, RecordError, View, ViewError, places, read_consistently};
 use crate::package::{Accounts, Digest, Line, Mode, Object, ObjectPath, side_by_side};
 use crate::root::{Root, RootError, accounts_of};
 use compare::Comparison;
@@ -205,6 +205,12 @@ pub enum CheckError {
     /// The root cannot be locked or recovered for a repair, or a package that is not installed cannot be read.
     #[error(transparent)]
     Operation(#[from] Failure),
+}
+
+impl From<RecordError> for CheckError {
+    fn from(error: RecordError) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 impl From<ViewError> for CheckError {

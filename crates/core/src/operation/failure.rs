@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::scripts::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
-use crate::database::{DatabaseError, ViewError};
+use crate::database::{DatabaseError, RecordError, ViewError};
 use crate::plan::refusal::Refusal;
 use crate::root::{LockError, RootError, Untrusted};
 use crate::script::ScriptError;
@@ -155,5 +155,11 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
     match cause {
         Cause::Root(RootError::Untrusted(told)) => Some(told),
         _ => None,
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::Database(error.into())
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
 use crate::database::survey::{Setting, packages, parameters, survey_with};
-use crate::database::{View, installed, marker, places, policy, read_consistently};
+use crate::database::{RootLedgers, View, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{Chapter, ScriptProcess, Story};
 use crate::inventory::{Installed, Inventory, Touched};
 use crate::package::{Mode, ObjectPath, PkgInst, Policy};
@@ -246,6 +246,7 @@ impl<'a> Session<'a> {
             nonce: random()?,
             watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
+            ledgers: &RootLedgers,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Whose root is it? Asked before the superuser changes a root: who may write its records decides what is done there.
 
 use super::failure::Failure;
-use crate::database::{places, policy};
+use crate::database::policy;
 use crate::root::Root;
 
 /// What the caller said about the owner of a root.
@@ -59,7 +59,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<Standing, 
     let path = root.physical_path()?;
     let path = path.as_os_str().as_encoded_bytes();
     if policy.untrusted_roots.name_it_or_above(path) {
-        return Ok(Standing::Caller(root.guarded(places::records(), true)));
+        return Ok(Standing::Caller(root.guarded(crate::database::records(), true)));
     }
     if owner != 0 && policy.as_owner_roots.name(path) {
         return Ok(Standing::Owner(root));
@@ -67,5 +67,5 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<Standing, 
     if policy.trusted_roots.name(path) {
         return Ok(Standing::Caller(root.trusted()));
     }
-    Ok(Standing::Caller(root.guarded(places::records(), false)))
+    Ok(Standing::Caller(root.guarded(crate::database::records(), false)))
 }

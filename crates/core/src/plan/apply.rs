@@ -377,7 +377,7 @@ impl Application<'_> {
             changes.extend(records::supersede(name, package.installed, id, obsoletes, separator)?);
             changes.push(self.save(draft, package, &records, &mut undo)?);
             changes.extend(records.changes);
-            let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo)?;
+            let ledger = LedgerChange::of_application(name, id.as_str(), self.validated.no_undo);
             changes.push(RecordChange::Ledger(ledger));
         }
         changes.extend(self.patch_directory()?);

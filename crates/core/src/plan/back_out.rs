@@ -401,7 +401,7 @@ impl Backout<'_> {
         }
         changes.extend(interrupted::forget(package, installed, self.id, separator)?);
         changes.extend(left.changes);
-        changes.push(RecordChange::Ledger(LedgerChange::of(package)?));
+        changes.push(RecordChange::Ledger(LedgerChange::of(package)));
         Ok((new, changes))
     }
 }

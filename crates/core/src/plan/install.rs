@@ -390,7 +390,7 @@ fn package_records(target: &Target<'_>, old: Option<&Installed>) -> Result<Vec<R
     let files = records::files(&target.package, target.image, &target.params, stays)?;
     if let Some(old) = old {
         let mut changes = RecordChanges::of(&target.package, old, files)?.changes;
-        changes.push(RecordChange::Ledger(LedgerChange::of(&target.package)?));
+        changes.push(RecordChange::Ledger(LedgerChange::of(&target.package)));
         return Ok(changes);
     }
     let files = files.into_iter().map(|file| TreeFile {

@@ -1,86 +1,9 @@
-//! What a run does to the ledger of a package: the lines of the patches that it applies come, those of patches that are no
-//! longer applied go.
-//!
-//! What the lines say is known when the undo archives have been written; here is only which patches they are about.
-
-use crate::format::ledger::UndoLocation;
-use crate::package::{Digest, ObjectPath, PkgInst};
+//! The ledgers that a plan changes.
 
 use super::RecordChange;
-use super::refusal::Reason;
+use crate::package::ObjectPath;
 
-/// The change of a ledger. Lines of patches that the package no longer has, or has with another record, go by
-/// themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerChange {
-    /// Where it is.
-    pub path: ObjectPath,
-    /// The package.
-    pub package: PkgInst,
-    /// The patches that the run applies, in their order.
-    pub applied: Vec<AppliedPatch>,
-    /// Archives that were there before and are taken as the root's own.
-    pub adopted: Vec<AdoptedArchive>,
-    /// The ledger that is there is not looked at.
-    pub is_anew: bool,
-}
-
-/// A patch that is applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppliedPatch {
-    /// Its id, as its save directory is named.
-    pub patch: String,
-    /// Whether no undo data was wanted.
-    pub is_without_undo: bool,
-}
-
-/// An archive that is taken as the root's own, or the manifest of a patch without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdoptedArchive {
-    /// The patch, as its save directory is named.
-    pub patch: String,
-    /// SHA-256 of the file.
-    pub sha256: Digest,
-    /// Bytes of the file.
-    pub size: u64,
-    /// Where it is; none for a manifest.
-    pub place: Option<UndoLocation>,
-}
-
-impl LedgerChange {
-    /// The change that takes the lines out which no longer count.
-    pub fn of(package: &PkgInst) -> Result<Self, Reason> {
-        let path = ObjectPath::new(format!("/var/sadm/patchadm/ledger/{package}").as_bytes());
-        let path = path.map_err(|error| Reason::BadPkginfo {
-            package: package.to_string(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self::at(path, package))
-    }
-
-    /// The same for the ledger at a path.
-    pub fn at(path: ObjectPath, package: &PkgInst) -> Self {
-        let package = package.clone();
-        Self { path, package, applied: Vec::new(), adopted: Vec::new(), is_anew: false }
-    }
-
-    /// The change of a run that applies a patch.
-    pub(super) fn of_application(
-        package: &PkgInst,
-        patch: &str,
-        is_without_undo: bool,
-    ) -> Result<Self, Reason> {
-        let applied = vec![AppliedPatch { patch: patch.to_owned(), is_without_undo }];
-        Ok(Self { applied, ..Self::of(package)? })
-    }
-
-    /// Adds what a later patch of the same run does.
-    pub(super) fn add(&mut self, later: &Self) {
-        self.applied.extend(later.applied.iter().cloned());
-        self.adopted.extend(later.adopted.iter().cloned());
-        self.is_anew |= later.is_anew;
-    }
-}
+pub use patchadm_changeset::plan::{AdoptedArchive, AppliedPatch, LedgerChange};
 
 /// The ledgers that records change.
 pub fn paths(records: &[RecordChange]) -> impl Iterator<Item = &ObjectPath> {

@@ -79,7 +79,7 @@ fn plan(
     draft.finish()?;
     let patches = installed.params.text("PATCHLIST").trim().to_owned();
     let mut records = vec![RecordChange::RemoveTree(package_path(package, b"")?)];
-    records.push(RecordChange::Ledger(LedgerChange::of(package)?));
+    records.push(RecordChange::Ledger(LedgerChange::of(package)));
     records.extend(patch_directories(package, &patches, inventory)?);
     let mut space = Vec::new();
     if scripts.take_part() {

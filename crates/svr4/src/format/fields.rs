@@ -74,42 +74,45 @@ pub enum FieldError {
 }
 
 /// A path and the target of a link, unescaped.
-pub(super) type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
+pub type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
 
 /// The fields of one line, from left to right.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'a>(&'a [u8]);
+pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(line: &'a [u8]) -> Self {
+    /// The fields of a line.
+    pub fn of(line: &'a [u8]) -> Self {
         Self(line)
     }
 
     /// The field that comes next, without taking it.
-    pub(super) fn peek(&self) -> Option<&'a [u8]> {
+    pub fn peek(&self) -> Option<&'a [u8]> {
         self.clone().next()
     }
 
     /// The next field, if it is a number that stands in the place of an optional one.
-    pub(super) fn take_number(&mut self) -> Option<&'a [u8]> {
+    pub fn take_number(&mut self) -> Option<&'a [u8]> {
         let field = self.peek().filter(|field| field.first().is_some_and(u8::is_ascii_digit))?;
         self.next();
         Some(field)
     }
 
-    pub(super) fn ftype(&mut self) -> Result<Ftype, FieldError> {
+    /// Reads the file type.
+    pub fn ftype(&mut self) -> Result<Ftype, FieldError> {
         match self.next() {
             Some(&[letter]) => Ftype::from_letter(letter).ok_or(FieldError::Ftype),
             _ => Err(FieldError::Ftype),
         }
     }
 
-    pub(super) fn class(&mut self) -> Result<String, FieldError> {
+    /// Reads the class of an object.
+    pub fn class(&mut self) -> Result<String, FieldError> {
         class(self.next().unwrap_or_default())
     }
 
     /// `path` or `path=target`, unescaped.
-    pub(super) fn path_and_target(&mut self) -> Result<PathAndTarget<'a>, FieldError> {
+    pub fn path_and_target(&mut self) -> Result<PathAndTarget<'a>, FieldError> {
         let field = self.next().ok_or(FieldError::Pathname)?;
         let (path, target) = match field.iter().position(|&byte| byte == b'=') {
             Some(at) => (&field[..at], field.get(at + 1..).map(unescape)),
@@ -119,7 +122,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What follows the path, or in `contents` the class: device numbers, attributes and content as the type has.
-    pub(super) fn details(&mut self, object: &mut Object) -> Result<(), FieldError> {
+    pub fn details(&mut self, object: &mut Object) -> Result<(), FieldError> {
         if object.ftype.is_link() {
             return Ok(());
         }
@@ -134,12 +137,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Major and minor number.
-    pub(super) fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
+    pub fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
         Ok((self.device_number()?, self.device_number()?))
     }
 
     /// Mode, owner and group.
-    pub(super) fn attributes(&mut self) -> Result<Attributes, FieldError> {
+    pub fn attributes(&mut self) -> Result<Attributes, FieldError> {
         Ok(Attributes {
             mode: self.mode()?,
             owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
@@ -147,7 +150,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(super) fn content(&mut self) -> Result<Content, FieldError> {
+    /// Reads size, sum and modification time.
+    pub fn content(&mut self) -> Result<Content, FieldError> {
         let mut next = |most| known(self.next(), |digits| number(digits, most), FieldError::Content);
         Ok(Content {
             size: next(u64::MAX)?,
@@ -156,15 +160,18 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(super) fn end(&mut self) -> Result<(), FieldError> {
+    /// Refuses a line that has more fields.
+    pub fn end(&mut self) -> Result<(), FieldError> {
         if self.next().is_none() { Ok(()) } else { Err(FieldError::Extra) }
     }
 
-    pub(super) fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
+    /// Reads a major or minor number; `None` for `?`.
+    pub fn device_number(&mut self) -> Result<Option<u32>, FieldError> {
         known(self.next(), |digits| u32::try_from(number(digits, u64::MAX)?).ok(), FieldError::Device)
     }
 
-    pub(super) fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
+    /// Reads the permission bits; `None` for `?`.
+    pub fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
         match self.next() {
             Some(b"?") => Ok(None),
             Some(digits) if !digits.is_empty() && digits.iter().all(|d| (b'0'..=b'7').contains(d)) => {
@@ -192,12 +199,12 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// What separates fields: blanks and tabs.
-pub(super) fn is_blank(byte: u8) -> bool {
+pub fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
 /// A class name. The names of its scripts (`i.<class>`) are made of it, so that a `/` in it could lead elsewhere.
-pub(super) fn class(field: &[u8]) -> Result<String, FieldError> {
+pub fn class(field: &[u8]) -> Result<String, FieldError> {
     let fits = (1..=LONGEST_WORD).contains(&field.len())
         && field.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte));
     let class = std::str::from_utf8(field).ok().filter(|_| fits);
@@ -205,7 +212,7 @@ pub(super) fn class(field: &[u8]) -> Result<String, FieldError> {
 }
 
 /// A link's target, where the type has one.
-pub(super) fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, FieldError> {
+pub fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, FieldError> {
     let fits = target
         .as_ref()
         .is_none_or(|target| (1..=LONGEST_TARGET).contains(&target.len()) && !target.contains(&0));
@@ -213,7 +220,7 @@ pub(super) fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec
 }
 
 /// A decimal number of digits only, not above `most`.
-pub(super) fn number(digits: &[u8], most: u64) -> Option<u64> {
+pub fn number(digits: &[u8], most: u64) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -237,7 +244,7 @@ fn known<T>(
 }
 
 /// An owner or group: `?`, or a name (a `$VARIABLE` of the installation is kept as it is).
-pub(super) fn name(
+pub fn name(
     field: Option<&[u8]>,
     error: FieldError,
     too_long: FieldError,
@@ -263,7 +270,7 @@ pub(super) fn name(
 }
 
 /// Writes `path` or `path=target`.
-pub(super) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
+pub fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>>) {
     out.extend_from_slice(&escape(path));
     if let Some(target) = target {
         out.push(b'=');
@@ -272,7 +279,7 @@ pub(super) fn write_path(out: &mut Vec<u8>, path: &[u8], target: Option<&Vec<u8>
 }
 
 /// Writes what [`Fields::details`] reads, each field behind a blank.
-pub(super) fn write_details(out: &mut Vec<u8>, object: &Object) {
+pub fn write_details(out: &mut Vec<u8>, object: &Object) {
     let ftype = object.ftype;
     if ftype.is_link() {
         return;
@@ -287,13 +294,13 @@ pub(super) fn write_details(out: &mut Vec<u8>, object: &Object) {
 }
 
 /// Writes major and minor number, each behind a blank.
-pub(super) fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
+pub fn write_device(out: &mut Vec<u8>, (major, minor): (Option<u32>, Option<u32>)) {
     write_known(out, major);
     write_known(out, minor);
 }
 
 /// Writes mode, owner and group, each behind a blank.
-pub(super) fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+pub fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
     let Attributes { mode, owner, group } = attributes;
     write_known(out, mode.map(|mode| format!("{:04o}", mode.bits())));
     write_known(out, owner.as_ref());
@@ -301,13 +308,14 @@ pub(super) fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
 }
 
 /// Writes size, checksum and modification time, each behind a blank.
-pub(super) fn write_content(out: &mut Vec<u8>, content: Content) {
+pub fn write_content(out: &mut Vec<u8>, content: Content) {
     write_known(out, content.size);
     write_known(out, content.cksum);
     write_known(out, content.mtime);
 }
 
-pub(super) fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
+/// Appends a value behind a blank, `?` where it is not known.
+pub fn write_known(out: &mut Vec<u8>, value: Option<impl ToString>) {
     out.push(b' ');
     out.extend_from_slice(value.map_or_else(|| "?".to_owned(), |value| value.to_string()).as_bytes());
 }

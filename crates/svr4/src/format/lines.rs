@@ -26,7 +26,7 @@ pub fn numbered(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTo
 
 /// What [`read_line`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// A line; it is in the buffer, without its newline.
     Line,
     /// A line beyond the limit.
@@ -36,7 +36,7 @@ pub(super) enum Found {
 }
 
 /// Reads the next line into `buffer`, replacing what was there.
-pub(super) fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Found> {
+pub fn read_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Found> {
     buffer.clear();
     from.take(LONGEST_LINE as u64 + 1).read_until(b'\n', buffer)?;
     if buffer.is_empty() {

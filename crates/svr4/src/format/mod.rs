@@ -6,29 +6,17 @@
 pub mod admin;
 pub mod compress;
 pub mod contents;
-pub mod contents_merge;
-pub mod contents_splice;
-pub mod contents_stamp;
 pub mod cpio;
 pub mod datastream;
 pub mod deletes;
 pub mod depend;
-pub mod envelope;
-mod fields;
-pub mod gzip;
-pub mod handed_down;
-pub mod journal;
-pub mod ledger;
+pub mod fields;
 pub mod lines;
-pub mod manifest;
 pub mod obsoleted_by;
-pub mod ordered;
-pub mod outside_path;
 pub mod params;
 pub mod patchinfo;
 pub mod pkgmap;
 pub mod prototype;
-pub mod queue;
 pub mod readme;
 #[cfg(test)]
 mod realdata_binary_tests;
@@ -38,7 +26,5 @@ pub mod registration;
 pub mod remote;
 pub mod response;
 pub mod space;
-pub mod undo_digest;
-pub mod undo_paths;
 
 pub use fields::FieldError;

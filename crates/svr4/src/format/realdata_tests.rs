@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::admin::Admin;
 use super::contents::{Reader, Record, is_comment};
-use super::contents_merge::{Edits, Trailer, merge};
 use super::depend::{Depend, DependError};
 use super::params::{self, ParamFile};
 use super::pkgmap::Pkgmap;
 use super::{deletes, obsoleted_by, prototype, readme, remote, response, space};
 use crate::package::Line;
-use crate::package::PkgInst;
 
 /// Lines of the excerpts that are no objects, each with what is said about it: paths that somebody looked for, and
 /// the odd lines of another parser's tests.
@@ -108,24 +106,6 @@ fn every_contents_line_comes_back_byte_for_byte() {
         }
         let comments = Reader::new(&text[..]).filter(|r| matches!(r, Ok(Record::Comment(_)))).count();
         assert!(comments <= 2 || !below.starts_with("goldens"), "{below}");
-    }
-}
-
-#[test]
-fn every_database_of_the_classic_tools_is_sorted_and_only_its_trailer_changes() {
-    let wanted = |_: &str, name: &str| name == "contents" || name.ends_with(".contents");
-    let when = chrono::NaiveDate::from_ymd_opt(2026, 11, 2).unwrap().and_hms_opt(1, 2, 3).unwrap();
-    let trailer = Trailer { program: "pkgadd".to_owned(), package: PkgInst::new("X").unwrap(), when };
-    for (below, text) in files("contents merge", &["realdata/contents", "goldens"], wanted) {
-        let mut out = Vec::new();
-        let report = merge(&text[..], &mut out, &Edits::new(), &trailer);
-        let report = report.unwrap_or_else(|error| panic!("{below}: {error}")).report;
-        assert_eq!(report.duplicates, 0, "{below}");
-        let objects: Vec<&[u8]> =
-            text.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#")).collect();
-        assert_eq!(report.kept, objects.len() as u64, "{below}");
-        let end = b"# Last modified by pkgadd for X package\n# Mon Nov  2 01:02:03 2026\n";
-        assert_eq!(out, [objects.concat(), end.to_vec()].concat(), "{below}");
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::io;
 
-use super::{ArchiveError, LARGEST_MANIFEST, Outside, find_with, manifest, read_manifest};
+use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
+
+use super::{ArchiveError, Outside, find_with, manifest};
 use crate::database::{View, places};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, Undo};

@@ -3,29 +3,20 @@
 //! `remote` is a file of the root, and whoever owns the root could write any path into it. Where the caller could read
 //! more than the owner, such a path is opened only if the caller, the host's policy or the root's ledger vouches for it.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use patchadm_changeset::outside::{NamesArchive, is_own};
+
 use super::ArchiveError;
-use crate::format::ledger::LedgerLine;
+use crate::format::journal;
+use crate::format::ledger::{Ledger, LedgerLine};
 use crate::format::outside_path::OutsidePath;
-use crate::package::{ObjectPath, PkgInst, rule};
+use crate::package::{Digest, ObjectPath, PkgInst, rule};
 use crate::root::Root;
 
-/// The directories of the host in which archives of a root may be opened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Outside<'a> {
-    /// Where to look instead of where `remote` points: `-B`, `--undo-dir`.
-    pub moved_to: Option<&'a Path>,
-    /// `undo_dir` of the host's own policy.
-    pub of_host: Option<&'a Path>,
-    /// The owner of the root is trusted (`--trust-root`): it may name any archive.
-    pub is_trusted: bool,
-    /// What is touched was checked when the run was planned, which is the run of this very process.
-    pub is_planned: bool,
-}
+pub use patchadm_changeset::outside::Outside;
 
-/// The same, held by whoever hands it on.
+/// The rules for undo archives outside the root, held by whoever hands it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutsideRules {
     /// `undo_dir` of the host's own policy.
@@ -34,13 +25,6 @@ pub struct OutsideRules {
     pub is_trusted: bool,
     /// The directory that the caller named for this command.
     pub named: Option<PathBuf>,
-}
-
-impl Outside<'static> {
-    /// Any archive that a root names, for a run that was planned by this process.
-    pub fn planned() -> Self {
-        Self { is_trusted: true, is_planned: true, ..Self::default() }
-    }
 }
 
 impl OutsideRules {
@@ -52,62 +36,50 @@ impl OutsideRules {
     /// The rules for archives that may have been moved to a directory.
     pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
         let of_host = self.of_host.as_deref();
-        Outside { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false }
+        let names_archive = Some(names_archive as NamesArchive);
+        Outside { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false, names_archive }
     }
 }
 
-impl Outside<'_> {
-    /// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
-    pub(super) fn check(
-        &self,
-        root: &Root,
-        path: &ObjectPath,
-        of: (&str, &PkgInst),
-        line: Option<&LedgerLine>,
-    ) -> Result<(), ArchiveError> {
-        let refused = |reason: &'static str| ArchiveError::Outside { path: path.to_string(), reason };
-        let place = OutsidePath::parse(path.as_bytes()).filter(|at| at.is_of(of.0, of.1.as_str()));
-        if !rule::holds("remote.path", place.is_some()) {
-            return Err(refused("that is no place of an undo archive of this patch and package"));
-        }
-        let is_vouched = self.is_trusted || is_own(root) || self.is_named(path) || is_bound(line, path);
-        if !rule::holds("remote.directory", is_vouched) {
-            return Err(refused("only a file of the root says that it is there"));
-        }
-        Ok(())
+/// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
+pub(super) fn check(
+    outside: &Outside<'_>,
+    root: &Root,
+    path: &ObjectPath,
+    of: (&str, &PkgInst),
+    line: Option<&LedgerLine>,
+) -> Result<(), ArchiveError> {
+    let refused = |reason: &'static str| ArchiveError::Outside { path: path.to_string(), reason };
+    let place = OutsidePath::parse(path.as_bytes()).filter(|at| at.is_of(of.0, of.1.as_str()));
+    if !rule::holds("remote.path", place.is_some()) {
+        return Err(refused("that is no place of an undo archive of this patch and package"));
     }
-
-    /// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
-    /// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
-    /// line, and goes where the root is the caller's own.
-    pub(super) fn may_remove(&self, root: &Root, path: &ObjectPath, line: Option<&LedgerLine>) -> bool {
-        let is_vouched = self.is_named(path) || is_bound(line, path) || line.is_none() && is_own(root);
-        rule::holds("archive.outside.bound", is_vouched)
+    let is_vouched = outside.is_trusted || is_own(root) || outside.is_named(path) || is_bound(line, path);
+    if !rule::holds("remote.directory", is_vouched) {
+        return Err(refused("only a file of the root says that it is there"));
     }
-
-    /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says
-    /// of it.
-    pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {
-        self.is_planned || is_own(root) || self.is_named(path)
-    }
-
-    /// Whether somebody else than the root names the directory in which archives are kept at a path of the host.
-    fn is_named(&self, path: &ObjectPath) -> bool {
-        let directory = OutsidePath::parse(path.as_bytes()).map(|at| at.directory);
-        is_directory(self.of_host, directory) || is_directory(self.moved_to, directory)
-    }
+    Ok(())
 }
 
-/// Whether what a root says is said by nobody who has fewer rights than the caller.
-fn is_own(root: &Root) -> bool {
-    !root.is_privileged() || root.is_system()
+/// Whether an archive at a path of the host, to which a root led, may be removed once it was used: where the line of
+/// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
+/// line, and goes where the root is the caller's own.
+pub(super) fn may_remove(
+    outside: &Outside<'_>,
+    root: &Root,
+    path: &ObjectPath,
+    line: Option<&LedgerLine>,
+) -> bool {
+    let is_vouched = outside.is_named(path) || is_bound(line, path) || line.is_none() && is_own(root);
+    rule::holds("archive.outside.bound", is_vouched)
 }
 
-/// Whether a directory that was named is this one.
-fn is_directory(named: Option<&Path>, directory: Option<&[u8]>) -> bool {
-    let path = |bytes: &[u8]| ObjectPath::new(if bytes.is_empty() { b"/" } else { bytes }).ok();
-    let named = named.and_then(|named| path(named.as_os_str().as_bytes()));
-    named.is_some() && named == directory.and_then(path)
+/// Whether a ledger says by digest that an archive of a run is at a path.
+fn names_archive(ledger: &[u8], archive: &journal::Archive, path: &ObjectPath) -> bool {
+    let Ok(ledger) = Ledger::parse(ledger) else { return false };
+    let digest = archive.sha256.as_deref().and_then(Digest::from_hex);
+    let line = archive.patch.as_deref().and_then(|patch| ledger.line(patch));
+    line.is_some_and(|line| line.archive().map(|(sha256, _)| sha256) == digest && line.is_at(path))
 }
 
 /// Whether a line of the ledger says by digest what is at a path.
@@ -117,6 +89,7 @@ fn is_bound(line: Option<&LedgerLine>, path: &ObjectPath) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::check as check_path;
     use super::*;
 
     #[test]
@@ -126,7 +99,7 @@ mod tests {
         let package = PkgInst::new("X").unwrap();
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
-            Outside::planned().check(&root, &path, ("100-01", &package), None)
+            check_path(&Outside::planned(), &root, &path, ("100-01", &package), None)
         };
         assert!(check("/b/100-01/X/undo.gz").is_ok());
         for path in ["/etc/shadow", "/b/200-01/X/undo.gz", "/b/100-01/Y/undo.gz", "/b/100-01/X/shadow"] {

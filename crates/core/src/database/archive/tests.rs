@@ -15,6 +15,7 @@ use crate::format::datastream::{Package, Writer};
 use crate::format::manifest::{self, Kind, ObjectRecord, State};
 use crate::package::checksum;
 use crate::package::{Digest, Timestamp};
+use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;
 
 pub(in crate::database) const MARKER: &str = "00112233445566ff";
 

@@ -5,14 +5,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::thread::JoinHandle;
 
-use super::{Archive, ArchiveError, FromStart, LARGEST_MANIFEST, MANIFEST, Stream, stream};
+use super::{Archive, ArchiveError, Stream};
 use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
 use crate::package::{Digest, Hashing, PackagePath, PkgInst, Sums, rule};
-
-/// Bytes that are digested at once.
-const BUFFER: usize = 1 << 17;
+use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest_of, stream};
 
 /// What a whole archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,14 +138,6 @@ fn must_be(file: &File, shown: &str, line: &LedgerLine) -> Result<(), ArchiveErr
     same(shown, line, digest)
 }
 
-/// SHA-256 of a file from its first byte on.
-pub(super) fn digest_of(file: &File) -> io::Result<Digest> {
-    let mut raw = Hashing::new(FromStart { file, offset: 0 });
-    let mut buffer = vec![0; BUFFER];
-    while read(&mut raw, &mut buffer)? > 0 {}
-    Ok(raw.finish().1)
-}
-
 fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveError> {
     let is_same = line.archive().is_some_and(|(expected, _)| expected == digest);
     if rule::holds("archive.digest", is_same) {
@@ -156,15 +146,6 @@ fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveErr
     let run = &line.run;
     let reason = format!("it is not the archive that run {run} made (an older copy, or somebody else's)");
     Err(ArchiveError::NotBound { path: shown.to_owned(), reason })
-}
-
-fn read(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match input.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
 }
 
 /// Reads a stream to its end and compares every member with what is said of it.
@@ -178,7 +159,8 @@ fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest
     let mut members = HashMap::new();
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while let Some(member) = stream.next_member().map_err(|error| error.to_string())? {
-            let sums = if member.path.as_bytes() == MANIFEST && member.header.size <= LARGEST_MANIFEST {
+            let sums = if member.path.as_bytes() == MANIFEST_MEMBER && member.header.size <= LARGEST_MANIFEST
+            {
                 let mut bytes = Vec::new();
                 stream.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
                 manifest = Some(Manifest::parse(&bytes).map_err(|error| error.to_string())?);

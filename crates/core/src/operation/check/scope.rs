@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CheckError, Unknown};
 use crate::database::contents::{self, Lines};
-use crate::database::{DatabaseError, View, installed, pieces};
+use crate::database::{DatabaseError, RecordError, View, installed, pieces};
 use crate::format::contents::key_of;
 use crate::operation::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
@@ -88,7 +88,7 @@ impl Scope {
     }
 
     /// The lines of all paths in scope, whoever owns them.
-    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, DatabaseError> {
+    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, RecordError> {
         let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
         let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
         for path in &self.paths {

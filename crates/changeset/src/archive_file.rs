@@ -1,0 +1,137 @@
+//! An undo archive as a file: its bytes, its datastream, its manifest. Nothing is known of it yet: no patch, no package,
+//! no line of a ledger.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+
+use rustix::io::Errno;
+
+use crate::format::datastream::{DatastreamError, Reader};
+use crate::format::envelope;
+use crate::format::manifest::Manifest;
+use crate::package::{Digest, Hashing};
+use crate::root::RootError;
+
+/// The member with the manifest.
+pub const MANIFEST_MEMBER: &[u8] = b"install/patchadm.manifest";
+
+/// The largest manifest that is read, in bytes.
+pub const LARGEST_MANIFEST: u64 = 256 << 20;
+
+/// Bytes that are digested at once.
+const BUFFER: usize = 1 << 17;
+
+/// A package datastream whose compression has been taken off.
+pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+
+/// Why an archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveFileError {
+    /// It is not what was written, or not readable to its end.
+    #[error("the undo archive {path} is damaged: {reason}")]
+    Damaged {
+        /// The archive.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// A file that may be an undo archive.
+#[derive(Debug)]
+pub struct Unbound {
+    file: File,
+    shown: String,
+}
+
+impl Unbound {
+    /// A regular file; `shown` is what messages call it.
+    pub fn new(file: File, shown: String) -> Self {
+        Self { file, shown }
+    }
+
+    /// SHA-256 of the file.
+    pub fn digest(&self) -> Result<Digest, ArchiveFileError> {
+        digest_of(&self.file).map_err(|error| unreadable(&self.shown, &error).into())
+    }
+
+    /// Its manifest; none in an archive of another program.
+    pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveFileError> {
+        let damaged = |reason: String| ArchiveFileError::Damaged { path: self.shown.clone(), reason };
+        let bytes = FromStart::new(&self.file);
+        let mut stream = stream(bytes).map_err(|error| damaged(error.to_string()))?;
+        stream.next_part().map_err(|error| damaged(error.to_string()))?;
+        while let Some(member) = stream.next_member().map_err(|error| damaged(error.to_string()))? {
+            let name = member.path.as_bytes();
+            if name == MANIFEST_MEMBER {
+                return read_manifest(&mut stream).map(Some).map_err(damaged);
+            }
+            if name.starts_with(b"reloc") || name.starts_with(b"root") {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Opens the datastream of an archive, with the compression taken off.
+pub fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
+    let opened = envelope::open(bytes)?;
+    Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
+}
+
+/// Reads the current member as a manifest.
+pub fn read_manifest(member: &mut impl Read) -> Result<Manifest, String> {
+    let mut bytes = Vec::new();
+    member.take(LARGEST_MANIFEST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST_MANIFEST {
+        return Err(format!("its manifest is larger than {LARGEST_MANIFEST} bytes"));
+    }
+    Manifest::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// A file read from its beginning, wherever others read it.
+#[derive(Debug)]
+pub struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl<'a> FromStart<'a> {
+    /// The bytes of a file from the first one on.
+    pub fn new(file: &'a File) -> Self {
+        Self { file, offset: 0 }
+    }
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// SHA-256 of a file from its first byte on.
+pub fn digest_of(file: &File) -> io::Result<Digest> {
+    let mut raw = Hashing::new(FromStart::new(file));
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match raw.read(&mut buffer) {
+            Ok(0) => return Ok(raw.finish().1),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A failure to read an archive, with its path.
+pub fn unreadable(path: &str, error: &io::Error) -> RootError {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    RootError::Call { action: "read", path: path.to_owned(), errno }
+}

@@ -1,0 +1,16 @@
+//! The formats of what a run leaves: journal, undo manifest, lists and stamps.
+
+pub mod contents_merge;
+pub mod contents_splice;
+pub mod contents_stamp;
+pub mod history;
+pub mod journal;
+pub mod manifest;
+pub mod ordered;
+pub mod outside_path;
+pub mod queue;
+pub mod undo_digest;
+pub mod undo_paths;
+
+pub(crate) use patchadm_container::{envelope, gzip};
+pub(crate) use patchadm_svr4::format::*;

@@ -1,0 +1,312 @@
+//! The values of a change: what a run does to a root, object by object and record by record.
+
+mod ledger;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::format::contents_merge::Trailer;
+use crate::format::manifest::Manifest;
+use crate::format::pkgmap::Entry;
+use crate::package::{
+    Digest, Line, Live, Mode, ObjectPath, PackagePath, Params, PkgInst, RecordFile, Timestamp, UndoFormat,
+    Xattrs,
+};
+
+pub use ledger::{AdoptedArchive, AppliedPatch, LedgerChange, UndoLocation};
+
+/// Everything that one run changes in a root.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The command this is the plan of, as history and journal name it (`patchadd`, `patchrm`, `pkgadd`, …).
+    pub command: &'static str,
+    /// The patches it is about; none for a package.
+    pub patches: Vec<String>,
+    /// The packages it changes, in the order in which they are processed.
+    pub packages: Vec<PkgInst>,
+    /// The objects that change, sorted by path; no path twice.
+    pub changes: Vec<Change>,
+    /// The records that change, apart from `contents`.
+    pub records: Vec<RecordChange>,
+    /// Lines of `contents` that are replaced, added (`Some`) or deleted (`None`).
+    pub contents: BTreeMap<ObjectPath, Option<Line>>,
+    /// The two lines that close `contents`.
+    pub trailer: Trailer,
+    /// The undo archives to write, one for each package of a patch that keeps undo data.
+    pub undo: Vec<UndoArchive>,
+    /// In a run of several patches: the versions of objects that one patch delivers and a later one replaces. They are
+    /// saved in undo archives and never seen at their paths.
+    pub versions: Vec<Version>,
+    /// What it needs on each file system that it writes to.
+    pub space: Vec<SpaceNeed>,
+    /// Undo archives outside the root that are of no use after the commit, and removed then.
+    pub discard: Vec<PathBuf>,
+    /// What a person should know, in whole sentences.
+    pub notes: Vec<String>,
+}
+
+/// What a patch delivers at a path where a later patch of the same run puts something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The package that delivers it.
+    pub package: PkgInst,
+    /// The path.
+    pub path: ObjectPath,
+    /// Its content.
+    pub member: Member,
+}
+
+/// What a plan needs on one file system, beside what is free there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpaceNeed {
+    /// Its topmost directory inside the root.
+    pub file_system: String,
+    /// Bytes: new objects, undo data, records, ballast.
+    pub bytes: u64,
+    /// Bytes that are free.
+    pub free: u64,
+    /// Objects to be made.
+    pub inodes: u64,
+    /// Objects that can be made; none where there is no limit.
+    pub free_inodes: Option<u64>,
+}
+
+/// One object that changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Whose object it is.
+    pub package: PkgInst,
+    /// Where it is.
+    pub path: ObjectPath,
+    /// What happens to it.
+    pub action: Action,
+    /// What is there now, as the survey saw it; none where nothing is.
+    pub old: Option<Live>,
+}
+
+/// What happens to an object. Doing and undoing each of these is one step of the transaction.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Nothing is there; the new object is put there.
+    Add(NewObject),
+    /// The new object takes the place of the old one, whatever the types of the two.
+    Replace(NewObject),
+    /// The object (not a directory) is taken away.
+    Delete,
+    /// An object that stays gets other attributes: a directory, or anything else but a symbolic link.
+    Attributes(DirectoryAttributes),
+    /// A directory is removed after the commit if it is empty then; else it stays, with a note.
+    RemoveDirectory,
+}
+
+/// The attributes that a directory, or another object that stays, gets; `None` keeps what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryAttributes {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// Numeric owner.
+    pub uid: Option<u32>,
+    /// Numeric group.
+    pub gid: Option<u32>,
+    /// All extended attributes of a directory (those not named are removed); only a backout sets them.
+    pub xattrs: Option<Xattrs>,
+}
+
+/// An object to be staged, final in every attribute.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// What it is.
+    pub body: Body,
+    /// Permission bits (not for links).
+    pub mode: Mode,
+    /// Numeric owner; recorded only, where the caller may not set it.
+    pub uid: u32,
+    /// Numeric group; recorded only, where the caller may not set it.
+    pub gid: u32,
+    /// Modification time; none leaves the time of staging.
+    pub mtime: Option<Timestamp>,
+    /// Where its extended attributes come from.
+    pub xattrs: NewXattrs,
+}
+
+/// What a new object is, and where its content comes from.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A regular file, streamed from the source.
+    Member(Member),
+    /// A regular file with the bytes and every attribute of the live object at this path: how an edited file is
+    /// kept under another name before it is replaced.
+    CopyOf(ObjectPath),
+    /// A directory.
+    Directory,
+    /// A symbolic link with this target, as written.
+    Symlink(Vec<u8>),
+    /// Another name of the object at this path: the new one where the plan changes it, else the live one.
+    Link(ObjectPath),
+    /// A named pipe.
+    Pipe,
+    /// A device.
+    Device {
+        /// Block device, else character device.
+        block: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+}
+
+/// A file within the source of a plan, and what its bytes must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The package of the image, by its place there.
+    pub package: usize,
+    /// Its path in that package.
+    pub path: PackagePath,
+    /// Bytes, as the pkgmap says.
+    pub size: u64,
+    /// The System V sum that the bytes must have.
+    pub cksum: u16,
+    /// The SHA-256 that they must have, where it is known (an undo archive of ours).
+    pub sha256: Option<Digest>,
+}
+
+/// Where the extended attributes of a new object come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewXattrs {
+    /// Label, ACL and `user.*` of the object it replaces; a new object takes what its parent hands down.
+    Inherited,
+    /// Exactly these: a backout.
+    Exact(Xattrs),
+}
+
+/// A record of the package database that changes; paths are absolute inside the root.
+#[derive(Clone, Debug)]
+pub enum RecordChange {
+    /// A file gets these bytes; it is made, with missing parents, where it is not there.
+    Write {
+        /// Where.
+        path: ObjectPath,
+        /// Its whole new content.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: Mode,
+        /// Modification time; none leaves the time of staging.
+        mtime: Option<Timestamp>,
+    },
+    /// A directory that is not there appears with all its files at once.
+    AddTree {
+        /// Where.
+        path: ObjectPath,
+        /// Its files: relative name, content, permission bits. Directories between are made 0755; one that may hold
+        /// no file is an entry of its own.
+        files: Vec<TreeFile>,
+    },
+    /// A file goes away.
+    RemoveFile(ObjectPath),
+    /// A directory goes away with everything in it.
+    RemoveTree(ObjectPath),
+    /// A record gets another name (`undo.gz` becomes `obsolete.gz`); nothing is there under the new one.
+    Move {
+        /// The name it has.
+        from: ObjectPath,
+        /// The name it gets.
+        to: ObjectPath,
+    },
+    /// The ledger of a package follows what the run does to its patches; the run knows what its lines say.
+    Ledger(LedgerChange),
+}
+
+impl Plan {
+    /// The undo archives that are written; without the entries of patches that keep no undo data.
+    pub fn archives(&self) -> impl Iterator<Item = &UndoArchive> {
+        self.undo.iter().filter(|undo| undo.place != UndoPlace::ManifestOnly)
+    }
+}
+
+impl RecordChange {
+    /// The record; of a move the name that it gets.
+    pub fn path(&self) -> &ObjectPath {
+        match self {
+            Self::Write { path, .. }
+            | Self::AddTree { path, .. }
+            | Self::Move { to: path, .. }
+            | Self::RemoveFile(path)
+            | Self::RemoveTree(path)
+            | Self::Ledger(LedgerChange { path, .. }) => path,
+        }
+    }
+}
+
+/// A file of a new record directory, or a directory in it.
+#[derive(Clone, Debug)]
+pub struct TreeFile {
+    /// Its name relative to the directory; may have `/`.
+    pub name: Vec<u8>,
+    /// Its content.
+    pub content: TreeContent,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Modification time; none leaves the time of staging.
+    pub mtime: Option<Timestamp>,
+}
+
+/// The content of an entry of a new record directory.
+#[derive(Clone, Debug)]
+pub enum TreeContent {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// The undo archive with this place in [`Plan::undo`]; its digest is put beside it as `undo.sha256`.
+    Undo(usize),
+    /// The digest of the undo archive with this place in [`Plan::undo`], which is kept elsewhere.
+    UndoDigest(usize),
+    /// The manifest of the entry with this place in [`Plan::undo`], compressed: the patch keeps no undo data.
+    Manifest(usize),
+    /// None: it is a directory.
+    Directory,
+}
+
+/// An undo archive to be written: a backout package in datastream form.
+#[derive(Clone, Debug)]
+pub struct UndoArchive {
+    /// The package whose objects it saves.
+    pub package: PkgInst,
+    /// The patch that it takes back.
+    pub patch: String,
+    /// The parameters of the backout package.
+    pub pkginfo: Params,
+    /// The objects to save, each with its pkgmap entry (size and sum from the survey). An entry without content
+    /// (a link, a device, a directory) is only written down.
+    pub saved: Vec<(Entry, ObjectPath)>,
+    /// Those of them that are not there before the run, but made by an earlier patch of it: the place in
+    /// [`Plan::versions`] of what has content.
+    pub passing: BTreeMap<ObjectPath, Option<usize>>,
+    /// What the patch adds, for tools that know no manifest; what is below a directory comes before it.
+    pub deletes: Vec<PackagePath>,
+    /// The procedure scripts of the backout package, for the same tools, by their names in `install`.
+    pub scripts: BTreeMap<String, Vec<u8>>,
+    /// Old files of the package's directory in the database (`pkginfo`, `save/pspool/…`, `install/…`), by their
+    /// name in that directory.
+    pub records: BTreeMap<Vec<u8>, RecordFile>,
+    /// What SVR4 cannot say. The digests of what is delivered are filled in when it has been staged.
+    pub manifest: Manifest,
+    /// How it is compressed.
+    pub format: UndoFormat,
+    /// Where it goes.
+    pub place: UndoPlace,
+}
+
+/// Where an undo archive goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UndoPlace {
+    /// Into the save directory, as a file of the [`RecordChange::AddTree`] that names it.
+    Save,
+    /// Into the save directory as well, beside the archive that the scripts of the patch made: the program's own
+    /// snapshot, from which it restores.
+    Snapshot,
+    /// Below a directory of the host that is no part of the transaction's file systems (`patchadd -B`): the whole
+    /// path of the archive.
+    Remote(PathBuf),
+    /// Nowhere: the patch keeps no undo data, and of what it did only the manifest stays in the save directory.
+    ManifestOnly,
+}

@@ -1,0 +1,367 @@
+//! A run in which procedure scripts take part: batches of changes, and scripts between them.
+//!
+//! ```text
+//!  begin ──► switch ──► script ──► switch ──► script ──► … ──► commit
+//!   │ held copies of   │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
+//!   │ all that scripts │ synced, renamed into │ which script runs, │
+//!   │ may touch;       │ place; made from what│ so that recovery   │
+//!   │ journal durable  │ the script left      │ can end it         │
+//!   └──────────────── a failure, or a death, puts every held copy back ┘
+//! ```
+//! Batches need no way back of their own: whatever they and the scripts did, a rollback puts the held copies back
+//! (`put_back`). Not undone: what scripts do to anything else.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use super::dirs::Dirs;
+use super::error::{Cause, Left, Phase, TransactionError};
+use super::failed_requests;
+use super::finish::{finish, remove_directories};
+use super::hands::Hands;
+use super::held::{Held, HeldCopies, hold};
+use super::identity::identity;
+use super::journal_file;
+use super::layout::lay_out;
+use super::notes::{self, Note, escaped};
+use super::opening::{Opening, Unpublished, undo_published};
+use super::records::{Recorder, publish_remote, remote_places};
+use super::sites::Sites;
+use super::stage::Stager;
+use super::versions::Versions;
+use super::{Content, Receipt, Settings};
+use crate::format::journal::{
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
+};
+use crate::ledgers::SavedArchives;
+use crate::outside::Outside;
+use crate::package::{Digest, Live, Mode, ObjectPath, Timestamp};
+use crate::plan::Plan;
+use crate::root::{Dir, FileType, Lock, Root, Seen};
+
+/// A published run between its batches.
+#[derive(Debug)]
+pub struct ScriptedRun<'s> {
+    root: Root,
+    settings: Settings<'s>,
+    run: Run,
+    sites: Sites,
+    journal: Journal,
+    /// The physical paths that are held.
+    held: HashSet<ObjectPath>,
+    batches: usize,
+    bytes: u64,
+    digests: BTreeMap<ObjectPath, Digest>,
+    undo: BTreeMap<usize, u64>,
+    /// The archives that batches have written.
+    saved: SavedArchives,
+    remote: Vec<PathBuf>,
+    notes: Vec<String>,
+}
+
+/// The attributes that an object gets in place, after a script has put it there; `None` keeps what is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Permission bits.
+    pub mode: Option<Mode>,
+    /// Numeric owner; not set without privileges.
+    pub uid: Option<u32>,
+    /// Numeric group; not set without privileges.
+    pub gid: Option<u32>,
+    /// Modification time.
+    pub mtime: Option<Timestamp>,
+}
+
+impl Settled {
+    /// A file as it is when it has them.
+    pub fn given_to(self, live: &Live) -> Live {
+        Live {
+            mode: self.mode.unwrap_or(live.mode),
+            uid: self.uid.unwrap_or(live.uid),
+            gid: self.gid.unwrap_or(live.gid),
+            mtime: self.mtime.unwrap_or(live.mtime),
+            ..live.clone()
+        }
+    }
+}
+
+impl<'s> ScriptedRun<'s> {
+    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal: from
+    /// here a failure is rolled back. The root must be recovered, and `lock` held since before it was surveyed.
+    pub fn begin(
+        root: &Root,
+        _lock: &'s Lock,
+        command: &str,
+        held: &Held,
+        settings: Settings<'s>,
+    ) -> Result<Self, TransactionError> {
+        let mut opening = Opening::begin(root, settings, &[])?;
+        let ready = opening.sites.get(0).and_then(|first| failed_requests::prepare(&first.dir));
+        let ops = match ready.and_then(|()| hold(root, &mut opening.sites, held, settings.watch)) {
+            Ok(ops) => ops,
+            Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
+        };
+        match opening.publish(root, command, settings, &[], ops.into_iter()) {
+            Ok(journal) => Ok(Self {
+                root: root.clone(),
+                settings,
+                run: opening.run,
+                sites: opening.sites,
+                held: journal.ops.iter().map(|op| op.path.clone()).collect(),
+                journal,
+                batches: 0,
+                bytes: 0,
+                digests: BTreeMap::new(),
+                undo: BTreeMap::new(),
+                saved: SavedArchives::new(),
+                remote: Vec::new(),
+                notes: Vec::new(),
+            }),
+            Err(unpublished) => Err(match *unpublished {
+                Unpublished { journal: Some(journal), cause } => {
+                    undo_published(root, &journal, Phase::Publish, cause)
+                }
+                Unpublished { journal: None, cause } => opening.abandon(root, Phase::Publish, cause),
+            }),
+        }
+    }
+
+    /// The run, as `PATCHADM_RUN` names it to commands that scripts start.
+    pub fn name(&self) -> String {
+        self.run.to_string()
+    }
+
+    /// The calls of installf(1M) and removef(1M) that failed since this was asked last, in words: which one, and why.
+    pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
+        failed_requests::take(&self.sites.get(0)?.dir)
+    }
+
+    /// Adds to what the log gets when the run ends, whichever way.
+    pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
+        notes::add_to_log(&self.sites.get(0)?.dir, text)
+    }
+
+    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
+    /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
+    pub fn switch(&mut self, batch: &Plan, content: &mut dyn Content) -> Result<(), Cause> {
+        let domains = self.sites.iter().count();
+        let prefix = format!("{}.", self.next_batch());
+        let mut layout = lay_out(&self.root, &mut self.sites, batch, &prefix, self.settings.ledgers)?;
+        if self.sites.iter().count() != domains {
+            return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
+        }
+        for item in &layout.items {
+            self.must_hold(&item.op)?;
+        }
+        let (root, sites, watch) = (&self.root, &self.sites, self.settings.watch);
+        let stager = Stager { root, sites, layout: &mut layout, watch };
+        let staged = stager.objects(content)?;
+        self.digests.extend(staged.digests);
+        let held = HeldCopies::of(&self.sites, &self.journal.ops);
+        let mut recorder = Recorder {
+            root: &self.root,
+            run: &self.run,
+            sites: &self.sites,
+            plan: batch,
+            digests: &self.digests,
+            held: Some(&held),
+            versions: &Versions::default(),
+            settings: self.settings,
+            written: BTreeMap::new(),
+            archives: Vec::new(),
+            saved: self.saved.clone(),
+        };
+        self.remote.extend(remote_places(batch).map(PathBuf::from));
+        recorder.remote_archives()?;
+        recorder.archives(&mut layout)?;
+        recorder.directories(&mut layout)?;
+        recorder.files(&mut layout)?;
+        let sizes = recorder.written.values().map(|written| written.size);
+        for (at, written) in &recorder.written {
+            if let Some(undo) = batch.undo.get(*at) {
+                let key = (undo.package.clone(), undo.patch.clone());
+                self.saved.insert(key, (*written, undo.place.clone()));
+            }
+        }
+        let next = self.undo.len();
+        let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
+        self.bytes += staged.bytes;
+        let elsewhere = |archive: &crate::format::journal::Archive| {
+            archive.outside.is_some() || archive.discard.is_some()
+        };
+        let archives = recorder.archives.into_iter().filter(elsewhere).map(Note::Archive);
+        let archives: Vec<Note> = archives.collect();
+        self.undo.extend(numbered);
+        notes::add(&self.sites.get(0)?.dir, &archives, true)?;
+        let ops: Vec<Op> =
+            layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
+        self.note(ops.iter())?;
+        self.sites.sync()?;
+        self.forward(ops)
+    }
+
+    /// The number of another batch.
+    pub(super) fn next_batch(&mut self) -> usize {
+        self.batches += 1;
+        self.batches
+    }
+
+    /// The root, the stages, and the journal with what is held.
+    pub(super) fn parts(&self) -> (&Root, &Sites, &Journal) {
+        (&self.root, &self.sites, &self.journal)
+    }
+
+    /// A change of what is not held could not be undone.
+    fn must_hold(&self, op: &Op) -> Result<(), Cause> {
+        let is_held = |path: &ObjectPath| self.held.contains(path);
+        if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
+            return Ok(());
+        }
+        Err(Cause::Internal(format!(
+            "{} is not held, so a batch may not change it",
+            self.root.show(&op.path)
+        )))
+    }
+
+    /// Notes what the batch puts in place.
+    fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
+        let made = |op: &Op| op.new.clone().map(|identity| Note::Made { path: escaped(&op.path), identity });
+        notes::add(&self.sites.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
+    }
+
+    /// Objects first, records last, directories that became empty after everything.
+    fn forward(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
+        let batch = Journal {
+            head: self.journal.head.clone(),
+            domains: self.journal.domains.clone(),
+            archives: Vec::new(),
+            story: Story::default(),
+            ops,
+            is_whole: true,
+        };
+        let mut hands = Hands::open(&self.root, &batch)?;
+        let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
+        for op in objects.iter().chain(&records) {
+            self.settings.watch.check()?;
+            hands.forward(op)?;
+        }
+        self.notes.append(&mut hands.notes);
+        self.notes.extend(remove_directories(&self.root, &batch)?);
+        Ok(())
+    }
+
+    /// Notes durably that a script runs. To be called when its process is there and before the script itself is.
+    pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
+        let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
+        self.progress(Some(ScriptProcess { name, ..process.clone() }))
+    }
+
+    /// Notes that no script runs any more, and what is at every held path: none of that is somebody else's.
+    pub fn script_ended(&mut self) -> Result<(), Cause> {
+        let hands = &mut Hands::open(&self.root, &self.journal)?;
+        let mut made = Vec::new();
+        for op in self.journal.ops.iter().filter(|op| op.kind == OpKind::Held && !op.db) {
+            let Some(parent) = hands.dirs.parent(&op.path)? else { continue };
+            let Some(seen) = parent.look(op.path.name())? else { continue };
+            if op.touched != Some(seen.ctime) {
+                made.push(Note::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
+            }
+        }
+        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        self.progress(None)
+    }
+
+    fn progress(&mut self, script: Option<ScriptProcess>) -> Result<(), Cause> {
+        let number = self.journal.head.progress.as_ref().map_or(0, |progress| progress.number) + 1;
+        let progress = Progress { number, script };
+        journal_file::note_progress(&self.root, &progress)?;
+        self.journal.head.progress = Some(progress);
+        Ok(())
+    }
+
+    /// Gives live objects that a script has put there their attributes; nothing where nothing is.
+    pub fn settle(&mut self, objects: &[(ObjectPath, Settled)]) -> Result<(), Cause> {
+        let resolver = self.root.resolver();
+        let mut dirs = Dirs::new(&self.root);
+        let (mut made, mut found) = (Vec::new(), Vec::new());
+        for (path, to) in objects {
+            let physical = resolver.locate(path)?;
+            let Some(dir) = dirs.parent(&physical)? else { continue };
+            let Some(seen) = dir.look(physical.name())? else { continue };
+            let mut after = identity(&seen, None, None);
+            after.mtime = to.mtime.unwrap_or(after.mtime);
+            made.push(Note::Made { path: escaped(&physical), identity: after });
+            found.push((physical, seen, to));
+        }
+        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        for (physical, seen, to) in found {
+            if let Some(dir) = dirs.parent(&physical)? {
+                settle_one(&dir, physical.name(), &seen, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and commits; a failure before the commit is rolled back.
+    pub fn commit(mut self) -> Result<Receipt, TransactionError> {
+        let places = self.remote.clone();
+        let ready = self.settings.watch.check().and_then(|()| self.sites.sync()).and_then(|()| {
+            publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
+            self.settings.watch.check()?;
+            journal_file::open(&self.root)
+        });
+        let mark = match ready {
+            Ok(mark) => mark,
+            Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+        }
+        let elapsed = (self.settings.elapsed)();
+        let journal = match with_notes(&self.root, &self.journal) {
+            Ok(journal) => journal,
+            Err(cause) => {
+                self.notes.push(cause.to_string());
+                self.journal.clone()
+            }
+        };
+        let mut notes = self.notes;
+        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::planned()));
+        Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+    }
+
+    /// Puts everything back as it was before the run.
+    pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
+        undo_published(&self.root, &self.journal, phase, cause)
+    }
+}
+
+fn settle_one(dir: &Dir, name: &[u8], seen: &Seen, to: &Settled) -> Result<(), Cause> {
+    let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
+    let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
+    if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {
+        dir.set_owner(name, uid, gid)?;
+    }
+    if let Some(mode) = to.mode.filter(|_| seen.file_type != FileType::Symlink) {
+        // After chown(2), which may drop setuid: set whenever it is not what it should be.
+        if dir.look(name)?.is_some_and(|seen| seen.mode != mode) {
+            dir.set_mode(name, mode)?;
+        }
+    }
+    if let Some(mtime) = to.mtime.filter(|mtime| *mtime != seen.mtime) {
+        dir.set_mtime(name, mtime)?;
+    }
+    Ok(())
+}
+
+/// The journal together with the archives that the run noted after it was published.
+pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
+    let mut journal = journal.clone();
+    if let Some(domain) = journal.domains.first()
+        && journal.ops.iter().any(|op| op.kind == OpKind::Held)
+        && let Some(stage) = root.dir_if_there(&domain.stage)?
+    {
+        journal.archives.extend(notes::Known::read(&stage)?.archives);
+    }
+    Ok(journal)
+}

@@ -1,0 +1,276 @@
+//! The steps of a run, each a type that the next one consumes.
+
+use std::collections::BTreeMap;
+
+use super::early::EarlySync;
+use super::error::{Cause, Left, Phase, TransactionError};
+use super::finish::finish;
+use super::hands::Hands;
+use super::journal_file;
+use super::layout::{Layout, lay_out};
+use super::opening::{Opening, Unpublished, undo_published};
+use super::records::{Recorder, publish_remote, remote_places};
+use super::set_id::plain_objects;
+use super::stage::{StagedContent, Stager};
+use super::versions::Versions;
+use super::way_back::lay_way_back;
+use super::{Content, Doing, Settings};
+use crate::format::journal::{Archive, Journal, OpKind, Outcome};
+use crate::format::manifest::encode;
+use crate::format::pkgmap::member_name;
+use crate::ledgers::SavedArchives;
+use crate::outside::Outside;
+use crate::package::ObjectPath;
+use crate::plan::Plan;
+use crate::root::{Lock, Root};
+
+/// What a finished run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The run.
+    pub run: String,
+    /// Bytes of new objects.
+    pub bytes: u64,
+    /// Bytes of each undo archive, by its place in the plan.
+    pub undo: BTreeMap<usize, u64>,
+    /// What a person should know: directories that stay, what could not be tidied up.
+    pub notes: Vec<String>,
+}
+
+/// Carries `plan` out, from its first step to its last. Where it turns out that nothing can be renamed into a directory
+/// from the stage of its domain, everything is put back, and it is tried once more with that directory as a domain of its
+/// own; that is a run of its own in the history.
+pub fn carry_out<'p>(
+    root: &Root,
+    lock: &'p Lock,
+    plan: &'p Plan,
+    settings: Settings<'p>,
+    content: &mut dyn Content,
+) -> Result<Receipt, TransactionError> {
+    let mut attempt = |apart: &[ObjectPath]| {
+        let planned = Planned::begin(root, lock, plan, settings, apart)?;
+        planned.stage(content)?.snapshot()?.publish()?.switch()
+    };
+    match attempt(&[]) {
+        Err(TransactionError {
+            cause: Cause::Apart { directory, .. },
+            left: Left::Unchanged | Left::RolledBack,
+            ..
+        }) => attempt(&[directory]),
+        other => other,
+    }
+}
+
+/// A plan that is laid out over the disk.
+#[derive(Debug)]
+pub struct Planned<'p> {
+    root: Root,
+    plan: &'p Plan,
+    settings: Settings<'p>,
+    opening: Opening,
+    layout: Layout<'p>,
+}
+
+/// New objects stand beside their targets.
+#[derive(Debug)]
+pub struct Staged<'p> {
+    on: Planned<'p>,
+    content: StagedContent,
+    versions: Versions,
+}
+
+/// Old objects are saved, and every record stands beside its place.
+#[derive(Debug)]
+pub struct Snapshotted<'p> {
+    on: Planned<'p>,
+    archives: Vec<Archive>,
+    bytes: u64,
+    undo: BTreeMap<usize, u64>,
+}
+
+/// The journal is durable: from here a failure is rolled back.
+#[derive(Debug)]
+pub struct Published<'p> {
+    on: Planned<'p>,
+    journal: Journal,
+    bytes: u64,
+    undo: BTreeMap<usize, u64>,
+}
+
+impl<'p> Planned<'p> {
+    /// Lays `plan` out: domains, stages, what stands in the way. The root must be recovered, and `lock` held since
+    /// before the inventory was read. The directories `apart` (physical paths) are domains of their own.
+    pub fn begin(
+        root: &Root,
+        _lock: &'p Lock,
+        plan: &'p Plan,
+        settings: Settings<'p>,
+        apart: &[ObjectPath],
+    ) -> Result<Self, TransactionError> {
+        let mut opening = Opening::begin(root, settings, apart)?;
+        match lay_out(root, &mut opening.sites, plan, "", settings.ledgers) {
+            Ok(layout) => Ok(Self { root: root.clone(), plan, settings, opening, layout }),
+            Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
+        }
+    }
+
+    /// Writes every new object beside its target, with `content` as the source of the files.
+    pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
+        let (root, sites, watch) = (&self.root, &self.opening.sites, self.settings.watch);
+        let staged = Versions::stage(root, sites, self.plan, content, watch).and_then(|versions| {
+            let stager = Stager { root, sites, layout: &mut self.layout, watch };
+            Ok((stager.objects(content)?, versions))
+        });
+        match staged {
+            Ok((content, versions)) => Ok(Staged { on: self, content, versions }),
+            Err(cause) => Err(self.opening.abandon(&self.root, Phase::Stage, cause)),
+        }
+    }
+}
+
+impl<'p> Staged<'p> {
+    /// Saves every old object in the undo archives, and writes the records beside their places.
+    pub fn snapshot(mut self) -> Result<Snapshotted<'p>, TransactionError> {
+        let mut recorder = Recorder {
+            root: &self.on.root,
+            run: &self.on.opening.run,
+            sites: &self.on.opening.sites,
+            plan: self.on.plan,
+            digests: &self.content.digests,
+            held: None,
+            versions: &self.versions,
+            settings: self.on.settings,
+            written: BTreeMap::new(),
+            archives: Vec::new(),
+            saved: SavedArchives::new(),
+        };
+        recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
+        // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
+        let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
+        let all = std::thread::scope(|scope| {
+            let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.sites, bytes);
+            let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
+            saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
+        });
+        let undo = recorder.written.iter().map(|(index, written)| (*index, written.size)).collect();
+        let archives = recorder.archives;
+        match all {
+            Ok(()) => Ok(Snapshotted { on: self.on, archives, bytes: self.content.bytes, undo }),
+            Err((phase, cause)) => {
+                remove_unpublished(&self.on);
+                Err(self.on.opening.abandon(&self.on.root, phase, cause))
+            }
+        }
+    }
+}
+
+/// The undo archives, then the records that name them, then what a way back needs; an error with its phase.
+fn save_and_record<'p>(
+    recorder: &mut Recorder<'_, 'p>,
+    layout: &mut Layout<'p>,
+    versions: &Versions,
+) -> Result<(), (Phase, Cause)> {
+    let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
+    saved.map_err(|cause| (Phase::Snapshot, cause))?;
+    versions.remove().map_err(|cause| (Phase::Stage, cause))?;
+    let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
+    records.map_err(|cause| (Phase::Records, cause))?;
+    lay_way_back(recorder.root, recorder.sites, layout).map_err(|cause| (Phase::Stage, cause))
+}
+
+/// Bytes of all old objects that are saved.
+fn saved_bytes(plan: &Plan) -> u64 {
+    let saved = plan.undo.iter().flat_map(|undo| &undo.saved);
+    saved.filter_map(|(entry, _)| entry.object.content.size).sum()
+}
+
+/// Removes archives of `-B` that were written for a run that is given up.
+fn remove_unpublished(on: &Planned<'_>) {
+    for path in remote_places(on.plan) {
+        // A leftover `.tmp` outside the root is named by its run and in nobody's way.
+        let _ = super::finish::remove_unpublished(&on.root, path, &on.opening.run.to_string());
+    }
+}
+
+impl<'p> Snapshotted<'p> {
+    /// Makes everything durable, then gives the journal its name.
+    pub fn publish(mut self) -> Result<Published<'p>, TransactionError> {
+        self.name_saved_objects();
+        let Planned { root, plan, settings, opening, layout } = &self.on;
+        let items = layout.items.iter().filter(|item| item.inside.is_none());
+        let ops = items.map(|item| item.op.clone());
+        match opening.publish(root, plan.command, *settings, &self.archives, ops) {
+            Ok(journal) => Ok(Published { on: self.on, journal, bytes: self.bytes, undo: self.undo }),
+            Err(unpublished) => Err(match *unpublished {
+                Unpublished { journal: Some(journal), cause } => {
+                    undo_published(root, &journal, Phase::Publish, cause)
+                }
+                Unpublished { journal: None, cause } => self.give_up(cause),
+            }),
+        }
+    }
+
+    fn give_up(&self, cause: Cause) -> TransactionError {
+        remove_unpublished(&self.on);
+        self.on.opening.abandon(&self.on.root, Phase::Publish, cause)
+    }
+
+    /// Notes for each op where its old object is in an undo archive.
+    fn name_saved_objects(&mut self) {
+        for (index, undo) in self.on.plan.undo.iter().enumerate() {
+            for (entry, path) in undo.saved.iter().filter(|(_, path)| !undo.passing.contains_key(path)) {
+                if let Some(&item) = self.on.layout.by_path.get(path)
+                    && let Some(item) = self.on.layout.items.get_mut(item)
+                {
+                    item.op.undo = Some((index, encode(&member_name(&entry.path))));
+                }
+            }
+        }
+    }
+}
+
+impl Published<'_> {
+    /// Switches all names, makes that durable, and commits. A failure or signal before the commit is rolled back.
+    pub fn switch(self) -> Result<Receipt, TransactionError> {
+        let root = &self.on.root;
+        let mut hands = match Hands::open(root, &self.journal) {
+            Ok(hands) => hands,
+            Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
+        };
+        hands.plain = plain_objects(&self.on.layout);
+        let mark = match self.forward(&mut hands).and_then(|()| journal_file::open(root)) {
+            Ok(mark) => mark,
+            Err(cause) => {
+                drop(hands);
+                return Err(undo_published(root, &self.journal, Phase::Switch, cause));
+            }
+        };
+        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+        }
+        let elapsed = (self.on.settings.elapsed)();
+        let notes =
+            finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed), &Outside::planned());
+        Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
+    }
+
+    fn forward(&self, hands: &mut Hands<'_>) -> Result<(), Cause> {
+        // The journal has the records first, for its readers; the switch has them last.
+        let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
+        let watch = self.on.settings.watch;
+        watch.begins(Doing::Switching, self.journal.ops.len() as u64);
+        for op in objects.iter().chain(&records) {
+            watch.check()?;
+            hands.forward(op)?;
+            watch.advances(1);
+        }
+        for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
+            if !hands.is_still_as_saved(op)? {
+                return Err(Cause::Changed(self.on.root.show(&op.path)));
+            }
+        }
+        hands.sync()?;
+        publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
+        self.on.settings.watch.check()
+    }
+}

@@ -1,0 +1,390 @@
+//! A small root, a plan that does everything a plan can do to it, and pictures of it to compare.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::format::contents_merge::Trailer;
+use crate::format::journal::{
+    Entry as JournalLine, Files as JournalFiles, Journal, Story, outcome_sector, parse_head, progress_sector,
+};
+use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::params;
+use crate::format::pkgmap::Entry;
+use crate::package::checksum;
+use crate::package::{
+    Ftype, Line, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, Params, PkgInst, Timestamp,
+    UndoFormat,
+};
+use crate::plan::{
+    Action, Body, Change, DirectoryAttributes, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent,
+    TreeFile, UndoArchive, UndoPlace,
+};
+use crate::root::{Door, Lock, Root};
+use crate::transaction::{
+    Content, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, Watch, carry_out, recover,
+};
+
+pub(super) const RUN: &str = "1-00000000000000aa";
+
+/// A root on the disk, gone when it is dropped.
+pub(super) struct World {
+    dir: TempDir,
+}
+
+pub(super) fn at(path: &str) -> ObjectPath {
+    ObjectPath::new(path.as_bytes()).unwrap()
+}
+
+pub(super) fn package() -> PkgInst {
+    PkgInst::new("ACMEweb").unwrap()
+}
+
+const CONTENTS: &str = "\
+/opt/web d none 0755 root root ACMEweb
+/opt/web/bin d none 0755 root root ACMEweb
+/opt/web/bin/httpd f none 0755 root root 9 886 1577836800 ACMEweb
+/opt/web/gone f none 0644 root root 5 434 1577836800 ACMEweb
+# Last modified by pkgadd for ACMEweb package
+# Fri Nov 20 06:37:39 2026
+";
+
+impl World {
+    pub(super) fn new() -> Self {
+        let world = Self { dir: tempfile::tempdir().unwrap() };
+        for dir in
+            ["var/sadm/install", "var/sadm/pkg/ACMEweb", "opt/web/bin", "opt/web/tree/sub", "opt/web/empty"]
+        {
+            fs::create_dir_all(world.path(dir)).unwrap();
+        }
+        world.file("var/sadm/install/contents", CONTENTS);
+        world.file("var/sadm/pkg/ACMEweb/pkginfo", "PKG=ACMEweb\nVERSION=1\n");
+        world.file("opt/web/bin/httpd", "old httpd");
+        world.file("opt/web/gone", "gone\n");
+        world.file("opt/web/staying", "setuid\n");
+        fs::set_permissions(world.path("opt/web/staying"), fs::Permissions::from_mode(0o4755)).unwrap();
+        world.file("opt/web/flat", "a file\n");
+        world.file("opt/web/tree/sub/leaf", "leaf\n");
+        symlink("libw.so.1", world.path("opt/web/libw.so")).unwrap();
+        fs::set_permissions(world.path("opt/web/bin/httpd"), fs::Permissions::from_mode(0o4755)).unwrap();
+        world
+    }
+
+    pub(super) fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    pub(super) fn file(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).unwrap();
+        let time = fs::File::open(self.path(path)).unwrap();
+        let old = std::time::UNIX_EPOCH + std::time::Duration::new(1_577_836_800, 123_456_789);
+        time.set_modified(old).unwrap();
+    }
+
+    pub(super) fn root(&self, door: Door) -> Root {
+        Root::open_with(self.dir.path(), door).unwrap()
+    }
+
+    /// The journal, from both of its files.
+    pub(super) fn journal(&self) -> Journal {
+        let bytes = fs::read(self.path("var/sadm/patchadm/journal")).unwrap();
+        let run = parse_head(&bytes).unwrap().header.run;
+        let ops = fs::read(self.path(&format!("var/sadm/patchadm/ops-{run}"))).ok();
+        Journal::parse(&bytes, ops.as_deref()).unwrap()
+    }
+
+    /// Puts another journal in the place of the one that is there, all checksums right.
+    pub(super) fn rewrite(&self, lie: impl FnOnce(&mut Journal)) {
+        let mut journal = self.journal();
+        lie(&mut journal);
+        let ops = format!("var/sadm/patchadm/ops-{}", journal.head.header.run);
+        let files = files_of(journal);
+        fs::write(self.path(&ops), files.ops).unwrap();
+        fs::write(self.path("var/sadm/patchadm/journal"), files.journal).unwrap();
+    }
+
+    pub(super) fn live(&self, path: &str) -> Option<Live> {
+        let root = self.root(Door::default());
+        let path = at(path);
+        root.dir_if_there(&path.parent().unwrap()).unwrap()?.live(path.name()).unwrap()
+    }
+
+    /// Everything there is, but for directory times and our own files: what a backout or rollback must bring back.
+    pub(super) fn picture(&self) -> BTreeMap<String, String> {
+        let mut picture = BTreeMap::new();
+        self.look(self.dir.path(), &mut picture);
+        picture
+    }
+
+    fn look(&self, dir: &Path, picture: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(self.dir.path()).unwrap().display().to_string();
+            if ["var/sadm/patchadm", "var/sadm/install/.lockfile"].contains(&name.as_str()) {
+                continue;
+            }
+            let meta = path.symlink_metadata().unwrap();
+            let body = if meta.is_symlink() {
+                format!("-> {}", fs::read_link(&path).unwrap().display())
+            } else if meta.is_dir() {
+                self.look(&path, picture);
+                String::new()
+            } else {
+                let bytes = fs::read(&path).unwrap();
+                let shown =
+                    if name.contains("undo") { "(archive)".into() } else { String::from_utf8_lossy(&bytes) };
+                let time = if name.contains("var/") { 0 } else { meta.mtime_nsec() };
+                format!("{shown:?} {time}")
+            };
+            picture.insert(name, format!("{:o} {}:{} {body}", meta.mode(), meta.uid(), meta.gid()));
+        }
+    }
+
+    /// Runs the plan; the door may stop it anywhere.
+    pub(super) fn run(&self, door: Door) -> Result<Receipt, TransactionError> {
+        self.run_plan(&self.plan(), door, &|| None)
+    }
+
+    pub(super) fn run_plan(
+        &self,
+        plan: &Plan,
+        door: Door,
+        interrupt: &dyn Fn() -> Option<i32>,
+    ) -> Result<Receipt, TransactionError> {
+        self.run_watched(plan, door, Watch { interrupt, progress: &|_| {} })
+    }
+
+    pub(super) fn run_watched(
+        &self,
+        plan: &Plan,
+        door: Door,
+        watch: Watch<'_>,
+    ) -> Result<Receipt, TransactionError> {
+        let root = self.root(door);
+        let lock = Lock::take(&root, "patchadd", in_a_moment).unwrap();
+        let story = Story {
+            command: "patchadd".to_owned(),
+            patches: vec!["100-01".to_owned()],
+            log: Some(at("/var/sadm/patch/100-01/log")),
+            text: "Patch 100-01 has been successfully installed.\n".to_owned(),
+            ..Story::default()
+        };
+        let settings = Settings {
+            story: &story,
+            marker: "0123456789abcdef",
+            nonce: 0xaa,
+            watch,
+            elapsed: &|| 7,
+            ledgers: &super::NoLedgers,
+        };
+        carry_out(&root, &lock, plan, settings, &mut Files)
+    }
+
+    /// What the next command does before anything else.
+    pub(super) fn recover(&self) -> crate::transaction::Recovered {
+        self.recover_with(Door::default())
+    }
+
+    pub(super) fn recover_with(&self, door: Door) -> crate::transaction::Recovered {
+        let root = self.root(door);
+        let lock = Lock::take(&root, "recover", in_a_moment).unwrap();
+        recover(&root, &lock).unwrap()
+    }
+
+    /// A plan with a replacement, an addition, a deletion, a symbolic link that is retargeted, a hard link, a new
+    /// directory, a directory that becomes a file and a file that becomes a directory, new attributes, records.
+    pub(super) fn plan(&self) -> Plan {
+        let new = |body, mode| NewObject {
+            body,
+            mode: Mode::of(mode),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: Some(Timestamp::whole(1_600_000_000)),
+            xattrs: NewXattrs::Inherited,
+        };
+        let directory = DirectoryAttributes { mode: Some(Mode::of(0o700)), ..DirectoryAttributes::default() };
+        let staying = DirectoryAttributes {
+            mode: Some(Mode::of(0o4750)),
+            gid: rustix::process::geteuid().is_root().then_some(54321),
+            ..DirectoryAttributes::default()
+        };
+        let changes = [
+            ("/opt/web/bin", Action::Attributes(directory)),
+            ("/opt/web/bin/httpd", Action::Replace(new(member("bin/httpd"), 0o755))),
+            ("/opt/web/bin/httpd2", Action::Add(new(Body::Link(at("/opt/web/bin/httpd")), 0o755))),
+            ("/opt/web/empty", Action::RemoveDirectory),
+            ("/opt/web/flat", Action::Replace(new(Body::Directory, 0o755))),
+            ("/opt/web/flat/leaf", Action::Add(new(member("flat/leaf"), 0o640))),
+            ("/opt/web/gone", Action::Delete),
+            ("/opt/web/libw.so", Action::Replace(new(Body::Symlink(b"libw.so.2".to_vec()), 0o777))),
+            ("/opt/web/new", Action::Add(new(Body::Directory, 0o755))),
+            ("/opt/web/new/tool", Action::Add(new(member("new/tool"), 0o755))),
+            ("/opt/web/staying", Action::Attributes(staying)),
+            ("/opt/web/tree", Action::Replace(new(member("tree"), 0o644))),
+        ];
+        let changes: Vec<Change> = changes
+            .into_iter()
+            .map(|(path, action)| Change { package: package(), path: at(path), action, old: self.live(path) })
+            .collect();
+        Plan {
+            command: "patchadd",
+            patches: vec!["100-01".to_owned()],
+            packages: vec![package()],
+            records: records(),
+            contents: contents(),
+            trailer: trailer(),
+            undo: vec![self.undo(&changes)],
+            changes,
+            versions: Vec::new(),
+            space: Vec::new(),
+            discard: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn undo(&self, changes: &[Change]) -> UndoArchive {
+        let mut saved = Vec::new();
+        let mut objects = Vec::new();
+        for path in ["/opt/web/bin/httpd", "/opt/web/gone", "/opt/web/flat", "/opt/web/tree/sub/leaf"] {
+            let live = self.live(path).unwrap();
+            let mut object = Object::new(Ftype::File, "none");
+            if let LiveKind::Regular { size, cksum, .. } = live.kind {
+                object.content.size = Some(size);
+                object.content.cksum = Some(cksum);
+                object.content.mtime = Some(live.mtime.seconds);
+            }
+            let inside = PackagePath::new(&path.as_bytes()["/opt/web/".len()..]).unwrap();
+            saved.push((Entry { part: 1, path: inside, object }, at(path)));
+        }
+        for change in changes.iter().filter(|change| change.old.is_some()) {
+            objects.push(ObjectRecord {
+                path: encode(change.path.as_bytes()),
+                was: change.old.as_ref().map(State::of),
+                line: None,
+                became: None,
+                new_line: None,
+                kept: false,
+                delivered: false,
+                member: None,
+            });
+        }
+        let header = Header {
+            manifest: VERSION,
+            patch: "100-01".to_owned(),
+            package: "ACMEweb".to_owned(),
+            root: "0123456789abcdef".to_owned(),
+            obsoletes: vec![],
+            parameters: vec![],
+            made_records: vec![],
+            records: None,
+            classes: None,
+            features: Vec::new(),
+            silent: Vec::new(),
+            record_times: BTreeMap::new(),
+        };
+        UndoArchive {
+            package: package(),
+            patch: "100-01".to_owned(),
+            pkginfo: Params::from_iter([("PKG", "ACMEweb"), ("ACTIVE_PATCH", "100-01")]),
+            saved,
+            passing: BTreeMap::new(),
+            deletes: vec![PackagePath::new(b"new/tool").unwrap()],
+            scripts: BTreeMap::new(),
+            records: BTreeMap::new(),
+            manifest: Manifest { header, objects },
+            format: UndoFormat::Gzip,
+            place: UndoPlace::Save,
+        }
+    }
+}
+
+/// The two files of a journal with its sectors.
+pub(super) fn files_of(journal: Journal) -> JournalFiles {
+    let Journal { head, domains, archives, story, ops, .. } = journal;
+    let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
+    entries.extend(archives.into_iter().map(JournalLine::Archive));
+    entries.push(JournalLine::Story(story));
+    entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
+    let mut files = Journal::to_files(head.header, &entries);
+    let outcome = head.outcome.map(outcome_sector);
+    let progress = head.progress.as_ref().map(progress_sector);
+    for (sector, offset) in [outcome, progress].into_iter().flatten() {
+        let offset = usize::try_from(offset).unwrap();
+        files.journal[offset..offset + sector.len()].copy_from_slice(&sector);
+    }
+    files
+}
+
+/// A process that another test starts has our descriptors until it becomes its program: then the lock is free again.
+pub(super) fn in_a_moment(_: &crate::root::Holder) -> bool {
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    true
+}
+
+/// The content of every file of the patch is its own path.
+pub(super) struct Files;
+
+impl Content for Files {
+    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+        for path in ["bin/httpd", "flat/leaf", "new/tool", "tree"] {
+            let path = PackagePath::new(path.as_bytes()).unwrap();
+            if wanted(0, &path) {
+                sink(0, &path, &mut path.as_bytes()).map_err(StreamError::Sink)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn member(path: &str) -> Body {
+    Body::Member(Member {
+        package: 0,
+        path: PackagePath::new(path.as_bytes()).unwrap(),
+        size: path.len() as u64,
+        cksum: checksum::sum(path.as_bytes()),
+        sha256: None,
+    })
+}
+
+fn records() -> Vec<RecordChange> {
+    let pkginfo = params::write(&Params::from_iter([("PKG", "ACMEweb"), ("PATCHLIST", "100-01")]));
+    let tree = |name: &str, content| TreeFile {
+        name: name.as_bytes().to_vec(),
+        content,
+        mode: Mode::of(0o644),
+        mtime: None,
+    };
+    vec![
+        RecordChange::Write {
+            path: at("/var/sadm/pkg/ACMEweb/pkginfo"),
+            bytes: pkginfo,
+            mode: Mode::of(0o644),
+            mtime: None,
+        },
+        RecordChange::AddTree {
+            path: at("/var/sadm/pkg/ACMEweb/save/100-01"),
+            files: vec![tree("undo.gz", TreeContent::Undo(0))],
+        },
+        RecordChange::AddTree {
+            path: at("/var/sadm/patch/100-01"),
+            files: vec![tree("README.100-01", TreeContent::Bytes(b"read me\n".to_vec()))],
+        },
+    ]
+}
+
+fn contents() -> BTreeMap<ObjectPath, Option<Line>> {
+    let line = |text: &str| Some(Line::parse(text.as_bytes()).unwrap());
+    BTreeMap::from([
+        (at("/opt/web/gone"), None),
+        (at("/opt/web/bin/httpd"), line("/opt/web/bin/httpd f none 0755 root root 9 913 1600000000 ACMEweb")),
+        (at("/opt/web/new"), line("/opt/web/new d none 0755 root root ACMEweb")),
+    ])
+}
+
+fn trailer() -> Trailer {
+    let when = chrono::NaiveDate::from_ymd_opt(2026, 11, 20).unwrap().and_hms_opt(6, 37, 39).unwrap();
+    Trailer { program: "pkgadd".to_owned(), package: package(), when }
+}

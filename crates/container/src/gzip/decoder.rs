@@ -1,0 +1,169 @@
+//! Reading gzip: members of ours with several cores, others one after another.
+
+use std::io::{self, BufReader, Cursor, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::in_order::InOrder;
+use super::{CHUNK, HEADER, TRAILER, member_size};
+use crate::cores;
+
+/// Bytes read at once from a file of another's making.
+const BUFFER: usize = 1 << 17;
+
+type Pool = InOrder<Vec<u8>, io::Result<Vec<u8>>>;
+
+/// The content of a gzip file. Members of ours are read ahead, two for each thread, as soon as more than the first one
+/// is wanted: what an archive says of itself is in that one.
+#[derive(Debug)]
+pub struct Decoder<R> {
+    state: State<R>,
+}
+
+#[derive(Debug)]
+enum State<R> {
+    /// Members of ours, as far as they go.
+    Members(Members<R>),
+    /// Members of any kind.
+    Others(Box<MultiGzDecoder<BufReader<Rest<R>>>>),
+    /// It ended with an error, or is on its way from one state to the other.
+    Ended,
+}
+
+/// A header that was read already, and what follows it.
+type Rest<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+#[derive(Debug)]
+struct Members<R> {
+    input: R,
+    /// Started when more than the first member is wanted.
+    pool: Option<Pool>,
+    threads: usize,
+    content: Cursor<Vec<u8>>,
+    /// What was read behind the last member of ours, at the end nothing.
+    behind: Option<Vec<u8>>,
+}
+
+impl<R: Read> Decoder<R> {
+    /// Reads `input` from its first byte on. The first bytes are read at once.
+    pub fn new(mut input: R) -> io::Result<Self> {
+        let header = read_header(&mut input)?;
+        if member_size(&header).is_none() {
+            return Ok(Self { state: State::others(header, input) });
+        }
+        let mut members =
+            Members { input, pool: None, threads: cores(), content: Cursor::default(), behind: None };
+        let first = members.member(header)?.unwrap_or_default();
+        members.content = Cursor::new(decode(&mut Decompress::new(false), &first)?);
+        Ok(Self { state: State::Members(members) })
+    }
+}
+
+impl<R: Read> State<R> {
+    fn others(header: Vec<u8>, input: R) -> Self {
+        let rest = Cursor::new(header).chain(input);
+        Self::Others(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, rest))))
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.state {
+                State::Members(members) => {
+                    let count = members.read(buffer)?;
+                    if count > 0 || buffer.is_empty() {
+                        return Ok(count);
+                    }
+                }
+                State::Others(decoder) => return decoder.read(buffer),
+                State::Ended => return Ok(0),
+            }
+            let State::Members(members) = std::mem::replace(&mut self.state, State::Ended) else {
+                return Ok(0);
+            };
+            match members.behind {
+                Some(header) if !header.is_empty() => self.state = State::others(header, members.input),
+                _ => return Ok(0),
+            }
+        }
+    }
+}
+
+impl<R: Read> Members<R> {
+    /// Reads the member with this header; none where it is no header of ours.
+    fn member(&mut self, header: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        let Some(size) = member_size(&header) else {
+            self.behind = Some(header);
+            return Ok(None);
+        };
+        let mut member = header;
+        let rest = size - HEADER;
+        if (&mut self.input).take(rest as u64).read_to_end(&mut member)? < rest {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Some(member))
+    }
+
+    /// Has as many members decoded as may be under way.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        while self.behind.is_none() && self.under_way() < 2 * self.threads {
+            let header = read_header(&mut self.input)?;
+            let Some(member) = self.member(header)? else { return Ok(()) };
+            let threads = self.threads;
+            let pool = self.pool.get_or_insert_with(|| {
+                InOrder::new(threads, || {
+                    let mut inflate = Decompress::new(false);
+                    move |member: Vec<u8>| decode(&mut inflate, &member)
+                })
+            });
+            pool.ask(member);
+        }
+        Ok(())
+    }
+
+    fn under_way(&self) -> usize {
+        self.pool.as_ref().map_or(0, InOrder::under_way)
+    }
+
+    /// Nothing where the members of ours are at their end.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.content.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            self.read_ahead()?;
+            if self.under_way() == 0 {
+                return Ok(0);
+            }
+            let content = self.pool.as_mut().and_then(InOrder::answer);
+            let content = content.ok_or_else(|| io::Error::other("a decompressing thread failed"))?;
+            self.content = Cursor::new(content?);
+        }
+    }
+}
+
+/// Reads as many bytes as a header of ours has; fewer at the end of the file.
+fn read_header(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(HEADER);
+    input.take(HEADER as u64).read_to_end(&mut header)?;
+    Ok(header)
+}
+
+/// The content of a member of ours, no longer than such a member may hold.
+fn decode(inflate: &mut Decompress, member: &[u8]) -> io::Result<Vec<u8>> {
+    let damaged = || {
+        io::Error::new(io::ErrorKind::InvalidData, "corrupt gzip stream does not have a matching checksum")
+    };
+    let (deflated, trailer) =
+        member.get(HEADER..).and_then(|rest| rest.split_last_chunk::<TRAILER>()).ok_or_else(damaged)?;
+    let mut content = Vec::with_capacity(CHUNK + 1);
+    inflate.reset(false);
+    let status = inflate.decompress_vec(deflated, &mut content, FlushDecompress::Finish)?;
+    if status != Status::StreamEnd || content.len() > CHUNK || inflate.total_in() != deflated.len() as u64 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream"));
+    }
+    if super::trailer(&content) == *trailer { Ok(content) } else { Err(damaged()) }
+}

@@ -1,0 +1,12 @@
+//! What a stream is compressed with, told by its content, and the codecs that SVR4 itself does not know.
+
+pub mod envelope;
+pub mod gzip;
+
+use patchadm_svr4::format::{compress, datastream};
+
+/// How many threads are worth having for work that each core can do a part of: at least 1. No result depends on it,
+/// only the time that it takes.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}

@@ -1,0 +1,273 @@
+//! The ledgers that a run leaves: which lines stay, and what the new ones say once the undo archives are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use patchadm_changeset::ledgers::{LedgerDraft, Ledgers, WrittenArchives};
+use patchadm_changeset::transaction::{Cause, Written, host_path};
+
+use super::archive::{self, ArchiveError, Outside};
+use super::ledger::{self, LedgerFault, counts, info};
+use super::{View, installed, places};
+use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
+use crate::format::params;
+use crate::package::{Digest, ObjectPath, Params, PkgInst};
+use crate::root::{FileType, Root};
+use patchadm_changeset::plan::{AppliedPatch, LedgerChange, Plan, RecordChange, TreeContent, UndoPlace};
+
+/// The scripts of a patch that are kept for its backout.
+const KEPT_SCRIPTS: [&str; 2] = ["prebackout", "postbackout"];
+
+/// Makes the ledgers of a root.
+#[derive(Clone, Copy, Debug)]
+pub struct RootLedgers;
+
+impl Ledgers for RootLedgers {
+    fn draft<'p>(
+        &self,
+        root: &Root,
+        plan: &Plan,
+        change: &'p LedgerChange,
+    ) -> Result<Option<Box<dyn LedgerDraft + 'p>>, Cause> {
+        let draft = Draft::of(root, plan, change)?;
+        Ok(draft.map(|draft| Box::new(draft) as Box<dyn LedgerDraft + 'p>))
+    }
+}
+
+/// A ledger that changes.
+#[derive(Debug)]
+struct Draft<'p> {
+    change: &'p LedgerChange,
+    /// The lines that stay.
+    kept: Ledger,
+    /// The parameters of the package as the run leaves them; none of one that goes.
+    params: Option<Params>,
+    /// The patches with an archive of another tool that the run moves.
+    classic: Vec<String>,
+    /// Whether there is a file now.
+    is_there: bool,
+}
+
+impl<'p> Draft<'p> {
+    /// What becomes of a ledger; none where it stays as it is.
+    fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
+        let view = View::live(root);
+        let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
+        let params = params_after(&view, plan, &change.package)?;
+        // One that goes, and one that is made anew, need not make sense.
+        let before = if params.is_none() || change.is_anew {
+            Ledger::default()
+        } else {
+            ledger::read(&view, &change.package).map_err(cause)?
+        };
+        let mut kept = before.clone();
+        kept.retain(|line| params.as_ref().is_some_and(|params| counts(line, params)));
+        let classic = match &params {
+            Some(params) => moved_classics(&view, plan, &kept, change, params)?,
+            None => Vec::new(),
+        };
+        let draft = Self { change, kept, params, classic, is_there };
+        let is_same = draft.kept == before && draft.brings_nothing() && !change.is_anew;
+        let stays = if draft.params.is_none() { !is_there } else { is_same };
+        Ok(Some(draft).filter(|_| !stays))
+    }
+
+    fn brings_nothing(&self) -> bool {
+        self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
+    }
+
+    fn add(&self, ledger: &mut Ledger, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) {
+        if let Some(line) = self.line(run, source, patch, undo) {
+            ledger.set(line);
+        }
+    }
+
+    /// The line of a patch; none where the package does not record it, so that no line would count.
+    fn line(&self, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
+        Some(LedgerLine {
+            run: run.to_owned(),
+            patch: patch.to_owned(),
+            info: info(self.params.as_ref()?, patch)?,
+            undo,
+            scripts: source.scripts(patch),
+            snapshot: None,
+            manifest: None,
+            is_adopted: false,
+        })
+    }
+}
+
+impl LedgerDraft for Draft<'_> {
+    fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.brings_nothing()
+    }
+
+    fn bytes(&self, run: &str, written: &WrittenArchives<'_>) -> Result<Vec<u8>, Cause> {
+        let source = &Sources(written);
+        let mut ledger = self.kept.clone();
+        let package = &self.change.package;
+        for patch in &self.classic {
+            if let Some(undo) = source.found(package, patch, true)? {
+                self.add(&mut ledger, run, source, patch, undo);
+            }
+        }
+        for archive in &self.change.adopted {
+            let (sha256, size) = (archive.sha256, archive.size);
+            let (undo, manifest) = match archive.place.clone() {
+                Some(place) => (Undo::Kept { sha256, size, place, is_classic: false }, None),
+                None => (Undo::None(WhyNone::NoUndo), Some(sha256)),
+            };
+            let known = self.kept.line(&archive.patch).map(|known| known.scripts.clone());
+            if let Some(line) = self.line(run, source, &archive.patch, undo) {
+                let scripts = known.unwrap_or_default();
+                ledger.set(LedgerLine { scripts, manifest, is_adopted: true, ..line });
+            }
+        }
+        for applied in &self.change.applied {
+            let undo = source.undo_of(package, applied)?;
+            if let Some(line) = self.line(run, source, &applied.patch, undo) {
+                let snapshot = source.digest_at(package, applied, &UndoPlace::Snapshot);
+                let manifest = source.digest_at(package, applied, &UndoPlace::ManifestOnly);
+                ledger.set(LedgerLine { snapshot, manifest, ..line });
+            }
+        }
+        Ok(ledger.write())
+    }
+}
+
+/// What the lines of a run are made from.
+struct Sources<'a>(&'a WrittenArchives<'a>);
+
+impl Sources<'_> {
+    /// The undo data of a patch that the run applies.
+    fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
+        let location = match self.written_for(package, applied) {
+            Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
+            Some((written, UndoPlace::Remote(path))) => {
+                Some((written, UndoLocation::Host(host_path(&path)?.as_bytes().to_vec())))
+            }
+            // The archive itself is then the one that scripts made.
+            Some((_, UndoPlace::Snapshot | UndoPlace::ManifestOnly)) | None => None,
+        };
+        if let Some((written, place)) = location {
+            return Ok(Undo::Kept { sha256: written.sha256, size: written.size, place, is_classic: false });
+        }
+        if applied.is_without_undo {
+            return Ok(Undo::None(WhyNone::NoUndo));
+        }
+        // Scripts may have made the archive.
+        Ok(self.found(package, &applied.patch, false)?.unwrap_or(Undo::None(WhyNone::NothingSaved)))
+    }
+
+    /// What the run has written for a patch, and where.
+    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(Written, UndoPlace)> {
+        let mut archives = self.0.plan.undo.iter().enumerate();
+        let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
+        let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
+        planned.or_else(|| self.0.saved.get(&(package.clone(), applied.patch.clone())).cloned())
+    }
+
+    /// The digest of what the run has written for a patch, where that has this place: the snapshot beside an archive
+    /// that scripts made, or the manifest of a patch without undo data.
+    fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
+        let (written, at) = self.written_for(package, applied)?;
+        (at == *place).then_some(written.sha256)
+    }
+
+    /// The archive that is there, as it lies.
+    fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
+        let host = self.0.root.elsewhere(Path::new("/"))?;
+        let view = View::live(self.0.root);
+        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::planned()) else {
+            return Ok(None);
+        };
+        let archive =
+            |error: ArchiveError| Cause::Archive { package: package.to_string(), reason: error.to_string() };
+        let (sha256, size) = found.digest().map_err(archive)?;
+        let place = found.location();
+        Ok(Some(Undo::Kept { sha256, size, place, is_classic }))
+    }
+
+    /// The digests of the scripts that the run keeps for the backout of a patch.
+    fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
+        let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
+        let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
+            let text = kept_script(self.0.plan, &directory, name)?;
+            Some(((*name).to_owned(), Digest(Sha256::digest(text).into())))
+        });
+        scripts.collect()
+    }
+}
+
+/// The bytes that a plan gives a script in the directory of a patch.
+fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option<&'p [u8]> {
+    plan.records.iter().find_map(|record| match record {
+        RecordChange::AddTree { path, files } if path == directory => {
+            let file = files.iter().find(|file| file.name == name.as_bytes())?;
+            match &file.content {
+                TreeContent::Bytes(bytes) => Some(bytes.as_slice()),
+                _ => None,
+            }
+        }
+        RecordChange::Write { path, bytes, .. } => {
+            let is_it = path.parent().as_ref() == Some(directory) && path.name() == name.as_bytes();
+            is_it.then_some(bytes.as_slice())
+        }
+        _ => None,
+    })
+}
+
+/// The parameters of a package as a plan leaves them.
+fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
+    let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
+    for record in plan.records.iter().rev() {
+        match record {
+            RecordChange::RemoveTree(path) if *path == directory => return Ok(None),
+            RecordChange::Write { path, bytes, .. } if *path == pkginfo => {
+                let read = params::read(bytes).map_err(|error| Cause::Internal(error.to_string()))?;
+                return Ok(Some(read));
+            }
+            _ => {}
+        }
+    }
+    installed::params(view, package).map_err(|error| cause(error.into()))
+}
+
+/// The patches whose archives a plan moves that another tool made, and that have no line yet.
+fn moved_classics(
+    view: &View<'_>,
+    plan: &Plan,
+    kept: &Ledger,
+    change: &LedgerChange,
+    params: &Params,
+) -> Result<Vec<String>, Cause> {
+    let saves = places::save(&change.package);
+    let host = view.root().elsewhere(Path::new("/"))?;
+    let is_classic = |patch: &str| {
+        let found = archive::find(view, &host, &change.package, patch, &Outside::default());
+        found.and_then(|found| found.manifest()).is_ok_and(|manifest| manifest.is_none())
+    };
+    let moved = plan.records.iter().filter_map(|record| match record {
+        RecordChange::Move { from, .. } => {
+            let save = from.parent().filter(|save| save.parent().as_ref() == Some(&saves))?;
+            String::from_utf8(save.name().to_vec()).ok()
+        }
+        _ => None,
+    });
+    let unknown = moved.filter(|patch| kept.line(patch).is_none() && info(params, patch).is_some());
+    Ok(unknown.filter(|patch| is_classic(patch)).collect())
+}
+
+/// Why a run cannot have a ledger.
+fn cause(fault: LedgerFault) -> Cause {
+    match fault {
+        LedgerFault::View(error) => error.into(),
+        other => Cause::Ledger(Box::new(other)),
+    }
+}

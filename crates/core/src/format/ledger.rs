@@ -1,0 +1,458 @@
+//! The ledger of a package, `var/sadm/patchadm/ledger/<PKG>` (patchadm-ledger(5)): which undo archives the root's own
+//! runs made.
+//!
+//! JSON lines, one for each patch of the package. What a line says of an archive is what a backout believes; what lies
+//! beside the archive is for people. Whether the patch is still applied is not known here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use patchadm_changeset::plan::UndoLocation;
+
+use super::journal::Run;
+use super::manifest::{decode, encode};
+use crate::package::{Digest, ObjectPath, rule};
+
+/// The largest ledger that is read, in bytes: 16 MiB.
+pub const LARGEST: usize = 16 << 20;
+
+/// The snapshot of the program's own in a save directory, beside the archive that scripts made.
+pub const SNAPSHOT: &str = "snapshot/undo.gz";
+
+/// The word before a SHA-256 digest.
+const SHA256: &str = "sha256:";
+
+/// `where` of an archive in the save directory.
+const SAVE: &str = "save";
+
+/// The lines of a ledger, in the order in which their patches were applied; no patch twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    lines: Vec<LedgerLine>,
+}
+
+/// What the root knows of the undo data of one patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerLine {
+    /// The run that wrote the archive.
+    pub run: String,
+    /// The patch, as its save directory is named.
+    pub patch: String,
+    /// The digest of the value of `PATCH_INFO_<patch>`: the line counts only while the package has it.
+    pub info: Digest,
+    /// The archive, or why there is none.
+    pub undo: Undo,
+    /// The digests of the scripts that are kept in `var/sadm/patch/<patch>`, by their names there.
+    pub scripts: BTreeMap<String, Digest>,
+    /// The digest of the snapshot that the program keeps beside an archive that scripts made.
+    pub snapshot: Option<Digest>,
+    /// The digest of the manifest that is kept where there is no archive.
+    pub manifest: Option<Digest>,
+    /// The archive was bound by `recover --adopt-undo`, not by the run that made it.
+    pub is_adopted: bool,
+}
+
+/// The undo data of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// There is an archive.
+    Kept {
+        /// SHA-256 of the archive file as it lies there.
+        sha256: Digest,
+        /// Bytes of the file.
+        size: u64,
+        /// Where it is.
+        place: UndoLocation,
+        /// Another tool made it; the run only moved it.
+        is_classic: bool,
+    },
+    /// There is none.
+    None(WhyNone),
+}
+
+/// Why a patch has no undo data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyNone {
+    /// Whoever applied it wanted none.
+    NoUndo,
+    /// Nothing was saved.
+    NothingSaved,
+    /// It was given up.
+    Committed,
+}
+
+/// Why bytes are no ledger.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The file is larger than 16 MiB.
+    #[error("the ledger is larger than {LARGEST} bytes")]
+    TooLarge,
+    /// A line is not what a run writes.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A line as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    run: String,
+    patch: String,
+    info: String,
+    undo: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "where")]
+    place: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<Why>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scripts: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Why {
+    Classic,
+    #[serde(untagged)]
+    None(WhyNone),
+}
+
+impl Ledger {
+    /// Reads a ledger.
+    pub fn parse(text: &[u8]) -> Result<Self, LedgerError> {
+        if text.len() > LARGEST {
+            return Err(LedgerError::TooLarge);
+        }
+        let Some(text) = text.strip_suffix(b"\n") else {
+            let reason = "its end is missing".to_owned();
+            return if text.is_empty() {
+                Ok(Self::default())
+            } else {
+                Err(LedgerError::Line { line: 1, reason })
+            };
+        };
+        let mut ledger = Self::default();
+        let mut patches = std::collections::HashSet::new();
+        for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let wrong = |reason: String| LedgerError::Line { line: at + 1, reason };
+            let written: Written = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+            let line = LedgerLine::read(written).map_err(wrong)?;
+            if !rule::holds("ledger.patch.once", patches.insert(line.patch.clone())) {
+                return Err(wrong(format!("patch {} has a line already", line.patch)));
+            }
+            ledger.lines.push(line);
+        }
+        Ok(ledger)
+    }
+
+    /// The bytes of the file; none at all for a ledger without lines.
+    pub fn write(&self) -> Vec<u8> {
+        self.lines.iter().flat_map(LedgerLine::write).collect()
+    }
+
+    /// Whether it has no line.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The lines.
+    pub fn lines(&self) -> &[LedgerLine] {
+        &self.lines
+    }
+
+    /// The line of a patch, as its save directory is named.
+    pub fn line(&self, patch: &str) -> Option<&LedgerLine> {
+        self.lines.iter().find(|line| line.patch == patch)
+    }
+
+    /// The digest that a script kept in the directory of a patch must have; none where no line names it.
+    pub fn script_digest(&self, patch: &str, name: &str) -> Option<Digest> {
+        self.line(patch)?.scripts.get(name).copied()
+    }
+
+    /// Puts a line in the place of the one of the same patch, or at the end.
+    pub fn set(&mut self, line: LedgerLine) {
+        match self.lines.iter_mut().find(|known| known.patch == line.patch) {
+            Some(known) => *known = line,
+            None => self.lines.push(line),
+        }
+    }
+
+    /// Takes the lines out that are not wanted.
+    pub fn retain(&mut self, is_wanted: impl FnMut(&LedgerLine) -> bool) {
+        self.lines.retain(is_wanted);
+    }
+}
+
+impl LedgerLine {
+    /// Whether its archive is kept at this path of the host.
+    pub fn is_at(&self, path: &ObjectPath) -> bool {
+        matches!(&self.undo, Undo::Kept { place: UndoLocation::Host(at), .. } if at == path.as_bytes())
+    }
+
+    /// The digest of the archive and the bytes that it has, where there is an archive.
+    pub fn archive(&self) -> Option<(Digest, u64)> {
+        match self.undo {
+            Undo::Kept { sha256, size, .. } => Some((sha256, size)),
+            Undo::None(_) => None,
+        }
+    }
+
+    fn read(written: Written) -> Result<Self, String> {
+        if !rule::holds("ledger.run", is_run(&written.run)) {
+            return Err("`run` is no run".to_owned());
+        }
+        let digest = |name: &str, text: &str| {
+            tagged(text).ok_or_else(|| format!("`{name}` is no digest of this program"))
+        };
+        let scripts = written.scripts.iter().map(|(name, text)| {
+            if !rule::holds("ledger.scripts.name", is_script_name(name)) {
+                return Err("`scripts` has a name that no script has".to_owned());
+            }
+            Ok((name.clone(), digest("scripts", text)?))
+        });
+        Ok(Self {
+            info: digest("info", &written.info)?,
+            scripts: scripts.collect::<Result<_, _>>()?,
+            snapshot: written.snapshot.as_deref().map(|text| digest("snapshot", text)).transpose()?,
+            manifest: written.manifest.as_deref().map(|text| digest("manifest", text)).transpose()?,
+            is_adopted: written.adopted,
+            undo: read_undo(&written, digest)?,
+            run: written.run,
+            patch: written.patch,
+        })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let text = |digest: &Digest| format!("{SHA256}{digest}");
+        let mut written = Written {
+            run: self.run.clone(),
+            patch: self.patch.clone(),
+            info: text(&self.info),
+            undo: None,
+            size: None,
+            place: None,
+            why: None,
+            scripts: self.scripts.iter().map(|(name, digest)| (name.clone(), text(digest))).collect(),
+            snapshot: self.snapshot.as_ref().map(text),
+            manifest: self.manifest.as_ref().map(text),
+            adopted: self.is_adopted,
+        };
+        match &self.undo {
+            Undo::Kept { sha256, size, place, is_classic } => {
+                written.undo = Some(text(sha256));
+                written.size = Some(*size);
+                written.place = Some(match place {
+                    UndoLocation::Save => SAVE.to_owned(),
+                    UndoLocation::Host(path) => encode(path),
+                });
+                written.why = is_classic.then_some(Why::Classic);
+            }
+            Undo::None(why) => written.why = Some(Why::None(*why)),
+        }
+        // Strings, numbers and maps with string keys: serialising these cannot fail.
+        let mut line = serde_json::to_vec(&written).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+fn read_undo(
+    written: &Written,
+    digest: impl Fn(&str, &str) -> Result<Digest, String>,
+) -> Result<Undo, String> {
+    let Some(undo) = &written.undo else {
+        let is_bare = written.size.is_none() && written.place.is_none() && written.snapshot.is_none();
+        return match written.why {
+            Some(Why::None(why)) if rule::holds("ledger.undo.none", is_bare) => Ok(Undo::None(why)),
+            _ => Err("without `undo` it needs `why`, and has neither `size` nor `where`".to_owned()),
+        };
+    };
+    let (Some(size), Some(place)) = (written.size, &written.place) else {
+        return Err("with `undo` it needs `size` and `where`".to_owned());
+    };
+    if !rule::holds("ledger.manifest.undo", written.manifest.is_none()) {
+        return Err("it has `undo`, and `manifest` of a patch without".to_owned());
+    }
+    let is_classic = match written.why {
+        None => false,
+        Some(Why::Classic) => true,
+        Some(Why::None(_)) => return Err("it has `undo`, and says why there is none".to_owned()),
+    };
+    let place = match place.as_str() {
+        SAVE => UndoLocation::Save,
+        path if path.starts_with('/') => UndoLocation::Host(decode(path)),
+        _ => return Err("`where` is neither `save` nor a path".to_owned()),
+    };
+    Ok(Undo::Kept { sha256: digest("undo", undo)?, size, place, is_classic })
+}
+
+/// Whether a text is a run as it is written, whose number others can follow.
+fn is_run(text: &str) -> bool {
+    let run = Run::parse(text).filter(|run| run.number <= i64::MAX.unsigned_abs());
+    run.is_some_and(|run| run.to_string() == text)
+}
+
+fn is_script_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// A digest with the name of its algorithm.
+fn tagged(text: &str) -> Option<Digest> {
+    let hex = text.strip_prefix(SHA256)?;
+    Digest::from_hex(hex).filter(|digest| digest.to_string() == hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RUN: &str = "17-9c1d6f20aa31b7e4";
+
+    fn line() -> LedgerLine {
+        LedgerLine {
+            run: RUN.to_owned(),
+            patch: "105181-05".to_owned(),
+            info: Digest([0x77; 32]),
+            undo: Undo::Kept {
+                sha256: Digest([0x5f; 32]),
+                size: 51_200,
+                place: UndoLocation::Save,
+                is_classic: false,
+            },
+            scripts: [("prebackout".to_owned(), Digest([1; 32]))].into(),
+            snapshot: None,
+            manifest: None,
+            is_adopted: false,
+        }
+    }
+
+    fn text(lines: &[LedgerLine]) -> String {
+        String::from_utf8(Ledger { lines: lines.to_vec() }.write()).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_the_names_of_the_contract() {
+        let (info, undo, script) = ("77".repeat(32), "5f".repeat(32), "01".repeat(32));
+        let expected = format!(
+            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":\"sha256:{undo}\",\
+             \"size\":51200,\"where\":\"save\",\"scripts\":{{\"prebackout\":\"sha256:{script}\"}}}}\n"
+        );
+        assert_eq!(text(&[line()]), expected);
+        let none = LedgerLine { undo: Undo::None(WhyNone::NoUndo), scripts: BTreeMap::new(), ..line() };
+        let expected = format!(
+            "{{\"run\":\"{RUN}\",\"patch\":\"105181-05\",\"info\":\"sha256:{info}\",\"undo\":null,\
+             \"why\":\"no-undo\"}}\n"
+        );
+        assert_eq!(text(std::slice::from_ref(&none)), expected);
+        let listed = text(&[LedgerLine { manifest: Some(Digest([0x5f; 32])), ..none }]);
+        assert_eq!(listed, expected.replace("}\n", &format!(",\"manifest\":\"sha256:{undo}\"}}\n")));
+    }
+
+    #[test]
+    fn what_no_run_writes_is_refused_by_its_line() {
+        let good = text(&[line()]);
+        let none = text(&[LedgerLine { undo: Undo::None(WhyNone::Committed), ..line() }]);
+        for (from, to) in [
+            (RUN, "17"),
+            (RUN, "18446744073709551615-9c1d6f20aa31b7e4"),
+            ("sha256:77", "md5:77"),
+            ("sha256:5f", "sha256:5F"),
+            ("prebackout", "../prebackout"),
+            (",\"size\":51200", ""),
+            (",\"where\":\"save\"", ""),
+            ("\"where\"", "\"elsewhere\""),
+            ("\"save\"", "\"save\",\"manifest\":\"sha256:{undo}\""),
+            ("{\"run\"", "[\"run\""),
+            ("}}\n", "}}"),
+        ] {
+            let bad = good.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
+            assert!(matches!(Ledger::parse(bad.as_bytes()), Err(LedgerError::Line { line: 1, .. })), "{bad}");
+        }
+        for (from, to) in [
+            (",\"why\":\"committed\"", ""),
+            ("\"undo\":null", "\"undo\":null,\"size\":1"),
+            ("\"undo\":null", "\"undo\":null,\"snapshot\":\"sha256:{undo}\""),
+        ] {
+            let bad = none.replacen(from, &to.replace("{undo}", &"5f".repeat(32)), 1);
+            assert!(Ledger::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let twice = Ledger::parse(format!("{good}{none}").as_bytes());
+        assert!(matches!(twice, Err(LedgerError::Line { line: 2, .. })), "{twice:?}");
+        assert_eq!(Ledger::parse(b"").unwrap(), Ledger::default());
+    }
+
+    #[test]
+    fn a_line_takes_the_place_of_that_of_the_same_patch() {
+        let mut ledger = Ledger::default();
+        ledger.set(line());
+        ledger.set(LedgerLine { patch: "2-01".to_owned(), ..line() });
+        ledger.set(LedgerLine { is_adopted: true, ..line() });
+        let patches: Vec<_> =
+            ledger.lines().iter().map(|line| (line.patch.as_str(), line.is_adopted)).collect();
+        assert_eq!(patches, [("105181-05", true), ("2-01", false)]);
+        assert_eq!(ledger.script_digest("105181-05", "prebackout"), Some(Digest([1; 32])));
+        assert_eq!(ledger.script_digest("105181-05", "postbackout"), None);
+        ledger.retain(|line| line.patch == "2-01");
+        assert!(ledger.line("105181-05").is_none() && !ledger.is_empty());
+    }
+
+    fn any_line() -> impl Strategy<Value = LedgerLine> {
+        let none = prop_oneof![Just(WhyNone::NoUndo), Just(WhyNone::NothingSaved), Just(WhyNone::Committed)];
+        let host = proptest::collection::vec(any::<u8>(), 0..20)
+            .prop_map(|rest| UndoLocation::Host([b"/".to_vec(), rest].concat()));
+        let place = prop_oneof![Just(UndoLocation::Save), host];
+        let kept = (any::<[u8; 32]>(), any::<u64>(), place, any::<bool>()).prop_map(
+            |(sha256, size, place, is_classic)| Undo::Kept {
+                sha256: Digest(sha256),
+                size,
+                place,
+                is_classic,
+            },
+        );
+        let undo = prop_oneof![none.prop_map(Undo::None), kept];
+        let scripts =
+            proptest::collection::btree_map("[a-z]{1,12}", any::<[u8; 32]>().prop_map(Digest), 0..3);
+        let run = (0..=i64::MAX.unsigned_abs(), any::<u64>());
+        (run, any::<String>(), any::<[u8; 32]>(), undo, scripts, any::<bool>()).prop_map(
+            |((number, nonce), patch, info, undo, scripts, is_adopted)| {
+                let snapshot = matches!(undo, Undo::Kept { .. }).then_some(Digest(info));
+                let manifest = snapshot.is_none().then_some(Digest(info));
+                let (run, info) = (Run { number, nonce }.to_string(), Digest(info));
+                LedgerLine { run, patch, info, undo, scripts, snapshot, manifest, is_adopted }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_ledger_comes_back(lines in proptest::collection::vec(any_line(), 0..5)) {
+            let mut ledger = Ledger::default();
+            for line in lines {
+                ledger.set(line);
+            }
+            prop_assert_eq!(Ledger::parse(&ledger.write()), Ok(ledger));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = Ledger::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What stands at a path of the root: an object as it was seen, to the last attribute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::package::Mode;
+
+/// Extended attributes: name (`user.x`, `security.capability`, …) to value. ACLs are among them on Linux.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A point in time as a file system keeps it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Timestamp {
+    /// Seconds since 1970, negative before.
+    pub seconds: i64,
+    /// Nanoseconds of that second, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// A whole second, as a pkgmap has it.
+    pub fn whole(seconds: i64) -> Self {
+        Self { seconds, nanoseconds: 0 }
+    }
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Reads 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(text.as_bytes().as_chunks().0) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+/// The value of a hexadecimal digit.
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (two, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *two = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The file type of an object in the root and what only that type has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveKind {
+    /// A regular file.
+    Regular {
+        /// Bytes.
+        size: u64,
+        /// SHA-256 of the bytes.
+        sha256: Digest,
+        /// System V sum of the bytes.
+        cksum: u16,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link with its target.
+    Symlink(Vec<u8>),
+    /// A named pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A device.
+    Device {
+        /// Block device, else character device.
+        block: bool,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+}
+
+impl LiveKind {
+    /// The kind in words, for messages.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Regular { .. } => "regular file",
+            Self::Directory => "directory",
+            Self::Symlink(_) => "symbolic link",
+            Self::Pipe => "named pipe",
+            Self::Socket => "socket",
+            Self::Device { block: true, .. } => "block special device",
+            Self::Device { block: false, .. } => "character special device",
+        }
+    }
+}
+
+/// What tells one object from another that looks the same: the inode, and when it was born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Inode {
+    /// Inode number.
+    pub number: u64,
+    /// Birth time, where the file system keeps one.
+    pub born: Option<Timestamp>,
+}
+
+/// An object of the root as it was seen, itself (never what a symbolic link points to).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Type and content.
+    pub kind: LiveKind,
+    /// Permission bits.
+    pub mode: Mode,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Status change time: together with size and mtime it tells whether the object was touched since.
+    pub ctime: Timestamp,
+    /// Which object it is.
+    pub inode: Inode,
+    /// How many names it has.
+    pub links: u64,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+    /// Why no rename may touch it: immutable, append-only, a mount point; none if nothing is in the way.
+    pub obstacle: Option<&'static str>,
+}
+
+impl Live {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind == LiveKind::Directory
+    }
+
+    /// Size in bytes, for a regular file.
+    pub fn size(&self) -> Option<u64> {
+        match self.kind {
+            LiveKind::Regular { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_sixty_four_hexadecimal_digits_and_nothing_else() {
+        let text = "0123456789abcdef".repeat(4);
+        let digest = Digest::from_hex(&text).unwrap();
+        assert_eq!((digest.0[0], digest.0[31], digest.to_string()), (0x01, 0xef, text.clone()));
+        assert_eq!(Digest::from_hex(&text.to_uppercase()), Some(digest));
+        for other in
+            [&text[1..], &format!("{text}0"), &text.replacen("01", "+1", 1), &text.replacen('0', "g", 1)]
+        {
+            assert_eq!(Digest::from_hex(other), None, "{other}");
+        }
+    }
+}
