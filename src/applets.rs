@@ -13,11 +13,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::call::{Applet, AppletKind, Invocation, PROGRAM, Run};
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::json::{self, Document};
+use crate::reply::{Exit, Stop};
 use crate::script::SUPERVISOR;
-use crate::surroundings::Surroundings;
-use crate::surroundings::output::Output;
+use crate::surroundings::{Output, Surroundings};
 use crate::{as_owner, classic, supervisor, verbs};
 
 /// A command that has a name of its own.

@@ -6,10 +6,9 @@ use std::time::Instant;
 use crate::operation::session::Caller;
 use crate::reply::Reply;
 use crate::root::Root;
-use crate::surroundings::Surroundings;
 use crate::surroundings::bar::Bar;
 use crate::surroundings::caller::{Turn, patience, with_signals};
-use crate::surroundings::output::Output;
+use crate::surroundings::{Output, Surroundings};
 
 /// The name of the program where no classic name counts.
 pub(crate) const PROGRAM: &str = "patchadm";

@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use crate::arguments::options::RootOption;
-use crate::arguments::paths::inside;
+use crate::arguments::{RootOption, inside};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, PROGRAM};
 use crate::operation::apply_patches::{ApplyReport, ApplyRequest, apply_patches};
@@ -12,11 +11,10 @@ use crate::operation::back_out::{BackOutRequest, back_out_patches};
 use crate::operation::failure::Failure;
 use crate::operation::session::Caller;
 use crate::plan::refusal::Command;
-use crate::reply::exit::Stop;
 use crate::reply::patches::{PatchesReport, as_applied};
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Reply, Report, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 /// What a command about patches was asked for.
 #[derive(Clone, Debug)]

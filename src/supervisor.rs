@@ -1,8 +1,7 @@
 //! The second process of the program, which runs procedure scripts; only the program itself starts it.
 
 use crate::call::Invocation;
-use crate::reply::Reply;
-use crate::reply::exit::Exit;
+use crate::reply::{Exit, Reply};
 use crate::script::supervise;
 
 /// Takes orders on standard input until it ends.

@@ -11,7 +11,7 @@ use clap::ArgAction;
 use clap::error::ErrorKind;
 
 use crate::call::Invocation;
-use crate::reply::exit::Stop;
+use crate::reply::Stop;
 use crate::root::Root;
 
 /// The name of the option that asks for JSON.

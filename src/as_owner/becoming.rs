@@ -17,8 +17,7 @@ use rustix::thread::{
 };
 
 use crate::call::{Invocation, PROGRAM};
-use crate::reply::Reply;
-use crate::reply::exit::{Exit, Stop};
+use crate::reply::{Exit, Reply, Stop};
 use crate::script::close_inherited;
 
 /// Becomes the user that the first three arguments name (user, group, other groups) and starts the program anew with the

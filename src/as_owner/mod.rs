@@ -22,10 +22,9 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::call::Invocation;
 use crate::operation::failure::Failure;
-use crate::reply::exit::{Exit, Stop};
+use crate::reply::{Exit, Stop};
 use crate::root::Root;
-use crate::surroundings::caller;
-use crate::surroundings::{AS_OWNER, Surroundings};
+use crate::surroundings::{AS_OWNER, Surroundings, caller};
 
 pub(crate) use becoming::run as become_owner;
 

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use crate::arguments::options::RootOption;
+use crate::arguments::RootOption;
 use crate::as_owner;
 use crate::call::Invocation;
 use crate::operation::failure::Failure;
 use crate::operation::whose_root::{ByRun, SaidOfOwner, Standing, standing};
 use crate::plan::refusal::Command;
-use crate::reply::exit::Stop;
-use crate::reply::failure;
+use crate::reply::{Stop, failure};
 use crate::root::Root;
 use crate::script::environment::{ASKED, TRUSTED};
 use crate::surroundings::Surroundings;

@@ -12,7 +12,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::reply::exit::Exit;
+use crate::reply::Exit;
 
 /// How often it is asked whether a signal came, or somebody stopped the process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

@@ -13,10 +13,9 @@ use anyhow::Context;
 use crate::arguments::options;
 use crate::call::Invocation;
 use crate::format::compress::Encoder;
-use crate::reply::Reply;
-use crate::reply::exit::Exit;
+use crate::reply::{Exit, Reply};
 use crate::root::{Dir, FileType, Seen, WritableFile};
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 

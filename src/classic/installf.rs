@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::{Invocation, Run};
 use crate::format::registration::{Registration, class};
@@ -15,10 +15,9 @@ use crate::operation::failure::Failure;
 use crate::operation::installf::{InstallfRequest, Registered, What, installf};
 use crate::operation::registry::{RegistryError, note_failure};
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "installf [-c class] [-R root] pkginst path [ftype [major minor] [mode owner group]]
 installf [-c class] [-R root] pkginst path1=path2 [l|s]

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use crate::operation::query::{Listing, spooled_packages};
 use crate::operation::select::Selection;
-use crate::surroundings::output::Output;
-use crate::surroundings::questions;
+use crate::surroundings::{Output, questions};
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";

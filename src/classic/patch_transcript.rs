@@ -5,7 +5,7 @@ use crate::plan::refusal::Command;
 use crate::reply::failure;
 use crate::reply::patches::PatchesReport;
 use crate::reply::words::print_recovery;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 /// Prints the beginning: what is looked at, then the patches that passed, in their order.
 pub(super) fn print_opening(

@@ -4,22 +4,19 @@ use std::path::PathBuf;
 
 use super::patch_transcript::{print_opening, print_refusal};
 use super::showrev::PatchListing;
-use crate::arguments::options::{Extensions, RootOption, parse};
-use crate::arguments::paths::object_path;
-use crate::arguments::scripts::ScriptOptions;
+use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::operation::apply_patches::ApplyRequest;
 use crate::operation::patches::applied_patches;
 use crate::package::ObjectPath;
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::Reply;
-use crate::reply::exit::Exit;
 use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::{PatchEntry, PatchesReport};
 use crate::reply::words::reboot_sentence;
+use crate::reply::{Exit, Reply};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "patchadd [-adntuG] [-B backout_dir] [-R root] [--override path] [--engine engine]\n    [--script-timeout seconds] patch...\npatchadd -p [-R root]";
 

@@ -3,18 +3,16 @@
 use std::path::PathBuf;
 
 use super::patch_transcript::{print_opening, print_refusal};
-use crate::arguments::options::{Extensions, RootOption, parse};
-use crate::arguments::scripts::ScriptOptions;
+use crate::arguments::{Extensions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::operation::back_out::BackOutRequest;
 use crate::patch_command::{PatchRequest, on_root};
-use crate::reply::Reply;
-use crate::reply::exit::Exit;
 use crate::reply::patch_text::plan_text;
 use crate::reply::patches::{PatchEntry, PatchesReport};
+use crate::reply::{Exit, Reply};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str =
     "patchrm [-aftG] [-B backout_dir] [-R root] [--engine engine] [--script-timeout seconds] patch_id...";

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use crate::arguments::options::{CategoryOption, Extensions, RootOption, listed, parse};
-use crate::arguments::paths::{inside, object_path};
-use crate::arguments::scripts::script_settings;
+use crate::arguments::{
+    CategoryOption, Extensions, RootOption, inside, listed, object_path, parse, script_settings,
+};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::menu;
@@ -15,9 +15,8 @@ use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::device::SPOOL;
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
-use crate::reply::Reply;
-use crate::reply::exit::Stop;
 use crate::reply::packages::EndedPackages;
+use crate::reply::{Reply, Stop};
 
 mod layout;
 mod screen;

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, RootOption, parse};
-use crate::arguments::scripts::script_settings;
+use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::pkgadd::Adding;
 use crate::classic::screen::Screen;
@@ -14,9 +13,8 @@ use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report, failure, packages};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
+use crate::surroundings::Output;
 
 const USAGE: &str = "pkgask [-d device] [-R root] -r response pkginst...";
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::check::{
@@ -17,12 +17,10 @@ use crate::operation::check::{
 };
 use crate::package::Line;
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::text::{finding, object};
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::Zone;
-use crate::surroundings::output::Output;
+use crate::surroundings::{Output, Zone};
 use arguments::{PkgchkArgs, USAGE};
 use document::{CheckDocument, ListDocument};
 

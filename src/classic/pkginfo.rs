@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::operation::counts::Counts;
 use crate::operation::query::{ListedPackage, Listing, installed_packages, spooled_packages};
 use crate::operation::select::{Completeness, Selection, Version};
-use crate::reply::exit::Exit;
 use crate::reply::text::package::{extracted, long, short, status};
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report};
+use crate::surroundings::Output;
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]

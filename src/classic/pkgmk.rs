@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::format::pkgmap::Pkgmap;
 use crate::operation::make::{
     Defaults, Made, MakeError, MakeRequest, Step, Watch, make_package, map_package,
 };
 use crate::package::{Params, PkgInst};
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
-use crate::surroundings::Surroundings;
+use crate::reply::{Exit, Reply, Report, Stop};
 use crate::surroundings::caller::with_signals;
-use crate::surroundings::output::{Output, without_numbers};
+use crate::surroundings::output::without_numbers;
+use crate::surroundings::{Output, Surroundings};
 
 const USAGE: &str = "\
 pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]
@@ -122,10 +121,6 @@ impl MakeFailure {
 }
 
 impl Report for MakeFailure {
-    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
-        Ok(())
-    }
-
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
         for trouble in &self.troubles {
             output.complain(format!("{}\n", without_numbers(trouble)))?;

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::format::params::compact;
 use crate::operation::query::{parameter_file, parameters, spooled_parameters};
 use crate::package::Params;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
 
 const USAGE: &str = "\
 pkgparam [-v] [-d device] [-R root] pkginst [param...]

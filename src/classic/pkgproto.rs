@@ -5,15 +5,15 @@ use std::io::{self, BufRead as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::format::prototype::is_class;
-use crate::operation::describe::{DescribeRequest, Description, Operand, describe};
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::operation::describe::{DescribeRequest, Operand, describe};
+use crate::reply::json::as_texts;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 
@@ -65,41 +65,35 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         lines.filter(|entry| entry.ftype.is_regular()).for_each(|entry| entry.right = None);
     }
     let exit = if description.failures.is_empty() { Exit::OK } else { Exit::FAILED };
-    Ok(Reply::new(exit, PkgprotoReport(description)))
+    let report = PkgprotoReport {
+        lines: description.lines.iter().map(|line| line.entry.write(line.content)).collect(),
+        errors: description.failures.iter().map(ToString::to_string).collect(),
+        dangling: description.dangling,
+    };
+    Ok(Reply::new(exit, report))
 }
 
-struct PkgprotoReport(Description);
-
-impl PkgprotoReport {
-    fn lines(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.0.lines.iter().map(|line| line.entry.write(line.content))
-    }
-}
-
-impl Serialize for PkgprotoReport {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let document = PkgprotoDocument {
-            lines: self.lines().map(|line| String::from_utf8_lossy(&line).into_owned()).collect(),
-            errors: self.0.failures.iter().map(ToString::to_string).collect(),
-        };
-        document.serialize(serializer)
-    }
+#[derive(Serialize)]
+struct PkgprotoReport {
+    #[serde(serialize_with = "as_texts")]
+    lines: Vec<Vec<u8>>,
+    errors: Vec<String>,
+    /// Symbolic links that lead to nothing.
+    #[serde(skip)]
+    dangling: Vec<PathBuf>,
 }
 
 impl Report for PkgprotoReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        self.lines().try_for_each(|line| output.line(line)).map_err(unwritable)
+        self.lines.iter().try_for_each(|line| output.line(line)).map_err(unwritable)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for link in &self.0.dangling {
+        for link in &self.dangling {
             let text = format!("ERROR: {}\n    symbolic link leads to nothing\n", link.display());
             output.complain(text)?;
         }
-        for failure in &self.0.failures {
-            output.error(&failure.to_string())?;
-        }
-        Ok(())
+        Ok(self.errors.iter().try_for_each(|error| output.error(error))?)
     }
 }
 
@@ -126,10 +120,4 @@ fn names() -> anyhow::Result<Vec<Operand>> {
             names.push(Operand { path, renamed: None, descend: false });
         }
     }
-}
-
-#[derive(Serialize)]
-struct PkgprotoDocument {
-    lines: Vec<String>,
-    errors: Vec<String>,
 }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::options::{CategoryOption, Extensions, RootOption, parse};
-use crate::arguments::scripts::script_settings;
+use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::screen::Screen;
@@ -11,9 +10,8 @@ use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{RemoveRequest, remove_packages};
 use crate::operation::select::Selection;
 use crate::plan::refusal::Command;
-use crate::reply::Reply;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::packages::EndedPackages;
+use crate::reply::{Exit, Reply, Stop};
 use crate::root::Root;
 use screen::{Removing, ended};
 

@@ -6,17 +6,16 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, listed, parse, refuse_unsupported};
+use crate::arguments::{Extensions, listed, parse, refuse_unsupported};
 use crate::call::Invocation;
 use crate::classic::menu;
 use crate::operation::translate::{
     Destination, Existing, Observer, Transferred, TranslateError, TranslateRequest, Translation,
 };
 use crate::plan::refusal::Command;
-use crate::reply::exit::Exit;
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Exit, Reply, Report, failure};
 use crate::source::{Problem, SourceError, is_standard_input};
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "pkgtrans [-cinos] device1 device2 [pkginst...]";
 

@@ -5,13 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::json::as_texts;
 use crate::reply::text::fold::fold;
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
 
 const USAGE: &str = "puttext [-n] [-l lmargin] [-r rmargin] string";
 

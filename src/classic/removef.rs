@@ -5,17 +5,16 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
 use crate::operation::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
+use crate::reply::{Exit, Reply, Report, Stop};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "removef [-R root] pkginst path...
 removef [-R root] pkginst -

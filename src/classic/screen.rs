@@ -7,7 +7,7 @@
 use crate::call::Invocation;
 use crate::operation::scripts::{Stream, Voice};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 /// What is told, and to whom.
 pub(crate) struct Screen<'a, S> {

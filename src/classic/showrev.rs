@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::arguments::options::{Extensions, RootOption, parse};
+use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::operation::patches::applied_patches;
 use crate::patch::AppliedPatch;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::text::patch;
-use crate::reply::{Reply, Report};
-use crate::surroundings::Machine;
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::{Machine, Output};
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 

@@ -5,12 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::operation::path_check::{Property, has_all};
-use crate::reply::exit::Exit;
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report};
 
 const USAGE: &str = "valpath [-abcflnortwxyz] path";
 
@@ -79,11 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, ValpathReport { path: path.display().to_string(), valid }))
 }
 
-impl Report for ValpathReport {
-    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
+impl Report for ValpathReport {}
 
 impl ValpathArgs {
     fn properties(&self) -> Vec<Property> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
 use crate::as_owner::Answer;
-use crate::reply::exit::Exit;
+use crate::reply::Exit;
 use crate::root::Root;
 
 /// The fields of a document that the caller writes itself.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::call::Invocation;
 use crate::operation::many::Roots;
-use crate::reply::exit::Stop;
+use crate::reply::Stop;
 use crate::surroundings::SurroundingsError;
 
 /// The largest list that is read, in bytes.

@@ -1,7 +1,7 @@
 //! A root of many on which patches were applied or backed out.
 
 use super::root_report::{RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root};
-use crate::reply::exit::Exit;
+use crate::reply::Exit;
 use crate::reply::patch_text::in_use_lines;
 use crate::reply::patches::{PatchEntry, PatchesReport};
 use crate::root::Root;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::reply::exit::Exit;
+use crate::reply::Exit;
 
 /// How a root ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::root_report::{RootClass, RootReport};
-use crate::reply::exit::Exit;
+use crate::reply::Exit;
 use crate::reply::words::reboot_sentence;
 
 /// As many roots are named with each reason: every one of them has had its own line.

@@ -208,6 +208,14 @@ pub(crate) fn state(failure: &Failure) -> String {
     }
 }
 
+/// Why something was refused or failed, in one line.
+pub(crate) fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(refusal) => refusal.why(),
+        other => other.to_string(),
+    }
+}
+
 /// What went wrong, what the root is like, and what to type next: one line each.
 pub(crate) fn described(command: Command, failure: &Failure) -> String {
     joined([failure.to_string(), state(failure), hint(command, failure)])

@@ -12,13 +12,14 @@ pub(crate) mod patches;
 pub(crate) mod text;
 pub(crate) mod words;
 
+pub(crate) use exit::{Exit, Stop};
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::root::Root;
-use crate::surroundings::output::Output;
-use exit::Exit;
+use crate::surroundings::Output;
 use json::Document;
 
 /// The answer of a command.
@@ -30,8 +31,10 @@ pub(crate) struct Reply {
 
 /// A report that can be printed. Its serialized fields are those of its JSON document.
 pub(crate) trait Report: Serialize {
-    /// Prints the text face.
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()>;
+    /// Prints the text face; some answers are only an exit code.
+    fn print_text(&self, _output: &mut Output) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// Prints what goes to standard error behind either face.
     fn print_remarks(&self, _output: &mut Output) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 use crate::transaction::{Left, Receipt};
 
 /// What became of one package.

@@ -92,7 +92,7 @@ impl PatchEntry {
             Err(failure) => (None, Some(failure)),
         };
         let (verdict, code, reason) = match &failure {
-            Some(failed) => (verdict_of(failed), failure::code(command, failed), reason_of(failed)),
+            Some(failed) => (verdict_of(failed), failure::code(command, failed), failure::reason(failed)),
             None if receipt.is_none() => ("planned", Exit::OK, String::new()),
             None if command == Command::Patchadd => ("applied", Exit::OK, String::new()),
             None => ("removed", Exit::OK, String::new()),
@@ -349,13 +349,6 @@ fn result_word(exit: Exit, run: Option<u64>) -> &'static str {
 fn run_of(result: &Result<Option<Receipt>, Failure>) -> Option<u64> {
     let receipt = result.as_ref().ok()?.as_ref()?;
     receipt.run.split('-').next()?.parse().ok()
-}
-
-fn reason_of(failed: &Failure) -> String {
-    match failed {
-        Failure::Refused(refusal) => refusal.why(),
-        other => other.to_string(),
-    }
 }
 
 fn verdict_of(failed: &Failure) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 use crate::transaction::Recovered;
 
 /// A size in binary units.

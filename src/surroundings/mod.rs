@@ -8,6 +8,8 @@ pub(crate) mod caller;
 pub(crate) mod output;
 pub(crate) mod questions;
 
+pub(crate) use output::Output;
+
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt as _;

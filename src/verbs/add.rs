@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{application, change};
 use super::options::{Changing, Choices, Common};
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::Reply;
 

@@ -3,24 +3,27 @@
 //! Every step is the operation that the command printed above it calls; nothing is simulated. The story ends well
 //! (exit 0) only if the tree after all backouts has the checksum that it had before the first patch.
 
+mod fingerprint;
+mod stage;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::apply_patches::{Applied, ApplyRequest, apply_patches};
 use crate::operation::attendant::Nobody;
 use crate::operation::back_out::{BackOutRequest, BackedOut, back_out_patches};
-use crate::operation::demo::{Delivery, Fingerprint, Stage, fingerprint};
 use crate::operation::failure::Failure;
 use crate::operation::query::parameters;
 use crate::plan::refusal::Command;
 use crate::plan::{Action, Body, Plan};
-use crate::reply::Reply;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::failure::{code, modern};
+use crate::reply::{Exit, Reply, Stop};
 use crate::root::Root;
+use fingerprint::{Fingerprint, fingerprint};
+use stage::{DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED, Stage};
 
 const USAGE: &str = "patchadm demo [dir]";
 
@@ -65,14 +68,14 @@ impl Story<'_> {
         self.install()?;
         let before = fingerprint(&self.root)?;
         self.checksum("The tree before any patch", before)?;
-        for patch in self.stage.patches.clone() {
-            self.apply(&patch)?;
+        for patch in &PATCHES {
+            self.apply(patch)?;
         }
         let patched = fingerprint(&self.root)?;
         self.checksum("The tree with the patches", patched)?;
         self.refused_patch()?;
         self.refused_backout()?;
-        for patch in self.stage.patches.clone().iter().rev() {
+        for patch in PATCHES.iter().rev() {
             self.back_out(patch)?;
         }
         let after = fingerprint(&self.root)?;
@@ -90,14 +93,13 @@ impl Story<'_> {
     }
 
     fn install(&mut self) -> anyhow::Result<()> {
-        let names = self.stage.packages.clone();
         self.begin(
             "The packages are installed.",
-            &format!("pkgadd -n -R root -d packages {}", names.join(" ")),
+            &format!("pkgadd -n -R root -d packages {}", PACKAGES.join(" ")),
         )?;
         let request = AddRequest {
             device: self.stage.spool(),
-            packages: names.iter().map(ToString::to_string).collect(),
+            packages: PACKAGES.iter().map(ToString::to_string).collect(),
             ..AddRequest::default()
         };
         let root = self.root.clone();
@@ -114,7 +116,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn apply(&mut self, patch: &Delivery) -> anyhow::Result<()> {
+    fn apply(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is applied ({}).", patch.id, patch.synopsis);
         self.begin(&title, &format!("patchadd -R root patches/{}", patch.id))?;
         let Applied { plan, result, .. } = self.try_to_apply(patch)?;
@@ -125,26 +127,26 @@ impl Story<'_> {
     }
 
     fn refused_patch(&mut self) -> anyhow::Result<()> {
-        let patch = self.stage.refused.clone();
+        let patch = &REFUSED;
         let title = format!("Patch {} is refused ({}).", patch.id, patch.synopsis);
         self.begin(&title, &format!("patchadd -R root patches/{}", patch.id))?;
-        match self.try_to_apply(&patch)?.result {
+        match self.try_to_apply(patch)?.result {
             Err(failed) => self.refusal(Command::Patchadd, patch.id, &failed),
             Ok(_) => anyhow::bail!("patch {} was applied, though what it requires is not there", patch.id),
         }
     }
 
     fn refused_backout(&mut self) -> anyhow::Result<()> {
-        let Some(first) = self.stage.patches.first().cloned() else { return Ok(()) };
+        let [first, ..] = &PATCHES;
         let title = format!("Patch {} cannot be taken back while its next revision is applied.", first.id);
         self.begin(&title, &format!("patchrm -R root {}", first.id))?;
-        match self.try_to_back_out(&first)?.result {
+        match self.try_to_back_out(first)?.result {
             Err(failed) => self.refusal(Command::Patchrm, first.id, &failed),
             Ok(_) => anyhow::bail!("patch {} was backed out under its next revision", first.id),
         }
     }
 
-    fn back_out(&mut self, patch: &Delivery) -> anyhow::Result<()> {
+    fn back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is backed out.", patch.id);
         self.begin(&title, &format!("patchrm -R root {}", patch.id))?;
         let BackedOut { plan, result, .. } = self.try_to_back_out(patch)?;
@@ -154,7 +156,7 @@ impl Story<'_> {
         self.lists()
     }
 
-    fn try_to_apply(&mut self, patch: &Delivery) -> anyhow::Result<Applied> {
+    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<Applied> {
         let request = ApplyRequest { patches: vec![self.stage.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
         let report =
@@ -162,7 +164,7 @@ impl Story<'_> {
         only(report.patches)
     }
 
-    fn try_to_back_out(&mut self, patch: &Delivery) -> anyhow::Result<BackedOut> {
+    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<BackedOut> {
         let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
         let root = self.root.clone();
         let report =
@@ -192,23 +194,22 @@ impl Story<'_> {
     fn go_on(&mut self) -> anyhow::Result<()> {
         let program = quoted(&self.call.surroundings.called);
         let root = quoted(&self.stage.root());
-        let file = quoted(&self.stage.root().join(&self.stage.program));
-        let mut lines = vec!["\nGo on by hand:".to_owned()];
-        if let [first, second, ..] = self.stage.patches.as_slice() {
-            let (one, two) = (quoted(&self.stage.patch(first)), quoted(&self.stage.patch(second)));
-            let id = first.id;
-            lines.extend([
-                format!("  {program} -R {root} plan {one}"),
-                format!("  {program} -R {root} add {one} {two}"),
-                format!("  {program} -R {root} list"),
-                format!("  {program} -R {root} show {id}"),
-                format!("  {file}"),
-                format!("  {program} pkgparam -R {root} ACMEweb PATCHLIST"),
-                format!("  {program} pkgchk -R {root}"),
-                format!("  {program} -R {root} remove {} {id}", second.id),
-            ]);
-        }
-        lines.push(format!("And when you have seen enough:\n  rm -r {}", quoted(&self.stage.directory)));
+        let file = quoted(&self.stage.root().join(PROGRAM));
+        let [first, second, ..] = &PATCHES;
+        let (one, two) = (quoted(&self.stage.patch(first)), quoted(&self.stage.patch(second)));
+        let (id, later) = (first.id, second.id);
+        let lines = [
+            "\nGo on by hand:".to_owned(),
+            format!("  {program} -R {root} plan {one}"),
+            format!("  {program} -R {root} add {one} {two}"),
+            format!("  {program} -R {root} list"),
+            format!("  {program} -R {root} show {id}"),
+            format!("  {file}"),
+            format!("  {program} pkgparam -R {root} ACMEweb PATCHLIST"),
+            format!("  {program} pkgchk -R {root}"),
+            format!("  {program} -R {root} remove {later} {id}"),
+            format!("And when you have seen enough:\n  rm -r {}", quoted(&self.stage.directory)),
+        ];
         self.say(&lines.join("\n"))
     }
 
@@ -237,7 +238,7 @@ impl Story<'_> {
 
     /// PATCHLIST of each package.
     fn lists(&mut self) -> anyhow::Result<()> {
-        for name in self.stage.packages.clone() {
+        for name in PACKAGES {
             let params = parameters(&self.root, name)?.unwrap_or_default();
             let list = params.text("PATCHLIST").into_owned();
             let list = if list.is_empty() { "(none)" } else { &list };

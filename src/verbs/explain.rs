@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm explain code";
 

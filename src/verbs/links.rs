@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::arguments::options::{Extensions, parse};
+use crate::arguments::{Extensions, parse};
 use crate::call::{AppletKind, Invocation};
 use crate::operation::links::{LinksError, make_links};
-use crate::reply::exit::{Exit, Stop};
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop};
+use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm links [--force] dir";
 

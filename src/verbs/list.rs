@@ -3,14 +3,13 @@
 use serde::Serialize;
 
 use super::options::Common;
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::operation::inspect::{Inspected, inspect};
 use crate::patch::PatchList;
-use crate::reply::exit::Exit;
 use crate::reply::words::human;
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report};
+use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm [-R root] list";
 

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::arguments::options::{Extensions, RootOption};
-use crate::arguments::paths::object_path;
-use crate::arguments::scripts::ScriptOptions;
+use crate::arguments::{Extensions, RootOption, ScriptOptions, object_path};
 use crate::as_owner::options::OwnerOptions;
 use crate::many_roots::list::ManyRoots;
 use crate::package::{Edited, ObjectPath, UndoFormat};

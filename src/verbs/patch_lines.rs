@@ -8,7 +8,7 @@ use crate::reply::patch_text::{in_use_lines, plan_text};
 use crate::reply::patches::{PatchEntry, PatchesReport};
 use crate::reply::words::{human, print_recovery, reboot_sentence};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 /// Prints a report: of each patch its line or its refusal, its notes, its plan where it is only planned.
 pub(super) fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> anyhow::Result<()> {

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{application, backout, change};
 use super::options::{Changing, Choices, Common};
-use crate::arguments::options::parse;
-use crate::arguments::scripts::ScriptOptions;
+use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::options::Common;
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
@@ -22,11 +22,10 @@ use crate::operation::recover::{Recovery, recover_root};
 use crate::operation::session::Caller;
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::words::recovery_sentence;
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 use crate::transaction::{Left, Recovered};
 use adopt::AdoptReport;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::change::{backout, change};
 use super::options::{Changing, Common};
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::Reply;
 

@@ -7,15 +7,14 @@ use serde::Serialize;
 
 use super::list::ListedPatch;
 use super::options::Common;
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::operation::inspect::{Inspected, inspect};
 use crate::patch::{Delivered, PatchId};
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::words::human;
-use crate::reply::{Reply, Report};
+use crate::reply::{Exit, Reply, Report, Stop};
 use crate::source::{Image, Source};
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 const USAGE: &str = "patchadm [-R root] show id|patch";
 

@@ -2,25 +2,22 @@
 
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::options::Common;
-use crate::arguments::options::parse;
+use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
-use crate::operation::failure::Failure;
 use crate::operation::verify::{Archive, Damage, Patch, Report as VerifyReport, State, VerifyError, verify};
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::text::finding;
 use crate::reply::words::human;
-use crate::reply::{Reply, Report, failure};
+use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
-use crate::surroundings::Zone;
 use crate::surroundings::caller::occasion;
-use crate::surroundings::output::Output;
+use crate::surroundings::{Output, Zone};
 
 const USAGE: &str = "patchadm [-R root] verify [id|pkg...]";
 
@@ -44,22 +41,17 @@ struct VerifyArgs {
     names: Vec<String>,
 }
 
-/// What was found, and how it is told.
-struct VerifyReply {
-    report: VerifyReport,
-    root: Root,
-    zone: Zone,
-    exit: Exit,
-}
-
-/// The fields of the document.
+/// What was found.
 #[derive(Serialize)]
-struct VerifyDocument {
+struct VerifyReply {
     sound: bool,
     checked: usize,
     discrepancies: Vec<Discrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
+    /// The number of patches whose undo data is damaged.
+    #[serde(skip)]
+    damaged: usize,
 }
 
 /// A patch that a tool without recovery left half applied.
@@ -68,6 +60,8 @@ struct HalfApplied {
     id: String,
     package: String,
     reason: String,
+    #[serde(skip)]
+    sentence: String,
 }
 
 #[derive(Serialize)]
@@ -112,8 +106,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     )
     .map_err(refused)?;
     let exit = exit_of(&report);
-    let zone = call.surroundings.zone;
-    Ok(Reply::about(&root.clone(), exit, VerifyReply { report, root, zone, exit }))
+    Ok(Reply::about(&root, exit, VerifyReply::of(&report, &root, call.surroundings.zone, exit)))
 }
 
 /// Undo data that is gone for good counts more than a file, which a package can bring again.
@@ -158,114 +151,99 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 impl Report for VerifyReply {
     /// Prints the objects first, then patch by patch, and at the end what it comes to.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        let Self { report, root, zone, .. } = self;
-        for checked in report.wrong() {
-            output.line(root.show(&checked.path))?;
-            for finding in &checked.findings {
-                output.line(format!("  {}", finding::detail(finding, *zone)))?;
-            }
+        for Discrepancy { path, errors } in &self.discrepancies {
+            output.line(path)?;
+            errors.iter().try_for_each(|error| output.line(format!("  {error}")))?;
         }
-        for patch in &report.patches {
-            output.line(match reason(patch) {
-                None => format!("{}: can be backed out", patch.id),
-                Some(reason) => format!("{}: cannot be backed out: {reason}", patch.id),
+        for PatchState { id, removable, reason, undo, .. } in &self.patches {
+            output.line(match removable {
+                true => format!("{id}: can be backed out"),
+                false => format!("{id}: cannot be backed out: {reason}"),
             })?;
-            for archive in &patch.archives {
-                output.line(format!("  {}: {}", archive.package, told(archive)))?;
+            undo.iter().try_for_each(|undo| output.line(format!("  {}: {}", undo.package, undo.words())))?;
+        }
+        for half in &self.interrupted {
+            if self.patches.iter().all(|one| one.id != half.id) {
+                output.line(&half.sentence)?;
             }
         }
-        for half in
-            report.interrupted.iter().filter(|half| report.patches.iter().all(|one| one.id != half.patch))
-        {
-            output.line(half.told())?;
-        }
-        Ok(output.line(summary(report))?)
+        Ok(output.line(self.summary())?)
     }
 }
 
-/// What all of it comes to, in one line.
-fn summary(report: &VerifyReport) -> String {
-    let (wrong, damaged) = (report.wrong().count(), report.patches.iter().filter_map(Patch::damage).count());
-    let objects = match (report.objects.len(), wrong) {
-        (all, 0) => format!("{all} objects are as recorded"),
-        (all, wrong) => format!("{wrong} of {all} objects {} not as recorded", are(wrong)),
-    };
-    let archives = match damaged {
-        0 => "no undo data is damaged".to_owned(),
-        1 => "undo data of 1 patch is damaged".to_owned(),
-        damaged => format!("undo data of {damaged} patches is damaged"),
-    };
-    let half = match report.interrupted.len() {
-        0 => "",
-        _ => "; a patch was left half applied",
-    };
-    format!("{objects}; {archives}{half}.")
-}
-
-fn are(count: usize) -> &'static str {
-    if count == 1 { "is" } else { "are" }
-}
-
-/// Why a patch could not be backed out now.
-fn reason(patch: &Patch) -> Option<String> {
-    match &patch.backout {
-        Ok(()) => None,
-        Err(Failure::Refused(refusal)) => Some(refusal.why()),
-        Err(failed) => Some(failed.to_string()),
-    }
-}
-
-fn told(archive: &Archive) -> String {
-    match &archive.state {
-        State::None => "no undo data".to_owned(),
-        State::Sound { path, bytes, run: Some(_) } => format!("{path} is sound ({})", human(*bytes)),
-        State::Sound { path, bytes, run: None } => {
-            let what = "of another program, checked by its pkgmap";
-            format!("{path} is sound ({}; {what})", human(*bytes))
-        }
-        State::Unusable(error) => error.to_string(),
-    }
-}
-
-impl Serialize for VerifyReply {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { report, root, zone, exit } = self;
+impl VerifyReply {
+    fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit) -> Self {
         let discrepancies = report.wrong().map(|checked| Discrepancy {
             path: root.show(&checked.path),
-            errors: checked.findings.iter().map(|finding| finding::detail(finding, *zone)).collect(),
+            errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });
-        let document = VerifyDocument {
-            sound: *exit == Exit::OK,
+        Self {
+            sound: exit == Exit::OK,
             checked: report.objects.len(),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(HalfApplied::of).collect(),
+            damaged: report.patches.iter().filter_map(Patch::damage).count(),
+        }
+    }
+
+    /// What all of it comes to, in one line.
+    fn summary(&self) -> String {
+        let objects = match (self.checked, self.discrepancies.len()) {
+            (all, 0) => format!("{all} objects are as recorded"),
+            (all, 1) => format!("1 of {all} objects is not as recorded"),
+            (all, wrong) => format!("{wrong} of {all} objects are not as recorded"),
         };
-        document.serialize(serializer)
+        let archives = match self.damaged {
+            0 => "no undo data is damaged".to_owned(),
+            1 => "undo data of 1 patch is damaged".to_owned(),
+            damaged => format!("undo data of {damaged} patches is damaged"),
+        };
+        let half = if self.interrupted.is_empty() { "" } else { "; a patch was left half applied" };
+        format!("{objects}; {archives}{half}.")
     }
 }
 
 impl HalfApplied {
     fn of(half: &Interrupted) -> Self {
-        Self { id: half.patch.to_string(), package: half.package.to_string(), reason: half.refusal().why() }
+        Self {
+            id: half.patch.to_string(),
+            package: half.package.to_string(),
+            reason: half.refusal().why(),
+            sentence: half.told(),
+        }
     }
 }
 
 impl PatchState {
     fn of(patch: &Patch) -> Self {
-        let code =
-            patch.backout.as_ref().err().map_or(Exit::OK, |failed| failure::code(Command::Patchrm, failed));
+        let (code, reason) = match &patch.backout {
+            Ok(()) => (Exit::OK, String::new()),
+            Err(failed) => (failure::code(Command::Patchrm, failed), failure::reason(failed)),
+        };
         Self {
             id: patch.id.to_string(),
             removable: patch.backout.is_ok(),
             code: code.code(),
-            reason: reason(patch).unwrap_or_default(),
+            reason,
             undo: patch.archives.iter().map(UndoEntry::of).collect(),
         }
     }
 }
 
 impl UndoEntry {
+    fn words(&self) -> String {
+        let size = human(self.bytes.unwrap_or_default());
+        match (&self.error, &self.path, &self.run) {
+            (Some(error), ..) => error.clone(),
+            (None, None, _) => "no undo data".to_owned(),
+            (None, Some(path), Some(_)) => format!("{path} is sound ({size})"),
+            (None, Some(path), None) => {
+                format!("{path} is sound ({size}; of another program, checked by its pkgmap)")
+            }
+        }
+    }
+
     fn of(archive: &Archive) -> Self {
         let entry = |state| Self {
             package: archive.package.to_string(),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::lists;
-use crate::arguments::options::{Extensions, RootOption};
+use crate::arguments::{Extensions, RootOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::operation::check::{Aspects, MapFiles, PathPattern, Request, Scope};
 use crate::operation::select::Pattern;
-use crate::reply::exit::Stop;
+use crate::reply::Stop;
 
 pub(super) const USAGE: &str = "\
 pkgchk [-l|-acfnqvx] [-i file] [-p path,...|-P partial-path,...] [-R root] [-m pkgmap [-e envfile]] \

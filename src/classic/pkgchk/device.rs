@@ -9,11 +9,9 @@ use super::document::{CheckDocument, ListDocument};
 use crate::operation::check::Scope;
 use crate::operation::check::device::{Delivered, DeviceReport, check_device};
 use crate::plan::refusal::Command;
-use crate::reply::exit::{Exit, Stop};
 use crate::reply::text::{finding, object};
-use crate::reply::{Reply, Report, failure};
-use crate::surroundings::Zone;
-use crate::surroundings::output::Output;
+use crate::reply::{Exit, Reply, Report, Stop, failure};
+use crate::surroundings::{Output, Zone};
 
 /// The answer about a device.
 struct DeviceReply {

@@ -9,10 +9,8 @@ use crate::classic::pkgtrans;
 use crate::operation::device;
 use crate::operation::translate::remove_spooled;
 use crate::package::PkgInst;
-use crate::reply::exit::Exit;
-use crate::reply::{Reply, Report};
-use crate::surroundings::output::Output;
-use crate::surroundings::questions;
+use crate::reply::{Exit, Reply, Report};
+use crate::surroundings::{Output, questions};
 
 /// Runs it; with `asks` each removal has to be agreed to.
 pub(super) fn run(

@@ -6,10 +6,9 @@ use crate::many_roots::root_report::{RootClass, RootReport, failure_line};
 use crate::operation::adopt::{Adopted, Adoption};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
-use crate::reply::exit::Exit;
-use crate::reply::{Report, failure};
+use crate::reply::{Exit, Report, failure};
 use crate::root::Root;
-use crate::surroundings::output::Output;
+use crate::surroundings::Output;
 
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4);

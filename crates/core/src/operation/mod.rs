@@ -12,7 +12,6 @@ pub mod back_out;
 pub mod check;
 mod content;
 pub mod counts;
-pub mod demo;
 pub mod describe;
 pub mod device;
 pub mod failure;

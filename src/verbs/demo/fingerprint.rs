@@ -8,24 +8,25 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::format::manifest::{Kind, State};
-use crate::package::{Digest, Inode, ObjectPath, Timestamp};
-use crate::root::{Dir, Result, Root};
+use patchadm_changeset::format::manifest::{Kind, State};
+
+use crate::package::ObjectPath;
+use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};
 
 /// The records of the package database, which keep their own history.
 const RECORDS: &[u8] = b"/var/sadm";
 
 /// What a tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
+pub(super) struct Fingerprint {
     /// The objects in it, its top not counted.
-    pub objects: u64,
+    pub(super) objects: u64,
     /// SHA-256 over everything that the module says.
-    pub sha256: Digest,
+    pub(super) sha256: Digest,
 }
 
 /// Takes the fingerprint of a root. The tree must be at rest.
-pub fn fingerprint(root: &Root) -> Result<Fingerprint> {
+pub(super) fn fingerprint(root: &Root) -> Result<Fingerprint> {
     let mut reading = Reading { sha256: Sha256::new(), objects: 0, names: BTreeMap::new() };
     reading.directory(&root.dir(&ObjectPath::root())?)?;
     Ok(Fingerprint { objects: reading.objects, sha256: Digest(reading.sha256.finalize().into()) })
