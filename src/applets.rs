@@ -12,25 +12,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::call::{Applet, AppletKind, Invocation, PROGRAM, Run};
-use crate::reply::json::{self, Document};
+use crate::call::{Applet, AppletKind, Invocation, PROGRAM, RunCommand};
+use crate::reply::json::{self, DocumentHead};
 use crate::reply::{Exit, Stop};
 use crate::script::SUPERVISOR;
 use crate::surroundings::{Output, Surroundings};
 use crate::{as_owner, classic, supervisor, verbs};
 
 /// A command that has a name of its own.
-const fn classic(name: &'static str, about: &'static str, run: Run) -> Applet {
+const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Classic, about, run }
 }
 
 /// A verb of `patchadm`.
-const fn verb(name: &'static str, about: &'static str, run: Run) -> Applet {
+const fn verb(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
     Applet { name, kind: AppletKind::Verb, about, run }
 }
 
 /// A command that no list shows.
-const fn hidden(name: &'static str, kind: AppletKind, run: Run) -> Applet {
+const fn hidden(name: &'static str, kind: AppletKind, run: RunCommand) -> Applet {
     Applet { name, kind, about: "", run }
 }
 
@@ -84,7 +84,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     // A file that becomes larger than the caller allows is an error of the call that writes it, not the end of the
     // program. Scripts have the signal as it was: a handler is none of theirs. Without it there is only the old end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
-    let Choice { applet, program, arguments } = match choose(words.collect()) {
+    let ChosenCommand { applet, program, arguments } = match choose(words.collect()) {
         Ok(choice) => choice,
         Err(stop) => return finish(&mut Output::new(PROGRAM), None, Err(stop.into())).into(),
     };
@@ -120,20 +120,20 @@ fn guarded(work: impl FnOnce() -> anyhow::Result<Exit>) -> anyhow::Result<Exit> 
 }
 
 /// Which command it is, what it calls itself, and its arguments.
-struct Choice {
+struct ChosenCommand {
     applet: &'static Applet,
     program: &'static str,
     arguments: Vec<OsString>,
 }
 
 /// Finds the command: by the name of the program, else by the first word that is no global option.
-fn choose(words: Vec<OsString>) -> Result<Choice, Stop> {
+fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     let mut words = words.into_iter();
     let called = words.next().map(PathBuf::from).unwrap_or_default();
     let mut arguments: Vec<OsString> = words.collect();
     let by_link = APPLETS.iter().find(|applet| applet.has_own_name() && called.ends_with(applet.name));
     if let Some(applet) = by_link {
-        return Ok(Choice { applet, program: applet.name, arguments });
+        return Ok(ChosenCommand { applet, program: applet.name, arguments });
     }
     let Some(place) = place_of_name(&arguments) else { return Err(without_command(&arguments)) };
     let name = arguments.remove(place);
@@ -142,7 +142,7 @@ fn choose(words: Vec<OsString>) -> Result<Choice, Stop> {
         return Err(Stop::Usage { message, usage: USAGE });
     };
     let program = if applet.has_own_name() { applet.name } else { PROGRAM };
-    Ok(Choice { applet, program, arguments })
+    Ok(ChosenCommand { applet, program, arguments })
 }
 
 /// Where the name of the command stands: global options may come before it.
@@ -213,8 +213,8 @@ fn explain(
         return Ok(*exit);
     }
     if let Some(command) = in_json {
-        let failure = json::Failure { error: format!("{error:#}") };
-        output.print(Document::new(command, None, exit, failure).text()?)?;
+        let failure = json::ErrorFields { error: format!("{error:#}") };
+        output.print(DocumentHead { command, root: None, exit }.document(failure).text()?)?;
     }
     output.error(&format!("{error:#}"))?;
     if let Some(Stop::Usage { usage, .. }) = error.downcast_ref() {

@@ -7,14 +7,14 @@ use crate::operation::session::Caller;
 use crate::reply::Reply;
 use crate::root::Root;
 use crate::surroundings::bar::Bar;
-use crate::surroundings::caller::{Turn, patience, with_signals};
+use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
 
 /// The name of the program where no classic name counts.
 pub(crate) const PROGRAM: &str = "patchadm";
 
 /// The work of a command: from its arguments to its answer.
-pub(crate) type Run = fn(&mut Invocation) -> anyhow::Result<Reply>;
+pub(crate) type RunCommand = fn(&mut Invocation) -> anyhow::Result<Reply>;
 
 /// A command that the program can be.
 pub(crate) struct Applet {
@@ -23,7 +23,7 @@ pub(crate) struct Applet {
     pub(crate) kind: AppletKind,
     /// One line for the list of commands.
     pub(crate) about: &'static str,
-    pub(crate) run: Run,
+    pub(crate) run: RunCommand,
 }
 
 /// How a command is called, and whether users are told of it.
@@ -73,7 +73,7 @@ impl Invocation {
         wait: Option<u64>,
         work: impl FnOnce(&Caller<'_>) -> T,
     ) -> anyhow::Result<T> {
-        self.with_caller(program, patience(root, wait), work)
+        self.with_caller(program, lock_wait_seconds(root, wait), work)
     }
 
     /// Runs a changing operation. Signals only set a flag, which the operation looks at between its steps; a held lock
@@ -87,7 +87,7 @@ impl Invocation {
         let surroundings = &self.surroundings;
         let bar = Bar::new(Instant::now(), self.program == PROGRAM && surroundings.stderr_is_terminal);
         with_signals(|interrupt| {
-            let turn = Turn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
+            let turn = RootTurn { surroundings, program, speaks_as: program.to_owned(), wait, interrupt };
             turn.with_caller(&|event| bar.show(event), work)
         })
     }

@@ -8,9 +8,9 @@
 //! The session keyring stays the caller's: there is no way to a new one without calls that this program does not make.
 
 mod becoming;
+pub(crate) mod call_words;
 pub(crate) mod options;
 mod relay;
-pub(crate) mod words;
 
 use std::ffi::OsString;
 use std::io;
@@ -28,7 +28,7 @@ use crate::surroundings::{AS_OWNER, Surroundings, caller};
 
 pub(crate) use becoming::run as become_owner;
 
-use words::CallWords;
+use call_words::CallWords;
 
 /// The name under which the program starts itself to become the owner of a root.
 pub(crate) const BECOMING: &str = "__as_owner";
@@ -52,7 +52,7 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
 
 /// What a process of an owner said, and how it ended.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct OwnerAnswer {
     pub(crate) exit: Exit,
     /// Its document, if it is one.
     pub(crate) output: Vec<u8>,
@@ -65,13 +65,13 @@ pub(crate) fn answer(
     words: &CallWords,
     root: &Root,
     interrupt: &dyn Fn() -> Option<i32>,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<OwnerAnswer> {
     let mut words = words.for_root(root.prefix())?;
     words.insert(1, "--json".into());
     let child = start(surroundings, root, words, Stdio::null())?;
-    let (mut output, mut errors) = (Bounded::default(), Bounded::default());
+    let (mut output, mut errors) = (BoundedBuffer::default(), BoundedBuffer::default());
     let exit = relay::follow(child, [&mut output, &mut errors], interrupt)?;
-    Ok(Answer { exit, output: output.0, errors: errors.0 })
+    Ok(OwnerAnswer { exit, output: output.0, errors: errors.0 })
 }
 
 fn start(
@@ -80,7 +80,7 @@ fn start(
     words: Vec<OsString>,
     input: Stdio,
 ) -> anyhow::Result<Child> {
-    let owner = Owner::of(root)?;
+    let owner = RootOwner::of(root)?;
     let child = owner.process(surroundings, words, input).spawn();
     child.map_err(|error| {
         let message = format!("cannot start a process of uid {}: {error}", owner.uid);
@@ -90,9 +90,9 @@ fn start(
 
 /// Keeps the beginning of what is written; the rest is lost.
 #[derive(Default)]
-struct Bounded(Vec<u8>);
+struct BoundedBuffer(Vec<u8>);
 
-impl io::Write for Bounded {
+impl io::Write for BoundedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = LARGEST_ANSWER.saturating_sub(self.0.len()).min(bytes.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
@@ -106,7 +106,7 @@ impl io::Write for Bounded {
 
 /// The owner of a root, by the user database of this machine.
 #[derive(Debug)]
-struct Owner {
+struct RootOwner {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
@@ -114,7 +114,7 @@ struct Owner {
     home: PathBuf,
 }
 
-impl Owner {
+impl RootOwner {
     /// The owner of the directory of `root`. One without an account has the group of the directory, and no other.
     fn of(root: &Root) -> Result<Self, Failure> {
         let (uid, gid) = root.owner()?;

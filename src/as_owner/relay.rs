@@ -34,8 +34,8 @@ pub(super) fn follow(
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let mut streams = [
-        Stream::new(child.stdout.take().map(OwnedFd::from), output),
-        Stream::new(child.stderr.take().map(OwnedFd::from), errors),
+        ChildStream::new(child.stdout.take().map(OwnedFd::from), output),
+        ChildStream::new(child.stderr.take().map(OwnedFd::from), errors),
     ];
     let mut told = None;
     while !wait(&handle, &mut streams) {
@@ -59,7 +59,7 @@ pub(super) fn follow(
 }
 
 /// Waits a moment for the process to end or to say something, which is passed on; whether it has ended.
-fn wait(handle: &OwnedFd, streams: &mut [Stream<'_>; 2]) -> bool {
+fn wait(handle: &OwnedFd, streams: &mut [ChildStream<'_>; 2]) -> bool {
     let mut fds = vec![PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
     let open: Vec<usize> = (0..streams.len()).filter(|at| streams[*at].pipe.is_some()).collect();
     fds.extend(
@@ -94,15 +94,15 @@ fn is_stopped(pid: Pid) -> bool {
 }
 
 /// One of the two outputs of the process.
-struct Stream<'a> {
+struct ChildStream<'a> {
     pipe: Option<OwnedFd>,
     to: &'a mut dyn Write,
-    escape: Escape,
+    escape: ControlEscaper,
 }
 
-impl<'a> Stream<'a> {
+impl<'a> ChildStream<'a> {
     fn new(pipe: Option<OwnedFd>, to: &'a mut dyn Write) -> Self {
-        Self { pipe, to, escape: Escape::default() }
+        Self { pipe, to, escape: ControlEscaper::default() }
     }
 
     /// Passes on what one read gives; how many bytes those were.
@@ -140,12 +140,12 @@ impl<'a> Stream<'a> {
 
 /// Escapes control characters but ends of lines and tabs, also where a piece ends within one.
 #[derive(Default)]
-struct Escape {
+struct ControlEscaper {
     /// The first byte of a control character of two bytes may be the last of the piece before.
     is_open: bool,
 }
 
-impl Escape {
+impl ControlEscaper {
     fn escaped(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(piece.len());
         for &byte in piece {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped_wherever_a_piece_ends() {
-        let mut escape = Escape::default();
+        let mut escape = ControlEscaper::default();
         let mut all = escape.escaped("a\tb\x1b[2J\r\n\u{e9}".as_bytes());
         all.extend(escape.escaped(b"\xc2"));
         all.extend(escape.escaped(b"\x9b31m\xc2\xa9"));

@@ -46,7 +46,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     for file in &arguments.files {
         let named = || file.display().to_string();
         if arguments.console {
-            pack(file, Printed(&mut call.output)).with_context(named)?;
+            pack(file, StdoutWriter(&mut call.output)).with_context(named)?;
             continue;
         }
         match replace(file, arguments.force).with_context(named)? {
@@ -111,9 +111,9 @@ fn fill(file: &Path, before: &Seen, packed: &mut WritableFile) -> io::Result<u64
 }
 
 /// Standard output as something to write to.
-struct Printed<'a>(&'a mut Output);
+struct StdoutWriter<'a>(&'a mut Output);
 
-impl Write for Printed<'_> {
+impl Write for StdoutWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.print(bytes).map(|()| bytes.len())
     }

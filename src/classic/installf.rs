@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
-use crate::call::{Invocation, Run};
+use crate::call::{Invocation, RunCommand};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
 use crate::operation::installf::{InstallfRequest, Registered, What, installf};
@@ -54,7 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 /// Does the work of installf or removef, and reports it. Where it fails in a script of a run, that run is told, whatever
 /// the script makes of the exit code.
-pub(crate) fn noting_failure(call: &mut Invocation, work: Run) -> anyhow::Result<Reply> {
+pub(crate) fn noting_failure(call: &mut Invocation, work: RunCommand) -> anyhow::Result<Reply> {
     let result = work(call).and_then(|reply| reply.print(call.name, call.in_json, &mut call.output));
     let why = match &result {
         Err(error) if !matches!(error.downcast_ref(), Some(Stop::Help(_))) => format!("{error:#}"),
@@ -157,12 +157,12 @@ pub(crate) fn refused(command: Command, error: &RegistryError) -> Stop {
 struct InstallfReport {
     package: String,
     paths: Vec<String>,
-    discrepancies: Vec<Discrepancy>,
+    discrepancies: Vec<InstallfDiscrepancy>,
 }
 
 /// An object that is not what it was declared to be.
 #[derive(Serialize)]
-struct Discrepancy {
+struct InstallfDiscrepancy {
     path: String,
     reason: String,
     /// The path with the prefix of the root.
@@ -172,7 +172,7 @@ struct Discrepancy {
 
 impl InstallfReport {
     fn of(package: String, registered: &Registered, root: &Root) -> Self {
-        let discrepancies = registered.discrepancies.iter().map(|(path, reason)| Discrepancy {
+        let discrepancies = registered.discrepancies.iter().map(|(path, reason)| InstallfDiscrepancy {
             path: path.to_string(),
             reason: reason.to_string(),
             shown: root.show(path),
@@ -184,7 +184,7 @@ impl InstallfReport {
 
 impl Report for InstallfReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for Discrepancy { shown, reason, .. } in &self.discrepancies {
+        for InstallfDiscrepancy { shown, reason, .. } in &self.discrepancies {
             let text = format!("ERROR: attribute verification of <{shown}> failed\n    {reason}\n");
             output.complain(text)?;
         }

@@ -18,6 +18,6 @@ pub(crate) mod removef;
 pub(crate) mod showrev;
 pub(crate) mod valpath;
 
+mod console;
 mod menu;
 mod patch_transcript;
-mod screen;

@@ -9,8 +9,8 @@ use crate::arguments::{
 };
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
+use crate::classic::console::Console;
 use crate::classic::menu;
-use crate::classic::screen::Screen;
 use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::device::SPOOL;
 use crate::package::{ObjectPath, Params};
@@ -18,12 +18,12 @@ use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Reply, Stop};
 
+mod console;
 mod layout;
-mod screen;
 mod spool;
 
-pub(crate) use screen::Adding;
-use screen::ended;
+pub(crate) use console::AddDetails;
+use console::ended;
 
 const USAGE: &str = "\
 pkgadd [-nvSAGM] [-a admin] [-d device] [-R root] [-r response] [-V vfstab] [-k keystore] [-P passphrase]
@@ -128,12 +128,12 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         locale: call.surroundings.locale.clone(),
     };
     let copyright = !args.silent && !call.in_json;
-    let scene = Adding { device: &request.device, copyright, vendor: !args.silent };
-    let mut screen = Screen::new(call, &root, !args.non_interactive, scene);
-    screen.output.heedless();
+    let details = AddDetails { device: &request.device, copyright, vendor: !args.silent };
+    let mut console = Console::new(call, &root, !args.non_interactive, details);
+    console.output.heedless();
     let outcome =
-        call.change(&root, "pkgadd", None, |caller| add_packages(&root, &request, caller, &mut screen))?;
-    call.output = screen.output;
+        call.change(&root, "pkgadd", None, |caller| add_packages(&root, &request, caller, &mut console))?;
+    call.output = console.output;
     Ok(EndedPackages { command: Command::Pkgadd, outcome, package: ended }.reply(&root))
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
-use crate::classic::pkgadd::Adding;
-use crate::classic::screen::Screen;
+use crate::classic::console::Console;
+use crate::classic::pkgadd::AddDetails;
 use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
 use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
@@ -65,14 +65,14 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         scripts: script_settings(call, false, None),
         locale: call.surroundings.locale.clone(),
     };
-    let scene = Adding { device: &request.device, copyright: false, vendor: false };
-    let mut screen = Screen::new(call, &root, true, scene);
+    let details = AddDetails { device: &request.device, copyright: false, vendor: false };
+    let mut console = Console::new(call, &root, true, details);
     let outcome = call.with_caller("pkgask", 0, |caller| {
-        ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
+        ask_packages(&root, &request, caller, &mut console, &mut |attendant: &mut dyn Attendant, file| {
             attendant.says(&format!("\nResponse file <{}> was created.\n", file.display()));
         })
     })?;
-    call.output = screen.output;
+    call.output = console.output;
     let report = PkgaskReport::of(outcome);
     Ok(Reply::about(&root, report.exit, report))
 }

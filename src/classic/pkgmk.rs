@@ -79,7 +79,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             }
             if !in_json {
                 // Where standard error cannot be written to, nobody can be told.
-                let _ = screen.complain(told(&step));
+                let _ = screen.complain(step_text(&step));
             }
         };
         let mut watch = Watch { tell: &mut tell, interrupt };
@@ -191,7 +191,7 @@ fn shown(word: &OsString) -> String {
     word.to_string_lossy().escape_debug().to_string()
 }
 
-/// What nobody says is told by the machine and the clock.
+/// The values of parameters that nobody gives: from the machine and the clock.
 fn defaults(surroundings: &Surroundings) -> Defaults {
     let now = surroundings.zone.at(surroundings.now.timestamp());
     Defaults {
@@ -202,7 +202,7 @@ fn defaults(surroundings: &Surroundings) -> Defaults {
 }
 
 /// A step in the words of the classic command.
-fn told(step: &Step) -> String {
+fn step_text(step: &Step) -> String {
     match step {
         Step::Building => "## Building pkgmap from package prototype file.\n".to_owned(),
         Step::Processing => "## Processing pkginfo file.\n".to_owned(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_settings};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::classic::screen::Screen;
+use crate::classic::console::Console;
 use crate::operation::query::installed_packages;
 use crate::operation::remove_package::{RemoveRequest, remove_packages};
 use crate::operation::select::Selection;
@@ -13,9 +13,9 @@ use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, Reply, Stop};
 use crate::root::Root;
-use screen::{Removing, ended};
+use console::{RemoveDetails, ended};
 
-mod screen;
+mod console;
 mod spool;
 
 const USAGE: &str = "\
@@ -89,11 +89,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         scripts: script_settings(call, args.trace, args.script_timeout),
         locale: call.surroundings.locale.clone(),
     };
-    let mut screen = Screen::new(call, &root, !args.non_interactive, Removing);
-    screen.output.heedless();
+    let mut console = Console::new(call, &root, !args.non_interactive, RemoveDetails);
+    console.output.heedless();
     let outcome =
-        call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut screen))?;
-    call.output = screen.output;
+        call.change(&root, "pkgrm", None, |caller| remove_packages(&root, &request, caller, &mut console))?;
+    call.output = console.output;
     Ok(EndedPackages { command: Command::Pkgrm, outcome, package: ended }.reply(&root))
 }
 

@@ -107,12 +107,12 @@ impl Report for PatchListing {
 }
 
 fn as_listed<S: Serializer>(patches: &[AppliedPatch], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(patches.iter().map(ListedPatch::from))
+    serializer.collect_seq(patches.iter().map(ShowrevPatch::from))
 }
 
 /// A patch in the document.
 #[derive(Serialize)]
-struct ListedPatch {
+struct ShowrevPatch {
     id: String,
     obsoletes: Vec<String>,
     requires: Vec<String>,
@@ -120,7 +120,7 @@ struct ListedPatch {
     packages: Vec<String>,
 }
 
-impl From<&AppliedPatch> for ListedPatch {
+impl From<&AppliedPatch> for ShowrevPatch {
     fn from(patch: &AppliedPatch) -> Self {
         Self {
             id: patch.id.to_string(),

@@ -3,15 +3,15 @@
 use serde_json::{Map, Value};
 
 use super::root_report::{RootBody, RootClass, RootReport, in_one_line};
-use crate::as_owner::Answer;
+use crate::as_owner::OwnerAnswer;
 use crate::reply::Exit;
 use crate::root::Root;
 
 /// The fields of a document that the caller writes itself.
 const OURS: [&str; 4] = ["schema", "command", "root", "exit"];
 
-/// What is told of a root where a process of its owner did the work.
-pub(super) fn told<B>(root: &Root, answer: &Answer) -> RootReport<RootBody<B>> {
+/// Makes the report of a root from the answer of the process of its owner.
+pub(super) fn report_of<B>(root: &Root, answer: &OwnerAnswer) -> RootReport<B> {
     let exit = answer.exit;
     let mut document: Map<String, Value> = serde_json::from_slice(&answer.output).unwrap_or_default();
     document.retain(|name, _| !OURS.contains(&name.as_str()));
@@ -71,13 +71,13 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let output = br#"{"schema":"x","root":"/other","exit":{"code":0},"result":"done","changed":true,
             "patches":[{"id":"1-01\u001b[2J","verdict":"applied","reason":""}]}"#;
-        let answer = Answer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
-        let told: RootReport<RootBody<()>> = told(&root, &answer);
+        let answer = OwnerAnswer { exit: Exit::OK, output: output.to_vec(), errors: Vec::new() };
+        let report: RootReport<()> = report_of(&root, &answer);
         assert_eq!(
-            (told.class, told.line.as_str(), told.changed),
+            (report.class, report.line.as_str(), report.changed),
             (RootClass::Done, "1-01?[2J applied", true)
         );
-        let RootBody::OfOwner(fields) = told.body else { panic!("not of the owner") };
+        let RootBody::OfOwner(fields) = report.body else { panic!("not of the owner") };
         assert!(OURS.iter().all(|name| !fields.contains_key(*name)));
     }
 
@@ -85,8 +85,8 @@ mod tests {
     fn one_that_says_nothing_of_sense_has_failed_by_its_code() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let answer = Answer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
-        let told: RootReport<RootBody<()>> = told(&root, &answer);
-        assert_eq!((told.class, told.line.as_str()), (RootClass::Failed, "failed (137): a b"));
+        let answer = OwnerAnswer { exit: Exit::new(137), output: b"[[[".to_vec(), errors: b"a\nb".to_vec() };
+        let report: RootReport<()> = report_of(&root, &answer);
+        assert_eq!((report.class, report.line.as_str()), (RootClass::Failed, "failed (137): a b"));
     }
 }

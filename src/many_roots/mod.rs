@@ -25,15 +25,15 @@ use crate::operation::many::{Roots, Unanswered};
 use crate::operation::session::Caller;
 use crate::operation::whose_root::Standing;
 use crate::plan::refusal::Command;
-use crate::reply::json::{Document, milliseconds_since};
+use crate::reply::json::{Document, DocumentHead, milliseconds_since};
 use crate::reply::{Exit, Reply, Report, failure};
 use crate::root::Root;
 use crate::surroundings::bar::RootsBar;
-use crate::surroundings::caller::{Turn, patience, with_signals};
+use crate::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
 use crate::surroundings::{Output, Surroundings};
 use list::ManyRoots;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
-use summary::{ClassCounts, Summary};
+use summary::{ClassCounts, RootsSummary};
 
 /// What is done to every root.
 #[derive(Clone, Copy, Debug)]
@@ -77,20 +77,20 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
 ) -> anyhow::Result<Reply> {
     let roots = many.open(call, task.usage)?;
     let names: Vec<&Path> = roots.paths().collect();
-    let for_owners = as_owner::words::CallWords::of::<A>(call)?;
+    let for_owners = as_owner::call_words::CallWords::of::<A>(call)?;
     let Invocation { surroundings, output, in_json, name, .. } = call;
-    let mut progress = Progress {
+    let mut progress = RootsProgress {
         output,
         command: name,
         in_json: *in_json,
         names: &names,
-        summary: Summary::of(roots.len()),
+        summary: RootsSummary::of(roots.len()),
         documents: Vec::new(),
         bar: RootsBar::new(roots.len(), !*in_json && surroundings.stderr_is_terminal),
         unwritten: Ok(()),
     };
     let signal = with_signals(|interrupt| {
-        let turns = Turns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
+        let turns = RootTurns { surroundings, owner, for_owners: &for_owners, task, interrupt, work };
         let mut locked = Vec::new();
         turns.take_each(&roots, many.jobs(), None, |place, answer| match answer {
             Ok(TurnEnd { report: RootReport { exit: Exit::LOCKED, .. }, waits: true }) => locked.push(place),
@@ -108,10 +108,10 @@ pub(crate) fn on_many<A: clap::CommandFactory, B: Serialize + Send + 'static>(
 
 /// The turns of all roots. One that is locked has a second, when all others are done: nobody has to wait for those who
 /// wait.
-struct Turns<'a, B> {
+struct RootTurns<'a, B> {
     surroundings: &'a Surroundings,
     owner: OwnerOptions,
-    for_owners: &'a as_owner::words::CallWords,
+    for_owners: &'a as_owner::call_words::CallWords,
     task: RootsTask,
     interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
     work: &'a (dyn Fn(&Root, &Caller<'_>) -> RootReport<B> + Sync),
@@ -119,12 +119,12 @@ struct Turns<'a, B> {
 
 /// The end of a root's turn.
 struct TurnEnd<B> {
-    report: RootReport<RootBody<B>>,
+    report: RootReport<B>,
     /// Whether it should wait for its lock, and has not.
     waits: bool,
 }
 
-impl<B: Send> Turns<'_, B> {
+impl<B: Send> RootTurns<'_, B> {
     /// Gives each root its turn. Held locks are waited for only where it is said since when: all wait at once.
     fn take_each(
         &self,
@@ -143,55 +143,52 @@ impl<B: Send> Turns<'_, B> {
                     return TurnEnd { report: unworked(exit, error.to_string(), root), waits: false };
                 }
             };
-            let patience = patience(&root, self.task.wait);
-            let wait = waiting_since.map_or(0, |since| patience.saturating_sub(since.elapsed().as_secs()));
-            let turn = Turn {
+            let lock_wait_seconds = lock_wait_seconds(&root, self.task.wait);
+            let wait =
+                waiting_since.map_or(0, |since| lock_wait_seconds.saturating_sub(since.elapsed().as_secs()));
+            let turn = RootTurn {
                 surroundings: self.surroundings,
                 program: self.task.program,
                 speaks_as: format!("{PROGRAM}: {}", root.prefix().display()),
                 wait,
                 interrupt: self.interrupt,
             };
-            let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller)).worked();
-            TurnEnd { report, waits: waiting_since.is_none() && patience > 0 }
+            let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller));
+            TurnEnd { report, waits: waiting_since.is_none() && lock_wait_seconds > 0 }
         };
         roots.each(jobs, &stops, &turn, ended);
     }
 
     /// What a process of the owner of a root says of its work.
-    fn by_owner(&self, root: &Root) -> RootReport<RootBody<B>> {
+    fn by_owner(&self, root: &Root) -> RootReport<B> {
         match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
-            Ok(answer) => by_owner::told(root, &answer),
+            Ok(answer) => by_owner::report_of(root, &answer),
             Err(error) => unworked(Exit::FAILED, error.to_string(), root),
         }
     }
 }
 
 /// What has been reported so far.
-struct Progress<'a, B> {
+struct RootsProgress<'a, B> {
     output: &'a mut Output,
     command: &'static str,
     in_json: bool,
     names: &'a [&'a Path],
-    summary: Summary,
+    summary: RootsSummary,
     documents: Vec<(usize, Document<RootBody<B>>)>,
     bar: RootsBar,
     /// Nobody reads any more: the work goes on, and that is told at the end.
     unwritten: std::io::Result<()>,
 }
 
-impl<B: Serialize + 'static> Progress<'_, B> {
-    fn count_end(
-        &mut self,
-        place: usize,
-        answer: Result<RootReport<RootBody<B>>, Unanswered>,
-        signal: Option<i32>,
-    ) {
+impl<B: Serialize + 'static> RootsProgress<'_, B> {
+    fn count_end(&mut self, place: usize, answer: Result<RootReport<B>, Unanswered>, signal: Option<i32>) {
         let name = self.names.get(place).copied().unwrap_or(Path::new(""));
         let report = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, signal));
         self.summary.count(place, &report);
         if self.in_json {
-            let document = Document::new(self.command, Some(name), report.exit, report.body);
+            let document = DocumentHead { command: self.command, root: Some(name), exit: report.exit }
+                .document(report.body);
             self.documents.push((place, document));
             return;
         }
@@ -235,14 +232,14 @@ fn print_root<B>(output: &mut Output, name: &Path, report: &RootReport<B>) -> st
 }
 
 /// A root on which nothing could be tried.
-fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<RootBody<B>> {
+fn unworked<B>(exit: Exit, error: String, root: &Root) -> RootReport<B> {
     let line = failure_line(exit, &error);
     let body = RootBody::Unworked { result: "failed", changed: false, error };
     RootReport::of_line(RootClass::Failed, exit, line, root.prefix(), body)
 }
 
 /// A root whose turn did not come, or did not come to its end.
-fn without_answer<B>(name: &Path, unanswered: &Unanswered, signal: Option<i32>) -> RootReport<RootBody<B>> {
+fn without_answer<B>(name: &Path, unanswered: &Unanswered, signal: Option<i32>) -> RootReport<B> {
     let error = unanswered.to_string();
     let (class, exit, result) = match unanswered {
         Unanswered::NotBegun => {

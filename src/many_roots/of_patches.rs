@@ -1,6 +1,8 @@
 //! A root of many on which patches were applied or backed out.
 
-use super::root_report::{RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root};
+use super::root_report::{
+    RootBody, RootClass, RootReport, failure_line, in_one_line, locked_reason, without_root,
+};
 use crate::reply::Exit;
 use crate::reply::patch_text::in_use_lines;
 use crate::reply::patches::{PatchEntry, PatchesReport};
@@ -27,7 +29,7 @@ pub(crate) fn of_patches(root: &Root, report: PatchesReport) -> RootReport<Patch
         line,
         reboots: well().filter_map(|patch| patch.reboot).collect(),
         changed: report.changed,
-        body: report,
+        body: RootBody::Worked(report),
     }
 }
 

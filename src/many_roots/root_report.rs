@@ -24,7 +24,7 @@ pub(crate) enum RootClass {
 }
 
 /// What is told of a root.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct RootReport<B> {
     pub(crate) class: RootClass,
     pub(crate) exit: Exit,
@@ -38,11 +38,11 @@ pub(crate) struct RootReport<B> {
     pub(crate) reboots: Vec<&'static str>,
     pub(crate) changed: bool,
     /// The fields of the root's document.
-    pub(crate) body: B,
+    pub(crate) body: RootBody<B>,
 }
 
 /// The fields of the document of a root among others.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum RootBody<B> {
     Worked(B),
@@ -57,16 +57,16 @@ pub(crate) enum RootBody<B> {
 
 impl<B> RootReport<B> {
     /// A root of which one line says all; what is no failure has no reason.
-    pub(crate) fn of_line(class: RootClass, exit: Exit, line: String, root: &Path, body: B) -> Self {
+    pub(crate) fn of_line(
+        class: RootClass,
+        exit: Exit,
+        line: String,
+        root: &Path,
+        body: RootBody<B>,
+    ) -> Self {
         let is_bad = matches!(class, RootClass::Refused | RootClass::Failed);
         let reason = is_bad.then(|| without_root(&line, root));
         Self { class, exit, line, notes: Vec::new(), reason, reboots: Vec::new(), changed: false, body }
-    }
-
-    /// The same as one of the ways in which a root can have ended.
-    pub(crate) fn worked(self) -> RootReport<RootBody<B>> {
-        let Self { class, exit, line, notes, reason, reboots, changed, body } = self;
-        RootReport { class, exit, line, notes, reason, reboots, changed, body: RootBody::Worked(body) }
     }
 }
 

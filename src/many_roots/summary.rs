@@ -14,7 +14,7 @@ const NAMED: usize = 5;
 
 /// ClassCounts, and the roots behind them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Summary {
+pub(super) struct RootsSummary {
     /// For every root, in their order: its kind and its exit code.
     ends: Vec<Option<(RootClass, Exit)>>,
     /// Why not, with the places of the roots for which that is so; in the order of the roots at last.
@@ -36,7 +36,7 @@ pub(super) struct ClassCounts {
     not_begun: usize,
 }
 
-impl Summary {
+impl RootsSummary {
     pub(super) fn of(roots: usize) -> Self {
         Self { ends: vec![None; roots], ..Self::default() }
     }
@@ -161,6 +161,7 @@ fn group(reason: &str, places: &[usize], names: &[&Path]) -> String {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::root_report::RootBody;
     use super::*;
 
     fn told(class: RootClass, exit: u8, reason: Option<&str>) -> RootReport<()> {
@@ -172,7 +173,7 @@ mod tests {
             reason: reason.map(str::to_owned),
             reboots: Vec::new(),
             changed: class == RootClass::Done,
-            body: (),
+            body: RootBody::Worked(()),
         }
     }
 
@@ -180,7 +181,7 @@ mod tests {
     fn reasons_are_grouped_and_named_in_the_order_of_the_roots_however_they_end() {
         let paths: Vec<PathBuf> = (0..9).map(|number| PathBuf::from(format!("/r/{number}"))).collect();
         let names: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        let mut summary = Summary::of(9);
+        let mut summary = RootsSummary::of(9);
         for place in [8, 7, 6, 5, 4, 3, 2] {
             summary.count(place, &told(RootClass::Refused, 25, Some("1-01 refused (25): it requires 2-01")));
         }
@@ -197,7 +198,7 @@ mod tests {
     #[test]
     fn a_signal_that_kept_a_root_from_being_done_is_the_exit_code() {
         let (first, second) = (PathBuf::from("/a"), PathBuf::from("/b"));
-        let mut summary = Summary::of(2);
+        let mut summary = RootsSummary::of(2);
         summary.count(0, &told(RootClass::Refused, 25, Some("x")));
         summary.count(1, &told(RootClass::NotBegun, 143, None));
         assert_eq!(summary.exit(Some(15)).code(), 143);
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn nothing_to_do_anywhere_is_no_failure() {
-        let mut summary = Summary::of(2);
+        let mut summary = RootsSummary::of(2);
         summary.count(0, &told(RootClass::Idle, 0, None));
         summary.count(1, &told(RootClass::NotApplicable, 0, None));
         assert_eq!((summary.exit(None), summary.result()), (Exit::OK, "nothing-to-do"));

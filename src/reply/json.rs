@@ -18,31 +18,42 @@ pub(crate) struct Document<B> {
     command: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
-    exit: Code,
+    exit: ExitFields,
     #[serde(flatten)]
     body: B,
 }
 
 #[derive(Debug, Serialize)]
-struct Code {
+struct ExitFields {
     code: u8,
     name: &'static str,
 }
 
 /// The body of the document of a command that ended early.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Failure {
+pub(crate) struct ErrorFields {
     /// Why.
     pub(crate) error: String,
 }
 
-impl<B: Serialize> Document<B> {
-    /// A document of `command` about the root at `root`. `body` is a struct or map whose fields stand beside `schema`.
-    pub(crate) fn new(command: &'static str, root: Option<&Path>, exit: Exit, body: B) -> Self {
-        let root = root.map(|root| root.display().to_string());
-        Self { schema: SCHEMA, command, root, exit: Code { code: exit.code(), name: exit.name() }, body }
-    }
+/// What every document begins with: the command, the root that it is about, and the exit code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DocumentHead<'a> {
+    pub(crate) command: &'static str,
+    pub(crate) root: Option<&'a Path>,
+    pub(crate) exit: Exit,
+}
 
+impl DocumentHead<'_> {
+    /// A document whose other fields are those of `body`, a struct or map.
+    pub(crate) fn document<B: Serialize>(self, body: B) -> Document<B> {
+        let root = self.root.map(|root| root.display().to_string());
+        let exit = ExitFields { code: self.exit.code(), name: self.exit.name() };
+        Document { schema: SCHEMA, command: self.command, root, exit, body }
+    }
+}
+
+impl<B: Serialize> Document<B> {
     /// Its text, with a newline at its end.
     pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);

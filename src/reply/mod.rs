@@ -14,13 +14,13 @@ pub(crate) mod words;
 
 pub(crate) use exit::{Exit, Stop};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::root::Root;
 use crate::surroundings::Output;
-use json::Document;
+use json::DocumentHead;
 
 /// The answer of a command.
 pub(crate) struct Reply {
@@ -42,24 +42,19 @@ pub(crate) trait Report: Serialize {
     }
 }
 
-/// The faces of a report, whatever its type.
+/// A report of any type, to be printed by the face that is wanted.
 trait Faces {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()>;
-    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()>;
-    fn document(&self, command: &'static str, root: Option<&Path>, exit: Exit) -> anyhow::Result<Vec<u8>>;
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()>;
 }
 
 impl<R: Report> Faces for R {
-    fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        Report::print_text(self, output)
-    }
-
-    fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        Report::print_remarks(self, output)
-    }
-
-    fn document(&self, command: &'static str, root: Option<&Path>, exit: Exit) -> anyhow::Result<Vec<u8>> {
-        Ok(Document::new(command, root, exit, self).text()?)
+    fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
+        if in_json {
+            output.print(head.document(self).text()?)?;
+        } else {
+            self.print_text(output)?;
+        }
+        self.print_remarks(output)
     }
 }
 
@@ -86,13 +81,9 @@ impl Reply {
         in_json: bool,
         output: &mut Output,
     ) -> anyhow::Result<Exit> {
+        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit };
         if let Some(report) = self.report {
-            if in_json {
-                output.print(report.document(command, self.root.as_deref(), self.exit)?)?;
-            } else {
-                report.print_text(output)?;
-            }
-            report.print_remarks(output)?;
+            report.print(head, in_json, output)?;
         }
         Ok(self.exit)
     }

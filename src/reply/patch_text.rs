@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::patches::{PatchEntry, UserEntry};
+use super::patches::{PatchEntry, ProcessEntry};
 use super::words::human;
 use crate::root::Root;
 
@@ -46,9 +46,9 @@ pub(crate) fn plan_text(root: &Root, entry: &PatchEntry) -> String {
 }
 
 /// The programs that still run the old version, one line each.
-pub(crate) fn in_use_lines(users: &[UserEntry]) -> String {
+pub(crate) fn in_use_lines(users: &[ProcessEntry]) -> String {
     let mut text = String::new();
-    for UserEntry { process, program, paths } in users {
+    for ProcessEntry { process, program, paths } in users {
         let _ = writeln!(
             text,
             "Process {process} ({program}) runs the old {} until it is restarted.",

@@ -19,7 +19,7 @@ use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::rights::{Grant, grants};
 use crate::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::transaction::{Left, Receipt};
 
 /// One patch in the answer; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -44,7 +44,7 @@ pub(crate) struct PatchEntry {
     pub(crate) reboot: Option<&'static str>,
     /// The programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) in_use: Vec<UserEntry>,
+    pub(crate) in_use: Vec<ProcessEntry>,
     /// The set-id programs and devices that the patch makes or changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) privileged: Vec<GrantEntry>,
@@ -98,8 +98,11 @@ impl PatchEntry {
             None => ("removed", Exit::OK, String::new()),
         };
         let in_use = in_use.into_iter();
-        let in_use =
-            in_use.map(|user| UserEntry { process: user.process, program: user.program, paths: user.paths });
+        let in_use = in_use.map(|user| ProcessEntry {
+            process: user.process,
+            program: user.program,
+            paths: user.paths,
+        });
         let (plan, receipt) = (plan.as_ref(), receipt.as_ref());
         let planned = plan.filter(|_| receipt.is_none());
         let notes = plan.iter().flat_map(|plan| &plan.notes);
@@ -218,7 +221,7 @@ impl From<PlannedScript> for ScriptEntry {
 
 /// A process that uses what is replaced.
 #[derive(Debug, Serialize)]
-pub(crate) struct UserEntry {
+pub(crate) struct ProcessEntry {
     pub(crate) process: u32,
     pub(crate) program: String,
     pub(crate) paths: Vec<String>,
@@ -274,44 +277,31 @@ impl PatchesReport {
         code: fn(Command, &Failure) -> Exit,
         began: Instant,
     ) -> Self {
-        let duration_ms = milliseconds_since(began);
-        match result {
-            Ok(ApplyReport { recovered, patches }) => {
-                let run = patches.iter().filter_map(|one| run_of(&one.result)).next_back();
-                let patches = patches.into_iter().map(|one| PatchEntry::of(command, one)).collect();
-                Self { duration_ms, ..Self::of_entries(command, patches, run, &recovered) }
+        let (mut patches, mut run, mut recovered, mut recovery_notes) = (Vec::new(), None, None, Vec::new());
+        let failure = match result {
+            Err(failure) => Some(failure),
+            Ok(report) => {
+                recovered = recovery_sentence(&report.recovered);
+                recovery_notes = report.recovered.notes().to_vec();
+                run = report.patches.iter().filter_map(|one| run_of(&one.result)).next_back();
+                patches = report.patches.into_iter().map(|one| PatchEntry::of(command, one)).collect();
+                None
             }
-            Err(failure) => Self {
-                command,
-                result: "failed",
-                run: None,
-                patches: Vec::new(),
-                changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
-                recovered: None,
-                error: Some(failure.to_string()),
-                duration_ms,
-                exit: code(command, &failure),
-                recovery_notes: Vec::new(),
-                failure: Some(failure),
-            },
-        }
-    }
-
-    fn of_entries(command: Command, patches: Vec<PatchEntry>, run: Option<u64>, found: &Recovered) -> Self {
-        let exit = exit(&patches);
-        let recovered = recovery_sentence(found);
+        };
+        let exit = failure.as_ref().map_or_else(|| exit(&patches), |failure| code(command, failure));
+        let is_half_done = |failure: &Failure| !matches!(failure.left(), Left::Unchanged | Left::RolledBack);
         Self {
             command,
             result: result_word(exit, run),
             run,
-            changed: run.is_some() || recovered.is_some(),
             patches,
+            changed: run.is_some() || recovered.is_some() || failure.as_ref().is_some_and(is_half_done),
             recovered,
-            error: None,
-            duration_ms: 0,
+            error: failure.as_ref().map(ToString::to_string),
+            duration_ms: milliseconds_since(began),
             exit,
-            recovery_notes: found.notes().to_vec(),
-            failure: None,
+            recovery_notes,
+            failure,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a changing command brings along: clock, user, signals, patience for the lock.
+//! What a changing command brings along: clock, user, signals, and how long it waits for the lock.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -36,12 +36,12 @@ pub(crate) fn occasion(surroundings: &Surroundings) -> Occasion {
 
 /// How many seconds a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
 /// that makes no sense is reported by the operation.
-pub(crate) fn patience(root: &Root, asked: Option<u64>) -> u64 {
+pub(crate) fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
 }
 
 /// What a root is changed with when its turn comes: one of many, or the only one.
-pub(crate) struct Turn<'a> {
+pub(crate) struct RootTurn<'a> {
     pub(crate) surroundings: &'a Surroundings,
     /// The command, as lock, journal and history name it.
     pub(crate) program: &'static str,
@@ -52,18 +52,19 @@ pub(crate) struct Turn<'a> {
     pub(crate) interrupt: &'a dyn Fn() -> Option<i32>,
 }
 
-impl Turn<'_> {
+impl RootTurn<'_> {
     /// Does work as the caller that this makes; its time begins now.
     pub(crate) fn with_caller<T>(&self, progress: &dyn Fn(Event), work: impl FnOnce(&Caller<'_>) -> T) -> T {
         let began = Instant::now();
         let until = began.checked_add(Duration::from_secs(self.wait));
-        let patience = Patience { until, told: Cell::new(false), speaks_as: &self.speaks_as };
+        let lock_wait_seconds =
+            LockWait { until, was_reported: Cell::new(false), speaks_as: &self.speaks_as };
         work(&Caller {
             program: self.program,
             occasion: occasion(self.surroundings),
             time: self.surroundings.now.to_rfc3339_opts(SecondsFormat::Secs, true),
             user: self.surroundings.user(),
-            wait: &|holder| (self.interrupt)().is_none() && patience.goes_on(holder),
+            wait: &|holder| (self.interrupt)().is_none() && lock_wait_seconds.goes_on(holder),
             interrupt: self.interrupt,
             progress,
             elapsed: &|| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -87,20 +88,20 @@ pub(crate) fn with_signals<T>(
 }
 
 /// Waits for a lock, and says so once.
-struct Patience<'a> {
+struct LockWait<'a> {
     /// None is never: so far away that no clock has it.
     until: Option<Instant>,
-    told: Cell<bool>,
+    was_reported: Cell<bool>,
     speaks_as: &'a str,
 }
 
-impl Patience<'_> {
+impl LockWait<'_> {
     fn goes_on(&self, holder: &Holder) -> bool {
         let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;
         }
-        if !self.told.replace(true) {
+        if !self.was_reported.replace(true) {
             let line = format!("{}: waiting for {} to finish\n", self.speaks_as, holder.describe());
             // Where standard error cannot be written to, nobody can be told.
             let _ = std::io::stderr().write_all(&printable(line.as_bytes()));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, change};
-use super::options::{Changing, Choices, Common};
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::Reply;
@@ -15,11 +15,11 @@ const USAGE: &str =
 #[derive(clap::Parser)]
 struct AddArgs {
     #[command(flatten)]
-    changing: Changing,
+    changing: ChangeOptions,
     #[command(flatten)]
-    choices: Choices,
+    choices: ApplyingOptions,
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The patches
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,

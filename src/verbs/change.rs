@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::options::{Changing, Choices, Common};
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
 use super::patch_lines::print_report;
 use crate::call::Invocation;
 use crate::many_roots::list::must_be_read_often;
@@ -18,8 +18,8 @@ use crate::reply::{Reply, failure};
 /// The request to apply patches.
 pub(super) fn application(
     call: &Invocation,
-    changing: &Changing,
-    choices: Choices,
+    changing: &ChangeOptions,
+    choices: ApplyingOptions,
     patches: Vec<PathBuf>,
 ) -> PatchRequest {
     PatchRequest::Apply(ApplyRequest {
@@ -39,7 +39,7 @@ pub(super) fn application(
 /// The request to back patches out.
 pub(super) fn backout(
     call: &Invocation,
-    changing: &Changing,
+    changing: &ChangeOptions,
     moved_to: Option<PathBuf>,
     ids: Vec<String>,
 ) -> PatchRequest {
@@ -51,8 +51,8 @@ pub(super) fn backout(
 pub(super) fn change<A: clap::CommandFactory>(
     call: &mut Invocation,
     usage: &'static str,
-    common: &Common,
-    changing: &Changing,
+    common: &VerbOptions,
+    changing: &ChangeOptions,
     request: &PatchRequest,
 ) -> anyhow::Result<Reply> {
     request.must_name_patches(usage)?;

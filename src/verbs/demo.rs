@@ -1,10 +1,10 @@
-//! `patchadm demo`: a small root of real packages, patched and brought back, told as a story.
+//! `patchadm demo`: a small root of real packages, patched and brought back step by step.
 //!
-//! Every step is the operation that the command printed above it calls; nothing is simulated. The story ends well
+//! Every step is the operation that the command printed above it calls; nothing is simulated. The demonstration ends well
 //! (exit 0) only if the tree after all backouts has the checksum that it had before the first patch.
 
+mod directory;
 mod fingerprint;
-mod stage;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ use crate::plan::{Action, Body, Plan};
 use crate::reply::failure::{code, modern};
 use crate::reply::{Exit, Reply, Stop};
 use crate::root::Root;
+use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
 use fingerprint::{Fingerprint, fingerprint};
-use stage::{DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED, Stage};
 
 const USAGE: &str = "patchadm demo [dir]";
 
@@ -43,27 +43,27 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if call.in_json {
         return Err(Stop::Usage { message: "a story has no JSON form".to_owned(), usage: USAGE }.into());
     }
-    let stage = match &args.directory {
-        Some(directory) => Stage::make(directory)?,
-        None => Stage::make_new(Path::new("."))?,
+    let files = match &args.directory {
+        Some(directory) => DemoDirectory::make(directory)?,
+        None => DemoDirectory::make_new(Path::new("."))?,
     };
-    let root = Root::open(&stage.root())?;
-    Story { call, stage, root, told: BTreeSet::new(), step: 0 }.tell()?;
+    let root = Root::open(&files.root())?;
+    Demonstration { call, files, root, printed: BTreeSet::new(), step: 0 }.run()?;
     Ok(Reply::silent(Exit::OK))
 }
 
-/// The story as far as it is told.
-struct Story<'a> {
+/// The demonstration as far as it has come.
+struct Demonstration<'a> {
     call: &'a mut Invocation,
-    stage: Stage,
+    files: DemoDirectory,
     root: Root,
     /// Notes that were printed already.
-    told: BTreeSet<String>,
+    printed: BTreeSet<String>,
     step: u32,
 }
 
-impl Story<'_> {
-    fn tell(mut self) -> anyhow::Result<()> {
+impl Demonstration<'_> {
+    fn run(mut self) -> anyhow::Result<()> {
         self.opening()?;
         self.install()?;
         let before = fingerprint(&self.root)?;
@@ -83,8 +83,8 @@ impl Story<'_> {
     }
 
     fn opening(&mut self) -> anyhow::Result<()> {
-        let directory = self.stage.directory.display().to_string();
-        self.say(&format!(
+        let directory = self.files.directory.display().to_string();
+        self.print(&format!(
             "Everything of this demonstration is in {directory}\n  \
              packages/  two packages of a web server that does not exist, as a vendor delivers them\n  \
              patches/   patches for them: sparse packages with only what changed\n  \
@@ -93,12 +93,12 @@ impl Story<'_> {
     }
 
     fn install(&mut self) -> anyhow::Result<()> {
-        self.begin(
+        self.print_step(
             "The packages are installed.",
             &format!("pkgadd -n -R root -d packages {}", PACKAGES.join(" ")),
         )?;
         let request = AddRequest {
-            device: self.stage.spool(),
+            device: self.files.spool(),
             packages: PACKAGES.iter().map(ToString::to_string).collect(),
             ..AddRequest::default()
         };
@@ -110,7 +110,7 @@ impl Story<'_> {
             let receipt = added.result?;
             let objects =
                 added.installation.map_or(0, |installation| installation.intended.plan.changes.len());
-            self.say(&format!("   {}: installed, {objects} objects", added.name))?;
+            self.print(&format!("   {}: installed, {objects} objects", added.name))?;
             self.notes(&receipt.notes)?;
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Story<'_> {
 
     fn apply(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is applied ({}).", patch.id, patch.synopsis);
-        self.begin(&title, &format!("patchadd -R root patches/{}", patch.id))?;
+        self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
         let Applied { plan, result, .. } = self.try_to_apply(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
@@ -129,7 +129,7 @@ impl Story<'_> {
     fn refused_patch(&mut self) -> anyhow::Result<()> {
         let patch = &REFUSED;
         let title = format!("Patch {} is refused ({}).", patch.id, patch.synopsis);
-        self.begin(&title, &format!("patchadd -R root patches/{}", patch.id))?;
+        self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
         match self.try_to_apply(patch)?.result {
             Err(failed) => self.refusal(Command::Patchadd, patch.id, &failed),
             Ok(_) => anyhow::bail!("patch {} was applied, though what it requires is not there", patch.id),
@@ -139,7 +139,7 @@ impl Story<'_> {
     fn refused_backout(&mut self) -> anyhow::Result<()> {
         let [first, ..] = &PATCHES;
         let title = format!("Patch {} cannot be taken back while its next revision is applied.", first.id);
-        self.begin(&title, &format!("patchrm -R root {}", first.id))?;
+        self.print_step(&title, &format!("patchrm -R root {}", first.id))?;
         match self.try_to_back_out(first)?.result {
             Err(failed) => self.refusal(Command::Patchrm, first.id, &failed),
             Ok(_) => anyhow::bail!("patch {} was backed out under its next revision", first.id),
@@ -148,7 +148,7 @@ impl Story<'_> {
 
     fn back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is backed out.", patch.id);
-        self.begin(&title, &format!("patchrm -R root {}", patch.id))?;
+        self.print_step(&title, &format!("patchrm -R root {}", patch.id))?;
         let BackedOut { plan, result, .. } = self.try_to_back_out(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
@@ -157,7 +157,7 @@ impl Story<'_> {
     }
 
     fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<Applied> {
-        let request = ApplyRequest { patches: vec![self.stage.patch(patch)], ..ApplyRequest::default() };
+        let request = ApplyRequest { patches: vec![self.files.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
         let report =
             self.call.with_caller("patchadd", 0, |caller| apply_patches(&root, &request, caller))??;
@@ -175,28 +175,28 @@ impl Story<'_> {
     /// Compares, and tells how to go on.
     fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
         self.step += 1;
-        self.say(&format!(
+        self.print(&format!(
             "\n{}. The proof: paths, types, modes, owners, times, contents, links and attributes of everything\n   \
              outside var/sadm (but times of directories), as one SHA-256.",
             self.step
         ))?;
         for (when, seen) in [("before", before), ("patched", patched), ("after", after)] {
-            self.say(&format!("   {when:<8} {} ({} objects)", seen.sha256, seen.objects))?;
+            self.print(&format!("   {when:<8} {} ({} objects)", seen.sha256, seen.objects))?;
         }
         if before != after || before == patched {
             anyhow::bail!("the tree after all backouts is not the tree before: please report it");
         }
-        self.say("   The tree is what it was, to the last attribute.")?;
+        self.print("   The tree is what it was, to the last attribute.")?;
         self.go_on()
     }
 
     /// Commands with real paths, as this program was called.
     fn go_on(&mut self) -> anyhow::Result<()> {
         let program = quoted(&self.call.surroundings.called);
-        let root = quoted(&self.stage.root());
-        let file = quoted(&self.stage.root().join(PROGRAM));
+        let root = quoted(&self.files.root());
+        let file = quoted(&self.files.root().join(PROGRAM));
         let [first, second, ..] = &PATCHES;
-        let (one, two) = (quoted(&self.stage.patch(first)), quoted(&self.stage.patch(second)));
+        let (one, two) = (quoted(&self.files.patch(first)), quoted(&self.files.patch(second)));
         let (id, later) = (first.id, second.id);
         let lines = [
             "\nGo on by hand:".to_owned(),
@@ -208,29 +208,29 @@ impl Story<'_> {
             format!("  {program} pkgparam -R {root} ACMEweb PATCHLIST"),
             format!("  {program} pkgchk -R {root}"),
             format!("  {program} -R {root} remove {later} {id}"),
-            format!("And when you have seen enough:\n  rm -r {}", quoted(&self.stage.directory)),
+            format!("And when you have seen enough:\n  rm -r {}", quoted(&self.files.directory)),
         ];
-        self.say(&lines.join("\n"))
+        self.print(&lines.join("\n"))
     }
 
     /// The head of a step: what happens, and the command that does it.
-    fn begin(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
+    fn print_step(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
         self.step += 1;
-        self.say(&format!("\n{}. {title}\n   $ {command}", self.step))
+        self.print(&format!("\n{}. {title}\n   $ {command}", self.step))
     }
 
     fn changes(&mut self, plan: Option<&Plan>) -> anyhow::Result<()> {
         for change in plan.iter().flat_map(|plan| &plan.changes) {
-            self.say(&format!("   {:<9} {}", word(&change.action), change.path))?;
+            self.print(&format!("   {:<9} {}", word(&change.action), change.path))?;
         }
         self.notes(&plan.map(|plan| plan.notes.clone()).unwrap_or_default())
     }
 
-    /// Notes, each once in the whole story.
+    /// Notes, each once in the whole demonstration.
     fn notes(&mut self, notes: &[String]) -> anyhow::Result<()> {
         for note in notes {
-            if self.told.insert(note.clone()) {
-                self.say(&format!("   note: {note}"))?;
+            if self.printed.insert(note.clone()) {
+                self.print(&format!("   note: {note}"))?;
             }
         }
         Ok(())
@@ -242,7 +242,7 @@ impl Story<'_> {
             let params = parameters(&self.root, name)?.unwrap_or_default();
             let list = params.text("PATCHLIST").into_owned();
             let list = if list.is_empty() { "(none)" } else { &list };
-            self.say(&format!("   $ pkgparam -R root {name} PATCHLIST\n   {list}"))?;
+            self.print(&format!("   $ pkgparam -R root {name} PATCHLIST\n   {list}"))?;
         }
         Ok(())
     }
@@ -250,16 +250,16 @@ impl Story<'_> {
     fn refusal(&mut self, command: Command, id: &str, failed: &Failure) -> anyhow::Result<()> {
         let lines = modern(command, &format!("patch {id}"), failed);
         for line in lines.iter().filter(|line| !line.is_empty()) {
-            self.say(&format!("   {line}"))?;
+            self.print(&format!("   {line}"))?;
         }
-        self.say(&format!("   (exit code {})", code(command, failed).code()))
+        self.print(&format!("   (exit code {})", code(command, failed).code()))
     }
 
     fn checksum(&mut self, what: &str, seen: Fingerprint) -> anyhow::Result<()> {
-        self.say(&format!("   {what}: {} objects, checksum {}", seen.objects, seen.sha256))
+        self.print(&format!("   {what}: {} objects, checksum {}", seen.objects, seen.sha256))
     }
 
-    fn say(&mut self, text: &str) -> anyhow::Result<()> {
+    fn print(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.call.output.line(text)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::options::Common;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::operation::inspect::{Inspected, inspect};
@@ -17,7 +17,7 @@ const USAGE: &str = "patchadm [-R root] list";
 #[derive(clap::Parser)]
 struct ListArgs {
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
 }
 
 /// An applied patch; its fields are those of the JSON documents of `list` and `show`.

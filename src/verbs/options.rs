@@ -9,7 +9,7 @@ use crate::package::{Edited, ObjectPath, UndoFormat};
 
 /// Options of every verb.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct VerbOptions {
     #[command(flatten)]
     pub(crate) root: RootOption,
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub(crate) struct Common {
 
 /// Options of the verbs that change a root.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Changing {
+pub(crate) struct ChangeOptions {
     /// Print the plan, change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Changing {
 
 /// Options that say where undo data goes and what happens to edited files.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Choices {
+pub(crate) struct ApplyingOptions {
     /// Keep no undo data: the patch cannot be backed out
     #[arg(long, conflicts_with = "undo_dir")]
     pub(crate) no_undo: bool,

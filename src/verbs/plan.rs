@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{application, backout, change};
-use super::options::{Changing, Choices, Common};
+use super::options::{ApplyingOptions, ChangeOptions, VerbOptions};
 use crate::arguments::{ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
@@ -20,7 +20,7 @@ struct PlanArgs {
     #[arg(long)]
     remove: bool,
     #[command(flatten)]
-    choices: Choices,
+    choices: ApplyingOptions,
     #[command(flatten)]
     scripts: ScriptOptions,
     /// Refuse what needs a procedure script to be run
@@ -31,7 +31,7 @@ struct PlanArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The patches to apply, or the ids of those to remove
     #[arg(value_name = "PATCH")]
     patches: Vec<PathBuf>,
@@ -40,7 +40,7 @@ struct PlanArgs {
 /// Runs it.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PlanArgs = parse(call, USAGE)?;
-    let changing = Changing {
+    let changing = ChangeOptions {
         dry_run: true,
         wait: None,
         scripts: args.scripts,

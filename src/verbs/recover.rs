@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::Common;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::many_roots::list::ManyRoots;
-use crate::many_roots::root_report::{RootClass, RootReport, failure_line, locked_reason};
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line, locked_reason};
 use crate::many_roots::{RootsTask, on_many};
 use crate::operation::adopt::adopt_undo;
 use crate::operation::failure::Failure;
@@ -54,7 +54,7 @@ struct RecoverArgs {
     #[command(flatten)]
     owner: OwnerOptions,
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The patches whose undo archives are bound even where they differ
     #[arg(value_name = "ID", requires = "adopt_undo")]
     ids: Vec<String>,
@@ -116,7 +116,7 @@ impl RecoverReport {
         };
         let notes = self.notes.iter().map(|note| format!("note: {note}")).collect();
         let (exit, changed) = (self.exit, self.changed);
-        let report = RootReport::of_line(class, exit, line, root.prefix(), self);
+        let report = RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self));
         RootReport { notes, changed, reason: locked_reason(exit).or(report.reason), ..report }
     }
 }

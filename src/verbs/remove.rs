@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::change::{backout, change};
-use super::options::{Changing, Common};
+use super::options::{ChangeOptions, VerbOptions};
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::reply::Reply;
@@ -15,12 +15,12 @@ const USAGE: &str =
 #[derive(clap::Parser)]
 struct RemoveArgs {
     #[command(flatten)]
-    changing: Changing,
+    changing: ChangeOptions,
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The ids of the patches
     #[arg(value_name = "ID")]
     ids: Vec<String>,

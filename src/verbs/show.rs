@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::list::ListedPatch;
-use super::options::Common;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::operation::inspect::{Inspected, inspect};
@@ -22,7 +22,7 @@ const USAGE: &str = "patchadm [-R root] show id|patch";
 #[derive(clap::Parser)]
 struct ShowArgs {
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The id of an applied patch, or the path of a delivered one
     #[arg(value_name = "ID|PATCH")]
     subject: Option<String>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::options::Common;
+use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::database::archive::ArchiveError;
@@ -32,7 +32,7 @@ const UNKNOWN: Exit = Exit::new(2);
 #[derive(clap::Parser)]
 struct VerifyArgs {
     #[command(flatten)]
-    common: Common,
+    common: VerbOptions,
     /// The directory that holds the undo data, when it was moved
     #[arg(long, value_name = "DIR")]
     undo_dir: Option<PathBuf>,
@@ -46,7 +46,7 @@ struct VerifyArgs {
 struct VerifyReply {
     sound: bool,
     checked: usize,
-    discrepancies: Vec<Discrepancy>,
+    discrepancies: Vec<VerifyDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
     /// The number of patches whose undo data is damaged.
@@ -65,7 +65,7 @@ struct HalfApplied {
 }
 
 #[derive(Serialize)]
-struct Discrepancy {
+struct VerifyDiscrepancy {
     path: String,
     errors: Vec<String>,
 }
@@ -151,7 +151,7 @@ fn unwrapped(error: VerifyError) -> anyhow::Error {
 impl Report for VerifyReply {
     /// Prints the objects first, then patch by patch, and at the end what it comes to.
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for Discrepancy { path, errors } in &self.discrepancies {
+        for VerifyDiscrepancy { path, errors } in &self.discrepancies {
             output.line(path)?;
             errors.iter().try_for_each(|error| output.line(format!("  {error}")))?;
         }
@@ -173,7 +173,7 @@ impl Report for VerifyReply {
 
 impl VerifyReply {
     fn of(report: &VerifyReport, root: &Root, zone: Zone, exit: Exit) -> Self {
-        let discrepancies = report.wrong().map(|checked| Discrepancy {
+        let discrepancies = report.wrong().map(|checked| VerifyDiscrepancy {
             path: root.show(&checked.path),
             errors: checked.findings.iter().map(|finding| finding::detail(finding, zone)).collect(),
         });

@@ -13,12 +13,12 @@ use crate::surroundings::Zone;
 #[derive(Serialize)]
 pub(super) struct CheckDocument {
     checked: usize,
-    discrepancies: Vec<Discrepancy>,
+    discrepancies: Vec<CheckDiscrepancy>,
     unknown_packages: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Discrepancy {
+struct CheckDiscrepancy {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     package: Option<String>,
@@ -28,11 +28,11 @@ struct Discrepancy {
 /// The document of a listing.
 #[derive(Serialize)]
 pub(super) struct ListDocument {
-    objects: Vec<Recorded>,
+    objects: Vec<RecordedObject>,
 }
 
 #[derive(Serialize)]
-struct Recorded {
+struct RecordedObject {
     path: String,
     r#type: &'static str,
     packages: Vec<String>,
@@ -41,7 +41,7 @@ struct Recorded {
 impl CheckDocument {
     pub(super) fn of(report: &Report, root: &Root, zone: Zone) -> Self {
         let wrong = report.checked.iter().filter(|checked| !checked.findings.is_empty());
-        let discrepancies = wrong.map(|checked| Discrepancy {
+        let discrepancies = wrong.map(|checked| CheckDiscrepancy {
             path: root.show(&checked.path),
             package: None,
             errors: details(&checked.findings, zone),
@@ -57,7 +57,7 @@ impl CheckDocument {
     pub(super) fn of_device(packages: &[Delivered], missing: &[String], zone: Zone) -> Self {
         let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
         let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
-        let discrepancies = wrong.map(|(one, object)| Discrepancy {
+        let discrepancies = wrong.map(|(one, object)| CheckDiscrepancy {
             path: object.path.to_string(),
             package: Some(one.package.clone()),
             errors: details(&object.findings, zone),
@@ -72,7 +72,7 @@ impl CheckDocument {
 
 impl ListDocument {
     pub(super) fn of(lines: &[Line], root: &Root) -> Self {
-        let objects = lines.iter().map(|line| Recorded {
+        let objects = lines.iter().map(|line| RecordedObject {
             path: root.show(&line.path),
             r#type: object::type_name(line.object.ftype),
             packages: line.owners.iter().map(|owner| owner.package.to_string()).collect(),
@@ -82,7 +82,7 @@ impl ListDocument {
 
     /// The same of packages on a device.
     pub(super) fn of_device(packages: &[Delivered]) -> Self {
-        let recorded = |package: &str, object: &DeliveredObject| Recorded {
+        let recorded = |package: &str, object: &DeliveredObject| RecordedObject {
             path: object.path.to_string(),
             r#type: object::type_name(object.object.ftype),
             packages: vec![package.to_owned()],

@@ -27,19 +27,19 @@ pub(super) struct Fingerprint {
 
 /// Takes the fingerprint of a root. The tree must be at rest.
 pub(super) fn fingerprint(root: &Root) -> Result<Fingerprint> {
-    let mut reading = Reading { sha256: Sha256::new(), objects: 0, names: BTreeMap::new() };
+    let mut reading = FingerprintReader { sha256: Sha256::new(), objects: 0, names: BTreeMap::new() };
     reading.directory(&root.dir(&ObjectPath::root())?)?;
     Ok(Fingerprint { objects: reading.objects, sha256: Digest(reading.sha256.finalize().into()) })
 }
 
-struct Reading {
+struct FingerprintReader {
     sha256: Sha256,
     objects: u64,
     /// The number of each file with several names.
     names: BTreeMap<Inode, u32>,
 }
 
-impl Reading {
+impl FingerprintReader {
     fn directory(&mut self, dir: &Dir) -> Result<()> {
         for name in dir.names()? {
             let path = dir.at(&name);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::many_roots::root_report::{RootClass, RootReport, failure_line};
+use crate::many_roots::root_report::{RootBody, RootClass, RootReport, failure_line};
 use crate::operation::adopt::{Adopted, Adoption};
 use crate::operation::failure::Failure;
 use crate::plan::refusal::Command;
@@ -97,7 +97,11 @@ impl AdoptReport {
             None => (RootClass::Refused, told, self.sentences.clone()),
         };
         let (exit, changed) = (self.exit, self.changed);
-        RootReport { notes, changed, ..RootReport::of_line(class, exit, line, root.prefix(), self) }
+        RootReport {
+            notes,
+            changed,
+            ..RootReport::of_line(class, exit, line, root.prefix(), RootBody::Worked(self))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::classic::screen::Screen;
+use crate::classic::console::Console;
 use crate::operation::attendant::Attendant;
 use crate::operation::remove_package::{Left, Removal, Removed, Stays};
 use crate::package::Params;
@@ -11,7 +11,7 @@ use crate::reply::packages::{EndedPackage, print_ending};
 use crate::surroundings::questions;
 
 /// The removal of packages.
-pub(super) struct Removing;
+pub(super) struct RemoveDetails;
 
 /// What became of a package.
 pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
@@ -29,10 +29,10 @@ fn marker(left: &Left) -> &'static str {
     }
 }
 
-impl Attendant for Screen<'_, Removing> {
+impl Attendant for Console<'_, RemoveDetails> {
     fn removing(&mut self, name: &str, params: &Params) {
         let text = |name| params.text(name);
-        self.step(&format!(
+        self.print_step(&format!(
             "\nThe following package is currently installed:\n   {name}  {}\n   {:width$}  ({}) {}\n",
             text("NAME"),
             "",
@@ -44,11 +44,11 @@ impl Attendant for Screen<'_, Removing> {
 
     fn leaves(&mut self, removal: &Removal) {
         let name = &removal.name;
-        self.step(&format!("\n## Removing installed package instance <{name}>\n"));
+        self.print_step(&format!("\n## Removing installed package instance <{name}>\n"));
         if removal.checks_dependencies {
-            self.step(&format!("## Verifying package <{name}> dependencies.\n"));
+            self.print_step(&format!("## Verifying package <{name}> dependencies.\n"));
         }
-        self.step("## Processing package information.\n");
+        self.print_step("## Processing package information.\n");
     }
 
     fn class_left(&mut self, class: &str, objects: &[Left]) {
@@ -56,11 +56,11 @@ impl Attendant for Screen<'_, Removing> {
         for left in objects {
             let _ = writeln!(text, "{}{}", self.root.show(&left.path), marker(left));
         }
-        self.step(&text);
+        self.print_step(&text);
     }
 
     fn left(&mut self) {
-        self.step("## Updating system information.\n");
+        self.print_step("## Updating system information.\n");
     }
 
     fn removed(&mut self, removed: &Removed) {

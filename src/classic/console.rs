@@ -1,8 +1,9 @@
-//! Somebody before a terminal, or a script that reads what is printed: how a command about packages goes on, and what the
-//! packages' own scripts say.
+//! The progress of a command about packages, and the output of the packages' own scripts, as a person or a script reads
+//! them.
 //!
-//! Messages of the command go to standard error. What scripts say, on either stream, goes to standard output, as with
-//! the classic pkgadd(1M); where a JSON document is wanted, to standard error. What each command tells beside that is in its `scene`.
+//! Messages of the command go to standard error. The output of scripts, on either stream, goes to standard output, as
+//! with the classic pkgadd(1M); where a JSON document is wanted, to standard error. Each command adds its own messages
+//! by its `details`.
 
 use crate::call::Invocation;
 use crate::operation::scripts::{Stream, Voice};
@@ -10,7 +11,7 @@ use crate::root::Root;
 use crate::surroundings::Output;
 
 /// What is told, and to whom.
-pub(crate) struct Screen<'a, S> {
+pub(crate) struct Console<'a, S> {
     pub(crate) output: Output,
     pub(crate) root: &'a Root,
     /// Whether the steps are told.
@@ -18,32 +19,32 @@ pub(crate) struct Screen<'a, S> {
     /// Whether the outcome is told.
     pub(crate) outcome: bool,
     /// What is particular to the command.
-    pub(crate) scene: S,
+    pub(crate) details: S,
 }
 
-impl<'a, S> Screen<'a, S> {
-    /// A screen for a call: where a JSON document is wanted, neither steps nor the outcome are told.
-    pub(crate) fn new(call: &Invocation, root: &'a Root, progress: bool, scene: S) -> Self {
+impl<'a, S> Console<'a, S> {
+    /// A console for a call: where a JSON document is wanted, neither steps nor the outcome are told.
+    pub(crate) fn new(call: &Invocation, root: &'a Root, progress: bool, details: S) -> Self {
         let output = Output::new(call.program);
-        Self { output, root, progress: progress && !call.in_json, outcome: !call.in_json, scene }
+        Self { output, root, progress: progress && !call.in_json, outcome: !call.in_json, details }
     }
 
     /// Prints where standard error can be written to; nothing depends on it.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn print_message(&mut self, text: &str) {
         drop(self.output.complain(text));
     }
 
-    /// Tells a step, where steps are told.
-    pub(crate) fn step(&mut self, text: &str) {
+    /// Prints a step, where steps are told.
+    pub(crate) fn print_step(&mut self, text: &str) {
         if self.progress {
-            self.say(text);
+            self.print_message(text);
         }
     }
 }
 
-impl<S> Voice for Screen<'_, S> {
+impl<S> Voice for Console<'_, S> {
     fn executing(&mut self, script: &str) {
-        self.step(&format!("## Executing {script} script.\n"));
+        self.print_step(&format!("## Executing {script} script.\n"));
     }
 
     fn heard(&mut self, _stream: Stream, bytes: &[u8]) {
@@ -62,7 +63,7 @@ impl<S> Voice for Screen<'_, S> {
 
     fn says(&mut self, text: &str) {
         if self.outcome {
-            self.say(text);
+            self.print_message(text);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::layout;
-use crate::classic::screen::Screen;
+use crate::classic::console::Console;
 use crate::operation::add_package::Added;
 use crate::operation::attendant::Attendant;
 use crate::operation::installation::Installation;
@@ -15,7 +15,7 @@ use crate::source::PackageImage;
 use crate::surroundings::questions;
 
 /// The installation of packages.
-pub(crate) struct Adding<'a> {
+pub(crate) struct AddDetails<'a> {
     pub(crate) device: &'a Path,
     /// Whether copyright texts are printed.
     pub(crate) copyright: bool,
@@ -29,52 +29,52 @@ pub(super) fn ended(added: &Added) -> EndedPackage<'_> {
     EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }
 }
 
-impl Attendant for Screen<'_, Adding<'_>> {
+impl Attendant for Console<'_, AddDetails<'_>> {
     fn adding(&mut self, name: &str, package: &PackageImage) {
         if self.progress {
-            let text = layout::heading(name, &self.scene.device.display().to_string(), package);
-            self.say(&text);
+            let text = layout::heading(name, &self.details.device.display().to_string(), package);
+            self.print_message(&text);
         }
-        let copyright = package.install.get("copyright").filter(|_| self.scene.copyright);
+        let copyright = package.install.get("copyright").filter(|_| self.details.copyright);
         if let Some(text) = copyright {
             let newline: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
             drop(self.output.print([text, newline].concat()));
-        } else if self.progress && self.scene.vendor {
+        } else if self.progress && self.details.vendor {
             let vendor = package.params.text("VENDOR").into_owned();
             if !vendor.is_empty() {
-                self.say(&format!("{vendor}\n"));
+                self.print_message(&format!("{vendor}\n"));
             }
         }
     }
 
     fn placed(&mut self, instance: &str, is_update: bool) {
         if is_update && self.outcome {
-            self.say(&layout::update_notice(instance));
+            self.print_message(&layout::update_notice(instance));
         }
     }
 
     fn installing(&mut self, installation: &Installation, package: &PackageImage) {
         let text = layout::steps(installation, package, self.root);
-        self.step(&text);
+        self.print_step(&text);
         if self.outcome {
-            self.say(&layout::usual_modes(installation));
+            self.print_message(&layout::usual_modes(installation));
         }
         if !installation.has_scripts {
-            self.step(layout::PART);
+            self.print_step(layout::PART);
         }
     }
 
     fn objects_begin(&mut self) {
-        self.step(layout::PART);
+        self.print_step(layout::PART);
     }
 
     fn switched(&mut self, installation: &Installation, portions: &[Portion], batch: &Plan) {
         let text = layout::portions(installation, portions, batch, self.root);
-        self.step(&text);
+        self.print_step(&text);
     }
 
     fn class_done(&mut self, class: &str) {
-        self.step(&layout::verified(class));
+        self.print_step(&layout::verified(class));
     }
 
     fn added(&mut self, added: &Added) {
@@ -85,7 +85,7 @@ impl Attendant for Screen<'_, Adding<'_>> {
             && !installation.has_scripts
         {
             let text = layout::paths(installation, self.root);
-            self.step(&text);
+            self.print_step(&text);
         }
         print_ending(&mut self.output, Command::Pkgadd, "Installation of", &ended(added));
     }

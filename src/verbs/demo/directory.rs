@@ -1,7 +1,7 @@
-//! The stage of the demonstration: packages and patches made of embedded files, and an empty root, in a directory.
+//! The directory of the demonstration: packages and patches made of embedded files, and an empty root, in a directory.
 //!
 //! Only what a producer and an administrator would have made by hand is made here, by the code of pkgmk(1). Contents,
-//! modes and times are fixed: two stages are the same.
+//! modes and times are fixed: two such directories are the same.
 
 use std::fs;
 use std::io;
@@ -110,36 +110,36 @@ pub(super) const REFUSED: DemoPatch = DemoPatch {
 
 /// A directory with everything that the demonstration needs.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct DemoDirectory {
     /// The directory, absolute.
     pub(super) directory: PathBuf,
 }
 
-/// Why there is no stage.
+/// Why there is no such directory.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StageError {
+pub(super) enum DemoError {
     #[error("{} is not empty; name a new or an empty directory", .0.display())]
     NotEmpty(PathBuf),
     #[error("cannot write the demonstration to {}: {reason}", .path.display())]
     Io { path: PathBuf, reason: io::Error },
 }
 
-impl Stage {
-    /// Makes the stage in a directory that is empty or not there yet.
-    pub(super) fn make(directory: &Path) -> Result<Self, StageError> {
-        let failed = |reason| StageError::Io { path: directory.to_owned(), reason };
+impl DemoDirectory {
+    /// Fills a directory that is empty or not there yet.
+    pub(super) fn make(directory: &Path) -> Result<Self, DemoError> {
+        let failed = |reason| DemoError::Io { path: directory.to_owned(), reason };
         NewTree::at(directory).map_err(|error| failed(error.into()))?;
         if fs::read_dir(directory).map_err(failed)?.next().is_some() {
-            return Err(StageError::NotEmpty(directory.to_owned()));
+            return Err(DemoError::NotEmpty(directory.to_owned()));
         }
-        let stage = Self { directory: fs::canonicalize(directory).map_err(failed)? };
-        stage.write().map_err(failed)?;
-        Ok(stage)
+        let filled = Self { directory: fs::canonicalize(directory).map_err(failed)? };
+        filled.write().map_err(failed)?;
+        Ok(filled)
     }
 
-    /// Makes the stage in a new directory `patchadm-demo`, `patchadm-demo-2`, … of `parent`.
-    pub(super) fn make_new(parent: &Path) -> Result<Self, StageError> {
-        let failed = |path: &Path, reason| StageError::Io { path: path.to_owned(), reason };
+    /// Fills a new directory `patchadm-demo`, `patchadm-demo-2`, … of `parent`.
+    pub(super) fn make_new(parent: &Path) -> Result<Self, DemoError> {
+        let failed = |path: &Path, reason| DemoError::Io { path: path.to_owned(), reason };
         let above = Dir::of_host(parent).map_err(|error| failed(parent, error.into()))?;
         for number in 1..=MOST_DIRECTORIES {
             let name =
@@ -151,7 +151,7 @@ impl Stage {
                 Err(reason) => return Err(failed(&path, reason)),
             }
         }
-        Err(StageError::NotEmpty(parent.to_owned()))
+        Err(DemoError::NotEmpty(parent.to_owned()))
     }
 
     /// The directory to be named with `-R`.
@@ -247,12 +247,12 @@ mod tests {
     #[test]
     fn what_is_written_is_sound_and_the_same_every_time() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let stage = Stage::make(one.path()).unwrap();
-        Stage::make(other.path()).unwrap();
+        let filled = DemoDirectory::make(one.path()).unwrap();
+        DemoDirectory::make(other.path()).unwrap();
         let of = |dir: &Path| fingerprint(&Root::open(dir).unwrap()).unwrap();
         assert_eq!(of(one.path()), of(other.path()));
-        let patches = PATCHES.iter().chain([&REFUSED]).map(|patch| stage.patch(patch));
-        for source in patches.chain([stage.spool()]) {
+        let patches = PATCHES.iter().chain([&REFUSED]).map(|patch| filled.patch(patch));
+        for source in patches.chain([filled.spool()]) {
             let source = Source::open(&source).unwrap();
             let image = source.scan().unwrap();
             source.verify(&image).unwrap();
@@ -263,10 +263,10 @@ mod tests {
     #[test]
     fn nothing_is_written_where_something_is_and_a_new_directory_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Stage::make_new(dir.path()).unwrap();
-        let second = Stage::make_new(dir.path()).unwrap();
+        let first = DemoDirectory::make_new(dir.path()).unwrap();
+        let second = DemoDirectory::make_new(dir.path()).unwrap();
         assert!(first.directory.ends_with("patchadm-demo") && second.directory.ends_with("patchadm-demo-2"));
-        let refusal = Stage::make(&first.directory).unwrap_err();
+        let refusal = DemoDirectory::make(&first.directory).unwrap_err();
         assert!(refusal.to_string().ends_with("is not empty; name a new or an empty directory"), "{refusal}");
     }
 }
