@@ -11,8 +11,8 @@ use super::findings::{CheckError, Unknown};
 use super::scope::Scope;
 use crate::database::{RecordView, installed};
 use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::operation::query::parameter_file;
-use crate::operation::select::Pattern;
+use crate::operation::queries::packages::parameter_file;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.

@@ -7,7 +7,7 @@ use super::findings::{CheckError, Unknown};
 use crate::database::contents::{self, ContentsLines};
 use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::select::{Pattern, Selection};
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
 
 /// Which objects are compared.
