@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::call::Invocation;
-use crate::operation::patch_scripts::PatchScriptRequest;
+use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::scripts::ScriptSettings;
 use crate::plan::engine::Engine;
 
@@ -25,7 +25,6 @@ impl ScriptOptions {
             settings: script_settings(call, false, self.script_timeout),
             engine: self.engine.unwrap_or_default(),
             none,
-            locale: call.surroundings.locale.clone(),
         }
     }
 }
@@ -33,7 +32,8 @@ impl ScriptOptions {
 /// How scripts are run: `trace` shows their commands, `limit` ends them after so many seconds.
 pub(crate) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
     let temporary = call.surroundings.temporary.clone();
-    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit }
+    let locale = call.surroundings.locale.clone();
+    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit, locale }
 }
 
 fn engine(text: &str) -> Result<Engine, String> {

@@ -6,7 +6,7 @@
 //! by its `details`.
 
 use crate::call::Invocation;
-use crate::operation::scripts::{Stream, Voice};
+use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::root::Root;
 use crate::surroundings::Output;
 
@@ -42,12 +42,12 @@ impl<'a, S> Console<'a, S> {
     }
 }
 
-impl<S> Voice for Console<'_, S> {
+impl<S> ScriptOutput for Console<'_, S> {
     fn executing(&mut self, script: &str) {
         self.print_step(&format!("## Executing {script} script.\n"));
     }
 
-    fn heard(&mut self, _stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, _stream: OutputStream, bytes: &[u8]) {
         // Where nobody reads any more, the script goes on nevertheless.
         if self.outcome {
             drop(self.output.raw(bytes));

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::operation::query::{Listing, spooled_packages};
-use crate::operation::select::Selection;
+use crate::operation::queries::packages::{Listing, spooled_packages};
+use crate::operation::queries::select::Selection;
 use crate::surroundings::{Output, questions};
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\

@@ -6,7 +6,7 @@ use super::patch_transcript::{print_opening, print_refusal};
 use crate::arguments::{Extensions, RootOption, ScriptOptions, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
-use crate::operation::back_out::BackOutRequest;
+use crate::operation::patches::back_out::BackOutRequest;
 use crate::patch_command::{PatchRequest, on_root};
 use crate::reply::patch_text::plan_text;
 use crate::reply::patches::{PatchEntry, PatchesReport};

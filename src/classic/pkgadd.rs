@@ -11,8 +11,8 @@ use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::menu;
-use crate::operation::add_package::{AddRequest, add_packages};
 use crate::operation::device::SPOOL;
+use crate::operation::packages::add::{AddRequest, add_packages};
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
@@ -125,7 +125,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         conversation,
         silent: args.non_interactive || call.in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        locale: call.surroundings.locale.clone(),
     };
     let copyright = !args.silent && !call.in_json;
     let details = AddDetails { device: &request.device, copyright, vendor: !args.silent };

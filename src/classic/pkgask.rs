@@ -8,10 +8,10 @@ use crate::arguments::{Extensions, RootOption, parse, script_settings};
 use crate::call::Invocation;
 use crate::classic::console::Console;
 use crate::classic::pkgadd::AddDetails;
-use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
-use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
+use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::observer::PackageObserver;
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, Stop, failure, packages};
 use crate::surroundings::Output;
@@ -63,14 +63,19 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         response: args.response,
         conversation: call.surroundings.stdin_is_terminal && !call.in_json,
         scripts: script_settings(call, false, None),
-        locale: call.surroundings.locale.clone(),
     };
     let details = AddDetails { device: &request.device, copyright: false, vendor: false };
     let mut console = Console::new(call, &root, true, details);
     let outcome = call.with_caller("pkgask", 0, |caller| {
-        ask_packages(&root, &request, caller, &mut console, &mut |attendant: &mut dyn Attendant, file| {
-            attendant.says(&format!("\nResponse file <{}> was created.\n", file.display()));
-        })
+        ask_packages(
+            &root,
+            &request,
+            caller,
+            &mut console,
+            &mut |observer: &mut dyn PackageObserver, file| {
+                observer.says(&format!("\nResponse file <{}> was created.\n", file.display()));
+            },
+        )
     })?;
     call.output = console.output;
     let report = PkgaskReport::of(outcome);

@@ -6,9 +6,9 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::operation::counts::Counts;
-use crate::operation::query::{ListedPackage, Listing, installed_packages, spooled_packages};
-use crate::operation::select::{Completeness, Selection, Version};
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::packages::{ListedPackage, Listing, installed_packages, spooled_packages};
+use crate::operation::queries::select::{Completeness, Selection, Version};
 use crate::reply::text::package::{extracted, long, short, status};
 use crate::reply::{Exit, Reply, Report};
 use crate::surroundings::Output;

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
 use crate::format::params::compact;
-use crate::operation::query::{parameter_file, parameters, spooled_parameters};
+use crate::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use crate::package::Params;
 use crate::reply::{Exit, Reply, Report, Stop};
 use crate::surroundings::Output;

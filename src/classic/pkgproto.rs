@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
 use crate::format::prototype::is_class;
-use crate::operation::describe::{DescribeRequest, Operand, describe};
+use crate::operation::make::describe::{DescribeRequest, Operand, describe};
 use crate::reply::json::as_texts;
 use crate::reply::{Exit, Reply, Report, Stop};
 use crate::surroundings::Output;

@@ -6,9 +6,9 @@ use crate::arguments::{CategoryOption, Extensions, RootOption, parse, script_set
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::console::Console;
-use crate::operation::query::installed_packages;
-use crate::operation::remove_package::{RemoveRequest, remove_packages};
-use crate::operation::select::Selection;
+use crate::operation::packages::remove::{RemoveRequest, remove_packages};
+use crate::operation::queries::packages::installed_packages;
+use crate::operation::queries::select::Selection;
 use crate::plan::refusal::Command;
 use crate::reply::packages::EndedPackages;
 use crate::reply::{Exit, Reply, Stop};
@@ -87,7 +87,6 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         admin: args.admin,
         conversation,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        locale: call.surroundings.locale.clone(),
     };
     let mut console = Console::new(call, &root, !args.non_interactive, RemoveDetails);
     console.output.heedless();

@@ -9,7 +9,7 @@ use crate::arguments::{Extensions, RootOption, parse};
 use crate::as_owner::options::OwnerOptions;
 use crate::call::Invocation;
 use crate::classic::installf::{input_lines, noting_failure, refused};
-use crate::operation::removef::{RemovefRequest, removef};
+use crate::operation::installf::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
 use crate::plan::refusal::Command;
 use crate::reply::{Exit, Reply, Report, Stop};

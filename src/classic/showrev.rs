@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::arguments::{Extensions, RootOption, parse};
 use crate::call::Invocation;
-use crate::operation::patches::applied_patches;
+use crate::operation::queries::applied_patches::applied_patches;
 use crate::patch::AppliedPatch;
 use crate::reply::text::patch;
 use crate::reply::{Exit, Reply, Report, Stop};

@@ -9,14 +9,14 @@ use super::exit::Exit;
 use super::words::{print_recovery, recovery_sentence};
 use super::{Reply, Report, failure};
 use crate::operation::failure::Failure;
-use crate::operation::packages::PackagesReport;
-use crate::operation::scripts::{Ending, Reboot};
+use crate::operation::packages::report::PackagesReport;
+use crate::operation::scripts::{Ending, RebootRequest};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
 use crate::surroundings::Output;
-use crate::transaction::{Left, Receipt};
+use crate::transaction::{Receipt, RootCondition};
 
 /// What became of one package.
 pub(crate) struct EndedPackage<'a> {
@@ -38,8 +38,8 @@ impl EndedPackage<'_> {
     }
 
     /// Whether the machine should be started again because of it; for what was undone it need not.
-    fn reboot(&self) -> Reboot {
-        if self.result.is_ok() { self.ending.reboot } else { Reboot::None }
+    fn reboot(&self) -> RebootRequest {
+        if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
 }
 
@@ -68,7 +68,7 @@ impl<T: 'static> EndedPackages<T> {
     }
 
     /// Whether the machine should be started again after all.
-    fn reboot(&self) -> Reboot {
+    fn reboot(&self) -> RebootRequest {
         self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
 }
@@ -80,7 +80,8 @@ impl<T: 'static> Report for EndedPackages<T> {
             Ok(report) => report,
             Err(failed) => {
                 output.error(&explanation(self.command, failed))?;
-                if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
+                if matches!(failed.left(), RootCondition::Unchanged) && !matches!(failed, Failure::Source(_))
+                {
                     output.complain("No changes were made to the system.\n")?;
                 }
                 return Ok(());
@@ -94,7 +95,7 @@ impl<T: 'static> Report for EndedPackages<T> {
         for name in &report.missing {
             output.error(&format!("no package associated with <{name}>"))?;
         }
-        if self.reboot() != Reboot::None {
+        if self.reboot() != RebootRequest::None {
             output.complain(REBOOT)?;
         }
         Ok(())
@@ -118,11 +119,11 @@ const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
     \tis not completely in effect before that.\n";
 
 /// The code of a command after which the machine should be started again: ten more for later, twenty more for now.
-fn after_reboot(exit: Exit, reboot: Reboot) -> Exit {
+fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     let tens = match reboot {
-        Reboot::None => 0,
-        Reboot::AfterAll => 10,
-        Reboot::Immediate => 20,
+        RebootRequest::None => 0,
+        RebootRequest::AfterAll => 10,
+        RebootRequest::Immediate => 20,
     };
     match exit.code() {
         code @ 0..=5 => Exit::new(code + tens),
@@ -146,7 +147,8 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
-    let unchanged = |failed: &Failure| matches!(failed.left(), Left::Unchanged | Left::RolledBack);
+    let unchanged =
+        |failed: &Failure| matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack);
     if package.result.as_ref().err().is_some_and(unchanged) {
         text.push_str("No changes were made to the system.\n");
     }
@@ -181,8 +183,8 @@ pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
     };
     // That nothing was changed, or is again, is said at the end.
     let left = match failed.left() {
-        Left::Unchanged | Left::RolledBack => String::new(),
-        Left::InDoubt | Left::Unfinished(_) => failure::state(failed),
+        RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
+        RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
     };
     failure::joined([why, left, failure::hint(command, failed)])
 }
@@ -258,9 +260,9 @@ mod tests {
     #[test]
     fn a_reboot_is_told_in_the_tens() {
         let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
-        assert_eq!([0, 2].map(|of| code(of, Reboot::AfterAll)), [10, 12]);
-        assert_eq!([0, 1].map(|of| code(of, Reboot::Immediate)), [20, 21]);
-        assert_eq!((code(4, Reboot::None), code(65, Reboot::Immediate)), (4, 65));
+        assert_eq!([0, 2].map(|of| code(of, RebootRequest::AfterAll)), [10, 12]);
+        assert_eq!([0, 1].map(|of| code(of, RebootRequest::Immediate)), [20, 21]);
+        assert_eq!((code(4, RebootRequest::None), code(65, RebootRequest::Immediate)), (4, 65));
     }
 
     #[test]

@@ -11,15 +11,15 @@ use super::exit::Exit;
 use super::failure;
 use super::json::milliseconds_since;
 use super::words::recovery_sentence;
-use crate::operation::apply_patches::{Applied, ApplyReport};
-use crate::operation::back_out::{BackOutReport, BackedOut};
 use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{Applied, ApplyReport};
+use crate::operation::patches::back_out::{BackOutReport, BackedOut};
 use crate::package::{ObjectPath, PkgInst};
 use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::rights::{Grant, grants};
 use crate::plan::{Action, Body, Change, Plan, SpaceNeed, UndoArchive, UndoPlace};
-use crate::transaction::{Left, Receipt};
+use crate::transaction::{Receipt, RootCondition};
 
 /// One patch in the answer; its fields are those of the JSON document.
 #[derive(Debug, Serialize)]
@@ -289,7 +289,9 @@ impl PatchesReport {
             }
         };
         let exit = failure.as_ref().map_or_else(|| exit(&patches), |failure| code(command, failure));
-        let is_half_done = |failure: &Failure| !matches!(failure.left(), Left::Unchanged | Left::RolledBack);
+        let is_half_done = |failure: &Failure| {
+            !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack)
+        };
         Self {
             command,
             result: result_word(exit, run),
@@ -350,7 +352,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        failure if failure.left() == Left::RolledBack => "rolled-back",
+        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
         _ => "failed",
     }
 }

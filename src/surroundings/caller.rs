@@ -13,9 +13,9 @@ use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::package::control::printable;
 use crate::plan::occasion::Occasion;
-use crate::root::{Holder, Root};
+use crate::root::{LockHolder, Root};
 use crate::surroundings::Surroundings;
-use crate::transaction::Event;
+use crate::transaction::ProgressEvent;
 
 /// How long the pauses between two looks at a held lock are.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,7 +54,11 @@ pub(crate) struct RootTurn<'a> {
 
 impl RootTurn<'_> {
     /// Does work as the caller that this makes; its time begins now.
-    pub(crate) fn with_caller<T>(&self, progress: &dyn Fn(Event), work: impl FnOnce(&Caller<'_>) -> T) -> T {
+    pub(crate) fn with_caller<T>(
+        &self,
+        progress: &dyn Fn(ProgressEvent),
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> T {
         let began = Instant::now();
         let until = began.checked_add(Duration::from_secs(self.wait));
         let lock_wait_seconds =
@@ -96,7 +100,7 @@ struct LockWait<'a> {
 }
 
 impl LockWait<'_> {
-    fn goes_on(&self, holder: &Holder) -> bool {
+    fn goes_on(&self, holder: &LockHolder) -> bool {
         let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;

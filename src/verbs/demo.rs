@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::{Extensions, parse};
 use crate::call::Invocation;
-use crate::operation::add_package::{AddRequest, add_packages};
-use crate::operation::apply_patches::{Applied, ApplyRequest, apply_patches};
-use crate::operation::attendant::Nobody;
-use crate::operation::back_out::{BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
-use crate::operation::query::parameters;
+use crate::operation::packages::add::{AddRequest, add_packages};
+use crate::operation::packages::observer::Nobody;
+use crate::operation::patches::apply::{Applied, ApplyRequest, apply_patches};
+use crate::operation::patches::back_out::{BackOutRequest, BackedOut, back_out_patches};
+use crate::operation::queries::packages::parameters;
 use crate::plan::refusal::Command;
 use crate::plan::{Action, Body, Plan};
 use crate::reply::failure::{code, modern};

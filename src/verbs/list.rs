@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{Inspected, inspect};
 use crate::patch::PatchList;
 use crate::reply::words::human;
 use crate::reply::{Exit, Reply, Report};

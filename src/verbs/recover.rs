@@ -26,7 +26,7 @@ use crate::reply::words::recovery_sentence;
 use crate::reply::{Exit, Reply, Report, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
-use crate::transaction::{Left, Recovered};
+use crate::transaction::{Recovered, RootCondition};
 use adopt::AdoptReport;
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
@@ -99,7 +99,7 @@ impl RecoverReport {
     fn of_failure(failed: &Failure) -> Self {
         Self {
             result: "failed",
-            changed: !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
+            changed: !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
             notes: Vec::new(),
             error: Some(failed.to_string()),
             exit: failure::code(Command::Patchadd, failed),

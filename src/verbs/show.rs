@@ -9,7 +9,7 @@ use super::list::ListedPatch;
 use super::options::VerbOptions;
 use crate::arguments::parse;
 use crate::call::Invocation;
-use crate::operation::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{Inspected, inspect};
 use crate::patch::{Delivered, PatchId};
 use crate::reply::words::human;
 use crate::reply::{Exit, Reply, Report, Stop};

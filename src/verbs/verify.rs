@@ -9,7 +9,9 @@ use crate::arguments::parse;
 use crate::call::Invocation;
 use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
-use crate::operation::verify::{Archive, Damage, Patch, Report as VerifyReport, State, VerifyError, verify};
+use crate::operation::queries::verify::{
+    Archive, Damage, Patch, Report as VerifyReport, State, VerifyError, verify,
+};
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::reply::text::finding;

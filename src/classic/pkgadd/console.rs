@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::layout;
 use crate::classic::console::Console;
-use crate::operation::add_package::Added;
-use crate::operation::attendant::Attendant;
-use crate::operation::installation::Installation;
+use crate::operation::packages::installation::Installation;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::Added;
 use crate::plan::Plan;
-use crate::plan::course::Portion;
+use crate::plan::course::steps::Portion;
 use crate::plan::refusal::Command;
 use crate::reply::packages::{EndedPackage, print_ending};
 use crate::source::PackageImage;
@@ -29,7 +29,7 @@ pub(super) fn ended(added: &Added) -> EndedPackage<'_> {
     EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }
 }
 
-impl Attendant for Console<'_, AddDetails<'_>> {
+impl PackageObserver for Console<'_, AddDetails<'_>> {
     fn adding(&mut self, name: &str, package: &PackageImage) {
         if self.progress {
             let text = layout::heading(name, &self.details.device.display().to_string(), package);

@@ -6,7 +6,7 @@ use super::lists;
 use crate::arguments::{Extensions, RootOption};
 use crate::as_owner::options::OwnerOptions;
 use crate::operation::check::{Aspects, MapFiles, PathPattern, Request, Scope};
-use crate::operation::select::Pattern;
+use crate::operation::queries::select::Pattern;
 use crate::reply::Stop;
 
 pub(super) const USAGE: &str = "\

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::classic::console::Console;
-use crate::operation::attendant::Attendant;
-use crate::operation::remove_package::{Left, Removal, Removed, Stays};
+use crate::operation::packages::left_objects::{LeftObject, Stays};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{Removal, Removed};
 use crate::package::Params;
 use crate::plan::refusal::Command;
 use crate::reply::packages::{EndedPackage, print_ending};
@@ -20,7 +21,7 @@ pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
 }
 
 /// What stands behind the path of an object.
-fn marker(left: &Left) -> &'static str {
+fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",
         Some(Stays::Shared) => " <shared pathname not removed>",
@@ -29,7 +30,7 @@ fn marker(left: &Left) -> &'static str {
     }
 }
 
-impl Attendant for Console<'_, RemoveDetails> {
+impl PackageObserver for Console<'_, RemoveDetails> {
     fn removing(&mut self, name: &str, params: &Params) {
         let text = |name| params.text(name);
         self.print_step(&format!(
@@ -42,7 +43,7 @@ impl Attendant for Console<'_, RemoveDetails> {
         ));
     }
 
-    fn leaves(&mut self, removal: &Removal) {
+    fn removal_agreed(&mut self, removal: &Removal) {
         let name = &removal.name;
         self.print_step(&format!("\n## Removing installed package instance <{name}>\n"));
         if removal.checks_dependencies {
@@ -51,7 +52,7 @@ impl Attendant for Console<'_, RemoveDetails> {
         self.print_step("## Processing package information.\n");
     }
 
-    fn class_left(&mut self, class: &str, objects: &[Left]) {
+    fn class_left(&mut self, class: &str, objects: &[LeftObject]) {
         let mut text = format!("## Removing pathnames in class <{class}>\n");
         for left in objects {
             let _ = writeln!(text, "{}{}", self.root.show(&left.path), marker(left));
@@ -59,7 +60,7 @@ impl Attendant for Console<'_, RemoveDetails> {
         self.print_step(&text);
     }
 
-    fn left(&mut self) {
+    fn objects_gone(&mut self) {
         self.print_step("## Updating system information.\n");
     }
 
