@@ -145,7 +145,7 @@ fn choose(words: Vec<OsString>) -> Result<ChosenCommand, Stop> {
     Ok(ChosenCommand { applet, program, arguments })
 }
 
-/// Where the name of the command stands: global options may come before it.
+/// The place of the command's name; global options may come before it.
 fn place_of_name(arguments: &[OsString]) -> Option<usize> {
     let mut takes_value = false;
     arguments.iter().position(|word| {

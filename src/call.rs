@@ -26,7 +26,7 @@ pub(crate) struct Applet {
     pub(crate) run: RunCommand,
 }
 
-/// How a command is called, and whether users are told of it.
+/// The ways to call a command, and whether lists show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AppletKind {
     /// A verb of `patchadm`.
@@ -48,15 +48,15 @@ impl Applet {
 
 /// One call of a command.
 pub(crate) struct Invocation {
-    /// What the command is called: its classic name, or that of a verb.
+    /// The name of the command: its classic name, or that of a verb.
     pub(crate) name: &'static str,
-    /// How diagnostics call the command: its classic name, or `patchadm` for a verb.
+    /// The name before diagnostics: the classic name, or `patchadm` for a verb.
     pub(crate) program: &'static str,
     /// The arguments, without the name of the command.
     pub(crate) arguments: Vec<OsString>,
-    /// What the command sees of the world.
+    /// Environment, clock, machine and terminal.
     pub(crate) surroundings: Surroundings,
-    /// Where it reports.
+    /// Standard output and standard error.
     pub(crate) output: Output,
     /// Whether one JSON document is printed instead of text; known once the arguments are read.
     pub(crate) in_json: bool,

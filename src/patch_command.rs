@@ -16,7 +16,7 @@ use crate::reply::{Reply, Report, Stop, failure};
 use crate::root::Root;
 use crate::surroundings::Output;
 
-/// What a command about patches was asked for.
+/// The request to a command about patches.
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
     Apply(ApplyRequest),

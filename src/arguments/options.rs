@@ -17,7 +17,7 @@ use crate::root::Root;
 /// The name of the option that asks for JSON.
 const JSON: &str = "json";
 
-/// What patchadm adds to every classic command; none of it changes the text that is printed without it.
+/// The options that patchadm adds to every classic command; without them a command prints what it always printed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Extensions {
     /// Print one JSON document instead of text
@@ -69,7 +69,7 @@ pub(crate) fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str)
     A::from_arg_matches(&matches).map_err(|error| stop(&error, usage))
 }
 
-/// What a command understands.
+/// The description of a command's arguments, without the options that clap adds.
 pub(crate) fn command<A: clap::CommandFactory>(call: &Invocation) -> clap::Command {
     A::command()
         .name(call.program)

@@ -19,7 +19,7 @@ pub(crate) struct ScriptOptions {
 }
 
 impl ScriptOptions {
-    /// What they say; `none` where no script may run.
+    /// The request that the options stand for; `none` where no script may run.
     pub(crate) fn request(&self, call: &Invocation, none: bool) -> PatchScriptRequest {
         PatchScriptRequest {
             settings: script_settings(call, false, self.script_timeout),

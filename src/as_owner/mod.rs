@@ -50,11 +50,11 @@ pub(crate) fn run<A: clap::CommandFactory>(call: &Invocation, root: &Root) -> an
     Ok(ended?)
 }
 
-/// What a process of an owner said, and how it ended.
+/// The output of a process of an owner, and its exit code.
 #[derive(Debug)]
 pub(crate) struct OwnerAnswer {
     pub(crate) exit: Exit,
-    /// Its document, if it is one.
+    /// Standard output: one JSON document, if the process is honest.
     pub(crate) output: Vec<u8>,
     pub(crate) errors: Vec<u8>,
 }

@@ -13,7 +13,7 @@ use crate::root::Root;
 use crate::script::environment::{ASKED, TRUSTED};
 use crate::surroundings::Surroundings;
 
-/// What the caller says about the owner of the root.
+/// The options that say how far the owner of the root is trusted.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct OwnerOptions {
     /// Do everything as the owner of the root directory, in a process that has nothing of the caller's
@@ -44,7 +44,7 @@ impl OwnerOptions {
         }
     }
 
-    /// Who changes a root.
+    /// Decides who changes a root: the caller, or a process of the owner.
     pub(crate) fn standing(self, surroundings: &Surroundings, root: Root) -> Result<Standing, Failure> {
         let by_run = surroundings.run.as_ref().and(surroundings.trust.as_deref());
         let by_run = by_run.and_then(|word| match word {

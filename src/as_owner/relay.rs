@@ -14,18 +14,18 @@ use rustix::process::{
 
 use crate::reply::Exit;
 
-/// How often it is asked whether a signal came, or somebody stopped the process.
+/// The interval between two looks for a signal or a stopped process.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// What is passed on at a time, in bytes.
+/// The largest piece that is passed on at a time, in bytes.
 const PIECE: usize = 1 << 13;
 
-/// What is read at most after the end of the process: more than a pipe holds is from somebody who goes on talking.
+/// The most bytes that are read after the end of the process: more than a pipe holds is from somebody who goes on talking.
 const AFTER_THE_END: usize = 1 << 20;
 
 /// Follows a process to its end: how it ended, as an exit code. `interrupt` names the signal that came to the caller.
 ///
-/// Who owns the root may close the pipes early, stop the process or kill it: none of that holds the caller up.
+/// The owner of the root may close the pipes early, stop the process or kill it: none of that holds the caller up.
 pub(super) fn follow(
     mut child: Child,
     [output, errors]: [&mut dyn Write; 2],
@@ -123,7 +123,7 @@ impl<'a> ChildStream<'a> {
         }
     }
 
-    /// What is in the pipe when the process has ended. Somebody else may have it open still.
+    /// Passes on what is left in the pipe when the process has ended; another process may still hold it open.
     fn pass_on_rest(&mut self) {
         let mut count = 0;
         while count < AFTER_THE_END {

@@ -1,4 +1,4 @@
-//! `compress`: what patch scripts call to pack their undo data, for systems that have no such command.
+//! `compress`, with which patch scripts pack their undo data, for systems that have no such command.
 //!
 //! It writes `FILE.Z` and removes `FILE`, as compress(1) does, or writes to standard output. The new file is complete
 //! and on the disk before the old one goes. It is for procedure scripts only: they find it among their tools.

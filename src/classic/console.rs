@@ -10,7 +10,7 @@ use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::root::Root;
 use crate::surroundings::Output;
 
-/// What is told, and to whom.
+/// The output of a command about packages.
 pub(crate) struct Console<'a, S> {
     pub(crate) output: Output,
     pub(crate) root: &'a Root,
@@ -18,7 +18,7 @@ pub(crate) struct Console<'a, S> {
     pub(crate) progress: bool,
     /// Whether the outcome is told.
     pub(crate) outcome: bool,
-    /// What is particular to the command.
+    /// The part that is particular to the command.
     pub(crate) details: S,
 }
 

@@ -47,7 +47,7 @@ struct InstallfArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, register)
 }

@@ -63,7 +63,7 @@ struct PatchaddArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PatchaddArgs = parse(call, USAGE)?;
     if args.print {

@@ -48,7 +48,7 @@ struct PatchrmArgs {
     ids: Vec<String>,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PatchrmArgs = parse(call, USAGE)?;
     let request = PatchRequest::BackOut(BackOutRequest {

@@ -98,7 +98,7 @@ struct PkgaddArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgaddArgs = parse(call, USAGE)?;
     let conversation = !args.non_interactive && !call.in_json && call.surroundings.stdin_is_terminal;
@@ -136,7 +136,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(EndedPackages { command: Command::Pkgadd, outcome, package: ended }.reply(&root))
 }
 
-/// What is recorded of the environment with a package.
+/// The environment that is recorded with a package.
 fn environment(call: &Invocation) -> Params {
     let locale = call.surroundings.locale.iter();
     let locale = locale.map(|(name, value)| (name.clone(), value.clone().into_vec()));

@@ -42,14 +42,14 @@ struct PkgaskReport {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// Why it failed; none where that was told already.
+    /// The reason of a failure; `None` where a script has told it already.
     #[serde(skip)]
     explanation: Option<String>,
     #[serde(skip)]
     exit: Exit,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgaskArgs = parse(call, USAGE)?;
     if !args.response.is_absolute() {

@@ -27,7 +27,7 @@ use document::{CheckDocument, ListDocument};
 /// The code of a package database that makes no sense.
 const DATABASE: Exit = Exit::new(99);
 
-/// Runs it. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
+/// Runs the command. Exit 0 if everything is as it is recorded, 1 if not, 64 where a repair finds the root locked, 65 while a
 /// change is unfinished, 99 where the database makes no sense.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgchkArgs = parse(call, USAGE)?;

@@ -66,7 +66,7 @@ struct PkginfoArgs {
     _extensions: Extensions,
 }
 
-/// Runs it. Exit 0 if everything that was named was found, and something was; else 1.
+/// Runs the command. Exit 0 if everything that was named was found, and something was; else 1.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkginfoArgs = parse(call, USAGE)?;
     let selection = args.selection();

@@ -23,7 +23,7 @@ const USAGE: &str = "\
 pkgmk [-o] [-a arch] [-b base_src_dir] [-d device] [-f prototype] [-l limit] [-p pstamp]
       [-r rootpath,...] [-v version] [variable=value...] [pkginst]";
 
-/// Where packages go when no device is named.
+/// The directory for packages where no device is named.
 const SPOOL: &str = "/var/spool/pkg";
 
 /// Make a package from a prototype
@@ -65,7 +65,7 @@ struct PkgmkArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgmkArgs = parse(call, USAGE)?;
     let request = args.request(&call.surroundings)?;

@@ -38,7 +38,7 @@ struct PkgparamArgs {
     _extensions: Extensions,
 }
 
-/// Runs it. A parameter that does not exist prints nothing and is no error.
+/// Runs the command. A parameter that does not exist prints nothing and is no error.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgparamArgs = parse(call, USAGE)?;
     let (params, names) = args.find(call)?;

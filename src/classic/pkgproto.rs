@@ -41,7 +41,7 @@ struct PkgprotoArgs {
     _extensions: Extensions,
 }
 
-/// Runs it. What cannot be described is told and makes the exit code 1; the rest is described.
+/// Runs the command. Objects that cannot be described are named and make the exit code 1; the rest is described.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgprotoArgs = parse(call, USAGE)?;
     if !is_class(args.class.as_bytes()) {

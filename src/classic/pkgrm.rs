@@ -62,7 +62,7 @@ struct PkgrmArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgrmArgs = parse(call, USAGE)?;
     if args.packages.is_empty() && args.category.categories.is_empty() {

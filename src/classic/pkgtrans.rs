@@ -58,7 +58,7 @@ struct PkgtransArgs {
     _extensions: Extensions,
 }
 
-/// Runs it. Exit 0, 1 for an error, 2 for a package that is there already, 3 for a signal, 99 for a source that is none.
+/// Runs the command. Exit 0, 1 for an error, 2 for a package that is there already, 3 for a signal, 99 for a source that is none.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgtransArgs = parse(call, USAGE)?;
     let unsupported = [

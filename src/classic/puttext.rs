@@ -44,7 +44,7 @@ struct PuttextReport {
     args: PuttextArgs,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PuttextArgs = parse(call, USAGE)?;
     if args.right_margin <= args.left_margin {

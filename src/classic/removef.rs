@@ -40,7 +40,7 @@ struct RemovefArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     noting_failure(call, give_up)
 }

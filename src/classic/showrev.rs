@@ -14,7 +14,7 @@ use crate::surroundings::{Machine, Output};
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";
 
-/// What is printed where no patch is applied.
+/// The line where no patch is applied.
 const NONE: &str = "No patches are installed";
 
 /// Print the revision of the system and its patches
@@ -34,7 +34,7 @@ struct ShowrevArgs {
     _extensions: Extensions,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ShowrevArgs = parse(call, USAGE)?;
     if args.command.is_some() {

@@ -68,7 +68,7 @@ struct ValpathReport {
     valid: bool,
 }
 
-/// Runs it. Exit 0 if every letter is right, else 1, and nothing is printed.
+/// Runs the command. Exit 0 if every letter is right, else 1, and nothing is printed.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ValpathArgs = parse(call, USAGE)?;
     let path = Path::new(&args.path);

@@ -1,4 +1,4 @@
-//! What a process of the owner of a root says about that root, among others: data, never a word on other roots.
+//! The answer of a process of the owner of a root: data about that root, never about others.
 
 use serde_json::{Map, Value};
 

@@ -35,7 +35,7 @@ use list::ManyRoots;
 use root_report::{RootBody, RootClass, RootReport, failure_line};
 use summary::{ClassCounts, RootsSummary};
 
-/// What is done to every root.
+/// The task that is done on every root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RootsTask {
     /// The command, as lock, journal and history name it.
@@ -159,7 +159,7 @@ impl<B: Send> RootTurns<'_, B> {
         roots.each(jobs, &stops, &turn, ended);
     }
 
-    /// What a process of the owner of a root says of its work.
+    /// The report from a process of the owner of a root.
     fn by_owner(&self, root: &Root) -> RootReport<B> {
         match as_owner::answer(self.surroundings, self.for_owners, root, self.interrupt) {
             Ok(answer) => by_owner::report_of(root, &answer),
@@ -168,7 +168,7 @@ impl<B: Send> RootTurns<'_, B> {
     }
 }
 
-/// What has been reported so far.
+/// The reports so far.
 struct RootsProgress<'a, B> {
     output: &'a mut Output,
     command: &'static str,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::reply::Exit;
 
-/// How a root ended.
+/// The outcome for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RootClass {
     /// Something was done, or planned.
@@ -23,18 +23,18 @@ pub(crate) enum RootClass {
     NotBegun,
 }
 
-/// What is told of a root.
+/// The report about one root.
 #[derive(Debug)]
 pub(crate) struct RootReport<B> {
     pub(crate) class: RootClass,
     pub(crate) exit: Exit,
     /// One line, without the name of the root.
     pub(crate) line: String,
-    /// What a person should know, line by line.
+    /// Notes for a person, line by line.
     pub(crate) notes: Vec<String>,
     /// The reason of a refusal or failure, in words that are the same for every root.
     pub(crate) reason: Option<String>,
-    /// What patches ask for after installation.
+    /// The reboots that patches ask for after installation.
     pub(crate) reboots: Vec<&'static str>,
     pub(crate) changed: bool,
     /// The fields of the root's document.
@@ -46,7 +46,7 @@ pub(crate) struct RootReport<B> {
 #[serde(untagged)]
 pub(crate) enum RootBody<B> {
     Worked(B),
-    /// What a process of the owner of the root said.
+    /// The document from a process of the owner of the root.
     OfOwner(serde_json::Map<String, serde_json::Value>),
     Unworked {
         result: &'static str,

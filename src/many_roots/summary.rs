@@ -1,4 +1,4 @@
-//! What became of all roots together: how many of each kind, why not, and the exit code.
+//! The outcome of all roots together: their number by kind, the reasons of failures, and the exit code.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,14 +17,14 @@ const NAMED: usize = 5;
 pub(super) struct RootsSummary {
     /// For every root, in their order: its kind and its exit code.
     ends: Vec<Option<(RootClass, Exit)>>,
-    /// Why not, with the places of the roots for which that is so; in the order of the roots at last.
+    /// The reasons, each with the places of the roots for which it holds.
     reasons: Vec<(String, Vec<usize>)>,
-    /// What patches ask for, with the number of roots where they do.
+    /// The reboots that patches ask for, with the number of roots where they do.
     reboots: Vec<(&'static str, usize)>,
     changed: bool,
 }
 
-/// How many roots of each kind.
+/// The number of roots of each kind.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ClassCounts {
     roots: usize,
@@ -70,7 +70,7 @@ impl RootsSummary {
         self.ends.iter().flatten().filter(|(of, _)| *of == class).count()
     }
 
-    /// How many have ended badly.
+    /// The number of roots that were refused or failed.
     pub(super) fn bad(&self) -> usize {
         self.number_of(RootClass::Refused) + self.number_of(RootClass::Failed)
     }
@@ -107,7 +107,7 @@ impl RootsSummary {
         }
     }
 
-    /// What is printed at the end; `done` and `idle` are the words for roots where something, and nothing, was done.
+    /// The text that is printed at the end; `done` and `idle` are the words for roots where something, and nothing, was done.
     pub(super) fn text(&mut self, names: &[&Path], done: &str, idle: &str) -> String {
         let counts = self.counts();
         let plural = if counts.roots == 1 { "root" } else { "roots" };

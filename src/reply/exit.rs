@@ -68,7 +68,7 @@ impl Exit {
     }
 }
 
-/// What is wrong with the view of the records, if that is what an error is about. Errors that only pass it on are no
+/// Finds the trouble with the view of the records, if that is what an error is about. Errors that only pass it on are no
 /// links of the chain of causes: they have to be opened.
 fn view_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e ViewError> {
     let passed_on = match (
@@ -104,7 +104,7 @@ pub(crate) enum Stop {
     /// The command line makes no sense: what is wrong, and the synopsis; exit 1.
     #[error("{message}")]
     Usage {
-        /// What is wrong.
+        /// The fault in the command line.
         message: String,
         /// The synopsis of the command, lines without `usage:`.
         usage: &'static str,
@@ -117,7 +117,7 @@ pub(crate) enum Stop {
     Refused {
         /// The code.
         exit: Exit,
-        /// What and why.
+        /// The refusal and its reason.
         message: String,
     },
 }

@@ -68,7 +68,7 @@ pub(crate) fn untrusted_code(command: Command) -> Exit {
     Exit::new(if matches!(command, Command::Patchadd | Command::Patchrm) { 3 } else { 1 })
 }
 
-/// What installf(1M) and removef(1M) end with when the database could not be changed.
+/// The exit code of installf(1M) and removef(1M) when the database could not be changed.
 const INTERNAL_OF_OBJECTS: Exit = Exit::new(99);
 
 fn is_about_objects(command: Command) -> bool {
@@ -110,14 +110,14 @@ pub(crate) fn source_code(command: Command, error: &SourceError) -> Exit {
     })
 }
 
-/// What the system said where a source could not be read.
+/// The error of the system where a source could not be read.
 fn errno_of(error: &SourceError) -> Option<Errno> {
     let Problem::Io { error, .. } = &error.problem else { return None };
     let inside = || error.get_ref()?.downcast_ref::<RootError>()?.errno();
     Errno::from_io_error(error).or_else(inside)
 }
 
-/// Whether an error is one of what this process may have, which says nothing about what it was to read.
+/// Whether an error is about the limits of this process and not about what it was to read.
 fn is_of_process(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
@@ -181,7 +181,7 @@ pub fn classic(command: Command, patch: Option<&str>, failure: &Failure) -> Stri
     format!("{}\n{}{hint}", said(patch, failure), state(failure))
 }
 
-/// What went wrong, as a sentence; a name that somebody typed keeps its small letter.
+/// The failure as a sentence; a name that somebody typed keeps its small letter.
 fn said(patch: Option<&str>, failure: &Failure) -> String {
     let text = without_numbers(&failure.to_string());
     match failure {
@@ -195,7 +195,7 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
     }
 }
 
-/// What the root is like, as a sentence.
+/// The condition of the root, as a sentence.
 pub(crate) fn state(failure: &Failure) -> String {
     match failure.left() {
         RootCondition::Unchanged => "Nothing was changed.".to_owned(),
@@ -210,7 +210,7 @@ pub(crate) fn state(failure: &Failure) -> String {
     }
 }
 
-/// Why something was refused or failed, in one line.
+/// The reason of a refusal or failure, in one line.
 pub(crate) fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Refused(refusal) => refusal.why(),
@@ -218,7 +218,7 @@ pub(crate) fn reason(failure: &Failure) -> String {
     }
 }
 
-/// What went wrong, what the root is like, and what to type next: one line each.
+/// The failure, the condition of the root and the next step: one line each.
 pub(crate) fn described(command: Command, failure: &Failure) -> String {
     joined([failure.to_string(), state(failure), hint(command, failure)])
 }
@@ -228,7 +228,7 @@ pub(crate) fn joined<const N: usize>(lines: [String; N]) -> String {
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// What did not happen, why, and what to type next: the lines of the modern face.
+/// The lines of a refusal in the words of the verbs: what did not happen, why, and the next step.
 pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [String; 3] {
     if let Failure::Refused(refusal) = failure {
         return [format!("{}; nothing was changed", refusal.what()), refusal.why(), refusal.hint()];
@@ -245,13 +245,13 @@ pub(crate) fn modern(command: Command, subject: &str, failure: &Failure) -> [Str
     [what, without_numbers(&failure.to_string()), hint(command, failure)]
 }
 
-/// What helps where the ledger does not know an archive.
+/// The hint where the ledger does not know an archive.
 const ADOPT: &str = "Put the right archive back; or run `patchadm recover --adopt-undo`, which compares archives with the records.";
 
-/// What helps where a run could not be rolled back.
+/// The hint where a run could not be rolled back.
 const UNRECOVERED: &str = "Put right what stands in the way, then run `patchadm recover`.";
 
-/// What helps against an error of the system; empty where nothing can be said.
+/// The hint for an error of the system; empty where nothing can be said.
 fn remedy(errno: Option<Errno>) -> &'static str {
     match errno {
         Some(Errno::NOSPC | Errno::DQUOT) => "Make room on the file system and try again.",
@@ -264,7 +264,7 @@ fn remedy(errno: Option<Errno>) -> &'static str {
     }
 }
 
-/// What to type next; empty where nothing helps.
+/// The next step for the user; empty where nothing helps.
 pub(crate) fn hint(command: Command, failure: &Failure) -> String {
     if let Some(told) = failure.untrusted() {
         return told.way_on();

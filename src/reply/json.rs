@@ -32,11 +32,11 @@ struct ExitFields {
 /// The body of the document of a command that ended early.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorFields {
-    /// Why.
+    /// The message of the error.
     pub(crate) error: String,
 }
 
-/// What every document begins with: the command, the root that it is about, and the exit code.
+/// The first fields of every document: the command, the root that it is about, and the exit code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DocumentHead<'a> {
     pub(crate) command: &'static str,
@@ -54,7 +54,7 @@ impl DocumentHead<'_> {
 }
 
 impl<B: Serialize> Document<B> {
-    /// Its text, with a newline at its end.
+    /// The text of the document, with a newline at its end.
     pub(crate) fn text(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = without_high_controls(&serde_json::to_vec_pretty(self)?);
         text.push(b'\n');
@@ -89,7 +89,7 @@ pub(crate) fn as_texts<S: Serializer>(texts: &[Vec<u8>], serializer: S) -> Resul
     serializer.collect_seq(texts.iter().map(|text| String::from_utf8_lossy(text)))
 }
 
-/// How long ago that was, in milliseconds.
+/// The time since a moment, in milliseconds.
 pub(crate) fn milliseconds_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,12 +18,12 @@ use crate::source::{Problem, SourceError};
 use crate::surroundings::Output;
 use crate::transaction::{Receipt, RootCondition};
 
-/// What became of one package.
+/// The outcome of one package.
 pub(crate) struct EndedPackage<'a> {
     pub(crate) name: &'a str,
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) result: &'a Result<Receipt, Failure>,
-    /// What its scripts have to say.
+    /// The wishes and warnings of its scripts.
     pub(crate) ending: Ending,
 }
 
@@ -37,13 +37,13 @@ impl EndedPackage<'_> {
         }
     }
 
-    /// Whether the machine should be started again because of it; for what was undone it need not.
+    /// The reboot that the package asks for; one that was undone asks for none.
     fn reboot(&self) -> RebootRequest {
         if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
 }
 
-/// A command about packages that has ended; `T` is what became of one.
+/// A command about packages that has ended; `T` is the outcome of one.
 pub(crate) struct EndedPackages<T> {
     pub(crate) command: Command,
     pub(crate) outcome: Result<PackagesReport<T>, Failure>,
@@ -67,7 +67,7 @@ impl<T: 'static> EndedPackages<T> {
         self.outcome.iter().flat_map(|report| &report.packages).map(self.package)
     }
 
-    /// Whether the machine should be started again after all.
+    /// The most urgent reboot that any of the packages asks for.
     fn reboot(&self) -> RebootRequest {
         self.packages().map(|package| package.reboot()).max().unwrap_or_default()
     }
@@ -113,7 +113,7 @@ impl<T: 'static> Serialize for EndedPackages<T> {
     }
 }
 
-/// Scripts look for the first line.
+/// The notice about a reboot; scripts look for its first line.
 const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
     \tStart this machine again now: what was installed or removed\n\
     \tis not completely in effect before that.\n";
@@ -131,7 +131,7 @@ fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     }
 }
 
-/// Says how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
+/// Prints how one package ended: what went wrong or what to know, and the closing lines. `what` is `Installation of` or
 /// `Removal of`.
 pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, package: &EndedPackage<'_>) {
     let mut text = String::new();
@@ -155,7 +155,7 @@ pub(crate) fn print_ending(output: &mut Output, command: Command, what: &str, pa
     drop(output.complain(text));
 }
 
-/// Says why something failed: objects in use as the classic list that scripts read, everything else as an error.
+/// Prints why something failed: objects in use as the classic list that scripts read, everything else as an error.
 fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::Result<()> {
     match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::InUse { .. }) => {
@@ -167,7 +167,7 @@ fn print_reason(output: &mut Output, command: Command, failed: &Failure) -> io::
     }
 }
 
-/// Why something failed, with what it left half done and what to do about it on lines of their own.
+/// The reason of a failure; what is left half done and the next step have lines of their own.
 pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
     let why = match failed {
         Failure::Refused(refusal) if matches!(*refusal.reason, Reason::NothingToAsk) => refusal.why(),
@@ -189,7 +189,7 @@ pub(crate) fn explanation(command: Command, failed: &Failure) -> String {
     failure::joined([why, left, failure::hint(command, failed)])
 }
 
-/// How a package ended: `Installation of <X>` and this, by exit code (pkgadd(1M), pkgrm(1M)).
+/// The end of the sentence that begins with `Installation of <X>`, by exit code (pkgadd(1M), pkgrm(1M)).
 pub(crate) fn ending(exit: Exit) -> &'static str {
     match exit.code() {
         0 => "was successful.",

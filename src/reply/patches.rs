@@ -40,7 +40,7 @@ pub(crate) struct PatchEntry {
     pub(crate) bytes: u64,
     /// The paths of the undo data by package; empty without.
     pub(crate) undo: Vec<String>,
-    /// What the patch asks for after installation.
+    /// The reboot that the patch asks for after installation.
     pub(crate) reboot: Option<&'static str>,
     /// The programs that run the old version until they are restarted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,7 +54,7 @@ pub(crate) struct PatchEntry {
     /// The space that the patch needs on each file system.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) space: Vec<SpaceEntry>,
-    /// What a person should know, in sentences.
+    /// Notes for a person, in sentences.
     pub(crate) notes: Vec<String>,
     /// Each object with what happens to it; only of a patch that was not carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub(crate) struct PatchEntry {
 }
 
 impl PatchEntry {
-    /// Whether it is in force anyway or has no package here, so that there is nothing to be done.
+    /// Whether nothing has to be done: the patch is in force anyway or has no package here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.verdict, "already-applied" | "superseded" | "obsoleted" | "not-applicable")
     }
@@ -253,16 +253,16 @@ pub(crate) struct PatchesReport {
     pub(crate) patches: Vec<PatchEntry>,
     /// Whether the root differs now.
     pub(crate) changed: bool,
-    /// What recovery did with an earlier run, as a sentence.
+    /// The outcome of the recovery of an earlier run, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) recovered: Option<String>,
-    /// Why the command ended before it came to its patches.
+    /// The reason why the command ended before it came to its patches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     duration_ms: u64,
     #[serde(skip)]
     pub(crate) exit: Exit,
-    /// What a person should know of the recovery.
+    /// Notes about the recovery, in sentences.
     #[serde(skip)]
     pub(crate) recovery_notes: Vec<String>,
     #[serde(skip)]
@@ -307,7 +307,7 @@ impl PatchesReport {
         }
     }
 
-    /// The same as one of many roots: a patch that is in force anyway is no failure there.
+    /// Turns the report into that of one root of many: a patch that is in force anyway is no failure there.
     pub(crate) fn among_others(mut self) -> Self {
         if self.error.is_none() {
             self.exit = first_failure(&self.patches);

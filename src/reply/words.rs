@@ -30,7 +30,7 @@ pub(crate) fn print_recovery(
     lines.map(|line| format!("NOTE: {line}\n")).try_for_each(|line| output.complain(line))
 }
 
-/// What recovery found, as a sentence.
+/// The outcome of a recovery as a sentence; `None` where no run was interrupted.
 pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
         Recovered::Nothing | Recovered::PassedOver { .. } => None,
@@ -43,7 +43,7 @@ pub(crate) fn recovery_sentence(found: &Recovered) -> Option<String> {
     }
 }
 
-/// What a patch asks for, as a sentence.
+/// The reboot that a patch asks for, as a sentence.
 pub(crate) fn reboot_sentence(word: Option<&str>) -> Option<&'static str> {
     Some(match word? {
         "rebootimmediate" => "Reboot this machine now to put the patch into effect.",

@@ -23,7 +23,7 @@ impl Bar {
         Self { began, enabled, shown: RefCell::new(None) }
     }
 
-    /// Shows what happens.
+    /// Shows an event of the run.
     pub(crate) fn show(&self, event: ProgressEvent) {
         if !self.enabled {
             return;
@@ -78,7 +78,7 @@ impl RootsBar {
         self.0.inc(1);
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }

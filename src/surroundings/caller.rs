@@ -1,4 +1,4 @@
-//! What a changing command brings along: clock, user, signals, and how long it waits for the lock.
+//! The caller of a changing operation: clock, user, signals, and how long it waits for the lock.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::root::{LockHolder, Root};
 use crate::surroundings::Surroundings;
 use crate::transaction::ProgressEvent;
 
-/// How long the pauses between two looks at a held lock are.
+/// The pause between two looks at a held lock.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Signals that ask a command to end: it rolls back first.
@@ -34,20 +34,20 @@ pub(crate) fn occasion(surroundings: &Surroundings) -> Occasion {
     }
 }
 
-/// How many seconds a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
+/// The seconds that a command waits for the lock of a root: as asked for, else as the policy of the root says. A policy
 /// that makes no sense is reported by the operation.
 pub(crate) fn lock_wait_seconds(root: &Root, asked: Option<u64>) -> u64 {
     asked.unwrap_or_else(|| policy::of_root(root).map_or(0, |policy| policy.wait))
 }
 
-/// What a root is changed with when its turn comes: one of many, or the only one.
+/// The turn of a root, one of many or the only one, to be changed.
 pub(crate) struct RootTurn<'a> {
     pub(crate) surroundings: &'a Surroundings,
     /// The command, as lock, journal and history name it.
     pub(crate) program: &'static str,
-    /// What stands before a message about waiting.
+    /// The beginning of a message about waiting.
     pub(crate) speaks_as: String,
-    /// How many seconds a held lock is waited for.
+    /// The seconds that a held lock is waited for.
     pub(crate) wait: u64,
     pub(crate) interrupt: &'a dyn Fn() -> Option<i32>,
 }

@@ -24,10 +24,10 @@ use crate::root::{Root, accounts_of};
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
 pub(crate) const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
-/// What a command sees of the world when it begins.
+/// The surroundings of a command when it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
-    /// What the program was called as: the first word of the command line.
+    /// The first word of the command line.
     pub(crate) called: PathBuf,
     /// `PKG_INSTALL_ROOT`, where it is set and not empty.
     pub(crate) install_root: Option<PathBuf>,
@@ -43,13 +43,13 @@ pub(crate) struct Surroundings {
     pub(crate) now: DateTime<Utc>,
     /// When the command began, by a clock that nobody sets: for durations.
     pub(crate) began: Instant,
-    /// How moments are shown.
+    /// The time zone in which moments are shown.
     pub(crate) zone: Zone,
-    /// What uname(2) says of this machine.
+    /// The names of this machine, from uname(2).
     pub(crate) machine: Machine,
-    /// How many processors the program may use.
+    /// The number of processors that the program may use.
     pub(crate) processors: usize,
-    /// Where private directories are made: `TMPDIR`, else `/var/tmp`.
+    /// The directory for private directories: `TMPDIR`, else `/var/tmp`.
     pub(crate) temporary: PathBuf,
     /// Whether standard output is a terminal.
     pub(crate) stdout_is_terminal: bool,
@@ -87,7 +87,7 @@ pub(crate) struct Machine {
     pub(crate) domain: String,
 }
 
-/// Why the surroundings make no sense.
+/// The reasons why the surroundings make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SurroundingsError {
     /// `SOURCE_DATE_EPOCH` is no moment.
@@ -99,7 +99,7 @@ pub(crate) enum SurroundingsError {
 }
 
 impl Surroundings {
-    /// Reads them.
+    /// Reads the surroundings.
     pub(crate) fn read() -> Result<Self, SurroundingsError> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Ok(Self {
@@ -134,7 +134,7 @@ impl Surroundings {
         }
     }
 
-    /// Who reads the records of `root`: a command that a script of a run started has a part in that run.
+    /// Makes the reader of the records of `root`: a command that a script of a run started has a part in that run.
     pub(crate) fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
         RecordReader::within(root, self.run.as_deref())
     }

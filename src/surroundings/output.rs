@@ -1,4 +1,4 @@
-//! What a command says: its report on standard output, its diagnostics on standard error.
+//! The two streams of a command: its report on standard output, its diagnostics on standard error.
 //!
 //! Names and texts of packages and roots come from strangers: control characters in what is printed are escaped here, for
 //! every command.

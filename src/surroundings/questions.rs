@@ -7,7 +7,7 @@ use std::io::{self, BufRead as _};
 use crate::source::HeldSignals;
 use crate::surroundings::output::Output;
 
-/// Tells what speaks against it, sentences without full stop, and asks whether to do it nevertheless.
+/// Prints the objections, sentences without full stop, and asks whether to go on nevertheless.
 pub(crate) fn agreed(output: &mut Output, against: &[String], question: &str, help: &str) -> bool {
     for sentence in against {
         // Who cannot be told is not asked below either.

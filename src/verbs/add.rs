@@ -25,7 +25,7 @@ struct AddArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { changing, choices, common, patches } = parse(call, USAGE)?;
     let request = application(call, &changing, choices, patches);

@@ -37,7 +37,7 @@ struct DemoArgs {
     directory: Option<PathBuf>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DemoArgs = parse(call, USAGE)?;
     if call.in_json {

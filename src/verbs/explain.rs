@@ -169,7 +169,7 @@ const MEANINGS: &[CodeMeaning] = meanings! {
     }
 };
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ExplainArgs = parse(call, USAGE)?;
     let Some(code) = args.code else {

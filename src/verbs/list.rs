@@ -79,7 +79,7 @@ struct ListReport {
     patches: Vec<ListedPatch>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ListArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;

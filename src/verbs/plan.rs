@@ -37,7 +37,7 @@ struct PlanArgs {
     patches: Vec<PathBuf>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PlanArgs = parse(call, USAGE)?;
     let changing = ChangeOptions {

@@ -60,7 +60,7 @@ struct RecoverArgs {
     ids: Vec<String>,
 }
 
-/// What became of the interrupted run of a root.
+/// The outcome for the interrupted run of a root.
 #[derive(Debug, Serialize)]
 struct RecoverReport {
     result: &'static str,
@@ -107,7 +107,7 @@ impl RecoverReport {
         }
     }
 
-    /// The same as that of a root among others.
+    /// Turns the report into that of one root of many.
     fn of_root(self, root: &Root) -> RootReport<Self> {
         let (class, line) = match &self.error {
             Some(error) => (RootClass::Failed, failure_line(self.exit, error)),
@@ -134,7 +134,7 @@ impl Report for RecoverReport {
     }
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RecoverArgs = parse(call, USAGE)?;
     refuse_parts(&args)?;

@@ -26,7 +26,7 @@ struct RemoveArgs {
     ids: Vec<String>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let RemoveArgs { changing, undo_dir, common, ids } = parse(call, USAGE)?;
     let request = backout(call, &changing, undo_dir, ids);

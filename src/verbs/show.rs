@@ -32,12 +32,12 @@ struct ShowArgs {
 #[derive(Serialize)]
 struct ShownPatch<P> {
     patch: P,
-    /// What each line is about, and what it says; empty values are not shown.
+    /// The lines: a name and a value; lines with an empty value are not printed.
     #[serde(skip)]
     lines: Vec<(String, String)>,
 }
 
-/// Runs it.
+/// Runs the verb.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: ShowArgs = parse(call, USAGE)?;
     let Some(subject) = args.subject else {

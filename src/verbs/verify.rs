@@ -43,7 +43,7 @@ struct VerifyArgs {
     names: Vec<String>,
 }
 
-/// What was found.
+/// The answer of the verb: objects, patches, and what was left half applied.
 #[derive(Serialize)]
 struct VerifyReply {
     sound: bool,
@@ -93,7 +93,7 @@ struct UndoEntry {
     error: Option<String>,
 }
 
-/// Runs it. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
+/// Runs the verb. Exit 0 if all is well, 1 if objects are not as recorded or a patch was left half applied, 4 or 12 if undo
 /// data is damaged or gone, 2 for a name that is none, 65 while a change is unfinished.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: VerifyArgs = parse(call, USAGE)?;
@@ -189,7 +189,7 @@ impl VerifyReply {
         }
     }
 
-    /// What all of it comes to, in one line.
+    /// The result in one line.
     fn summary(&self) -> String {
         let objects = match (self.checked, self.discrepancies.len()) {
             (all, 0) => format!("{all} objects are as recorded"),

@@ -1,4 +1,4 @@
-//! What pkgadd(1M) tells about a package that comes.
+//! The messages of pkgadd(1M) about a package.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(crate) struct AddDetails<'a> {
     pub(crate) vendor: bool,
 }
 
-/// What became of a package.
+/// The outcome of one package.
 pub(super) fn ended(added: &Added) -> EndedPackage<'_> {
     let plan = added.installation.as_ref().map(|installation| &installation.intended.plan);
     EndedPackage { name: &added.name, plan, result: &added.result, ending: added.ending }

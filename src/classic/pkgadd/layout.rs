@@ -11,7 +11,7 @@ use crate::plan::{Action, Body, Change, Plan};
 use crate::root::Root;
 use crate::source::PackageImage;
 
-/// What is said first.
+/// The lines about a package before anything is done.
 pub(super) fn heading(name: &str, device: &str, package: &PackageImage) -> String {
     let text = |name| package.params.text(name);
     format!(
@@ -69,7 +69,7 @@ pub(super) fn steps(installation: &Installation, package: &PackageImage, root: &
     text
 }
 
-/// What stands before the first object.
+/// The line before the first object.
 pub(super) const PART: &str = "## Installing part 1 of 1.\n";
 
 /// That a class is complete.
@@ -150,7 +150,7 @@ fn is_link(change: &Change) -> bool {
     matches!(&change.action, Action::Add(new) | Action::Replace(new) if matches!(new.body, Body::Link(_)))
 }
 
-/// What stands behind a path; none for objects that pkgadd(1M) does not list.
+/// The text behind a path, or `None` for objects that pkgadd(1M) does not list.
 fn marker(change: &Change, implied: bool) -> Option<&'static str> {
     match &change.action {
         Action::Add(new) | Action::Replace(new) => match new.body {

@@ -53,7 +53,7 @@ impl CheckDocument {
         }
     }
 
-    /// The same of packages on a device; a path is as the pkgmap writes it.
+    /// The document of a check of packages on a device; paths are as the pkgmap writes them.
     pub(super) fn of_device(packages: &[Delivered], missing: &[String], zone: Zone) -> Self {
         let objects = || packages.iter().flat_map(|one| one.objects.iter().map(move |object| (one, object)));
         let wrong = objects().filter(|(_, object)| !object.findings.is_empty());
@@ -80,7 +80,7 @@ impl ListDocument {
         Self { objects: objects.collect() }
     }
 
-    /// The same of packages on a device.
+    /// The document of a listing of packages on a device.
     pub(super) fn of_device(packages: &[Delivered]) -> Self {
         let recorded = |package: &str, object: &DeliveredObject| RecordedObject {
             path: object.path.to_string(),

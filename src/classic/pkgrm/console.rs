@@ -1,4 +1,4 @@
-//! What pkgrm(1M) tells about a package that goes, class by class.
+//! The messages of pkgrm(1M) about a package, class by class.
 
 use std::fmt::Write as _;
 
@@ -14,13 +14,13 @@ use crate::surroundings::questions;
 /// The removal of packages.
 pub(super) struct RemoveDetails;
 
-/// What became of a package.
+/// The outcome of one package.
 pub(super) fn ended(removed: &Removed) -> EndedPackage<'_> {
     let plan = removed.removal.as_ref().map(|removal| &removal.intended.plan);
     EndedPackage { name: &removed.name, plan, result: &removed.result, ending: removed.ending }
 }
 
-/// What stands behind the path of an object.
+/// The text behind the path of an object.
 fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",

@@ -12,7 +12,7 @@ use crate::package::PkgInst;
 use crate::reply::{Exit, Reply, Report};
 use crate::surroundings::{Output, questions};
 
-/// Runs it; with `asks` each removal has to be agreed to.
+/// Removes packages from a spool directory; with `asks` each removal has to be agreed to.
 pub(super) fn run(
     call: &mut Invocation,
     spool: &Path,

@@ -14,7 +14,7 @@ pub(crate) fn error(findings: &[Finding], path: &str, zone: Zone) -> String {
     format!("ERROR: {path}\n{}", details.collect::<String>())
 }
 
-/// What one finding says, without indentation.
+/// The line of one finding, without indentation.
 pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
     let differ =
         |what: &str, expected: &str, actual: &str| format!("{what} <{expected}> expected <{actual}> actual");
@@ -52,7 +52,7 @@ pub(crate) fn detail(finding: &Finding, zone: Zone) -> String {
     }
 }
 
-/// What a repair that failed says.
+/// The line of a repair that failed.
 fn unable(unfixed: &Unfixed) -> String {
     match unfixed {
         Unfixed::Attributes => "unable to fix attributes".to_owned(),

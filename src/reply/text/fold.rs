@@ -36,7 +36,7 @@ fn paragraphs(text: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// How many characters these bytes are: those that do not continue one of UTF-8.
+/// The number of characters in UTF-8 text: bytes that do not continue one.
 fn columns(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }

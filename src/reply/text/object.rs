@@ -8,7 +8,7 @@ use crate::surroundings::Zone;
 /// Packages in a line of the listing.
 const PACKAGES_IN_LINE: usize = 5;
 
-/// What is recorded of an object, and a blank line. `path` is its path with the prefix of the root.
+/// The long listing of a recorded object, with a blank line at its end. `path` has the prefix of the root.
 pub(crate) fn long(line: &Line, path: &str, zone: Zone) -> String {
     let owners: Vec<&str> = line.owners.iter().map(|owner| owner.package.as_str()).collect();
     let is_partial = line.owners.iter().any(|owner| owner.status.is_some());
@@ -16,7 +16,7 @@ pub(crate) fn long(line: &Line, path: &str, zone: Zone) -> String {
     listed(&line.object, path, &owners, status, zone)
 }
 
-/// The same of an object of a package that is not installed. `path` is as the pkgmap writes it.
+/// The long listing of an object of a package that is not installed. `path` is as the pkgmap writes it.
 pub(crate) fn spooled(object: &Object, path: &str, package: &str, zone: Zone) -> String {
     listed(object, path, &[package], "spooled", zone)
 }

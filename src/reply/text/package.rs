@@ -72,7 +72,7 @@ pub(crate) fn long(package: &ListedPackage) -> Vec<u8> {
     text
 }
 
-/// How the long listing calls a state.
+/// The words of the long listing for a state.
 pub(crate) fn status(state: State) -> &'static str {
     match state {
         State::Complete => "completely installed",

@@ -115,7 +115,7 @@ pub(super) struct DemoDirectory {
     pub(super) directory: PathBuf,
 }
 
-/// Why there is no such directory.
+/// The reason why the directory cannot be filled.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
     #[error("{} is not empty; name a new or an empty directory", .0.display())]
@@ -219,7 +219,7 @@ impl DemoPatch {
         )
     }
 
-    /// What its packages are made with: the variable of the prototypes, and the parameters of a patch.
+    /// The assignments that its packages are made with: the variable of the prototypes, and the parameters of a patch.
     fn assignments(&self) -> Vec<(&'static str, &'static str)> {
         let parameters = [
             ("patch", self.id),

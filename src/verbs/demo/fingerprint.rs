@@ -16,7 +16,7 @@ use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};
 /// The records of the package database, which keep their own history.
 const RECORDS: &[u8] = b"/var/sadm";
 
-/// What a tree is.
+/// The fingerprint of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     /// The objects in it, its top not counted.

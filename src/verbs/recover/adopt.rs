@@ -13,10 +13,10 @@ use crate::surroundings::Output;
 /// Undo data that does not fit: the code of patchrm(1M).
 const UNFIT: Exit = Exit::new(4);
 
-/// What is said where nothing is to be bound.
+/// The sentence where there is nothing to bind.
 const NOTHING: &str = "There is no undo archive to be bound.";
 
-/// What became of the undo archives of a root.
+/// The outcome for the undo archives of a root.
 #[derive(Debug, Serialize)]
 pub(super) struct AdoptReport {
     result: &'static str,
@@ -86,7 +86,7 @@ impl AdoptReport {
         }
     }
 
-    /// The same as that of a root among others.
+    /// Turns the report into that of one root of many.
     pub(super) fn of_root(self, root: &Root) -> RootReport<Self> {
         let bound = self.adopted.iter().filter(|one| one.adopted).count();
         let told = format!("{bound} of {} undo archives bound", self.adopted.len());
@@ -117,7 +117,7 @@ impl Report for AdoptReport {
     }
 }
 
-/// What became of one archive, with what tells it from another one of the same patch.
+/// The outcome for one archive, with the run that tells it from others of the same patch.
 fn sentence(one: &Adoption) -> String {
     let Adoption { patch, package, run, recorded, differs, is_adopted } = one;
     let run = run.as_ref().map_or("an unknown run".to_owned(), |run| format!("run {run}"));
