@@ -69,12 +69,12 @@
 //! root. [`source::Source`] is what the user named and [`source::Image`] what it delivers. [`root::Root`] is the tree
 //! that is worked on, [`package::Inventory`] what is known of it. [`plan::Plan`] is the decision,
 //! [`plan::refusal::Refusal`] the decision against. [`transaction::Planned`] begins the steps of a run and
-//! [`transaction::Receipt`] ends them. [`script::Workshop`] is where procedure scripts run.
+//! [`transaction::Receipt`] ends them. [`script::ScriptHost`] is where procedure scripts run.
 //!
 //! # Example
 //! The patches of a root, and what stands against another one:
 //! ```
-//! use patchadm_core::operation::patches::applied_patches;
+//! use patchadm_core::operation::queries::applied_patches::applied_patches;
 //! use patchadm_svr4::patch::PatchId;
 //! use patchadm_rootfs::Root;
 //!

@@ -6,9 +6,9 @@ use std::process::Command;
 use patchadm_changeset::format::journal::{Domain, Entry, Header, Journal, VERSION, outcome_sector};
 use patchadm_changeset::records::contents;
 use patchadm_changeset::transaction::{read_queue, undo_queue};
-use patchadm_core::database::archive::Outside;
-use patchadm_core::database::survey::{Setting, survey};
-use patchadm_core::database::{View, open_run};
+use patchadm_core::database::archive::OutsideAccess;
+use patchadm_core::database::survey::{SurveySettings, survey};
+use patchadm_core::database::{RecordView, open_run};
 use patchadm_core::inventory::Touched;
 use patchadm_core::plan::queue::merged;
 use patchadm_rootfs::{Lock, Root};
@@ -57,10 +57,15 @@ impl InRun {
     /// The lines of `contents` as the last batch of the run would leave them.
     fn lines(&self) -> Vec<String> {
         let queue = read_queue(&self.root, &self.stage()).unwrap();
-        let view = View::live(&self.root);
+        let view = RecordView::live(&self.root);
         let paths = contents::paths_of_queue(&view, &queue).unwrap();
         let host = Root::open(Path::new("/")).unwrap();
-        let setting = Setting { host: &host, separator: "-", new_marker: "0", outside: Outside::default() };
+        let setting = SurveySettings {
+            host: &host,
+            separator: "-",
+            new_marker: "0",
+            outside: OutsideAccess::default(),
+        };
         let touched = Touched { paths, ..Touched::default() };
         let inventory = survey(&view, &touched, &setting).unwrap();
         let edits = merged(&inventory, &queue);

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use patchadm_core::script::{As, Ended, Process, ScriptError, end_leftovers};
+use patchadm_core::script::{ProcessIdentity, RunAs, ScriptEnd, ScriptError, end_leftovers};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;
@@ -21,11 +21,11 @@ const RUN: &str = "17-00000000000000aa";
 /// A script that leaves its group with a child, says the number of that, and goes on for ever.
 const LEAVES: &str = "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait; sleep 100";
 
-fn described(child: &Child) -> Process {
+fn described(child: &Child) -> ProcessIdentity {
     let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let start_time = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
-    Process { group: child.id().try_into().unwrap(), boot_id, start_time }
+    ProcessIdentity { group: child.id().try_into().unwrap(), boot_id, start_time }
 }
 
 fn sleeper(run: Option<&str>) -> Child {
@@ -47,7 +47,7 @@ fn a_child_that_left_its_group_is_ended_with_its_script() {
     let mut call = stage.call("script", LEAVES);
     call.limit = Some(Duration::from_secs(2));
     let mut ears = Listener::default();
-    assert_eq!(stage.workshop().run(&call, &mut ears).unwrap(), Ended::TimedOut);
+    assert_eq!(stage.workshop().run(&call, &mut ears).unwrap(), ScriptEnd::TimedOut);
     assert!(!ears.out.is_empty() && !runs(&ears.out), "{}", ears.out);
 }
 
@@ -55,7 +55,7 @@ fn a_child_that_left_its_group_is_ended_with_its_script() {
 fn a_daemon_of_a_run_that_ends_well_lives_on() {
     let stage = Stage::new();
     let (ended, ears) = stage.run("setsid sh -c 'sleep 60 & echo $!' ; exit 0");
-    assert_eq!(ended, Ended::Exited(0));
+    assert_eq!(ended, ScriptEnd::Exited(0));
     assert!(runs(&ears.out), "{}", ears.out);
     Command::new("kill").arg(ears.out.trim()).status().unwrap();
 }
@@ -66,7 +66,7 @@ fn what_scripts_leave_behind_is_waited_for() {
     let mut workshop = stage.workshop();
     let text = "sh -c 'sleep 0.2 & echo $!'; sleep 1";
     let mut ears = Listener::default();
-    assert_eq!(workshop.run(&stage.call("script", text), &mut ears).unwrap(), Ended::Exited(0));
+    assert_eq!(workshop.run(&stage.call("script", text), &mut ears).unwrap(), ScriptEnd::Exited(0));
     eventually("no entry is left", || !fs::exists(format!("/proc/{}", ears.out.trim())).unwrap());
     drop(workshop);
 }
@@ -91,11 +91,14 @@ fn a_record_of_another_start_or_of_an_impossible_group_is_about_nobody() {
     let mut child = sleeper(Some(RUN));
     let process = described(&child);
     for (what, forged) in [
-        ("another start of the machine", Process { boot_id: "another".to_owned(), ..process.clone() }),
-        ("another time", Process { start_time: process.start_time + 1, ..process.clone() }),
-        ("every process", Process { group: -1, ..process.clone() }),
-        ("our own group", Process { group: 0, ..process.clone() }),
-        ("init", Process { group: 1, ..process.clone() }),
+        (
+            "another start of the machine",
+            ProcessIdentity { boot_id: "another".to_owned(), ..process.clone() },
+        ),
+        ("another time", ProcessIdentity { start_time: process.start_time + 1, ..process.clone() }),
+        ("every process", ProcessIdentity { group: -1, ..process.clone() }),
+        ("our own group", ProcessIdentity { group: 0, ..process.clone() }),
+        ("init", ProcessIdentity { group: 1, ..process.clone() }),
     ] {
         drop(end_leftovers(&stage.root, Some((RUN, &forged))).unwrap());
         assert!(is_alive(&mut child), "{what}");
@@ -184,7 +187,7 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
     let mut workshop = stage.workshop();
     let user = workshop.unprivileged().unwrap();
     let mut call = stage.call("script", "sleep 3");
-    call.user = As::Unprivileged;
+    call.user = RunAs::Unprivileged;
     let looks = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(800));
         let is_of_script = |status: String| {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use patchadm_core::script::{As, Ears, Ended, Input, Process, Setting, Stream, Workshop, search_path};
+use patchadm_core::script::{
+    OutputStream, ProcessIdentity, RunAs, ScriptEnd, ScriptHost, ScriptHostSettings, ScriptInput,
+    ScriptListener, search_path,
+};
 
 use crate::scenario::is_root;
 use crate::workshop::{AT_TERMINAL, Listener, STAGE, Stage};
@@ -17,10 +20,10 @@ fn a_script_says_how_it_ended() {
     let stage = Stage::new();
     let mut workshop = stage.workshop();
     for (text, ended) in [
-        ("", Ended::Exited(0)),
-        ("exit 3\n", Ended::Exited(3)),
-        ("#!/no/such/shell\nexit 20", Ended::Exited(20)),
-        ("kill -9 $$", Ended::Signalled(9)),
+        ("", ScriptEnd::Exited(0)),
+        ("exit 3\n", ScriptEnd::Exited(3)),
+        ("#!/no/such/shell\nexit 20", ScriptEnd::Exited(20)),
+        ("kill -9 $$", ScriptEnd::Signalled(9)),
     ] {
         let call = stage.call("script", text);
         assert_eq!(workshop.run(&call, &mut Listener::default()).unwrap(), ended, "{text}");
@@ -33,11 +36,11 @@ fn both_streams_are_heard_apart_and_live() {
         first: Option<Instant>,
         all: String,
     }
-    impl Ears for Clock {
-        fn began(&mut self, _: &Process) -> io::Result<()> {
+    impl ScriptListener for Clock {
+        fn began(&mut self, _: &ProcessIdentity) -> io::Result<()> {
             Ok(())
         }
-        fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+        fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
             self.first.get_or_insert_with(Instant::now);
             self.all.push_str(&format!("{stream:?}:{}", String::from_utf8_lossy(bytes)));
         }
@@ -58,7 +61,7 @@ fn much_output_is_heard_whole() {
     let stage = Stage::new();
     let (ended, ears) =
         stage.run("i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678; i=$((i+1)); done");
-    assert_eq!((ended, ears.out.len()), (Ended::Exited(0), 400_000));
+    assert_eq!((ended, ears.out.len()), (ScriptEnd::Exited(0), 400_000));
 }
 
 #[test]
@@ -92,11 +95,11 @@ fn a_list_is_read_to_its_end_and_nothing_else() {
     let mut ears = Listener::default();
     workshop.run(&call, &mut ears).unwrap();
     assert_eq!(ears.out, "");
-    call.input = Input::Bytes(b"/a /b\n/c /d\n".to_vec());
+    call.input = ScriptInput::Bytes(b"/a /b\n/c /d\n".to_vec());
     workshop.run(&call, &mut ears).unwrap();
     assert_eq!(ears.out, "/b from /a\n/d from /c\n");
     let many = b"/a /b\n".repeat(200_000);
-    call.input = Input::Bytes(many);
+    call.input = ScriptInput::Bytes(many);
     let mut ears = Listener::default();
     call.file = stage.call("count", "wc -l").file;
     workshop.run(&call, &mut ears).unwrap();
@@ -122,7 +125,7 @@ fn a_script_that_cannot_start_says_why_and_the_next_one_runs() {
     let error = workshop.run(&call, &mut Listener::default()).unwrap_err().to_string();
     assert!(error.starts_with("cannot start script script: No such file or directory"), "{error}");
     call.directory = PathBuf::from("/");
-    assert_eq!(workshop.run(&call, &mut Listener::default()).unwrap(), Ended::Exited(0));
+    assert_eq!(workshop.run(&call, &mut Listener::default()).unwrap(), ScriptEnd::Exited(0));
 }
 
 #[test]
@@ -169,15 +172,15 @@ fn a_script_that_is_not_there_is_not_taken_for_one_that_warns() {
 #[test]
 fn a_program_that_is_another_one_is_an_error_with_its_words() {
     let stage = Stage::new();
-    let setting = |executable: &str| Setting {
+    let setting = |executable: &str| ScriptHostSettings {
         root: &stage.root,
         executable: PathBuf::from(executable),
         temporary: stage.scenario.beside("temporary"),
         absolute_tools: false,
     };
-    let error = Workshop::open(&setting("/bin/cat")).unwrap_err().to_string();
+    let error = ScriptHost::open(&setting("/bin/cat")).unwrap_err().to_string();
     assert!(error.contains("__scripts"), "{error}");
-    let error = Workshop::open(&setting("/no/such/program")).unwrap_err().to_string();
+    let error = ScriptHost::open(&setting("/no/such/program")).unwrap_err().to_string();
     assert!(error.starts_with("cannot start /no/such/program to run scripts: No such file"), "{error}");
 }
 
@@ -240,7 +243,7 @@ fn an_unprivileged_script_reads_its_copy_where_the_original_is_closed_to_it() {
     let unreadable = patchadm_core::script::trust::unreadable_by(user, &closed.join("checkinstall"));
     assert_eq!(unreadable.unwrap().file_name(), closed.file_name());
     let mut call = stage.call("script", "");
-    call.user = As::Unprivileged;
+    call.user = RunAs::Unprivileged;
     call.file = closed.join("checkinstall");
     let error = workshop.run(&call, &mut Listener::default()).unwrap_err().to_string();
     assert_eq!(
@@ -255,7 +258,7 @@ fn an_unprivileged_script_reads_its_copy_where_the_original_is_closed_to_it() {
     fs::copy(closed.join("checkinstall"), &call.file).unwrap();
     fs::set_permissions(&call.file, fs::Permissions::from_mode(0o644)).unwrap();
     let mut ears = Listener::default();
-    assert_eq!(workshop.run(&call, &mut ears).unwrap(), Ended::Exited(0), "{}", ears.err);
+    assert_eq!(workshop.run(&call, &mut ears).unwrap(), ScriptEnd::Exited(0), "{}", ears.err);
     assert_eq!(ears.out, format!("{0}\n{1}\n{1}\nno\n", user.uid, user.gid));
     assert!(user.uid != 0 && user.gid != 0);
     call.environment = vec![("PATH".into(), search_path(workshop.tools()))];
@@ -304,7 +307,7 @@ fn a_program_that_others_cannot_reach_is_copied_for_them() {
         .status()
         .unwrap();
     assert!(copied.success());
-    let mut workshop = Workshop::open(&Setting {
+    let mut workshop = ScriptHost::open(&ScriptHostSettings {
         root: &stage.root,
         executable: closed.join("patchadm"),
         temporary: closed.clone(),
@@ -313,7 +316,7 @@ fn a_program_that_others_cannot_reach_is_copied_for_them() {
     .unwrap();
     assert!(workshop.directory().starts_with("/var/tmp"), "the directory that was named is closed, too");
     let mut call = stage.call("script", "pkgparam --version");
-    call.user = As::Unprivileged;
+    call.user = RunAs::Unprivileged;
     call.environment = vec![("PATH".into(), search_path(workshop.tools()))];
     let mut ears = Listener::default();
     workshop.run(&call, &mut ears).unwrap();

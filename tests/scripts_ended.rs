@@ -5,7 +5,9 @@ use std::io;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use patchadm_core::script::{Ears, Ended, Process, ScriptError, Stream, end_leftovers};
+use patchadm_core::script::{
+    OutputStream, ProcessIdentity, ScriptEnd, ScriptError, ScriptListener, end_leftovers,
+};
 
 use crate::workshop::{Listener, Stage, eventually, runs};
 
@@ -17,7 +19,7 @@ fn a_script_that_takes_too_long_is_ended_with_its_grandchildren() {
     call.limit = Some(Duration::from_secs(2));
     let mut ears = Listener::default();
     let ended = stage.workshop().run(&call, &mut ears).unwrap();
-    assert_eq!(ended, Ended::TimedOut);
+    assert_eq!(ended, ScriptEnd::TimedOut);
     assert!(!ears.out.is_empty() && !runs(&ears.out), "grandchild {}", ears.out);
 }
 
@@ -29,7 +31,7 @@ fn an_interrupted_script_may_clean_up() {
         format!("trap 'echo yes > {}; exit 0' TERM; echo ready; while :; do sleep 1; done", mark.display());
     let mut ears = Listener { last_word: Some("ready"), ..Listener::default() };
     let ended = stage.workshop().run(&stage.call("script", &text), &mut ears).unwrap();
-    assert_eq!(ended, Ended::Interrupted);
+    assert_eq!(ended, ScriptEnd::Interrupted);
     assert_eq!(fs::read_to_string(mark).unwrap(), "yes\n");
 }
 
@@ -38,10 +40,10 @@ fn a_signal_of_the_terminal_is_for_scripts_and_not_for_the_process_that_runs_the
     let stage = Stage::new();
     let (ended, ears) =
         stage.run("for signal in INT HUP QUIT TERM; do kill -$signal $PPID; done; echo alive");
-    assert_eq!((ended, ears.out.as_str()), (Ended::Exited(0), "alive\n"));
+    assert_eq!((ended, ears.out.as_str()), (ScriptEnd::Exited(0), "alive\n"));
     assert_eq!(stage.left_over(), Vec::<String>::new());
     let (ended, _) = stage.run("kill -HUP $$; echo never");
-    assert_eq!(ended, Ended::Signalled(1));
+    assert_eq!(ended, ScriptEnd::Signalled(1));
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn nothing_happens_before_the_listener_agrees() {
     assert_eq!(error.to_string(), "script script was not begun: the journal is full");
     assert!(!mark.exists());
     let mut ears = Listener::default();
-    assert_eq!(workshop.run(&call, &mut ears).unwrap(), Ended::Exited(0));
+    assert_eq!(workshop.run(&call, &mut ears).unwrap(), ScriptEnd::Exited(0));
     assert!(mark.exists());
     assert!(ears.began[0].group > 1 && ears.began[0].start_time > 0 && ears.began[0].boot_id.len() == 36);
 }
@@ -65,7 +67,7 @@ fn a_daemon_that_keeps_the_pipe_is_not_waited_for_and_lives() {
     let stage = Stage::new();
     let before = Instant::now();
     let (ended, ears) = stage.run("sleep 60 & echo $!; exit 0");
-    assert_eq!(ended, Ended::Exited(0));
+    assert_eq!(ended, ScriptEnd::Exited(0));
     assert!(before.elapsed() < Duration::from_secs(20));
     assert!(runs(&ears.out));
     Command::new("kill").arg(ears.out.trim()).status().unwrap();
@@ -102,9 +104,9 @@ fn recovery_ends_the_process_of_a_dead_run_and_no_other() {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let start_time = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
-    let process = Process { group: sleeper.id().try_into().unwrap(), boot_id, start_time };
-    let another_boot = Process { boot_id: "another".into(), ..process.clone() };
-    let another_process = Process { start_time: start_time + 1, ..process.clone() };
+    let process = ProcessIdentity { group: sleeper.id().try_into().unwrap(), boot_id, start_time };
+    let another_boot = ProcessIdentity { boot_id: "another".into(), ..process.clone() };
+    let another_process = ProcessIdentity { start_time: start_time + 1, ..process.clone() };
     for other in [another_boot, another_process] {
         drop(end_leftovers(&stage.root, Some((run, &other))).unwrap());
         assert!(runs(&pid));
@@ -140,11 +142,11 @@ fn a_killed_program_takes_its_script_along() {
 #[test]
 fn a_killed_second_process_is_an_error_and_its_script_is_ended() {
     struct Killer(String);
-    impl Ears for Killer {
-        fn began(&mut self, _: &Process) -> io::Result<()> {
+    impl ScriptListener for Killer {
+        fn began(&mut self, _: &ProcessIdentity) -> io::Result<()> {
             Ok(())
         }
-        fn heard(&mut self, _: Stream, bytes: &[u8]) {
+        fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
             self.0.push_str(&String::from_utf8_lossy(bytes));
         }
         fn interrupted(&mut self) -> bool {

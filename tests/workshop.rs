@@ -6,7 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use patchadm_core::script::{As, Call, Ears, Ended, Input, Process, ScriptError, Setting, Stream, Workshop};
+use patchadm_core::script::{
+    OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
+    ScriptInput, ScriptListener,
+};
 use patchadm_rootfs::Root;
 
 use crate::scenario::Scenario;
@@ -22,23 +25,23 @@ pub(crate) struct Stage {
 pub(crate) struct Listener {
     pub(crate) out: String,
     pub(crate) err: String,
-    pub(crate) began: Vec<Process>,
+    pub(crate) began: Vec<ProcessIdentity>,
     pub(crate) refuses: bool,
     /// When this has been heard, the script is to be ended.
     pub(crate) last_word: Option<&'static str>,
 }
 
-impl Ears for Listener {
-    fn began(&mut self, process: &Process) -> io::Result<()> {
+impl ScriptListener for Listener {
+    fn began(&mut self, process: &ProcessIdentity) -> io::Result<()> {
         self.began.push(process.clone());
         if self.refuses { Err(io::Error::other("the journal is full")) } else { Ok(()) }
     }
 
-    fn heard(&mut self, stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         match stream {
-            Stream::Out => self.out.push_str(&text),
-            Stream::Err => self.err.push_str(&text),
+            OutputStream::Out => self.out.push_str(&text),
+            OutputStream::Err => self.err.push_str(&text),
         }
     }
 
@@ -59,12 +62,12 @@ impl Stage {
         Self { scenario, root }
     }
 
-    pub(crate) fn workshop(&self) -> Workshop {
+    pub(crate) fn workshop(&self) -> ScriptHost {
         self.open(false).unwrap()
     }
 
-    pub(crate) fn open(&self, absolute_tools: bool) -> Result<Workshop, ScriptError> {
-        Workshop::open(&Setting {
+    pub(crate) fn open(&self, absolute_tools: bool) -> Result<ScriptHost, ScriptError> {
+        ScriptHost::open(&ScriptHostSettings {
             root: &self.root,
             executable: PathBuf::from(env!("CARGO_BIN_EXE_patchadm")),
             temporary: self.scenario.beside("temporary"),
@@ -73,25 +76,25 @@ impl Stage {
     }
 
     /// A call of a script with this text.
-    pub(crate) fn call(&self, name: &str, text: &str) -> Call {
+    pub(crate) fn call(&self, name: &str, text: &str) -> ScriptCall {
         let file = self.scenario.beside(name);
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-        Call {
+        ScriptCall {
             name: name.to_owned(),
             file,
             arguments: vec![],
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            user: As::Caller,
+            user: RunAs::Caller,
             directory: PathBuf::from("/"),
-            input: Input::Nothing,
+            input: ScriptInput::Nothing,
             trace: false,
             limit: Some(Duration::from_secs(30)),
         }
     }
 
     /// Runs a script with this text in a workshop of its own.
-    pub(crate) fn run(&self, text: &str) -> (Ended, Listener) {
+    pub(crate) fn run(&self, text: &str) -> (ScriptEnd, Listener) {
         let mut ears = Listener::default();
         let ended = self.workshop().run(&self.call("script", text), &mut ears).unwrap();
         (ended, ears)
@@ -138,7 +141,7 @@ pub(crate) const AT_TERMINAL: &str = "PATCHADM_TEST_TERMINAL";
 fn engine() {
     let Some(stage) = std::env::var_os(STAGE).map(PathBuf::from) else { return };
     let root = Root::open(&stage.join("root")).unwrap();
-    let mut workshop = Workshop::open(&Setting {
+    let mut workshop = ScriptHost::open(&ScriptHostSettings {
         root: &root,
         executable: PathBuf::from(env!("CARGO_BIN_EXE_patchadm")),
         temporary: stage.join("temporary"),
@@ -146,14 +149,14 @@ fn engine() {
     })
     .unwrap();
     let at_terminal = std::env::var_os(AT_TERMINAL).is_some();
-    let call = Call {
+    let call = ScriptCall {
         name: "script".into(),
         file: stage.join("script"),
         arguments: vec![],
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-        user: As::Caller,
+        user: RunAs::Caller,
         directory: "/".into(),
-        input: if at_terminal { Input::Terminal } else { Input::Nothing },
+        input: if at_terminal { ScriptInput::Terminal } else { ScriptInput::Nothing },
         trace: false,
         limit: None,
     };

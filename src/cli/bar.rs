@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::transaction::{Doing, Event};
+use crate::transaction::{ProgressEvent, RunActivity};
 
 /// Shorter runs show nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,19 +24,19 @@ impl Bar {
     }
 
     /// Shows what happens.
-    pub(super) fn show(&self, event: Event) {
+    pub(super) fn show(&self, event: ProgressEvent) {
         if !self.enabled {
             return;
         }
         let mut bar = self.shown.borrow_mut();
         match event {
-            Event::Begins(doing, units) => {
+            ProgressEvent::Begins(doing, units) => {
                 let next = ProgressBar::with_draw_target(Some(units), ProgressDrawTarget::hidden());
                 next.set_style(style(doing));
                 next.set_message(word(doing));
                 *bar = Some(next);
             }
-            Event::Advances(units) => {
+            ProgressEvent::Advances(units) => {
                 let Some(bar) = bar.as_ref() else { return };
                 if bar.is_hidden() && self.began.elapsed() >= PATIENCE {
                     bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -84,18 +84,20 @@ impl RootsBar {
     }
 }
 
-fn word(doing: Doing) -> &'static str {
+fn word(doing: RunActivity) -> &'static str {
     match doing {
-        Doing::Staging => "staging",
-        Doing::Saving => "saving",
-        Doing::Switching => "switching",
+        RunActivity::Staging => "staging",
+        RunActivity::Saving => "saving",
+        RunActivity::Switching => "switching",
     }
 }
 
-fn style(doing: Doing) -> ProgressStyle {
+fn style(doing: RunActivity) -> ProgressStyle {
     let template = match doing {
-        Doing::Staging | Doing::Saving => "{msg:>10} [{bar:30}] {binary_bytes}/{binary_total_bytes}",
-        Doing::Switching => "{msg:>10} [{bar:30}] {pos}/{len}",
+        RunActivity::Staging | RunActivity::Saving => {
+            "{msg:>10} [{bar:30}] {binary_bytes}/{binary_total_bytes}"
+        }
+        RunActivity::Switching => "{msg:>10} [{bar:30}] {pos}/{len}",
     };
     // A template of this program is never refused; if it were, the bar would only look different.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -16,8 +16,8 @@ use crate::database::policy;
 use crate::operation::session::Caller;
 use crate::package::control::printable;
 use crate::plan::occasion::Occasion;
-use crate::root::{Holder, Root};
-use crate::transaction::Event;
+use crate::root::{LockHolder, Root};
+use crate::transaction::ProgressEvent;
 
 /// How long the pauses between two looks at a held lock are.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +72,11 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Does work as the caller that this makes; its time begins now.
-    pub(super) fn with_caller<T>(&self, progress: &dyn Fn(Event), work: impl FnOnce(&Caller<'_>) -> T) -> T {
+    pub(super) fn with_caller<T>(
+        &self,
+        progress: &dyn Fn(ProgressEvent),
+        work: impl FnOnce(&Caller<'_>) -> T,
+    ) -> T {
         let began = Instant::now();
         let until = began.checked_add(Duration::from_secs(self.wait));
         let patience = Patience { until, told: Cell::new(false), speaks_as: &self.speaks_as };
@@ -113,7 +117,7 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    fn goes_on(&self, holder: &Holder) -> bool {
+    fn goes_on(&self, holder: &LockHolder) -> bool {
         let left = self.until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return false;

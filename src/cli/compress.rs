@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::{Invocation, options};
 use crate::format::compress::Encoder;
-use crate::root::{Dir, FileType, Seen, WritableFile};
+use crate::root::{Dir, FileType, ObjectStatus, WritableFile};
 
 const USAGE: &str = "compress [-c] [-f] [-v] FILE...";
 
@@ -72,7 +72,7 @@ fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
     let name = file.file_name().ok_or_else(irregular)?.as_bytes();
     let above = file.parent().filter(|above| !above.as_os_str().is_empty());
     let dir = Dir::of_host(above.unwrap_or(Path::new(".")))?;
-    let is_regular = |seen: &Seen| seen.file_type == FileType::Regular;
+    let is_regular = |seen: &ObjectStatus| seen.file_type == FileType::Regular;
     let before = dir.look(name)?.ok_or(io::ErrorKind::NotFound)?;
     if !is_regular(&before) {
         return Err(irregular());
@@ -99,7 +99,7 @@ fn replace(file: &Path, force: bool) -> io::Result<Option<f64>> {
 }
 
 /// Packs the file into `packed`, which takes its attributes over and is made durable; gives the size.
-fn fill(file: &Path, before: &Seen, packed: &mut WritableFile) -> io::Result<u64> {
+fn fill(file: &Path, before: &ObjectStatus, packed: &mut WritableFile) -> io::Result<u64> {
     pack(file, &mut *packed)?;
     // Only root can give a file away; anybody else owns both.
     let _ = packed.set_owner(before.uid, before.gid);

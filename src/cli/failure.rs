@@ -16,7 +16,7 @@ use crate::plan::refusal::Command;
 use crate::root::{LockError, RootError};
 use crate::script::ScriptError;
 use crate::source::{Problem, SourceError};
-use crate::transaction::{Cause, Left, Phase, TransactionError};
+use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
 /// The exit code of `command` for a failure.
 pub fn code(command: Command, failure: &Failure) -> Exit {
@@ -140,7 +140,7 @@ fn database_code(command: Command, error: &DatabaseError) -> Exit {
 fn transaction_code(command: Command, error: &TransactionError) -> Exit {
     use Command::{Patchadd, Patchrm};
     match (&error.left, &error.cause) {
-        (Left::InDoubt | Left::Unfinished(_), _) => return Exit::UNFINISHED,
+        (RootCondition::InDoubt | RootCondition::Unfinished(_), _) => return Exit::UNFINISHED,
         (_, Cause::Internal(_)) => return Exit::INTERNAL,
         (_, Cause::Interrupted(signal)) if !matches!(command, Command::Pkgadd | Command::Pkgrm) => {
             return Exit::by_signal(*signal);
@@ -198,13 +198,15 @@ fn said(patch: Option<&str>, failure: &Failure) -> String {
 /// What the root is like, as a sentence.
 pub(super) fn state(failure: &Failure) -> String {
     match failure.left() {
-        Left::Unchanged => "Nothing was changed.".to_owned(),
-        Left::RolledBack => "The changes that had begun were undone: everything is as before.".to_owned(),
-        Left::Unfinished(what) => {
+        RootCondition::Unchanged => "Nothing was changed.".to_owned(),
+        RootCondition::RolledBack => {
+            "The changes that had begun were undone: everything is as before.".to_owned()
+        }
+        RootCondition::Unfinished(what) => {
             let lines = what.iter().map(|line| format!("\n  {line}"));
             format!("Not everything could be put back:{}", lines.collect::<String>())
         }
-        left @ Left::InDoubt => sentence(&left.to_string()),
+        left @ RootCondition::InDoubt => sentence(&left.to_string()),
     }
 }
 
@@ -264,8 +266,8 @@ pub(super) fn hint(command: Command, failure: &Failure) -> String {
             UNRECOVERED.to_owned()
         }
         Failure::Transaction(error) => match (&error.left, &error.cause) {
-            (Left::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
-            (Left::Unfinished(_), _) => UNRECOVERED.to_owned(),
+            (RootCondition::InDoubt, _) => "Run `patchadm recover`.".to_owned(),
+            (RootCondition::Unfinished(_), _) => UNRECOVERED.to_owned(),
             (_, Cause::Changed(_) | Cause::Appeared(_)) => {
                 "Try again when nobody else changes these files.".to_owned()
             }
@@ -317,7 +319,7 @@ mod tests {
     use rustix::io::Errno;
 
     use super::*;
-    use crate::root::Holder;
+    use crate::root::LockHolder;
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {
@@ -328,7 +330,7 @@ mod tests {
     }
 
     fn failed(phase: Phase, cause: Cause) -> Failure {
-        TransactionError { phase, cause, left: Left::RolledBack }.into()
+        TransactionError { phase, cause, left: RootCondition::RolledBack }.into()
     }
 
     fn source(problem: Problem, path: &str) -> Failure {
@@ -338,8 +340,9 @@ mod tests {
     /// Code of patchadd, patchrm, pkgadd, pkgrm and installf for each failure.
     #[test]
     fn every_failure_has_its_code_for_every_command() {
-        let held = || LockError::Held { path: "/.lockfile".to_owned(), holder: Holder::default() };
-        let doubt = TransactionError { phase: Phase::Commit, cause: no_space(), left: Left::InDoubt };
+        let held = || LockError::Held { path: "/.lockfile".to_owned(), holder: LockHolder::default() };
+        let doubt =
+            TransactionError { phase: Phase::Commit, cause: no_space(), left: RootCondition::InDoubt };
         let table: Vec<(Failure, [u8; 5])> = vec![
             (source(Problem::NotFound, "/x"), [33, 4, 99, 99, 99]),
             (source(Problem::NotFound, "x"), [27, 4, 99, 99, 99]),

@@ -9,13 +9,13 @@ use super::exit::Exit;
 use super::output::Output;
 use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
-use crate::operation::packages::PackagesReport;
-use crate::operation::scripts::{Ending, Reboot};
+use crate::operation::packages::report::PackagesReport;
+use crate::operation::scripts::{Ending, RebootRequest};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::Root;
 use crate::source::{Problem, SourceError};
-use crate::transaction::{Left, Receipt};
+use crate::transaction::{Receipt, RootCondition};
 
 /// What became of one package.
 pub(super) struct Package<'a> {
@@ -37,8 +37,8 @@ impl Package<'_> {
     }
 
     /// Whether the machine should be started again because of it; for what was undone it need not.
-    fn reboot(&self) -> Reboot {
-        if self.result.is_ok() { self.ending.reboot } else { Reboot::None }
+    fn reboot(&self) -> RebootRequest {
+        if self.result.is_ok() { self.ending.reboot } else { RebootRequest::None }
     }
 }
 
@@ -62,7 +62,8 @@ impl<T> Ended<'_, T> {
         match self.outcome {
             Err(failed) => {
                 call.output.error(&words(self.command, failed))?;
-                if matches!(failed.left(), Left::Unchanged) && !matches!(failed, Failure::Source(_)) {
+                if matches!(failed.left(), RootCondition::Unchanged) && !matches!(failed, Failure::Source(_))
+                {
                     call.output.complain("No changes were made to the system.\n")?;
                 }
             }
@@ -98,7 +99,7 @@ impl<T> Ended<'_, T> {
     /// Whether the machine should be started again after all.
     fn wants_reboot(&self) -> bool {
         let packages = self.outcome.iter().flat_map(|report| &report.packages);
-        packages.map(self.package).any(|package| package.reboot() != Reboot::None)
+        packages.map(self.package).any(|package| package.reboot() != RebootRequest::None)
     }
 
     fn body(&self) -> Body {
@@ -123,11 +124,11 @@ const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
     \tis not completely in effect before that.\n";
 
 /// The code of a command after which the machine should be started again: ten more for later, twenty more for now.
-fn after_reboot(exit: Exit, reboot: Reboot) -> Exit {
+fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {
     let tens = match reboot {
-        Reboot::None => 0,
-        Reboot::AfterAll => 10,
-        Reboot::Immediate => 20,
+        RebootRequest::None => 0,
+        RebootRequest::AfterAll => 10,
+        RebootRequest::Immediate => 20,
     };
     match exit.code() {
         code @ 0..=5 => Exit::new(code + tens),
@@ -151,7 +152,8 @@ pub(super) fn close(output: &mut Output, command: Command, what: &str, package: 
     }
     let ending = ending(package.exit(command));
     let _ = writeln!(text, "\n{what} <{}> {ending}", package.name);
-    let unchanged = |failed: &Failure| matches!(failed.left(), Left::Unchanged | Left::RolledBack);
+    let unchanged =
+        |failed: &Failure| matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack);
     if package.result.as_ref().err().is_some_and(unchanged) {
         text.push_str("No changes were made to the system.\n");
     }
@@ -186,8 +188,8 @@ pub(super) fn words(command: Command, failed: &Failure) -> String {
     };
     // That nothing was changed, or is again, is said at the end.
     let left = match failed.left() {
-        Left::Unchanged | Left::RolledBack => String::new(),
-        Left::InDoubt | Left::Unfinished(_) => failure::state(failed),
+        RootCondition::Unchanged | RootCondition::RolledBack => String::new(),
+        RootCondition::InDoubt | RootCondition::Unfinished(_) => failure::state(failed),
     };
     let lines = [why, left, failure::hint(command, failed)];
     lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
@@ -264,9 +266,9 @@ mod tests {
     #[test]
     fn a_reboot_is_told_in_the_tens() {
         let code = |code, reboot| after_reboot(Exit::new(code), reboot).code();
-        assert_eq!([0, 2].map(|of| code(of, Reboot::AfterAll)), [10, 12]);
-        assert_eq!([0, 1].map(|of| code(of, Reboot::Immediate)), [20, 21]);
-        assert_eq!((code(4, Reboot::None), code(65, Reboot::Immediate)), (4, 65));
+        assert_eq!([0, 2].map(|of| code(of, RebootRequest::AfterAll)), [10, 12]);
+        assert_eq!([0, 1].map(|of| code(of, RebootRequest::Immediate)), [20, 21]);
+        assert_eq!((code(4, RebootRequest::None), code(65, RebootRequest::Immediate)), (4, 65));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::operation::session::Caller;
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::root::Root;
-use crate::transaction::{Left, Recovered};
+use crate::transaction::{Recovered, RootCondition};
 
 const USAGE: &str = "patchadm [-R root] recover [option...]\npatchadm recover [option...] --roots file";
 
@@ -86,7 +86,7 @@ impl Body {
         };
         let changed = match run {
             Ok(found) => !found.is_nothing(),
-            Err(failed) => !matches!(failed.left(), Left::Unchanged | Left::RolledBack),
+            Err(failed) => !matches!(failed.left(), RootCondition::Unchanged | RootCondition::RolledBack),
         };
         let half = result.iter().flat_map(|found| &found.interrupted);
         notes.extend(half.map(Interrupted::told));

@@ -7,15 +7,15 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::words::sentence_of;
 use super::{Invocation, failure, json};
-use crate::operation::apply_patches::{Applied, ApplyReport};
-use crate::operation::back_out::{BackOutReport, BackedOut};
 use crate::operation::failure::Failure;
+use crate::operation::patches::apply::{Applied, ApplyReport};
+use crate::operation::patches::back_out::{BackOutReport, BackedOut};
 use crate::plan::engine::PlannedScript;
 use crate::plan::refusal::{Command, Reason};
 use crate::plan::rights::{Grant, grants};
 use crate::plan::{Action, Body, Plan};
 use crate::root::Root;
-use crate::transaction::{Left, Receipt, Recovered};
+use crate::transaction::{Receipt, Recovered, RootCondition};
 
 /// One patch in the JSON document of a changing command.
 #[derive(Clone, Debug, Serialize)]
@@ -278,7 +278,7 @@ fn verdict_of(failed: &Failure) -> &'static str {
             Reason::NotInstalled(_) => "not-applicable",
             _ => "refused",
         },
-        failure if failure.left() == Left::RolledBack => "rolled-back",
+        failure if failure.left() == RootCondition::RolledBack => "rolled-back",
         _ => "failed",
     }
 }
@@ -321,7 +321,7 @@ pub(super) fn failed(failure: &Failure, exit: Exit) -> Outcome {
         result: "failed",
         run: None,
         patches: Vec::new(),
-        changed: !matches!(failure.left(), Left::Unchanged | Left::RolledBack),
+        changed: !matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack),
         recovered: None,
         error: Some(failure.to_string()),
         duration_ms: 0,

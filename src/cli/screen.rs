@@ -5,7 +5,7 @@
 //! the classic pkgadd(1M); where a JSON document is wanted, to standard error. What each command tells beside that is in its `scene`.
 
 use super::output::Output;
-use crate::operation::scripts::{Stream, Voice};
+use crate::operation::scripts::{OutputStream, ScriptOutput};
 use crate::root::Root;
 
 /// What is told, and to whom.
@@ -34,12 +34,12 @@ impl<S> Screen<'_, S> {
     }
 }
 
-impl<S> Voice for Screen<'_, S> {
+impl<S> ScriptOutput for Screen<'_, S> {
     fn executing(&mut self, script: &str) {
         self.step(&format!("## Executing {script} script.\n"));
     }
 
-    fn heard(&mut self, _stream: Stream, bytes: &[u8]) {
+    fn heard(&mut self, _stream: OutputStream, bytes: &[u8]) {
         // Where nobody reads any more, the script goes on nevertheless.
         if self.outcome {
             drop(self.output.raw(bytes));

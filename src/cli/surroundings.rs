@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Local, NaiveDateTime, Utc};
 
-use crate::database::Reader;
+use crate::database::RecordReader;
 use crate::root::{Root, accounts_of};
 
 /// The variable that tells a process that it does as the owner of a root what the superuser asked for.
@@ -128,8 +128,8 @@ impl Surroundings {
     }
 
     /// Who reads the records of `root`: a command that a script of a run started has a part in that run.
-    pub fn reader<'a>(&'a self, root: &'a Root) -> Reader<'a> {
-        Reader::within(root, self.run.as_deref())
+    pub fn reader<'a>(&'a self, root: &'a Root) -> RecordReader<'a> {
+        RecordReader::within(root, self.run.as_deref())
     }
 
     /// The name of the caller by the accounts of this machine; the number where it has none there.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use patchadm::cli::failure;
 use patchadm_changeset::format::journal::{Outcome, parse_head};
 use patchadm_core::plan::refusal;
-use patchadm_rootfs::{Call, Door, Step};
+use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;
 
 use crate::reliability::stories::{Command, Story, Trial};
@@ -33,7 +33,7 @@ pub(crate) enum Moment {
 /// A change that a command makes.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
-    pub(crate) call: Call,
+    pub(crate) call: ChangeCall,
     /// Its path, with `RUN` for the run.
     pub(crate) path: String,
     pub(crate) moment: Moment,
@@ -95,7 +95,7 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
             Journal::Open => Moment::Switching,
             Journal::Committed if is_journal(path) && was == Some(Moment::Switching) => {
                 // The one before wrote the outcome, this makes it durable.
-                assert_eq!((*call, changes[number - 1].call), (Call::Sync, Call::Write));
+                assert_eq!((*call, changes[number - 1].call), (ChangeCall::Sync, ChangeCall::Write));
                 changes[number - 1].moment = Moment::Committing;
                 Moment::Committing
             }
@@ -110,20 +110,20 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
 }
 
 /// Whether a change belongs to a directory of records that gets an undo archive.
-fn is_saved(noted: &[(Call, String, Journal)], number: usize) -> bool {
+fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
     let Some((_, rest)) = noted[number].1.split_once("/RUN/db/") else { return false };
     let staged = format!("/RUN/db/{}/undo", rest.split('/').next().unwrap());
     // Those of the same run: of another one the journal was seen in between.
-    let same = |(_, _, journal): &&(Call, String, Journal)| *journal == Journal::Closed;
+    let same = |(_, _, journal): &&(ChangeCall, String, Journal)| *journal == Journal::Closed;
     let (before, after) = noted.split_at(number);
     let mut run = before.iter().rev().take_while(same).chain(after.iter().take_while(same));
     run.any(|(_, path, _)| path.contains(&staged))
 }
 
-fn is_staged(call: Call, path: &str) -> bool {
+fn is_staged(call: ChangeCall, path: &str) -> bool {
     let is_record = path.contains("/RUN/db/") && !path.contains("/RUN/db/held");
     let is_of_stage = path.contains("/stage/RUN") || path.ends_with("/patchadm") || path.ends_with("/stage");
-    is_of_stage && !is_record && !matches!(call, Call::SyncFileSystem | Call::Sync)
+    is_of_stage && !is_record && !matches!(call, ChangeCall::SyncFileSystem | ChangeCall::Sync)
 }
 
 /// A door through which so many changes pass, then `errno` is the answer: once, or always.
@@ -132,7 +132,7 @@ fn is_staged(call: Call, path: &str) -> bool {
 pub(crate) fn failing(number: usize, errno: Errno, always: bool) -> (Door, Met) {
     let (passed, met) = (Mutex::new(0), Met::default());
     let keep = met.clone();
-    let door = Door::watched(move |step: &Step<'_>| {
+    let door = Door::watched(move |step: &RootChange<'_>| {
         let mut passed = passed.lock().unwrap();
         *passed += 1;
         if *passed == number + 1 {
@@ -144,7 +144,7 @@ pub(crate) fn failing(number: usize, errno: Errno, always: bool) -> (Door, Met) 
 }
 
 /// The change that failed first.
-pub(crate) type Met = Arc<Mutex<Option<(Call, String)>>>;
+pub(crate) type Met = Arc<Mutex<Option<(ChangeCall, String)>>>;
 
 /// Which change of the course that was: the nearest one of the same kind.
 pub(crate) fn met_change(changes: &[Change], number: usize, met: &Met) -> Result<Change, String> {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use patchadm_core::database::{View, ViewError, read_consistently};
-use patchadm_core::operation::patches::applied_patches;
+use patchadm_core::database::{RecordView, ViewError, read_consistently};
+use patchadm_core::operation::queries::applied_patches::applied_patches;
 use patchadm_rootfs::{Lock, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::process::{Pid, Signal, kill_process};
@@ -108,7 +108,7 @@ impl Stage {
     /// Several reads of one process: within one answer they are about one state.
     fn ask_in_process(&self, root: &Root) -> bool {
         let at = |path: &str| ObjectPath::new(path.as_bytes()).unwrap();
-        let found = read_consistently(root, |view: &View<'_>| {
+        let found = read_consistently(root, |view: &RecordView<'_>| {
             let pkginfo = view.read(&at("/var/sadm/pkg/ACMEweb/pkginfo"), 1 << 20)?.unwrap_or_default();
             let contents = view.read(&at("/var/sadm/install/contents"), 1 << 20)?.unwrap_or_default();
             let saved = view.list(&at("/var/sadm/pkg/ACMEweb/save/100-01"))?;

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
 use patchadm_changeset::format::journal::{Outcome, parse_head};
-use patchadm_rootfs::{Call, Door, Step};
+use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, chmod, chownat, linkat,
@@ -182,10 +182,10 @@ enum Back {
 
 impl Back {
     /// What the change touches, and what must be there for it.
-    fn order(&self, call: Call) -> (BTreeSet<Thing>, BTreeSet<Thing>) {
+    fn order(&self, call: ChangeCall) -> (BTreeSet<Thing>, BTreeSet<Thing>) {
         let inode = |place: &Place| Thing::Object(place.stat().map_or(0, |stat| stat.st_ino));
         let (touches, needs) = match self {
-            Self::Remove(place) if call == Call::MakeLink => {
+            Self::Remove(place) if call == ChangeCall::MakeLink => {
                 (vec![place.thing()], vec![place.directory(), inode(place)])
             }
             Self::Remove(place) | Self::RemoveDirectory(place) => {
@@ -194,7 +194,7 @@ impl Back {
             Self::Exchange(one, other) | Self::Move(one, other, _) => {
                 (vec![one.thing(), other.thing()], vec![one.directory(), other.directory()])
             }
-            Self::Return(place, spare) if call == Call::RemoveDirectory => {
+            Self::Return(place, spare) if call == ChangeCall::RemoveDirectory => {
                 (vec![place.thing(), inode(spare)], vec![place.directory()])
             }
             Self::Return(place, _) => (vec![place.thing()], vec![place.directory()]),
@@ -240,7 +240,7 @@ pub(crate) struct Disk {
 
 /// Which syncs are said to be made and are not: told the call, the path, and how many of the same call on the same
 /// path came before.
-pub(crate) type Deaf = fn(Call, &ObjectPath, usize) -> bool;
+pub(crate) type Deaf = fn(ChangeCall, &ObjectPath, usize) -> bool;
 
 #[derive(Default)]
 struct State {
@@ -254,7 +254,7 @@ struct State {
     pending: Option<Back>,
     changes: Vec<(Journaled, Back)>,
     held: HashMap<u64, Arc<Held>>,
-    syncs: HashMap<(Call, ObjectPath), usize>,
+    syncs: HashMap<(ChangeCall, ObjectPath), usize>,
     /// How many changes had passed at the last sync.
     begins: usize,
     /// How many runs are committed, and durably.
@@ -282,9 +282,9 @@ impl Disk {
     /// of one file that follow one another are one change: how many they are may depend on how well it compresses.
     pub(crate) fn door(self: &Arc<Self>, limit: usize) -> Door {
         let (before, after) = (self.clone(), self.clone());
-        let watcher = move |step: &Step<'_>| {
+        let watcher = move |step: &RootChange<'_>| {
             let mut state = before.state.lock().unwrap();
-            let written = (step.call == Call::Write).then(|| step.path.clone());
+            let written = (step.call == ChangeCall::Write).then(|| step.path.clone());
             let goes_on = written.is_some() && written == state.written;
             if !goes_on && state.passed >= limit {
                 return Err(Errno::IO);
@@ -316,16 +316,16 @@ impl Disk {
     }
 
     /// Notes what became of a change.
-    fn note(&self, step: &Step<'_>, made: Result<(), Errno>) {
+    fn note(&self, step: &RootChange<'_>, made: Result<(), Errno>) {
         let mut state = self.state.lock().unwrap();
         let pending = state.pending.take();
         if made.is_err() {
-            if let (Call::RemoveDirectory, Some(back)) = (step.call, pending) {
+            if let (ChangeCall::RemoveDirectory, Some(back)) = (step.call, pending) {
                 back.undo(false).unwrap();
             }
             return;
         }
-        if matches!(step.call, Call::Sync | Call::SyncFileSystem) {
+        if matches!(step.call, ChangeCall::Sync | ChangeCall::SyncFileSystem) {
             let count = state.syncs.entry((step.call, step.path.clone())).or_default();
             *count += 1;
             let before = *count - 1;
@@ -347,10 +347,10 @@ impl State {
     }
 
     /// A sync was made.
-    fn settle(&mut self, step: &Step<'_>) {
+    fn settle(&mut self, step: &RootChange<'_>) {
         let window = self.window();
         let target = step.root.join(relative(step.path));
-        if step.call == Call::SyncFileSystem {
+        if step.call == ChangeCall::SyncFileSystem {
             self.changes.clear();
             self.held.clear();
         } else {
@@ -388,45 +388,45 @@ impl State {
     }
 
     /// How a change that is about to be made will be taken back; none where it changes nothing.
-    fn back(&mut self, step: &Step<'_>, spare: &Path) -> Option<Back> {
+    fn back(&mut self, step: &RootChange<'_>, spare: &Path) -> Option<Back> {
         let target = step.root.join(relative(step.path));
         let mut place = |path| self.place(step.root, path);
         Some(match step.call {
-            Call::Create | Call::MakeSymlink | Call::MakeNode | Call::MakeLink => {
+            ChangeCall::Create | ChangeCall::MakeSymlink | ChangeCall::MakeNode | ChangeCall::MakeLink => {
                 Back::Remove(place(step.path))
             }
-            Call::OpenWrite => {
+            ChangeCall::OpenWrite => {
                 Some(place(step.path)).filter(|place| place.stat().is_none()).map(Back::Remove)?
             }
-            Call::MakeDirectory => Back::RemoveDirectory(place(step.path)),
-            Call::Exchange => Back::Exchange(place(step.path), place(step.other?)),
-            Call::Move => Back::Move(place(step.path), place(step.other?), None),
-            Call::Rename => {
+            ChangeCall::MakeDirectory => Back::RemoveDirectory(place(step.path)),
+            ChangeCall::Exchange => Back::Exchange(place(step.path), place(step.other?)),
+            ChangeCall::Move => Back::Move(place(step.path), place(step.other?), None),
+            ChangeCall::Rename => {
                 let (from, to) = (place(step.path), place(step.other?));
                 let over = to.stat().map(|_| self.keep(&to, spare));
                 Back::Move(from, to, over)
             }
-            Call::Unlink => {
+            ChangeCall::Unlink => {
                 let place = place(step.path);
                 place.stat()?;
                 Back::Return(place.clone(), self.keep(&place, spare))
             }
-            Call::RemoveDirectory => {
+            ChangeCall::RemoveDirectory => {
                 let place = place(step.path);
                 let is_empty = fs::read_dir(&target).ok()?.next().is_none();
                 is_empty.then(|| self.swap(place, spare))?
             }
-            Call::Write | Call::Truncate | Call::Allocate => {
+            ChangeCall::Write | ChangeCall::Truncate | ChangeCall::Allocate => {
                 let held = self.hold(&target);
                 Back::Bytes(held, fs::read(&target).unwrap())
             }
-            Call::SetOwner | Call::SetMode | Call::SetTimes => {
+            ChangeCall::SetOwner | ChangeCall::SetMode | ChangeCall::SetTimes => {
                 let held = self.hold(&target);
                 let stat = Box::new(held.stat());
                 Back::Attributes(held, stat)
             }
             // The stories set no extended attributes.
-            Call::SetXattr | Call::Sync | Call::SyncFileSystem => return None,
+            ChangeCall::SetXattr | ChangeCall::Sync | ChangeCall::SyncFileSystem => return None,
         })
     }
 

@@ -183,7 +183,7 @@ fn a_history_of_an_earlier_build_is_written_again_the_same() {
         let (_, text) = earlier.files("var/sadm/patchadm/history").pop_first().unwrap();
         let entries = history::parse(&text).unwrap();
         assert!(!entries.is_empty());
-        let again: Vec<u8> = entries.iter().flat_map(history::Entry::line).collect();
+        let again: Vec<u8> = entries.iter().flat_map(history::HistoryEntry::line).collect();
         assert_same_text(&again, &text);
     }
 }

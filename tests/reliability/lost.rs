@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use patchadm_rootfs::{Call, Door};
+use patchadm_rootfs::{ChangeCall, Door};
 
 use crate::reliability::crash::{Legal, in_parallel};
 use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
@@ -219,17 +219,18 @@ fn without_any_of_its_syncs_the_protocol_would_leave_mixed_states() {
     // at the end of the switch, behind staging and the journal's name, so that all of it has to be rolled back
     let killed = course(story).get(2).map(|switch| switch.changes.last().unwrap().number);
     let without: [(&str, Option<usize>, Deaf); 5] = [
-        ("that of what is staged", None, |call, _, before| call == Call::SyncFileSystem && before == 0),
+        ("that of what is staged", None, |call, _, before| call == ChangeCall::SyncFileSystem && before == 0),
         ("that of the journal's name", None, |call, path, _| {
-            call == Call::Sync && path.as_bytes() == b"/var/sadm/patchadm"
+            call == ChangeCall::Sync && path.as_bytes() == b"/var/sadm/patchadm"
         }),
-        ("that of the switch", None, |call, _, before| call == Call::SyncFileSystem && before == 1),
+        ("that of the switch", None, |call, _, before| call == ChangeCall::SyncFileSystem && before == 1),
         // Here the sync of history and log would stand for it.
         ("that of the outcome and of what follows", None, |call, path, _| {
-            call == Call::Sync && path.as_bytes() == b"/var/sadm/patchadm/journal"
-                || call == Call::SyncFileSystem && !path.as_bytes().starts_with(b"/var/sadm/patchadm/stage")
+            call == ChangeCall::Sync && path.as_bytes() == b"/var/sadm/patchadm/journal"
+                || call == ChangeCall::SyncFileSystem
+                    && !path.as_bytes().starts_with(b"/var/sadm/patchadm/stage")
         }),
-        ("that of the rollback", killed, |call, _, before| call == Call::SyncFileSystem && before == 1),
+        ("that of the rollback", killed, |call, _, before| call == ChangeCall::SyncFileSystem && before == 1),
     ];
     for (what, killed, deaf) in without {
         let plot = Plot { story, legal: &legal, killed, deaf: Some(deaf) };

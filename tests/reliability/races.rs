@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use patchadm_rootfs::{Call, Door, FileType};
+use patchadm_rootfs::{ChangeCall, Door, FileType};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::delivery::Patch;
@@ -456,7 +456,7 @@ fn an_archive_of_the_host_is_removed_after_a_backout_only_if_it_is_still_the_sam
     let theirs = archive.clone();
     let exchanged = Door::watched(move |step| {
         // The journal is published; the archive has been read and is needed no more.
-        if step.call == Call::Rename {
+        if step.call == ChangeCall::Rename {
             fs::remove_file(&theirs).unwrap();
             fs::write(&theirs, "somebody else's\n").unwrap();
         }

@@ -23,7 +23,7 @@ pub const LARGEST_MANIFEST: u64 = 256 << 20;
 const BUFFER: usize = 1 << 17;
 
 /// A package datastream whose compression has been taken off.
-pub type Stream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
+pub type ArchiveStream<'a> = Reader<BufReader<Box<dyn Read + 'a>>>;
 
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,12 @@ pub enum ArchiveFileError {
 
 /// A file that may be an undo archive.
 #[derive(Debug)]
-pub struct Unbound {
+pub struct UnboundArchive {
     file: File,
     shown: String,
 }
 
-impl Unbound {
+impl UnboundArchive {
     /// A regular file; `shown` is what messages call it.
     pub fn new(file: File, shown: String) -> Self {
         Self { file, shown }
@@ -79,7 +79,7 @@ impl Unbound {
 }
 
 /// Opens the datastream of an archive, with the compression taken off.
-pub fn stream<'a>(bytes: impl Read + 'a) -> Result<Stream<'a>, DatastreamError> {
+pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
     let opened = envelope::open(bytes)?;
     Reader::open(BufReader::with_capacity(1 << 16, opened.reader))
 }

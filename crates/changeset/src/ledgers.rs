@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use crate::package::PkgInst;
 use crate::plan::{LedgerChange, Plan, UndoPlace};
 use crate::root::Root;
-use crate::transaction::{Cause, Written};
+use crate::transaction::{Cause, WrittenArchive};
 
 /// Makes ledgers.
 pub trait Ledgers: Debug {
@@ -29,21 +29,21 @@ pub trait LedgerDraft: Debug + Sync {
     fn is_empty(&self) -> bool;
 
     /// The bytes of the file, when all archives are written. `run` is the name of the run.
-    fn bytes(&self, run: &str, written: &WrittenArchives<'_>) -> Result<Vec<u8>, Cause>;
+    fn bytes(&self, run: &str, written: &LedgerInput<'_>) -> Result<Vec<u8>, Cause>;
 }
 
 /// Archives that a run has written, by package and patch, each with its place.
-pub type SavedArchives = BTreeMap<(PkgInst, String), (Written, UndoPlace)>;
+pub type SavedArchives = BTreeMap<(PkgInst, String), (WrittenArchive, UndoPlace)>;
 
 /// The archives that a run has written.
 #[derive(Debug)]
-pub struct WrittenArchives<'a> {
+pub struct LedgerInput<'a> {
     /// The root that changes.
     pub root: &'a Root,
     /// What the run does.
     pub plan: &'a Plan,
     /// The archives of this batch, by their place in the plan.
-    pub written: &'a BTreeMap<usize, Written>,
+    pub written: &'a BTreeMap<usize, WrittenArchive>,
     /// Those of the batches before.
     pub saved: &'a SavedArchives,
 }

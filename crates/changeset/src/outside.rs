@@ -13,7 +13,7 @@ pub type NamesArchive = fn(ledger: &[u8], archive: &Archive, path: &ObjectPath) 
 
 /// The directories of the host in which archives of a root may be opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Outside<'a> {
+pub struct OutsideAccess<'a> {
     /// Where to look instead of where `remote` points: `-B`, `--undo-dir`.
     pub moved_to: Option<&'a Path>,
     /// `undo_dir` of the host's own policy.
@@ -26,14 +26,14 @@ pub struct Outside<'a> {
     pub names_archive: Option<NamesArchive>,
 }
 
-impl Outside<'static> {
+impl OutsideAccess<'static> {
     /// Any archive that a root names, for a run that was planned by this process.
     pub fn planned() -> Self {
         Self { is_trusted: true, is_planned: true, ..Self::default() }
     }
 }
 
-impl Outside<'_> {
+impl OutsideAccess<'_> {
     /// Whether what a run of a root left at a path of the host may be touched by who ends it, whatever the root says
     /// of it.
     pub fn may_touch(&self, root: &Root, path: &ObjectPath) -> bool {

@@ -1,7 +1,7 @@
 //! New trees of files: how packages are written, in a directory of their own or where scripts are to find them.
 //!
 //! Nothing that is there is ever written to: files are made new, and directories on the way to them are made or, where
-//! they are there, entered without following a symbolic link. A [`Building`] stands under a private name beside its
+//! they are there, entered without following a symbolic link. A [`UnnamedDirectory`] stands under a private name beside its
 //! place, so that nobody takes it for what it is going to be; it gets its name as a whole, and what is left under the
 //! private name goes with the value, or with [`Dir::remove_leftovers`] where the program was killed. None of it is durable before [`Dir::sync_file_system`].
 
@@ -121,7 +121,7 @@ impl NewTree {
 
 /// A directory that does not have its name yet.
 #[derive(Debug)]
-pub struct Building {
+pub struct UnnamedDirectory {
     parent: Dir,
     private: Vec<u8>,
     name: Vec<u8>,
@@ -129,7 +129,7 @@ pub struct Building {
     pub tree: NewTree,
 }
 
-impl Building {
+impl UnnamedDirectory {
     /// Begins the directory `name` of `parent`; `program` is a part of its private name.
     pub fn begin(parent: &Dir, program: &str, name: &[u8]) -> Result<Self> {
         let parent = parent.again()?;
@@ -173,7 +173,7 @@ impl Building {
     }
 }
 
-impl Drop for Building {
+impl Drop for UnnamedDirectory {
     fn drop(&mut self) {
         // What cannot be removed stays under a name that says what it was; an error before it is the one to be told.
         let _ = self.parent.remove_tree(&self.private);
@@ -193,11 +193,11 @@ mod tests {
 
     use super::*;
     use crate::package::ObjectPath;
-    use crate::{Call, Door, Root};
+    use crate::{ChangeCall, Door, Root};
 
     fn built(door: Door, at: &Path, replaces: bool) -> Result<()> {
         let parent = Root::open_with(at, door).unwrap().dir(&ObjectPath::root()).unwrap();
-        let mut building = Building::begin(&parent, "pkgmk", b"ACMEweb")?;
+        let mut building = UnnamedDirectory::begin(&parent, "pkgmk", b"ACMEweb")?;
         building.tree.write(b"reloc/bin/httpd", b"new", Mode::of(0o755))?;
         building.tree.write(b"pkginfo", b"PKG=ACMEweb\n", Mode::of(0o644))?;
         building.close(Timestamp::whole(1000))?;
@@ -208,7 +208,7 @@ mod tests {
     fn a_directory_gets_its_name_as_a_whole_or_in_exchange_for_another() {
         let without_exchange = || {
             Door::watched(|step| match step.call {
-                Call::Move | Call::Exchange => Err(Errno::INVAL),
+                ChangeCall::Move | ChangeCall::Exchange => Err(Errno::INVAL),
                 _ => Ok(()),
             })
         };
@@ -231,8 +231,14 @@ mod tests {
     #[test]
     fn what_could_not_be_written_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        for call in [Call::Create, Call::Write, Call::SetMode, Call::Move, Call::MakeDirectory] {
-            let full = move |step: &crate::Step<'_>| {
+        for call in [
+            ChangeCall::Create,
+            ChangeCall::Write,
+            ChangeCall::SetMode,
+            ChangeCall::Move,
+            ChangeCall::MakeDirectory,
+        ] {
+            let full = move |step: &crate::RootChange<'_>| {
                 if step.call == call { Err(Errno::NOSPC) } else { Ok(()) }
             };
             assert!(built(Door::watched(full), dir.path(), false).unwrap_err().is_no_space(), "{call:?}");

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
 
-use super::{Dir, Result, Seen, again};
+use super::{Dir, ObjectStatus, Result, again};
 
 /// Directories on the way down that are held open; those above them are found again by `..`.
 const HELD: usize = 8;
@@ -21,7 +21,7 @@ struct Level {
     /// Its name in the directory above.
     name: Vec<u8>,
     /// What it is, so that `..` is known to lead to it.
-    seen: Seen,
+    seen: ObjectStatus,
     /// Whether its name is part of the path of its [`Dir`], which ends where it would be too long to be of use.
     is_in_path: bool,
 }

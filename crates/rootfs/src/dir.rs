@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Result, Root, RootError, Seen, again};
+use super::{ObjectStatus, Result, Root, RootError, again};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 
@@ -23,7 +23,7 @@ pub struct Dir {
 
 /// Free space of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
+pub struct FreeSpace {
     /// Bytes that the caller may still use.
     pub bytes: u64,
     /// Objects that may still be made; none where the file system has no such limit.
@@ -47,7 +47,7 @@ impl Dir {
     }
 
     /// Looks at whose an opened file of it is, if it is a record for which that matters; what it saw then.
-    pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
+    pub(crate) fn look_at_record(&self, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         match self.root.guard() {
             Some(guard) if self.has_records => guard.file(self, name, file),
             _ => Ok(None),
@@ -119,11 +119,11 @@ impl Dir {
     }
 
     /// Free space of the file system it is on.
-    pub fn space(&self) -> Result<Space> {
+    pub fn space(&self) -> Result<FreeSpace> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
             .map_err(|errno| self.error("read the free space of", b"", errno))?;
         let free = if self.root.is_privileged() { stat.f_bfree } else { stat.f_bavail };
-        Ok(Space {
+        Ok(FreeSpace {
             bytes: free.saturating_mul(stat.f_frsize),
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
             unit: stat.f_frsize.max(1),

@@ -12,7 +12,7 @@ use crate::package::ObjectPath;
 
 /// The mutating system calls there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum ChangeCall {
     /// A file is made (`O_EXCL`).
     Create,
     /// An existing file is opened for writing.
@@ -57,9 +57,9 @@ pub enum Call {
 
 /// One change: about to be made, or just made.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
+pub struct RootChange<'a> {
     /// Which call.
-    pub call: Call,
+    pub call: ChangeCall,
     /// The root that the paths are in, as it was named. Undo archives outside it are below `/`
     /// ([`super::Root::elsewhere`]).
     pub root: &'a Path,
@@ -71,10 +71,10 @@ pub struct Step<'a> {
 }
 
 /// Looks at each change before it is made; an error is returned in place of making it.
-type Watcher = dyn Fn(&Step<'_>) -> Result<(), Errno> + Send + Sync;
+type Watcher = dyn Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync;
 
 /// Looks at each change that was tried, with what the system said.
-type Witness = dyn Fn(&Step<'_>, Result<(), Errno>) + Send + Sync;
+type Witness = dyn Fn(&RootChange<'_>, Result<(), Errno>) + Send + Sync;
 
 /// The point that all changes pass. By default it lets everything through.
 #[derive(Default)]
@@ -87,7 +87,7 @@ pub struct Door {
 impl Door {
     /// A door that asks `watcher` before every change. EINTR, too, is taken as the answer of the system: the call is
     /// tried again.
-    pub fn watched(watcher: impl Fn(&Step<'_>) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
+    pub fn watched(watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static) -> Self {
         Self { watcher: Some(Box::new(watcher)), witness: None, for_many: false }
     }
 
@@ -104,14 +104,17 @@ impl Door {
 
     /// The same door; `witness` is told what became of every change that the watcher let through.
     #[must_use]
-    pub fn witnessed(self, witness: impl Fn(&Step<'_>, Result<(), Errno>) + Send + Sync + 'static) -> Self {
+    pub fn witnessed(
+        self,
+        witness: impl Fn(&RootChange<'_>, Result<(), Errno>) + Send + Sync + 'static,
+    ) -> Self {
         Self { witness: Some(Box::new(witness)), ..self }
     }
 
     /// Makes a change, or does not, as the watcher says.
     pub(crate) fn make<T>(
         &self,
-        step: Step<'_>,
+        step: RootChange<'_>,
         work: impl FnOnce() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         if let Some(watcher) = &self.watcher {
@@ -143,7 +146,7 @@ mod tests {
     use crate::Root;
 
     /// A door that notes what passes it, as text, and refuses what `refused` says.
-    fn noting(refused: fn(&Step<'_>) -> Result<(), Errno>) -> (Door, Arc<Mutex<Vec<String>>>) {
+    fn noting(refused: fn(&RootChange<'_>) -> Result<(), Errno>) -> (Door, Arc<Mutex<Vec<String>>>) {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let kept = notes.clone();
         let door = Door::watched(refused).witnessed(move |step, made| {
@@ -157,7 +160,8 @@ mod tests {
     fn a_witness_sees_both_names_and_what_became_of_each_change_that_was_tried() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("in")).unwrap();
-        let (door, notes) = noting(|step| if step.call == Call::Unlink { Err(Errno::IO) } else { Ok(()) });
+        let (door, notes) =
+            noting(|step| if step.call == ChangeCall::Unlink { Err(Errno::IO) } else { Ok(()) });
         let root = Root::open_with(dir.path(), door).unwrap();
         let top = root.dir(&ObjectPath::root()).unwrap();
         let inner = top.dir(b"in").unwrap();

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::write::timestamps;
-use super::{Call, Result, Root, RootError, Seen, Step, again};
+use super::{ChangeCall, ObjectStatus, Result, Root, RootChange, RootError, again};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
 /// A file of the root, open for reading and writing; every change passes the door.
@@ -41,15 +41,15 @@ impl WritableFile {
 
     fn change<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         mut work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
         again(|| self.root.door().make(self.step(call), &mut work)).map_err(|errno| self.error(action, errno))
     }
 
-    fn step(&self, call: Call) -> Step<'_> {
-        Step { call, root: self.root.prefix(), path: &self.path, other: None }
+    fn step(&self, call: ChangeCall) -> RootChange<'_> {
+        RootChange { call, root: self.root.prefix(), path: &self.path, other: None }
     }
 
     fn error(&self, action: &'static str, errno: Errno) -> RootError {
@@ -63,7 +63,7 @@ impl WritableFile {
 
     /// Shares the blocks of `source` where the file system can do that; false where the bytes have to be copied.
     pub fn clone_of(&self, source: &File) -> Result<bool> {
-        match self.change(Call::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
+        match self.change(ChangeCall::Write, "clone", || rustix::fs::ioctl_ficlone(&self.file, source)) {
             Ok(()) => Ok(true),
             Err(error) => match error.errno() {
                 Some(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::PERM) => Ok(false),
@@ -77,7 +77,7 @@ impl WritableFile {
         if size == 0 {
             return Ok(());
         }
-        let reserved = self.change(Call::Allocate, "reserve space for", || {
+        let reserved = self.change(ChangeCall::Allocate, "reserve space for", || {
             rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size)
         });
         match reserved {
@@ -88,7 +88,7 @@ impl WritableFile {
 
     /// Reserves `size` bytes without making the file any longer; where that cannot be done the file is let off.
     pub fn reserve_beyond(&self, size: u64) -> Result<()> {
-        let reserved = self.change(Call::Allocate, "reserve space for", || {
+        let reserved = self.change(ChangeCall::Allocate, "reserve space for", || {
             rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)
         });
         match reserved {
@@ -106,7 +106,8 @@ impl WritableFile {
     pub fn put_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         let (mut rest, mut at) = (bytes, offset);
         while !rest.is_empty() {
-            let count = self.change(Call::Write, "write", || rustix::io::pwrite(&self.file, rest, at))?;
+            let count =
+                self.change(ChangeCall::Write, "write", || rustix::io::pwrite(&self.file, rest, at))?;
             if count == 0 {
                 return Err(self.error("write", Errno::IO));
             }
@@ -117,7 +118,7 @@ impl WritableFile {
 
     /// Writes as many of these bytes at `offset` as one call takes; how many those were.
     pub fn put_some(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let step = self.step(Call::Write);
+        let step = self.step(ChangeCall::Write);
         Ok(self.root.door().make(step, || rustix::io::pwrite(&self.file, bytes, offset))?)
     }
 
@@ -146,7 +147,7 @@ impl WritableFile {
 
     /// Cuts or extends the file to `size` bytes and goes on writing there.
     pub fn set_size(&mut self, size: u64) -> Result<()> {
-        self.change(Call::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
+        self.change(ChangeCall::Truncate, "cut", || rustix::fs::ftruncate(&self.file, size))?;
         self.file.seek(SeekFrom::Start(size)).map_err(|error| self.write_error(&error))?;
         Ok(())
     }
@@ -160,8 +161,8 @@ impl WritableFile {
     }
 
     /// Looks at it.
-    pub fn look(&self) -> Result<Seen> {
-        Seen::of_file(&self.file).map_err(|errno| self.error("look at", errno))
+    pub fn look(&self) -> Result<ObjectStatus> {
+        ObjectStatus::of_file(&self.file).map_err(|errno| self.error("look at", errno))
     }
 
     /// Its size in bytes.
@@ -177,21 +178,21 @@ impl WritableFile {
 
     /// Sets owner and group. To be done before the mode: chown(2) drops setuid bits and capabilities.
     pub fn set_owner(&self, uid: u32, gid: u32) -> Result<()> {
-        self.change(Call::SetOwner, "set the owner of", || {
+        self.change(ChangeCall::SetOwner, "set the owner of", || {
             rustix::fs::fchown(&self.file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         })
     }
 
     /// Sets the permission bits.
     pub fn set_mode(&self, mode: Mode) -> Result<()> {
-        self.change(Call::SetMode, "set the mode of", || {
+        self.change(ChangeCall::SetMode, "set the mode of", || {
             rustix::fs::fchmod(&self.file, Bits::from_raw_mode(mode.bits()))
         })
     }
 
     /// Sets an extended attribute.
     pub fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.change(Call::SetXattr, "set an extended attribute of", || {
+        self.change(ChangeCall::SetXattr, "set an extended attribute of", || {
             rustix::fs::fsetxattr(&self.file, key, value, XattrFlags::empty())
         })
     }
@@ -199,7 +200,7 @@ impl WritableFile {
     /// Sets the modification time; to be done last.
     pub fn set_mtime(&self, mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
-        self.change(Call::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
+        self.change(ChangeCall::SetTimes, "set the time of", || rustix::fs::futimens(&self.file, &times))
     }
 
     /// Waits until no other process has this file locked, and locks it: an open-file-description lock (fcntl(2)) that
@@ -222,7 +223,7 @@ impl WritableFile {
     /// Makes content and size durable. After it a power cut keeps the bytes; the name is made durable by
     /// [`super::Dir::sync`].
     pub fn sync(&self) -> Result<()> {
-        self.change(Call::Sync, "sync", || rustix::fs::fdatasync(&self.file))
+        self.change(ChangeCall::Sync, "sync", || rustix::fs::fdatasync(&self.file))
     }
 }
 
@@ -234,7 +235,7 @@ impl AsFd for WritableFile {
 
 impl Write for WritableFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(self.root.door().make(self.step(Call::Write), || rustix::io::write(&self.file, bytes))?)
+        Ok(self.root.door().make(self.step(ChangeCall::Write), || rustix::io::write(&self.file, bytes))?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

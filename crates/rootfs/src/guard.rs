@@ -1,7 +1,7 @@
 //! The records of a root that must be the superuser's alone.
 //!
 //! Who may write to a record of a root, or exchange a directory on the way to it, decides what the superuser does there.
-//! A [`Guard`] looks at each of them when it is opened, by fstat(2) on the descriptor that is then used: it belongs to
+//! A [`RecordGuard`] looks at each of them when it is opened, by fstat(2) on the descriptor that is then used: it belongs to
 //! uid 0; neither others may write to it nor its group, but for group 0 without an access list. When all directories
 //! down to a record are the superuser's alone, nobody else can exchange one of them afterwards, so each is looked at
 //! once. The directories that every change uses are looked at before anything else.
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::mounts::Mounts;
 use super::resolve::MOST_LINKS;
 use super::untrusted::{Distrust, Untrusted};
-use super::{Dir, Result, Root, RootError, Seen, again, optional};
+use super::{Dir, ObjectStatus, Result, Root, RootError, again, optional};
 use crate::package::{ObjectPath, rule};
 
 /// Where the records of a root are, as paths before any link among them is followed.
@@ -36,11 +36,11 @@ pub struct RecordPlaces {
 
 /// Looks at whose the records are, each once.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct RecordGuard {
     places: RecordPlaces,
     /// Whether the policy of the host says that the root is not the superuser's.
     is_named: bool,
-    areas: OnceLock<Vec<Area>>,
+    areas: OnceLock<Vec<RecordArea>>,
     stages: OnceLock<ObjectPath>,
     /// Where links among the records led.
     led_to: RwLock<Vec<ObjectPath>>,
@@ -50,13 +50,13 @@ pub(crate) struct Guard {
 
 /// Records below one physical path.
 #[derive(Clone, Debug)]
-struct Area {
+struct RecordArea {
     place: ObjectPath,
     /// Every directory that was passed on the way to it, where links among them led included.
     way: Vec<ObjectPath>,
 }
 
-impl Guard {
+impl RecordGuard {
     pub(crate) fn new(places: RecordPlaces, is_named: bool) -> Self {
         Self {
             places,
@@ -106,7 +106,7 @@ impl Guard {
     }
 
     /// The same for an opened file; what it is, if it had to be looked at.
-    pub(crate) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<Seen>> {
+    pub(crate) fn file(&self, dir: &Dir, name: &[u8], file: impl AsFd) -> Result<Option<ObjectStatus>> {
         self.begin(dir.root())?;
         let physical = dir.at(name);
         if !self.is_record(&physical) {
@@ -187,12 +187,12 @@ impl Guard {
     }
 
     /// Looks at an opened directory or record.
-    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<Seen> {
+    fn judge(&self, root: &Root, physical: &ObjectPath, fd: impl AsFd) -> Result<ObjectStatus> {
         let failed = |errno| root.error("look at", physical, errno);
-        let seen = Seen::of_file(&fd).map_err(failed)?;
+        let seen = ObjectStatus::of_file(&fd).map_err(failed)?;
         let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((uid, why)) = mounts.distrust(&seen)? {
-            return Err(refusal(root, physical, &Seen { uid, ..seen }, why));
+            return Err(refusal(root, physical, &ObjectStatus { uid, ..seen }, why));
         }
         if let Some(why) = distrust(&seen, || mounts.has_list(&seen, &fd)) {
             return Err(refusal(root, physical, &seen, why));
@@ -201,7 +201,7 @@ impl Guard {
     }
 }
 
-fn refusal(root: &Root, physical: &ObjectPath, seen: &Seen, why: Distrust) -> RootError {
+fn refusal(root: &Root, physical: &ObjectPath, seen: &ObjectStatus, why: Distrust) -> RootError {
     let owner = root.seen().map_or(seen.uid, |seen| seen.uid);
     let path = if *physical == ObjectPath::root() { root.shown_prefix() } else { root.show(physical) };
     let has_account = super::has_account(owner);
@@ -211,10 +211,10 @@ fn refusal(root: &Root, physical: &ObjectPath, seen: &Seen, why: Distrust) -> Ro
 
 /// A refusal because of a directory on the way to the records names the records themselves, where they are the same
 /// user's: it is for them that the owner matters.
-fn by_the_tree(root: &Root, tree: &Area, error: RootError) -> RootError {
+fn by_the_tree(root: &Root, tree: &RecordArea, error: RootError) -> RootError {
     let RootError::Untrusted(told) = error else { return error };
     let opened = open_directory(root, &tree.place).ok().flatten();
-    let seen = opened.and_then(|fd| Seen::of_file(&fd).ok());
+    let seen = opened.and_then(|fd| ObjectStatus::of_file(&fd).ok());
     match seen.filter(|seen| told.why == Distrust::Owner && seen.uid == told.uid) {
         Some(seen) => refusal(root, &tree.place, &seen, Distrust::Owner),
         None => RootError::Untrusted(told),
@@ -223,7 +223,7 @@ fn by_the_tree(root: &Root, tree: &Area, error: RootError) -> RootError {
 
 /// In what way an object with these attributes is not the superuser's alone; `has_list` says whether an access list is
 /// on it that the permission bits do not tell of, or one at all where a group may write.
-pub(crate) fn distrust(seen: &Seen, has_list: impl FnOnce() -> List) -> Option<Distrust> {
+pub(crate) fn distrust(seen: &ObjectStatus, has_list: impl FnOnce() -> AccessListKind) -> Option<Distrust> {
     let bits = seen.mode.bits();
     let may_group_write = bits & 0o020 != 0;
     if !rule::holds("root.record.owner", seen.uid == 0) {
@@ -236,16 +236,16 @@ pub(crate) fn distrust(seen: &Seen, has_list: impl FnOnce() -> List) -> Option<D
         return Some(Distrust::Group);
     }
     let is_shown = match has_list() {
-        List::None => true,
-        List::Posix => !may_group_write,
-        List::Other => false,
+        AccessListKind::None => true,
+        AccessListKind::Posix => !may_group_write,
+        AccessListKind::Other => false,
     };
     (!rule::holds("root.record.list", is_shown)).then_some(Distrust::AccessList)
 }
 
 /// The kind of access list that an object has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
+pub(crate) enum AccessListKind {
     /// None.
     None,
     /// A POSIX one: the permission bits of the group are its mask.
@@ -269,13 +269,13 @@ fn open_directory(root: &Root, physical: &ObjectPath) -> Result<Option<OwnedFd>>
 }
 
 /// Follows a path inside the root, and remembers every directory that is passed. What is not there stays as written.
-fn trace(root: &Root, path: &ObjectPath) -> Result<Area> {
-    let top = Area { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
+fn trace(root: &Root, path: &ObjectPath) -> Result<RecordArea> {
+    let top = RecordArea { place: ObjectPath::root(), way: vec![ObjectPath::root()] };
     trace_from(root, top, path.as_bytes(), path)
 }
 
 /// The same from `tree` on, which `path` is below and whose way was looked at: nobody else can change it any more.
-fn trace_in(root: &Root, tree: &ObjectPath, found: &Area, path: &ObjectPath) -> Result<Area> {
+fn trace_in(root: &Root, tree: &ObjectPath, found: &RecordArea, path: &ObjectPath) -> Result<RecordArea> {
     match path.as_bytes().strip_prefix(tree.as_bytes()) {
         Some(below) if path.is_below(tree) => trace_from(root, found.clone(), below, path),
         _ => trace(root, path),
@@ -283,9 +283,9 @@ fn trace_in(root: &Root, tree: &ObjectPath, found: &Area, path: &ObjectPath) -> 
 }
 
 /// Goes on from what was found to what is `below` it; `path` is the whole.
-fn trace_from(root: &Root, found: Area, below: &[u8], path: &ObjectPath) -> Result<Area> {
+fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -> Result<RecordArea> {
     let resolver = root.resolver();
-    let (Area { mut place, mut way }, mut links) = (found, 0);
+    let (RecordArea { mut place, mut way }, mut links) = (found, 0);
     let mut rest: VecDeque<Vec<u8>> = parts(below).collect();
     while let Some(part) = rest.pop_front() {
         if part == b".." {
@@ -309,7 +309,7 @@ fn trace_from(root: &Root, found: Area, below: &[u8], path: &ObjectPath) -> Resu
             rest.push_front(part);
         }
     }
-    Ok(Area { place, way })
+    Ok(RecordArea { place, way })
 }
 
 fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
@@ -323,17 +323,17 @@ mod tests {
 
     #[test]
     fn a_record_is_the_superusers_alone_by_owner_bits_and_access_list() {
-        let some = Seen::of_file(open_root()).unwrap();
-        let seen = |uid, gid, bits| Seen { uid, gid, mode: Bits::of(bits), ..some.clone() };
+        let some = ObjectStatus::of_file(open_root()).unwrap();
+        let seen = |uid, gid, bits| ObjectStatus { uid, gid, mode: Bits::of(bits), ..some.clone() };
         for (seen, list, why) in [
-            (seen(0, 7, 0o644), List::None, None),
-            (seen(0, 0, 0o664), List::None, None),
-            (seen(0, 7, 0o644), List::Posix, None),
-            (seen(7, 0, 0o644), List::None, Some(Distrust::Owner)),
-            (seen(0, 0, 0o646), List::None, Some(Distrust::Others)),
-            (seen(0, 7, 0o664), List::None, Some(Distrust::Group)),
-            (seen(0, 0, 0o664), List::Posix, Some(Distrust::AccessList)),
-            (seen(0, 0, 0o644), List::Other, Some(Distrust::AccessList)),
+            (seen(0, 7, 0o644), AccessListKind::None, None),
+            (seen(0, 0, 0o664), AccessListKind::None, None),
+            (seen(0, 7, 0o644), AccessListKind::Posix, None),
+            (seen(7, 0, 0o644), AccessListKind::None, Some(Distrust::Owner)),
+            (seen(0, 0, 0o646), AccessListKind::None, Some(Distrust::Others)),
+            (seen(0, 7, 0o664), AccessListKind::None, Some(Distrust::Group)),
+            (seen(0, 0, 0o664), AccessListKind::Posix, Some(Distrust::AccessList)),
+            (seen(0, 0, 0o644), AccessListKind::Other, Some(Distrust::AccessList)),
         ] {
             assert_eq!(distrust(&seen, || list), why, "{seen:?} {list:?}");
         }

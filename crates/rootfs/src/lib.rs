@@ -42,25 +42,25 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::package::{ObjectPath, unescape};
-use guard::Guard;
+use guard::RecordGuard;
 
 pub use accounts::accounts_of;
-pub use building::{Building, NewTree};
+pub use building::{NewTree, UnnamedDirectory};
 pub use cores::{cores, side_by_side};
 pub use descent::Descent;
-pub use dir::{Dir, Space};
-pub use door::{Call, Door, Step};
+pub use dir::{Dir, FreeSpace};
+pub use door::{ChangeCall, Door, RootChange};
 pub use file::WritableFile;
 pub use guard::RecordPlaces;
 pub use live::{Digest, Inode, Live, LiveKind, Timestamp, Xattrs};
-pub use lock::{Holder, Lock, LockError};
-pub use look::{FileType, Seen, StillFile};
+pub use lock::{Lock, LockError, LockHolder};
+pub use look::{FileType, ObjectStatus, StillFile};
 pub use open_object::OpenObject;
-pub use owner::Strange;
+pub use owner::ForeignObject;
 pub use resolve::Resolver;
 pub use sums::{Hashing, Summing, Sums};
 pub use untrusted::{Distrust, Untrusted};
-pub use write::Node;
+pub use write::SpecialFile;
 
 /// Values of packages, and those of the tree beside them.
 mod package {
@@ -76,7 +76,7 @@ pub struct Root {
     door: Arc<Door>,
     privileged: bool,
     /// Looks at whose the records are, where that matters.
-    guard: Option<Arc<Guard>>,
+    guard: Option<Arc<RecordGuard>>,
     /// Whether the caller said that whoever owns the root is trusted.
     trusted: bool,
     /// Whether the caller works for the superuser.
@@ -197,7 +197,7 @@ impl Root {
     /// `is_named` says that the root is not the superuser's whatever owners it shows.
     #[must_use]
     pub fn guarded(self, places: RecordPlaces, is_named: bool) -> Self {
-        Self { guard: Some(Arc::new(Guard::new(places, is_named))), ..self }
+        Self { guard: Some(Arc::new(RecordGuard::new(places, is_named))), ..self }
     }
 
     /// The same root, whose owner may do anything as the caller: the caller said so.
@@ -235,7 +235,7 @@ impl Root {
     /// Whether the root directory is `/` of this process.
     pub fn is_system_itself(&self) -> Result<bool> {
         let (own, system) = (self.seen()?, Self::open(Path::new("/"))?.seen()?);
-        let place = |seen: &Seen| (seen.inode, seen.file_system, seen.mount);
+        let place = |seen: &ObjectStatus| (seen.inode, seen.file_system, seen.mount);
         Ok(place(&own) == place(&system))
     }
 
@@ -250,15 +250,15 @@ impl Root {
     }
 
     /// What the root directory is.
-    pub(crate) fn seen(&self) -> Result<Seen> {
-        Seen::of(&*self.fd, || self.shown_prefix())
+    pub(crate) fn seen(&self) -> Result<ObjectStatus> {
+        ObjectStatus::of(&*self.fd, || self.shown_prefix())
     }
 
     pub(crate) fn shown_prefix(&self) -> String {
         self.prefix.display().to_string()
     }
 
-    pub(crate) fn guard(&self) -> Option<&Guard> {
+    pub(crate) fn guard(&self) -> Option<&RecordGuard> {
         self.guard.as_deref()
     }
 

@@ -45,9 +45,9 @@ pub struct Lock {
 
 /// Who holds the lock, as far as the record in the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder(String);
+pub struct LockHolder(String);
 
-impl Holder {
+impl LockHolder {
     /// `process 1234 (patchadd)`, or `another process`.
     pub fn describe(&self) -> String {
         let mut words = self.0.split_whitespace();
@@ -67,7 +67,7 @@ pub enum LockError {
         /// The lock file.
         path: String,
         /// Who has it.
-        holder: Holder,
+        holder: LockHolder,
     },
     /// The file could not be opened or locked.
     #[error(transparent)]
@@ -92,7 +92,7 @@ impl Lock {
     pub fn take(
         root: &Root,
         program: &str,
-        mut wait: impl FnMut(&Holder) -> bool,
+        mut wait: impl FnMut(&LockHolder) -> bool,
     ) -> Result<Self, LockError> {
         let mut looks = 0;
         loop {
@@ -107,8 +107,8 @@ impl Lock {
             looks += 1;
             if looks < LOOKS {
                 std::thread::sleep(PAUSE);
-            } else if !wait(&Holder::default()) {
-                return Err(LockError::Held { path: dir.show(NAME), holder: Holder::default() });
+            } else if !wait(&LockHolder::default()) {
+                return Err(LockError::Held { path: dir.show(NAME), holder: LockHolder::default() });
             }
         }
     }
@@ -119,7 +119,7 @@ impl Lock {
         dir: &Dir,
         name: &[u8],
         program: &str,
-        mut wait: impl FnMut(&Holder) -> bool,
+        mut wait: impl FnMut(&LockHolder) -> bool,
     ) -> Result<Self, LockError> {
         loop {
             let file = open(dir, name)?;
@@ -223,12 +223,12 @@ fn is_current(dir: &Dir, name: &[u8], file: &File) -> Result<bool, RootError> {
     Ok(dir.look(name)?.is_some_and(|seen| seen.inode.number == held.st_ino))
 }
 
-fn holder(file: &File) -> Holder {
+fn holder(file: &File) -> LockHolder {
     use std::os::unix::fs::FileExt;
     let mut record = [0; RECORD];
     let length = file.read_at(&mut record, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&record[..length]);
-    Holder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
+    LockHolder(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
 }
 
 #[cfg(test)]
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("theirs")).unwrap(), "theirs\n");
         std::fs::remove_file(install.join(".lockfile")).unwrap();
         let directory = root.dir(&ObjectPath::new(b"/var/sadm/install").unwrap()).unwrap();
-        directory.make_node(NAME, crate::Node::Pipe).unwrap();
+        directory.make_node(NAME, crate::SpecialFile::Pipe).unwrap();
         assert!(matches!(Lock::take(&root, "patchadd", |_| false), Err(LockError::Root(_))));
         assert!(Lock::is_held(&root).is_err());
     }

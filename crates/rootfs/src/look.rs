@@ -45,7 +45,7 @@ pub enum FileType {
 
 /// What one statx(2) tells about an object itself (never what a symbolic link points to).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObjectStatus {
     /// Type of the file.
     pub file_type: FileType,
     /// Permission bits.
@@ -76,7 +76,7 @@ pub struct Seen {
     pub encrypted: bool,
 }
 
-impl Seen {
+impl ObjectStatus {
     /// What an open file is; `shown` names it in an error.
     pub fn of(file: impl AsFd, shown: impl FnOnce() -> String) -> Result<Self> {
         Self::of_file(file).map_err(|errno| RootError::Call { action: "look at", path: shown(), errno })
@@ -147,7 +147,7 @@ pub struct StillFile {
 impl Read for StillFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.is_begun && !self.is_known {
-            if Seen::of_file(&self.file)?.file_type != FileType::Regular {
+            if ObjectStatus::of_file(&self.file)?.file_type != FileType::Regular {
                 return Err(Errno::INVAL.into());
             }
             self.is_known = true;
@@ -159,12 +159,12 @@ impl Read for StillFile {
 
 impl Dir {
     /// Looks at this directory itself.
-    pub fn itself(&self) -> Result<Seen> {
+    pub fn itself(&self) -> Result<ObjectStatus> {
         self.statx(b"", AtFlags::EMPTY_PATH).map_err(|errno| self.error("look at", b"", errno))
     }
 
     /// Looks at `name`, or at this directory itself by `.`; none if it is not there.
-    pub fn look(&self, name: &[u8]) -> Result<Option<Seen>> {
+    pub fn look(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         self.must_be_single(name)?;
         match self.statx(name, AtFlags::SYMLINK_NOFOLLOW) {
             // Thousands of files are looked for that are not there: no words for that.
@@ -174,13 +174,13 @@ impl Dir {
     }
 
     /// Looks at `name`, or at this directory itself for an empty name.
-    fn look_either(&self, name: &[u8]) -> Result<Option<Seen>> {
+    fn look_either(&self, name: &[u8]) -> Result<Option<ObjectStatus>> {
         if name.is_empty() { self.itself().map(Some) } else { self.look(name) }
     }
 
-    fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<Seen> {
+    fn statx(&self, name: &[u8], flags: AtFlags) -> rustix::io::Result<ObjectStatus> {
         let statx = again(|| rustix::fs::statx(self.fd(), name, flags, WANTED))?;
-        Seen::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
+        ObjectStatus::from_statx(&statx).ok_or(Errno::OPNOTSUPP)
     }
 
     /// Reads everything about `name`: type, attributes, extended attributes, and for a regular file its sums. None
@@ -222,14 +222,14 @@ impl Dir {
     }
 
     /// What anything else is.
-    fn live_other(&self, name: &[u8], seen: &Seen) -> Result<Option<Live>> {
+    fn live_other(&self, name: &[u8], seen: &ObjectStatus) -> Result<Option<Live>> {
         let kind = self.kind(name, seen)?;
         let xattrs = self.xattrs(name)?;
         let is_steady = self.look_either(name)?.is_some_and(|later| seen.is_untouched(&later));
         Ok(is_steady.then(|| live(kind, seen, xattrs)))
     }
 
-    fn kind(&self, name: &[u8], seen: &Seen) -> Result<LiveKind> {
+    fn kind(&self, name: &[u8], seen: &ObjectStatus) -> Result<LiveKind> {
         Ok(match seen.file_type {
             // It was something else a moment ago.
             FileType::Regular => return Err(self.error("read a steady state of", name, Errno::AGAIN)),
@@ -287,7 +287,7 @@ impl Dir {
 
     /// Opens a regular file for reading and says what was opened; none if it is not there. Anything else is refused
     /// unopened.
-    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, Seen)>> {
+    pub fn open_seen(&self, name: &[u8]) -> Result<Option<(File, ObjectStatus)>> {
         match self.look(name)? {
             Some(seen) if seen.file_type == FileType::Regular => optional(self.open_file(name)),
             Some(seen) if seen.file_type == FileType::Symlink => Err(self.error("open", name, Errno::LOOP)),
@@ -298,11 +298,11 @@ impl Dir {
 
     /// Opens what was a regular file a moment ago; whatever it is now is not waited for, and refused if it is another
     /// thing.
-    pub fn open_file(&self, name: &[u8]) -> Result<(File, Seen)> {
+    pub fn open_file(&self, name: &[u8]) -> Result<(File, ObjectStatus)> {
         let (file, seen) = self.open_at_once(name)?;
         let seen = match seen {
             Some(seen) => seen,
-            None => Seen::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
+            None => ObjectStatus::of_file(&file).map_err(|errno| self.error("look at", name, errno))?,
         };
         if seen.file_type != FileType::Regular {
             return Err(self.error("read", name, Errno::INVAL));
@@ -316,7 +316,7 @@ impl Dir {
     }
 
     /// What was opened, and what it is where that had to be looked at.
-    fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<Seen>)> {
+    fn open_at_once(&self, name: &[u8]) -> Result<(File, Option<ObjectStatus>)> {
         self.must_be_single(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = again(|| rustix::fs::openat(self.fd(), name, flags, rustix::fs::Mode::empty()))
@@ -371,7 +371,7 @@ fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Re
     file.take(rest).read_to_end(bytes).map(drop)
 }
 
-fn live(kind: LiveKind, seen: &Seen, xattrs: Xattrs) -> Live {
+fn live(kind: LiveKind, seen: &ObjectStatus, xattrs: Xattrs) -> Live {
     Live {
         kind,
         mode: seen.mode,

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::guard::List;
+use super::guard::AccessListKind;
 use super::untrusted::Distrust;
-use super::{Result, RootError, Seen, again};
+use super::{ObjectStatus, Result, RootError, again};
 use crate::package::rule;
 
 /// The mounts that this process sees.
@@ -38,7 +38,7 @@ pub(crate) struct Mounts {
 
 impl Mounts {
     /// Who answers for the mount that an object is on, if it is not the superuser of this mount namespace.
-    pub(crate) fn distrust(&mut self, seen: &Seen) -> Result<Option<(u32, Distrust)>> {
+    pub(crate) fn distrust(&mut self, seen: &ObjectStatus) -> Result<Option<(u32, Distrust)>> {
         // Kernels before 5.8 do not tell which mount it is.
         if seen.mount == 0 || self.good.contains(&seen.mount) {
             return Ok(None);
@@ -53,24 +53,28 @@ impl Mounts {
     }
 
     /// The kind of access list that an open object has.
-    pub(crate) fn has_list(&mut self, seen: &Seen, fd: impl AsFd) -> List {
+    pub(crate) fn has_list(&mut self, seen: &ObjectStatus, fd: impl AsFd) -> AccessListKind {
         let ask = |name: &str| again(|| rustix::fs::fgetxattr(&fd, name, &mut [0u8; 0][..]));
         if !self.without_lists.contains(&seen.file_system) {
             let answers = LISTS.map(ask);
             if answers.iter().any(std::result::Result::is_ok) {
-                return List::Other;
+                return AccessListKind::Other;
             }
             if answers.iter().all(|answer| *answer == Err(Errno::OPNOTSUPP)) {
                 self.without_lists.insert(seen.file_system);
             }
         }
         // Only where a group may write does it matter.
-        if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() { List::Posix } else { List::None }
+        if seen.mode.bits() & 0o020 != 0 && ask(POSIX_LIST).is_ok() {
+            AccessListKind::Posix
+        } else {
+            AccessListKind::None
+        }
     }
 }
 
 /// Who answers for an object on a mount that this user mounted, if it is not the superuser of this mount namespace.
-fn judge(seen: &Seen, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
+fn judge(seen: &ObjectStatus, mounted_by: Option<u32>) -> Option<(u32, Distrust)> {
     if !rule::holds("root.mount.namespace", mounted_by.is_some() || is_of_system(seen)) {
         return Some((seen.uid, Distrust::OtherNamespace));
     }
@@ -95,13 +99,16 @@ fn mounted_by(table: &[u8], mount: u64) -> Option<u32> {
 }
 
 /// Whether it is on the mount of `/`, which the table does not show to a process whose `/` is no mount point.
-fn is_of_system(seen: &Seen) -> bool {
+fn is_of_system(seen: &ObjectStatus) -> bool {
     let system = rustix::fs::open(
         "/",
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     );
-    system.ok().and_then(|fd| Seen::of_file(&fd).ok()).is_some_and(|system| system.mount == seen.mount)
+    system
+        .ok()
+        .and_then(|fd| ObjectStatus::of_file(&fd).ok())
+        .is_some_and(|system| system.mount == seen.mount)
 }
 
 #[cfg(test)]
@@ -121,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_mount_of_another_user_or_of_nobody_here_is_not_the_superusers() {
-        let system = Seen::of_file(File::open("/").unwrap()).unwrap();
-        let elsewhere = Seen { mount: u64::MAX, ..system.clone() };
+        let system = ObjectStatus::of_file(File::open("/").unwrap()).unwrap();
+        let elsewhere = ObjectStatus { mount: u64::MAX, ..system.clone() };
         assert_eq!(judge(&elsewhere, Some(0)), None);
         assert_eq!(judge(&system, None), None);
         assert_eq!(judge(&elsewhere, Some(1004)), Some((1004, Distrust::ForeignMount)));

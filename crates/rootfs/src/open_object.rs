@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Mode as Bits, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{Call, Dir, FileType, Result, Root, RootError, Seen, Step, again, optional};
+use super::{ChangeCall, Dir, FileType, ObjectStatus, Result, Root, RootChange, RootError, again, optional};
 use crate::package::{Mode, ObjectPath, Sums};
 
 /// One object, whatever becomes of its name: what is looked at is what is changed. A symbolic link is held itself.
@@ -30,8 +30,8 @@ impl Dir {
 
 impl OpenObject {
     /// Looks at it.
-    pub fn look(&self) -> Result<Seen> {
-        Seen::of_file(&self.fd).map_err(|errno| self.error("look at", errno))
+    pub fn look(&self) -> Result<ObjectStatus> {
+        ObjectStatus::of_file(&self.fd).map_err(|errno| self.error("look at", errno))
     }
 
     /// Size and sums of its bytes; none if it is no regular file, which is not opened. More bytes than it had are not
@@ -67,7 +67,7 @@ impl OpenObject {
     /// capabilities.
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        self.change(Call::SetOwner, "set the owner of", || {
+        self.change(ChangeCall::SetOwner, "set the owner of", || {
             rustix::fs::chownat(&self.fd, "", uid, gid, AtFlags::EMPTY_PATH)
         })
     }
@@ -79,7 +79,7 @@ impl OpenObject {
         }
         // fchmod(2) takes no such descriptor, but its path leads to the object itself.
         let path = self.magic_path();
-        self.change(Call::SetMode, "set the mode of", || {
+        self.change(ChangeCall::SetMode, "set the mode of", || {
             rustix::fs::chmod(path.as_str(), Bits::from_raw_mode(mode.bits()))
         })
     }
@@ -87,7 +87,7 @@ impl OpenObject {
     /// Sets an extended attribute.
     pub fn set_xattr(&self, key: &[u8], value: &[u8]) -> Result<()> {
         let path = self.magic_path();
-        self.change(Call::SetXattr, "set an extended attribute of", || {
+        self.change(ChangeCall::SetXattr, "set an extended attribute of", || {
             rustix::fs::setxattr(path.as_str(), key, value, XattrFlags::empty())
         })
     }
@@ -95,7 +95,7 @@ impl OpenObject {
     /// Removes an extended attribute.
     pub fn remove_xattr(&self, key: &[u8]) -> Result<()> {
         let path = self.magic_path();
-        self.change(Call::SetXattr, "remove an extended attribute of", || {
+        self.change(ChangeCall::SetXattr, "remove an extended attribute of", || {
             rustix::fs::removexattr(path.as_str(), key)
         })
     }
@@ -106,11 +106,11 @@ impl OpenObject {
 
     fn change<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         mut work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
-        let step = Step { call, root: self.root.prefix(), path: &self.path, other: None };
+        let step = RootChange { call, root: self.root.prefix(), path: &self.path, other: None };
         again(|| self.root.door().make(step, &mut work)).map_err(|errno| self.error(action, errno))
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{FileType, Result, Root, Seen};
+use super::{FileType, ObjectStatus, Result, Root};
 use crate::package::ObjectPath;
 
 /// An object that somebody else than the caller and the superuser may change or exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Strange {
+pub struct ForeignObject {
     /// Its path, as messages name it.
     pub path: String,
     /// Its numeric owner.
@@ -16,7 +16,7 @@ pub struct Strange {
     pub is_writable: bool,
 }
 
-impl std::fmt::Display for Strange {
+impl std::fmt::Display for ForeignObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.is_writable {
             write!(f, "{} may be written to by others than its owner", self.path)
@@ -30,7 +30,7 @@ impl Root {
     /// The first object on the way to `path`, from the root directory on, that is not the caller's and the superuser's
     /// alone; none where nobody else can exchange what lies there. Directories that symbolic links lead over are asked
     /// about as well. What is not there is nobody's.
-    pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<Strange>> {
+    pub fn strange_on_the_way(&self, path: &ObjectPath) -> Result<Option<ForeignObject>> {
         let resolver = self.resolver();
         let mut places = BTreeSet::new();
         for at in std::iter::once(path.clone()).chain(path.ancestors()) {
@@ -55,12 +55,12 @@ impl Root {
         Ok(None)
     }
 
-    fn strange(&self, place: &ObjectPath, seen: &Seen) -> Option<Strange> {
+    fn strange(&self, place: &ObjectPath, seen: &ObjectStatus) -> Option<ForeignObject> {
         let is_owned = seen.uid == 0 || seen.uid == rustix::process::geteuid().as_raw();
         // The group bits are the mask of an access list, so they show one. A symbolic link has no mode of its own.
         let bits = if seen.gid == 0 { 0o002 } else { 0o022 };
         let is_writable = seen.file_type != FileType::Symlink && seen.mode.bits() & bits != 0;
-        let strange = || Strange { path: self.show(place), uid: seen.uid, is_writable: is_owned };
+        let strange = || ForeignObject { path: self.show(place), uid: seen.uid, is_writable: is_owned };
         (!is_owned || is_writable).then(strange)
     }
 }

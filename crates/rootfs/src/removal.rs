@@ -7,7 +7,7 @@
 use rustix::io::Errno;
 
 use super::descent::Descent;
-use super::{Dir, FileType, Result, Seen};
+use super::{Dir, FileType, ObjectStatus, Result};
 use crate::package::Mode;
 
 /// Directories that are being emptied, each in the one before.
@@ -80,7 +80,7 @@ impl Emptying<'_> {
 }
 
 /// The mount and the file system that something is on.
-fn place(seen: &Seen) -> (u64, (u32, u32)) {
+fn place(seen: &ObjectStatus) -> (u64, (u32, u32)) {
     (seen.mount, seen.file_system)
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Result, Root, RootError, Seen, again};
+use super::{ObjectStatus, Result, Root, RootError, again};
 use crate::package::ObjectPath;
 
 /// How many symbolic links one path may lead through (`MAXSYMLINKS`).
@@ -43,7 +43,7 @@ impl<'a> Resolver<'a> {
 
     /// The directory inside the root that the symbolic link at a path leads to, and what it looks like; none where the
     /// link leads to something else, nowhere or in a circle.
-    pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, Seen)>> {
+    pub fn directory_behind(&self, path: &ObjectPath) -> Result<Option<(ObjectPath, ObjectStatus)>> {
         let physical = match self.locate_dir(path) {
             Err(RootError::Loop(_)) => return Ok(None),
             located => located?,

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::resolve::MOST_LINKS;
 use super::untrusted::{Distrust, Untrusted};
-use super::{FileType, Result, Root, RootError, Seen, again};
+use super::{FileType, ObjectStatus, Result, Root, RootError, again};
 use crate::package::{ObjectPath, rule};
 
 /// The magic number of proc(5), whose links are followed by the kernel only.
@@ -33,7 +33,7 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     }
     while let Some(part) = rest.pop_front() {
         let next = open(Some(&at), part.as_bytes()).map_err(failed)?;
-        let seen = Seen::of_file(&next).map_err(failed)?;
+        let seen = ObjectStatus::of_file(&next).map_err(failed)?;
         if seen.file_type != FileType::Symlink {
             at = next;
             shown.push(&part);
@@ -61,7 +61,7 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
             rest.push_front(part);
         }
     }
-    let (found, opened) = (Seen::of_file(&at).map_err(failed)?, root.seen()?);
+    let (found, opened) = (ObjectStatus::of_file(&at).map_err(failed)?, root.seen()?);
     let is_same = (found.inode, found.file_system) == (opened.inode, opened.file_system);
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
 }

@@ -4,7 +4,9 @@ use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamp
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{Call, Dir, FileType, Result, Seen, Step, WritableFile, again, optional, random};
+use super::{
+    ChangeCall, Dir, FileType, ObjectStatus, Result, RootChange, WritableFile, again, optional, random,
+};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
 /// How often a file that comes and goes is tried to be opened.
@@ -12,7 +14,7 @@ const MOST_TRIES: usize = 100;
 
 /// An object without content that mknod(2) makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum SpecialFile {
     /// A named pipe.
     Pipe,
     /// A block device with its numbers.
@@ -25,7 +27,7 @@ impl Dir {
     /// A change of `name`.
     fn change<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         name: &[u8],
         work: impl FnMut() -> rustix::io::Result<T>,
@@ -37,7 +39,7 @@ impl Dir {
     /// A change of `name` and of another name, in the same directory or another one.
     fn change_two<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         name: &[u8],
         (other, other_name): (&Self, &[u8]),
@@ -51,7 +53,7 @@ impl Dir {
     /// A change of this directory itself.
     fn change_itself<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
@@ -61,7 +63,7 @@ impl Dir {
     /// A change of an attribute of `name`, or of this directory for an empty name.
     fn change_either<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         name: &[u8],
         work: impl FnMut() -> rustix::io::Result<T>,
@@ -75,21 +77,21 @@ impl Dir {
 
     fn make<T>(
         &self,
-        call: Call,
+        call: ChangeCall,
         action: &'static str,
         name: &[u8],
         other: Option<&ObjectPath>,
         mut work: impl FnMut() -> rustix::io::Result<T>,
     ) -> Result<T> {
         let (root, path) = (self.root(), &self.at(name));
-        let step = Step { call, root: root.prefix(), path, other };
+        let step = RootChange { call, root: root.prefix(), path, other };
         again(|| root.door().make(step, &mut work)).map_err(|errno| self.error(action, name, errno))
     }
 
     /// Makes a file that is not there yet, private until its mode is set.
     pub fn create(&self, name: &[u8]) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = self.change(Call::Create, "create", name, || {
+        let fd = self.change(ChangeCall::Create, "create", name, || {
             rustix::fs::openat(self.fd(), name, flags, Bits::RUSR | Bits::WUSR)
         })?;
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
@@ -107,7 +109,7 @@ impl Dir {
             Some(_) => {}
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = optional(self.change(Call::OpenWrite, "open", name, || {
+        let opened = optional(self.change(ChangeCall::OpenWrite, "open", name, || {
             let fd = rustix::fs::openat(self.fd(), name, flags, Bits::empty())?;
             let seen = rustix::fs::fstat(&fd)?;
             let is_file =
@@ -128,7 +130,7 @@ impl Dir {
             if let Some(file) = self.open_writable(name)? {
                 return Ok(file);
             }
-            let made = self.change(Call::OpenWrite, "open", name, || {
+            let made = self.change(ChangeCall::OpenWrite, "open", name, || {
                 rustix::fs::openat(self.fd(), name, flags, Bits::from_raw_mode(mode.bits()))
             });
             match made {
@@ -140,7 +142,7 @@ impl Dir {
     }
 
     /// Puts a copy of a file in its place, so that its other names keep what is there now.
-    fn part(&self, name: &[u8], seen: &Seen) -> Result<()> {
+    fn part(&self, name: &[u8], seen: &ObjectStatus) -> Result<()> {
         let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
         let mut source = self.open_regular(name)?;
         let mut copy = self.create(&beside)?;
@@ -162,7 +164,7 @@ impl Dir {
 
     /// Makes a directory with exactly this mode (a umask takes nothing away).
     pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<Self> {
-        self.change(Call::MakeDirectory, "make the directory", name, || {
+        self.change(ChangeCall::MakeDirectory, "make the directory", name, || {
             rustix::fs::mkdirat(self.fd(), name, Bits::from_raw_mode(mode.bits()))
         })?;
         // By its descriptor: whoever may write to this directory may have put something else under the name.
@@ -175,48 +177,48 @@ impl Dir {
 
     /// Makes a symbolic link.
     pub fn make_symlink(&self, name: &[u8], target: &[u8]) -> Result<()> {
-        self.change(Call::MakeSymlink, "make the symbolic link", name, || {
+        self.change(ChangeCall::MakeSymlink, "make the symbolic link", name, || {
             rustix::fs::symlinkat(target, self.fd(), name)
         })
     }
 
     /// Makes a pipe or a device.
-    pub fn make_node(&self, name: &[u8], node: Node) -> Result<()> {
+    pub fn make_node(&self, name: &[u8], node: SpecialFile) -> Result<()> {
         use rustix::fs::{FileType, makedev};
         let (kind, device) = match node {
-            Node::Pipe => (FileType::Fifo, 0),
-            Node::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
-            Node::Character(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+            SpecialFile::Pipe => (FileType::Fifo, 0),
+            SpecialFile::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+            SpecialFile::Character(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
         };
-        self.change(Call::MakeNode, "make the node", name, || {
+        self.change(ChangeCall::MakeNode, "make the node", name, || {
             rustix::fs::mknodat(self.fd(), name, kind, Bits::RUSR | Bits::WUSR, device)
         })
     }
 
     /// Makes `name` another name of `from_name` in `from`; a symbolic link is not followed.
     pub fn make_link(&self, name: &[u8], from: &Self, from_name: &[u8]) -> Result<()> {
-        self.change_two(Call::MakeLink, "make the link", name, (from, from_name), || {
+        self.change_two(ChangeCall::MakeLink, "make the link", name, (from, from_name), || {
             rustix::fs::linkat(from.fd(), from_name, self.fd(), name, AtFlags::empty())
         })
     }
 
     /// Exchanges two names, whatever they are; both must be there.
     pub fn exchange(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Exchange, "exchange", name, (other, other_name), || {
+        self.change_two(ChangeCall::Exchange, "exchange", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::EXCHANGE)
         })
     }
 
     /// Moves a name to where nothing is (EEXIST otherwise).
     pub fn move_to(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Move, "move", name, (other, other_name), || {
+        self.change_two(ChangeCall::Move, "move", name, (other, other_name), || {
             rustix::fs::renameat_with(self.fd(), name, other.fd(), other_name, RenameFlags::NOREPLACE)
         })
     }
 
     /// Gives `name` the name `new_name` in this directory, over what is there.
     pub fn rename(&self, name: &[u8], new_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Rename, "rename", name, (self, new_name), || {
+        self.change_two(ChangeCall::Rename, "rename", name, (self, new_name), || {
             rustix::fs::renameat(self.fd(), name, self.fd(), new_name)
         })
     }
@@ -224,24 +226,22 @@ impl Dir {
     /// Gives `name` the name `other_name` in another directory, over what is there. Nothing happens where both are names
     /// of one object (rename(2)).
     pub fn replace(&self, name: &[u8], other: &Self, other_name: &[u8]) -> Result<()> {
-        self.change_two(Call::Rename, "rename", name, (other, other_name), || {
+        self.change_two(ChangeCall::Rename, "rename", name, (other, other_name), || {
             rustix::fs::renameat(self.fd(), name, other.fd(), other_name)
         })
     }
 
     /// Removes a name that is not a directory; nothing happens where it is not there.
     pub fn remove(&self, name: &[u8]) -> Result<()> {
-        optional(
-            self.change(Call::Unlink, "remove", name, || {
-                rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())
-            }),
-        )
+        optional(self.change(ChangeCall::Unlink, "remove", name, || {
+            rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())
+        }))
         .map(drop)
     }
 
     /// Removes an empty directory; false if it is not empty, or busy (a mount point).
     pub fn remove_dir(&self, name: &[u8]) -> Result<bool> {
-        let removed = self.change(Call::RemoveDirectory, "remove the directory", name, || {
+        let removed = self.change(ChangeCall::RemoveDirectory, "remove the directory", name, || {
             rustix::fs::unlinkat(self.fd(), name, AtFlags::REMOVEDIR)
         });
         match removed {
@@ -256,7 +256,7 @@ impl Dir {
     /// Sets owner and group of `name` itself.
     pub fn set_owner(&self, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        self.change(Call::SetOwner, "set the owner of", name, || {
+        self.change(ChangeCall::SetOwner, "set the owner of", name, || {
             rustix::fs::chownat(self.fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
         })
     }
@@ -266,7 +266,7 @@ impl Dir {
     pub fn set_mode(&self, name: &[u8], mode: Mode) -> Result<()> {
         use std::os::fd::AsRawFd as _;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.change(Call::SetMode, "set the mode of", name, || {
+        self.change(ChangeCall::SetMode, "set the mode of", name, || {
             let fd = rustix::fs::openat(self.fd(), name, flags, Bits::empty())?;
             let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
             if kind == rustix::fs::FileType::Symlink {
@@ -280,7 +280,7 @@ impl Dir {
 
     /// Sets the permission bits of this directory.
     pub fn set_own_mode(&self, mode: Mode) -> Result<()> {
-        self.change_itself(Call::SetMode, "set the mode of", || {
+        self.change_itself(ChangeCall::SetMode, "set the mode of", || {
             rustix::fs::fchmod(self.fd(), Bits::from_raw_mode(mode.bits()))
         })
     }
@@ -288,13 +288,15 @@ impl Dir {
     /// Sets owner and group of this directory.
     pub fn set_own_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        self.change_itself(Call::SetOwner, "set the owner of", || rustix::fs::fchown(self.fd(), uid, gid))
+        self.change_itself(ChangeCall::SetOwner, "set the owner of", || {
+            rustix::fs::fchown(self.fd(), uid, gid)
+        })
     }
 
     /// Sets the modification time of `name` itself; the access time becomes the same.
     pub fn set_mtime(&self, name: &[u8], mtime: Timestamp) -> Result<()> {
         let times = timestamps(mtime);
-        self.change(Call::SetTimes, "set the time of", name, || {
+        self.change(ChangeCall::SetTimes, "set the time of", name, || {
             rustix::fs::utimensat(self.fd(), name, &times, AtFlags::SYMLINK_NOFOLLOW)
         })
     }
@@ -302,7 +304,7 @@ impl Dir {
     /// Sets an extended attribute of `name` itself (of this directory for an empty name).
     pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
-        self.change_either(Call::SetXattr, "set an extended attribute of", name, || {
+        self.change_either(ChangeCall::SetXattr, "set an extended attribute of", name, || {
             rustix::fs::lsetxattr(path.as_slice(), key, value, XattrFlags::empty())
         })
     }
@@ -310,7 +312,7 @@ impl Dir {
     /// Removes an extended attribute of `name` itself (of this directory for an empty name).
     pub fn remove_xattr(&self, name: &[u8], key: &[u8]) -> Result<()> {
         let path = self.magic_path(name);
-        self.change_either(Call::SetXattr, "remove an extended attribute of", name, || {
+        self.change_either(ChangeCall::SetXattr, "remove an extended attribute of", name, || {
             rustix::fs::lremovexattr(path.as_slice(), key)
         })
     }
@@ -319,13 +321,15 @@ impl Dir {
     ///
     /// After it a power cut undoes no rename in this directory that came before; content of files is not covered.
     pub fn sync(&self) -> Result<()> {
-        self.change_itself(Call::Sync, "sync", || rustix::fs::fsync(self.fd()))
+        self.change_itself(ChangeCall::Sync, "sync", || rustix::fs::fsync(self.fd()))
     }
 
     /// Makes everything on the file system of this directory durable, and reports write errors that happened on it
     /// since this handle was opened.
     pub fn sync_file_system(&self) -> Result<()> {
-        self.change_itself(Call::SyncFileSystem, "sync the file system of", || rustix::fs::syncfs(self.fd()))
+        self.change_itself(ChangeCall::SyncFileSystem, "sync the file system of", || {
+            rustix::fs::syncfs(self.fd())
+        })
     }
 }
 
@@ -420,7 +424,7 @@ mod tests {
     fn what_is_no_regular_file_is_neither_written_to_nor_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap().dir(&ObjectPath::root()).unwrap();
-        root.make_node(b"pipe", Node::Pipe).unwrap();
+        root.make_node(b"pipe", SpecialFile::Pipe).unwrap();
         fs::create_dir(dir.path().join("directory")).unwrap();
         symlink("file", dir.path().join("link")).unwrap();
         for name in ["pipe", "directory", "link"] {

@@ -53,15 +53,15 @@ fn rewritten(journal: &Journal) {
     let entries = |journal: &Journal| {
         let mut entries: Vec<Entry> = journal.domains.iter().cloned().map(Entry::Domain).collect();
         entries.extend(journal.archives.iter().cloned().map(Entry::Archive));
-        entries.push(Entry::Story(journal.story.clone()));
+        entries.push(Entry::RunRecord(journal.run_record.clone()));
         entries.extend(journal.ops.iter().cloned().map(|op| Entry::Op(Box::new(op))));
         entries
     };
     let written = Journal::to_files(journal.head.header.clone(), &entries(journal));
     let again = Journal::parse(&written.journal, Some(&written.ops)).expect("what was written can be read");
     assert_eq!(
-        (&again.domains, &again.archives, &again.story),
-        (&journal.domains, &journal.archives, &journal.story)
+        (&again.domains, &again.archives, &again.run_record),
+        (&journal.domains, &journal.archives, &journal.run_record)
     );
     assert_eq!(again.ops.len(), journal.ops.len());
     assert_eq!(Journal::to_files(again.head.header.clone(), &entries(&again)), written);
@@ -79,7 +79,7 @@ pub fn undo_manifest(input: &[u8]) {
 
 pub fn history(input: &[u8]) {
     let Ok(entries) = history::parse(input) else { return };
-    let written: Vec<u8> = entries.iter().flat_map(history::Entry::line).collect();
+    let written: Vec<u8> = entries.iter().flat_map(history::HistoryEntry::line).collect();
     assert_eq!(history::parse(&written), Ok(entries));
 }
 

@@ -1,7 +1,7 @@
 //! The history of a root, `var/sadm/patchadm/history`: one JSON line for each run, appended after its outcome;
 //! a run of several patches has one for each of them.
 //!
-//! [`Entry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
+//! [`HistoryEntry`] is the line, for the writer and for readers. History decides nothing: what is applied is in the
 //! parameters of the packages. A last line that a power cut tore off is passed over (the next writer cuts it off).
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::lines::LONGEST_LINE;
 
 /// One run, or one patch of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// The run: `<number>-<16 hexadecimal digits>`.
     pub run: String,
     /// When it began: RFC 3339, in seconds, UTC.
@@ -44,7 +44,7 @@ pub struct HistoryError {
     pub reason: String,
 }
 
-impl Entry {
+impl HistoryEntry {
     /// The line, with its newline.
     pub fn line(&self) -> Vec<u8> {
         // Strings, lists of strings and a number: serialising these cannot fail.
@@ -63,12 +63,12 @@ impl Entry {
 }
 
 /// Reads the text of a history. What follows the last newline was torn off by a power cut, and is passed over.
-pub fn parse(text: &[u8]) -> Result<Vec<Entry>, HistoryError> {
+pub fn parse(text: &[u8]) -> Result<Vec<HistoryEntry>, HistoryError> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.get(..end));
     let lines = whole.unwrap_or_default().split(|&byte| byte == b'\n').enumerate();
     lines
         .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(at, line)| Entry::parse(line).map_err(|reason| HistoryError { line: at + 1, reason }))
+        .map(|(at, line)| HistoryEntry::parse(line).map_err(|reason| HistoryError { line: at + 1, reason }))
         .collect()
 }
 
@@ -78,8 +78,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(run: &str) -> Entry {
-        Entry {
+    fn entry(run: &str) -> HistoryEntry {
+        HistoryEntry {
             run: run.to_owned(),
             time: "2026-11-20T06:37:39Z".to_owned(),
             user: "root".to_owned(),
@@ -99,7 +99,8 @@ mod tests {
             \"command\":\"patchadd\",\"patches\":[\"105181-05\"],\"packages\":[\"SUNWcsr\"],\"result\":\"done\",\
             \"duration\":412}\n";
         assert_eq!(line, expected);
-        let line = String::from_utf8(Entry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
+        let line =
+            String::from_utf8(HistoryEntry { trusted: true, ..entry("17-00000000000000ab") }.line()).unwrap();
         assert!(line.ends_with("\"duration\":412,\"trusted\":true}\n"), "{line}");
     }
 
@@ -116,7 +117,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_entry_comes_back_whatever_its_words_are(user: String, patches: Vec<String>, duration: u64) {
-            let entry = Entry { user, patches, duration, ..entry("1-0") };
+            let entry = HistoryEntry { user, patches, duration, ..entry("1-0") };
             let line = entry.line();
             prop_assert_eq!(line.split(|&byte| byte == b'\n').count(), 2, "one line");
             prop_assert_eq!(parse(&line).unwrap(), [entry]);

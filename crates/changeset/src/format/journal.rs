@@ -25,7 +25,7 @@ pub use check::{
     LONGEST_SCRIPT_NAME, archive_elsewhere, is_settable, noted_identity, noted_path, noted_stage,
 };
 pub use domain::{Domain, Lack};
-pub use entry::{Archive, Chapter, Entry, Identity, Op, OpKind, Story};
+pub use entry::{Archive, Entry, Identity, Op, OpKind, PatchRecord, RunRecord};
 pub use ops::Files;
 
 /// The highest version that is written and read.
@@ -186,7 +186,7 @@ pub struct Journal {
     /// The undo archives.
     pub archives: Vec<Archive>,
     /// What is told of it.
-    pub story: Story,
+    pub run_record: RunRecord,
     /// The changes, in the order in which they are made.
     pub ops: Vec<Op>,
     /// Whether this is all that the run wrote; false when only what readers need was read.
@@ -257,7 +257,7 @@ impl Journal {
             head,
             domains: Vec::new(),
             archives: Vec::new(),
-            story: Story::default(),
+            run_record: RunRecord::default(),
             ops: Vec::new(),
             is_whole: false,
         };
@@ -271,7 +271,7 @@ impl Journal {
         match entry {
             Entry::Domain(domain) => self.domains.push(domain),
             Entry::Archive(archive) => self.archives.push(archive),
-            Entry::Story(story) => self.story = story,
+            Entry::RunRecord(run_record) => self.run_record = run_record,
             Entry::Op(op) => self.ops.push(*op),
         }
     }

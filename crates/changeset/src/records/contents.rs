@@ -9,27 +9,30 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _};
 
-use super::stamped::{Wanted, search};
-use super::{RecordError, View, places};
+use super::stamped::{WantedLines, search};
+use super::{RecordError, RecordView, places};
 use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
 use crate::format::queue::Queue;
 use crate::package::{Line, ObjectPath, OwnerStatus, PkgInst};
 
 /// Lines by path.
-pub type Lines = BTreeMap<ObjectPath, Line>;
+pub type ContentsLines = BTreeMap<ObjectPath, Line>;
 
 /// The lines that `wants` picks; it sees every raw line that is no comment, without its newline. A line that is
 /// picked and cannot be parsed is an error that names it.
-pub fn scan(view: &View<'_>, mut wants: impl FnMut(&[u8]) -> bool) -> Result<Lines, RecordError> {
+pub fn scan(
+    view: &RecordView<'_>,
+    mut wants: impl FnMut(&[u8]) -> bool,
+) -> Result<ContentsLines, RecordError> {
     match open(view)? {
         Some(file) => scan_file(view, file, &mut wants),
-        None => Ok(Lines::new()),
+        None => Ok(ContentsLines::new()),
     }
 }
 
 /// The database, open for reading; none where there is none.
-pub fn open(view: &View<'_>) -> Result<Option<File>, RecordError> {
+pub fn open(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     let path = places::contents();
     let file = view.open(&path)?;
     if file.is_none() && view.look(&path)?.is_some() {
@@ -40,10 +43,10 @@ pub fn open(view: &View<'_>) -> Result<Option<File>, RecordError> {
 }
 
 fn scan_file(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     mut file: File,
     wants: &mut impl FnMut(&[u8]) -> bool,
-) -> Result<Lines, RecordError> {
+) -> Result<ContentsLines, RecordError> {
     // A search that came to nothing may have read some of it.
     let picked = file.rewind().map_err(ContentsError::from);
     picked
@@ -52,13 +55,16 @@ fn scan_file(
 }
 
 /// An error of reading the database.
-pub fn failed(view: &View<'_>, reason: ContentsError) -> RecordError {
+pub fn failed(view: &RecordView<'_>, reason: ContentsError) -> RecordError {
     RecordError::Contents { path: view.root().show(&places::contents()), reason }
 }
 
-fn pick(from: BufReader<impl Read>, wants: &mut impl FnMut(&[u8]) -> bool) -> Result<Lines, ContentsError> {
+fn pick(
+    from: BufReader<impl Read>,
+    wants: &mut impl FnMut(&[u8]) -> bool,
+) -> Result<ContentsLines, ContentsError> {
     let mut reader = Reader::new(from);
-    let mut lines = Lines::new();
+    let mut lines = ContentsLines::new();
     loop {
         let number = reader.line() + 1;
         let Some(raw) = reader.next_line()? else { return Ok(lines) };
@@ -74,7 +80,7 @@ fn pick(from: BufReader<impl Read>, wants: &mut impl FnMut(&[u8]) -> bool) -> Re
 }
 
 /// The lines of all objects that `package` owns, alone or with others.
-pub fn lines_of_package(view: &View<'_>, package: &PkgInst) -> Result<Lines, RecordError> {
+pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<ContentsLines, RecordError> {
     let name = package.as_str().as_bytes();
     let mut lines =
         scan(view, |raw| raw.split(|&b| b == b' ' || b == b'\t').any(|field| names(field, name)))?;
@@ -84,7 +90,7 @@ pub fn lines_of_package(view: &View<'_>, package: &PkgInst) -> Result<Lines, Rec
 
 /// The paths that a package has recorded with one of these marks.
 pub fn paths_marked(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
     marks: &[OwnerStatus],
 ) -> Result<BTreeSet<ObjectPath>, RecordError> {
@@ -97,7 +103,7 @@ pub fn paths_marked(
 
 /// The paths that the queue of a run is about: those that it names, and those that its packages have pending when it
 /// declares that final.
-pub fn paths_of_queue(view: &View<'_>, queue: &Queue) -> Result<BTreeSet<ObjectPath>, RecordError> {
+pub fn paths_of_queue(view: &RecordView<'_>, queue: &Queue) -> Result<BTreeSet<ObjectPath>, RecordError> {
     let mut paths = queue.paths();
     for package in queue.finishing() {
         paths.extend(paths_marked(view, &package, &[OwnerStatus::Pending, OwnerStatus::Removing])?);
@@ -115,9 +121,12 @@ fn names(field: &[u8], name: &[u8]) -> bool {
 }
 
 /// The lines of `paths`, and every hard-link line that leads to one of them, also over other links.
-pub fn lines_of_paths(view: &View<'_>, paths: &BTreeSet<ObjectPath>) -> Result<Lines, RecordError> {
-    let Some(file) = open(view)? else { return Ok(Lines::new()) };
-    let wanted = Wanted { paths: Some(paths), with_links: true, ..Wanted::default() };
+pub fn lines_of_paths(
+    view: &RecordView<'_>,
+    paths: &BTreeSet<ObjectPath>,
+) -> Result<ContentsLines, RecordError> {
+    let Some(file) = open(view)? else { return Ok(ContentsLines::new()) };
+    let wanted = WantedLines { paths: Some(paths), with_links: true, ..WantedLines::default() };
     if let Some(lines) = search(view, &file, wanted) {
         return Ok(lines);
     }
@@ -136,7 +145,7 @@ pub fn lines_of_paths(view: &View<'_>, paths: &BTreeSet<ObjectPath>) -> Result<L
 }
 
 /// The lines of everything below these directories.
-pub fn lines_below(view: &View<'_>, directories: &[ObjectPath]) -> Result<Lines, RecordError> {
+pub fn lines_below(view: &RecordView<'_>, directories: &[ObjectPath]) -> Result<ContentsLines, RecordError> {
     let inside: Vec<Vec<u8>> =
         directories.iter().map(|directory| [directory.as_bytes(), b"/"].concat()).collect();
     lines_at(view, &BTreeSet::new(), &inside)
@@ -144,12 +153,13 @@ pub fn lines_below(view: &View<'_>, directories: &[ObjectPath]) -> Result<Lines,
 
 /// The lines of `paths`, and of all paths that begin with one of `prefixes`.
 pub fn lines_at(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     paths: &BTreeSet<ObjectPath>,
     prefixes: &[Vec<u8>],
-) -> Result<Lines, RecordError> {
-    let Some(file) = open(view)? else { return Ok(Lines::new()) };
-    if let Some(lines) = search(view, &file, Wanted { paths: Some(paths), with_links: false, prefixes }) {
+) -> Result<ContentsLines, RecordError> {
+    let Some(file) = open(view)? else { return Ok(ContentsLines::new()) };
+    if let Some(lines) = search(view, &file, WantedLines { paths: Some(paths), with_links: false, prefixes })
+    {
         return Ok(lines);
     }
     let wanted: HashSet<&[u8]> = paths.iter().map(ObjectPath::as_bytes).collect();
@@ -211,14 +221,14 @@ mod tests {
         of.iter().map(|path| ObjectPath::new(path.as_bytes()).unwrap()).collect()
     }
 
-    fn found(lines: &Lines) -> Vec<String> {
+    fn found(lines: &ContentsLines) -> Vec<String> {
         lines.keys().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_path_brings_the_links_that_lead_to_it_and_no_other_line_is_parsed() {
         let (_dir, root) = root(Some(CONTENTS));
-        let view = View::live(&root);
+        let view = RecordView::live(&root);
         let lines = lines_of_paths(&view, &paths(&["/opt/a", "/opt/with blank", "/none"])).unwrap();
         assert_eq!(found(&lines), ["/opt/a", "/opt/b", "/opt/c", "/opt/with blank"]);
         let owners = &lines[&ObjectPath::new(b"/opt/a").unwrap()].owners;
@@ -232,13 +242,13 @@ mod tests {
         let contents = "/opt/a d none 0755 root root X\n/opt/a/c=d s none X\n/opt/ab=x s none X\n";
         let (_dir, root) = root(Some(contents));
         let directories: Vec<_> = paths(&["/opt/a", "/var"]).into_iter().collect();
-        assert_eq!(found(&lines_below(&View::live(&root), &directories).unwrap()), ["/opt/a/c"]);
+        assert_eq!(found(&lines_below(&RecordView::live(&root), &directories).unwrap()), ["/opt/a/c"]);
     }
 
     #[test]
     fn a_wanted_line_that_cannot_be_parsed_is_named() {
         let (dir, root) = root(Some(CONTENTS));
-        let error = lines_of_paths(&View::live(&root), &paths(&["/opt/e"])).unwrap_err().to_string();
+        let error = lines_of_paths(&RecordView::live(&root), &paths(&["/opt/e"])).unwrap_err().to_string();
         let path = dir.path().join("var/sadm/install/contents");
         assert!(error.starts_with(&format!("{}: line 7: ", path.display())), "{error}");
     }
@@ -246,8 +256,9 @@ mod tests {
     #[test]
     fn the_lines_of_a_package_are_found_whatever_marks_its_name_has() {
         let (_dir, root) = root(Some(&CONTENTS.replace("/opt/e f none broken\n", "")));
-        let of =
-            |name: &str| found(&lines_of_package(&View::live(&root), &PkgInst::new(name).unwrap()).unwrap());
+        let of = |name: &str| {
+            found(&lines_of_package(&RecordView::live(&root), &PkgInst::new(name).unwrap()).unwrap())
+        };
         assert_eq!(of("X"), ["/opt", "/opt/a", "/opt/b", "/opt/d"]);
         assert_eq!(of("Y"), ["/opt", "/opt/b", "/opt/c", "/opt/with blank"]);
         assert_eq!(of("root"), [""; 0], "a user is no owner");
@@ -259,7 +270,7 @@ mod tests {
         let (_dir, root) = root(Some(contents));
         let of = |queue: &str| {
             let queue = Queue::parse(queue.as_bytes()).unwrap();
-            let paths = paths_of_queue(&View::live(&root), &queue).unwrap();
+            let paths = paths_of_queue(&RecordView::live(&root), &queue).unwrap();
             paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(of("add X ? /n=m l\nremove X /o\n"), "/m /n /o");
@@ -270,6 +281,6 @@ mod tests {
     #[test]
     fn a_root_without_contents_has_no_lines() {
         let (_dir, root) = root(None);
-        assert!(lines_of_paths(&View::live(&root), &paths(&["/opt"])).unwrap().is_empty());
+        assert!(lines_of_paths(&RecordView::live(&root), &paths(&["/opt"])).unwrap().is_empty());
     }
 }

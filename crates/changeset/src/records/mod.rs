@@ -8,7 +8,7 @@ use crate::format::contents::ContentsError;
 use crate::places;
 use crate::root::RootError;
 
-pub use view::{OpenRun, Reader, View, ViewError, marker, open_run, read_consistently};
+pub use view::{OpenRun, RecordReader, RecordView, ViewError, marker, open_run, read_consistently};
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]

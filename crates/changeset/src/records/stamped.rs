@@ -11,9 +11,9 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use super::contents::Lines;
+use super::contents::ContentsLines;
 use super::view::inode_of;
-use super::{View, places};
+use super::{RecordView, places};
 use crate::format::contents::{Reader, is_comment, key_of};
 use crate::format::contents_splice::object_key;
 use crate::format::contents_stamp::{STAMP_HEAD, Stamp, beginning, name_in};
@@ -29,7 +29,7 @@ const SMALL: u64 = 1 << 20;
 
 /// What is asked of the database.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedLines<'a> {
     /// The lines of these paths.
     pub(super) paths: Option<&'a BTreeSet<ObjectPath>>,
     /// Also the hard-link lines that lead to them, over other links too.
@@ -39,7 +39,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The stamp of an open `contents`, if it has one that fits, and the file with the stamp.
-pub fn fitting(view: &View<'_>, contents: &File) -> Option<(Stamp, File)> {
+pub fn fitting(view: &RecordView<'_>, contents: &File) -> Option<(Stamp, File)> {
     // Whatever stands in the way of the stamp, the database itself is there to be read.
     let mut file = view.open(&places::contents_stamp()).ok()??;
     let mut head = Vec::with_capacity(STAMP_HEAD);
@@ -70,7 +70,11 @@ fn closes(contents: &File, stamp: &Stamp) -> Option<bool> {
 }
 
 /// The lines wanted of an open database; none where it has to be read from its first line to its last.
-pub(super) fn search(view: &View<'_>, contents: &File, wanted: Wanted<'_>) -> Option<Lines> {
+pub(super) fn search(
+    view: &RecordView<'_>,
+    contents: &File,
+    wanted: WantedLines<'_>,
+) -> Option<ContentsLines> {
     let searches = wanted.paths.map_or(0, BTreeSet::len) + wanted.prefixes.len();
     let size = contents.metadata().ok()?.len();
     if SEARCH.saturating_mul(searches as u64) > size.max(SMALL) {
@@ -84,8 +88,8 @@ fn search_in(
     contents: impl Read + Seek,
     links: impl Read + Seek,
     stamp: &Stamp,
-    wanted: Wanted<'_>,
-) -> Option<Lines> {
+    wanted: WantedLines<'_>,
+) -> Option<ContentsLines> {
     let mut paths: Cow<'_, BTreeSet<ObjectPath>> = wanted.paths.map_or_else(Cow::default, Cow::Borrowed);
     if wanted.with_links && stamp.links > 0 && !paths.is_empty() {
         let head = STAMP_HEAD as u64;
@@ -93,7 +97,7 @@ fn search_in(
         let names = links_to(&mut links, &paths)?;
         paths.to_mut().extend(names);
     }
-    let mut lines = Lines::new();
+    let mut lines = ContentsLines::new();
     let mut ordered = Ordered::new(contents, 0, stamp.body, object_key);
     let mut from = 0;
     for path in paths.iter() {
@@ -121,7 +125,7 @@ fn whole_line(line: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 /// Reads lines as long as their paths begin with `prefix`.
-fn read_range(from: impl Read, prefix: &[u8], lines: &mut Lines) -> Option<()> {
+fn read_range(from: impl Read, prefix: &[u8], lines: &mut ContentsLines) -> Option<()> {
     let mut reader = Reader::new(BufReader::with_capacity(1 << 16, from));
     while let Some(raw) = reader.next_line().ok()? {
         if is_comment(raw) {

@@ -9,7 +9,7 @@
 //!
 //! A script of a run, which the run waits for, is part of it: commands that it starts see the live files, as it does
 //! itself. Only the parameters of the packages that the run replaces or takes away are those of before, until it has
-//! committed: that is what pkgparam(1) shows during an update ([`Reader::within`]).
+//! committed: that is what pkgparam(1) shows during an update ([`RecordReader::within`]).
 //!
 //! Not done here: telling old from new in a root that was copied while a run was in progress (inodes differ there,
 //! and the live files are shown); recovery, which compares digests, comes first in such a root.
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use super::places;
 use crate::format::journal::{self, HEAD, Head, Identity, Journal, JournalError, Op, OpKind};
 use crate::package::{Inode, ObjectPath, Timestamp};
-use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 
 /// How often an answer is made anew, and how long the pause between is.
 const TRIES: usize = 100;
@@ -71,12 +71,12 @@ pub enum ViewError {
 
 /// Who reads the records of a root: somebody beside the runs, or a command that a script of a run started.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct RecordReader<'a> {
     root: &'a Root,
     run: Option<&'a str>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RecordReader<'a> {
     /// A reader that `run`, if it is named and still open, waits for. Any other run is one beside it.
     pub fn within(root: &'a Root, run: Option<&'a str>) -> Self {
         Self { root, run }
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl<'a> From<&'a Root> for Reader<'a> {
+impl<'a> From<&'a Root> for RecordReader<'a> {
     /// Somebody beside the runs.
     fn from(root: &'a Root) -> Self {
         Self { root, run: None }
@@ -97,7 +97,7 @@ impl<'a> From<&'a Root> for Reader<'a> {
 
 /// The records of a root at one moment. It remembers where directories are: make a new one after a change.
 #[derive(Debug)]
-pub struct View<'a> {
+pub struct RecordView<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     /// The run in progress, with its records; none when the live files count.
@@ -128,8 +128,8 @@ pub fn open_run(root: &Root) -> Result<Option<OpenRun>, ViewError> {
 
 /// Makes an answer from one consistent state of the records: `read` is called again while runs begin or end.
 pub fn read_consistently<'a, T, E: From<ViewError>>(
-    reader: impl Into<Reader<'a>>,
-    mut read: impl FnMut(&View<'_>) -> Result<T, E>,
+    reader: impl Into<RecordReader<'a>>,
+    mut read: impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let reader = reader.into();
     let mut damage = None;
@@ -149,12 +149,12 @@ pub fn read_consistently<'a, T, E: From<ViewError>>(
 
 /// One answer; none if the state changed while it was made.
 fn attempt<T, E: From<ViewError>>(
-    reader: Reader<'_>,
-    read: &mut impl FnMut(&View<'_>) -> Result<T, E>,
+    reader: RecordReader<'_>,
+    read: &mut impl FnMut(&RecordView<'_>) -> Result<T, E>,
 ) -> Result<Option<Result<T, E>>, ViewError> {
     let root = reader.root;
     let before = head(root)?;
-    let view = match View::at(reader, before.as_ref()) {
+    let view = match RecordView::at(reader, before.as_ref()) {
         Err(ViewError::Raced) => return Ok(None),
         other => other?,
     };
@@ -201,9 +201,9 @@ fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewErr
     RootError::Call { action, path, errno }.into()
 }
 
-impl<'a> View<'a> {
+impl<'a> RecordView<'a> {
     /// The view that `head` calls for: live, or as before the run in progress.
-    fn at(reader: Reader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
+    fn at(reader: RecordReader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
         let root = reader.root;
         if !head.is_some_and(Head::is_open) {
             return Ok(Self::live(root));
@@ -270,7 +270,7 @@ impl<'a> View<'a> {
     }
 
     /// Looks at a record; none if it is not there.
-    pub fn look(&self, path: &ObjectPath) -> Result<Option<Seen>, ViewError> {
+    pub fn look(&self, path: &ObjectPath) -> Result<Option<ObjectStatus>, ViewError> {
         self.find(&self.resolver.locate(path)?, |dir, name| {
             Ok(dir.look(name)?.map(|seen| {
                 let inode = seen.inode;
@@ -294,7 +294,7 @@ impl<'a> View<'a> {
         let of_before = |op: &&Op| self.is_of_before(op, &op.path);
         for op in self.ops().filter(of_before).filter(|op| op.path.parent().as_ref() == Some(&physical)) {
             let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
-                || (op.kind == OpKind::Held && op.old.is_some());
+                || (op.kind == OpKind::Protect && op.old.is_some());
             if was_there && !names.iter().any(|name| name == op.path.name()) {
                 names.push(op.path.name().to_vec());
             }
@@ -312,7 +312,7 @@ impl<'a> View<'a> {
         self.ops().any(|op| match op.kind {
             OpKind::Add => is(&op.path),
             OpKind::Move => op.to.as_ref().is_some_and(is),
-            OpKind::Held => op.old.is_none() && is(&op.path),
+            OpKind::Protect => op.old.is_none() && is(&op.path),
             _ => false,
         })
     }
@@ -325,7 +325,7 @@ impl<'a> View<'a> {
         let is_params = physical.name() == b"pkginfo" && physical.parent().as_ref().is_some_and(is_package);
         let had_one = match op.kind {
             OpKind::Replace | OpKind::Delete => true,
-            OpKind::Held => op.old.is_some(),
+            OpKind::Protect => op.old.is_some(),
             _ => false,
         };
         had_one && (is_package(physical) || is_params)
@@ -367,7 +367,7 @@ impl<'a> View<'a> {
         below: &[u8],
         get: &impl Fn(&Dir, &[u8]) -> Result<Option<(T, Inode)>, ViewError>,
     ) -> Result<Option<T>, ViewError> {
-        let is_held = op.kind == OpKind::Held;
+        let is_held = op.kind == OpKind::Protect;
         if is_held && op.old.is_none() {
             return Ok(None);
         }
@@ -381,7 +381,7 @@ impl<'a> View<'a> {
             if let Some((_, value)) = self.image(&op.path, below, get)?.filter(|(inode, _)| is_old(inode)) {
                 return Ok(value);
             }
-            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Held) {
+            if !matches!(op.kind, OpKind::Replace | OpKind::Delete | OpKind::Move | OpKind::Protect) {
                 return Ok(None);
             }
             for elsewhere in [&elsewhere, &second].into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Why a transaction did not end as it should, and in which state it left the root.
+//! The reasons why a transaction failed, and the state in which it left the root.
 
 use std::fmt;
 
@@ -11,41 +11,41 @@ use crate::format::queue::QueueError;
 use crate::package::ObjectPath;
 use crate::root::{Dir, RootError};
 
-/// The steps of a transaction, as far as exit codes tell them apart.
+/// The phases of a transaction, as far as exit codes distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Stages are made, what stands in the way is looked for.
+    /// Making stages and looking for obstacles.
     Prepare,
-    /// New objects are written beside their targets.
+    /// Writing new objects beside their targets.
     Stage,
-    /// Old objects are saved in undo archives.
+    /// Saving old objects in undo archives.
     Snapshot,
-    /// `contents`, `pkginfo` and the other records are written beside their targets.
+    /// Writing `contents`, `pkginfo` and the other records beside their targets.
     Records,
-    /// Everything is made durable and the journal gets its name.
+    /// Making everything durable and giving the journal its name.
     Publish,
-    /// Names are exchanged.
+    /// Exchanging names.
     Switch,
-    /// The outcome is written.
+    /// Writing the outcome.
     Commit,
-    /// An unfinished run is undone or finished.
+    /// Undoing or finishing an unfinished run.
     Recover,
 }
 
-/// What the root is like after a failure.
+/// The condition of the root after a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum RootCondition {
     /// Nothing was changed.
     Unchanged,
-    /// Changes had begun; everything is as before again.
+    /// Changes had begun, and all of them were undone.
     RolledBack,
-    /// It is not known whether the outcome reached the disk; the next command decides by what it finds.
+    /// It is unknown whether the outcome reached the disk; the next command decides by what it finds.
     InDoubt,
-    /// Something could not be put back; what, and where it is, in sentences.
+    /// Some changes could not be undone. Each sentence names one and says where its old object is.
     Unfinished(Vec<String>),
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for RootCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing was changed"),
@@ -59,96 +59,96 @@ impl fmt::Display for Left {
     }
 }
 
-/// A failed transaction.
+/// A failed transaction: the phase, the cause and the condition of the root.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct TransactionError {
-    /// In which step.
+    /// The phase that failed.
     pub phase: Phase,
-    /// Why.
+    /// The reason for the failure.
     #[source]
     pub cause: Cause,
-    /// What the root is like now.
-    pub left: Left,
+    /// The condition of the root afterwards.
+    pub left: RootCondition,
 }
 
-/// The reasons of a failure.
+/// The causes of a failed transaction.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// A system call on the root failed.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The queue of a run is damaged.
+    /// The queue of installf and removef requests of a run is damaged.
     #[error("{path}: {reason}")]
     Queue {
-        /// Its path.
+        /// The path of the queue.
         path: String,
-        /// What is wrong.
+        /// The damage, with its line.
         reason: QueueError,
     },
     /// The source could not be read.
     #[error("{0}")]
     Source(Box<dyn std::error::Error + Send + Sync>),
-    /// The source has other bytes than its pkgmap says.
+    /// The source has other bytes than its pkgmap states.
     #[error("package {package}, file {path}: {reason}")]
     Corrupt {
-        /// The package.
+        /// The package that delivers the file.
         package: String,
-        /// The file, as the host sees it.
+        /// The path of the file on the host.
         path: String,
-        /// What differs, with both values.
+        /// The difference, with both values.
         reason: String,
     },
     /// The source lacks a file that its pkgmap names.
     #[error("package {package}, file {path}: it is missing from the source")]
     Missing {
-        /// The package.
+        /// The package that should deliver the file.
         package: String,
-        /// The file, as the host sees it.
+        /// The path of the file on the host.
         path: String,
     },
-    /// An object is not as it was when the plan was made.
+    /// An object changed after the plan was made.
     #[error("{0} was changed by somebody else in the meantime")]
     Changed(String),
-    /// The directory of an object that has to go back is not there, or a symbolic link leads to it now.
+    /// The directory of an object that must go back is missing, or is now reached through a symbolic link.
     #[error("its directory is gone; put it back, the old object waits in {stage}")]
     NoPlace {
-        /// Where the object is.
+        /// The current path of the object.
         stage: String,
     },
-    /// Something is at a path where nothing was when the plan was made.
+    /// An object appeared at a path that was free when the plan was made.
     #[error("{0} was made by somebody else in the meantime")]
     Appeared(String),
     /// The file system or directory cannot be changed in one atomic step.
     #[error("{path}: {reason}")]
     Unsupported {
-        /// Where.
+        /// The path of the object or directory.
         path: String,
-        /// Why not.
+        /// The reason, as the rest of a sentence about the path.
         reason: &'static str,
     },
-    /// Nothing can be renamed between the stage and a directory, although both are on one mount and file system.
+    /// Nothing can be renamed from the stage into a directory, although both are on one mount and file system.
     #[error("{error}: nothing can be renamed between this directory and the stage")]
     Apart {
-        /// The directory: a physical path.
+        /// The directory, as a physical path.
         directory: ObjectPath,
-        /// What the system said.
+        /// The error of the system call.
         error: RootError,
     },
     /// The undo archive cannot be read back as it was written.
     #[error("the undo archive of {package} does not read back as it was written: {reason}")]
     Archive {
-        /// The package.
+        /// The package of the archive.
         package: String,
-        /// What is wrong.
+        /// The difference or damage.
         reason: String,
     },
     /// `contents` cannot be merged.
     #[error("{path}: {reason}")]
     Contents {
-        /// Its path.
+        /// The path of `contents`.
         path: String,
-        /// What is wrong.
+        /// The damage, with its line.
         reason: ContentsError,
     },
     /// The records could not be read.
@@ -160,52 +160,52 @@ pub enum Cause {
     /// The journal is damaged.
     #[error("the journal {path} is damaged: {reason}")]
     Journal {
-        /// Its path.
+        /// The path of the journal.
         path: String,
-        /// What is wrong.
+        /// The damage.
         reason: JournalError,
     },
-    /// A procedure script did not do what it should, or could not be run.
+    /// A procedure script failed or could not be run.
     #[error("{0}")]
     Script(String),
-    /// A procedure script was not begun, because that it runs could not be noted first.
+    /// A procedure script was not started, because its process could not be recorded beforehand.
     #[error("script {script} was not begun: {source}")]
     NotBegun {
-        /// The script.
+        /// The name of the script.
         script: String,
-        /// Why it could not be noted: one of these causes.
+        /// The reason, which is itself a [`Cause`].
         source: std::io::Error,
     },
-    /// A signal asked for an end.
+    /// A signal asked the run to end.
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
-    /// The plan cannot be carried out as it is: a mistake of the planner, not of the user.
+    /// The plan cannot be carried out as it is. This is a mistake of the planner, not of the user.
     #[error("internal error: {0}")]
     Internal(String),
-    /// The file system of a domain of an unfinished run is not there.
+    /// The file system of a domain of an unfinished run is not mounted.
     #[error("{top} is not mounted, or not the file system that the unfinished run {run} changed")]
     DomainMissing {
-        /// Where it is mounted.
+        /// The mount point.
         top: String,
-        /// The run.
+        /// The name of the run.
         run: String,
     },
-    /// The stage of an unfinished run is one that somebody else may write to.
+    /// The stage of an unfinished run can be written by somebody else.
     #[error(
         "{stage} belongs to uid {uid} or may be written by others, so what is in it is not believed; nothing was touched"
     )]
     NotOurs {
-        /// The stage.
+        /// The path of the stage.
         stage: String,
-        /// Its owner.
+        /// The owner of the stage.
         uid: u32,
     },
-    /// A stage of a later run than the journal knows.
+    /// A stage belongs to a later run than the journal knows.
     #[error(
         "{stage} belongs to a later run than the journal of this root: the file systems are of different times"
     )]
     LaterStage {
-        /// The stage.
+        /// The path of the stage.
         stage: String,
     },
 }
@@ -220,7 +220,7 @@ impl From<ViewError> for Cause {
 }
 
 impl Cause {
-    /// What the system said, where a call failed.
+    /// Returns the error number of the failed system call, if the cause is one.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Root(error) | Self::Apart { error, .. } => error.errno(),
@@ -230,36 +230,35 @@ impl Cause {
         }
     }
 
-    /// A failed change of a name in `directory`.
-    pub(super) fn apart(error: RootError, directory: &Dir) -> Self {
+    /// Wraps a failed rename in `directory`; EXDEV becomes [`Cause::Apart`].
+    pub(crate) fn apart(error: RootError, directory: &Dir) -> Self {
         match error.errno() {
             Some(Errno::XDEV) => Self::Apart { directory: directory.path().clone(), error },
             _ => Self::Root(error),
         }
     }
 
-    /// The same, but what is not there, or is of another type than it was, was changed by somebody else.
-    pub(super) fn or_changed(self, path: String) -> Self {
+    /// Turns a missing object, or one of another type, into [`Cause::Changed`].
+    pub(crate) fn or_changed(self, path: String) -> Self {
         match self {
             Self::Root(error) if error.is_not_found() => Self::Changed(path),
             other => other,
         }
     }
 
-    /// Whether a file system or quota is full.
+    /// Tells whether a file system or quota is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 }
 
-/// Attaches a step to a cause, while nothing has been changed yet.
-pub(super) trait In<T> {
-    /// The result with the step in which it failed.
+/// Adds the phase to a cause, while nothing has been changed yet.
+pub(crate) trait DuringPhase<T> {
     fn during(self, phase: Phase) -> Result<T, TransactionError>;
 }
 
-impl<T, E: Into<Cause>> In<T> for Result<T, E> {
+impl<T, E: Into<Cause>> DuringPhase<T> for Result<T, E> {
     fn during(self, phase: Phase) -> Result<T, TransactionError> {
-        self.map_err(|cause| TransactionError { phase, cause: cause.into(), left: Left::Unchanged })
+        self.map_err(|cause| TransactionError { phase, cause: cause.into(), left: RootCondition::Unchanged })
     }
 }

@@ -1,57 +1,58 @@
 //! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
 
-use super::error::{Cause, In, Left, Phase, TransactionError};
-use super::recover::{next_run, roll_back};
-use super::sites::Sites;
-use super::strays::remove_strays;
-use super::{Settings, journal_file};
+use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
+use super::settings::RunSettings;
 use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::root::Root;
+use crate::transaction::journal::journal_file;
+use crate::transaction::recover::recovery::{next_run, roll_back};
+use crate::transaction::recover::strays::remove_strays;
+use crate::transaction::stage::domains::OpenDomains;
 
 /// A run that has a number and a stage, and no journal yet.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) run: Run,
+pub(crate) struct RunOpening {
+    pub(crate) run: Run,
     marker: String,
-    pub(super) sites: Sites,
+    pub(crate) domains: OpenDomains,
 }
 
 /// A journal that could not be published.
-pub(super) struct Unpublished {
+pub(crate) struct Unpublished {
     /// The journal, where it may have reached the disk: then only a rollback will do.
-    pub(super) journal: Option<Journal>,
-    pub(super) cause: Cause,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) cause: Cause,
 }
 
-impl Opening {
+impl RunOpening {
     /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
     /// their own.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         root: &Root,
-        settings: Settings<'_>,
+        settings: RunSettings<'_>,
         apart: &[ObjectPath],
     ) -> Result<Self, TransactionError> {
         let (run, marker) = next_run(root, settings.nonce).during(Phase::Prepare)?;
         let marker = marker.unwrap_or_else(|| settings.marker.to_owned());
-        match Sites::begin(root, &run, apart) {
-            Ok(sites) => Ok(Self { run, marker, sites }),
+        match OpenDomains::begin(root, &run, apart) {
+            Ok(domains) => Ok(Self { run, marker, domains }),
             Err(cause) => {
                 // Whatever was made of the stage goes; what cannot go belongs to no journal, and goes next time.
                 let _ = remove_strays(root, None);
-                Err(TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged })
+                Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged })
             }
         }
     }
 
     /// Makes everything that is staged durable, together with a journal of these archives and ops, then gives the
     /// journal its name.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         root: &Root,
         command: &str,
-        settings: Settings<'_>,
+        settings: RunSettings<'_>,
         archives: &[Archive],
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
@@ -71,7 +72,7 @@ impl Opening {
     fn journal(
         &self,
         command: &str,
-        settings: Settings<'_>,
+        settings: RunSettings<'_>,
         archives: &[Archive],
         ops: impl Iterator<Item = Op>,
     ) -> Files {
@@ -82,11 +83,11 @@ impl Opening {
             root: self.marker.clone(),
             ..Header::default()
         };
-        let domains = self.sites.iter().map(|site| Entry::Domain(site.domain.clone()));
+        let domains = self.domains.iter().map(|domain| Entry::Domain(domain.entry.clone()));
         let archives = archives.iter().cloned().map(Entry::Archive);
-        let story = Entry::Story(settings.story.clone());
+        let run_record = Entry::RunRecord(settings.run_record.clone());
         let ops = ops.map(|op| Entry::Op(Box::new(op)));
-        let entries: Vec<Entry> = domains.chain(archives).chain([story]).chain(ops).collect();
+        let entries: Vec<Entry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
         Journal::to_files(header, &entries)
     }
 
@@ -96,7 +97,7 @@ impl Opening {
         &self,
         root: &Root,
         files: &Files,
-        settings: Settings<'_>,
+        settings: RunSettings<'_>,
     ) -> Result<Journal, Cause> {
         std::thread::scope(|scope| {
             let reading = scope.spawn(|| Journal::parse(&files.journal, Some(&files.ops)));
@@ -106,35 +107,35 @@ impl Opening {
         })
     }
 
-    fn write(&self, root: &Root, files: &Files, settings: Settings<'_>) -> Result<(), Cause> {
+    fn write(&self, root: &Root, files: &Files, settings: RunSettings<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         journal_file::write_new(root, files, &run)?;
-        for site in self.sites.iter().skip(1) {
-            journal_file::write_copy(&site.dir, files, &run)?;
+        for domain in self.domains.iter().skip(1) {
+            journal_file::write_copy(&domain.dir, files, &run)?;
         }
         settings.watch.check()?;
-        self.sites.sync()?;
-        self.sites.iter().skip(1).try_for_each(|site| journal_file::name_copy(&site.dir, &run))
+        self.domains.sync()?;
+        self.domains.iter().skip(1).try_for_each(|domain| journal_file::name_copy(&domain.dir, &run))
     }
 
     /// Gives the run up before anything live has changed.
-    pub(super) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
+    pub(crate) fn abandon(&self, root: &Root, phase: Phase, cause: Cause) -> TransactionError {
         // A stage that cannot be removed now is removed by the next command: it belongs to no published journal.
-        let _ = self.sites.discard();
+        let _ = self.domains.discard();
         let _ = journal_file::remove_new(root);
-        TransactionError { phase, cause, left: Left::Unchanged }
+        TransactionError { phase, cause, left: RootCondition::Unchanged }
     }
 }
 
 /// Rolls a published run back after a failure.
-pub(super) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
-    let left = match roll_back(root, journal, &Outside::planned()) {
-        Ok(_) => Left::RolledBack,
-        Err(TransactionError { cause, left: Left::Unfinished(mut what), .. }) => {
+pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
+    let left = match roll_back(root, journal, &OutsideAccess::planned()) {
+        Ok(_) => RootCondition::RolledBack,
+        Err(TransactionError { cause, left: RootCondition::Unfinished(mut what), .. }) => {
             what.insert(0, cause.to_string());
-            Left::Unfinished(what)
+            RootCondition::Unfinished(what)
         }
-        Err(error) => Left::Unfinished(vec![error.to_string()]),
+        Err(error) => RootCondition::Unfinished(vec![error.to_string()]),
     };
     TransactionError { phase, cause, left }
 }

@@ -6,23 +6,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::dirs::Dirs;
 use super::error::Cause;
-use super::hands::Hands;
-use super::held::{copy_object, copy_tree};
-use super::identity::identity;
 use super::scripted::ScriptedRun;
-use super::sites::Sites;
 use crate::format::journal::{Journal, Op};
 use crate::package::{Inode, ObjectPath};
 use crate::root::{FileType, Root};
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::identity;
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::safety_copies::{copy_object, copy_tree};
+use crate::transaction::switch::op_runner::OpRunner;
 
 impl ScriptedRun<'_> {
     /// Makes the held objects at `objects`, and the held directories of records at `trees`, what they were before the
     /// run. No script may be running. An error calls for [`ScriptedRun::roll_back`].
     pub fn rewind(&mut self, objects: &BTreeSet<ObjectPath>, trees: &[ObjectPath]) -> Result<(), Cause> {
         let number = self.next_batch();
-        let (root, sites, held) = self.parts();
+        let (root, domains, held) = self.parts();
         let wanted = located(root, objects)?;
         let records = located(root, trees)?;
         let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));
@@ -35,12 +35,12 @@ impl ScriptedRun<'_> {
                 ops.push(op);
             }
         }
-        let mut copies = Copies { sites, prefix: format!("again.{number}"), first: HashMap::new() };
+        let mut copies = CopyMaker { domains, prefix: format!("again.{number}"), first: HashMap::new() };
         let ops: Vec<Op> =
             ops.into_iter().enumerate().map(|(at, op)| copies.of(op, at)).collect::<Result<_, Cause>>()?;
         let again = Journal { ops, ..held.clone() };
-        let mut hands = Hands::open(root, &again)?;
-        hands.put_back().into_iter().next().map_or(Ok(()), Err)
+        let mut runner = OpRunner::open(root, &again)?;
+        runner.put_back().into_iter().next().map_or(Ok(()), Err)
     }
 }
 
@@ -63,18 +63,18 @@ fn located<'p>(
 }
 
 /// Copies of held copies.
-struct Copies<'a> {
-    sites: &'a Sites,
+struct CopyMaker<'a> {
+    domains: &'a OpenDomains,
     prefix: String,
     /// The first copy of each held copy, for the other names of one file: domain and name in the stage.
     first: HashMap<Inode, (usize, Vec<u8>)>,
 }
 
-impl Copies<'_> {
+impl CopyMaker<'_> {
     /// The op that puts a copy of the held copy of `op` back.
     fn of(&mut self, op: &Op, at: usize) -> Result<Op, Cause> {
-        let site = self.sites.get(op.domain)?;
-        let stage = if op.db { site.records.again()? } else { site.objects.again()? };
+        let domain = self.domains.get(op.domain)?;
+        let stage = if op.db { domain.records.again()? } else { domain.objects.again()? };
         let (within, held) = op.stage.split_once('/').unwrap_or(("o", &op.stage));
         let name = format!("{}.{at}", self.prefix);
         let mut again = op.clone();

@@ -14,38 +14,40 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use super::dirs::Dirs;
-use super::error::{Cause, Left, Phase, TransactionError};
-use super::failed_requests;
-use super::finish::{finish, remove_directories};
-use super::hands::Hands;
-use super::held::{Held, HeldCopies, hold};
-use super::identity::identity;
-use super::journal_file;
-use super::layout::lay_out;
-use super::notes::{self, Note, escaped};
-use super::opening::{Opening, Unpublished, undo_published};
-use super::records::{Recorder, publish_remote, remote_places};
-use super::sites::Sites;
-use super::stage::Stager;
-use super::versions::Versions;
-use super::{Content, Receipt, Settings};
+use super::content_source::ContentSource;
+use super::error::{Cause, Phase, RootCondition, TransactionError};
+use super::opening::{RunOpening, Unpublished, undo_published};
+use super::settings::RunSettings;
+use super::steps::Receipt;
 use crate::format::journal::{
-    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, ScriptProcess, Story,
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, RunRecord, ScriptProcess,
 };
 use crate::ledgers::SavedArchives;
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::{Digest, Live, Mode, ObjectPath, Timestamp};
 use crate::plan::Plan;
-use crate::root::{Dir, FileType, Lock, Root, Seen};
+use crate::root::{Dir, FileType, Lock, ObjectStatus, Root};
+use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
+use crate::transaction::journal::failed_requests;
+use crate::transaction::journal::journal_file;
+use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
+use crate::transaction::objects::dirs::Dirs;
+use crate::transaction::objects::identity::identity;
+use crate::transaction::recover::finish::{finish, remove_directories};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::layout::lay_out;
+use crate::transaction::stage::layout_stager::LayoutStager;
+use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, hold};
+use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::switch::op_runner::OpRunner;
 
 /// A published run between its batches.
 #[derive(Debug)]
 pub struct ScriptedRun<'s> {
     root: Root,
-    settings: Settings<'s>,
+    settings: RunSettings<'s>,
     run: Run,
-    sites: Sites,
+    domains: OpenDomains,
     journal: Journal,
     /// The physical paths that are held.
     held: HashSet<ObjectPath>,
@@ -61,7 +63,7 @@ pub struct ScriptedRun<'s> {
 
 /// The attributes that an object gets in place, after a script has put it there; `None` keeps what is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
+pub struct SettledAttributes {
     /// Permission bits.
     pub mode: Option<Mode>,
     /// Numeric owner; not set without privileges.
@@ -72,7 +74,7 @@ pub struct Settled {
     pub mtime: Option<Timestamp>,
 }
 
-impl Settled {
+impl SettledAttributes {
     /// A file as it is when it has them.
     pub fn given_to(self, live: &Live) -> Live {
         Live {
@@ -92,12 +94,12 @@ impl<'s> ScriptedRun<'s> {
         root: &Root,
         _lock: &'s Lock,
         command: &str,
-        held: &Held,
-        settings: Settings<'s>,
+        held: &ProtectedPaths,
+        settings: RunSettings<'s>,
     ) -> Result<Self, TransactionError> {
-        let mut opening = Opening::begin(root, settings, &[])?;
-        let ready = opening.sites.get(0).and_then(|first| failed_requests::prepare(&first.dir));
-        let ops = match ready.and_then(|()| hold(root, &mut opening.sites, held, settings.watch)) {
+        let mut opening = RunOpening::begin(root, settings, &[])?;
+        let ready = opening.domains.get(0).and_then(|first| failed_requests::prepare(&first.dir));
+        let ops = match ready.and_then(|()| hold(root, &mut opening.domains, held, settings.watch)) {
             Ok(ops) => ops,
             Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
         };
@@ -106,7 +108,7 @@ impl<'s> ScriptedRun<'s> {
                 root: root.clone(),
                 settings,
                 run: opening.run,
-                sites: opening.sites,
+                domains: opening.domains,
                 held: journal.ops.iter().map(|op| op.path.clone()).collect(),
                 journal,
                 batches: 0,
@@ -133,39 +135,39 @@ impl<'s> ScriptedRun<'s> {
 
     /// The calls of installf(1M) and removef(1M) that failed since this was asked last, in words: which one, and why.
     pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
-        failed_requests::take(&self.sites.get(0)?.dir)
+        failed_requests::take(&self.domains.get(0)?.dir)
     }
 
     /// Adds to what the log gets when the run ends, whichever way.
     pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
-        notes::add_to_log(&self.sites.get(0)?.dir, text)
+        run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
 
     /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
     /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
-    pub fn switch(&mut self, batch: &Plan, content: &mut dyn Content) -> Result<(), Cause> {
-        let domains = self.sites.iter().count();
+    pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
+        let domains = self.domains.iter().count();
         let prefix = format!("{}.", self.next_batch());
-        let mut layout = lay_out(&self.root, &mut self.sites, batch, &prefix, self.settings.ledgers)?;
-        if self.sites.iter().count() != domains {
+        let mut layout = lay_out(&self.root, &mut self.domains, batch, &prefix, self.settings.ledgers)?;
+        if self.domains.iter().count() != domains {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
         for item in &layout.items {
             self.must_hold(&item.op)?;
         }
-        let (root, sites, watch) = (&self.root, &self.sites, self.settings.watch);
-        let stager = Stager { root, sites, layout: &mut layout, watch };
+        let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
+        let stager = LayoutStager { root, domains, layout: &mut layout, watch };
         let staged = stager.objects(content)?;
         self.digests.extend(staged.digests);
-        let held = HeldCopies::of(&self.sites, &self.journal.ops);
-        let mut recorder = Recorder {
+        let held = SafetyCopies::of(&self.domains, &self.journal.ops);
+        let mut recorder = RecordStager {
             root: &self.root,
             run: &self.run,
-            sites: &self.sites,
+            domains: &self.domains,
             plan: batch,
             digests: &self.digests,
             held: Some(&held),
-            versions: &Versions::default(),
+            versions: &StagedVersions::default(),
             settings: self.settings,
             written: BTreeMap::new(),
             archives: Vec::new(),
@@ -189,26 +191,26 @@ impl<'s> ScriptedRun<'s> {
         let elsewhere = |archive: &crate::format::journal::Archive| {
             archive.outside.is_some() || archive.discard.is_some()
         };
-        let archives = recorder.archives.into_iter().filter(elsewhere).map(Note::Archive);
-        let archives: Vec<Note> = archives.collect();
+        let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
+        let archives: Vec<RunNote> = archives.collect();
         self.undo.extend(numbered);
-        notes::add(&self.sites.get(0)?.dir, &archives, true)?;
+        run_notes::add(&self.domains.get(0)?.dir, &archives, true)?;
         let ops: Vec<Op> =
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
         self.note(ops.iter())?;
-        self.sites.sync()?;
+        self.domains.sync()?;
         self.forward(ops)
     }
 
     /// The number of another batch.
-    pub(super) fn next_batch(&mut self) -> usize {
+    pub(crate) fn next_batch(&mut self) -> usize {
         self.batches += 1;
         self.batches
     }
 
     /// The root, the stages, and the journal with what is held.
-    pub(super) fn parts(&self) -> (&Root, &Sites, &Journal) {
-        (&self.root, &self.sites, &self.journal)
+    pub(crate) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
+        (&self.root, &self.domains, &self.journal)
     }
 
     /// A change of what is not held could not be undone.
@@ -225,8 +227,9 @@ impl<'s> ScriptedRun<'s> {
 
     /// Notes what the batch puts in place.
     fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
-        let made = |op: &Op| op.new.clone().map(|identity| Note::Made { path: escaped(&op.path), identity });
-        notes::add(&self.sites.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
+        let made =
+            |op: &Op| op.new.clone().map(|identity| RunNote::Made { path: escaped(&op.path), identity });
+        run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
     }
 
     /// Objects first, records last, directories that became empty after everything.
@@ -235,17 +238,17 @@ impl<'s> ScriptedRun<'s> {
             head: self.journal.head.clone(),
             domains: self.journal.domains.clone(),
             archives: Vec::new(),
-            story: Story::default(),
+            run_record: RunRecord::default(),
             ops,
             is_whole: true,
         };
-        let mut hands = Hands::open(&self.root, &batch)?;
+        let mut runner = OpRunner::open(&self.root, &batch)?;
         let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
         for op in objects.iter().chain(&records) {
             self.settings.watch.check()?;
-            hands.forward(op)?;
+            runner.forward(op)?;
         }
-        self.notes.append(&mut hands.notes);
+        self.notes.append(&mut runner.notes);
         self.notes.extend(remove_directories(&self.root, &batch)?);
         Ok(())
     }
@@ -258,16 +261,16 @@ impl<'s> ScriptedRun<'s> {
 
     /// Notes that no script runs any more, and what is at every held path: none of that is somebody else's.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
-        let hands = &mut Hands::open(&self.root, &self.journal)?;
+        let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
-        for op in self.journal.ops.iter().filter(|op| op.kind == OpKind::Held && !op.db) {
-            let Some(parent) = hands.dirs.parent(&op.path)? else { continue };
+        for op in self.journal.ops.iter().filter(|op| op.kind == OpKind::Protect && !op.db) {
+            let Some(parent) = runner.dirs.parent(&op.path)? else { continue };
             let Some(seen) = parent.look(op.path.name())? else { continue };
             if op.touched != Some(seen.ctime) {
-                made.push(Note::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
+                made.push(RunNote::Made { path: escaped(&op.path), identity: identity(&seen, None, None) });
             }
         }
-        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         self.progress(None)
     }
 
@@ -280,7 +283,7 @@ impl<'s> ScriptedRun<'s> {
     }
 
     /// Gives live objects that a script has put there their attributes; nothing where nothing is.
-    pub fn settle(&mut self, objects: &[(ObjectPath, Settled)]) -> Result<(), Cause> {
+    pub fn settle(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
         let resolver = self.root.resolver();
         let mut dirs = Dirs::new(&self.root);
         let (mut made, mut found) = (Vec::new(), Vec::new());
@@ -290,10 +293,10 @@ impl<'s> ScriptedRun<'s> {
             let Some(seen) = dir.look(physical.name())? else { continue };
             let mut after = identity(&seen, None, None);
             after.mtime = to.mtime.unwrap_or(after.mtime);
-            made.push(Note::Made { path: escaped(&physical), identity: after });
+            made.push(RunNote::Made { path: escaped(&physical), identity: after });
             found.push((physical, seen, to));
         }
-        notes::add(&self.sites.get(0)?.dir, &made, false)?;
+        run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         for (physical, seen, to) in found {
             if let Some(dir) = dirs.parent(&physical)? {
                 settle_one(&dir, physical.name(), &seen, to)?;
@@ -305,7 +308,7 @@ impl<'s> ScriptedRun<'s> {
     /// Makes everything durable and commits; a failure before the commit is rolled back.
     pub fn commit(mut self) -> Result<Receipt, TransactionError> {
         let places = self.remote.clone();
-        let ready = self.settings.watch.check().and_then(|()| self.sites.sync()).and_then(|()| {
+        let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
             publish_remote(&self.root, &self.run, places.iter().map(PathBuf::as_path))?;
             self.settings.watch.check()?;
             journal_file::open(&self.root)
@@ -315,7 +318,7 @@ impl<'s> ScriptedRun<'s> {
             Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
         };
         if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
-            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+            return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();
         let journal = match with_notes(&self.root, &self.journal) {
@@ -326,7 +329,14 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(&self.root, &journal, Outcome::Commit, None, Some(elapsed), &Outside::planned()));
+        notes.extend(finish(
+            &self.root,
+            &journal,
+            Outcome::Commit,
+            None,
+            Some(elapsed),
+            &OutsideAccess::planned(),
+        ));
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
@@ -336,7 +346,7 @@ impl<'s> ScriptedRun<'s> {
     }
 }
 
-fn settle_one(dir: &Dir, name: &[u8], seen: &Seen, to: &Settled) -> Result<(), Cause> {
+fn settle_one(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
     let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
     let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
     if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {
@@ -352,16 +362,4 @@ fn settle_one(dir: &Dir, name: &[u8], seen: &Seen, to: &Settled) -> Result<(), C
         dir.set_mtime(name, mtime)?;
     }
     Ok(())
-}
-
-/// The journal together with the archives that the run noted after it was published.
-pub(super) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
-    let mut journal = journal.clone();
-    if let Some(domain) = journal.domains.first()
-        && journal.ops.iter().any(|op| op.kind == OpKind::Held)
-        && let Some(stage) = root.dir_if_there(&domain.stage)?
-    {
-        journal.archives.extend(notes::Known::read(&stage)?.archives);
-    }
-    Ok(journal)
 }

@@ -2,27 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use super::early::EarlySync;
-use super::error::{Cause, Left, Phase, TransactionError};
-use super::finish::finish;
-use super::hands::Hands;
-use super::journal_file;
-use super::layout::{Layout, lay_out};
-use super::opening::{Opening, Unpublished, undo_published};
-use super::records::{Recorder, publish_remote, remote_places};
-use super::set_id::plain_objects;
-use super::stage::{StagedContent, Stager};
-use super::versions::Versions;
-use super::way_back::lay_way_back;
-use super::{Content, Doing, Settings};
+use super::content_source::ContentSource;
+use super::error::{Cause, Phase, RootCondition, TransactionError};
+use super::opening::{RunOpening, Unpublished, undo_published};
+use super::settings::{RunActivity, RunSettings};
 use crate::format::journal::{Archive, Journal, OpKind, Outcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
 use crate::ledgers::SavedArchives;
-use crate::outside::Outside;
+use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
 use crate::root::{Lock, Root};
+use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
+use crate::transaction::journal::journal_file;
+use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::set_id::plain_objects;
+use crate::transaction::stage::early_sync::EarlySync;
+use crate::transaction::stage::layout::{Layout, lay_out};
+use crate::transaction::stage::layout_stager::LayoutStager;
+use crate::transaction::stage::object_stager::StagedContent;
+use crate::transaction::stage::old_link::link_old_objects;
+use crate::transaction::stage::staged_versions::StagedVersions;
+use crate::transaction::switch::op_runner::OpRunner;
 
 /// What a finished run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +46,8 @@ pub fn carry_out<'p>(
     root: &Root,
     lock: &'p Lock,
     plan: &'p Plan,
-    settings: Settings<'p>,
-    content: &mut dyn Content,
+    settings: RunSettings<'p>,
+    content: &mut dyn ContentSource,
 ) -> Result<Receipt, TransactionError> {
     let mut attempt = |apart: &[ObjectPath]| {
         let planned = Planned::begin(root, lock, plan, settings, apart)?;
@@ -54,7 +56,7 @@ pub fn carry_out<'p>(
     match attempt(&[]) {
         Err(TransactionError {
             cause: Cause::Apart { directory, .. },
-            left: Left::Unchanged | Left::RolledBack,
+            left: RootCondition::Unchanged | RootCondition::RolledBack,
             ..
         }) => attempt(&[directory]),
         other => other,
@@ -66,8 +68,8 @@ pub fn carry_out<'p>(
 pub struct Planned<'p> {
     root: Root,
     plan: &'p Plan,
-    settings: Settings<'p>,
-    opening: Opening,
+    settings: RunSettings<'p>,
+    opening: RunOpening,
     layout: Layout<'p>,
 }
 
@@ -76,7 +78,7 @@ pub struct Planned<'p> {
 pub struct Staged<'p> {
     on: Planned<'p>,
     content: StagedContent,
-    versions: Versions,
+    versions: StagedVersions,
 }
 
 /// Old objects are saved, and every record stands beside its place.
@@ -104,21 +106,21 @@ impl<'p> Planned<'p> {
         root: &Root,
         _lock: &'p Lock,
         plan: &'p Plan,
-        settings: Settings<'p>,
+        settings: RunSettings<'p>,
         apart: &[ObjectPath],
     ) -> Result<Self, TransactionError> {
-        let mut opening = Opening::begin(root, settings, apart)?;
-        match lay_out(root, &mut opening.sites, plan, "", settings.ledgers) {
+        let mut opening = RunOpening::begin(root, settings, apart)?;
+        match lay_out(root, &mut opening.domains, plan, "", settings.ledgers) {
             Ok(layout) => Ok(Self { root: root.clone(), plan, settings, opening, layout }),
             Err(cause) => Err(opening.abandon(root, Phase::Prepare, cause)),
         }
     }
 
     /// Writes every new object beside its target, with `content` as the source of the files.
-    pub fn stage(mut self, content: &mut dyn Content) -> Result<Staged<'p>, TransactionError> {
-        let (root, sites, watch) = (&self.root, &self.opening.sites, self.settings.watch);
-        let staged = Versions::stage(root, sites, self.plan, content, watch).and_then(|versions| {
-            let stager = Stager { root, sites, layout: &mut self.layout, watch };
+    pub fn stage(mut self, content: &mut dyn ContentSource) -> Result<Staged<'p>, TransactionError> {
+        let (root, domains, watch) = (&self.root, &self.opening.domains, self.settings.watch);
+        let staged = StagedVersions::stage(root, domains, self.plan, content, watch).and_then(|versions| {
+            let stager = LayoutStager { root, domains, layout: &mut self.layout, watch };
             Ok((stager.objects(content)?, versions))
         });
         match staged {
@@ -131,10 +133,10 @@ impl<'p> Planned<'p> {
 impl<'p> Staged<'p> {
     /// Saves every old object in the undo archives, and writes the records beside their places.
     pub fn snapshot(mut self) -> Result<Snapshotted<'p>, TransactionError> {
-        let mut recorder = Recorder {
+        let mut recorder = RecordStager {
             root: &self.on.root,
             run: &self.on.opening.run,
-            sites: &self.on.opening.sites,
+            domains: &self.on.opening.domains,
             plan: self.on.plan,
             digests: &self.content.digests,
             held: None,
@@ -144,11 +146,11 @@ impl<'p> Staged<'p> {
             archives: Vec::new(),
             saved: SavedArchives::new(),
         };
-        recorder.settings.watch.begins(Doing::Saving, saved_bytes(recorder.plan));
+        recorder.settings.watch.begins(RunActivity::Saving, saved_bytes(recorder.plan));
         // New objects go to the disk while old ones are saved; where nothing is saved there is no time for it.
         let bytes = if self.on.plan.archives().next().is_none() { 0 } else { self.content.bytes };
         let all = std::thread::scope(|scope| {
-            let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.sites, bytes);
+            let early = EarlySync::begin(scope, &self.on.root, &self.on.opening.domains, bytes);
             let saved = save_and_record(&mut recorder, &mut self.on.layout, &self.versions);
             saved.and(early.end().map_err(|cause| (Phase::Publish, cause)))
         });
@@ -166,16 +168,16 @@ impl<'p> Staged<'p> {
 
 /// The undo archives, then the records that name them, then what a way back needs; an error with its phase.
 fn save_and_record<'p>(
-    recorder: &mut Recorder<'_, 'p>,
+    recorder: &mut RecordStager<'_, 'p>,
     layout: &mut Layout<'p>,
-    versions: &Versions,
+    versions: &StagedVersions,
 ) -> Result<(), (Phase, Cause)> {
     let saved = recorder.remote_archives().and_then(|()| recorder.archives(layout));
     saved.map_err(|cause| (Phase::Snapshot, cause))?;
     versions.remove().map_err(|cause| (Phase::Stage, cause))?;
     let records = recorder.directories(layout).and_then(|()| recorder.files(layout));
     records.map_err(|cause| (Phase::Records, cause))?;
-    lay_way_back(recorder.root, recorder.sites, layout).map_err(|cause| (Phase::Stage, cause))
+    link_old_objects(recorder.root, recorder.domains, layout).map_err(|cause| (Phase::Stage, cause))
 }
 
 /// Bytes of all old objects that are saved.
@@ -188,7 +190,11 @@ fn saved_bytes(plan: &Plan) -> u64 {
 fn remove_unpublished(on: &Planned<'_>) {
     for path in remote_places(on.plan) {
         // A leftover `.tmp` outside the root is named by its run and in nobody's way.
-        let _ = super::finish::remove_unpublished(&on.root, path, &on.opening.run.to_string());
+        let _ = crate::transaction::recover::finish::remove_unpublished(
+            &on.root,
+            path,
+            &on.opening.run.to_string(),
+        );
     }
 }
 
@@ -233,43 +239,49 @@ impl Published<'_> {
     /// Switches all names, makes that durable, and commits. A failure or signal before the commit is rolled back.
     pub fn switch(self) -> Result<Receipt, TransactionError> {
         let root = &self.on.root;
-        let mut hands = match Hands::open(root, &self.journal) {
-            Ok(hands) => hands,
+        let mut runner = match OpRunner::open(root, &self.journal) {
+            Ok(runner) => runner,
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
-        hands.plain = plain_objects(&self.on.layout);
-        let mark = match self.forward(&mut hands).and_then(|()| journal_file::open(root)) {
+        runner.plain = plain_objects(&self.on.layout);
+        let mark = match self.forward(&mut runner).and_then(|()| journal_file::open(root)) {
             Ok(mark) => mark,
             Err(cause) => {
-                drop(hands);
+                drop(runner);
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
             }
         };
         if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
-            return Err(TransactionError { phase: Phase::Commit, cause, left: Left::InDoubt });
+            return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
-        let notes =
-            finish(root, &self.journal, Outcome::Commit, Some(hands), Some(elapsed), &Outside::planned());
+        let notes = finish(
+            root,
+            &self.journal,
+            Outcome::Commit,
+            Some(runner),
+            Some(elapsed),
+            &OutsideAccess::planned(),
+        );
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    fn forward(&self, hands: &mut Hands<'_>) -> Result<(), Cause> {
+    fn forward(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
-        watch.begins(Doing::Switching, self.journal.ops.len() as u64);
+        watch.begins(RunActivity::Switching, self.journal.ops.len() as u64);
         for op in objects.iter().chain(&records) {
             watch.check()?;
-            hands.forward(op)?;
+            runner.forward(op)?;
             watch.advances(1);
         }
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {
-            if !hands.is_still_as_saved(op)? {
+            if !runner.is_still_as_saved(op)? {
                 return Err(Cause::Changed(self.on.root.show(&op.path)));
             }
         }
-        hands.sync()?;
+        runner.sync()?;
         publish_remote(&self.on.root, &self.on.opening.run, remote_places(self.on.plan))?;
         self.on.settings.watch.check()
     }

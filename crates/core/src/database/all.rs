@@ -2,7 +2,7 @@
 //!
 //! Where the live files count, each package costs its directory and its pkginfo, opened from the directory of packages,
 //! and the work is shared by all processors. A run in progress, whose records may be elsewhere, is read one by one
-//! through its [`View`]; so is a package whose directory is a symbolic link. The answers are the same.
+//! through its [`RecordView`]; so is a package whose directory is a symbolic link. The answers are the same.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -10,7 +10,7 @@ use std::thread;
 use rustix::io::Errno;
 
 use super::installed;
-use super::{DatabaseError, View, places};
+use super::{DatabaseError, RecordView, places};
 use crate::format::params::LARGEST_FILE;
 use crate::package::{Params, PkgInst, cores};
 use crate::patch::{Applied, AppliedPatches};
@@ -21,22 +21,22 @@ const SHARE: usize = 100;
 
 /// A directory below `var/sadm/pkg` whose name is a package instance.
 #[derive(Debug)]
-pub struct Package<'a> {
+pub struct PackageRecords<'a> {
     inst: PkgInst,
-    view: &'a View<'a>,
+    view: &'a RecordView<'a>,
     /// Its directory, where that counts; none where the view has to be asked.
     dir: Option<Dir>,
     is_being_updated: bool,
 }
 
-impl<'a> Package<'a> {
+impl<'a> PackageRecords<'a> {
     /// Its name.
     pub fn inst(&self) -> &PkgInst {
         &self.inst
     }
 
     /// The records that it is one of.
-    pub fn view(&self) -> &'a View<'a> {
+    pub fn view(&self) -> &'a RecordView<'a> {
         self.view
     }
 
@@ -79,8 +79,8 @@ impl<'a> Package<'a> {
 /// What `work` makes of every package, in the order of their names; nothing of those for which it makes none. An error is
 /// that of the first one that has any.
 pub fn each<T: Send, E: Send + From<DatabaseError>>(
-    view: &View<'_>,
-    work: impl Fn(&Package<'_>) -> Result<Option<T>, E> + Sync,
+    view: &RecordView<'_>,
+    work: impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let names = view.list(&places::packages()).map_err(DatabaseError::from)?.unwrap_or_default();
     let packages: Vec<(PkgInst, bool)> = names
@@ -110,7 +110,7 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
         while !rest.is_empty() {
             let mine: Vec<_> = rest.drain(..portion.min(rest.len())).collect();
             let (directory, work) = (&directory, &work);
-            running.push(scope.spawn(move || share(&View::live(root), Some(directory), mine, work)));
+            running.push(scope.spawn(move || share(&RecordView::live(root), Some(directory), mine, work)));
         }
         let mut found = Vec::new();
         for each in running {
@@ -122,10 +122,10 @@ pub fn each<T: Send, E: Send + From<DatabaseError>>(
 
 /// What one thread does.
 fn share<T, E: From<DatabaseError>>(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     directory: Option<&Dir>,
     packages: Vec<(PkgInst, bool)>,
-    work: &impl Fn(&Package<'_>) -> Result<Option<T>, E>,
+    work: &impl Fn(&PackageRecords<'_>) -> Result<Option<T>, E>,
 ) -> Result<Vec<T>, E> {
     let mut found = Vec::new();
     for (inst, is_being_updated) in packages {
@@ -136,13 +136,13 @@ fn share<T, E: From<DatabaseError>>(
             Err(error) if error.is_not_found() => continue,
             opened => opened.map_err(DatabaseError::from)?,
         };
-        found.extend(work(&Package { inst, view, dir, is_being_updated })?);
+        found.extend(work(&PackageRecords { inst, view, dir, is_being_updated })?);
     }
     Ok(found)
 }
 
 /// The parameters of all packages that are installed.
-pub fn params_of_all(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
+pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
     let all = each(view, |package| {
         Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
     });
@@ -150,7 +150,7 @@ pub fn params_of_all(view: &View<'_>) -> Result<BTreeMap<PkgInst, Params>, Datab
 }
 
 /// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
-pub fn applied(view: &View<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
+pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
     let applied = each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
@@ -167,7 +167,7 @@ mod tests {
     use crate::root::Root;
 
     fn all(root: &Root) -> Result<Vec<String>, DatabaseError> {
-        each(&View::live(root), |package| {
+        each(&RecordView::live(root), |package| {
             let Some(params) = package.params()? else { return Ok(None) };
             let mark = |is: bool, mark| if is { mark } else { "" };
             let partial = mark(package.is_partial()?, "!");

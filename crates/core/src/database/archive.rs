@@ -17,7 +17,7 @@ use patchadm_changeset::archive_file::{ArchiveFileError, FromStart, digest_of, s
 
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
-use super::{View, ViewError, places};
+use super::{RecordView, ViewError, places};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
@@ -32,9 +32,9 @@ mod snapshot;
 mod verify;
 
 pub use kept::{kept_manifest, known_manifest, told, unbound_manifest};
-pub use outside::{Outside, OutsideRules};
-pub use patchadm_changeset::archive_file::{Stream, Unbound};
-pub use verify::{Digesting, Verified};
+pub use outside::{OutsideAccess, OutsideRules};
+pub use patchadm_changeset::archive_file::{ArchiveStream, UnboundArchive};
+pub use verify::{DigestCheck, VerifiedArchive};
 
 /// The largest `remote`, in bytes.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -107,7 +107,7 @@ pub enum ArchiveError {
 
 /// An undo archive that was found and is open.
 #[derive(Debug)]
-pub struct Archive {
+pub struct OpenArchive {
     file: File,
     shown: String,
     size: u64,
@@ -121,24 +121,24 @@ pub struct Archive {
 /// Finds the archive of `patch`, whose save directory has that name, for `package`. `host` is the root of the
 /// running system: what is kept outside the save directory is a path of it, if `outside` has it.
 pub fn find(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
-    outside: &Outside<'_>,
-) -> Result<Archive, ArchiveError> {
+    outside: &OutsideAccess<'_>,
+) -> Result<OpenArchive, ArchiveError> {
     find_with(view, host, package, patch, &ledger::counting(view, package)?, outside)
 }
 
 /// The same with the ledger of the package, which has only lines that count.
 pub fn find_with(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
     ledger: &Ledger,
-    outside: &Outside<'_>,
-) -> Result<Archive, ArchiveError> {
+    outside: &OutsideAccess<'_>,
+) -> Result<OpenArchive, ArchiveError> {
     let line = ledger.line(patch).cloned();
     let missing = |path: String, remote| {
         let (patch, package) = (patch.to_owned(), package.clone());
@@ -165,16 +165,24 @@ pub fn find_with(
         (file, host.show(&at), Some(at))
     };
     let size = file.metadata().map_err(|error| unreadable(&shown, &error))?.len();
-    Ok(Archive { file, shown, size, package: package.clone(), patch: patch.to_owned(), line, outside: at })
+    Ok(OpenArchive {
+        file,
+        shown,
+        size,
+        package: package.clone(),
+        patch: patch.to_owned(),
+        line,
+        outside: at,
+    })
 }
 
-type Found = (File, ObjectPath);
+type FoundFile = (File, ObjectPath);
 
 /// The first of the names of an archive that can be opened in a directory.
 fn first_of(
     directory: &ObjectPath,
     open: impl Fn(&ObjectPath) -> Result<Option<File>, ArchiveError>,
-) -> Result<Option<Found>, ArchiveError> {
+) -> Result<Option<FoundFile>, ArchiveError> {
     for name in ARCHIVE_NAMES {
         let Ok(path) = directory.join(name.as_bytes()) else { continue };
         if let Some(file) = open(&path)? {
@@ -191,7 +199,7 @@ fn moved(
     package: &PkgInst,
     patch: &str,
     missing: &impl Fn(String, bool) -> ArchiveError,
-) -> Result<Found, ArchiveError> {
+) -> Result<FoundFile, ArchiveError> {
     let place = directory.join(patch).join(package.as_str());
     let none = || missing(place.display().to_string(), true);
     let place = ObjectPath::new(place.as_os_str().as_bytes()).map_err(|_| none())?;
@@ -206,7 +214,7 @@ fn pointed_to(text: &[u8], shown: &str) -> Result<ObjectPath, ArchiveError> {
 }
 
 fn open_on(host: &Root, path: &ObjectPath) -> Result<Option<File>, ArchiveError> {
-    Ok(View::live(host).open(path)?)
+    Ok(RecordView::live(host).open(path)?)
 }
 
 fn unreadable(path: &str, error: &io::Error) -> ArchiveError {
@@ -231,7 +239,7 @@ impl From<LedgerFault> for ArchiveError {
     }
 }
 
-impl Archive {
+impl OpenArchive {
     /// Where it is, for messages.
     pub fn path(&self) -> &str {
         &self.shown
@@ -256,7 +264,7 @@ impl Archive {
     }
 
     /// Whether it lies outside the root, and may be removed there once it was used.
-    pub fn may_be_removed(&self, root: &Root, outside: &Outside<'_>) -> bool {
+    pub fn may_be_removed(&self, root: &Root, outside: &OutsideAccess<'_>) -> bool {
         self.outside.as_ref().is_some_and(|path| outside::may_remove(outside, root, path, self.line.as_ref()))
     }
 
@@ -283,14 +291,14 @@ impl Archive {
     }
 
     /// Opens it as the datastream that it is, with the compression taken off.
-    pub fn open(&self) -> Result<Stream<'_>, ArchiveError> {
+    pub fn open(&self) -> Result<ArchiveStream<'_>, ArchiveError> {
         stream(self.bytes()).map_err(|error| self.damaged(&error))
     }
 
     /// Its manifest, without reading on to the objects; none in an archive of another program.
     pub fn manifest(&self) -> Result<Option<Manifest>, ArchiveError> {
         let file = self.file.try_clone().map_err(|error| unreadable(&self.shown, &error))?;
-        Ok(Unbound::new(file, self.shown.clone()).manifest()?)
+        Ok(UnboundArchive::new(file, self.shown.clone()).manifest()?)
     }
 
     /// What its pkgmap lists: all that an archive of another program says of what it saves.

@@ -1,14 +1,14 @@
 //! The history of a root, read.
 
-use super::{DatabaseError, View, places};
+use super::{DatabaseError, RecordView, places};
 
-pub use patchadm_changeset::format::history::{Entry, HistoryError, parse};
+pub use patchadm_changeset::format::history::{HistoryEntry, HistoryError, parse};
 
 /// The largest history that is read, in bytes: 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
 /// The runs of the root, oldest first; none where there is no history.
-pub fn history(view: &View<'_>) -> Result<Vec<Entry>, DatabaseError> {
+pub fn history(view: &RecordView<'_>) -> Result<Vec<HistoryEntry>, DatabaseError> {
     let path = places::history();
     let text = view.read(&path, LARGEST)?.unwrap_or_default();
     parse(&text).map_err(|reason| DatabaseError::History { path: view.root().show(&path), reason })
@@ -22,6 +22,6 @@ mod tests {
     fn a_root_without_history_has_had_no_runs() {
         let dir = tempfile::tempdir().unwrap();
         let root = crate::root::Root::open(dir.path()).unwrap();
-        assert_eq!(history(&View::live(&root)).unwrap(), []);
+        assert_eq!(history(&RecordView::live(&root)).unwrap(), []);
     }
 }

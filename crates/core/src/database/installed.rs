@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DatabaseError, View, places, saves};
+use super::{DatabaseError, RecordView, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
 use crate::inventory::{Installed, Save};
 use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
@@ -22,12 +22,12 @@ pub(super) const LOCKS: [&[u8]; 2] = [INSTALL_LOCK, b"!R-Lock!"];
 pub(super) const INSTALL_LOCK: &[u8] = b"!I-Lock!";
 
 /// Whether the root has a package database at all: `var/sadm/pkg` is there. One without `contents` is empty.
-pub fn has_database(view: &View<'_>) -> Result<bool, DatabaseError> {
+pub fn has_database(view: &RecordView<'_>) -> Result<bool, DatabaseError> {
     Ok(view.list(&places::packages())?.is_some())
 }
 
 /// The packages installed, in the order of their names.
-pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
+pub fn packages(view: &RecordView<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
     let mut packages = Vec::new();
     for name in view.list(&places::packages())?.unwrap_or_default() {
         let inst = std::str::from_utf8(&name).ok().and_then(|name| PkgInst::new(name).ok());
@@ -41,7 +41,7 @@ pub fn packages(view: &View<'_>) -> Result<Vec<PkgInst>, DatabaseError> {
 }
 
 /// The parameters of a package; none where it is not installed.
-pub fn params(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+pub fn params(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let path = places::pkginfo(package);
     let Some(text) = view.read(&path, LARGEST_FILE as u64)? else { return Ok(None) };
     parse(&text, package, || view.root().show(&path)).map(Some)
@@ -65,19 +65,19 @@ pub(super) fn parse(
 }
 
 /// What is known of a package, without the files of its directory ([`records`]); none where it is not installed.
-pub fn installed(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
 }
 
 /// The same for who only looks: a file of a save directory that the caller may not read counts as none.
-pub fn seen(view: &View<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
+pub fn seen(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::open_saves)
 }
 
 fn known(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
-    saves: impl Fn(&View<'_>, &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError>,
+    saves: impl Fn(&RecordView<'_>, &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError>,
 ) -> Result<Option<Installed>, DatabaseError> {
     let Some(params) = params(view, package)? else { return Ok(None) };
     let names = view.list(&places::package(package))?.unwrap_or_default();
@@ -87,7 +87,7 @@ fn known(
 }
 
 /// Whether a lock of an unfinished installation or removal is in the directory of a package.
-pub(super) fn is_partial(view: &View<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
+pub(super) fn is_partial(view: &RecordView<'_>, package: &PkgInst) -> Result<bool, DatabaseError> {
     Ok(is_locked(&view.list(&places::package(package))?.unwrap_or_default()))
 }
 
@@ -96,12 +96,16 @@ fn is_locked(names: &[Vec<u8>]) -> bool {
 }
 
 /// What a tool without recovery left in the directory of a package when it died while it installed something.
-pub fn interruption(view: &View<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
+pub fn interruption(view: &RecordView<'_>, package: &PkgInst) -> Result<Interruption, DatabaseError> {
     traces(view, package, &view.list(&places::package(package))?.unwrap_or_default())
 }
 
 /// The same where the names in the directory are known.
-fn traces(view: &View<'_>, package: &PkgInst, names: &[Vec<u8>]) -> Result<Interruption, DatabaseError> {
+fn traces(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    names: &[Vec<u8>],
+) -> Result<Interruption, DatabaseError> {
     let has_put_aside = names.iter().any(|name| name == package.as_str().as_bytes());
     let put_aside = if has_put_aside { put_aside(view, package)? } else { None };
     Ok(Interruption { is_locked: names.iter().any(|name| name == INSTALL_LOCK), put_aside })
@@ -109,7 +113,7 @@ fn traces(view: &View<'_>, package: &PkgInst, names: &[Vec<u8>]) -> Result<Inter
 
 /// The parameters of the records that were put aside. What cannot be read, or is that of another package, says
 /// nothing of an installation.
-pub(super) fn put_aside(view: &View<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+pub(super) fn put_aside(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Params>, DatabaseError> {
     let Ok(path) = places::package(package).join(format!("{package}/pkginfo").as_bytes()) else {
         return Ok(None);
     };
@@ -121,7 +125,7 @@ pub(super) fn put_aside(view: &View<'_>, package: &PkgInst) -> Result<Option<Par
 }
 
 /// The save directory of a patch: its id as it was first written.
-pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
+pub fn saved_as(view: &RecordView<'_>, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
     let names = view.list(&places::save(package))?.unwrap_or_default();
     let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
     let mut same = names.filter(|name| PatchId::new(name).is_ok_and(|other| other == *id));
@@ -131,7 +135,11 @@ pub fn saved_as(view: &View<'_>, package: &PkgInst, id: &PatchId) -> Result<Stri
 /// The files of a package's directory that a patch may change: `pkginfo`, and everything in `install`, `save/pspool`, and
 /// what the scripts of its classes keep in `save/<class>`, by name in that directory, and what an unfinished installation
 /// left there. Only regular files are records.
-pub fn records(view: &View<'_>, package: &PkgInst, installed: &mut Installed) -> Result<(), DatabaseError> {
+pub fn records(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    installed: &mut Installed,
+) -> Result<(), DatabaseError> {
     let directory = places::package(package);
     installed.interruption = interruption(view, package)?;
     let mut open = vec![b"pkginfo".to_vec(), b"install".to_vec(), b"save/pspool".to_vec()];
@@ -200,7 +208,7 @@ mod tests {
             ("var/sadm/pkg/install/pkginfo", "PKG=install\n"),
             ("var/sadm/pkg/stray", "text"),
         ]);
-        let view = View::live(&root);
+        let view = RecordView::live(&root);
         assert_eq!(packages(&view).unwrap(), [inst("ACMEweb.2"), inst("SUNWcsr")]);
         assert!(installed(&view, &inst("gone")).unwrap().is_none());
     }
@@ -208,16 +216,16 @@ mod tests {
     #[test]
     fn a_root_without_database_is_told_from_one_with_an_empty_one() {
         let (dir, root) = root(&[]);
-        assert!(!has_database(&View::live(&root)).unwrap());
+        assert!(!has_database(&RecordView::live(&root)).unwrap());
         fs::create_dir_all(dir.path().join("var/sadm/pkg")).unwrap();
-        assert!(has_database(&View::live(&root)).unwrap());
-        assert_eq!(packages(&View::live(&root)).unwrap(), []);
+        assert!(has_database(&RecordView::live(&root)).unwrap());
+        assert_eq!(packages(&RecordView::live(&root)).unwrap(), []);
     }
 
     #[test]
     fn a_pkginfo_that_cannot_be_read_is_named_with_its_line() {
         let (dir, root) = root(&[("var/sadm/pkg/X/pkginfo", "PKG=X\nNAME=\"open\n")]);
-        let error = installed(&View::live(&root), &inst("X")).unwrap_err().to_string();
+        let error = installed(&RecordView::live(&root), &inst("X")).unwrap_err().to_string();
         let path = dir.path().join("var/sadm/pkg/X/pkginfo");
         let expected = "line 2: parsing error in parameter file: the quote that opens NAME is not closed";
         assert_eq!(error, format!("{}: {expected}", path.display()));
@@ -230,7 +238,7 @@ mod tests {
             ("var/sadm/pkg/Z.2/pkginfo", "PKG=Z\n"),
             ("var/sadm/pkg/W/pkginfo", "NAME=w\n"),
         ]);
-        let view = View::live(&root);
+        let view = RecordView::live(&root);
         let error = params(&view, &inst("X")).unwrap_err().to_string();
         assert!(
             error.ends_with("X/pkginfo: PKG is Y, which is not the package of this directory"),
@@ -254,7 +262,7 @@ mod tests {
             ("var/sadm/pkg/X/save/200-01/remote", "# Backout\n"),
             ("var/sadm/pkg/X/save/pspool/X/pkginfo", "PKG=X\n"),
         ]);
-        let found = installed(&View::live(&root), &inst("X")).unwrap().unwrap();
+        let found = installed(&RecordView::live(&root), &inst("X")).unwrap().unwrap();
         assert!(found.partial);
         let archive = |name: &str, size| Save { archive: Some(name.to_owned()), size, ..Save::default() };
         let obsolete = Save { obsoleted_by: Some(b"100-02\n".to_vec()), ..archive("obsolete.Z", 5) };
@@ -273,7 +281,7 @@ mod tests {
         ]);
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("var/sadm/pkg/X/install/link")).unwrap();
         let mut found = Installed::default();
-        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        records(&RecordView::live(&root), &inst("X"), &mut found).unwrap();
         let text = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
         let names: Vec<_> = found.records.keys().map(text).collect();
         assert_eq!(names, ["install/preremove", "pkginfo", "save/pspool/X/install/depend"]);
@@ -292,7 +300,7 @@ mod tests {
         ]);
         let params = Params::from_iter([("CLASSES", "none build 100-01 .. build")]);
         let mut found = Installed { params, ..Installed::default() };
-        records(&View::live(&root), &inst("X"), &mut found).unwrap();
+        records(&RecordView::live(&root), &inst("X"), &mut found).unwrap();
         let names: Vec<_> = found.records.keys().map(|name| String::from_utf8_lossy(name)).collect();
         assert_eq!(names, ["pkginfo", "save/build/etc/conf"]);
         let directories: Vec<_> =
@@ -306,11 +314,11 @@ mod tests {
             ("var/sadm/pkg/X/pkginfo", "PKG=X\nPATCHLIST=100-01 200-01\nPATCH_OBSOLETES=100-01@1\n"),
             ("var/sadm/pkg/Y/pkginfo", "PKG=Y\nPATCHLIST=200-01\n"),
         ]);
-        let patches = applied(&View::live(&root), "-").unwrap();
+        let patches = applied(&RecordView::live(&root), "-").unwrap();
         let both = patches.get(&PatchId::new("200-01").unwrap()).unwrap();
         assert_eq!(both.packages, [inst("X"), inst("Y")]);
         assert!(!patches.is_effective(&PatchId::new("100-01").unwrap()));
-        let error = applied(&View::live(&root), "_").unwrap_err().to_string();
+        let error = applied(&RecordView::live(&root), "_").unwrap_err().to_string();
         assert!(error.starts_with("package X: PATCHLIST: "), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! A line counts only while the package has the patch with the record that the line names by digest: what another tool
 //! backed out, or applied anew, leaves none that counts.
 
-use super::{DatabaseError, View, ViewError, installed, places};
+use super::{DatabaseError, RecordView, ViewError, installed, places};
 use crate::format::ledger::{LARGEST, Ledger, LedgerError, LedgerLine, Undo, UndoLocation};
 use crate::format::outside_path::OutsidePath;
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
@@ -36,7 +36,7 @@ impl From<DatabaseError> for LedgerFault {
 }
 
 /// The ledger of a package, whatever its lines are worth; one without lines where there is none.
-pub fn read(view: &View<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
+pub fn read(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let path = places::ledger(package);
     let damaged = |reason: String| LedgerFault::Damaged { path: view.root().show(&path), reason };
     let Some(text) = view.read(&path, LARGEST as u64)? else {
@@ -55,7 +55,7 @@ pub fn read(view: &View<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
 }
 
 /// The lines of a package that count.
-pub fn counting(view: &View<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
+pub fn counting(view: &RecordView<'_>, package: &PkgInst) -> Result<Ledger, LedgerFault> {
     let mut ledger = read(view, package)?;
     if !ledger.is_empty() {
         let params = installed::params(view, package)?;
@@ -152,7 +152,7 @@ mod tests {
             ("300-01", "now", false),
         ] {
             let (_dir, root) = root(&line(patch, info.as_bytes(), "save"));
-            let ledger = counting(&View::live(&root), &package).unwrap();
+            let ledger = counting(&RecordView::live(&root), &package).unwrap();
             assert_eq!(ledger.line(patch).is_some(), counts, "{patch} {info}");
         }
     }
@@ -168,17 +168,17 @@ mod tests {
             ("100-01", "/b/100-01/Y/undo.gz"),
         ] {
             let (_dir, root) = root(&line(patch, b"now", place));
-            let error = read(&View::live(&root), &package).unwrap_err();
+            let error = read(&RecordView::live(&root), &package).unwrap_err();
             assert!(matches!(error, LedgerFault::Damaged { .. }), "{patch} {place}: {error}");
         }
         let (_dir, root) = root(&line("100-01", b"now", "/b/100-01/X/undo.gz"));
-        assert!(read(&View::live(&root), &package).is_ok());
+        assert!(read(&RecordView::live(&root), &package).is_ok());
     }
 
     #[test]
     fn a_root_without_ledger_has_no_lines_and_a_link_in_its_place_is_damage() {
         let (dir, root) = root("");
-        let (view, package) = (View::live(&root), PkgInst::new("X").unwrap());
+        let (view, package) = (RecordView::live(&root), PkgInst::new("X").unwrap());
         let at = dir.path().join("var/sadm/patchadm/ledger/X");
         fs::remove_file(&at).unwrap();
         assert!(read(&view, &package).unwrap().is_empty());

@@ -1,16 +1,16 @@
-//! The ledgers that a run leaves: which lines stay, and what the new ones say once the undo archives are written.
+//! The ledgers left by a run: the lines that stay, and the new ones, known once the undo archives are written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use patchadm_changeset::ledgers::{LedgerDraft, Ledgers, WrittenArchives};
-use patchadm_changeset::transaction::{Cause, Written, host_path};
+use patchadm_changeset::ledgers::{LedgerDraft, LedgerInput, Ledgers};
+use patchadm_changeset::transaction::{Cause, WrittenArchive, host_path};
 
-use super::archive::{self, ArchiveError, Outside};
+use super::archive::{self, ArchiveError, OutsideAccess};
 use super::ledger::{self, LedgerFault, counts, info};
-use super::{View, installed, places};
+use super::{RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, Undo, UndoLocation, WhyNone};
 use crate::format::params;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
@@ -42,9 +42,9 @@ struct Draft<'p> {
     change: &'p LedgerChange,
     /// The lines that stay.
     kept: Ledger,
-    /// The parameters of the package as the run leaves them; none of one that goes.
+    /// The package's parameters after the run, or `None` if the package is removed.
     params: Option<Params>,
-    /// The patches with an archive of another tool that the run moves.
+    /// The patches whose archives were made by another tool and are moved by the run.
     classic: Vec<String>,
     /// Whether there is a file now.
     is_there: bool,
@@ -53,7 +53,7 @@ struct Draft<'p> {
 impl<'p> Draft<'p> {
     /// What becomes of a ledger; none where it stays as it is.
     fn of(root: &Root, plan: &Plan, change: &'p LedgerChange) -> Result<Option<Self>, Cause> {
-        let view = View::live(root);
+        let view = RecordView::live(root);
         let is_there = view.look(&change.path)?.is_some_and(|seen| seen.file_type == FileType::Regular);
         let params = params_after(&view, plan, &change.package)?;
         // One that goes, and one that is made anew, need not make sense.
@@ -78,14 +78,14 @@ impl<'p> Draft<'p> {
         self.change.applied.is_empty() && self.change.adopted.is_empty() && self.classic.is_empty()
     }
 
-    fn add(&self, ledger: &mut Ledger, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) {
+    fn add(&self, ledger: &mut Ledger, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) {
         if let Some(line) = self.line(run, source, patch, undo) {
             ledger.set(line);
         }
     }
 
     /// The line of a patch; none where the package does not record it, so that no line would count.
-    fn line(&self, run: &str, source: &Sources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
+    fn line(&self, run: &str, source: &LedgerSources<'_>, patch: &str, undo: Undo) -> Option<LedgerLine> {
         Some(LedgerLine {
             run: run.to_owned(),
             patch: patch.to_owned(),
@@ -108,8 +108,8 @@ impl LedgerDraft for Draft<'_> {
         self.kept.is_empty() && self.brings_nothing()
     }
 
-    fn bytes(&self, run: &str, written: &WrittenArchives<'_>) -> Result<Vec<u8>, Cause> {
-        let source = &Sources(written);
+    fn bytes(&self, run: &str, written: &LedgerInput<'_>) -> Result<Vec<u8>, Cause> {
+        let source = &LedgerSources(written);
         let mut ledger = self.kept.clone();
         let package = &self.change.package;
         for patch in &self.classic {
@@ -142,10 +142,10 @@ impl LedgerDraft for Draft<'_> {
 }
 
 /// What the lines of a run are made from.
-struct Sources<'a>(&'a WrittenArchives<'a>);
+struct LedgerSources<'a>(&'a LedgerInput<'a>);
 
-impl Sources<'_> {
-    /// The undo data of a patch that the run applies.
+impl LedgerSources<'_> {
+    /// Returns the undo data of a patch applied by the run.
     fn undo_of(&self, package: &PkgInst, applied: &AppliedPatch) -> Result<Undo, Cause> {
         let location = match self.written_for(package, applied) {
             Some((written, UndoPlace::Save)) => Some((written, UndoLocation::Save)),
@@ -166,25 +166,25 @@ impl Sources<'_> {
     }
 
     /// What the run has written for a patch, and where.
-    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(Written, UndoPlace)> {
+    fn written_for(&self, package: &PkgInst, applied: &AppliedPatch) -> Option<(WrittenArchive, UndoPlace)> {
         let mut archives = self.0.plan.undo.iter().enumerate();
         let planned = archives.find(|(_, undo)| undo.package == *package && undo.patch == applied.patch);
         let planned = planned.and_then(|(at, undo)| Some((*self.0.written.get(&at)?, undo.place.clone())));
         planned.or_else(|| self.0.saved.get(&(package.clone(), applied.patch.clone())).cloned())
     }
 
-    /// The digest of what the run has written for a patch, where that has this place: the snapshot beside an archive
-    /// that scripts made, or the manifest of a patch without undo data.
+    /// Returns the digest of the archive written for a patch if it has this place: the snapshot beside an archive
+    /// made by scripts, or the manifest of a patch without undo data.
     fn digest_at(&self, package: &PkgInst, applied: &AppliedPatch, place: &UndoPlace) -> Option<Digest> {
         let (written, at) = self.written_for(package, applied)?;
         (at == *place).then_some(written.sha256)
     }
 
-    /// The archive that is there, as it lies.
+    /// Finds the existing archive of a patch as it lies on disk.
     fn found(&self, package: &PkgInst, patch: &str, is_classic: bool) -> Result<Option<Undo>, Cause> {
         let host = self.0.root.elsewhere(Path::new("/"))?;
-        let view = View::live(self.0.root);
-        let Ok(found) = archive::find(&view, &host, package, patch, &Outside::planned()) else {
+        let view = RecordView::live(self.0.root);
+        let Ok(found) = archive::find(&view, &host, package, patch, &OutsideAccess::planned()) else {
             return Ok(None);
         };
         let archive =
@@ -194,7 +194,7 @@ impl Sources<'_> {
         Ok(Some(Undo::Kept { sha256, size, place, is_classic }))
     }
 
-    /// The digests of the scripts that the run keeps for the backout of a patch.
+    /// Returns the digests of the scripts kept for the backout of a patch.
     fn scripts(&self, patch: &str) -> BTreeMap<String, Digest> {
         let Ok(directory) = places::patches().join(patch.as_bytes()) else { return BTreeMap::new() };
         let scripts = KEPT_SCRIPTS.iter().filter_map(|name| {
@@ -205,7 +205,7 @@ impl Sources<'_> {
     }
 }
 
-/// The bytes that a plan gives a script in the directory of a patch.
+/// Returns the bytes that a plan gives to a script in the directory of a patch.
 fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option<&'p [u8]> {
     plan.records.iter().find_map(|record| match record {
         RecordChange::AddTree { path, files } if path == directory => {
@@ -223,8 +223,8 @@ fn kept_script<'p>(plan: &'p Plan, directory: &ObjectPath, name: &str) -> Option
     })
 }
 
-/// The parameters of a package as a plan leaves them.
-fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
+/// Returns the parameters of a package after a plan.
+fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result<Option<Params>, Cause> {
     let (directory, pkginfo) = (places::package(package), places::pkginfo(package));
     for record in plan.records.iter().rev() {
         match record {
@@ -239,9 +239,9 @@ fn params_after(view: &View<'_>, plan: &Plan, package: &PkgInst) -> Result<Optio
     installed::params(view, package).map_err(|error| cause(error.into()))
 }
 
-/// The patches whose archives a plan moves that another tool made, and that have no line yet.
+/// Returns the patches without a line whose archives were made by another tool and are moved by the plan.
 fn moved_classics(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     plan: &Plan,
     kept: &Ledger,
     change: &LedgerChange,
@@ -250,7 +250,7 @@ fn moved_classics(
     let saves = places::save(&change.package);
     let host = view.root().elsewhere(Path::new("/"))?;
     let is_classic = |patch: &str| {
-        let found = archive::find(view, &host, &change.package, patch, &Outside::default());
+        let found = archive::find(view, &host, &change.package, patch, &OutsideAccess::default());
         found.and_then(|found| found.manifest()).is_ok_and(|manifest| manifest.is_none())
     };
     let moved = plan.records.iter().filter_map(|record| match record {

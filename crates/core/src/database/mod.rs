@@ -1,8 +1,8 @@
 //! The package database of a root, `var/sadm`: what is installed, and who owns which object.
 //!
-//! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`View`] shows all
+//! Everything here reads; changes are staged and switched by `transaction`. Readers take no lock: a [`RecordView`] shows all
 //! records as before or all as after, at any moment of a run, also after a crash. A question about the records is a
-//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`View::live`].
+//! function over a view, asked through [`read_consistently`]; whoever holds the lock asks a [`RecordView::live`].
 //!
 //! ```text
 //! places                            where the records are
@@ -36,7 +36,7 @@ use crate::root::RootError;
 
 pub use ledger_draft::RootLedgers;
 pub use patchadm_changeset::records::{
-    OpenRun, Reader, RecordError, View, ViewError, contents, marker, open_run, read_consistently,
+    OpenRun, RecordError, RecordReader, RecordView, ViewError, contents, marker, open_run, read_consistently,
 };
 pub use patchadm_svr4::places;
 pub use places::own_directory;

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::contents::{failed, open};
-use super::{DatabaseError, View};
+use super::{DatabaseError, RecordView};
 use crate::format::contents::{ContentsError, is_comment};
 use crate::format::lines::{LONGEST_LINE, numbered};
 use crate::package::{Line, ObjectPath, side_by_side};
@@ -28,7 +28,7 @@ const BEYOND: usize = 512;
 /// What so many threads make of the lines, each with a worker of its own, which may pass over a line; none where the
 /// file has to be read from its first line to its last. Workers may have seen some of it by then.
 pub fn every<R: Send, W: FnMut(Line) -> Option<R>>(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     threads: usize,
     worker: impl Fn() -> W + Sync,
 ) -> Result<Option<Vec<R>>, DatabaseError> {
@@ -245,7 +245,7 @@ mod tests {
     fn a_worker_passes_over_what_it_does_not_want_and_a_root_without_contents_has_no_lines() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let view = View::live(&root);
+        let view = RecordView::live(&root);
         let wanted = || |line: Line| (line.path.name() != b"b").then(|| line.path.to_string());
         assert_eq!(every(&view, 2, wanted).unwrap(), Some(Vec::new()));
         std::fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
@@ -272,7 +272,7 @@ mod tests {
             let path = dir.path().join("var/sadm/install/contents");
             std::fs::write(&path, &text).unwrap();
             let root = Root::open(dir.path()).unwrap();
-            let lines = scan(&View::live(&root), |_| true).unwrap();
+            let lines = scan(&RecordView::live(&root), |_| true).unwrap();
             let made = pieces_of(text.as_bytes(), length, 3, || Some);
             if sorts {
                 prop_assert!(made.is_some());

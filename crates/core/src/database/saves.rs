@@ -1,21 +1,21 @@
 //! The save directories of a package, `save/<id>`: one for each of its patches.
 //!
 //! Every patch asks the save directories of all those before it. Where the live files count, each is opened once, from the
-//! directory that holds them all, and threads share them; else the [`View`] is asked for each file. The answers are the
+//! directory that holds them all, and threads share them; else the [`RecordView`] is asked for each file. The answers are the
 //! same. A link or a file where a save directory should be is passed over.
 
 use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::{DatabaseError, View, ViewError, places};
+use super::{DatabaseError, RecordView, ViewError, places};
 use crate::format::handed_down::HANDED_DOWN;
 use crate::format::ledger::SNAPSHOT;
 use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::undo_paths::UndoPaths;
 use crate::inventory::Save;
 use crate::package::{PkgInst, side_by_side};
-use crate::root::{Dir, FileType, RootError, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, RootError};
 
 /// The largest `remote`, `obsoleted_by` and `handed-down`, in bytes: 64 KiB, 16 MiB, and 256 MiB.
 const LARGEST_REMOTE: u64 = 64 << 10;
@@ -31,7 +31,7 @@ const SPOOL: &[u8] = b"pspool";
 
 /// What becomes of a file that the caller may not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closed {
+pub(super) enum UnreadableFile {
     /// It is an error: what is restored depends on it.
     Refused,
     /// It counts as none.
@@ -47,29 +47,30 @@ const PORTION: usize = 50;
 
 /// The save directories of a package: every directory in `save` but the spooled copy, by its name. Those of class
 /// scripts (`build`, `sed`) are among them; their names are no patch ids.
-pub fn saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
-    let all = each(view, package, Closed::Refused, |_, _| Ok(()))?;
+pub fn saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let all = each(view, package, UnreadableFile::Refused, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
 /// The same for who only looks: a file that the caller may not read counts as none.
-pub fn open_saves(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
-    let all = each(view, package, Closed::PassedOver, |_, _| Ok(()))?;
+pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, Save>, DatabaseError> {
+    let all = each(view, package, UnreadableFile::PassedOver, |_, _| Ok(()))?;
     Ok(all.into_iter().map(|(id, (save, _))| (id, save)).collect())
 }
 
 /// Which paths the patches in the save directories of a package changed, by the lists there; nothing of those without one,
 /// and of those that the caller may not read.
-pub fn paths(view: &View<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
-    let all = each(view, package, Closed::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
+pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
+    let all =
+        each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
 /// All save directories, each with what `more` makes of its open directory; nothing of it where the view had to be asked.
 pub(super) fn each<T: Send>(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
-    closed: Closed,
+    closed: UnreadableFile,
     more: impl Fn(&str, &Dir) -> Result<T, RootError> + Sync,
 ) -> Result<BTreeMap<String, (Save, Option<T>)>, DatabaseError> {
     let directory = places::save(package);
@@ -104,7 +105,7 @@ pub(super) fn each<T: Send>(
 fn in_directory<T>(
     held: &Dir,
     id: &str,
-    closed: Closed,
+    closed: UnreadableFile,
     more: impl Fn(&str, &Dir) -> Result<T, RootError>,
 ) -> Result<Option<(Save, Option<T>)>, RootError> {
     let dir = match held.dir(id.as_bytes()) {
@@ -112,7 +113,9 @@ fn in_directory<T>(
         opened => opened?,
     };
     let read = |name: &[u8], limit| match dir.read_regular(name, limit) {
-        Err(error) if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) => Ok(None),
+        Err(error) if closed == UnreadableFile::PassedOver && error.errno() == Some(Errno::ACCESS) => {
+            Ok(None)
+        }
         read => read,
     };
     let save = save(read, |name| dir.look(name))?;
@@ -121,10 +124,10 @@ fn in_directory<T>(
 
 /// One save directory, as the view has it.
 fn through(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
     id: &str,
-    closed: Closed,
+    closed: UnreadableFile,
 ) -> Result<Option<Save>, DatabaseError> {
     let Ok(at) = places::save(package).join(id.as_bytes()) else { return Ok(None) };
     if !view.look(&at)?.is_some_and(|seen| seen.file_type == FileType::Directory) {
@@ -133,7 +136,7 @@ fn through(
     let path = |name: &[u8]| at.join(name).unwrap_or_else(|_| at.clone());
     let read = |name: &[u8], limit| match view.read(&path(name), limit) {
         Err(ViewError::Root(error))
-            if closed == Closed::PassedOver && error.errno() == Some(Errno::ACCESS) =>
+            if closed == UnreadableFile::PassedOver && error.errno() == Some(Errno::ACCESS) =>
         {
             Ok(None)
         }
@@ -145,7 +148,7 @@ fn through(
 /// What is in a save directory.
 fn save<E>(
     read: impl Fn(&[u8], u64) -> Result<Option<Vec<u8>>, E>,
-    look: impl Fn(&[u8]) -> Result<Option<Seen>, E>,
+    look: impl Fn(&[u8]) -> Result<Option<ObjectStatus>, E>,
 ) -> Result<Save, E> {
     let mut save = Save {
         remote: read(b"remote", LARGEST_REMOTE)?,
@@ -215,10 +218,11 @@ mod tests {
 
         let root = Root::open(root.path()).unwrap();
         let package = PkgInst::new("X").unwrap();
-        let view = View::live(&root);
-        let all =
-            each(&view, &package, Closed::Refused, |id, dir| Ok(format!("{id} {}", dir.names()?.len())))
-                .unwrap();
+        let view = RecordView::live(&root);
+        let all = each(&view, &package, UnreadableFile::Refused, |id, dir| {
+            Ok(format!("{id} {}", dir.names()?.len()))
+        })
+        .unwrap();
         assert_eq!(all.len(), 3 * PORTION);
         for number in 0..3 * PORTION {
             let id = format!("{number}-01");
@@ -226,7 +230,7 @@ mod tests {
             assert_eq!((save.archive.as_deref(), save.size), (Some("undo.gz"), number as u64));
             assert_eq!(
                 save,
-                &through(&view, &package, &id, Closed::Refused).unwrap().unwrap(),
+                &through(&view, &package, &id, UnreadableFile::Refused).unwrap().unwrap(),
                 "the view says the same"
             );
             let files = if number == 7 { 2 } else { 1 };
@@ -243,7 +247,7 @@ mod tests {
         fs::create_dir_all(&save).unwrap();
         fs::write(save.join("remote"), vec![0; (64 << 10) + 1]).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let error = saves(&View::live(&root), &PkgInst::new("X").unwrap()).unwrap_err().to_string();
+        let error = saves(&RecordView::live(&root), &PkgInst::new("X").unwrap()).unwrap_err().to_string();
         assert!(error.starts_with(&save.join("remote").display().to_string()), "{error}");
     }
 }

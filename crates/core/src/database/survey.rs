@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archive::Outside;
-use super::contents::{Lines, lines_below, lines_of_paths};
-use super::{DatabaseError, View, all, installed, marker, places};
+use super::archive::OutsideAccess;
+use super::contents::{ContentsLines, lines_below, lines_of_paths};
+use super::{DatabaseError, RecordView, all, installed, marker, places};
 use crate::inventory::{Installed, Inventory, LinkedDirectory, Touched};
 use crate::package::{Digest, Ftype, Interruption, Live, LiveKind, ObjectPath, PkgInst};
 use crate::root::{Resolver, Root, accounts_of};
@@ -19,11 +19,11 @@ mod looking;
 mod patches;
 
 use file_systems::FileSystems;
-use looking::{Directory, Seen};
+use looking::{DirectorySeen, SurveyedDirectory};
 
 /// What a survey needs beside the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
+pub struct SurveySettings<'a> {
     /// The root of the running system: for accounts that the root lacks, and undo archives outside the root.
     pub host: &'a Root,
     /// What stands between base and revision of a patch id.
@@ -31,7 +31,7 @@ pub struct Setting<'a> {
     /// The marker that the root gets if it has no journal yet: 16 random hexadecimal digits.
     pub new_marker: &'a str,
     /// Which undo archives outside the root are opened.
-    pub outside: Outside<'a>,
+    pub outside: OutsideAccess<'a>,
 }
 
 /// The path of a root on the host; none for `/`, and for a relative one.
@@ -42,16 +42,20 @@ fn prefix(root: &Root) -> Option<ObjectPath> {
 }
 
 /// Reads what a plan for `touched` needs to know.
-pub fn survey(view: &View<'_>, touched: &Touched, setting: &Setting<'_>) -> Result<Inventory, DatabaseError> {
+pub fn survey(
+    view: &RecordView<'_>,
+    touched: &Touched,
+    setting: &SurveySettings<'_>,
+) -> Result<Inventory, DatabaseError> {
     survey_with(packages(view)?, view, touched, setting)
 }
 
 /// The same where the [`packages`], or their [`parameters`], are known: they have not changed since they were read.
 pub fn survey_with(
     packages: BTreeMap<PkgInst, Installed>,
-    view: &View<'_>,
+    view: &RecordView<'_>,
     touched: &Touched,
-    setting: &Setting<'_>,
+    setting: &SurveySettings<'_>,
 ) -> Result<Inventory, DatabaseError> {
     let root = view.root();
     let mut inventory = Inventory {
@@ -69,7 +73,7 @@ pub fn survey_with(
             installed::records(view, package, installed)?;
         }
     }
-    let mut walk = Walk::new(root, touched, inventory);
+    let mut walk = ObjectSurvey::new(root, touched, inventory);
     walk.lines(view)?;
     walk.objects()?;
     let trees = walk.trees.clone();
@@ -82,13 +86,13 @@ pub fn survey_with(
     Ok(inventory)
 }
 
-fn size(view: &View<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
+fn size(view: &RecordView<'_>, record: &ObjectPath) -> Result<u64, DatabaseError> {
     Ok(view.look(record)?.map_or(0, |seen| seen.size))
 }
 
 /// Every package with its parameters, and those that an unfinished installation put aside: all that rules about patches
 /// ask of packages that are not concerned.
-pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+pub fn parameters(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let interruption = Interruption { put_aside: package.put_aside()?, ..Interruption::default() };
@@ -100,7 +104,7 @@ pub fn parameters(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, Datab
 
 /// Every package with its parameters, and whether it is only partially there; nothing of what only the packages concerned
 /// are asked for.
-pub fn packages(view: &View<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
+pub fn packages(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Installed>, DatabaseError> {
     let packages = all::each(view, |package| {
         let Some(params) = package.params()? else { return Ok(None) };
         let partial = package.is_partial()?;
@@ -121,7 +125,7 @@ pub fn fill_identical(inventory: &mut Inventory, delivered: impl IntoIterator<It
 }
 
 /// The part of a survey that looks at objects: from path to path, directory by directory.
-struct Walk<'a> {
+struct ObjectSurvey<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     touched: &'a Touched,
@@ -133,7 +137,7 @@ struct Walk<'a> {
     trees: Vec<ObjectPath>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ObjectSurvey<'a> {
     fn new(root: &'a Root, touched: &'a Touched, inventory: Inventory) -> Self {
         let mut walk = Self {
             root,
@@ -158,7 +162,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The lines of the paths, and of the other names of their files, which become paths of the survey too.
-    fn lines(&mut self, view: &View<'_>) -> Result<(), DatabaseError> {
+    fn lines(&mut self, view: &RecordView<'_>) -> Result<(), DatabaseError> {
         let mut lines = lines_of_paths(view, &self.open)?;
         let known = self.open.clone();
         for path in lines.keys().chain(&link_sources(&lines)) {
@@ -203,10 +207,10 @@ impl<'a> Walk<'a> {
             let file_system = self.file_systems.of(&physical)?;
             self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
-            directories.push(Directory { physical, paths, is_listed });
+            directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
         let seen = looking::look(self.root, &directories)?;
-        for (directory, Seen { live, names }) in directories.iter().zip(seen) {
+        for (directory, DirectorySeen { live, names }) in directories.iter().zip(seen) {
             for (path, live) in live {
                 self.below(&path, &live)?;
                 self.behind(&path, &live)?;
@@ -282,7 +286,7 @@ fn kept_name(name: &[u8]) -> Option<&[u8]> {
 }
 
 /// The files that recorded hard links name.
-fn link_sources(lines: &Lines) -> BTreeSet<ObjectPath> {
+fn link_sources(lines: &ContentsLines) -> BTreeSet<ObjectPath> {
     lines
         .values()
         .filter(|line| line.object.ftype == Ftype::Link)

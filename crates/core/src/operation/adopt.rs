@@ -11,14 +11,14 @@ use std::path::Path;
 use super::content::NoContent;
 use super::failure::Failure;
 use super::session::{Caller, Ground, Session, must_have_database};
-use super::undo_directory;
-use crate::database::archive::{self, Outside};
+use crate::database::archive::{self, OutsideAccess};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::{DatabaseError, View, installed, places};
+use crate::database::{DatabaseError, RecordView, installed, places};
 use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::{Manifest, ObjectRecord, State};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_digest::UndoDigest;
+use crate::operation::patches::undo_directory;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
 use crate::patch::{Applied, PatchId};
 use crate::plan::Plan;
@@ -74,7 +74,7 @@ pub fn adopt_undo(
         named.collect::<Result<_, _>>().map_err(|error| Failure::BadId(error.to_string()))?;
     let adopter = Adopter { ground: &session.ground, named, undo_dir };
     let (mut all, mut records, mut packages) = (Vec::new(), Vec::new(), Vec::new());
-    for package in installed::packages(&View::live(root)).map_err(Failure::Database)? {
+    for package in installed::packages(&RecordView::live(root)).map_err(Failure::Database)? {
         let (adoptions, change) = adopter.package(&package)?;
         all.extend(adoptions);
         if let Some(change) = change {
@@ -112,7 +112,7 @@ struct Candidate {
     patch: PatchId,
     saved_as: String,
     /// None of a patch without undo data, of which only the manifest is kept.
-    archive: Option<archive::Archive>,
+    archive: Option<archive::OpenArchive>,
     manifest: Manifest,
     sha256: Digest,
     size: u64,
@@ -132,7 +132,7 @@ impl Candidate {
 impl Adopter<'_> {
     /// The archives of a package, and what its ledger becomes.
     fn package(&self, package: &PkgInst) -> Result<(Vec<Adoption>, Option<LedgerChange>), Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let Some(params) = installed::params(&view, package)? else { return Ok((Vec::new(), None)) };
         let (ledger, is_anew) = match ledger::counting(&view, package) {
             Ok(ledger) => (ledger, false),
@@ -158,7 +158,7 @@ impl Adopter<'_> {
             let differs = self.differs(candidate, later)?;
             let is_adopted = differs.is_none() || is_named;
             if is_adopted {
-                let place = candidate.archive.as_ref().map(archive::Archive::location);
+                let place = candidate.archive.as_ref().map(archive::OpenArchive::location);
                 let patch = candidate.saved_as.clone();
                 change.adopted.push(AdoptedArchive { patch, sha256, size, place });
             }
@@ -178,12 +178,12 @@ impl Adopter<'_> {
     /// The archives of ours that a package has, and the manifests of patches without one, in the order in which the
     /// patches were applied. What cannot be read is none that could be bound.
     fn candidates(&self, package: &PkgInst, params: &Params) -> Result<Vec<Candidate>, Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let applied = Applied::from_params(package, params, &self.ground.policy.separator);
         let mut candidates = Vec::new();
         for patch in &applied.map_err(DatabaseError::from)?.list {
             let saved_as = installed::saved_as(&view, package, patch)?;
-            let outside = Outside { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
+            let outside = OutsideAccess { moved_to: self.undo_dir, ..self.ground.outside.with(None) };
             let none = Ledger::default();
             let found = archive::find_with(&view, &self.ground.host, package, &saved_as, &none, &outside);
             let patch = patch.clone();
@@ -203,7 +203,7 @@ impl Adopter<'_> {
 
     /// Refuses an archive that somebody else than the superuser and the caller could exchange. In other roots than `/`
     /// records are looked at wherever they are read.
-    fn check_place(&self, archive: &archive::Archive) -> Result<(), Failure> {
+    fn check_place(&self, archive: &archive::OpenArchive) -> Result<(), Failure> {
         let root = &self.ground.root;
         let path = ObjectPath::new(archive.path().as_bytes())
             .map_err(|error| Failure::BadFile(error.to_string()))?;
@@ -257,7 +257,7 @@ impl Adopter<'_> {
     fn run(&self, package: &PkgInst, saved_as: &str) -> Result<Option<String>, Failure> {
         let path = places::save(package).join(saved_as.as_bytes()).and_then(|save| save.join(b"undo.sha256"));
         let Ok(path) = path else { return Ok(None) };
-        let text = View::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
+        let text = RecordView::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
         Ok(text.and_then(|text| UndoDigest::parse(&text)).map(|digest| digest.run))
     }
 }

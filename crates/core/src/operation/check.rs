@@ -20,7 +20,7 @@ mod map;
 mod scope;
 
 use super::session::{Caller, Ground, Session, must_have_database};
-use crate::database::{Reader, View, places, read_consistently};
+use crate::database::{RecordReader, RecordView, places, read_consistently};
 use crate::package::{Accounts, Line, side_by_side};
 use crate::root::{Root, accounts_of};
 use compare::Comparison;
@@ -50,7 +50,7 @@ const SHARE: usize = 64;
 
 /// The records of the objects that are asked about, without looking at the objects: the list of `pkgchk -l`.
 pub fn recorded<'a>(
-    reader: impl Into<Reader<'a>>,
+    reader: impl Into<RecordReader<'a>>,
     request: &Request,
 ) -> Result<(Vec<Line>, Unknown), CheckError> {
     let records = Records::of(request)?;
@@ -60,7 +60,7 @@ pub fn recorded<'a>(
 /// Compares objects with their records. `host` is the root of the running system, whose accounts count where the root
 /// has none.
 pub fn check<'a>(
-    reader: impl Into<Reader<'a>>,
+    reader: impl Into<RecordReader<'a>>,
     host: &Root,
     request: &Request,
 ) -> Result<Report, CheckError> {
@@ -75,7 +75,7 @@ pub fn check<'a>(
 
 /// The same for somebody who reads the records already, and who knows more of some files than the records do.
 pub(super) fn check_delivered(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     request: &Request,
     delivered: &Delivered,
@@ -89,7 +89,7 @@ pub fn check_and_fix(root: &Root, request: &Request, caller: &Caller<'_>) -> Res
     let records = Records::of(request)?;
     must_have_database(root)?;
     let session = Session::begin(Ground::of(root)?, caller)?;
-    records.compare(&View::live(root), &session.ground.host, true, &Delivered::default())
+    records.compare(&RecordView::live(root), &session.ground.host, true, &Delivered::default())
 }
 
 /// What objects are held against.
@@ -104,7 +104,7 @@ impl<'a> Records<'a> {
         Ok(Self { request, map: request.map.as_ref().map(Map::read).transpose()? })
     }
 
-    fn lines(&self, view: &View<'_>) -> Result<(Vec<Line>, Unknown), CheckError> {
+    fn lines(&self, view: &RecordView<'_>) -> Result<(Vec<Line>, Unknown), CheckError> {
         let scope = &self.request.scope;
         if let Some(map) = &self.map {
             return map.lines(view, scope);
@@ -114,7 +114,7 @@ impl<'a> Records<'a> {
 
     fn compare(
         &self,
-        view: &View<'_>,
+        view: &RecordView<'_>,
         host: &Root,
         fixes: bool,
         delivered: &Delivered,
@@ -153,7 +153,7 @@ impl<'a> Records<'a> {
 }
 
 /// The accounts of a root; none where owners are recorded only.
-fn owners_of(view: &View<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
+fn owners_of(view: &RecordView<'_>, host: &Root) -> Result<Option<Accounts>, CheckError> {
     let is_unprivileged = view.look(&places::unprivileged())?.is_some();
     Ok((!is_unprivileged).then(|| accounts_of(view.root(), host)).transpose()?)
 }

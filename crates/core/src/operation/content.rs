@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::package::PackagePath;
 use crate::source::{Image, Source, SourceError};
-use crate::transaction::{Content, Sink, StreamError, Wanted};
+use crate::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 
 impl From<SourceError> for StreamError {
     fn from(error: SourceError) -> Self {
@@ -18,8 +18,8 @@ pub(super) struct OneSource<'a> {
     pub(super) image: &'a Image,
 }
 
-impl Content for OneSource<'_> {
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for OneSource<'_> {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         let mut is_wanted = |package: usize, path: &PackagePath| wanted(package, path);
         self.source.stream(self.image, &mut is_wanted, &mut |package, path, _, data: &mut dyn Read| {
             sink(package, path, data).map_err(StreamError::Sink)
@@ -30,8 +30,8 @@ impl Content for OneSource<'_> {
 /// Several sources: the packages of the plan are those of all images, one after another.
 pub(super) struct ManySources<'a>(pub(super) Vec<OneSource<'a>>);
 
-impl Content for ManySources<'_> {
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for ManySources<'_> {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         let mut before = 0;
         for one in &mut self.0 {
             let packages = one.image.packages.iter().enumerate();
@@ -52,8 +52,8 @@ impl Content for ManySources<'_> {
 /// Undo archives: the package of the plan is the place of its archive, which has one package.
 pub(super) struct Archives<'a>(pub(super) Vec<OneSource<'a>>);
 
-impl Content for Archives<'_> {
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for Archives<'_> {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
             one.stream(&of_this, &mut |_, path, data: &mut dyn Read| sink(index, path, data))?;
@@ -65,8 +65,8 @@ impl Content for Archives<'_> {
 /// A plan that takes objects away only.
 pub(super) struct NoContent;
 
-impl Content for NoContent {
-    fn stream(&mut self, _: &Wanted<'_>, _: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for NoContent {
+    fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
         Ok(())
     }
 }

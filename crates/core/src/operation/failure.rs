@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::scripts::ScriptFailure;
+use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, RecordError, ViewError};
@@ -15,7 +15,7 @@ use crate::root::{LockError, RootError, Untrusted};
 use crate::script::ScriptError;
 use crate::script::response::ResponseError;
 use crate::source::SourceError;
-use crate::transaction::{Cause, Left, TransactionError};
+use crate::transaction::{Cause, RootCondition, TransactionError};
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +130,12 @@ impl Failure {
     }
 
     /// What the root is like now.
-    pub fn left(&self) -> Left {
+    pub fn left(&self) -> RootCondition {
         match self {
             Self::Transaction(error) => error.left.clone(),
             Self::Unrecovered { error } => error.left.clone(),
             Self::Script(failure) => failure.left.clone(),
-            _ => Left::Unchanged,
+            _ => RootCondition::Unchanged,
         }
     }
 
@@ -156,6 +156,12 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
         Cause::Root(RootError::Untrusted(told)) => Some(told),
         _ => None,
     }
+}
+
+/// Whether a source is not what it says it is, and nothing was changed.
+pub(super) fn is_of_source(error: &TransactionError) -> bool {
+    error.left == RootCondition::Unchanged
+        && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
 }
 
 impl From<RecordError> for Failure {

@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::session::may_change;
-use crate::database::{View, installed, own_directory, places};
+use crate::database::{RecordView, installed, own_directory, places};
 use crate::package::{Mode, ObjectPath};
 use crate::root::Root;
 
@@ -58,7 +58,7 @@ impl NewDatabase {
     }
 
     fn is_unused(&self, root: &Root) -> Result<bool, Failure> {
-        let view = View::live(root);
+        let view = RecordView::live(root);
         let is_made = self.is_first && self.made.iter().any(|path| path.name() == places::packages().name());
         Ok(is_made && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 use super::session::{Caller, Ground, Session, may_change};
-use crate::database::{View, all, installed, own_directory, policy};
+use crate::database::{RecordView, all, installed, own_directory, policy};
 use crate::plan::interrupted::{Interrupted, interrupted};
 use crate::root::Root;
 use crate::transaction::Recovered;
@@ -33,7 +33,7 @@ pub fn recover_root(root: &Root, undo_dir: Option<&Path>, caller: &Caller<'_>) -
 
 fn left_half_applied(root: &Root) -> Result<Vec<Interrupted>, Failure> {
     let separator = policy::of_root(root)?.separator;
-    let half = all::each(&View::live(root), |package| {
+    let half = all::each(&RecordView::live(root), |package| {
         let inst = package.inst();
         let installed = installed::installed(package.view(), inst)?;
         Ok::<_, Failure>(installed.map(|installed| interrupted(inst, &installed, &separator)))

@@ -9,19 +9,26 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::database::archive::OutsideRules;
-use crate::database::survey::{Setting, packages, parameters, survey_with};
-use crate::database::{RootLedgers, View, installed, marker, places, policy, read_consistently};
-use crate::format::journal::{Chapter, ScriptProcess, Story};
+use crate::database::survey::{SurveySettings, packages, parameters, survey_with};
+use crate::database::{RecordView, RootLedgers, installed, marker, places, policy, read_consistently};
+use crate::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use crate::inventory::{Installed, Inventory, Touched};
-use crate::package::{Mode, ObjectPath, PkgInst, Policy};
+use crate::package::{Mode, ObjectPath, PkgInst, Policy, side_by_side};
+use crate::patch::AppliedPatches;
 use crate::plan::occasion::Occasion;
+use crate::plan::refusal::Reason;
+use crate::plan::validate::applied_to;
 use crate::plan::{Plan, RecordChange};
-use crate::root::{Holder, Lock, LockError, Root, random};
-use crate::script::{Process, end_leftovers};
+use crate::root::{Lock, LockError, LockHolder, Root, random};
+use crate::script::{ProcessIdentity, end_leftovers};
 use crate::transaction::{
-    Cause, Content, Event, Held, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, TransactionError,
-    Watch, carry_out, log_without_run, recover_with, unfinished_script,
+    Cause, ContentSource, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered, RootCondition,
+    RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
+    unfinished_script,
 };
+
+/// So many packages are read in one go.
+const PORTION: usize = 100;
 
 /// What a changing command brings along: everything that only the command line knows.
 pub struct Caller<'a> {
@@ -34,11 +41,11 @@ pub struct Caller<'a> {
     /// Who runs it.
     pub user: String,
     /// Asked, with who has it, whether to wait for the lock once more; it does the waiting.
-    pub wait: &'a dyn Fn(&Holder) -> bool,
+    pub wait: &'a dyn Fn(&LockHolder) -> bool,
     /// The signal that wants the run to end, if one came.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
     /// Told how far the run is.
-    pub progress: &'a dyn Fn(Event),
+    pub progress: &'a dyn Fn(ProgressEvent),
     /// Milliseconds since the command began.
     pub elapsed: &'a dyn Fn() -> u64,
 }
@@ -85,13 +92,27 @@ impl Ground {
     /// Surveys what a change touches. `moved_to` is where undo archives are that were moved (`patchrm -B`). The
     /// caller has the lock of the root, or plans [`without_lock`].
     pub fn survey(&self, touched: &Touched, moved_to: Option<&Path>) -> Result<Inventory, Failure> {
-        self.survey_with(packages(&View::live(&self.root))?, touched, moved_to)
+        self.survey_with(packages(&RecordView::live(&self.root))?, touched, moved_to)
     }
 
     /// Every installed package with its parameters: what has to be known before it can be said what a patch touches.
     /// Locks of unfinished installations are not looked for.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
-        Ok(parameters(&View::live(&self.root))?)
+        Ok(parameters(&RecordView::live(&self.root))?)
+    }
+
+    /// The patch records of surveyed packages, read by several threads.
+    pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
+        let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
+        let portions: Vec<_> = packages.chunks(PORTION).collect();
+        let records = side_by_side(self.root.workers(), portions.len(), || {
+            |at: usize| {
+                let portion = portions.get(at).copied().unwrap_or_default();
+                applied_to(portion, &self.policy.separator)
+            }
+        });
+        let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, _>>()?;
+        Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
     }
 
     /// The same survey with `packages` that were read under the same lock.
@@ -104,8 +125,8 @@ impl Ground {
         let new_marker = format!("{:016x}", random()?);
         let separator = &self.policy.separator;
         let outside = self.outside.with(moved_to);
-        let setting = Setting { host: &self.host, separator, new_marker: &new_marker, outside };
-        Ok(survey_with(packages, &View::live(&self.root), touched, &setting)?)
+        let setting = SurveySettings { host: &self.host, separator, new_marker: &new_marker, outside };
+        Ok(survey_with(packages, &RecordView::live(&self.root), touched, &setting)?)
     }
 }
 
@@ -131,7 +152,7 @@ pub fn may_change(root: &Root) -> Result<(), Failure> {
 
 /// Whether a root has a package database; an error that names what is missing if not.
 pub fn must_have_database(root: &Root) -> Result<(), Failure> {
-    if installed::has_database(&View::live(root))? {
+    if installed::has_database(&RecordView::live(root))? {
         return Ok(());
     }
     Err(Failure::NoDatabase(root.show(&places::packages())))
@@ -152,7 +173,8 @@ impl<'a> Session<'a> {
             None => recover_with(root, &lock, &outside),
             Some((run, ScriptProcess { group, boot_id, start_time, .. })) => {
                 // No script may go on while its work is undone.
-                let _quiet = end_leftovers(root, Some((&run, &Process { group, boot_id, start_time })))?;
+                let _quiet =
+                    end_leftovers(root, Some((&run, &ProcessIdentity { group, boot_id, start_time })))?;
                 recover_with(root, &lock, &outside)
             }
         };
@@ -164,19 +186,19 @@ impl<'a> Session<'a> {
     pub fn perform(
         &self,
         plan: &Plan,
-        content: &mut dyn Content,
+        content: &mut dyn ContentSource,
         log: Option<ObjectPath>,
         text: String,
     ) -> Result<Receipt, Failure> {
-        self.perform_together(plan, content, vec![chapter(plan, log, text)])
+        self.perform_together(plan, content, vec![patch_record(plan, log, text)])
     }
 
     /// The same for a plan of several patches, of each of which something is told.
     pub fn perform_together(
         &self,
         plan: &Plan,
-        content: &mut dyn Content,
-        chapters: Vec<Chapter>,
+        content: &mut dyn ContentSource,
+        patch_records: Vec<PatchRecord>,
     ) -> Result<Receipt, Failure> {
         // A plan is large, and only one is marked in the life of a root.
         let mut plan = Cow::Borrowed(plan);
@@ -184,7 +206,7 @@ impl<'a> Session<'a> {
             self.mark_unprivileged(plan.to_mut())?;
         }
         let plan = plan.as_ref();
-        self.with_settings(plan, chapters, |settings| {
+        self.with_settings(plan, patch_records, |settings| {
             Ok(carry_out(&self.ground.root, &self.lock, plan, settings, content)?)
         })
     }
@@ -194,38 +216,39 @@ impl<'a> Session<'a> {
     pub fn perform_scripted(
         &self,
         plan: &Plan,
-        held: &Held,
+        held: &ProtectedPaths,
         log: Option<ObjectPath>,
         text: String,
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
-        self.with_settings(plan, vec![chapter(plan, log, text)], |settings| {
+        self.with_settings(plan, vec![patch_record(plan, log, text)], |settings| {
             work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
 
     /// Whether nothing was ever recorded in the root: neither a package nor a run.
     pub(super) fn is_first(&self) -> Result<bool, Failure> {
-        let view = View::live(&self.ground.root);
+        let view = RecordView::live(&self.ground.root);
         let is_new = self.recovered.is_nothing() && marker(&self.ground.root)?.is_none();
         Ok(is_new && view.look(&places::contents())?.is_none() && installed::packages(&view)?.is_empty())
     }
 
     /// Adds to the log of the root what happened before a run could begin.
     pub(super) fn log(&self, text: &[u8]) -> Result<(), Failure> {
-        let failed = |cause| TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged };
+        let failed =
+            |cause| TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged };
         Ok(log_without_run(&self.ground.root, &self.lock, text).map_err(failed)?)
     }
 
     fn with_settings<T>(
         &self,
         plan: &Plan,
-        chapters: Vec<Chapter>,
-        work: impl FnOnce(Settings<'_>) -> Result<T, Failure>,
+        patch_records: Vec<PatchRecord>,
+        work: impl FnOnce(RunSettings<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut chapters = chapters.into_iter();
-        let Chapter { patches, packages, log, text } = chapters.next().unwrap_or_default();
-        let story = Story {
+        let mut patch_records = patch_records.into_iter();
+        let PatchRecord { patches, packages, log, text } = patch_records.next().unwrap_or_default();
+        let run_record = RunRecord {
             time: self.caller.time.clone(),
             user: self.caller.user.clone(),
             command: self.caller.program.to_owned(),
@@ -233,18 +256,18 @@ impl<'a> Session<'a> {
             packages,
             log,
             text,
-            others: chapters.collect(),
+            others: patch_records.collect(),
         };
         // A root without a journal has no marker yet: its first archives name one, and the journal must have the same.
         let marker = match plan.undo.first() {
             Some(undo) => undo.manifest.header.root.clone(),
             None => format!("{:016x}", random()?),
         };
-        work(Settings {
-            story: &story,
+        work(RunSettings {
+            run_record: &run_record,
             marker: &marker,
             nonce: random()?,
-            watch: Watch { interrupt: self.caller.interrupt, progress: self.caller.progress },
+            watch: RunWatch { interrupt: self.caller.interrupt, progress: self.caller.progress },
             elapsed: &self.caller.elapsed,
             ledgers: &RootLedgers,
         })
@@ -270,9 +293,9 @@ impl<'a> Session<'a> {
 }
 
 /// What is told of a plan: `log` is the file that gets `text` when it is done.
-pub(super) fn chapter(plan: &Plan, log: Option<ObjectPath>, text: String) -> Chapter {
+pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -> PatchRecord {
     let packages = plan.packages.iter().map(ToString::to_string).collect();
-    Chapter { patches: plan.patches.clone(), packages, log, text }
+    PatchRecord { patches: plan.patches.clone(), packages, log, text }
 }
 
 /// Why the lock was not taken. Who was told to end while it waited ends as it would anywhere else.
@@ -280,7 +303,7 @@ fn not_taken(error: LockError, signal: Option<i32>) -> Failure {
     match (error, signal) {
         (LockError::Held { .. }, Some(signal)) => {
             let cause = Cause::Interrupted(signal);
-            TransactionError { phase: Phase::Prepare, cause, left: Left::Unchanged }.into()
+            TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
         }
         (error, _) => error.into(),
     }

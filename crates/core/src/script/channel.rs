@@ -14,18 +14,18 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Ended, Process};
+use super::{ProcessIdentity, ScriptEnd};
 
 /// A message is not longer than this many bytes; the arguments and environment of a process are far smaller.
 const LIMIT: usize = 64 << 20;
 
 /// What the program asks for.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Order {
+pub(super) enum HostOrder {
     /// Take the lock, make the directory; the first message.
-    Open(Opening),
+    Open(OpenOrder),
     /// Make the process of a script; its standard input goes with the message.
-    Run(Running),
+    Run(RunOrder),
     /// Let it begin.
     Go,
     /// End it.
@@ -34,7 +34,7 @@ pub(super) enum Order {
 
 /// Where scripts will run.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Opening {
+pub(super) struct OpenOrder {
     pub(super) root: OsString,
     pub(super) temporary: OsString,
     pub(super) user: Option<(u32, u32)>,
@@ -43,7 +43,7 @@ pub(super) struct Opening {
 
 /// One script.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Running {
+pub(super) struct RunOrder {
     pub(super) file: OsString,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(OsString, OsString)>,
@@ -57,7 +57,7 @@ pub(super) struct Running {
 
 /// What the second process answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum SupervisorAnswer {
     /// To Open: where the directory is, and why absolute tools are not there, if they are not.
     Ready { directory: OsString, absolute_tools: Option<String> },
     /// To Open: somebody else has the lock.
@@ -65,9 +65,9 @@ pub(super) enum Answer {
     /// To Open or Run: it cannot be done.
     Failed { reason: String },
     /// To Run: the process waits to begin.
-    Began(Process),
+    Began(ProcessIdentity),
     /// It has ended.
-    Ended(Ended),
+    Ended(ScriptEnd),
 }
 
 /// One end of the line.
@@ -186,18 +186,18 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         let (mut ours, theirs) = Channel::pair().unwrap();
         let mut theirs = Channel::over(UnixStream::from(theirs));
-        let opening = Opening {
+        let opening = OpenOrder {
             root: OsString::from_vec(b"/r\xff\n".to_vec()),
             temporary: "/t".into(),
             user: Some((1, 2)),
             absolute_tools: true,
         };
         let (mut reader, writer) = io::pipe().unwrap();
-        ours.send(&Order::Open(opening), Some(writer.as_fd())).unwrap();
-        ours.send(&Order::Go, None).unwrap();
+        ours.send(&HostOrder::Open(opening), Some(writer.as_fd())).unwrap();
+        ours.send(&HostOrder::Go, None).unwrap();
         drop((ours, writer));
 
-        let Some(Order::Open(opening)) = theirs.receive().unwrap() else { panic!("another message") };
+        let Some(HostOrder::Open(opening)) = theirs.receive().unwrap() else { panic!("another message") };
         assert_eq!(opening.root, OsString::from_vec(b"/r\xff\n".to_vec()));
         let mut passed = std::fs::File::from(theirs.descriptor().unwrap());
         passed.write_all(b"through").unwrap();
@@ -205,7 +205,7 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through");
-        assert!(matches!(theirs.receive().unwrap(), Some(Order::Go)));
-        assert!(theirs.receive::<Order>().unwrap().is_none());
+        assert!(matches!(theirs.receive().unwrap(), Some(HostOrder::Go)));
+        assert!(theirs.receive::<HostOrder>().unwrap().is_none());
     }
 }

@@ -12,9 +12,9 @@ use rustix::process::{
     pidfd_open, wait, waitid, waitpid,
 };
 
-use super::channel::Running;
+use super::channel::RunOrder;
 use super::processes::{descendants, end_all};
-use super::{Ended, Process};
+use super::{ProcessIdentity, ScriptEnd};
 
 /// What runs scripts, by its absolute name: a script's own PATH has no say.
 const SHELL: &str = "/bin/sh";
@@ -31,16 +31,16 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// has not ended by itself when this value goes is ended, and everything that is still in its group or descends from it:
 /// asked, given a little time, killed.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(super) struct ScriptChild {
     pid: Pid,
     handle: OwnedFd,
     has_group: bool,
     has_ended: bool,
 }
 
-impl Script {
-    /// Makes the process; it waits for [`Script::begin`].
-    pub(super) fn make(running: &Running, input: OwnedFd) -> io::Result<Self> {
+impl ScriptChild {
+    /// Makes the process; it waits for [`ScriptChild::begin`].
+    pub(super) fn make(running: &RunOrder, input: OwnedFd) -> io::Result<Self> {
         let mut command = Command::new(SHELL);
         command.args(["-c", WAIT_THEN_RUN]).arg(&running.file);
         if running.trace {
@@ -64,8 +64,8 @@ impl Script {
     }
 
     /// What it takes to find it again.
-    pub(super) fn process(&self) -> io::Result<Process> {
-        Process::of(self.pid)?.ok_or_else(|| io::Error::other("the process is gone"))
+    pub(super) fn process(&self) -> io::Result<ProcessIdentity> {
+        ProcessIdentity::of(self.pid)?.ok_or_else(|| io::Error::other("the process is gone"))
     }
 
     /// Lets it begin.
@@ -80,7 +80,7 @@ impl Script {
     }
 
     /// How it ended by itself; waits for it.
-    pub(super) fn ended(mut self) -> io::Result<Ended> {
+    pub(super) fn ended(mut self) -> io::Result<ScriptEnd> {
         let ended = self.reap()?;
         self.has_ended = true;
         Ok(ended)
@@ -95,21 +95,21 @@ impl Script {
         };
     }
 
-    fn reap(&self) -> io::Result<Ended> {
+    fn reap(&self) -> io::Result<ScriptEnd> {
         loop {
             let seen = rustix::io::retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()))?;
             let Some((_, status)) = seen else { continue };
             if let Some(code) = status.exit_status() {
-                return Ok(Ended::Exited(code));
+                return Ok(ScriptEnd::Exited(code));
             }
             if let Some(signal) = status.terminating_signal() {
-                return Ok(Ended::Signalled(signal));
+                return Ok(ScriptEnd::Signalled(signal));
             }
         }
     }
 }
 
-impl Drop for Script {
+impl Drop for ScriptChild {
     fn drop(&mut self) {
         if self.has_ended {
             return;

@@ -11,7 +11,7 @@ use crate::package::{ObjectPath, Params, PkgInst, exports};
 
 /// A procedure script by its part in the course of things.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Script {
+pub enum ProcedureScript {
     /// Asks the person.
     Request,
     /// Decides whether the package may go in.
@@ -30,7 +30,7 @@ pub enum Script {
     Postremove,
 }
 
-impl Script {
+impl ProcedureScript {
     /// The name of its file: `preinstall`, `i.none`.
     pub fn name(&self) -> String {
         match self {
@@ -57,7 +57,7 @@ impl Script {
 
 /// Where a script comes from, which decides what it is told of the parameters of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ScriptOrigin {
     /// The package whose parameters they are: it gets them all but those that [`exports`] keeps out.
     Package,
     /// This program, the root or the running system: it gets the names that procedure-scripts(7) and pkginfo(5) define.
@@ -66,7 +66,7 @@ pub enum Origin {
 
 /// What the environment of the scripts of a package is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Basis<'a> {
+pub struct EnvironmentInput<'a> {
     /// The parameters of the package: the delivered ones, or at a removal the installed ones.
     pub package: &'a Params,
     /// In an update, the parameters of the installed instance: they count where the package has none.
@@ -113,7 +113,11 @@ pub const ASKED: &str = "asked";
 pub const TRUSTED: &str = "trusted";
 
 /// The environment of `script`, which comes from `origin`, each name once.
-pub fn environment(basis: &Basis<'_>, script: &Script, origin: Origin) -> Vec<(OsString, OsString)> {
+pub fn environment(
+    basis: &EnvironmentInput<'_>,
+    script: &ProcedureScript,
+    origin: ScriptOrigin,
+) -> Vec<(OsString, OsString)> {
     let mut variables = Variables(parameters(basis, origin));
     let set = &mut variables;
     set.put("OAMBASE", "/usr/sadm/sysadm");
@@ -174,7 +178,7 @@ pub fn of_patch(
 
 /// The parameters: those of the package, of the installed instance where the package has none, the answers over all.
 /// Answers count where their name begins with a capital letter: the others are the scripts' own affair (request(4)).
-fn parameters(basis: &Basis<'_>, origin: Origin) -> Vec<(OsString, OsString)> {
+fn parameters(basis: &EnvironmentInput<'_>, origin: ScriptOrigin) -> Vec<(OsString, OsString)> {
     let mut merged = Params::new();
     let installed = basis.installed.into_iter().flat_map(Params::iter);
     for (name, value) in basis.package.iter().chain(installed) {
@@ -188,14 +192,15 @@ fn parameters(basis: &Basis<'_>, origin: Origin) -> Vec<(OsString, OsString)> {
         }
     }
     let is_told = |name: &str, value: &[u8]| {
-        exports::is_exported(name, value) && (origin == Origin::Package || exports::is_for_all_scripts(name))
+        exports::is_exported(name, value)
+            && (origin == ScriptOrigin::Package || exports::is_for_all_scripts(name))
     };
     let told = merged.iter().filter(|(name, value)| is_told(name, value));
     told.map(|(name, value)| (name.into(), OsString::from_vec(value.to_owned()))).collect()
 }
 
 /// Where the package goes, which is settled from preinstall on.
-fn place(set: &mut Variables, basis: &Basis<'_>) {
+fn place(set: &mut Variables, basis: &EnvironmentInput<'_>) {
     if let Some(base) = basis.base {
         let client = OsStr::from_bytes(base.as_bytes());
         set.put("CLIENT_BASEDIR", client);
@@ -211,23 +216,23 @@ fn place(set: &mut Variables, basis: &Basis<'_>) {
 
 /// The directory for temporary files, and which script has run. The classic pkgadd spells the variable in a way of its
 /// own for preinstall; scripts know it so.
-fn mark(set: &mut Variables, basis: &Basis<'_>, script: &Script) {
+fn mark(set: &mut Variables, basis: &EnvironmentInput<'_>, script: &ProcedureScript) {
     match script {
-        Script::InstallClass(_) | Script::Postinstall => set.put("TMPDIR", basis.temporary),
+        ProcedureScript::InstallClass(_) | ProcedureScript::Postinstall => set.put("TMPDIR", basis.temporary),
         script if script.removes() => set.put("TMPDIR", "/var/tmp/"),
         _ => set.drop("TMPDIR"),
     }
     let begun = basis.has_begun;
-    if matches!(script, Script::Preinstall)
-        || begun && matches!(script, Script::InstallClass(_) | Script::Postinstall)
+    if matches!(script, ProcedureScript::Preinstall)
+        || begun && matches!(script, ProcedureScript::InstallClass(_) | ProcedureScript::Postinstall)
     {
         set.put("PKG_PROC_script", "preinstall");
     }
     match script {
-        Script::Postinstall | Script::Preremove | Script::Postremove => {
+        ProcedureScript::Postinstall | ProcedureScript::Preremove | ProcedureScript::Postremove => {
             set.put("PKG_PROC_SCRIPT", script.name());
         }
-        Script::RemoveClass(_) if begun => set.put("PKG_PROC_SCRIPT", "preremove"),
+        ProcedureScript::RemoveClass(_) if begun => set.put("PKG_PROC_SCRIPT", "preremove"),
         _ => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Process, ScriptError};
+use super::{ProcessIdentity, ScriptError};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Lock, LockError, Root, RootError};
 
@@ -45,7 +45,10 @@ impl ScriptLock {
 /// For recovery, before anything is undone: takes the lock of scripts, once the second process of the dead run has
 /// ended its script or, where that process is gone too, after ending what is left of the script: `unfinished` is the run
 /// and the process that its record describes. Only processes whose own environment names that run are ended.
-pub fn end_leftovers(root: &Root, unfinished: Option<(&str, &Process)>) -> Result<ScriptLock, ScriptError> {
+pub fn end_leftovers(
+    root: &Root,
+    unfinished: Option<(&str, &ProcessIdentity)>,
+) -> Result<ScriptLock, ScriptError> {
     let lock = ScriptLock::take_within(PATIENCE, root)?;
     if let Some((run, process)) = unfinished
         && !process.end(run).map_err(ScriptError::Lost)?

@@ -1,7 +1,7 @@
 //! Running procedure scripts safely.
 //!
-//! A [`Workshop`] is a second process of the program, made for one run: it holds `script.lock`, has a private directory
-//! with the tools that scripts expect, and runs one script after another as [`Call`]s say. Each script has a process
+//! A [`ScriptHost`] is a second process of the program, made for one run: it holds `script.lock`, has a private directory
+//! with the tools that scripts expect, and runs one script after another as [`ScriptCall`]s say. Each script has a process
 //! group of its own, clean descriptors, umask 022 and exactly the environment it is given. When the program dies, in
 //! whatever way, the second process notices, ends the script with everything that descends from it and removes the
 //! directory; when both die, [`end_leftovers`] ends what names the run in its environment at the next start. So no script
@@ -37,18 +37,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::root::{Holder, LockError, RootError};
+use crate::root::{LockError, LockHolder, RootError};
 
 pub use leftovers::{ScriptLock, end_leftovers};
 pub use supervisor::{close_inherited, supervise};
-pub use workshop::{Setting, Workshop};
+pub use workshop::{ScriptHost, ScriptHostSettings};
 
 /// What the program is called as to be the second process: it then does nothing but [`supervise`].
 pub const SUPERVISOR: &str = "__scripts";
 
 /// One script to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct ScriptCall {
     /// What messages call the script: `preinstall`, `i.none`.
     pub name: String,
     /// The script; sh(1) runs it, so that it needs neither `#!` nor permission to be executed.
@@ -58,11 +58,11 @@ pub struct Call {
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Who runs it.
-    pub user: As,
+    pub user: RunAs,
     /// Where it starts; that user must be able to enter it.
     pub directory: PathBuf,
     /// What it reads.
-    pub input: Input,
+    pub input: ScriptInput,
     /// Whether the shell shows each command (`sh -x`).
     pub trace: bool,
     /// How long it may take by the clock on the wall; none is for ever.
@@ -71,7 +71,7 @@ pub struct Call {
 
 /// Who runs a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum As {
+pub enum RunAs {
     /// The caller.
     Caller,
     /// Where the caller is root: the account that [`trust::User::unprivileged`] finds. Else the caller.
@@ -80,7 +80,7 @@ pub enum As {
 
 /// What a script reads on its standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum ScriptInput {
     /// `/dev/null`.
     Nothing,
     /// The terminal, or where there is none the standard input of the program. The script stays in the foreground group
@@ -93,7 +93,7 @@ pub enum Input {
 
 /// The two streams of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Out,
     /// Standard error.
@@ -101,18 +101,18 @@ pub enum Stream {
 }
 
 /// Who listens while a script runs.
-pub trait Ears {
+pub trait ScriptListener {
     /// The process is made, but has not done anything yet; it begins when this returns. An error ends it unbegun.
-    fn began(&mut self, process: &Process) -> io::Result<()>;
+    fn began(&mut self, process: &ProcessIdentity) -> io::Result<()>;
     /// The script said something, in pieces of any size.
-    fn heard(&mut self, stream: Stream, bytes: &[u8]);
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]);
     /// Asked ten times a second: whether the script is to be ended.
     fn interrupted(&mut self) -> bool;
 }
 
 /// A script's process, such that it can be found again after a crash and never be mistaken for another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
+pub struct ProcessIdentity {
     /// The number of the process; its group has the same one (a script that reads the terminal has no group).
     pub group: i32,
     /// Which start of the machine it belongs to (`/proc/sys/kernel/random/boot_id`).
@@ -123,14 +123,14 @@ pub struct Process {
 
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ended {
+pub enum ScriptEnd {
     /// By itself, with this code; [`protocol::Outcome`] says what it means.
     Exited(i32),
     /// By this signal, which came from elsewhere.
     Signalled(i32),
     /// It took longer than its limit, and was ended with its group.
     TimedOut,
-    /// [`Ears::interrupted`] said so; it was ended with its group.
+    /// [`ScriptListener::interrupted`] said so; it was ended with its group.
     Interrupted,
 }
 
@@ -188,7 +188,7 @@ pub enum ScriptError {
         /// What stands in the way.
         reason: String,
     },
-    /// [`Ears::began`] did not want the script to begin; it did not.
+    /// [`ScriptListener::began`] did not want the script to begin; it did not.
     #[error("script {name} was not begun: {source}")]
     NotBegun {
         /// The script.
@@ -207,7 +207,7 @@ pub enum ScriptError {
 impl From<LockError> for ScriptError {
     fn from(error: LockError) -> Self {
         match error {
-            LockError::Held { path, holder } => Self::Locked { path, holder: Holder::describe(&holder) },
+            LockError::Held { path, holder } => Self::Locked { path, holder: LockHolder::describe(&holder) },
             LockError::Root(error) => Self::Root(error),
         }
     }

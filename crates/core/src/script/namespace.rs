@@ -17,7 +17,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::ScriptError;
-use super::tools::Bench;
+use super::tools::ToolDirectory;
 use crate::package::{Mode, unescape};
 use crate::root::Dir;
 
@@ -39,8 +39,8 @@ fn place(command: &str) -> &'static str {
 }
 
 /// Sees to it that scripts find the commands in their absolute places, or says why they do not.
-pub(super) fn provide(bench: &Bench, root: &Path, commands: &[&str]) -> Result<(), String> {
-    let missing: Vec<(String, &str)> = Bench::names(commands)
+pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[&str]) -> Result<(), String> {
+    let missing: Vec<(String, &str)> = ToolDirectory::names(commands)
         .into_iter()
         .map(|name| (place(&name), name))
         .filter(|(place, name)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
@@ -63,7 +63,7 @@ pub(super) fn provide(bench: &Bench, root: &Path, commands: &[&str]) -> Result<(
 }
 
 /// Makes the layer that is put under `/usr`'s own names: only directories and links that `/usr` lacks.
-fn lay_out(bench: &Bench, missing: &[(String, &str)]) -> Result<PathBuf, ScriptError> {
+fn lay_out(bench: &ToolDirectory, missing: &[(String, &str)]) -> Result<PathBuf, ScriptError> {
     let top = bench.dir().make_dir(b"usr", Mode::of(0o755))?;
     for directory in DIRECTORIES {
         make_dirs(&top, directory)?;
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn on_the_running_system_nothing_is_overlaid() {
         let dir = tempfile::tempdir().unwrap();
-        let bench = Bench::lay_out(dir.path(), &["a-command-that-nobody-has"], None).unwrap();
+        let bench = ToolDirectory::lay_out(dir.path(), &["a-command-that-nobody-has"], None).unwrap();
         let error = provide(&bench, Path::new("/"), &["a-command-that-nobody-has"]).unwrap_err();
         assert_eq!(error, "/usr/sbin/a-command-that-nobody-has is not installed on this system");
         assert!(!bench.path().join("usr").exists());

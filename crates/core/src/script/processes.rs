@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-use super::Process;
+use super::ProcessIdentity;
 use super::child::GRACE;
 use super::environment::RUN;
 use crate::package::rule;
@@ -26,12 +26,12 @@ const DYING: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(10);
 
 /// A process that is held, so that a signal reaches it or nobody.
-pub(super) struct Held {
+pub(super) struct HeldProcess {
     pid: i32,
     handle: OwnedFd,
 }
 
-impl Held {
+impl HeldProcess {
     /// Holds the process `pid` if it is what `is_wanted` says of it.
     fn of(pid: i32, is_wanted: impl Fn(&Stat) -> bool) -> Option<Self> {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
@@ -59,7 +59,7 @@ impl Held {
 }
 
 /// What descends from this process: the children of scripts, and whatever came to it when their parents ended.
-pub(super) fn descendants() -> Vec<Held> {
+pub(super) fn descendants() -> Vec<HeldProcess> {
     let own = getpid().as_raw_pid();
     let all: Vec<(i32, Stat)> = numbers().filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
     let mut known = vec![own];
@@ -70,7 +70,7 @@ pub(super) fn descendants() -> Vec<Held> {
         for (pid, _) in all.iter().filter(|(_, stat)| stat.parent == parent) {
             if !known.contains(pid) {
                 known.push(*pid);
-                found.extend(Held::of(*pid, |stat| stat.parent == parent));
+                found.extend(HeldProcess::of(*pid, |stat| stat.parent == parent));
             }
         }
     }
@@ -78,12 +78,12 @@ pub(super) fn descendants() -> Vec<Held> {
 }
 
 /// Kills what `find` finds until it finds nothing more and what was killed is gone; whether that came to pass in time.
-pub(super) fn end_all(find: impl Fn() -> Vec<Held>) -> bool {
+pub(super) fn end_all(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     end_with(Vec::new(), find)
 }
 
 /// The same, where some were asked to end before.
-fn end_with(mut ending: Vec<Held>, find: impl Fn() -> Vec<Held>) -> bool {
+fn end_with(mut ending: Vec<HeldProcess>, find: impl Fn() -> Vec<HeldProcess>) -> bool {
     let until = Instant::now() + DYING;
     loop {
         let left = find();
@@ -102,9 +102,9 @@ fn end_with(mut ending: Vec<Held>, find: impl Fn() -> Vec<Held>) -> bool {
     }
 }
 
-fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
+fn end_politely(find: impl Fn() -> Vec<HeldProcess>) -> bool {
     let asked = find();
-    asked.iter().for_each(Held::ask);
+    asked.iter().for_each(HeldProcess::ask);
     let until = Instant::now() + GRACE;
     while Instant::now() < until && !find().is_empty() {
         std::thread::sleep(TICK);
@@ -114,7 +114,7 @@ fn end_politely(find: impl Fn() -> Vec<Held>) -> bool {
 
 /// The processes of `run`: those whose own environment names it. Those of `group` are asked by a rule of their own,
 /// because a record names the group.
-fn of_run(run: &str, group: i32) -> Vec<Held> {
+fn of_run(run: &str, group: i32) -> Vec<HeldProcess> {
     others_that(|pid, stat| {
         let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()));
         if stat.group == group { rule::holds("progress.process.run", is_named) } else { is_named }
@@ -122,10 +122,10 @@ fn of_run(run: &str, group: i32) -> Vec<Held> {
 }
 
 /// The processes that are what `is_wanted` says of them, but for this one and those that it descends from.
-fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<Held> {
+fn others_that(is_wanted: impl Fn(i32, &Stat) -> bool) -> Vec<HeldProcess> {
     let above = ancestors();
     let others = numbers().filter(|pid| !above.contains(pid));
-    others.filter_map(|pid| Held::of(pid, |stat| is_wanted(pid, stat))).collect()
+    others.filter_map(|pid| HeldProcess::of(pid, |stat| is_wanted(pid, stat))).collect()
 }
 
 /// This process and those that it descends from.
@@ -153,7 +153,7 @@ fn numbers() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| OsStr::to_str(&entry.file_name())?.parse().ok())
 }
 
-impl Process {
+impl ProcessIdentity {
     /// The process with this number, if there is one.
     pub(super) fn of(pid: Pid) -> io::Result<Option<Self>> {
         let boot_id = boot_id()?;
@@ -191,9 +191,10 @@ impl Process {
         let own = nix::unistd::getpgrp().as_raw();
         let in_group = || {
             let others = numbers().filter(|_| self.group != own);
-            others.filter_map(|pid| Held::of(pid, is_same)).collect::<Vec<_>>()
+            others.filter_map(|pid| HeldProcess::of(pid, is_same)).collect::<Vec<_>>()
         };
-        let itself = || Held::of(self.group, |stat| stat.start_time == self.start_time).into_iter().collect();
+        let itself =
+            || HeldProcess::of(self.group, |stat| stat.start_time == self.start_time).into_iter().collect();
         let is_gone = end_politely(itself) & end_politely(in_group);
         is_gone & mark.is_none_or(|mark| end_politely(|| others_that(|pid, _| environment_has(pid, mark))))
     }

@@ -1,10 +1,10 @@
 //! What scripts tell by their exit codes and on their output (pkgadd(1M), patchadd(1M)).
 
-use super::Ended;
+use super::ScriptEnd;
 
 /// What follows from how a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum ExitMeaning {
     /// All is well: 0.
     Ok,
     /// It failed; so does the operation: 1, every code that has no meaning, every signal, the end of its time.
@@ -21,7 +21,7 @@ pub enum Meaning {
 
 /// Whether the machine should be started again for what was installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reboot {
+pub enum RebootRequest {
     /// No.
     #[default]
     None,
@@ -33,40 +33,40 @@ pub enum Reboot {
 
 /// How a script ended, and what that means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ScriptOutcome {
     /// What follows from it.
-    pub meaning: Meaning,
+    pub meaning: ExitMeaning,
     /// Whether it wants a reboot.
-    pub reboot: Reboot,
+    pub reboot: RebootRequest,
 }
 
-impl Outcome {
+impl ScriptOutcome {
     /// The outcome of a checkinstall script (`is_checkinstall`) or of any other one.
-    pub fn of(ended: Ended, is_checkinstall: bool) -> Self {
+    pub fn of(ended: ScriptEnd, is_checkinstall: bool) -> Self {
         let (code, reboot) = match ended {
-            Ended::Exited(code @ 10..=15) => (code - 10, Reboot::AfterAll),
-            Ended::Exited(code @ 20..=25) => (code - 20, Reboot::Immediate),
-            Ended::Exited(code) => (code, Reboot::None),
-            Ended::Interrupted => (3, Reboot::None),
-            Ended::Signalled(_) | Ended::TimedOut => (1, Reboot::None),
+            ScriptEnd::Exited(code @ 10..=15) => (code - 10, RebootRequest::AfterAll),
+            ScriptEnd::Exited(code @ 20..=25) => (code - 20, RebootRequest::Immediate),
+            ScriptEnd::Exited(code) => (code, RebootRequest::None),
+            ScriptEnd::Interrupted => (3, RebootRequest::None),
+            ScriptEnd::Signalled(_) | ScriptEnd::TimedOut => (1, RebootRequest::None),
         };
-        let suspends = is_checkinstall && matches!(ended, Ended::Exited(_));
+        let suspends = is_checkinstall && matches!(ended, ScriptEnd::Exited(_));
         let meaning = match code {
-            0 => Meaning::Ok,
-            2 => Meaning::Warning,
-            3 if suspends => Meaning::Administration,
-            3 => Meaning::Interrupted,
-            4 => Meaning::Administration,
-            5 => Meaning::Interaction,
-            7 if suspends && reboot == Reboot::None => Meaning::Administration,
-            _ => Meaning::Fatal,
+            0 => ExitMeaning::Ok,
+            2 => ExitMeaning::Warning,
+            3 if suspends => ExitMeaning::Administration,
+            3 => ExitMeaning::Interrupted,
+            4 => ExitMeaning::Administration,
+            5 => ExitMeaning::Interaction,
+            7 if suspends && reboot == RebootRequest::None => ExitMeaning::Administration,
+            _ => ExitMeaning::Fatal,
         };
         Self { meaning, reboot }
     }
 
     /// Whether the operation goes on and is kept: all is well, or nearly.
     pub fn commits(self) -> bool {
-        matches!(self.meaning, Meaning::Ok | Meaning::Warning)
+        matches!(self.meaning, ExitMeaning::Ok | ExitMeaning::Warning)
     }
 }
 
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn every_code_has_its_meaning() {
-        use Meaning::{Administration, Fatal, Interaction, Interrupted, Ok, Warning};
-        use Reboot::{AfterAll, Immediate, None};
+        use ExitMeaning::{Administration, Fatal, Interaction, Interrupted, Ok, Warning};
+        use RebootRequest::{AfterAll, Immediate, None};
         for (code, meaning, reboot, commits) in [
             (0, Ok, None, true),
             (1, Fatal, None, false),
@@ -134,23 +134,30 @@ mod tests {
             (27, Fatal, None, false),
             (99, Fatal, None, false),
         ] {
-            let outcome = Outcome::of(Ended::Exited(code), false);
-            assert_eq!((outcome, outcome.commits()), (Outcome { meaning, reboot }, commits), "code {code}");
+            let outcome = ScriptOutcome::of(ScriptEnd::Exited(code), false);
+            assert_eq!(
+                (outcome, outcome.commits()),
+                (ScriptOutcome { meaning, reboot }, commits),
+                "code {code}"
+            );
         }
     }
 
     #[test]
     fn checkinstall_suspends_where_others_are_interrupted() {
-        let meaning = |ended| Outcome::of(ended, true).meaning;
-        assert_eq!([3, 7].map(|code| meaning(Ended::Exited(code))), [Meaning::Administration; 2]);
-        assert_eq!(meaning(Ended::Exited(1)), Meaning::Fatal);
-        assert_eq!(meaning(Ended::Interrupted), Meaning::Interrupted);
+        let meaning = |ended| ScriptOutcome::of(ended, true).meaning;
+        assert_eq!([3, 7].map(|code| meaning(ScriptEnd::Exited(code))), [ExitMeaning::Administration; 2]);
+        assert_eq!(meaning(ScriptEnd::Exited(1)), ExitMeaning::Fatal);
+        assert_eq!(meaning(ScriptEnd::Interrupted), ExitMeaning::Interrupted);
     }
 
     #[test]
     fn signals_and_the_end_of_time_are_failures() {
-        for ended in [Ended::Signalled(9), Ended::TimedOut] {
-            assert_eq!(Outcome::of(ended, false), Outcome { meaning: Meaning::Fatal, reboot: Reboot::None });
+        for ended in [ScriptEnd::Signalled(9), ScriptEnd::TimedOut] {
+            assert_eq!(
+                ScriptOutcome::of(ended, false),
+                ScriptOutcome { meaning: ExitMeaning::Fatal, reboot: RebootRequest::None }
+            );
         }
     }
 

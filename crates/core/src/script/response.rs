@@ -2,13 +2,13 @@
 //!
 //! It lies in a directory of its own in the private one of the run, which only the group of the scripts can enter, and
 //! belongs to the user who runs them, who can change what is in it and nothing else. Where that group is a script's alone
-//! ([`User::unprivileged`]), no other process of that user can open it, neither by its path nor through what the script
+//! ([`ScriptUser::unprivileged`]), no other process of that user can open it, neither by its path nor through what the script
 //! has open. What they wrote is read back as pkginfo(4) text, never run by a shell.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::trust::User;
+use super::trust::ScriptUser;
 use crate::format::params::ParamsError;
 use crate::format::response::Response;
 use crate::package::Mode;
@@ -48,7 +48,7 @@ pub struct ResponseFile {
 
 impl ResponseFile {
     /// Makes it in `directory` (the workshop's) with `text` in it: what is answered already. `user` becomes its owner.
-    pub fn create(directory: &Path, text: &[u8], user: Option<User>) -> Result<Self, ResponseError> {
+    pub fn create(directory: &Path, text: &[u8], user: Option<ScriptUser>) -> Result<Self, ResponseError> {
         let place = format!("response-{:016x}", random()?);
         let dir = Dir::of_host(directory)?.make_dir(place.as_bytes(), Mode::of(0o700))?;
         let mut file = dir.create(NAME)?;

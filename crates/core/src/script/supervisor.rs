@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::channel::{Answer, Channel, Opening, Order, Running};
-use super::child::{Script, reap_strays};
+use super::channel::{Channel, HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
+use super::child::{ScriptChild, reap_strays};
 use super::leftovers::ScriptLock;
-use super::tools::Bench;
-use super::trust::User;
-use super::{Ended, ScriptError, namespace};
+use super::tools::ToolDirectory;
+use super::trust::ScriptUser;
+use super::{ScriptEnd, ScriptError, namespace};
 use crate::root::Root;
 
 /// Is the second process: takes orders on standard input, which is a socket, until it ends. `commands` are the names
@@ -33,19 +33,19 @@ pub fn supervise(commands: &[&str]) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let mut channel = Channel::of_standard_input()?;
-    let Some(Order::Open(opening)) = channel.receive()? else { return Ok(()) };
-    let shop = match Shop::open(&opening, commands) {
+    let Some(HostOrder::Open(opening)) = channel.receive()? else { return Ok(()) };
+    let state = match SupervisorState::open(&opening, commands) {
         Ok(shop) => shop,
         Err(error) => return channel.send(&refusal(error), None),
     };
-    let ready = Answer::Ready {
-        directory: shop.bench.path().into(),
-        absolute_tools: shop.absolute_tools.as_ref().err().cloned(),
+    let ready = SupervisorAnswer::Ready {
+        directory: state.tools.path().into(),
+        absolute_tools: state.absolute_tools.as_ref().err().cloned(),
     };
     channel.send(&ready, None)?;
     while let Some(order) = channel.receive()? {
         // Anything else is about a script that has ended since.
-        if let Order::Run(running) = order
+        if let HostOrder::Run(running) = order
             && !run(&mut channel, &running)?
         {
             break;
@@ -76,48 +76,48 @@ pub fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
-fn refusal(error: ScriptError) -> Answer {
+fn refusal(error: ScriptError) -> SupervisorAnswer {
     match error {
-        ScriptError::Locked { path, holder } => Answer::Locked { path, holder },
-        other => Answer::Failed { reason: other.to_string() },
+        ScriptError::Locked { path, holder } => SupervisorAnswer::Locked { path, holder },
+        other => SupervisorAnswer::Failed { reason: other.to_string() },
     }
 }
 
 /// What lasts as long as the process.
-struct Shop {
-    bench: Bench,
+struct SupervisorState {
+    tools: ToolDirectory,
     absolute_tools: Result<(), String>,
     /// Given back when everything else has been cleaned up.
     _lock: ScriptLock,
 }
 
-impl Shop {
-    fn open(opening: &Opening, commands: &[&str]) -> Result<Self, ScriptError> {
+impl SupervisorState {
+    fn open(opening: &OpenOrder, commands: &[&str]) -> Result<Self, ScriptError> {
         let root_path = Path::new(&opening.root);
         let root = Root::open(root_path)?;
         let lock = ScriptLock::take(&root)?;
-        let user = opening.user.map(|(uid, gid)| User { uid, gid });
-        let bench = Bench::lay_out(&PathBuf::from(&opening.temporary), commands, user)?;
+        let user = opening.user.map(|(uid, gid)| ScriptUser { uid, gid });
+        let tools = ToolDirectory::lay_out(&PathBuf::from(&opening.temporary), commands, user)?;
         let absolute_tools = if opening.absolute_tools {
-            namespace::provide(&bench, root_path, commands)
+            namespace::provide(&tools, root_path, commands)
         } else {
             Err("they were not asked for".to_owned())
         };
-        Ok(Self { bench, absolute_tools, _lock: lock })
+        Ok(Self { tools, absolute_tools, _lock: lock })
     }
 }
 
 /// Runs one script; whether there is still somebody to run another one for.
-fn run(channel: &mut Channel, running: &Running) -> io::Result<bool> {
+fn run(channel: &mut Channel, running: &RunOrder) -> io::Result<bool> {
     let made = channel.descriptor().ok_or_else(|| io::Error::other("its input is missing"));
-    let made = made.and_then(|input| Script::make(running, input));
+    let made = made.and_then(|input| ScriptChild::make(running, input));
     let script = match made.and_then(|script| Ok((script.process()?, script))) {
         Ok((process, script)) => {
-            channel.send(&Answer::Began(process), None)?;
+            channel.send(&SupervisorAnswer::Began(process), None)?;
             script
         }
         Err(error) => {
-            channel.send(&Answer::Failed { reason: error.to_string() }, None)?;
+            channel.send(&SupervisorAnswer::Failed { reason: error.to_string() }, None)?;
             return Ok(true);
         }
     };
@@ -129,18 +129,18 @@ fn run(channel: &mut Channel, running: &Running) -> io::Result<bool> {
         }
         Event::Ordered => {
             drop(script);
-            Ended::Interrupted
+            ScriptEnd::Interrupted
         }
         Event::TimeIsUp => {
             drop(script);
-            Ended::TimedOut
+            ScriptEnd::TimedOut
         }
         Event::Alone => {
             drop(script);
             return Ok(false);
         }
     };
-    channel.send(&Answer::Ended(ended), None)?;
+    channel.send(&SupervisorAnswer::Ended(ended), None)?;
     Ok(true)
 }
 
@@ -157,14 +157,14 @@ enum Event {
 }
 
 /// Lets the script begin when the program says so, and waits. The clock runs from its beginning.
-fn follow(channel: &mut Channel, script: &Script, limit_ms: Option<u64>) -> Event {
+fn follow(channel: &mut Channel, script: &ScriptChild, limit_ms: Option<u64>) -> Event {
     let mut until = None;
     loop {
         match next(channel, script.handle(), until) {
             Ready::Script => return Event::Ended,
             Ready::Late => return Event::TimeIsUp,
-            Ready::Line => match channel.receive::<Order>() {
-                Ok(Some(Order::Go)) => {
+            Ready::Line => match channel.receive::<HostOrder>() {
+                Ok(Some(HostOrder::Go)) => {
                     until = limit_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
                     script.begin();
                 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::ScriptError;
-use super::trust::{User, unreadable_by};
+use super::trust::{ScriptUser, unreadable_by};
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, Root, random};
 
@@ -24,19 +24,19 @@ const PUBLIC: &str = "/var/tmp";
 
 /// The private directory. It is removed with this value.
 #[derive(Debug)]
-pub(super) struct Bench {
+pub(super) struct ToolDirectory {
     parent: Dir,
     name: Vec<u8>,
     path: PathBuf,
     dir: Dir,
 }
 
-impl Bench {
+impl ToolDirectory {
     /// Makes it below `temporary`, or below `/var/tmp` where `user` could not reach it there, with all tools.
     pub(super) fn lay_out(
         temporary: &Path,
         commands: &[&str],
-        user: Option<User>,
+        user: Option<ScriptUser>,
     ) -> Result<Self, ScriptError> {
         let is_closed = user.is_some_and(|user| unreadable_by(user, temporary).is_some());
         let place = Root::open(if is_closed { Path::new(PUBLIC) } else { temporary })?;
@@ -71,7 +71,7 @@ impl Bench {
         ours.map(|name| (*name).to_owned()).chain(host("nawk").is_none().then(|| "nawk".to_owned())).collect()
     }
 
-    fn make_tools(&self, commands: &[&str], user: Option<User>) -> Result<(), ScriptError> {
+    fn make_tools(&self, commands: &[&str], user: Option<ScriptUser>) -> Result<(), ScriptError> {
         let tools = self.dir.make_dir(TOOLS, Mode::of(0o755))?;
         let program = self.program(user)?;
         for name in Self::names(commands) {
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// Our own program where everybody can run it: as it is, else a copy of it.
-    fn program(&self, user: Option<User>) -> Result<PathBuf, ScriptError> {
+    fn program(&self, user: Option<ScriptUser>) -> Result<PathBuf, ScriptError> {
         let this = Path::new("/proc/self/exe");
         let failed = |error: std::io::Error| ScriptError::Preparation(format!("our own program: {error}"));
         let named = std::fs::read_link(this).map_err(failed)?;
@@ -106,7 +106,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for ToolDirectory {
     fn drop(&mut self) {
         // A directory that cannot be removed harms nobody: it is private, and its name is never used again.
         let _ = self.parent.remove_tree(&self.name);

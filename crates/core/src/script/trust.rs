@@ -22,14 +22,14 @@ const GROUP_NUMBER: u32 = 1;
 
 /// Who runs a script: the numbers of user and group, without supplementary groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct ScriptUser {
     /// The user.
     pub uid: u32,
     /// The group.
     pub gid: u32,
 }
 
-impl User {
+impl ScriptUser {
     /// The account of this machine that runs unprivileged scripts: the first of [`CANDIDATES`], in a group that nobody
     /// else is in, else in group `other`, else in group 1. None where the caller is not root: scripts then run as the
     /// caller.
@@ -94,7 +94,7 @@ fn is_in_use(gid: u32) -> bool {
 /// The first directory on the way to `path` that `user` cannot search, or the object itself if the user cannot read
 /// it (and search it, if it is a directory); none when all is well. What does not exist is named as unreadable.
 /// Symbolic links are followed as the caller sees them. Permission bits decide; access lists are not looked at.
-pub fn unreadable_by(user: User, path: &Path) -> Option<PathBuf> {
+pub fn unreadable_by(user: ScriptUser, path: &Path) -> Option<PathBuf> {
     let Ok(physical) = std::fs::canonicalize(path) else { return Some(path.to_owned()) };
     let mut ancestors: Vec<&Path> = physical.ancestors().skip(1).collect();
     ancestors.reverse();
@@ -105,11 +105,11 @@ pub fn unreadable_by(user: User, path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the permission bits grant `user` all of `bits`.
-fn allows(user: User, path: &Path, bits: u32) -> bool {
+fn allows(user: ScriptUser, path: &Path, bits: u32) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| user.uid == 0 || granted(user, &metadata) & bits == bits)
 }
 
-fn granted(user: User, metadata: &Metadata) -> u32 {
+fn granted(user: ScriptUser, metadata: &Metadata) -> u32 {
     let mode = metadata.mode();
     if metadata.uid() == user.uid {
         mode >> 6 & 0o7
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    const STRANGER: User = User { uid: 54_321, gid: 54_321 };
+    const STRANGER: ScriptUser = ScriptUser { uid: 54_321, gid: 54_321 };
 
     #[test]
     fn the_first_directory_that_cannot_be_searched_is_named() {
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(unreadable_by(STRANGER, &top.join("closed")), Some(top.join("closed")));
         mode(&file, 0o600);
         assert_eq!(unreadable_by(STRANGER, &file), Some(file.clone()));
-        assert_eq!(unreadable_by(User { uid: 0, gid: 0 }, &file), None);
+        assert_eq!(unreadable_by(ScriptUser { uid: 0, gid: 0 }, &file), None);
         let missing = top.join("missing");
         assert_eq!(unreadable_by(STRANGER, &missing), Some(missing));
     }
@@ -156,7 +156,7 @@ mod tests {
         assert!(is_mapped("         0          0 4294967295\n", 0x7000_0000));
         assert!(!is_mapped("0 1000 1\n1 100000 65536\n", 0x7000_0000) && !is_mapped("", 0x7000_0000));
         assert!(is_in_use(rustix::process::getegid().as_raw()) && !is_in_use(0x7fff_fff3));
-        if let Some(user) = User::unprivileged().unwrap() {
+        if let Some(user) = ScriptUser::unprivileged().unwrap() {
             let map = fs::read_to_string("/proc/self/gid_map").unwrap();
             assert_eq!(is_mapped(&map, 0x7000_0000), OWN_GROUPS.contains(&user.gid));
         }
@@ -168,7 +168,7 @@ mod tests {
         let own = fs::metadata(dir.path()).unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o077)).unwrap();
         let metadata = fs::metadata(dir.path()).unwrap();
-        assert_eq!(granted(User { uid: own.uid(), gid: own.gid() }, &metadata), 0);
-        assert_eq!(granted(User { uid: 54_321, gid: own.gid() }, &metadata), 7);
+        assert_eq!(granted(ScriptUser { uid: own.uid(), gid: own.gid() }, &metadata), 0);
+        assert_eq!(granted(ScriptUser { uid: 54_321, gid: own.gid() }, &metadata), 7);
     }
 }

@@ -12,14 +12,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 
-use super::channel::{Answer, Channel, Opening, Order, Running};
+use super::channel::{Channel, HostOrder, OpenOrder, RunOrder, SupervisorAnswer};
 use super::environment::{BEFORE_RUN, RUN};
 use super::tools::tools_of;
-use super::trust::{User, unreadable_by};
-use super::{As, Call, Ears, Ended, Input, Process, SUPERVISOR, ScriptError, Stream, environment};
+use super::trust::{ScriptUser, unreadable_by};
+use super::{
+    OutputStream, ProcessIdentity, RunAs, SUPERVISOR, ScriptCall, ScriptEnd, ScriptError, ScriptInput,
+    ScriptListener, environment,
+};
 use crate::root::{Dir, Root};
 
-/// How often [`Ears::interrupted`] is asked.
+/// How often [`ScriptListener::interrupted`] is asked.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What is read after a script's end at most: more than a pipe holds is from somebody who goes on talking.
@@ -27,7 +30,7 @@ const AFTER_THE_END: usize = 1 << 20;
 
 /// Where scripts are to run.
 #[derive(Clone, Debug)]
-pub struct Setting<'a> {
+pub struct ScriptHostSettings<'a> {
     /// The root that they work on; its lock of scripts is taken.
     pub root: &'a Root,
     /// The program to be started as the second process: what the caller runs from, such as `/proc/self/exe`.
@@ -35,7 +38,7 @@ pub struct Setting<'a> {
     /// The directory of the host in which the private one is made, such as `/var/tmp`. Where the user of unprivileged
     /// scripts cannot reach it, `/var/tmp` takes its place.
     pub temporary: PathBuf,
-    /// Whether scripts need commands in their absolute places ([`Workshop::absolute_tools`]). Where the host lacks them,
+    /// Whether scripts need commands in their absolute places ([`ScriptHost::absolute_tools`]). Where the host lacks them,
     /// this has a price: `/usr` is read-only for all scripts of the workshop, and where the caller is not root, objects
     /// of all other owners look to them as if they belonged to `nobody`.
     pub absolute_tools: bool,
@@ -44,7 +47,7 @@ pub struct Setting<'a> {
 /// The second process of the program, ready to run scripts. When this value goes, a script that still runs is ended
 /// with its group, the private directory is removed, and the lock of scripts given back.
 #[derive(Debug)]
-pub struct Workshop {
+pub struct ScriptHost {
     /// None once it is closed.
     channel: Option<Channel>,
     second: Child,
@@ -52,45 +55,45 @@ pub struct Workshop {
     directory: PathBuf,
     tools: PathBuf,
     absolute_tools: Result<(), String>,
-    unprivileged: Option<User>,
+    unprivileged: Option<ScriptUser>,
     /// What the run answered to the question whose the root is.
     trust: &'static str,
 }
 
-impl Workshop {
+impl ScriptHost {
     /// Takes the lock of scripts, makes the private directory and its tools.
-    pub fn open(setting: &Setting<'_>) -> Result<Self, ScriptError> {
-        let unprivileged = User::unprivileged()?;
+    pub fn open(setting: &ScriptHostSettings<'_>) -> Result<Self, ScriptError> {
+        let unprivileged = ScriptUser::unprivileged()?;
         let absolute = |path: &Path| {
             std::fs::canonicalize(path)
                 .map(OsString::from)
                 .map_err(|error| ScriptError::Preparation(format!("{}: {error}", path.display())))
         };
-        let opening = Opening {
+        let opening = OpenOrder {
             root: absolute(setting.root.prefix())?,
             temporary: absolute(&setting.temporary)?,
             user: unprivileged.map(|user| (user.uid, user.gid)),
             absolute_tools: setting.absolute_tools,
         };
-        let mut workshop = Self::start(&setting.executable, unprivileged)?;
+        let mut host = Self::start(&setting.executable, unprivileged)?;
         if setting.root.is_trusted() {
-            workshop.trust = environment::TRUSTED;
+            host.trust = environment::TRUSTED;
         }
-        let answer = workshop.ask(&Order::Open(opening), None).and_then(|()| workshop.answer());
-        match answer.map_err(|error| workshop.last_words(error))? {
-            Answer::Ready { directory, absolute_tools } => {
-                workshop.directory = PathBuf::from(directory);
-                workshop.tools = tools_of(&workshop.directory);
-                workshop.absolute_tools = absolute_tools.map_or(Ok(()), Err);
-                Ok(workshop)
+        let answer = host.ask(&HostOrder::Open(opening), None).and_then(|()| host.answer());
+        match answer.map_err(|error| host.last_words(error))? {
+            SupervisorAnswer::Ready { directory, absolute_tools } => {
+                host.directory = PathBuf::from(directory);
+                host.tools = tools_of(&host.directory);
+                host.absolute_tools = absolute_tools.map_or(Ok(()), Err);
+                Ok(host)
             }
-            Answer::Locked { path, holder } => Err(ScriptError::Locked { path, holder }),
-            Answer::Failed { reason } => Err(ScriptError::Preparation(reason)),
+            SupervisorAnswer::Locked { path, holder } => Err(ScriptError::Locked { path, holder }),
+            SupervisorAnswer::Failed { reason } => Err(ScriptError::Preparation(reason)),
             other => Err(senseless(&other)),
         }
     }
 
-    fn start(executable: &Path, unprivileged: Option<User>) -> Result<Self, ScriptError> {
+    fn start(executable: &Path, unprivileged: Option<ScriptUser>) -> Result<Self, ScriptError> {
         let failed = |source| ScriptError::Executable { executable: executable.to_owned(), source };
         let (channel, theirs) = Channel::pair().map_err(failed)?;
         let (out, out_end) = io::pipe().map_err(failed)?;
@@ -132,19 +135,23 @@ impl Workshop {
     }
 
     /// Who runs unprivileged scripts; none where the caller runs them.
-    pub fn unprivileged(&self) -> Option<User> {
+    pub fn unprivileged(&self) -> Option<ScriptUser> {
         self.unprivileged
     }
 
     /// Runs a script to its end. What it says is heard while it runs, and before this returns.
-    pub fn run(&mut self, call: &Call, ears: &mut dyn Ears) -> Result<Ended, ScriptError> {
+    pub fn run(
+        &mut self,
+        call: &ScriptCall,
+        listener: &mut dyn ScriptListener,
+    ) -> Result<ScriptEnd, ScriptError> {
         self.check(call)?;
         let input = open_input(&call.input)
             .map_err(|source| ScriptError::Input { name: call.name.clone(), source })?;
-        self.ask(&Order::Run(self.running(call)), Some(&input))?;
+        self.ask(&HostOrder::Run(self.running(call)), Some(&input))?;
         drop(input);
-        let mut watch = Watch { call, process: None, refused: None, asked: false };
-        let result = self.follow(&mut watch, ears);
+        let mut watch = RunningScript { call, process: None, refused: None, asked: false };
+        let result = self.follow(&mut watch, listener);
         if matches!(result, Err(ScriptError::Lost(_)))
             && let Some(process) = watch.process
         {
@@ -153,12 +160,12 @@ impl Workshop {
             let mark = environment.iter().find(|(name, _)| name == RUN || name == BEFORE_RUN);
             let _ = process.end_lost(mark.map(|(name, value)| (name.as_os_str(), value.as_os_str())));
         }
-        self.listen(ears, AFTER_THE_END);
+        self.listen(listener, AFTER_THE_END);
         result
     }
 
     /// Whoever is to run the script must be able to read it.
-    fn check(&self, call: &Call) -> Result<(), ScriptError> {
+    fn check(&self, call: &ScriptCall) -> Result<(), ScriptError> {
         let name = || call.name.clone();
         if let Some(user) = self.user_of(call)
             && let Some(path) = unreadable_by(user, &call.file)
@@ -175,16 +182,16 @@ impl Workshop {
     }
 
     /// The user that a script changes to.
-    fn user_of(&self, call: &Call) -> Option<User> {
+    fn user_of(&self, call: &ScriptCall) -> Option<ScriptUser> {
         match call.user {
-            As::Caller => None,
-            As::Unprivileged => self.unprivileged,
+            RunAs::Caller => None,
+            RunAs::Unprivileged => self.unprivileged,
         }
     }
 
     /// The environment of a script; one that belongs to a run has the answer of its run, and asks nobody again. One that
     /// comes before a run has the name of the private directory, by which its processes are known.
-    fn environment(&self, call: &Call) -> Vec<(OsString, OsString)> {
+    fn environment(&self, call: &ScriptCall) -> Vec<(OsString, OsString)> {
         let mut environment = call.environment.clone();
         if environment.iter().any(|(name, _)| name == RUN) {
             environment.push((environment::TRUST.into(), self.trust.into()));
@@ -194,8 +201,8 @@ impl Workshop {
         environment
     }
 
-    fn running(&self, call: &Call) -> Running {
-        Running {
+    fn running(&self, call: &ScriptCall) -> RunOrder {
+        RunOrder {
             file: call.file.clone().into(),
             arguments: call.arguments.clone(),
             environment: self.environment(call),
@@ -203,28 +210,32 @@ impl Workshop {
             directory: call.directory.clone().into(),
             trace: call.trace,
             limit_ms: call.limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            foreground: (call.input == Input::Terminal).then(|| nix::unistd::getpgrp().as_raw()),
+            foreground: (call.input == ScriptInput::Terminal).then(|| nix::unistd::getpgrp().as_raw()),
         }
     }
 
     /// Listens until the second process says how the script ended.
-    fn follow(&mut self, watch: &mut Watch<'_>, ears: &mut dyn Ears) -> Result<Ended, ScriptError> {
+    fn follow(
+        &mut self,
+        watch: &mut RunningScript<'_>,
+        listener: &mut dyn ScriptListener,
+    ) -> Result<ScriptEnd, ScriptError> {
         loop {
             let is_ready = self.wait().map_err(|errno| ScriptError::Lost(errno.into()))?;
-            self.listen(ears, AFTER_THE_END);
+            self.listen(listener, AFTER_THE_END);
             if is_ready {
                 match self.answer()? {
-                    Answer::Began(process) => self.begin(process, watch, ears)?,
-                    Answer::Ended(ended) => return watch.verdict(ended),
-                    Answer::Failed { reason } => {
+                    SupervisorAnswer::Began(process) => self.begin(process, watch, listener)?,
+                    SupervisorAnswer::Ended(ended) => return watch.verdict(ended),
+                    SupervisorAnswer::Failed { reason } => {
                         return Err(ScriptError::Start { name: watch.call.name.clone(), reason });
                     }
                     other => return Err(senseless(&other)),
                 }
             }
-            if !watch.asked && ears.interrupted() {
+            if !watch.asked && listener.interrupted() {
                 watch.asked = true;
-                self.ask(&Order::Interrupt, None)?;
+                self.ask(&HostOrder::Interrupt, None)?;
             }
         }
     }
@@ -232,18 +243,18 @@ impl Workshop {
     /// Lets the script begin, if the listener agrees.
     fn begin(
         &mut self,
-        process: Process,
-        watch: &mut Watch<'_>,
-        ears: &mut dyn Ears,
+        process: ProcessIdentity,
+        watch: &mut RunningScript<'_>,
+        listener: &mut dyn ScriptListener,
     ) -> Result<(), ScriptError> {
-        let agreed = ears.began(&process);
+        let agreed = listener.began(&process);
         watch.process = Some(process);
         match agreed {
-            Ok(()) => self.ask(&Order::Go, None),
+            Ok(()) => self.ask(&HostOrder::Go, None),
             Err(error) => {
                 watch.refused = Some(error);
                 watch.asked = true;
-                self.ask(&Order::Interrupt, None)
+                self.ask(&HostOrder::Interrupt, None)
             }
         }
     }
@@ -267,21 +278,21 @@ impl Workshop {
     }
 
     /// Hears what is in the pipes, at most `limit` bytes of each.
-    fn listen(&mut self, ears: &mut dyn Ears, limit: usize) {
+    fn listen(&mut self, listener: &mut dyn ScriptListener, limit: usize) {
         let mut buffer = vec![0; 1 << 16];
-        for (pipe, stream) in self.pipes.iter_mut().zip([Stream::Out, Stream::Err]) {
+        for (pipe, stream) in self.pipes.iter_mut().zip([OutputStream::Out, OutputStream::Err]) {
             let mut heard = 0;
             // Nothing more now, or the pipe is broken: either way there is nothing to hear.
             while heard < limit
                 && let Ok(read @ 1..) = pipe.read(&mut buffer)
             {
-                ears.heard(stream, buffer.get(..read).unwrap_or_default());
+                listener.heard(stream, buffer.get(..read).unwrap_or_default());
                 heard += read;
             }
         }
     }
 
-    fn ask(&mut self, order: &Order, input: Option<&OwnedFd>) -> Result<(), ScriptError> {
+    fn ask(&mut self, order: &HostOrder, input: Option<&OwnedFd>) -> Result<(), ScriptError> {
         let Some(channel) = &mut self.channel else {
             return Err(ScriptError::Lost(io::ErrorKind::NotConnected.into()));
         };
@@ -299,13 +310,13 @@ impl Workshop {
         }
     }
 
-    fn answer(&mut self) -> Result<Answer, ScriptError> {
+    fn answer(&mut self) -> Result<SupervisorAnswer, ScriptError> {
         let answer = self.channel.as_mut().map_or(Ok(None), Channel::receive).map_err(ScriptError::Lost)?;
         answer.ok_or_else(|| ScriptError::Lost(io::ErrorKind::UnexpectedEof.into()))
     }
 }
 
-impl Drop for Workshop {
+impl Drop for ScriptHost {
     fn drop(&mut self) {
         // The end of the line is the sign to clean up; it takes a moment, after which the lock is free.
         self.channel = None;
@@ -324,15 +335,15 @@ fn remove(directory: &Path) {
 }
 
 /// What is known of the script that runs.
-struct Watch<'a> {
-    call: &'a Call,
-    process: Option<Process>,
+struct RunningScript<'a> {
+    call: &'a ScriptCall,
+    process: Option<ProcessIdentity>,
     refused: Option<io::Error>,
     asked: bool,
 }
 
-impl Watch<'_> {
-    fn verdict(&mut self, ended: Ended) -> Result<Ended, ScriptError> {
+impl RunningScript<'_> {
+    fn verdict(&mut self, ended: ScriptEnd) -> Result<ScriptEnd, ScriptError> {
         match self.refused.take() {
             Some(source) => Err(ScriptError::NotBegun { name: self.call.name.clone(), source }),
             None => Ok(ended),
@@ -340,17 +351,17 @@ impl Watch<'_> {
     }
 }
 
-fn senseless(answer: &Answer) -> ScriptError {
+fn senseless(answer: &SupervisorAnswer) -> ScriptError {
     ScriptError::Lost(io::Error::new(io::ErrorKind::InvalidData, format!("it said {answer:?}")))
 }
 
 /// Opens what a script is to read.
-fn open_input(input: &Input) -> io::Result<OwnedFd> {
+fn open_input(input: &ScriptInput) -> io::Result<OwnedFd> {
     let open = |path: &str| std::fs::File::open(path).map(OwnedFd::from);
     match input {
-        Input::Nothing => open("/dev/null"),
-        Input::Terminal => open("/dev/tty").or_else(|_| io::stdin().as_fd().try_clone_to_owned()),
-        Input::Bytes(bytes) => {
+        ScriptInput::Nothing => open("/dev/null"),
+        ScriptInput::Terminal => open("/dev/tty").or_else(|_| io::stdin().as_fd().try_clone_to_owned()),
+        ScriptInput::Bytes(bytes) => {
             let list = rustix::fs::memfd_create("list", MemfdFlags::CLOEXEC)?;
             let mut file = std::fs::File::from(list);
             file.write_all(bytes)?;

@@ -8,7 +8,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, RUNS, Run, Story,
+    Archive, Domain, Head, Header, Identity, Journal, JournalError, Op, OpKind, Progress, RUNS, Run,
+    RunRecord,
 };
 use crate::format::manifest::decode;
 use crate::format::outside_path::is_archive_name;
@@ -78,7 +79,7 @@ pub(super) fn lines(journal: &Journal) -> Result<(), JournalError> {
     for (index, archive) in journal.archives.iter().enumerate() {
         self::archive(archive, &journal.domains, format!("its archive {index}"))?;
     }
-    story(&journal.story)?;
+    run_record(&journal.run_record)?;
     let own = journal.own_directory();
     let mut staged = HashSet::new();
     for op in &journal.ops {
@@ -117,9 +118,12 @@ fn is_stage(domain: &Domain, index: usize, run: &str) -> bool {
     name == run.as_bytes() && holder.name() == b".patchadm" && holder.parent().as_ref() == Some(&domain.top)
 }
 
-fn story(story: &Story) -> Result<(), JournalError> {
+fn run_record(run_record: &RunRecord) -> Result<(), JournalError> {
     let its = Record("its story".to_owned());
-    let logs = [&story.log].into_iter().chain(story.others.iter().map(|chapter| &chapter.log)).flatten();
+    let logs = [&run_record.log]
+        .into_iter()
+        .chain(run_record.others.iter().map(|patch_record| &patch_record.log))
+        .flatten();
     for log in logs {
         its.must("journal.story.log", "log", is_log(log))?;
     }
@@ -231,7 +235,7 @@ fn sets_only_settable(op: &Op) -> bool {
     let (old, new) = (of(&op.old), of(&op.new));
     let is_set = |key: &String| match op.kind {
         OpKind::Attr => old.get(key) != new.get(key),
-        OpKind::Held => true,
+        OpKind::Protect => true,
         _ => false,
     };
     old.keys().chain(new.keys()).filter(|key| is_set(key)).all(|key| is_settable(&decode(key)))

@@ -14,7 +14,8 @@ pub enum Entry {
     /// An undo archive of the run.
     Archive(Archive),
     /// What `history` and `log` get once the outcome is known.
-    Story(Story),
+    #[serde(rename = "story")]
+    RunRecord(RunRecord),
     /// A change of one name.
     Op(Box<Op>),
 }
@@ -50,7 +51,7 @@ pub struct Archive {
 
 /// What is told of a run when it has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Story {
+pub struct RunRecord {
     /// When it began, RFC 3339.
     pub time: String,
     /// Who ran it.
@@ -68,13 +69,13 @@ pub struct Story {
     pub text: String,
     /// In a run of several patches: what is told of each but the first. History and log have each patch by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<Chapter>,
+    pub others: Vec<PatchRecord>,
 }
 
 /// What is told of one patch of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chapter {
-    /// The patch; as a list, like that of a [`Story`].
+pub struct PatchRecord {
+    /// The patch; as a list, like that of a [`RunRecord`].
     pub patches: Vec<String>,
     /// The packages that it changed.
     pub packages: Vec<String>,
@@ -130,6 +131,28 @@ pub struct Op {
     pub editable: bool,
 }
 
+impl Op {
+    /// Makes a change of one name with nothing known of the objects before and after.
+    pub fn new(kind: OpKind, path: ObjectPath, domain: usize, stage: String) -> Self {
+        Self {
+            kind,
+            path,
+            to: None,
+            domain,
+            stage,
+            parent: None,
+            old: None,
+            new: None,
+            copy: None,
+            db: false,
+            whole: false,
+            undo: None,
+            touched: None,
+            editable: false,
+        }
+    }
+}
+
 /// The kinds of [`Op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -148,7 +171,8 @@ pub enum OpKind {
     Rmdir,
     /// A name that procedure scripts may touch. `new` is the held copy of the old object in the stage (none of a
     /// directory, whose attributes are all in `old`); without `old` nothing was there.
-    Held,
+    #[serde(rename = "held")]
+    Protect,
 }
 
 /// What tells an object from any other.

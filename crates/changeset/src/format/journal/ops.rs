@@ -43,7 +43,7 @@ impl Journal {
                     }
                     journal.extend_from_slice(&line(&Entry::Op(Box::new(shown))));
                 }
-                Entry::Archive(_) | Entry::Story(_) | Entry::Op(_) => ops.extend_from_slice(&line(entry)),
+                Entry::Archive(_) | Entry::RunRecord(_) | Entry::Op(_) => ops.extend_from_slice(&line(entry)),
             }
         }
         let lines = journal.get(HEAD..).unwrap_or_default();

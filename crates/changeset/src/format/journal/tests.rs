@@ -116,11 +116,12 @@ fn private() -> Op {
 #[test]
 fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
     let stage = at("/var/sadm/patchadm/stage/17-0000000000000abc");
-    let story = Story { command: "patchadd".to_owned(), text: "secret".to_owned(), ..Story::default() };
+    let run_record =
+        RunRecord { command: "patchadd".to_owned(), text: "secret".to_owned(), ..RunRecord::default() };
     let entries = [
         Entry::Domain(Domain { top: at("/"), stage, lacks: Vec::new() }),
         Entry::Archive(Archive::default()),
-        Entry::Story(story.clone()),
+        Entry::RunRecord(run_record.clone()),
         op("/var/sadm/install/contents", true),
         Entry::Op(Box::new(private())),
         op("/home/mallory", false),
@@ -134,7 +135,7 @@ fn what_not_everybody_may_read_is_not_in_the_file_that_everybody_may_read() {
     assert!(text.contains("/var/sadm/patchadm/ledger/ACMEweb") && text.contains("\"number\":76"));
     let whole = Journal::parse(&bytes, Some(&ops)).unwrap();
     assert_eq!(whole.ops[1], private());
-    assert_eq!((whole.story, whole.archives.len(), whole.ops.len()), (story, 1, 3));
+    assert_eq!((whole.run_record, whole.archives.len(), whole.ops.len()), (run_record, 1, 3));
     let leading = Journal::parse_leading(&bytes).unwrap();
     assert_eq!(leading.ops[1].new.as_ref().unwrap().inode, private().new.unwrap().inode);
 }

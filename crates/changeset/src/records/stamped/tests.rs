@@ -83,13 +83,14 @@ impl Scene {
     }
 
     fn fits(&self) -> bool {
-        fitting(&View::live(&self.root), &File::open(self.contents()).unwrap()).is_some()
+        fitting(&RecordView::live(&self.root), &File::open(self.contents()).unwrap()).is_some()
     }
 
     /// All that is asked of it, as text.
     fn answers(&self) -> String {
-        let view = View::live(&self.root);
-        let shown = |lines: Lines| lines.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let view = RecordView::live(&self.root);
+        let shown =
+            |lines: ContentsLines| lines.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let answers = [
             lines_of_paths(&view, &set(&["/opt/a", "/none"])),
             lines_below(&view, &[at("/opt/a"), at("/var")]),
@@ -172,7 +173,7 @@ fn whatever_happens_to_the_file_or_to_its_stamp_the_answers_are_the_same() {
 fn a_stamp_that_leaves_lines_out_does_not_fit() {
     let scene = Scene::new();
     let (contents, links) = (File::open(scene.contents()).unwrap(), merged(LINES).2);
-    let whole = fitting(&View::live(&scene.root), &contents).unwrap().0;
+    let whole = fitting(&RecordView::live(&scene.root), &contents).unwrap().0;
     for body in [0, whole.body / 2, LINES.find("/opt/ab").unwrap() as u64, whole.body - 1, whole.body + 1] {
         fs::write(scene.stamp(), Stamp { body, ..whole.clone() }.write(&links)).unwrap();
         assert!(!scene.fits(), "{body} of {}", whole.body);
@@ -191,7 +192,7 @@ fn a_wanted_line_that_makes_no_sense_is_named_with_its_number() {
     fs::write(scene.contents(), text).unwrap();
     File::options().write(true).open(scene.contents()).unwrap().set_modified(seen).unwrap();
     assert!(scene.fits());
-    let error = lines_of_paths(&View::live(&scene.root), &set(&["/opt/ab"])).unwrap_err().to_string();
+    let error = lines_of_paths(&RecordView::live(&scene.root), &set(&["/opt/ab"])).unwrap_err().to_string();
     assert!(error.contains("contents: line 4: "), "{error}");
 }
 
@@ -224,7 +225,7 @@ fn a_few_of_many_lines_cost_a_few_reads() {
     let links = [vec![b' '; STAMP_HEAD], links].concat();
     let (mut contents, mut listed) = (Counting(Cursor::new(&text), 0), Counting(Cursor::new(&links), 0));
     let paths = set(&["/opt/031416", "/opt/031417", "/opt/none"]);
-    let wanted = Wanted { paths: Some(&paths), with_links: true, prefixes: &[] };
+    let wanted = WantedLines { paths: Some(&paths), with_links: true, prefixes: &[] };
     let lines = search_in(&mut contents, &mut listed, &stamp, wanted).unwrap();
     assert_eq!(lines.into_keys().collect::<BTreeSet<_>>(), set(&["/opt/031416", "/opt/031417"]));
     assert!(contents.1 < 150_000, "{} of {}", contents.1, text.len());
@@ -257,15 +258,15 @@ proptest! {
         fs::create_dir_all(dir.path().join("var/sadm/install")).unwrap();
         fs::write(dir.path().join("var/sadm/install/contents"), &text).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let view = View::live(&root);
+        let view = RecordView::live(&root);
 
         let wanted: BTreeSet<ObjectPath> = wanted.iter().map(|path| at(path)).collect();
-        let asked = Wanted { paths: Some(&wanted), with_links: true, prefixes: &[] };
+        let asked = WantedLines { paths: Some(&wanted), with_links: true, prefixes: &[] };
         let found = search_in(Cursor::new(&text), Cursor::new(&links), &stamp, asked).unwrap();
         prop_assert_eq!(found, lines_of_paths(&view, &wanted).unwrap());
 
         let prefixes: Vec<Vec<u8>> = below.iter().map(|path| format!("{path}/").into_bytes()).collect();
-        let asked = Wanted { prefixes: &prefixes, ..Wanted::default() };
+        let asked = WantedLines { prefixes: &prefixes, ..WantedLines::default() };
         let found = search_in(Cursor::new(&text), Cursor::new(&links), &stamp, asked).unwrap();
         let below: Vec<ObjectPath> = below.iter().map(|path| at(path)).collect();
         prop_assert_eq!(found, lines_below(&view, &below).unwrap());

@@ -111,7 +111,7 @@ impl Scene {
 
     /// What a command sees that a script of `run` started.
     fn seen_within(&self, run: &str, path: &str) -> Option<String> {
-        let reader = Reader::within(&self.root, Some(run));
+        let reader = RecordReader::within(&self.root, Some(run));
         let read = read_consistently(reader, |view| view.read(&at(path), 100)).unwrap();
         read.map(|bytes| String::from_utf8(bytes).unwrap())
     }
@@ -254,8 +254,8 @@ fn a_script_of_the_run_sees_live_records_and_the_old_parameters() {
     assert_eq!(within("/var/sadm/pkg/ACMEnew/pkginfo").as_deref(), Some("PKG=ACMEnew\n"));
     assert_eq!(within(&format!("{gone}/pkginfo")).as_deref(), Some("PKG=ACMEgone\n"));
     let packages =
-        |view: &View<'_>| Ok::<_, ViewError>((view.list(&places::packages())?, view.is_during_run()));
-    let seen = read_consistently(Reader::within(&scene.root, Some(RUN)), packages).unwrap();
+        |view: &RecordView<'_>| Ok::<_, ViewError>((view.list(&places::packages())?, view.is_during_run()));
+    let seen = read_consistently(RecordReader::within(&scene.root, Some(RUN)), packages).unwrap();
     let names = [b"ACMEgone".to_vec(), b"ACMEnew".to_vec(), b"ACMEweb".to_vec()];
     assert_eq!(seen, (Some(names.to_vec()), false));
 
@@ -277,7 +277,7 @@ fn a_script_sees_the_held_parameters_of_its_package_and_everything_else_as_it_is
     for (path, stage, old, new) in
         [(package, "db/held.0", old, copy), ("/var/sadm/pkg/ACMEnew", "db/held.1", None, None)]
     {
-        let line = json!({"kind": OpKind::Held, "path": path, "domain": 0, "stage": stage, "db": true});
+        let line = json!({"kind": OpKind::Protect, "path": path, "domain": 0, "stage": stage, "db": true});
         let op = Op { old, new, ..serde_json::from_value(line).unwrap() };
         scene.ops.push(Entry::Op(Box::new(op)));
     }
@@ -349,7 +349,7 @@ fn a_switch_between_two_reads_of_one_answer_is_not_seen() {
 #[test]
 fn a_record_that_is_no_regular_file_or_too_large_is_told_apart() {
     let scene = Scene::new();
-    let view = View::live(&scene.root);
+    let view = RecordView::live(&scene.root);
     assert!(view.read(&at("/var/sadm/pkg/ACMEweb"), 100).unwrap().is_none());
     let error = view.read(&at(PKGINFO), 5).unwrap_err();
     assert!(matches!(error, ViewError::Root(RootError::TooLarge { limit: 5, .. })), "{error}");

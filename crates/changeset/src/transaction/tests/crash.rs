@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
-use super::super::{Left, Receipt, Recovered, TransactionError};
+use super::super::{Receipt, Recovered, RootCondition, TransactionError};
 use super::ground::Ground;
 use super::world::{World, at};
-use crate::root::{Call, Door};
+use crate::root::{ChangeCall, Door};
 
 type Picture = std::collections::BTreeMap<String, String>;
 
@@ -30,7 +30,7 @@ fn until_outcome(ground: Ground) -> usize {
     let seen = outcomes.clone();
     let door = ground.door(move |step| {
         let number = counter.fetch_add(1, Ordering::Relaxed);
-        if step.call == Call::Write && *step.path == at("/var/sadm/patchadm/journal") {
+        if step.call == ChangeCall::Write && *step.path == at("/var/sadm/patchadm/journal") {
             seen.lock().unwrap().push(number);
         }
         Ok(())
@@ -106,12 +106,14 @@ fn a_change_that_fails_leaves_what_the_error_says() {
                     Ok(receipt) if receipt.notes.is_empty() => assert_eq!(now, after, "{how}"),
                     // After the commit a failure is a note: an empty directory may stay.
                     Ok(_) => continue,
-                    Err(Left::Unchanged | Left::RolledBack) => assert_eq!(now, before, "{how}"),
+                    Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
+                        assert_eq!(now, before, "{how}")
+                    }
                     // A sync that failed says nothing about the outcome. Anything else is undone at once.
-                    Err(Left::InDoubt) => {}
+                    Err(RootCondition::InDoubt) => {}
                     // The first try is always rolled back there, and that may fail, too.
-                    Err(Left::Unfinished(_)) if ground == Ground::Apart => {}
-                    Err(Left::Unfinished(what)) => panic!("{how}: {what:?}"),
+                    Err(RootCondition::Unfinished(_)) if ground == Ground::Apart => {}
+                    Err(RootCondition::Unfinished(what)) => panic!("{how}: {what:?}"),
                 }
                 world.recover_with(ground.open_door());
                 let now = without_log(world.picture());

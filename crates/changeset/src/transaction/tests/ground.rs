@@ -8,7 +8,7 @@ use super::world::{World, at};
 use crate::format::journal::Op;
 use crate::package::ObjectPath;
 use crate::plan::Plan;
-use crate::root::{Call, Door, Step};
+use crate::root::{ChangeCall, Door, RootChange};
 
 /// What a file system is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Ground {
     /// A door that lets nothing through that the file system cannot do, and asks `watcher` about the rest.
     pub(super) fn door(
         self,
-        watcher: impl Fn(&Step<'_>) -> Result<(), Errno> + Send + Sync + 'static,
+        watcher: impl Fn(&RootChange<'_>) -> Result<(), Errno> + Send + Sync + 'static,
     ) -> Door {
         Door::watched(move |step| self.can(step).and_then(|()| watcher(step)))
     }
@@ -46,12 +46,12 @@ impl Ground {
         self.door(|_| Ok(()))
     }
 
-    fn can(self, step: &Step<'_>) -> Result<(), Errno> {
+    fn can(self, step: &RootChange<'_>) -> Result<(), Errno> {
         match (self, step.call) {
-            (Self::NoExchange | Self::NoLinks | Self::OnlyRename, Call::Exchange)
-            | (Self::NoReplace | Self::OnlyRename, Call::Move) => Err(Errno::INVAL),
-            (Self::NoLinks, Call::MakeLink) => Err(Errno::PERM),
-            (Self::Apart, Call::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
+            (Self::NoExchange | Self::NoLinks | Self::OnlyRename, ChangeCall::Exchange)
+            | (Self::NoReplace | Self::OnlyRename, ChangeCall::Move) => Err(Errno::INVAL),
+            (Self::NoLinks, ChangeCall::MakeLink) => Err(Errno::PERM),
+            (Self::Apart, ChangeCall::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
             _ => Ok(()),
         }
     }

@@ -81,7 +81,7 @@ fn a_name_in_a_stage_leads_nowhere_else() {
         (HTTPD, OpKind::Replace, "passwd"),
         ("/opt/web/new/tool", OpKind::Add, "stolen"),
         ("/opt/web/gone", OpKind::Delete, "passwd"),
-        (HTTPD, OpKind::Held, "passwd"),
+        (HTTPD, OpKind::Protect, "passwd"),
     ] {
         let (stopped, host) = (Stopped::new(), host());
         stopped.world.rewrite(|journal| {
@@ -161,7 +161,7 @@ fn no_other_field_of_a_journal_is_believed_that_the_engine_could_not_have_writte
         ("domain", |journal| op(journal, "/opt/web/gone").domain = 7),
         ("path", |journal| op(journal, "/opt/web/gone").path = at("/var/sadm/patchadm/history")),
         ("uid", |journal| op(journal, "/opt/web/gone").old.as_mut().unwrap().uid = u32::MAX),
-        ("log", |journal| journal.story.log = Some(at("/etc/cron.d/mine"))),
+        ("log", |journal| journal.run_record.log = Some(at("/etc/cron.d/mine"))),
         ("group", |journal| set_script(journal, 1)),
         ("group", |journal| {
             set_script(journal, rustix::process::getpgrp().as_raw_nonzero().get());

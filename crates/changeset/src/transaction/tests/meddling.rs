@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::world::World;
 use crate::package::ObjectPath;
-use crate::root::{Call, Door, Step};
-use crate::transaction::{Cause, Left};
+use crate::root::{ChangeCall, Door, RootChange};
+use crate::transaction::{Cause, RootCondition};
 
 /// What somebody does to a root.
 type Meddle = fn(&Path);
 
 /// Whether it is done before this step.
-type Moment = fn(&Step<'_>) -> bool;
+type Moment = fn(&RootChange<'_>) -> bool;
 
 /// A file, other than it was: its time is that of the survey, so that only the change itself can be found.
 fn write(path: &Path, text: &str) {
@@ -75,10 +75,10 @@ fn meddling(world: &World, when: Moment, meddle: impl Fn(&Path) + Send + Sync + 
 
 /// The moments of a run at which a target may be changed: the journal gets its name, the first name changes.
 const MOMENTS: [(&str, Moment); 2] = [
-    ("before the journal is published", |step| step.call == Call::Rename),
+    ("before the journal is published", |step| step.call == ChangeCall::Rename),
     ("before the first switch", |step| {
         let is_live = |path: &ObjectPath| path.to_string().starts_with("/opt/web/");
-        matches!(step.call, Call::Exchange | Call::Move | Call::SetMode)
+        matches!(step.call, ChangeCall::Exchange | ChangeCall::Move | ChangeCall::SetMode)
             && (is_live(step.path) || step.other.is_some_and(is_live))
     }),
 ];
@@ -93,7 +93,7 @@ fn what_somebody_else_does_between_the_survey_and_the_switch_is_kept_and_the_run
             let door = meddling(&world, moment, meddle);
             let error = world.run(door).unwrap_err();
             assert!(matches!(error.cause, Cause::Changed(_) | Cause::Appeared(_)), "{when}: {what}: {error}");
-            assert_eq!(error.left, Left::RolledBack, "{when}: {what}: {error}");
+            assert_eq!(error.left, RootCondition::RolledBack, "{when}: {what}: {error}");
             assert_eq!(world.picture(), expected.picture(), "{when}: {what}");
             assert_eq!(world.recover(), crate::transaction::Recovered::Nothing);
         }
@@ -117,7 +117,7 @@ fn a_directory_that_is_moved_away_before_the_switch_is_not_followed() {
         assert!(matches!(error.cause, Cause::Changed(_)), "{paths:?}: {error}");
         assert_eq!(world.picture(), expected.picture(), "{paths:?}");
         // What cannot be looked at may have been changed: that is not left to a guess, but until it is back.
-        if matches!(error.left, Left::Unfinished(_)) {
+        if matches!(error.left, RootCondition::Unfinished(_)) {
             let [from, to] = paths.map(|path| world.path(path));
             fs::remove_file(&from).unwrap();
             fs::rename(&to, &from).unwrap();
@@ -137,12 +137,14 @@ fn what_a_directory_that_is_moved_away_during_the_switch_had_waits_until_it_is_b
             fs::rename(&from, &to).unwrap();
             symlink(to.file_name().unwrap(), from).unwrap();
         };
-        let of_httpd = |step: &Step<'_>| {
+        let of_httpd = |step: &RootChange<'_>| {
             let is_it = |path: &ObjectPath| path.to_string() == "/opt/web/bin/httpd";
-            step.call == Call::Exchange && (is_it(step.path) || step.other.is_some_and(is_it))
+            step.call == ChangeCall::Exchange && (is_it(step.path) || step.other.is_some_and(is_it))
         };
         let error = world.run(meddling(&world, of_httpd, move_away)).unwrap_err();
-        let Left::Unfinished(what) = &error.left else { panic!("{paths:?}: {error}: {:?}", error.left) };
+        let RootCondition::Unfinished(what) = &error.left else {
+            panic!("{paths:?}: {error}: {:?}", error.left)
+        };
         assert!(
             what.iter().any(|what| what.contains("opt/web/bin/httpd") && what.contains("its old object is")),
             "{what:?}"
@@ -164,7 +166,7 @@ fn attributes_that_somebody_else_sets_on_a_directory_of_the_plan_stay() {
     let chmod = |root: &Path| {
         fs::set_permissions(root.join("opt/web/bin"), fs::Permissions::from_mode(0o711)).unwrap();
     };
-    world.run(meddling(&world, |step| step.call == Call::Rename, chmod)).unwrap();
+    world.run(meddling(&world, |step| step.call == ChangeCall::Rename, chmod)).unwrap();
     assert_eq!(mode(&world, "opt/web/bin"), 0o711, "also where the run goes on");
 }
 
@@ -176,14 +178,14 @@ fn what_is_written_through_an_old_descriptor_before_the_commit_ends_the_run_and_
         let expected = World::new();
         let text = fs::read_to_string(expected.path(path)).unwrap() + " and more";
         // The switch is over when the records have their names.
-        let records = |step: &Step<'_>| {
-            step.call == Call::Exchange
+        let records = |step: &RootChange<'_>| {
+            step.call == ChangeCall::Exchange
                 && [Some(step.path), step.other].into_iter().flatten().any(|path| path.name() == b"contents")
         };
         let error = world.run(meddling(&world, records, move |_| (&open).write_all(b" and more").unwrap()));
         let error = error.unwrap_err();
         assert!(matches!(&error.cause, Cause::Changed(changed) if changed.ends_with(path)), "{error}");
-        assert_eq!(error.left, Left::RolledBack);
+        assert_eq!(error.left, RootCondition::RolledBack);
         assert_eq!(fs::read_to_string(world.path(path)).unwrap(), text);
     }
 }

@@ -16,7 +16,7 @@ mod world;
 
 use rustix::io::Errno;
 
-use super::{Cause, Doing, Event, Left, Phase, Watch};
+use super::{Cause, Phase, ProgressEvent, RootCondition, RunActivity, RunWatch};
 use crate::root::Door;
 use ground::Ground;
 use world::{World, at};
@@ -84,7 +84,7 @@ fn a_source_with_other_bytes_than_its_pkgmap_says_changes_nothing() {
         }
     }
     let error = world.run_plan(&plan, Door::default(), &|| None).unwrap_err();
-    assert_eq!((error.phase, error.left), (Phase::Stage, Left::Unchanged));
+    assert_eq!((error.phase, error.left), (Phase::Stage, RootCondition::Unchanged));
     assert!(error.cause.to_string().contains("/opt/web/bin/httpd: file cksum <1>"));
     assert_eq!(world.picture(), before);
 }
@@ -115,14 +115,14 @@ fn what_is_told_of_a_run_adds_up_to_what_was_announced() {
     let world = World::new();
     let told = std::cell::RefCell::new(Vec::new());
     let progress = |event| match event {
-        Event::Begins(doing, units) => told.borrow_mut().push((doing, units, 0)),
-        Event::Advances(units) => told.borrow_mut().last_mut().unwrap().2 += units,
+        ProgressEvent::Begins(doing, units) => told.borrow_mut().push((doing, units, 0)),
+        ProgressEvent::Advances(units) => told.borrow_mut().last_mut().unwrap().2 += units,
     };
-    let watch = Watch { interrupt: &|| None, progress: &progress };
+    let watch = RunWatch { interrupt: &|| None, progress: &progress };
     world.run_watched(&world.plan(), Door::default(), watch).unwrap();
     let told = told.into_inner();
-    let doing: Vec<Doing> = told.iter().map(|(doing, _, _)| *doing).collect();
-    assert_eq!(doing, [Doing::Staging, Doing::Saving, Doing::Switching]);
+    let doing: Vec<RunActivity> = told.iter().map(|(doing, _, _)| *doing).collect();
+    assert_eq!(doing, [RunActivity::Staging, RunActivity::Saving, RunActivity::Switching]);
     for (doing, announced, done) in told {
         assert!(announced > 0 && announced == done, "{doing:?}: {done} of {announced}");
     }
@@ -155,7 +155,7 @@ fn a_change_of_type_that_no_rename_can_make_at_once_is_refused_before_anything_i
         let error = world.run_plan(&plan, Ground::NoExchange.open_door(), &|| None).unwrap_err();
         assert!(error.to_string().contains(&format!("{path}: would become")), "{error}");
         assert!(error.to_string().contains(reason), "{error}");
-        assert_eq!((error.phase, error.left), (Phase::Prepare, Left::Unchanged));
+        assert_eq!((error.phase, error.left), (Phase::Prepare, RootCondition::Unchanged));
         assert_eq!(world.picture(), before);
     }
 }
@@ -165,8 +165,8 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
     let world = World::new();
     let before = world.picture();
     let door = Door::watched(|step| match step.call {
-        crate::root::Call::Move => Err(Errno::INVAL),
-        crate::root::Call::MakeLink => Err(Errno::PERM),
+        crate::root::ChangeCall::Move => Err(Errno::INVAL),
+        crate::root::ChangeCall::MakeLink => Err(Errno::PERM),
         _ => Ok(()),
     });
     let error = world.run(door).unwrap_err();
@@ -176,7 +176,7 @@ fn a_file_system_on_which_somebody_elses_object_could_be_lost_is_refused_before_
 
 #[test]
 fn that_directories_are_gone_is_durable_before_the_stage_goes() {
-    use crate::root::Call;
+    use crate::root::ChangeCall;
     let calls = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = calls.clone();
     let door = Door::default().witnessed(move |step, _| {
@@ -184,10 +184,10 @@ fn that_directories_are_gone_is_durable_before_the_stage_goes() {
     });
     World::new().run(door).unwrap();
     let calls = calls.lock().unwrap();
-    let gone = (Call::RemoveDirectory, "/opt/web/empty".to_owned());
+    let gone = (ChangeCall::RemoveDirectory, "/opt/web/empty".to_owned());
     let gone = calls.iter().position(|call| *call == gone).unwrap();
-    let next = calls[gone + 1..].iter().find(|(call, _)| *call != Call::RemoveDirectory);
-    assert_eq!(next.map(|(call, _)| *call), Some(Call::SyncFileSystem));
+    let next = calls[gone + 1..].iter().find(|(call, _)| *call != ChangeCall::RemoveDirectory);
+    assert_eq!(next.map(|(call, _)| *call), Some(ChangeCall::SyncFileSystem));
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::world::{RUN, World};
 use crate::format::journal::OpKind;
 use crate::package::Digest;
-use crate::root::{Call, Door, Lock};
+use crate::root::{ChangeCall, Door, Lock};
 use crate::transaction::{Cause, Recovered, recover};
 
 /// A world whose run was killed in its switch, and whose old `httpd` is gone from the stage.
 fn killed() -> World {
     let world = World::new();
     let door = Door::watched(|step| {
-        assert!(step.call != Call::Move || step.path.name() != b"gone", "killed");
+        assert!(step.call != ChangeCall::Move || step.path.name() != b"gone", "killed");
         Ok(())
     });
     catch_unwind(AssertUnwindSafe(|| world.run(door))).unwrap_err();

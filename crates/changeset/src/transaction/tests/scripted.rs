@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::Errno;
 
 use super::super::{
-    Cause, Held, HeldObject, Left, Phase, Receipt, Recovered, ScriptedRun, Settings, Settled,
-    TransactionError, Watch, recover, unfinished_script,
+    Cause, Phase, ProtectedObject, ProtectedPaths, Receipt, Recovered, RootCondition, RunSettings, RunWatch,
+    ScriptedRun, SettledAttributes, TransactionError, recover, unfinished_script,
 };
 use super::ground::Ground;
 use super::world::{Files, World, at, in_a_moment};
-use crate::database::{View, read_consistently};
-use crate::format::journal::{ScriptProcess, Story};
+use crate::database::{RecordView, read_consistently};
+use crate::format::journal::{RunRecord, ScriptProcess};
 use crate::package::{Mode, Timestamp};
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Door, Lock};
@@ -33,7 +33,7 @@ fn process() -> ScriptProcess {
 
 /// The paths of the plan, what lies below a directory that it replaces, and the records. `edited` is of a type that
 /// administrators edit.
-fn held(edited: &str) -> Held {
+fn held(edited: &str) -> ProtectedPaths {
     let paths = [
         "/opt/web/bin",
         "/opt/web/bin/httpd",
@@ -50,8 +50,8 @@ fn held(edited: &str) -> Held {
         "/opt/web/tree/sub",
         "/opt/web/tree/sub/leaf",
     ];
-    let object = |path: &&str| HeldObject { path: at(path), editable: *path == edited };
-    Held {
+    let object = |path: &&str| ProtectedObject { path: at(path), editable: *path == edited };
+    ProtectedPaths {
         objects: paths.iter().map(object).collect(),
         trees: vec![at("/var/sadm/pkg/ACMEweb"), at("/var/sadm/patch/100-01")],
         files: vec![at("/var/sadm/install/contents")],
@@ -75,10 +75,10 @@ fn begun<T>(
 ) -> Result<T, TransactionError> {
     let root = world.root(door);
     let lock = Lock::take(&root, "patchadd", in_a_moment).unwrap();
-    let story = Story { command: "patchadd".to_owned(), ..Story::default() };
-    let watch = Watch { interrupt: &|| None, progress: &|_| {} };
-    let settings = Settings {
-        story: &story,
+    let run_record = RunRecord { command: "patchadd".to_owned(), ..RunRecord::default() };
+    let watch = RunWatch { interrupt: &|| None, progress: &|_| {} };
+    let settings = RunSettings {
+        run_record: &run_record,
         marker: "0123456789abcdef",
         nonce: 0xaa,
         watch,
@@ -114,7 +114,7 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
     rude[1](world);
     run.script_ended()?;
     let mtime = Some(Timestamp::whole(1_700_000_000));
-    let settled = Settled { mode: Some(Mode::of(0o555)), mtime, ..Settled::default() };
+    let settled = SettledAttributes { mode: Some(Mode::of(0o555)), mtime, ..SettledAttributes::default() };
     run.settle(&[(at("/opt/web/new/tool"), settled)])
 }
 
@@ -235,7 +235,7 @@ fn whatever_scripts_did_a_failure_puts_everything_back() {
     begun(&world, Door::default(), "", |mut run| {
         steps(Ground::Usual, &world, &mut run, RUDE).unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Changed("the script failed".to_owned()));
-        assert_eq!(error.left, Left::RolledBack, "{error}");
+        assert_eq!(error.left, RootCondition::RolledBack, "{error}");
         assert_eq!(world.picture(), before);
         Ok(())
     })
@@ -275,9 +275,11 @@ fn a_change_that_fails_in_a_run_with_scripts_leaves_what_the_error_says() {
         let world = World::new();
         let before = world.picture();
         match run(&world, failing_from(number, true, Errno::NOSPC), RUDE).map_err(|error| error.left) {
-            Ok(_) | Err(Left::InDoubt) => {}
-            Err(Left::Unchanged | Left::RolledBack) => assert_eq!(world.picture(), before, "at {number}"),
-            Err(Left::Unfinished(what)) => panic!("at {number}: {what:?}"),
+            Ok(_) | Err(RootCondition::InDoubt) => {}
+            Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
+                assert_eq!(world.picture(), before, "at {number}")
+            }
+            Err(RootCondition::Unfinished(what)) => panic!("at {number}: {what:?}"),
         }
         world.recover();
     }
@@ -312,7 +314,7 @@ fn while_scripts_run_readers_see_the_records_of_before_and_recovery_knows_which_
             fs::read_to_string(world.path("var/sadm/pkg/ACMEweb/pkginfo")).unwrap().contains("PATCHLIST")
         );
         let root = world.root(Door::default());
-        read_consistently(&root, |view: &View<'_>| {
+        read_consistently(&root, |view: &RecordView<'_>| {
             let pkginfo = view.read(&at("/var/sadm/pkg/ACMEweb/pkginfo"), 4096)?.unwrap();
             assert_eq!(pkginfo, b"PKG=ACMEweb\nVERSION=1\n");
             assert_eq!(view.read(&at("/var/sadm/install/contents"), 1 << 20)?.unwrap(), contents);
@@ -340,7 +342,7 @@ fn what_an_administrator_edits_between_scripts_is_kept_beside_the_old_file() {
         let name = run.name();
         fs::write(world.path("opt/web/gone"), "by the administrator\n").unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Interrupted(15));
-        assert_eq!(error.left, Left::RolledBack);
+        assert_eq!(error.left, RootCondition::RolledBack);
         assert_eq!(fs::read_to_string(world.path("opt/web/gone")).unwrap(), "gone\n");
         let kept = fs::read_to_string(world.path(&format!("opt/web/gone.edited-{name}"))).unwrap();
         assert_eq!(kept, "by the administrator\n");
@@ -359,7 +361,7 @@ fn two_names_of_one_file_of_which_one_was_replaced_are_one_file_again() {
         fs::write(world.path("opt/web/bin/httpd"), "another file").unwrap();
         run.script_ended().unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Interrupted(15));
-        assert_eq!(error.left, Left::RolledBack, "{error}");
+        assert_eq!(error.left, RootCondition::RolledBack, "{error}");
         let [one, two] = ["/opt/web/bin/httpd", "/opt/web/bin/httpd2"].map(|path| world.live(path).unwrap());
         assert_eq!(one.inode, two.inode);
         assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "old httpd");
@@ -378,7 +380,7 @@ fn two_names_of_one_file_are_two_names_of_one_file_again() {
         fs::write(world.path("opt/web/bin/httpd2"), "through the other name").unwrap();
         run.script_ended().unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Interrupted(15));
-        assert_eq!(error.left, Left::RolledBack, "{error}");
+        assert_eq!(error.left, RootCondition::RolledBack, "{error}");
         let [one, two] = ["/opt/web/bin/httpd", "/opt/web/bin/httpd2"].map(|path| world.live(path).unwrap());
         assert_eq!(one.inode, two.inode);
         assert_eq!(fs::read_to_string(world.path("opt/web/bin/httpd")).unwrap(), "old httpd");
@@ -423,7 +425,7 @@ fn a_batch_that_touches_what_is_not_held_is_refused_before_it_changes_anything()
         objects.changes = vec![other];
         let cause = run.switch(&objects, &mut Files).unwrap_err();
         assert!(cause.to_string().contains("elsewhere is not held"), "{cause}");
-        assert_eq!(run.roll_back(Phase::Switch, cause).left, Left::RolledBack);
+        assert_eq!(run.roll_back(Phase::Switch, cause).left, RootCondition::RolledBack);
         Ok(())
     })
     .unwrap();

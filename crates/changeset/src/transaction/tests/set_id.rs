@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::world::World;
 use crate::plan::Action;
-use crate::root::{Call, Door};
+use crate::root::{ChangeCall, Door};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -65,7 +65,7 @@ fn a_bit_that_somebody_gave_the_old_program_during_the_run_goes_too() {
     // All is laid out and saved by then; the switch is next.
     let given = theirs.clone();
     let door = Door::watched(move |step| {
-        if step.call == Call::Rename && step.path.name() == b"journal.new" {
+        if step.call == ChangeCall::Rename && step.path.name() == b"journal.new" {
             fs::set_permissions(&given, fs::Permissions::from_mode(0o4755)).unwrap();
         }
         Ok(())
@@ -87,7 +87,7 @@ fn after_a_rollback_the_new_program_loses_its_bits_and_the_old_one_has_them_agai
     // Somebody links the new program while it is in its place; then the deletion fails.
     let (live, theirs) = (world.path("opt/web/bin/httpd"), world.path("opt/theirs"));
     let door = Door::watched(move |step| {
-        let deletes = step.call == Call::Move && step.path.name() == b"gone";
+        let deletes = step.call == ChangeCall::Move && step.path.name() == b"gone";
         if deletes && fs::metadata(&live).unwrap().mode() & 0o7777 == 0o4711 {
             fs::hard_link(&live, &theirs).unwrap();
             return Err(Errno::IO);
@@ -112,7 +112,7 @@ fn after_a_rollback_a_live_program_that_was_linked_to_keeps_its_bits() {
     plan.changes.retain(|change| change.path.name() != b"staying");
     let before = world.picture();
     let door = Door::watched(|step| {
-        if step.call == Call::Move && step.path.name() == b"gone" { Err(Errno::IO) } else { Ok(()) }
+        if step.call == ChangeCall::Move && step.path.name() == b"gone" { Err(Errno::IO) } else { Ok(()) }
     });
     world.run_plan(&plan, door, &|| None).unwrap_err();
     assert_eq!(world.picture(), before);

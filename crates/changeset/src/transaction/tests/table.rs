@@ -13,7 +13,7 @@ use super::ground::Ground;
 use super::world::{RUN, World, at};
 use crate::format::journal::{Journal, Op, OpKind};
 use crate::plan::Plan;
-use crate::root::{Call, Door};
+use crate::root::{ChangeCall, Door};
 use crate::transaction::Recovered;
 
 /// A run that was killed right after its journal was published.
@@ -40,7 +40,7 @@ impl Stopped {
             if published.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(Errno::IO);
             }
-            if step.call == Call::Rename {
+            if step.call == ChangeCall::Rename {
                 published.store(true, std::sync::atomic::Ordering::Relaxed);
             }
             Ok(())
@@ -327,11 +327,11 @@ fn a_committed_run_is_done_forward_again_where_the_disk_lost_something() {
     let commits = std::sync::atomic::AtomicBool::new(false);
     let door = Door::watched(move |step| {
         use std::sync::atomic::Ordering::Relaxed;
-        if commits.load(Relaxed) && step.call != Call::Sync {
+        if commits.load(Relaxed) && step.call != ChangeCall::Sync {
             return Err(Errno::IO);
         }
         let is_journal = step.path.name() == b"journal";
-        if is_journal && step.call == Call::Write {
+        if is_journal && step.call == ChangeCall::Write {
             commits.store(true, Relaxed);
         }
         Ok(())

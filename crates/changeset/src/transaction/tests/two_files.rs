@@ -127,7 +127,7 @@ fn as_earlier(stopped: &Stopped, version: u32) {
     let mut lines: Vec<u8> =
         journal.domains.iter().cloned().map(Entry::Domain).flat_map(|e| checked_line(&e)).collect();
     lines.extend(journal.archives.iter().cloned().map(Entry::Archive).flat_map(|e| checked_line(&e)));
-    lines.extend(checked_line(&Entry::Story(journal.story.clone())));
+    lines.extend(checked_line(&Entry::RunRecord(journal.run_record.clone())));
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().cloned().partition(|op| op.db);
     let op = |op| checked_line(&Entry::Op(Box::new(op)));
     lines.extend(records.into_iter().flat_map(op));

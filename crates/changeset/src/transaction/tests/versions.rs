@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
-use super::super::sites::Sites;
-use super::super::versions::Versions;
-use super::super::{Cause, Content, Phase, Sink, StreamError, Wanted, Watch};
+use super::super::{Cause, ContentSource, FileSink, Phase, RunWatch, StreamError, WantedFile};
 use super::ground::Ground;
 use super::world::{World, at, package};
 use crate::format::journal::Run;
 use crate::package::{Digest, ObjectPath, PackagePath, PkgInst, checksum};
 use crate::plan::{Member, Plan, Version};
-use crate::root::{Call, Door, Root};
+use crate::root::{ChangeCall, Door, Root};
+use crate::transaction::stage::domains::OpenDomains;
+use crate::transaction::stage::staged_versions::StagedVersions;
 
-const CALM: Watch<'_> = Watch { interrupt: &|| None, progress: &|_| {} };
+const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
 
 /// A source: of each file its package, its path and what its bytes are read from.
 type Sources = Vec<(usize, &'static str, Box<dyn Read>)>;
 
-impl Content for Sources {
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for Sources {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for (package, path, bytes) in self {
             let path = PackagePath::new(path.as_bytes()).unwrap();
             if wanted(*package, &path) {
@@ -56,7 +56,7 @@ fn version(package: usize, name: &str, path: &str, text: &str) -> Version {
 struct Begun {
     world: World,
     root: Root,
-    sites: Sites,
+    domains: OpenDomains,
     plan: Plan,
 }
 
@@ -64,18 +64,18 @@ impl Begun {
     fn new(versions: Vec<Version>, door: Door) -> Self {
         let world = World::new();
         let root = world.root(door);
-        let sites = Sites::begin(&root, &Run { number: 1, nonce: 0xaa }, &[]).unwrap();
+        let domains = OpenDomains::begin(&root, &Run { number: 1, nonce: 0xaa }, &[]).unwrap();
         let plan = Plan { versions, ..world.plan() };
-        Self { world, root, sites, plan }
+        Self { world, root, domains, plan }
     }
 
-    fn stage(&self, mut content: Sources) -> Result<Versions, Cause> {
-        Versions::stage(&self.root, &self.sites, &self.plan, &mut content, CALM)
+    fn stage(&self, mut content: Sources) -> Result<StagedVersions, Cause> {
+        StagedVersions::stage(&self.root, &self.domains, &self.plan, &mut content, CALM)
     }
 
     /// The names that stand in the stage of the first domain.
     fn staged(&self) -> Vec<String> {
-        let names = self.sites.get(0).unwrap().objects.names().unwrap();
+        let names = self.domains.get(0).unwrap().objects.names().unwrap();
         names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
@@ -88,7 +88,7 @@ impl Begun {
 }
 
 /// The bytes of the version that an archive finds at a path.
-fn bytes_at(versions: &Versions, passing: &BTreeMap<ObjectPath, Option<usize>>, path: &str) -> Vec<u8> {
+fn bytes_at(versions: &StagedVersions, passing: &BTreeMap<ObjectPath, Option<usize>>, path: &str) -> Vec<u8> {
     let (dir, name) = versions.find(passing, &at(path)).unwrap().unwrap();
     dir.read(&name, 1000).unwrap().unwrap()
 }
@@ -119,13 +119,14 @@ fn every_version_is_found_by_the_word_of_its_archive_until_all_are_removed() {
 #[test]
 fn a_run_without_versions_reads_no_source_and_stages_none() {
     struct Untouchable;
-    impl Content for Untouchable {
-        fn stream(&mut self, _: &Wanted<'_>, _: &mut Sink<'_>) -> Result<(), StreamError> {
+    impl ContentSource for Untouchable {
+        fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
             panic!("the source was read")
         }
     }
     let begun = Begun::new(Vec::new(), Door::default());
-    let versions = Versions::stage(&begun.root, &begun.sites, &begun.plan, &mut Untouchable, CALM).unwrap();
+    let versions =
+        StagedVersions::stage(&begun.root, &begun.domains, &begun.plan, &mut Untouchable, CALM).unwrap();
     assert!(versions.find(&BTreeMap::new(), &at("/opt/web/gone")).unwrap().is_none());
     let passing = BTreeMap::from([(at("/opt/web/gone"), Some(0))]);
     let error = versions.find(&passing, &at("/opt/web/gone")).unwrap_err().to_string();
@@ -172,19 +173,19 @@ fn a_version_that_the_source_does_not_have_is_missing() {
 #[test]
 fn what_the_source_says_of_itself_is_passed_on() {
     struct Torn;
-    impl Content for Torn {
-        fn stream(&mut self, _: &Wanted<'_>, _: &mut Sink<'_>) -> Result<(), StreamError> {
+    impl ContentSource for Torn {
+        fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
             Err(StreamError::Source("the archive is torn".into()))
         }
     }
     let begun = Begun::new(vec![version(0, "ACMEweb", "bin/httpd", "bytes")], Door::default());
-    let error = Versions::stage(&begun.root, &begun.sites, &begun.plan, &mut Torn, CALM).unwrap_err();
+    let error = StagedVersions::stage(&begun.root, &begun.domains, &begun.plan, &mut Torn, CALM).unwrap_err();
     assert!(matches!(&error, Cause::Source(why) if why.to_string() == "the archive is torn"), "{error}");
 }
 
 #[test]
 fn a_full_disk_is_no_fault_of_the_package() {
-    for call in [Call::Create, Call::Allocate, Call::Write] {
+    for call in [ChangeCall::Create, ChangeCall::Allocate, ChangeCall::Write] {
         let door = Door::watched(move |step| {
             let is_version = step.path.name().starts_with(b"version-");
             if is_version && step.call == call { Err(Errno::NOSPC) } else { Ok(()) }
@@ -204,9 +205,10 @@ fn a_signal_ends_the_staging_before_the_next_version() {
         asked.set(asked.get() + 1);
         (asked.get() > 1).then_some(15)
     };
-    let watch = Watch { interrupt: &interrupt, progress: &|_| {} };
+    let watch = RunWatch { interrupt: &interrupt, progress: &|_| {} };
     let mut content = source(&[(0, "a", "a"), (0, "b", "b")]);
-    let error = Versions::stage(&begun.root, &begun.sites, &begun.plan, &mut content, watch).unwrap_err();
+    let error =
+        StagedVersions::stage(&begun.root, &begun.domains, &begun.plan, &mut content, watch).unwrap_err();
     assert!(matches!(error, Cause::Interrupted(15)), "{error}");
     assert_eq!(begun.staged(), ["version-0"]);
 }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::format::contents_merge::Trailer;
 use crate::format::journal::{
-    Entry as JournalLine, Files as JournalFiles, Journal, Story, outcome_sector, parse_head, progress_sector,
+    Entry as JournalLine, Files as JournalFiles, Journal, RunRecord, outcome_sector, parse_head,
+    progress_sector,
 };
 use crate::format::manifest::{Header, Manifest, ObjectRecord, State, VERSION, encode};
 use crate::format::params;
@@ -25,7 +26,8 @@ use crate::plan::{
 };
 use crate::root::{Door, Lock, Root};
 use crate::transaction::{
-    Content, Receipt, Settings, Sink, StreamError, TransactionError, Wanted, Watch, carry_out, recover,
+    ContentSource, FileSink, Receipt, RunSettings, RunWatch, StreamError, TransactionError, WantedFile,
+    carry_out, recover,
 };
 
 pub(super) const RUN: &str = "1-00000000000000aa";
@@ -154,26 +156,26 @@ impl World {
         door: Door,
         interrupt: &dyn Fn() -> Option<i32>,
     ) -> Result<Receipt, TransactionError> {
-        self.run_watched(plan, door, Watch { interrupt, progress: &|_| {} })
+        self.run_watched(plan, door, RunWatch { interrupt, progress: &|_| {} })
     }
 
     pub(super) fn run_watched(
         &self,
         plan: &Plan,
         door: Door,
-        watch: Watch<'_>,
+        watch: RunWatch<'_>,
     ) -> Result<Receipt, TransactionError> {
         let root = self.root(door);
         let lock = Lock::take(&root, "patchadd", in_a_moment).unwrap();
-        let story = Story {
+        let run_record = RunRecord {
             command: "patchadd".to_owned(),
             patches: vec!["100-01".to_owned()],
             log: Some(at("/var/sadm/patch/100-01/log")),
             text: "Patch 100-01 has been successfully installed.\n".to_owned(),
-            ..Story::default()
+            ..RunRecord::default()
         };
-        let settings = Settings {
-            story: &story,
+        let settings = RunSettings {
+            run_record: &run_record,
             marker: "0123456789abcdef",
             nonce: 0xaa,
             watch,
@@ -303,10 +305,10 @@ impl World {
 
 /// The two files of a journal with its sectors.
 pub(super) fn files_of(journal: Journal) -> JournalFiles {
-    let Journal { head, domains, archives, story, ops, .. } = journal;
+    let Journal { head, domains, archives, run_record, ops, .. } = journal;
     let mut entries: Vec<JournalLine> = domains.into_iter().map(JournalLine::Domain).collect();
     entries.extend(archives.into_iter().map(JournalLine::Archive));
-    entries.push(JournalLine::Story(story));
+    entries.push(JournalLine::RunRecord(run_record));
     entries.extend(ops.into_iter().map(|op| JournalLine::Op(Box::new(op))));
     let mut files = Journal::to_files(head.header, &entries);
     let outcome = head.outcome.map(outcome_sector);
@@ -319,7 +321,7 @@ pub(super) fn files_of(journal: Journal) -> JournalFiles {
 }
 
 /// A process that another test starts has our descriptors until it becomes its program: then the lock is free again.
-pub(super) fn in_a_moment(_: &crate::root::Holder) -> bool {
+pub(super) fn in_a_moment(_: &crate::root::LockHolder) -> bool {
     std::thread::sleep(std::time::Duration::from_millis(2));
     true
 }
@@ -327,8 +329,8 @@ pub(super) fn in_a_moment(_: &crate::root::Holder) -> bool {
 /// The content of every file of the patch is its own path.
 pub(super) struct Files;
 
-impl Content for Files {
-    fn stream(&mut self, wanted: &Wanted<'_>, sink: &mut Sink<'_>) -> Result<(), StreamError> {
+impl ContentSource for Files {
+    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
         for path in ["bin/httpd", "flat/leaf", "new/tool", "tree"] {
             let path = PackagePath::new(path.as_bytes()).unwrap();
             if wanted(0, &path) {

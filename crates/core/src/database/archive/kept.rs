@@ -6,8 +6,8 @@ use std::io;
 
 use patchadm_changeset::archive_file::{LARGEST_MANIFEST, read_manifest};
 
-use super::{ArchiveError, Outside, find_with, manifest};
-use crate::database::{View, places};
+use super::{ArchiveError, OutsideAccess, find_with, manifest};
+use crate::database::{RecordView, places};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, Undo};
 use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
@@ -17,7 +17,7 @@ use crate::root::Root;
 /// The manifest of `patch` for `package`, of which the ledger says that nothing was saved; none where it names no
 /// manifest. One that it names must be there, and be what the run wrote.
 pub fn kept_manifest(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
     patch: &str,
     ledger: &Ledger,
@@ -40,12 +40,12 @@ pub fn kept_manifest(
 /// What is known of a patch without its archive being used: its manifest, where the ledger binds it. That of the snapshot
 /// where there is one, and the one that is kept where nothing was saved.
 pub fn known_manifest(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     package: &PkgInst,
     patch: &str,
     ledger: &Ledger,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Option<Manifest>, ArchiveError> {
     if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
         return Ok(Some(kept));
@@ -56,12 +56,12 @@ pub fn known_manifest(
 /// The same for those who only look: no digest of an archive is compared. `params` are those of the package, by which the
 /// paths of an archive of another program are found.
 pub fn told(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     host: &Root,
     (package, params): (&PkgInst, &Params),
     patch: &str,
     ledger: &Ledger,
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
 ) -> Result<Told, ArchiveError> {
     if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
         return Ok(Told::Manifest(Box::new(kept)));
@@ -76,7 +76,7 @@ pub fn told(
 /// The kept manifest whatever the ledger says, as one that may be adopted: with digest and size of the file. None where
 /// there is none that makes sense.
 pub fn unbound_manifest(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     package: &PkgInst,
     patch: &str,
 ) -> Result<Option<(Manifest, Digest, u64)>, ArchiveError> {
@@ -86,7 +86,11 @@ pub fn unbound_manifest(
 }
 
 /// The path for messages, and the file as it lies there.
-fn read(view: &View<'_>, package: &PkgInst, patch: &str) -> Result<(String, Option<Vec<u8>>), ArchiveError> {
+fn read(
+    view: &RecordView<'_>,
+    package: &PkgInst,
+    patch: &str,
+) -> Result<(String, Option<Vec<u8>>), ArchiveError> {
     let save = places::save(package).join(patch.as_bytes());
     let Ok(path) = save.and_then(|save| save.join(KEPT_MANIFEST.as_bytes())) else {
         return Ok((view.root().show(&places::save(package)), None));
@@ -155,7 +159,7 @@ mod tests {
         ledger.set(line.clone());
         let root = Root::open(dir.path()).unwrap();
         let package = PkgInst::new("X").unwrap();
-        let known = |ledger: &Ledger| kept_manifest(&View::live(&root), &package, "100-01", ledger);
+        let known = |ledger: &Ledger| kept_manifest(&RecordView::live(&root), &package, "100-01", ledger);
 
         fs::write(&at, &kept).unwrap();
         let found = known(&ledger).unwrap().unwrap();

@@ -14,7 +14,7 @@ use crate::format::outside_path::OutsidePath;
 use crate::package::{Digest, ObjectPath, PkgInst, rule};
 use crate::root::Root;
 
-pub use patchadm_changeset::outside::Outside;
+pub use patchadm_changeset::outside::OutsideAccess;
 
 /// The rules for undo archives outside the root, held by whoever hands it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,21 +29,21 @@ pub struct OutsideRules {
 
 impl OutsideRules {
     /// The rules for what an unfinished run has left.
-    pub fn of_recovery(&self) -> Outside<'_> {
+    pub fn of_recovery(&self) -> OutsideAccess<'_> {
         self.with(self.named.as_deref())
     }
 
     /// The rules for archives that may have been moved to a directory.
-    pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> Outside<'a> {
+    pub fn with<'a>(&'a self, moved_to: Option<&'a Path>) -> OutsideAccess<'a> {
         let of_host = self.of_host.as_deref();
         let names_archive = Some(names_archive as NamesArchive);
-        Outside { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false, names_archive }
+        OutsideAccess { moved_to, of_host, is_trusted: self.is_trusted, is_planned: false, names_archive }
     }
 }
 
 /// Refuses a path of the host that `remote` of a patch names, where nobody vouches for it.
 pub(super) fn check(
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
     root: &Root,
     path: &ObjectPath,
     of: (&str, &PkgInst),
@@ -65,7 +65,7 @@ pub(super) fn check(
 /// its patch names that very path, or somebody else than the root names its directory. One of another tool has no
 /// line, and goes where the root is the caller's own.
 pub(super) fn may_remove(
-    outside: &Outside<'_>,
+    outside: &OutsideAccess<'_>,
     root: &Root,
     path: &ObjectPath,
     line: Option<&LedgerLine>,
@@ -99,7 +99,7 @@ mod tests {
         let package = PkgInst::new("X").unwrap();
         let check = |path: &str| {
             let path = ObjectPath::new(path.as_bytes()).unwrap();
-            check_path(&Outside::planned(), &root, &path, ("100-01", &package), None)
+            check_path(&OutsideAccess::planned(), &root, &path, ("100-01", &package), None)
         };
         assert!(check("/b/100-01/X/undo.gz").is_ok());
         for path in ["/etc/shadow", "/b/200-01/X/undo.gz", "/b/100-01/Y/undo.gz", "/b/100-01/X/shadow"] {

@@ -1,13 +1,13 @@
 //! The program's own snapshot beside an archive that the scripts of a patch made.
 
-use super::{Archive, ArchiveError, unreadable};
-use crate::database::{View, places};
+use super::{ArchiveError, OpenArchive, unreadable};
+use crate::database::{RecordView, places};
 use crate::format::ledger::{LedgerLine, SNAPSHOT, Undo, UndoLocation};
 
-impl Archive {
+impl OpenArchive {
     /// The snapshot that belongs to it, an archive of ours that the ledger names by digest; none where it names none.
     /// One that it names and that is not there is an error: what scripts made holds less.
-    pub fn snapshot(&self, view: &View<'_>) -> Result<Option<Self>, ArchiveError> {
+    pub fn snapshot(&self, view: &RecordView<'_>) -> Result<Option<Self>, ArchiveError> {
         let Some((line, sha256)) = self.line.as_ref().and_then(|line| Some((line, line.snapshot?))) else {
             return Ok(None);
         };
@@ -31,7 +31,7 @@ impl Archive {
     }
 
     /// The snapshot that belongs to it, or itself where there is none: what tells everything that its patch did.
-    pub fn telling(self, view: &View<'_>) -> Result<Self, ArchiveError> {
+    pub fn telling(self, view: &RecordView<'_>) -> Result<Self, ArchiveError> {
         Ok(self.snapshot(view)?.unwrap_or(self))
     }
 }

@@ -163,13 +163,13 @@ impl Scene {
         fs::write(path, bytes).unwrap();
     }
 
-    fn find(&self, moved_to: Option<&str>) -> Result<Archive, ArchiveError> {
-        let view = View::live(&self.root);
-        let outside = Outside { moved_to: moved_to.map(Path::new), ..Outside::default() };
+    fn find(&self, moved_to: Option<&str>) -> Result<OpenArchive, ArchiveError> {
+        let view = RecordView::live(&self.root);
+        let outside = OutsideAccess { moved_to: moved_to.map(Path::new), ..OutsideAccess::default() };
         find(&view, &self.host, &PkgInst::new("X").unwrap(), "100-01", &outside)
     }
 
-    fn verify(&self) -> Result<Verified, ArchiveError> {
+    fn verify(&self) -> Result<VerifiedArchive, ArchiveError> {
         self.find(None).unwrap().verify(Some(MARKER))
     }
 
@@ -202,7 +202,7 @@ fn an_archive_of_ours_verifies_and_tells_its_run() {
     assert_eq!(manifest, manifest_of("100-01", OBJECTS));
     let run = Some(RUN.to_owned());
     assert!(archive.is_bound());
-    assert_eq!(archive.verify(Some(MARKER)).unwrap(), Verified { manifest: Some(manifest), run });
+    assert_eq!(archive.verify(Some(MARKER)).unwrap(), VerifiedArchive { manifest: Some(manifest), run });
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn the_archive_of_another_program_has_no_manifest_and_is_checked_by_its_pkgmap()
     let bytes = plain(None, OBJECTS);
     let scene = Scene::new(&[("undo", &bytes)]);
     assert_eq!(scene.find(None).unwrap().manifest().unwrap(), None);
-    assert_eq!(scene.verify().unwrap(), Verified { manifest: None, run: None });
+    assert_eq!(scene.verify().unwrap(), VerifiedArchive { manifest: None, run: None });
     let at = bytes.windows(5).position(|window| window == b"old b").unwrap();
     let mut changed = bytes;
     changed[at] = b'O';

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::thread::JoinHandle;
 
-use super::{Archive, ArchiveError, Stream};
+use super::{ArchiveError, ArchiveStream, OpenArchive};
 use crate::format::ledger::LedgerLine;
 use crate::format::manifest::{Manifest, decode};
 use crate::format::pkgmap::{Entry, Pkgmap, member_name};
@@ -14,7 +14,7 @@ use patchadm_changeset::archive_file::{LARGEST_MANIFEST, MANIFEST_MEMBER, digest
 
 /// What a whole archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedArchive {
     /// What SVR4 cannot say; none in an archive of another program.
     pub manifest: Option<Manifest>,
     /// The run that wrote it; none of one that the ledger does not know: then it is a foreign archive, of which only
@@ -22,16 +22,16 @@ pub struct Verified {
     pub run: Option<String>,
 }
 
-impl Archive {
+impl OpenArchive {
     /// Whether its bytes are those that its run wrote, by the digest in the ledger: they were decoded and compared
     /// then, and need not be decoded once more to be known as whole. None where no line names it, or it has no
     /// manifest: then only [`Self::verify`] knows. The bytes are read by a thread, which is to be asked before anything
-    /// is done ([`Digesting::wait`]).
-    pub fn as_written(&self) -> Result<Option<(Manifest, Digesting)>, ArchiveError> {
+    /// is done ([`DigestCheck::wait`]).
+    pub fn as_written(&self) -> Result<Option<(Manifest, DigestCheck)>, ArchiveError> {
         let Some(line) = self.line.as_ref().filter(|line| line.archive().is_some()) else { return Ok(None) };
         let file = self.file.try_clone().map_err(|error| super::unreadable(&self.shown, &error))?;
         let (shown, expected) = (self.shown.clone(), line.clone());
-        let digesting = Digesting(std::thread::spawn(move || must_be(&file, &shown, &expected)));
+        let digesting = DigestCheck(std::thread::spawn(move || must_be(&file, &shown, &expected)));
         match self.manifest() {
             Ok(Some(manifest)) => match self.accepts(&manifest) {
                 Ok(()) => Ok(Some((manifest, digesting))),
@@ -63,7 +63,7 @@ impl Archive {
     /// member that its pkgmap names has that size and sum, and every object of the manifest that SHA-256. One with a
     /// manifest, which is ours, must have a line; `marker` is that of the root, by which an archive of another root is
     /// named as such.
-    pub fn verify(&self, marker: Option<&str>) -> Result<Verified, ArchiveError> {
+    pub fn verify(&self, marker: Option<&str>) -> Result<VerifiedArchive, ArchiveError> {
         let expected = match &self.line {
             Some(line) if line.archive().is_none() => return Err(self.not_bound()),
             Some(line) => Some(line),
@@ -82,7 +82,7 @@ impl Archive {
         if let Some(manifest) = &manifest {
             self.accepts(manifest)?;
         }
-        Ok(Verified { manifest, run: expected.map(|line| line.run.clone()) })
+        Ok(VerifiedArchive { manifest, run: expected.map(|line| line.run.clone()) })
     }
 
     /// Reads all of an archive that no line need name, as one that may be adopted.
@@ -123,9 +123,9 @@ impl Archive {
 
 /// A thread that takes the digest of an archive.
 #[derive(Debug)]
-pub struct Digesting(JoinHandle<Result<(), ArchiveError>>);
+pub struct DigestCheck(JoinHandle<Result<(), ArchiveError>>);
 
-impl Digesting {
+impl DigestCheck {
     /// Waits for the end of the archive; an error if it is not what its run wrote.
     pub fn wait(self) -> Result<(), ArchiveError> {
         let failed = || super::unreadable("the undo archive", &io::Error::other("the reading thread failed"));
@@ -149,7 +149,7 @@ fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveErr
 }
 
 /// Reads a stream to its end and compares every member with what is said of it.
-fn read_all(mut stream: Stream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
+fn read_all(mut stream: ArchiveStream<'_>, package: &PkgInst) -> Result<Option<Manifest>, String> {
     let [of] = stream.packages() else { return Err("it holds more than one package".to_owned()) };
     if of.inst.abbreviation() != package.abbreviation() {
         return Err(format!("it holds package {}", of.inst));

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use crate::inventory::FileSystem;
 use crate::package::ObjectPath;
-use crate::root::{Result, Root, Seen};
+use crate::root::{ObjectStatus, Result, Root};
 
 /// A mount and the file system on it: a bind mount has the file system of its source, and yet nothing can be renamed
 /// from one to the other.
-type Key = (u64, (u32, u32));
+type MountKey = (u64, (u32, u32));
 
 /// The file systems met so far.
 pub(super) struct FileSystems<'a> {
     root: &'a Root,
-    found: Vec<(Key, FileSystem)>,
+    found: Vec<(MountKey, FileSystem)>,
     known: HashMap<ObjectPath, usize>,
 }
 
@@ -42,11 +42,11 @@ impl<'a> FileSystems<'a> {
         self.found.into_iter().map(|(_, file_system)| file_system).collect()
     }
 
-    fn look(&self, directory: &ObjectPath) -> Result<Option<Seen>> {
+    fn look(&self, directory: &ObjectPath) -> Result<Option<ObjectStatus>> {
         self.root.dir_if_there(directory)?.map(|dir| dir.itself()).transpose()
     }
 
-    fn index(&mut self, directory: &ObjectPath, of: Key) -> Result<usize> {
+    fn index(&mut self, directory: &ObjectPath, of: MountKey) -> Result<usize> {
         if let Some(index) = self.found.iter().position(|(known, _)| *known == of) {
             return Ok(index);
         }
@@ -69,6 +69,6 @@ impl<'a> FileSystems<'a> {
     }
 }
 
-fn key(seen: &Seen) -> Key {
+fn key(seen: &ObjectStatus) -> MountKey {
     (seen.mount, seen.file_system)
 }

@@ -11,7 +11,7 @@ const BUFFER: usize = 1 << 17;
 
 /// A directory, and what is looked at in it.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct SurveyedDirectory {
     /// Its physical path.
     pub(super) physical: ObjectPath,
     /// The paths of the survey that are in it, each with its name there.
@@ -22,7 +22,7 @@ pub(super) struct Directory {
 
 /// What a directory holds.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct DirectorySeen {
     /// The objects at the paths that were asked for.
     pub(super) live: Vec<(ObjectPath, Live)>,
     /// All names in it, where they were asked for.
@@ -33,13 +33,13 @@ pub(super) struct Seen {
 type Piece = (usize, usize, usize);
 
 /// Looks at everything, and says what is there, directory by directory; nothing where a directory is not there.
-pub(super) fn look(root: &Root, directories: &[Directory]) -> Result<Vec<Seen>> {
+pub(super) fn look(root: &Root, directories: &[SurveyedDirectory]) -> Result<Vec<DirectorySeen>> {
     let pieces: Vec<Piece> = directories.iter().enumerate().flat_map(pieces).collect();
     let seen = side_by_side(root.workers(), pieces.len(), || {
         let (mut buffer, pieces) = (vec![0; BUFFER], &pieces);
         move |at| pieces.get(at).map(|piece| (piece.0, look_at(root, directories, *piece, &mut buffer)))
     });
-    let mut all: Vec<Seen> = directories.iter().map(|_| Seen::default()).collect();
+    let mut all: Vec<DirectorySeen> = directories.iter().map(|_| DirectorySeen::default()).collect();
     // Whichever thread was faster: the first error in the order of the paths is the one that is told.
     for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
@@ -51,18 +51,18 @@ pub(super) fn look(root: &Root, directories: &[Directory]) -> Result<Vec<Seen>> 
     Ok(all)
 }
 
-fn pieces((number, directory): (usize, &Directory)) -> impl Iterator<Item = Piece> {
+fn pieces((number, directory): (usize, &SurveyedDirectory)) -> impl Iterator<Item = Piece> {
     let count = directory.paths.len();
     (0..count).step_by(PIECE).map(move |from| (number, from, count.min(from + PIECE)))
 }
 
 fn look_at(
     root: &Root,
-    directories: &[Directory],
+    directories: &[SurveyedDirectory],
     (number, from, to): Piece,
     buffer: &mut [u8],
-) -> Result<Seen> {
-    let mut seen = Seen::default();
+) -> Result<DirectorySeen> {
+    let mut seen = DirectorySeen::default();
     let Some(directory) = directories.get(number) else { return Ok(seen) };
     let Some(dir) = root.dir_if_there(&directory.physical)? else { return Ok(seen) };
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
-use super::{Setting, Touched};
+use super::{SurveySettings, Touched};
 use crate::database::archive::{self, ArchiveError};
 use crate::database::ledger::{self, LedgerFault};
-use crate::database::saves::{self, Closed};
-use crate::database::{DatabaseError, View};
+use crate::database::saves::{self, UnreadableFile};
+use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
 use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
@@ -24,12 +24,12 @@ use crate::root::{Dir, RootError};
 /// the archive read. One that is missing or damaged is left out: what stands on it is refused where that is decided. So
 /// is one that another root's patch left there.
 pub(super) fn read(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     touched: &Touched,
-    setting: &Setting<'_>,
+    setting: &SurveySettings<'_>,
     inventory: &mut Inventory,
 ) -> Result<(), DatabaseError> {
-    let mut survey = Survey {
+    let mut survey = PatchSurvey {
         view,
         setting,
         asked: inventory.physical.keys().map(|path| (PathDigest::of(path), path.clone())).collect(),
@@ -42,7 +42,7 @@ pub(super) fn read(
         let applied = applied(inventory, &package, setting.separator);
         let is_applied: HashSet<&str> = applied.iter().map(String::as_str).collect();
         let (asked, marker) = (&survey.asked, &inventory.marker);
-        let all = saves::each(view, &package, Closed::Refused, |id, save| {
+        let all = saves::each(view, &package, UnreadableFile::Refused, |id, save| {
             if is_applied.contains(id) { listed(save, asked, marker) } else { Ok(None) }
         })?;
         let mut lists = BTreeMap::new();
@@ -59,16 +59,16 @@ pub(super) fn read(
             }
         }
     }
-    let Survey { patched_by, delivered, doubtful, .. } = survey;
+    let PatchSurvey { patched_by, delivered, doubtful, .. } = survey;
     inventory.delivered = last_delivered(inventory, &doubtful, &delivered);
     inventory.patched_by = patched_by;
     Ok(())
 }
 
 /// What is asked of the archives, and what they have answered.
-struct Survey<'a> {
-    view: &'a View<'a>,
-    setting: &'a Setting<'a>,
+struct PatchSurvey<'a> {
+    view: &'a RecordView<'a>,
+    setting: &'a SurveySettings<'a>,
     /// The paths of the survey.
     asked: Vec<(PathDigest, ObjectPath)>,
     /// Those of which it matters what was delivered.
@@ -92,7 +92,7 @@ fn listed(
     Ok(list.map(changed))
 }
 
-impl Survey<'_> {
+impl PatchSurvey<'_> {
     /// Asks the archive of a patch; `listed` is what is listed beside it.
     fn archive(
         &mut self,
@@ -120,7 +120,7 @@ impl Survey<'_> {
         package: &PkgInst,
         patch: &str,
     ) -> Result<(), DatabaseError> {
-        let Setting { host, outside, .. } = *self.setting;
+        let SurveySettings { host, outside, .. } = *self.setting;
         let Some(ledger) = self.ledger(package)? else { return Ok(()) };
         match archive::kept_manifest(self.view, package, patch, &ledger) {
             Ok(Some(kept)) => {

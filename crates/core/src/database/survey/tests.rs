@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
-use crate::database::archive::Outside;
+use crate::database::archive::OutsideAccess;
 use crate::database::archive::tests::{MARKER, Replaced, digest, undo};
 use crate::package::PkgInst;
 use crate::package::checksum;
@@ -96,9 +96,13 @@ impl Scene {
     }
 
     fn survey(&self, touched: &Touched) -> Inventory {
-        let setting =
-            Setting { host: &self.root, separator: "-", new_marker: MARKER, outside: Outside::default() };
-        survey(&View::live(&self.root), touched, &setting).unwrap()
+        let setting = SurveySettings {
+            host: &self.root,
+            separator: "-",
+            new_marker: MARKER,
+            outside: OutsideAccess::default(),
+        };
+        survey(&RecordView::live(&self.root), touched, &setting).unwrap()
     }
 
     fn survey_paths(&self, paths: &[&str]) -> Inventory {

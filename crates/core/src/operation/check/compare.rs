@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::findings::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
 use crate::package::checksum::sum_of;
 use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
-use crate::root::{Dir, FileType, Resolver, Root, RootError, Seen};
+use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 
 /// What is read at once: most files as a whole, and no more than the cache of a processor holds beside other things.
 const BUFFER: usize = 1 << 17;
@@ -35,7 +35,7 @@ pub(super) struct Walk<'a> {
 
 /// An object that is there: the directory that it is in, and what it looks like. Its name there is that of its path; the
 /// root has none, and is in itself.
-pub(super) type Found = (Rc<Dir>, Seen);
+pub(super) type Found = (Rc<Dir>, ObjectStatus);
 
 impl Walk<'_> {
     /// Compares an object; what cannot be read is a finding of it.
@@ -79,7 +79,7 @@ impl Walk<'_> {
     }
 
     /// The directory that a symbolic link in the place of a directory leads to.
-    fn behind(&self, path: &ObjectPath, seen: &Seen) -> Result<Option<Seen>, RootError> {
+    fn behind(&self, path: &ObjectPath, seen: &ObjectStatus) -> Result<Option<ObjectStatus>, RootError> {
         if seen.file_type != FileType::Symlink || !self.comparison.follows_links {
             return Ok(None);
         }
@@ -116,7 +116,7 @@ impl Walk<'_> {
     }
 
     /// A hard link must be the same object as its source, by whatever name.
-    fn link(&mut self, line: &Line, seen: Option<&Seen>) -> Result<Option<Finding>, RootError> {
+    fn link(&mut self, line: &Line, seen: Option<&ObjectStatus>) -> Result<Option<Finding>, RootError> {
         let target = line.object.target.as_deref().unwrap_or_default();
         let source = match line.path.link_source(target) {
             Ok(path) => self.look_up(&path)?.map(|(_, seen)| seen),
@@ -174,7 +174,7 @@ impl Comparison<'_> {
     }
 
     /// Type, device numbers, permissions, group, owner; another type is the only finding where it is one.
-    fn attributes(&self, object: &Object, seen: &Seen) -> Vec<Finding> {
+    fn attributes(&self, object: &Object, seen: &ObjectStatus) -> Vec<Finding> {
         if !is_type(object.ftype, seen.file_type) {
             let types = Differs { expected: object.ftype.letter(), actual: letter(seen.file_type) };
             return vec![Finding::Type(types)];
@@ -208,7 +208,7 @@ impl Comparison<'_> {
     }
 }
 
-fn symlink(dir: &Dir, line: &Line, seen: &Seen) -> Result<Option<Finding>, RootError> {
+fn symlink(dir: &Dir, line: &Line, seen: &ObjectStatus) -> Result<Option<Finding>, RootError> {
     let object = &line.object;
     let target = object.target.as_deref().unwrap_or_default();
     if seen.file_type != FileType::Symlink {
@@ -224,7 +224,7 @@ fn symlink(dir: &Dir, line: &Line, seen: &Seen) -> Result<Option<Finding>, RootE
 fn content(
     dir: &Dir,
     line: &Line,
-    seen: &Seen,
+    seen: &ObjectStatus,
     delivered: Option<&DeliveredFile>,
     buffer: &mut [u8],
 ) -> Result<Vec<Finding>, RootError> {

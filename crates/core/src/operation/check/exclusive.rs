@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::compare::Comparison;
 use super::findings::{CheckError, Checked, Finding, Unfixed};
-use crate::database::{View, contents};
+use crate::database::{RecordView, contents};
 use crate::format::contents::key_of;
 use crate::package::{Ftype, Line, ObjectPath};
 use crate::root::{FileType, RootError};
@@ -16,7 +16,7 @@ use crate::root::{FileType, RootError};
 /// What is hidden in the exclusive directories among `lines`, which are in scope; `removes` takes it away, unless it
 /// is a directory that is not empty.
 pub(super) fn hidden(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     comparison: &Comparison<'_>,
     lines: &[Line],
     removes: bool,
@@ -59,7 +59,7 @@ fn names_in(comparison: &Comparison<'_>, directory: &ObjectPath) -> Result<Vec<O
 
 /// Where recorded objects really are whose path has one of these names in it, with the directories above them.
 fn known_by_another_way(
-    view: &View<'_>,
+    view: &RecordView<'_>,
     comparison: &Comparison<'_>,
     unknown: &[ObjectPath],
 ) -> Result<BTreeSet<ObjectPath>, CheckError> {

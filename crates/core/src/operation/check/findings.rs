@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::database::{DatabaseError, RecordError, ViewError};
 use crate::operation::failure::Failure;
-use crate::operation::query::QueryError;
+use crate::operation::queries::packages::QueryError;
 use crate::package::{Digest, Mode, Object, ObjectPath};
 use crate::root::RootError;
 

@@ -13,7 +13,7 @@ use super::compare::Comparison;
 use super::findings::{Checked, Finding, Unfixed};
 use crate::package::rule::holds;
 use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
-use crate::root::{Dir, FileType, OpenObject, Result, Seen, random};
+use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};
 
 /// The mode of a directory that is made and of which no mode is recorded.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -116,7 +116,7 @@ fn set_attributes_of_root(comparison: &Comparison<'_>, line: &Line, top: &Dir) -
 }
 
 /// The recorded owner and group, where the object has others and owners are compared.
-fn other_owners(comparison: &Comparison<'_>, line: &Line, seen: &Seen) -> (Option<u32>, Option<u32>) {
+fn other_owners(comparison: &Comparison<'_>, line: &Line, seen: &ObjectStatus) -> (Option<u32>, Option<u32>) {
     let Some(accounts) = comparison.accounts else { return (None, None) };
     let wanted = &line.object.attributes;
     let uid = wanted.owner.as_deref().and_then(|owner| accounts.uid(owner));

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::findings::{CheckError, Unknown};
 use super::scope::Scope;
-use crate::database::{View, installed};
+use crate::database::{RecordView, installed};
 use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::operation::query::parameter_file;
-use crate::operation::select::Pattern;
+use crate::operation::queries::packages::parameter_file;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.
@@ -49,7 +49,11 @@ impl Map {
 
     /// The objects of the map in scope, in its order. A package that is named and not installed is unknown, and gives
     /// no variable a value.
-    pub(super) fn lines(&self, view: &View<'_>, scope: &Scope) -> Result<(Vec<Line>, Unknown), CheckError> {
+    pub(super) fn lines(
+        &self,
+        view: &RecordView<'_>,
+        scope: &Scope,
+    ) -> Result<(Vec<Line>, Unknown), CheckError> {
         let mut unknown = Unknown::default();
         let mut params = self.environment.clone();
         let mut owners = Vec::new();

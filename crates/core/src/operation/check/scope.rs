@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::findings::{CheckError, Unknown};
-use crate::database::contents::{self, Lines};
-use crate::database::{DatabaseError, RecordError, View, all, installed, pieces};
+use crate::database::contents::{self, ContentsLines};
+use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::select::{Pattern, Selection};
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
 
 /// Which objects are compared.
@@ -52,7 +52,11 @@ impl PathPattern {
 
 impl Scope {
     /// The lines of `contents` in scope, in the order of their paths, and what finds none.
-    pub(super) fn lines(&self, view: &View<'_>, workers: usize) -> Result<(Vec<Line>, Unknown), CheckError> {
+    pub(super) fn lines(
+        &self,
+        view: &RecordView<'_>,
+        workers: usize,
+    ) -> Result<(Vec<Line>, Unknown), CheckError> {
         if let Some(found) = self.each(view, workers, || |line| line)? {
             return Ok(found);
         }
@@ -69,7 +73,7 @@ impl Scope {
     /// before: some paths only are in scope, or `contents` is not in order.
     pub(super) fn each<R: Send, W: FnMut(Line) -> R>(
         &self,
-        view: &View<'_>,
+        view: &RecordView<'_>,
         workers: usize,
         worker: impl Fn() -> W + Sync,
     ) -> Result<Option<(Vec<R>, Unknown)>, CheckError> {
@@ -88,7 +92,7 @@ impl Scope {
     }
 
     /// The lines of all paths in scope, whoever owns them.
-    fn lines_of_paths(&self, view: &View<'_>) -> Result<Lines, RecordError> {
+    fn lines_of_paths(&self, view: &RecordView<'_>) -> Result<ContentsLines, RecordError> {
         let exact: BTreeSet<ObjectPath> = self.exact().cloned().collect();
         let (mut prefixes, mut parts) = (Vec::new(), Vec::new());
         for path in &self.paths {
@@ -125,7 +129,7 @@ impl Scope {
     }
 
     /// The packages that are named, or those of the categories.
-    fn wanted_packages(&self, view: &View<'_>) -> Result<Vec<Pattern>, CheckError> {
+    fn wanted_packages(&self, view: &RecordView<'_>) -> Result<Vec<Pattern>, CheckError> {
         if self.categories.is_empty() {
             return Ok(self.packages.clone());
         }
@@ -141,7 +145,12 @@ impl Scope {
 
     /// Tells packages that are not installed from those that own nothing. With a list of paths, owning none of them
     /// is no news.
-    fn sort_out(&self, view: &View<'_>, owners: &Owners, unknown: &mut Unknown) -> Result<(), DatabaseError> {
+    fn sort_out(
+        &self,
+        view: &RecordView<'_>,
+        owners: &Owners,
+        unknown: &mut Unknown,
+    ) -> Result<(), DatabaseError> {
         if owners.0.is_empty() {
             return Ok(());
         }

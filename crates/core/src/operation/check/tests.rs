@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::*;
-use crate::operation::select::Pattern;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Content, Ftype, Owner, PkgInst, checksum};
 use crate::package::{Object, ObjectPath};
 

@@ -11,6 +11,7 @@
 //!
 //! Packages have one part. Parts that a prototype asks for are told of and passed over.
 
+pub mod describe;
 mod error;
 mod input;
 mod lookup;

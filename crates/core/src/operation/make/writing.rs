@@ -16,7 +16,7 @@ use super::{Draft, MakeRequest, parameters};
 use crate::format::pkgmap::Pkgmap;
 use crate::package::checksum::Sum;
 use crate::package::{Content, Mode, PkgInst, Timestamp};
-use crate::root::{Building, Dir, FileType, NewTree, RootError};
+use crate::root::{Dir, FileType, NewTree, RootError, UnnamedDirectory};
 
 /// What is in the private name of a package that is being made.
 const PROGRAM: &str = "pkgmk";
@@ -50,7 +50,7 @@ pub(super) fn write(
     let now = Timestamp::whole(draft.now);
     // What somebody else left is not worth an error of this making.
     let _ = place.top.remove_leftovers(PROGRAM);
-    let mut building = Building::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
+    let mut building = UnnamedDirectory::begin(&place.top, PROGRAM, draft.package.as_str().as_bytes())?;
     for name in ["pkgmap", "pkginfo"] {
         (watch.tell)(Step::Writing(place.path.join(name)));
     }

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use crate::script::Ended;
-use crate::script::environment::Script;
-use crate::script::protocol::{Meaning, Outcome, PatchMessage, Reboot};
-use crate::transaction::Left;
-
-use super::procedures::words;
+use crate::script::ScriptEnd;
+use crate::script::environment::ProcedureScript;
+use crate::script::protocol::{ExitMeaning, PatchMessage, RebootRequest, ScriptOutcome};
+use crate::transaction::RootCondition;
 
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +13,13 @@ pub struct ScriptFailure {
     /// What messages call it: `preinstall script`, `class action script`.
     what: String,
     /// What its exit code means.
-    pub meaning: Meaning,
+    pub meaning: ExitMeaning,
     /// How it ended, where that is not plain from the meaning.
     detail: Option<String>,
     /// Whether a message says so, or the closing line is enough.
     pub is_told: bool,
     /// What the root is like now.
-    pub left: Left,
+    pub left: RootCondition,
     /// Which part of a patch it belongs to.
     pub part: Part,
     /// Whether a signal ended it, which came from elsewhere.
@@ -62,63 +60,66 @@ pub struct Ending {
     /// Whether a script warned, or did not do all of its work.
     pub warned: bool,
     /// Whether one of them wants a reboot.
-    pub reboot: Reboot,
+    pub reboot: RebootRequest,
 }
 
 impl ScriptFailure {
     /// How `script` ended, before anything has been changed.
-    pub(in crate::operation) fn new(script: &Script, ended: Ended, outcome: Outcome) -> Self {
+    pub(crate) fn new(script: &ProcedureScript, ended: ScriptEnd, outcome: ScriptOutcome) -> Self {
         let what = match script {
-            Script::InstallClass(_) | Script::RemoveClass(_) => "class action script".to_owned(),
+            ProcedureScript::InstallClass(_) | ProcedureScript::RemoveClass(_) => {
+                "class action script".to_owned()
+            }
             script => format!("{} script", script.name()),
         };
-        let is_plain = matches!(ended, Ended::Exited(code) if (0..=5).contains(&(code % 10)) && code < 30);
-        let suspends = matches!((script, ended), (Script::Checkinstall, Ended::Exited(3)));
+        let is_plain =
+            matches!(ended, ScriptEnd::Exited(code) if (0..=5).contains(&(code % 10)) && code < 30);
+        let suspends = matches!((script, ended), (ProcedureScript::Checkinstall, ScriptEnd::Exited(3)));
         Self {
             what,
             meaning: outcome.meaning,
             detail: (!is_plain).then(|| words(ended)),
-            is_told: outcome.meaning != Meaning::Interrupted && !suspends,
-            left: Left::Unchanged,
+            is_told: outcome.meaning != ExitMeaning::Interrupted && !suspends,
+            left: RootCondition::Unchanged,
             part: match script {
-                Script::Request | Script::Checkinstall => Part::Question,
+                ProcedureScript::Request | ProcedureScript::Checkinstall => Part::Question,
                 _ => Part::Package,
             },
-            is_signalled: matches!(ended, Ended::Signalled(_)),
+            is_signalled: matches!(ended, ScriptEnd::Signalled(_)),
             told: Box::default(),
         }
     }
 
     /// How the script `name` of a patch itself ended.
-    pub(in crate::operation) fn of_patch(name: &str, ended: Ended) -> Self {
+    pub(crate) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
         let part = if name.starts_with("pre") { Part::Before } else { Part::After };
         Self {
             what: format!("the {name} script"),
             part,
             detail: Some(words(ended)),
             ..Self::new(
-                &Script::Postinstall,
+                &ProcedureScript::Postinstall,
                 ended,
-                Outcome { meaning: Meaning::Fatal, reboot: Reboot::None },
+                ScriptOutcome { meaning: ExitMeaning::Fatal, reboot: RebootRequest::None },
             )
         }
     }
 
     /// A script of a patch itself that cannot be executed.
-    pub(in crate::operation) fn not_executable(name: &str, reason: String) -> Self {
-        let failure = Self::of_patch(name, Ended::Exited(126));
+    pub(crate) fn not_executable(name: &str, reason: String) -> Self {
+        let failure = Self::of_patch(name, ScriptEnd::Exited(126));
         Self { part: Part::NotExecutable, detail: Some(reason), ..failure }
     }
 
     /// A package that wants to ask, where nobody can be asked.
-    pub(in crate::operation) fn nobody_to_ask() -> Self {
-        let outcome = Outcome { meaning: Meaning::Interaction, reboot: Reboot::None };
-        Self::new(&Script::Request, Ended::Exited(5), outcome)
+    pub(crate) fn nobody_to_ask() -> Self {
+        let outcome = ScriptOutcome { meaning: ExitMeaning::Interaction, reboot: RebootRequest::None };
+        Self::new(&ProcedureScript::Request, ScriptEnd::Exited(5), outcome)
     }
 
     /// Whether the installation goes on nevertheless.
-    pub(in crate::operation) fn is_warning(&self) -> bool {
-        self.meaning == Meaning::Warning
+    pub(crate) fn is_warning(&self) -> bool {
+        self.meaning == ExitMeaning::Warning
     }
 
     /// The exit code of patchadd(1M).
@@ -135,7 +136,7 @@ impl ScriptFailure {
 
     /// The exit code of patchrm(1M).
     pub fn patchrm_code(&self) -> u8 {
-        let suspends = matches!(self.meaning, Meaning::Administration | Meaning::Interaction);
+        let suspends = matches!(self.meaning, ExitMeaning::Administration | ExitMeaning::Interaction);
         match (&self.told.message, self.part) {
             (Some(message), Part::Question | Part::Package) => message.number,
             (_, Part::Before) => 9,
@@ -148,12 +149,12 @@ impl ScriptFailure {
     /// The exit code of pkgadd(1M) and pkgrm(1M).
     pub fn code(&self) -> u8 {
         match self.meaning {
-            Meaning::Ok => 0,
-            Meaning::Fatal => 1,
-            Meaning::Warning => 2,
-            Meaning::Interrupted => 3,
-            Meaning::Administration => 4,
-            Meaning::Interaction => 5,
+            ExitMeaning::Ok => 0,
+            ExitMeaning::Fatal => 1,
+            ExitMeaning::Warning => 2,
+            ExitMeaning::Interrupted => 3,
+            ExitMeaning::Administration => 4,
+            ExitMeaning::Interaction => 5,
         }
     }
 }
@@ -176,41 +177,56 @@ impl fmt::Display for ScriptFailure {
 
 impl std::error::Error for ScriptFailure {}
 
+/// Says how a script ended, for the log and for messages.
+pub(crate) fn words(ended: ScriptEnd) -> String {
+    match ended {
+        ScriptEnd::Exited(code) => format!("exit code {code}"),
+        ScriptEnd::Signalled(signal) => format!("ended by signal {signal}"),
+        ScriptEnd::TimedOut => "ended because it took too long".to_owned(),
+        ScriptEnd::Interrupted => "ended on request".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn failure(script: &Script, ended: Ended) -> ScriptFailure {
-        let outcome = Outcome::of(ended, *script == Script::Checkinstall);
+    fn failure(script: &ProcedureScript, ended: ScriptEnd) -> ScriptFailure {
+        let outcome = ScriptOutcome::of(ended, *script == ProcedureScript::Checkinstall);
         ScriptFailure::new(script, ended, outcome)
     }
 
     #[test]
     fn the_words_are_the_classic_ones_and_say_more_where_the_code_does_not() {
-        let told = |script: &Script, ended| failure(script, ended).to_string();
+        let told = |script: &ProcedureScript, ended| failure(script, ended).to_string();
         assert_eq!(
-            told(&Script::Preinstall, Ended::Exited(1)),
+            told(&ProcedureScript::Preinstall, ScriptEnd::Exited(1)),
             "preinstall script did not complete successfully"
         );
-        let class = Script::InstallClass("none".to_owned());
+        let class = ProcedureScript::InstallClass("none".to_owned());
         assert_eq!(
-            told(&class, Ended::Exited(77)),
+            told(&class, ScriptEnd::Exited(77)),
             "class action script did not complete successfully\nexit code 77"
         );
-        assert!(told(&Script::Postinstall, Ended::Signalled(9)).ends_with("\nended by signal 9"));
-        assert!(told(&Script::Postinstall, Ended::TimedOut).ends_with("\nended because it took too long"));
+        assert!(
+            told(&ProcedureScript::Postinstall, ScriptEnd::Signalled(9)).ends_with("\nended by signal 9")
+        );
+        assert!(
+            told(&ProcedureScript::Postinstall, ScriptEnd::TimedOut)
+                .ends_with("\nended because it took too long")
+        );
     }
 
     #[test]
     fn who_suspends_is_not_blamed() {
-        let of = |script: Script, code| {
-            let failure = failure(&script, Ended::Exited(code));
+        let of = |script: ProcedureScript, code| {
+            let failure = failure(&script, ScriptEnd::Exited(code));
             (failure.code(), failure.is_told)
         };
-        assert_eq!(of(Script::Checkinstall, 3), (4, false));
-        assert_eq!(of(Script::Checkinstall, 4), (4, true));
-        assert_eq!(of(Script::Preinstall, 3), (3, false));
-        assert_eq!(of(Script::Preinstall, 5), (5, true));
-        assert_eq!(of(Script::Preinstall, 6), (1, true));
+        assert_eq!(of(ProcedureScript::Checkinstall, 3), (4, false));
+        assert_eq!(of(ProcedureScript::Checkinstall, 4), (4, true));
+        assert_eq!(of(ProcedureScript::Preinstall, 3), (3, false));
+        assert_eq!(of(ProcedureScript::Preinstall, 5), (5, true));
+        assert_eq!(of(ProcedureScript::Preinstall, 6), (1, true));
     }
 }

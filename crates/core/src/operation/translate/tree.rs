@@ -10,9 +10,9 @@ use std::path::Path;
 
 use super::{Attended, Existing, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
-use crate::root::{Building, Dir, NewTree, Root};
+use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
 use crate::source::{PackageImage, Stamp};
 
 /// What is read and written at once.
@@ -125,7 +125,7 @@ fn write_all(
     for ((index, package), instance) in translation.packages().zip(instances) {
         let transferred = Transferred { name: spooled_name(package), instance: instance.to_string() };
         (observer.transferring)(&transferred);
-        let mut building = Building::begin(top, PROGRAM, instance.as_str().as_bytes())?;
+        let mut building = UnnamedDirectory::begin(top, PROGRAM, instance.as_str().as_bytes())?;
         package_into(&mut building.tree, translation, index, package, observer)?;
         building.close(Timestamp::whole(package.stamp("pkgmap").mtime))?;
         written.push(building);

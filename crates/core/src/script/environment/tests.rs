@@ -35,8 +35,8 @@ impl Scene {
         }
     }
 
-    fn basis(&self) -> Basis<'_> {
-        Basis {
+    fn basis(&self) -> EnvironmentInput<'_> {
+        EnvironmentInput {
             package: &self.package,
             installed: None,
             response: &self.response,
@@ -54,8 +54,8 @@ impl Scene {
     }
 }
 
-fn of(script: &Script, basis: &Basis<'_>) -> BTreeMap<String, String> {
-    map(environment(basis, script, Origin::Package))
+fn of(script: &ProcedureScript, basis: &EnvironmentInput<'_>) -> BTreeMap<String, String> {
+    map(environment(basis, script, ScriptOrigin::Package))
 }
 
 fn map(variables: Vec<(OsString, OsString)>) -> BTreeMap<String, String> {
@@ -65,7 +65,7 @@ fn map(variables: Vec<(OsString, OsString)>) -> BTreeMap<String, String> {
 
 #[test]
 fn early_scripts_see_the_package_as_it_was_delivered() {
-    for script in [Script::Request, Script::Checkinstall] {
+    for script in [ProcedureScript::Request, ProcedureScript::Checkinstall] {
         let scene = Scene::new();
         let variables = of(&script, &scene.basis());
         assert_eq!(variables["BASEDIR"], "/opt/web");
@@ -82,8 +82,8 @@ fn early_scripts_see_the_package_as_it_was_delivered() {
 #[test]
 fn the_root_of_the_running_system_is_not_spoken_of() {
     let scene = Scene::new();
-    let on_system = Basis { root: Path::new("/"), ..scene.basis() };
-    let variables = of(&Script::Preinstall, &on_system);
+    let on_system = EnvironmentInput { root: Path::new("/"), ..scene.basis() };
+    let variables = of(&ProcedureScript::Preinstall, &on_system);
     assert_eq!(
         (variables["BASEDIR"].as_str(), variables["CLIENT_BASEDIR"].as_str()),
         ("/opt/web", "/opt/web")
@@ -96,8 +96,8 @@ fn the_root_of_the_running_system_is_not_spoken_of() {
 fn a_package_may_be_based_at_the_top() {
     let scene = Scene { base: ObjectPath::root(), ..Scene::new() };
     let based = |root: &str| {
-        let basis = Basis { root: Path::new(root), ..scene.basis() };
-        of(&Script::Preinstall, &basis)["BASEDIR"].clone()
+        let basis = EnvironmentInput { root: Path::new(root), ..scene.basis() };
+        of(&ProcedureScript::Preinstall, &basis)["BASEDIR"].clone()
     };
     assert_eq!((based("/"), based("/r/")), ("/".to_owned(), "/r".to_owned()));
 }
@@ -105,7 +105,8 @@ fn a_package_may_be_based_at_the_top() {
 #[test]
 fn nothing_but_the_engine_sets_the_search_path_and_answers_begin_with_a_capital() {
     let scene = Scene::new();
-    let variables = of(&Script::Postinstall, &Basis { run: Some("17-abc"), ..scene.basis() });
+    let variables =
+        of(&ProcedureScript::Postinstall, &EnvironmentInput { run: Some("17-abc"), ..scene.basis() });
     assert_eq!(variables["PATH"], "/tools:/usr/bin");
     assert_eq!((variables["lower"].as_str(), variables["ASKED"].as_str()), ("kept", "yes"));
     assert_eq!((variables["TZ"].as_str(), variables[RUN].as_str()), ("UTC0", "17-abc"));
@@ -114,12 +115,12 @@ fn nothing_but_the_engine_sets_the_search_path_and_answers_begin_with_a_capital(
 #[test]
 fn scripts_of_a_removal_know_no_medium() {
     for (script, mark) in [
-        (Script::Preremove, "preremove"),
-        (Script::RemoveClass("none".into()), "preremove"),
-        (Script::Postremove, "postremove"),
+        (ProcedureScript::Preremove, "preremove"),
+        (ProcedureScript::RemoveClass("none".into()), "preremove"),
+        (ProcedureScript::Postremove, "postremove"),
     ] {
         let scene = Scene::new();
-        let variables = of(&script, &Basis { has_begun: true, ..scene.basis() });
+        let variables = of(&script, &EnvironmentInput { has_begun: true, ..scene.basis() });
         assert!(!variables.contains_key("INST_DATADIR"), "{script:?}");
         assert_eq!(
             (variables["TMPDIR"].as_str(), variables["PKG_PROC_SCRIPT"].as_str()),
@@ -134,7 +135,7 @@ fn what_is_no_variable_is_left_out() {
     let package =
         params(&[("A=B", "x"), ("", "x"), ("NUL", "a\0b"), ("PATCH_INFO_1-01", "x"), ("PATCH_ID", "kept")]);
     let scene = Scene { package, ..Scene::new() };
-    let variables = of(&Script::Request, &scene.basis());
+    let variables = of(&ProcedureScript::Request, &scene.basis());
     assert!(!variables.keys().any(|name| ["A=B", "", "NUL", "PATCH_INFO_1-01"].contains(&name.as_str())));
     assert_eq!(variables["PATCH_ID"], "kept");
 }
@@ -151,9 +152,9 @@ fn what_a_loader_or_a_shell_acts_on_reaches_no_script_from_whatever_source() {
     let installed = params(&bad);
     let locale = [("LC_ALL".to_owned(), OsString::from("() { :; }"))];
     let scene = Scene { package: params(&bad), response: params(&bad), ..Scene::new() };
-    for origin in [Origin::Package, Origin::Elsewhere] {
-        let basis = Basis { installed: Some(&installed), locale: &locale, ..scene.basis() };
-        let variables = map(environment(&basis, &Script::Postinstall, origin));
+    for origin in [ScriptOrigin::Package, ScriptOrigin::Elsewhere] {
+        let basis = EnvironmentInput { installed: Some(&installed), locale: &locale, ..scene.basis() };
+        let variables = map(environment(&basis, &ProcedureScript::Postinstall, origin));
         for name in ["LD_PRELOAD", "ENV", "PS4", "USER", "PATCHADM_RUN", "LC_ALL"] {
             assert!(!variables.contains_key(name), "{origin:?} {name}");
         }
@@ -165,9 +166,9 @@ fn a_script_that_did_not_come_with_the_package_gets_the_names_that_it_knows() {
     let package =
         params(&[("PKG", "ACMEweb"), ("VENDOR", "ACME"), ("LIBDIR", "/x"), ("SUNW_PKGTYPE", "root")]);
     let scene = Scene { package, ..Scene::new() };
-    let script = Script::InstallClass("build".to_owned());
-    let all = map(environment(&scene.basis(), &script, Origin::Package));
-    let mut named = map(environment(&scene.basis(), &script, Origin::Elsewhere));
+    let script = ProcedureScript::InstallClass("build".to_owned());
+    let all = map(environment(&scene.basis(), &script, ScriptOrigin::Package));
+    let mut named = map(environment(&scene.basis(), &script, ScriptOrigin::Elsewhere));
     assert_eq!((all["LIBDIR"].as_str(), all["ASKED"].as_str()), ("/x", "yes"));
     assert_eq!((named["VENDOR"].as_str(), named["SUNW_PKGTYPE"].as_str()), ("ACME", "root"));
     for name in ["LIBDIR", "ASKED"] {
@@ -185,7 +186,7 @@ struct Recorded {
     response: &'static [(&'static str, &'static str)],
     /// Answers of checkinstall.
     later: &'static [(&'static str, &'static str)],
-    dumps: &'static [(&'static str, Script)],
+    dumps: &'static [(&'static str, ProcedureScript)],
 }
 
 /// The answers of the stock front end.
@@ -209,10 +210,10 @@ fn the_environment_is_the_one_that_the_classic_pkgadd_gives() {
             response: &[],
             later: &[("STUF_ASKED", "yes it is")],
             dumps: &[
-                ("checkinstall", Script::Checkinstall),
-                ("preinstall", Script::Preinstall),
-                ("i.script", Script::Preinstall),
-                ("postinstall", Script::Postinstall),
+                ("checkinstall", ProcedureScript::Checkinstall),
+                ("preinstall", ProcedureScript::Preinstall),
+                ("i.script", ProcedureScript::Preinstall),
+                ("postinstall", ProcedureScript::Postinstall),
             ],
         },
         Recorded {
@@ -222,10 +223,10 @@ fn the_environment_is_the_one_that_the_classic_pkgadd_gives() {
             response: STOCK,
             later: &[("PATCHLIST", "103201-01"), ("SCRIPTS_DIR", "@PKGS@/103201-01-env/SUNWstuf/install")],
             dumps: &[
-                ("checkinstall", Script::Checkinstall),
-                ("preinstall", Script::Preinstall),
-                ("i.none", Script::Preinstall),
-                ("postinstall", Script::Postinstall),
+                ("checkinstall", ProcedureScript::Checkinstall),
+                ("preinstall", ProcedureScript::Preinstall),
+                ("i.none", ProcedureScript::Preinstall),
+                ("postinstall", ProcedureScript::Postinstall),
             ],
         },
     ];
@@ -236,8 +237,9 @@ fn the_environment_is_the_one_that_the_classic_pkgadd_gives() {
     }
     for step in steps {
         for (name, script) in step.dumps {
-            let script =
-                name.strip_prefix("i.").map_or(script.clone(), |class| Script::InstallClass(class.into()));
+            let script = name
+                .strip_prefix("i.")
+                .map_or(script.clone(), |class| ProcedureScript::InstallClass(class.into()));
             assert_eq!(
                 ours(goldens, &step, &script),
                 theirs(goldens, step.step, name),
@@ -249,19 +251,19 @@ fn the_environment_is_the_one_that_the_classic_pkgadd_gives() {
 }
 
 /// What is made for a recorded step, without what differs from machine to machine.
-fn ours(goldens: &Path, step: &Recorded, script: &Script) -> BTreeMap<String, String> {
+fn ours(goldens: &Path, step: &Recorded, script: &ProcedureScript) -> BTreeMap<String, String> {
     let read = |path: String| ParamFile::parse(&fs::read(goldens.join(path)).unwrap()).unwrap().params();
     let package = read(format!("pkgs/{}/SUNWstuf/pkginfo", step.package));
     let installed = step.installed.map(|path| read(path.to_owned()));
     let mut answers = step.response.to_vec();
-    if *script != Script::Checkinstall {
+    if *script != ProcedureScript::Checkinstall {
         answers.extend(step.later);
     }
     let response = params(&answers);
     let instance = PkgInst::new("SUNWstuf").unwrap();
     let base = ObjectPath::new(b"/opt/SUNWstuf").unwrap();
     let data = format!("@PKGS@/{}", step.package);
-    let basis = Basis {
+    let basis = EnvironmentInput {
         package: &package,
         installed: installed.as_ref(),
         response: &response,
@@ -276,7 +278,7 @@ fn ours(goldens: &Path, step: &Recorded, script: &Script) -> BTreeMap<String, St
         path: OsStr::new("/p"),
         run: None,
     };
-    comparable(map(environment(&basis, script, Origin::Package)))
+    comparable(map(environment(&basis, script, ScriptOrigin::Package)))
 }
 
 fn theirs(goldens: &Path, step: &str, script: &str) -> BTreeMap<String, String> {

@@ -1,7 +1,7 @@
 //! Every field that can lie, with the lies that there are; and what is true passes.
 
 use super::*;
-use crate::format::journal::{Chapter, ScriptProcess};
+use crate::format::journal::{PatchRecord, ScriptProcess};
 
 const RUN: &str = "17-9c1d6f20aa31b7e4";
 
@@ -86,7 +86,7 @@ fn truth() -> Journal {
     moved.to = Some(at("/var/sadm/pkg/ACMEweb/save/105181-05/obsolete.Z"));
     let mut replaced = change(OpKind::Replace, "/opt/web/bin/httpd", "o/1");
     (replaced.domain, replaced.undo, replaced.copy) = (1, Some((0, "reloc/x".to_owned())), Some(object()));
-    let mut held = change(OpKind::Held, "/var/web", "o/held.3");
+    let mut held = change(OpKind::Protect, "/var/web", "o/held.3");
     (held.old, held.new) = (Some(directory("user.a")), None);
     Journal {
         head: Head {
@@ -100,10 +100,10 @@ fn truth() -> Journal {
             .map(|(top, stage)| Domain { top: at(top), stage: at(&stage), lacks: Vec::new() })
             .collect(),
         archives: vec![archive],
-        story: Story {
+        run_record: RunRecord {
             log: log.clone(),
-            others: vec![Chapter { log, ..Chapter::default() }],
-            ..Story::default()
+            others: vec![PatchRecord { log, ..PatchRecord::default() }],
+            ..RunRecord::default()
         },
         ops: vec![replaced, change(OpKind::Attr, "/var/run/web", "o/2"), held, moved],
         is_whole: true,
@@ -132,7 +132,7 @@ fn the_truth_passes() {
         |j| j.head.header.run = format!("{}-0000000000000000", u64::MAX >> 1),
         |j| j.archives[0].outside = Some(format!("/b/IDR-SUNWcsu-2/ACMEweb.2/undo.{RUN}.tmp")),
         |j| j.archives[0].discard = Some("/b/105181-05/ACMEweb/obsolete".to_owned()),
-        |j| j.story.log = Some(at("/var/sadm/patchadm/log")),
+        |j| j.run_record.log = Some(at("/var/sadm/patchadm/log")),
         |j| j.ops[0].stage = "o/12.held.3".to_owned(),
         |j| j.ops[3].path = at("/var/sadm/patchadm/ledger/ACMEweb"),
         |j| j.ops[2].old = Some(directory("security.SMACK64")),
@@ -203,9 +203,9 @@ fn a_lie_about_places_is_named_by_its_field() {
         ("discard", |j| j.archives[0].discard = Some("/etc/passwd".to_owned())),
         ("discard", |j| j.archives[0].discard = Some("/b/105181-05/ACMEweb/undo.Z.gz".to_owned())),
         ("inode", |j| j.archives[0].inode.as_mut().unwrap().born.as_mut().unwrap().nanoseconds = u32::MAX),
-        ("log", |j| j.story.log = Some(at("/etc/cron.d/log"))),
-        ("log", |j| j.story.log = Some(at("/var/sadm/patch/a/b/105181-05/log"))),
-        ("log", |j| j.story.others[0].log = Some(at("/root/.ssh/authorized_keys"))),
+        ("log", |j| j.run_record.log = Some(at("/etc/cron.d/log"))),
+        ("log", |j| j.run_record.log = Some(at("/var/sadm/patch/a/b/105181-05/log"))),
+        ("log", |j| j.run_record.others[0].log = Some(at("/root/.ssh/authorized_keys"))),
     ];
     must_be_found(&lies);
 }

@@ -52,7 +52,7 @@ fn whatever_scripts_did_a_failure_puts_everything_back() {
         begun(&world, ground.open_door(), "", |mut run| {
             steps(ground, &world, &mut run, RUDE).unwrap();
             let error = run.roll_back(Phase::Switch, Cause::Changed("the script failed".to_owned()));
-            assert_eq!(error.left, Left::RolledBack, "{ground:?}: {error}");
+            assert_eq!(error.left, RootCondition::RolledBack, "{ground:?}: {error}");
             assert_eq!(world.picture(), before, "{ground:?}");
             Ok(())
         })

@@ -72,7 +72,7 @@ fn what_scripts_did_is_taken_back_within_the_run_and_the_run_can_still_be_rolled
         };
         assert_eq!(without(world.picture()), without(before.clone()));
         let error = run.roll_back(Phase::Switch, Cause::Changed("the next script failed".to_owned()));
-        assert_eq!(error.left, Left::RolledBack, "{error}");
+        assert_eq!(error.left, RootCondition::RolledBack, "{error}");
         assert_eq!(world.picture(), before);
         Ok(())
     })
@@ -111,9 +111,11 @@ fn a_change_that_fails_in_a_run_that_takes_scripts_back_leaves_what_the_error_sa
         let before = world.picture();
         let door = failing_from(number, true, Errno::NOSPC);
         match run(Ground::Usual, &world, door, RUDE).map_err(|error| error.left) {
-            Ok(_) | Err(Left::InDoubt) => {}
-            Err(Left::Unchanged | Left::RolledBack) => assert_eq!(world.picture(), before, "at {number}"),
-            Err(Left::Unfinished(what)) => panic!("at {number}: {what:?}"),
+            Ok(_) | Err(RootCondition::InDoubt) => {}
+            Err(RootCondition::Unchanged | RootCondition::RolledBack) => {
+                assert_eq!(world.picture(), before, "at {number}")
+            }
+            Err(RootCondition::Unfinished(what)) => panic!("at {number}: {what:?}"),
         }
         world.recover();
     }
@@ -180,7 +182,7 @@ fn attributes_that_a_script_gave_a_file_go_with_a_rollback() {
         rustix::fs::setxattr(&file, name, b"1", rustix::fs::XattrFlags::empty()).unwrap();
         run.script_ended().unwrap();
         let error = run.roll_back(Phase::Switch, Cause::Interrupted(15));
-        assert_eq!(error.left, Left::RolledBack, "{error}");
+        assert_eq!(error.left, RootCondition::RolledBack, "{error}");
         Ok(())
     })
     .unwrap();

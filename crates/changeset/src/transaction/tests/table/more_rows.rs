@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::*;
 use crate::plan::RecordChange;
-use crate::transaction::{Left, recover};
+use crate::transaction::{RootCondition, recover};
 
 const SAVED: &str = "/var/sadm/pkg/ACMEweb/save/090-01/undo.gz";
 const OBSOLETE: &str = "/var/sadm/pkg/ACMEweb/save/090-01/obsolete.gz";
@@ -36,7 +36,7 @@ fn refused(stopped: &Stopped) -> Vec<String> {
     let root = stopped.world.root(Door::default());
     let lock = crate::root::Lock::take(&root, "recover", |_| false).unwrap();
     match recover(&root, &lock).unwrap_err().left {
-        Left::Unfinished(what) => what,
+        RootCondition::Unfinished(what) => what,
         left => panic!("{left:?}"),
     }
 }

@@ -1,0 +1,82 @@
+//! The circumstances of a run: its record, marker and number, and the callbacks of the command line.
+
+use std::fmt;
+
+use super::error::Cause;
+use crate::format::journal::RunRecord;
+use crate::ledgers::Ledgers;
+
+/// The command line's view of a run: it may end the run between steps, and receives its progress.
+#[derive(Clone, Copy)]
+pub struct RunWatch<'a> {
+    /// Returns the signal that asks the run to end, if one arrived.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+    /// Receives progress events.
+    pub progress: &'a dyn Fn(ProgressEvent),
+}
+
+/// The progress of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgressEvent {
+    /// An activity with this many units begins.
+    Begins(RunActivity, u64),
+    /// This many more units are done.
+    Advances(u64),
+}
+
+/// The activity of a run, and the unit of its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunActivity {
+    /// Writing new objects beside their targets; counted in bytes.
+    Staging,
+    /// Saving old objects; counted in bytes.
+    Saving,
+    /// Exchanging names; counted in names.
+    Switching,
+}
+
+impl RunWatch<'_> {
+    pub(crate) fn check(self) -> Result<(), Cause> {
+        match (self.interrupt)() {
+            Some(signal) => Err(Cause::Interrupted(signal)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn begins(self, doing: RunActivity, units: u64) {
+        (self.progress)(ProgressEvent::Begins(doing, units));
+    }
+
+    pub(crate) fn advances(self, units: u64) {
+        (self.progress)(ProgressEvent::Advances(units));
+    }
+}
+
+impl fmt::Debug for RunWatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunWatch")
+    }
+}
+
+/// The input of a run apart from its plan.
+#[derive(Clone, Copy)]
+pub struct RunSettings<'a> {
+    /// The entry of the run in history and log.
+    pub run_record: &'a RunRecord,
+    /// The marker for the root's first journal; later ones inherit it.
+    pub marker: &'a str,
+    /// A random number, different for each run.
+    pub nonce: u64,
+    /// Drafts the ledgers that the run leaves.
+    pub ledgers: &'a dyn Ledgers,
+    /// Consulted between steps.
+    pub watch: RunWatch<'a>,
+    /// Returns the milliseconds since the command began, for the history.
+    pub elapsed: &'a dyn Fn() -> u64,
+}
+
+impl fmt::Debug for RunSettings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSettings").field("run_record", self.run_record).finish_non_exhaustive()
+    }
+}

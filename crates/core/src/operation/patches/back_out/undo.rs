@@ -1,0 +1,180 @@
+//! The undo data of a patch for a package, verified and read: what a backout is planned with and restores from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::database::RecordView;
+use crate::database::archive::{self, ArchiveError, DigestCheck, OutsideAccess};
+use crate::format::cpio;
+use crate::format::manifest::{Manifest, RECORDS, decode};
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::package::{Mode, PkgInst, RecordFile, Timestamp};
+use crate::plan::back_out::Archive;
+use crate::root::Root;
+use crate::source::{Image, Source};
+
+/// An undo archive that was verified and read.
+pub(super) struct Undo {
+    pub(super) package: PkgInst,
+    pub(super) device: Device,
+    /// The snapshot beside it, where scripts made the archive: manifest, records and binding are those of the snapshot.
+    snapshot: Option<Device>,
+    pub(super) manifest: Option<Manifest>,
+    records: BTreeMap<Vec<u8>, RecordFile>,
+    /// Its path on the host, where it is kept outside the root and goes with the backout.
+    outside: Option<PathBuf>,
+    /// Why it stays there, where it does.
+    pub(super) stays: Option<String>,
+    /// Whether a run of the root made it, by the ledger.
+    is_bound: bool,
+}
+
+/// How the undo archives of a patch are read.
+pub(super) struct Reading<'a> {
+    pub(super) root: &'a Root,
+    /// What may be opened outside the root.
+    pub(super) outside: OutsideAccess<'a>,
+    /// The marker of the root.
+    pub(super) marker: &'a str,
+    /// Threads that see whether archives are what was written.
+    pub(super) digesting: &'a mut Vec<DigestCheck>,
+}
+
+impl Reading<'_> {
+    /// Reads the archive of a package. What an earlier verification found it to say is `known`.
+    pub(super) fn undo(
+        &mut self,
+        package: &PkgInst,
+        archive: archive::OpenArchive,
+        known: Option<&Option<Manifest>>,
+    ) -> Result<Undo, Failure> {
+        let as_written = if known.is_none() { archive.as_written()? } else { None };
+        let is_as_written = as_written.is_some();
+        let manifest = match (known, as_written) {
+            (Some(manifest), _) => manifest.clone(),
+            (None, Some((manifest, thread))) => {
+                self.digesting.push(thread);
+                Some(manifest)
+            }
+            (None, None) => archive.verify(Some(self.marker))?.manifest,
+        };
+        let snapshot = archive.snapshot(&RecordView::live(self.root))?;
+        let path = PathBuf::from(archive.path());
+        let is_used_up = archive.may_be_removed(self.root, &self.outside);
+        let stays = (archive.is_remote() && !is_used_up).then(|| {
+            format!(
+                "the undo archive {} stays: the ledger of the root does not name that place",
+                path.display()
+            )
+        });
+        let outside = is_used_up.then(|| path.clone());
+        let is_bound = archive.is_bound();
+        let source = Source::from_file(archive.into_file(), &path)?;
+        let image = if is_as_written { source.scan_descriptions()? } else { source.scan()? };
+        let records = saved_records(&image, manifest.as_ref(), &path)?;
+        let device = Device::whole(source, image);
+        let package = package.clone();
+        let undo = Undo { package, device, snapshot: None, manifest, records, outside, stays, is_bound };
+        match snapshot {
+            Some(snapshot) => undo.with_snapshot(snapshot, self.digesting),
+            None => Ok(undo),
+        }
+    }
+}
+
+impl Undo {
+    /// The same, restored from the snapshot beside the archive.
+    fn with_snapshot(
+        self,
+        snapshot: archive::OpenArchive,
+        digesting: &mut Vec<DigestCheck>,
+    ) -> Result<Self, Failure> {
+        let path = PathBuf::from(snapshot.path());
+        let Some((manifest, thread)) = snapshot.as_written()? else {
+            return Err(damaged(&path, "it has no manifest"));
+        };
+        digesting.push(thread);
+        let source = Source::from_file(snapshot.into_file(), &path)?;
+        let image = source.scan_descriptions()?;
+        let records = saved_records(&image, Some(&manifest), &path)?;
+        let snapshot = Some(Device::whole(source, image));
+        Ok(Self { snapshot, manifest: Some(manifest), records, is_bound: true, ..self })
+    }
+
+    /// The same, of which nothing outside the root goes with the backout.
+    pub(super) fn staying(self) -> Self {
+        Self { outside: None, ..self }
+    }
+
+    /// What is restored from.
+    pub(super) fn restored_from(&self) -> &Device {
+        self.snapshot.as_ref().unwrap_or(&self.device)
+    }
+
+    pub(super) fn as_archive(&self) -> Option<Archive<'_>> {
+        let of_archive = self.device.image.packages.first()?;
+        let of_snapshot = self.snapshot.as_ref().and_then(|device| device.image.packages.first());
+        Some(Archive {
+            package: &self.package,
+            image: of_snapshot.unwrap_or(of_archive),
+            made_by_scripts: of_snapshot.map(|_| of_archive),
+            manifest: self.manifest.as_ref(),
+            records: &self.records,
+            outside: self.outside.as_deref(),
+            is_bound: self.is_bound,
+        })
+    }
+}
+
+/// That an archive is whole, and the snapshot beside it: by the digest of its bytes where that is known, else by
+/// reading every member.
+pub(super) fn must_be_whole(
+    archive: &archive::OpenArchive,
+    view: &RecordView<'_>,
+    marker: &str,
+) -> Result<(), ArchiveError> {
+    if let Some(snapshot) = archive.snapshot(view)? {
+        must_be_whole(&snapshot, view, marker)?;
+    }
+    match archive.as_written()? {
+        Some((_, digesting)) => digesting.wait(),
+        None => archive.verify(Some(marker)).map(drop),
+    }
+}
+
+/// The old record files in an archive; none in one of another tool.
+fn saved_records(
+    image: &Image,
+    manifest: Option<&Manifest>,
+    path: &Path,
+) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let Some(bytes) = image.packages.first().and_then(|one| one.install.get(RECORDS)) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut files = records(bytes).map_err(|reason| damaged(path, &reason))?;
+    for (name, nanoseconds) in manifest.into_iter().flat_map(|manifest| &manifest.header.record_times) {
+        if let Some(file) = files.get_mut(&decode(name)) {
+            file.mtime.nanoseconds = *nanoseconds;
+        }
+    }
+    Ok(files)
+}
+
+/// The old record files that an archive carries.
+fn records(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, RecordFile>, String> {
+    use std::io::Read as _;
+    let mut archive = cpio::Reader::new(bytes);
+    let mut files = BTreeMap::new();
+    while let Some(header) = archive.next_member().map_err(|error| error.to_string())? {
+        let mut content = Vec::new();
+        archive.read_to_end(&mut content).map_err(|error| error.to_string())?;
+        let mtime = Timestamp::whole(i64::try_from(header.mtime).unwrap_or_default());
+        files.insert(header.name, RecordFile { bytes: content, mode: Mode::of(header.mode), mtime });
+    }
+    Ok(files)
+}
+
+fn damaged(path: &Path, reason: &str) -> Failure {
+    ArchiveError::Damaged { path: path.display().to_string(), reason: reason.to_owned() }.into()
+}

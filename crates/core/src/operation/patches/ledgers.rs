@@ -1,0 +1,26 @@
+//! The ledgers of packages, each read once.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::database::archive::ArchiveError;
+use crate::database::{RecordView, ledger};
+use crate::format::ledger::Ledger;
+use crate::package::PkgInst;
+
+/// What was read of the ledgers of a root: the lines that count.
+#[derive(Default)]
+pub(super) struct Ledgers(RefCell<BTreeMap<PkgInst, Rc<Ledger>>>);
+
+impl Ledgers {
+    /// The ledger of a package.
+    pub(super) fn of(&self, view: &RecordView<'_>, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+        if let Some(known) = self.0.borrow().get(package) {
+            return Ok(known.clone());
+        }
+        let read = Rc::new(ledger::counting(view, package)?);
+        self.0.borrow_mut().insert(package.clone(), read.clone());
+        Ok(read)
+    }
+}

@@ -1,0 +1,114 @@
+//! Which patches are applied to a root, as showrev(1M) and patchadd(1M) `-p` list them.
+
+use crate::database::policy::{self, PolicyError};
+use crate::database::{DatabaseError, RecordReader, all, read_consistently};
+use crate::package::{Params, PkgInst};
+use crate::patch::{Applied, AppliedPatch, AppliedPatches, Delivered, PatchList, Requirements};
+
+/// Why patches cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchesError {
+    /// The records of the root cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The policy of the root, which says how ids are written, cannot be read.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// The applied patches in the order of listings.
+///
+/// Beside those of PATCHLIST these are the old *progressive* patches: a package instance that names itself a patch
+/// (`SUNW_PATCHID`) without any record of having been applied. They are listed with what they obsolete; nothing more
+/// was recorded of them, and they cannot be backed out.
+pub fn applied_patches<'a>(reader: impl Into<RecordReader<'a>>) -> Result<Vec<AppliedPatch>, PatchesError> {
+    let reader = reader.into();
+    let separator = &policy::of_root(reader.root())?.separator;
+    let patches = read_consistently(reader, |view| {
+        let records = all::each(view, |package| {
+            let Some(params) = package.params()? else { return Ok(None) };
+            let records = Applied::from_params(package.inst(), &params, separator)?;
+            let progressive = progressive_patch(package.inst(), &params, &records, separator);
+            Ok::<_, DatabaseError>(Some((records, progressive)))
+        })?;
+        let (applied, progressive): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        let mut patches: Vec<AppliedPatch> = AppliedPatches::new(applied).iter().cloned().collect();
+        for patch in progressive.into_iter().flatten() {
+            merge(&mut patches, patch);
+        }
+        patches.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok::<_, DatabaseError>(patches)
+    })?;
+    Ok(patches)
+}
+
+/// The progressive patch that the package is, if it is one.
+fn progressive_patch(
+    package: &PkgInst,
+    params: &Params,
+    records: &Applied,
+    separator: &str,
+) -> Option<AppliedPatch> {
+    // Macros that make no sense are those of a package that is no patch.
+    let delivered = Delivered::from_params(params, separator).ok().flatten()?;
+    let is_recorded = records.infos.contains_key(&delivered.id) || records.list.contains(&delivered.id);
+    (!is_recorded).then(|| AppliedPatch {
+        id: delivered.id,
+        packages: vec![package.clone()],
+        obsoletes: delivered.obsoletes,
+        requires: Requirements::default(),
+        incompatibles: PatchList::new(),
+    })
+}
+
+fn merge(patches: &mut Vec<AppliedPatch>, patch: AppliedPatch) {
+    match patches.iter_mut().find(|known| known.id == patch.id) {
+        Some(known) => {
+            known.packages.extend(patch.packages);
+            known.obsoletes.extend(patch.obsoletes.iter().cloned());
+        }
+        None => patches.push(patch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    fn listed(packages: &[(&str, &str)]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, pkginfo) in packages {
+            let at = dir.path().join("var/sadm/pkg").join(name);
+            std::fs::create_dir_all(&at).unwrap();
+            std::fs::write(at.join("pkginfo"), pkginfo).unwrap();
+        }
+        let patches = applied_patches(&Root::open(dir.path()).unwrap()).unwrap();
+        let shown = |patch: &AppliedPatch| {
+            let packages: Vec<&str> = patch.packages.iter().map(PkgInst::as_str).collect();
+            format!("{} ({}) {}", patch.id, patch.obsoletes, packages.join(" "))
+        };
+        patches.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn patches_of_all_packages_are_listed_once_in_order() {
+        let info =
+            "Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 90-01 Requires: Incompatibles:";
+        let x = format!("PATCHLIST=200-01 100-02\nPATCH_INFO_100-02={info}\n");
+        assert_eq!(listed(&[("X", &x), ("Y", "PATCHLIST=100-02\n")]), ["100-02 (90-01) X Y", "200-01 () X"]);
+    }
+
+    #[test]
+    fn a_progressive_instance_is_a_patch_and_a_patch_backed_out_is_none() {
+        assert_eq!(
+            listed(&[
+                ("SUNWcsr.2", "SUNW_PATCHID=100444-35\nSUNW_OBSOLETES=100400-01\nSUNW_REQUIRES=1-01\n"),
+                ("SUNWcsu.2", "SUNW_PATCHID=100444-35\n"),
+                ("Z", "SUNW_PATCHID=7-01\nPATCHLIST=\nPATCH_INFO_7-01=backed out\n"),
+            ]),
+            ["100444-35 (100400-01) SUNWcsr.2 SUNWcsu.2"]
+        );
+        assert!(listed(&[]).is_empty());
+    }
+}
