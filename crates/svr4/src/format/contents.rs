@@ -2,7 +2,7 @@
 //!
 //! Reads and writes single lines ([`Line`]), streams a whole file ([`Reader`]), and finds the path of a line
 //! without reading the rest of it ([`path_of`], [`key_of`]), so that a scan of 400,000 lines parses only the few
-//! that it wants. Changing a file is `contents_merge`'s work. White space, `=` and
+//! that it wants. Changing a file is [`contents_merge`](super::contents_merge)'s work. White space, `=` and
 //! backslashes in paths and targets are `\ooo` escapes, as in a pkgmap.
 
 use std::borrow::Cow;
