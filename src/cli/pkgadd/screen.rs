@@ -6,7 +6,7 @@ use super::layout;
 use crate::cli::packages::{self, Package};
 use crate::cli::questions;
 use crate::cli::screen::Screen;
-use crate::operation::packages::installation::Installation;
+use crate::operation::packages::installation::PlannedInstallation;
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::packages::report::Added;
 use crate::plan::Plan;
@@ -47,7 +47,7 @@ impl PackageObserver for Screen<'_, Adding<'_>> {
         }
     }
 
-    fn installing(&mut self, installation: &Installation, package: &PackageImage) {
+    fn installing(&mut self, installation: &PlannedInstallation, package: &PackageImage) {
         let text = layout::steps(installation, package, self.root);
         self.step(&text);
         if self.outcome {
@@ -62,7 +62,7 @@ impl PackageObserver for Screen<'_, Adding<'_>> {
         self.step(layout::PART);
     }
 
-    fn switched(&mut self, installation: &Installation, portions: &[Portion], batch: &Plan) {
+    fn switched(&mut self, installation: &PlannedInstallation, portions: &[Portion], batch: &Plan) {
         let text = layout::portions(installation, portions, batch, self.root);
         self.step(&text);
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::format::queue::{Entry, Queue};
 use crate::format::registration::Registration;
-use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use crate::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::installf::{Registering, finish, register};
@@ -21,14 +21,14 @@ pub struct InstallfRequest {
     /// The package instance.
     pub package: String,
     /// What is registered, or declared final.
-    pub what: What,
+    pub what: InstallfSubject,
     /// The run that the environment names: set for scripts of a run.
     pub run: Option<String>,
 }
 
 /// What of a package.
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum InstallfSubject {
     /// These objects are registered.
     Objects(Vec<Registration>),
     /// What it has registered is final: all of it, or that of one class.
@@ -49,12 +49,12 @@ pub fn installf(
     root: &Root,
     request: &InstallfRequest,
     caller: &Caller<'_>,
-) -> Result<Registered, RegistryError> {
+) -> Result<Registered, InstallfError> {
     let package = package(&request.package)?;
-    let mut registry = Registry::open(root, &package, request.run.as_deref(), caller)?;
+    let mut registry = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let Registering { plan, entries, discrepancies } = match &request.what {
-        What::Objects(objects) => add(root, &registry, &package, objects, caller)?,
-        What::Final(class) => {
+        InstallfSubject::Objects(objects) => add(root, &registry, &package, objects, caller)?,
+        InstallfSubject::Final(class) => {
             let paths = registry.recorded(&package, &[OwnerStatus::Pending])?;
             let inventory = registry.inventory(paths)?;
             finish(&package, class.as_deref(), &inventory, &caller.occasion)?
@@ -67,11 +67,11 @@ pub fn installf(
 
 fn add(
     root: &Root,
-    registry: &Registry<'_>,
+    registry: &InstallfTarget<'_>,
     package: &PkgInst,
     objects: &[Registration],
     caller: &Caller<'_>,
-) -> Result<Registering, RegistryError> {
+) -> Result<Registering, InstallfError> {
     let objects: Vec<Registration> = objects.iter().map(|object| within(root, object)).collect();
     let named = objects.iter().map(|object| Entry::Add(package.clone(), object.clone()));
     let paths: BTreeSet<ObjectPath> = Queue(named.collect()).paths();

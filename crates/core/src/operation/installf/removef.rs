@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::installf::target::{InstallfError, InstallfTarget, inside, package};
 use crate::operation::session::Caller;
 use crate::package::{ObjectPath, OwnerStatus};
 use crate::plan::refusal::Command;
@@ -26,9 +26,9 @@ pub fn removef(
     root: &Root,
     request: &RemovefRequest,
     caller: &Caller<'_>,
-) -> Result<Vec<ObjectPath>, RegistryError> {
+) -> Result<Vec<ObjectPath>, InstallfError> {
     let package = package(&request.package)?;
-    let mut registry = Registry::open(root, &package, request.run.as_deref(), caller)?;
+    let mut registry = InstallfTarget::open(root, &package, request.run.as_deref(), caller)?;
     let occasion = &caller.occasion;
     let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();

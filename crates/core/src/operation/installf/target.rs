@@ -24,7 +24,7 @@ use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, Transaction
 
 /// Why objects were neither registered nor given up.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
+pub enum InstallfError {
     /// The name is none of a package.
     #[error("package instance <{0}> is invalid")]
     InvalidPackage(String),
@@ -39,15 +39,15 @@ pub enum RegistryError {
     Failure(#[from] Failure),
 }
 
-impl From<Refusal> for RegistryError {
+impl From<Refusal> for InstallfError {
     fn from(refusal: Refusal) -> Self {
         Self::Failure(refusal.into())
     }
 }
 
 /// The package that a call is about, as it was named.
-pub(crate) fn package(name: &str) -> Result<PkgInst, RegistryError> {
-    PkgInst::new(name).map_err(|_| RegistryError::InvalidPackage(name.escape_debug().to_string()))
+pub(crate) fn package(name: &str) -> Result<PkgInst, InstallfError> {
+    PkgInst::new(name).map_err(|_| InstallfError::InvalidPackage(name.escape_debug().to_string()))
 }
 
 /// A path as it is inside the root: callers may name it with the path of the root before it.
@@ -59,21 +59,21 @@ pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
 }
 
 /// Where what is asked for goes.
-pub(crate) enum Registry<'a> {
+pub(crate) enum InstallfTarget<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
     /// Into the queue of the run that the caller is a script of.
     Surrounding(Ground, InstallfQueue),
 }
 
-impl<'a> Registry<'a> {
+impl<'a> InstallfTarget<'a> {
     /// Opens it for a package. `run` is the run that the environment names.
     pub(crate) fn open(
         root: &Root,
         package: &PkgInst,
         run: Option<&str>,
         caller: &'a Caller<'a>,
-    ) -> Result<Self, RegistryError> {
+    ) -> Result<Self, InstallfError> {
         must_have_database(root)?;
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
         let registry = match surrounding {
@@ -85,7 +85,7 @@ impl<'a> Registry<'a> {
         };
         let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
         if !installed.contains(package) {
-            return Err(RegistryError::NotInstalled(package.clone()));
+            return Err(InstallfError::NotInstalled(package.clone()));
         }
         Ok(registry)
     }

@@ -11,7 +11,7 @@ use crate::source::PackageImage;
 
 /// What installing a package means.
 #[derive(Clone, Debug)]
-pub struct Installation {
+pub struct PlannedInstallation {
     /// The instance that it goes into.
     pub instance: String,
     /// Its name for people.
@@ -40,7 +40,7 @@ pub(crate) fn described(
     package: &PackageImage,
     present: &BTreeMap<PkgInst, Installed>,
     admin: &Admin,
-) -> Installation {
+) -> PlannedInstallation {
     let Intended { plan, params, scripts, mapped, .. } = &intended;
     let chosen = plan.packages.first();
     let own: BTreeSet<&ObjectPath> = mapped.iter().map(|each| &each.path).collect();
@@ -53,7 +53,7 @@ pub(crate) fn described(
         .iter()
         .filter(|change| matches!(&change.action, Action::Add(new) if matches!(new.body, Body::Directory)));
     let implied = made.map(|change| change.path.clone()).filter(|path| !own.contains(path)).collect();
-    Installation {
+    PlannedInstallation {
         instance: chosen.map(ToString::to_string).unwrap_or_default(),
         name: package.params.text("NAME").into_owned(),
         admin: admin.clone(),

@@ -1,6 +1,6 @@
 //! The reports of pkgadd and pkgrm: the outcome of each package, in the order in which they were taken.
 
-use super::installation::Installation;
+use super::installation::PlannedInstallation;
 use crate::operation::failure::Failure;
 use crate::operation::scripts::failure::Ending;
 use crate::plan::remove::Intended;
@@ -26,7 +26,7 @@ pub struct Added {
     /// The instance, or the name on the device of a package that did not come that far.
     pub name: String,
     /// What was to be done, or `None` for a package that was refused.
-    pub installation: Option<Installation>,
+    pub installation: Option<PlannedInstallation>,
     /// What was done, or why not.
     pub result: Result<Receipt, Failure>,
     /// What the scripts have to say for the command as a whole.
@@ -35,7 +35,7 @@ pub struct Added {
 
 /// The removal of a package as it is planned.
 #[derive(Clone, Debug)]
-pub struct Removal {
+pub struct PlannedRemoval {
     /// The instance.
     pub name: String,
     /// What is done, and by which scripts.
@@ -50,7 +50,7 @@ pub struct Removed {
     /// The instance.
     pub name: String,
     /// What was to be done, or `None` for a package that was refused.
-    pub removal: Option<Removal>,
+    pub removal: Option<PlannedRemoval>,
     /// What was done, or why not.
     pub result: Result<Receipt, Failure>,
     /// What the scripts have to say for the command as a whole.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::installation::Installation;
+use super::installation::PlannedInstallation;
 use super::left_objects::{objects_kept_from_script, objects_left};
 use super::observer::PackageObserver;
 use crate::inventory::{Inventory, Touched};
@@ -42,7 +42,7 @@ pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
     course: &'a Course,
     /// What is installed; none at a removal.
-    delivery: Option<Delivery<'a>>,
+    delivery: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
     observer: &'a mut dyn PackageObserver,
     /// What class scripts made of the files that they were to install, so far.
@@ -53,17 +53,17 @@ pub(crate) struct ScriptedPackage<'a, 'p> {
 
 /// What an installation is made from.
 #[derive(Clone, Copy)]
-pub(crate) struct Delivery<'a> {
+pub(crate) struct InstallSource<'a> {
     pub(crate) delivered: DeliveredPackage<'a>,
     pub(crate) directory: &'a PackageDirectory,
-    pub(crate) installation: &'a Installation,
+    pub(crate) installation: &'a PlannedInstallation,
 }
 
 impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn new(
         session: &'a Session<'a>,
         course: &'a Course,
-        delivery: Option<Delivery<'a>>,
+        delivery: Option<InstallSource<'a>>,
         scripts: PackageScripts<'a, 'p>,
         observer: &'a mut dyn PackageObserver,
     ) -> Self {

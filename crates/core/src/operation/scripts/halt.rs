@@ -1,12 +1,11 @@
 //! Giving up a run in which scripts take part, whatever it is that stands against it.
 
 use crate::operation::failure::Failure;
+use crate::package::PkgInst;
 use crate::plan::refusal::{Command, Reason};
 use crate::root::RootError;
 use crate::script::ScriptError;
-use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun};
-
-use super::failure::ScriptFailure;
+use crate::transaction::{Cause, Phase, Receipt, RootCondition, ScriptedRun, TransactionError};
 
 /// Why a run is given up.
 #[derive(Debug)]
@@ -15,8 +14,6 @@ pub(crate) enum Halt {
     Cause(Cause),
     /// The undo data cannot be written.
     Saving(Cause),
-    /// A script says no.
-    Script(ScriptFailure),
     /// What was planned does not fit any more.
     Refused(Reason),
     /// Something else failed.
@@ -65,19 +62,35 @@ impl Halt {
         }
     }
 
-    /// Puts everything back. `subject` is the package or patch of `command`.
-    pub(crate) fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
-        let (cause, failure) = match self {
+    /// The same, where it is a script of this package that says no.
+    pub(crate) fn of_package(mut self, package: &PkgInst) -> Self {
+        if let Self::Failure(failure) = &mut self
+            && let Failure::Script(failure) = &mut **failure
+        {
+            failure.told.package = Some(package.to_string());
+        }
+        self
+    }
+
+    /// The failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
+    pub(crate) fn without_run(self, command: Command, subject: &str) -> Failure {
+        match self {
+            Self::Cause(cause) | Self::Saving(cause) => {
+                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
+            }
+            Self::Refused(reason) => reason.of(command, &subject).into(),
+            Self::Failure(failure) => *failure,
+        }
+    }
+
+    /// Puts everything back.
+    fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
+        let failure = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),
             Self::Saving(cause) => return run.roll_back(Phase::Snapshot, cause).into(),
-            Self::Script(failure) => (Cause::Script(failure.to_string()), Failure::Script(failure)),
-            Self::Refused(reason) => {
-                let refusal = reason.of(command, &subject);
-                (Cause::Script(refusal.to_string()), refusal.into())
-            }
-            Self::Failure(failure) => (Cause::Script(failure.to_string()), *failure),
+            other => other.without_run(command, subject),
         };
-        let undone = run.roll_back(Phase::Switch, cause);
+        let undone = run.roll_back(Phase::Switch, Cause::Script(failure.to_string()));
         match failure {
             _ if undone.left != RootCondition::RolledBack => undone.into(),
             Failure::Script(mut failure) => {

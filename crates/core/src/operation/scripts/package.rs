@@ -11,6 +11,7 @@ use super::halt::{Halt, unanswered};
 use super::runner::{ScriptOutput, ScriptRunner};
 use super::safety::check_place;
 use crate::database::places;
+use crate::operation::failure::Failure;
 use crate::package::Mode;
 use crate::plan::scripts::Deliverer;
 use crate::root::{Dir, NewTree};
@@ -70,7 +71,7 @@ impl PackageScripts<'_, '_> {
         let outcome = ScriptOutcome::of(ended, false);
         let failure = ScriptFailure::new(script, ended, outcome);
         if !outcome.commits() {
-            return Err(Halt::Script(failure));
+            return Err(Failure::Script(failure).into());
         }
         self.ending.reboot = self.ending.reboot.max(outcome.reboot);
         if failure.is_warning() {

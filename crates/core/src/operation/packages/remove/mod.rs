@@ -9,10 +9,11 @@ use crate::format::admin::{Admin, Check};
 use crate::inventory::{Inventory, Touched};
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
+use crate::operation::log;
 use crate::operation::packages::answers::{self, AdminFile};
 use crate::operation::packages::left_objects::objects_left;
 use crate::operation::packages::observer::PackageObserver;
-use crate::operation::packages::report::{PackagesReport, Removal, Removed, leaves_root_usable};
+use crate::operation::packages::report::{PackagesReport, PlannedRemoval, Removed, leaves_root_usable};
 use crate::operation::queries::select::Selection;
 use crate::operation::scripts::ScriptSettings;
 use crate::operation::scripts::failure::Ending;
@@ -62,7 +63,7 @@ pub fn remove_packages(
     let mut packages = Vec::new();
     let wanted = if missing.is_empty() { selected } else { Vec::new() };
     for package in wanted {
-        let removed = input.one(&package, observer);
+        let removed = input.remove(&package, observer);
         observer.removed(&removed);
         let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
         packages.push(removed);
@@ -101,22 +102,12 @@ struct RemoveInput<'a> {
 }
 
 impl RemoveInput<'_> {
-    fn one(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
+    fn remove(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
         let name = package.to_string();
-        let refused = |failure| (None, Err(failure));
-        let mut ending = Ending::default();
-        let (removal, result) = match survey(self.session, package) {
-            Err(failure) => refused(failure),
-            Ok(inventory) => match self.prepare(package, &inventory, observer) {
-                Err(failure) => refused(failure),
-                Ok(removal) => {
-                    observer.removal_agreed(&removal);
-                    let done = self.carry_out(package, &removal, &inventory, observer, &mut ending);
-                    (Some(removal), done)
-                }
-            },
-        };
-        Removed { name, removal, result, ending }
+        let mut removed =
+            Removed { name, removal: None, result: Err(Failure::Declined), ending: Ending::default() };
+        removed.result = self.carry_out(package, observer, &mut removed);
+        removed
     }
 
     fn prepare(
@@ -124,7 +115,7 @@ impl RemoveInput<'_> {
         package: &PkgInst,
         inventory: &Inventory,
         observer: &mut dyn PackageObserver,
-    ) -> Result<Removal, Failure> {
+    ) -> Result<PlannedRemoval, Failure> {
         if let Some(installed) = inventory.packages.get(package) {
             observer.removing(package.as_str(), &installed.params);
         }
@@ -145,27 +136,29 @@ impl RemoveInput<'_> {
             }
         }
         let checks_dependencies = self.admin.rdepend != Check::NoCheck;
-        Ok(Removal { name: package.to_string(), intended, checks_dependencies })
+        Ok(PlannedRemoval { name: package.to_string(), intended, checks_dependencies })
     }
 
+    /// Removes a package; what becomes known of it on the way is noted in `removed`.
     fn carry_out(
         &self,
         package: &PkgInst,
-        removal: &Removal,
-        inventory: &Inventory,
         observer: &mut dyn PackageObserver,
-        ending: &mut Ending,
+        removed: &mut Removed,
     ) -> Result<Receipt, Failure> {
         let session = self.session;
-        let plan = &removal.intended.plan;
+        let inventory = survey(session, package)?;
+        let removal = &*removed.removal.insert(self.prepare(package, &inventory, observer)?);
+        observer.removal_agreed(removal);
         if removal.intended.scripts.take_part() {
             let settings = &self.request.scripts;
-            let (receipt, said) =
-                remove_with_scripts(session, settings, package, removal, inventory, observer)?;
-            *ending = said;
+            let (receipt, ending) =
+                remove_with_scripts(session, settings, package, removal, &inventory, observer)?;
+            removed.ending = ending;
             return Ok(receipt);
         }
-        let receipt = session.perform(plan, &mut NoContent, None, crate::operation::log::of_removal(plan))?;
+        let plan = &removal.intended.plan;
+        let receipt = session.perform(plan, &mut NoContent, None, log::of_removal(plan))?;
         for portion in &removal.intended.portions {
             let left = objects_left(&session.ground.root, portion, plan);
             observer.class_left(&portion.class, &left);

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patch::{PatchPackage, PatchScripts, Way};
+use super::patch::{Direction, PatchPackage, PatchScripts};
 use super::restoration::Restoration;
 use crate::database::places;
 use crate::inventory::Inventory;
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
 use crate::operation::log;
-use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::installation::{PlannedInstallation, described};
 use crate::operation::packages::safety_copies::{add_objects, safety_copies};
-use crate::operation::packages::scripted::{Delivery, ScriptedPackage};
+use crate::operation::packages::scripted::{InstallSource, ScriptedPackage};
 use crate::operation::scripts::failure::Ending;
 use crate::operation::scripts::halt::{Halt, end_run};
 use crate::operation::scripts::package::{FailedRequests, PackageScripts};
@@ -28,7 +28,7 @@ use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, Scripted
 
 /// What one package does in the run.
 struct PackageTurn {
-    installation: Installation,
+    installation: PlannedInstallation,
     course: Course,
     /// The lines of `contents` that its paths had.
     lines: BTreeMap<ObjectPath, Line>,
@@ -77,7 +77,7 @@ impl<'a> PatchScripts<'a> {
                 self.whole(&mut run, plan, content)
             };
             let ended = end_run(run, done, command, &subject);
-            said = Some((std::mem::take(&mut self.listener.notes), self.ending));
+            said = Some((std::mem::take(&mut self.output.notes), self.ending));
             ended.map_err(|failure| self.told(failure))
         })?;
         if let Some((notes, ending)) = said {
@@ -89,8 +89,8 @@ impl<'a> PatchScripts<'a> {
 
     fn text(&self, plan: &Plan) -> String {
         match self.way {
-            Way::Apply => log::of_installation(plan),
-            Way::BackOut => log::of_backout(plan),
+            Direction::Apply => log::of_installation(plan),
+            Direction::BackOut => log::of_backout(plan),
         }
     }
 
@@ -148,13 +148,13 @@ impl<'a> PatchScripts<'a> {
         content: &mut dyn ContentSource,
     ) -> Result<(), Halt> {
         let [_, name] = self.way.hooks();
-        if self.way == Way::BackOut && self.has_hook(name) {
+        if self.way == Direction::BackOut && self.has_hook(name) {
             self.hook(name, Some(run))?;
         }
         let saves = plan.archives().next().is_some();
         run.switch(plan, content)
             .map_err(|cause| if saves { Halt::from(cause).while_saving() } else { cause.into() })?;
-        if self.way == Way::Apply && self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
+        if self.way == Direction::Apply && self.has_hook(name) { self.hook(name, Some(run)) } else { Ok(()) }
     }
 
     /// Package by package, each against what the one before left.
@@ -183,7 +183,7 @@ impl<'a> PatchScripts<'a> {
                     Restoration { session, scripted, part, concerned, lines }.carry_out(run, content)?;
                 }
                 let left = self.after_scripts(scripted, package, inventory)?;
-                left.add_to(&mut last, &mut self.listener.notes)?;
+                left.add_to(&mut last, &mut self.output.notes)?;
             }
         }
         self.last(run, &last, &mut NoContent)
@@ -204,13 +204,7 @@ impl<'a> PatchScripts<'a> {
             scripted.log_failure(run);
         }
         self.ending = ending;
-        done.map_err(|halt| match halt {
-            Halt::Script(mut failure) => {
-                failure.told.package = Some(package.part.package.to_string());
-                Halt::Script(failure)
-            }
-            other => other,
-        })
+        done.map_err(|halt| halt.of_package(&package.part.package))
     }
 
     fn scripted_package<'m>(
@@ -220,7 +214,7 @@ impl<'a> PatchScripts<'a> {
     ) -> ScriptedPackage<'m, 'a> {
         let mut context = package.context.clone();
         context.settle(&package.delivered.image.params, &turn.installation.intended.params);
-        let delivery = Delivery {
+        let delivery = InstallSource {
             delivered: package.delivered,
             directory: &package.directory,
             installation: &turn.installation,
@@ -231,7 +225,7 @@ impl<'a> PatchScripts<'a> {
             ending: self.ending,
             failed_requests: FailedRequests::GiveUp,
         };
-        ScriptedPackage::new(self.session, &turn.course, Some(delivery), scripts, &mut self.listener)
+        ScriptedPackage::new(self.session, &turn.course, Some(delivery), scripts, &mut self.output)
     }
 
     /// Plans what a package does: as the program plans it, or as pkgadd(1M) would, where its scripts keep the records.
@@ -265,7 +259,7 @@ impl<'a> PatchScripts<'a> {
     fn checked(
         &self,
         package: &PatchPackage<'_>,
-        installation: Installation,
+        installation: PlannedInstallation,
         inventory: &Inventory,
         lines: BTreeMap<ObjectPath, Line>,
     ) -> Result<PackageTurn, Failure> {

@@ -9,7 +9,7 @@ use crate::package::Params;
 
 /// What patchadd(1M) tells scripts beside their package.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Applying<'a> {
+pub(crate) struct ApplyResponse<'a> {
     /// The patch.
     pub(crate) patch: &'a str,
     /// What it obsoletes, by the word of the package.
@@ -28,7 +28,7 @@ pub(crate) struct Applying<'a> {
     pub(crate) installed: &'a Params,
 }
 
-impl Applying<'_> {
+impl ApplyResponse<'_> {
     /// The response file.
     pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
         let mut params = Params::new();
@@ -68,7 +68,7 @@ mod tests {
     fn scripts_are_told_what_their_package_does_not_say() {
         let delivered = Params::from_iter([("Patch_label", "900-01")]);
         let installed = Params::from_iter([("PATCHLIST", "100-01 200-01"), ("ACTIVE_OBSOLETES", "50-01")]);
-        let applying = Applying {
+        let applying = ApplyResponse {
             patch: "900-01",
             obsoletes: "890-02 880-01",
             unconditional: false,

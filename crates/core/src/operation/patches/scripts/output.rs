@@ -10,13 +10,13 @@ const KEPT: usize = 1 << 20;
 
 /// What was heard.
 #[derive(Debug, Default)]
-pub(super) struct Listener {
+pub(super) struct PatchOutput {
     said: Vec<u8>,
     /// What went wrong without being a failure, as sentences.
     pub(super) notes: Vec<String>,
 }
 
-impl Listener {
+impl PatchOutput {
     /// The message of the scripts to the command, if there is one.
     pub(super) fn message(&self) -> Option<PatchMessage> {
         PatchMessage::last_in(&self.said)
@@ -27,7 +27,7 @@ impl Listener {
     }
 }
 
-impl ScriptOutput for Listener {
+impl ScriptOutput for PatchOutput {
     fn heard(&mut self, _: OutputStream, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         if self.said.len() > 2 * KEPT {
@@ -44,7 +44,7 @@ impl ScriptOutput for Listener {
     }
 }
 
-impl PackageObserver for Listener {}
+impl PackageObserver for PatchOutput {}
 
 #[cfg(test)]
 mod tests {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_message_is_found_however_its_bytes_came_and_however_much_is_said() {
-        let mut listener = Listener::default();
+        let mut listener = PatchOutput::default();
         listener.heard(OutputStream::Out, &vec![b'x'; 3 * KEPT]);
         listener.heard(OutputStream::Out, b"\nPATCH_MSG 2 it is applied\n");
         assert_eq!(listener.message(), None, "the token is another");
