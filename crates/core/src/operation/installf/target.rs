@@ -1,4 +1,4 @@
-//! What installf(1M) and removef(1M) share: where what they ask for goes.
+//! The target of installf(1M) and removef(1M): a run of their own, or the queue of the run that called them.
 //!
 //! On their own they are a run each. Started by a script of a run that is in progress, which they know by the name that
 //! the script's environment has, they take no lock and make no run: what they ask for is queued for that run, and what has
@@ -31,7 +31,7 @@ pub enum InstallfError {
     /// The package is not installed.
     #[error("package instance <{0}> is not installed")]
     NotInstalled(PkgInst),
-    /// What was named cannot be registered.
+    /// The object that was named cannot be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
     /// The root stands in the way.
@@ -58,7 +58,7 @@ pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
     inside.flatten().unwrap_or_else(|| path.clone())
 }
 
-/// Where what is asked for goes.
+/// The target of registrations.
 pub(crate) enum InstallfTarget<'a> {
     /// Into a run of its own.
     Own(Session<'a>),
@@ -76,7 +76,7 @@ impl<'a> InstallfTarget<'a> {
     ) -> Result<Self, InstallfError> {
         must_have_database(root)?;
         let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
-        let registry = match surrounding {
+        let target = match surrounding {
             Some(open) => {
                 let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
                 Self::Surrounding(Ground::of(root)?, queue)
@@ -87,7 +87,7 @@ impl<'a> InstallfTarget<'a> {
         if !installed.contains(package) {
             return Err(InstallfError::NotInstalled(package.clone()));
         }
-        Ok(registry)
+        Ok(target)
     }
 
     fn ground(&self) -> &Ground {
@@ -97,7 +97,7 @@ impl<'a> InstallfTarget<'a> {
         }
     }
 
-    /// What is known of some paths, with what is queued already.
+    /// Surveys some paths, with what is queued already.
     pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);

@@ -1,4 +1,4 @@
-//! Who watches an installation or removal: learns how it goes, and answers what the admin file leaves open.
+//! The observer of an installation or removal: learns how it goes, and answers what the admin file leaves open.
 
 use super::installation::PlannedInstallation;
 use super::left_objects::LeftObject;
@@ -54,7 +54,7 @@ pub trait PackageObserver: ScriptOutput {
     }
 }
 
-/// Nobody: hears nothing, and agrees to nothing.
+/// An observer that hears nothing and agrees to nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 

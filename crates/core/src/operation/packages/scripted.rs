@@ -41,17 +41,17 @@ const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
 pub(crate) struct ScriptedPackage<'a, 'p> {
     session: &'a Session<'a>,
     course: &'a Course,
-    /// What is installed; none at a removal.
-    delivery: Option<InstallSource<'a>>,
+    /// The source of an installation; none at a removal.
+    source: Option<InstallSource<'a>>,
     pub(crate) scripts: PackageScripts<'a, 'p>,
     observer: &'a mut dyn PackageObserver,
-    /// What class scripts made of the files that they were to install, so far.
+    /// The files that class scripts were to install, as they left them.
     outcomes: BTreeMap<ObjectPath, Outcome>,
     /// The objects that class scripts have put there.
     left: BTreeMap<ObjectPath, Live>,
 }
 
-/// What an installation is made from.
+/// The source of an installation.
 #[derive(Clone, Copy)]
 pub(crate) struct InstallSource<'a> {
     pub(crate) delivered: DeliveredPackage<'a>,
@@ -63,19 +63,11 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     pub(crate) fn new(
         session: &'a Session<'a>,
         course: &'a Course,
-        delivery: Option<InstallSource<'a>>,
+        source: Option<InstallSource<'a>>,
         scripts: PackageScripts<'a, 'p>,
         observer: &'a mut dyn PackageObserver,
     ) -> Self {
-        Self {
-            session,
-            course,
-            delivery,
-            scripts,
-            observer,
-            outcomes: BTreeMap::new(),
-            left: BTreeMap::new(),
-        }
+        Self { session, course, source, scripts, observer, outcomes: BTreeMap::new(), left: BTreeMap::new() }
     }
 
     /// Carries the package out in a run of its own; `finish` has the last word before the commit. An error leaves the root
@@ -108,9 +100,9 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
     /// `command` about `subject`.
     pub(crate) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
-        let Some(delivery) = self.delivery else { return Ok(()) };
+        let Some(source) = self.source else { return Ok(()) };
         self.check_names().map_err(|reason| reason.of(command, &subject))?;
-        delivery.directory.take(delivery.delivered, &self.listed())
+        source.directory.take(source.delivered, &self.listed())
     }
 
     /// Refuses names that no list can have: the list of a class script has a line for each file and a blank between two paths, and no way to write a name
@@ -171,8 +163,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             PackageStep::Install(batch) => {
                 let plan = self.objects(run, &batch.plan)?;
-                if let Some(delivery) = self.delivery {
-                    self.observer.switched(delivery.installation, &batch.portions, &plan);
+                if let Some(source) = self.source {
+                    self.observer.switched(source.installation, &batch.portions, &plan);
                 }
             }
             PackageStep::InstallClass(class) => self.install_class(run, class)?,
@@ -189,8 +181,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     }
 
     fn switch(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<(), Halt> {
-        match self.delivery {
-            Some(delivery) => run.switch(plan, &mut delivery.delivered.device.content())?,
+        match self.source {
+            Some(source) => run.switch(plan, &mut source.delivered.device.content())?,
             None => run.switch(plan, &mut NoContent)?,
         }
         Ok(())
@@ -243,7 +235,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
     fn list(&self, class: &str, files: &[ListedFile]) -> Vec<u8> {
         let relative = self.scripts.context.package.text(RELATIVE);
         let is_relative = relative.split_whitespace().any(|word| word == class);
-        let package = self.delivery.map(|delivery| delivery.directory.package.as_path());
+        let package = self.source.map(|source| source.directory.package.as_path());
         let package = package.filter(|_| is_relative && !files.is_empty());
         let mut list = Vec::new();
         let mut line = |words: &[&Path]| {
@@ -266,11 +258,11 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
 
     /// The file that a class script copies, in the package directory.
     fn source(&self, file: &ListedFile) -> PathBuf {
-        let Some((member, delivery)) = member(file).zip(self.delivery) else {
+        let Some((member, install)) = member(file).zip(self.source) else {
             return PathBuf::from("/dev/null");
         };
-        let entry = delivery.delivered.image.files().find(|entry| entry.path == member.path);
-        delivery.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
+        let entry = install.delivered.image.files().find(|entry| entry.path == member.path);
+        install.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
     }
 
     /// Gives the files that a script has put there the attributes of the pkgmap, and notes what they are.

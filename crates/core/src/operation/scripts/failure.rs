@@ -10,32 +10,32 @@ use crate::transaction::RootCondition;
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
-    /// What messages call it: `preinstall script`, `class action script`.
+    /// The name of the script in messages: `preinstall script`, `class action script`.
     what: String,
-    /// What its exit code means.
+    /// The meaning of the exit code.
     pub meaning: ExitMeaning,
-    /// How it ended, where that is not plain from the meaning.
+    /// The way it ended, where the meaning does not say it.
     detail: Option<String>,
     /// Whether a message says so, or the closing line is enough.
     pub is_told: bool,
-    /// What the root is like now.
+    /// The condition of the root now.
     pub left: RootCondition,
-    /// Which part of a patch it belongs to.
+    /// The part of a patch that the script belongs to.
     pub part: FailedStage,
     /// Whether a signal ended it, which came from elsewhere.
     pub is_signalled: bool,
-    /// What commands about patches know of it beside.
+    /// The context that commands about patches add.
     pub told: Box<FailureContext>,
 }
 
-/// What commands about patches know of a script that failed.
+/// The context of a failed script in a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailureContext {
-    /// The package whose script it is; none for a script of the patch itself.
+    /// The package the script belongs to, or `None` for a script of the patch itself.
     pub package: Option<String>,
-    /// What the script says to patchadd(1M), where it does.
+    /// The message of the script to patchadd(1M), if it has one.
     pub message: Option<PatchMessage>,
-    /// Where the output of the scripts is.
+    /// The path of the log with the output of the scripts.
     pub log: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub enum FailedStage {
     NotExecutable,
 }
 
-/// What scripts left behind them in a run that was committed.
+/// The results of scripts that outlast a committed run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Whether a script warned, or did not do all of its work.
@@ -64,7 +64,7 @@ pub struct Ending {
 }
 
 impl ScriptFailure {
-    /// How `script` ended, before anything has been changed.
+    /// Describes how `script` ended, before anything has been changed.
     pub(crate) fn new(script: &ProcedureScript, ended: ScriptEnd, outcome: ScriptOutcome) -> Self {
         let what = match script {
             ProcedureScript::InstallClass(_) | ProcedureScript::RemoveClass(_) => {
@@ -90,7 +90,7 @@ impl ScriptFailure {
         }
     }
 
-    /// How the script `name` of a patch itself ended.
+    /// Describes how the script `name` of a patch itself ended.
     pub(crate) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
         let part = if name.starts_with("pre") { FailedStage::Before } else { FailedStage::After };
         Self {

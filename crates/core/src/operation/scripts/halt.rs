@@ -14,7 +14,7 @@ pub(crate) enum Halt {
     Cause(Cause),
     /// The undo data cannot be written.
     Saving(Cause),
-    /// What was planned does not fit any more.
+    /// The plan does not fit the root any more.
     Refused(Reason),
     /// Something else failed.
     Failure(Box<Failure>),
@@ -54,7 +54,7 @@ impl From<RootError> for Halt {
 }
 
 impl Halt {
-    /// The same, met while undo data was written.
+    /// Marks a cause as one that was met while undo data was written.
     pub(crate) fn while_saving(self) -> Self {
         match self {
             Self::Cause(cause) if !matches!(cause, Cause::Interrupted(_)) => Self::Saving(cause),
@@ -62,7 +62,7 @@ impl Halt {
         }
     }
 
-    /// The same, where it is a script of this package that says no.
+    /// Names the package, if it is a script that says no.
     pub(crate) fn of_package(mut self, package: &PkgInst) -> Self {
         if let Self::Failure(failure) = &mut self
             && let Failure::Script(failure) = &mut **failure
@@ -72,7 +72,7 @@ impl Halt {
         self
     }
 
-    /// The failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
+    /// Makes it the failure of a command that has changed nothing yet. `subject` is the package or patch of `command`.
     pub(crate) fn without_run(self, command: Command, subject: &str) -> Failure {
         match self {
             Self::Cause(cause) | Self::Saving(cause) => {
@@ -83,7 +83,7 @@ impl Halt {
         }
     }
 
-    /// Puts everything back.
+    /// Puts everything back, and says why.
     fn give_up(self, run: ScriptedRun<'_>, command: Command, subject: &str) -> Failure {
         let failure = match self {
             Self::Cause(cause) => return run.roll_back(Phase::Switch, cause).into(),

@@ -24,13 +24,12 @@ use crate::transaction::{Cause, ScriptedRun};
 pub(crate) struct PackageScripts<'a, 'p> {
     pub(crate) runner: &'a mut ScriptRunner<'p>,
     pub(crate) context: ScriptContext,
-    /// What they have to say for the command as a whole, so far.
+    /// The results so far.
     pub(crate) ending: Ending,
-    /// What follows when what a script asked installf(1M) or removef(1M) for failed, and the script went on.
     pub(crate) failed_requests: FailedRequests,
 }
 
-/// What a failed call of installf(1M) or removef(1M) means, where the script that made it went on.
+/// The consequence of a failed call of installf(1M) or removef(1M), where the script that made it went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailedRequests {
     /// The package is installed, or gone, in part: a warning, which pkgadd(1M) and pkgrm(1M) have a code for.

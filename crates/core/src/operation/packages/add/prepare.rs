@@ -1,4 +1,4 @@
-//! What is decided about one package before anything changes: where it goes, and the plan.
+//! The decisions about one package before anything changes: where it goes, and the plan.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::operation::device::DeliveredPackage;
 use crate::operation::failure::Failure;
 use crate::operation::identical::mark_identical;
 use crate::operation::packages::answers;
-use crate::operation::packages::installation::{PlannedInstallation, described};
+use crate::operation::packages::installation::{PlannedInstallation, described, is_update};
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::queries::packages::spooled_name;
 use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
@@ -23,9 +23,8 @@ use crate::plan::install::{InstallOptions, install, placement};
 use crate::plan::refusal::Refusal;
 use crate::source::PackageImage;
 
-/// Where a package goes.
+/// The place that a package goes to.
 pub(crate) struct PackagePlacement {
-    /// The instance.
     pub(crate) instance: PkgInst,
     /// Its parameters after the installation.
     pub(crate) params: Params,
@@ -36,9 +35,7 @@ pub(crate) struct PackagePlacement {
 impl PackagePlacement {
     /// Whether the architecture and version that `package` has is installed there already.
     pub(crate) fn is_update(&self, package: &PackageImage) -> bool {
-        let version = |params: &Params| params.text("VERSION").into_owned();
-        let old = self.present.get(&self.instance);
-        old.is_some_and(|old| version(&old.params) == version(&package.params))
+        is_update(package, self.present.get(&self.instance))
     }
 
     /// The directory in which scripts of the package find it, and what they are told. A copy of the package is made below
@@ -63,7 +60,7 @@ impl PackagePlacement {
 /// A package that is planned.
 pub(crate) struct PreparedPackage {
     pub(crate) installation: PlannedInstallation,
-    /// What it was planned with.
+    /// The inventory that it was planned with.
     pub(crate) inventory: Inventory,
 }
 
@@ -110,7 +107,7 @@ impl AddInput<'_> {
         Ok(PreparedPackage { installation, inventory })
     }
 
-    /// Where a package goes, before its paths are looked at.
+    /// Decides where a package goes, before its paths are looked at.
     pub(crate) fn place(
         &self,
         delivered: DeliveredPackage<'_>,
@@ -138,7 +135,7 @@ impl AddInput<'_> {
         }
     }
 
-    /// The installed instances of a package.
+    /// Reads the installed instances of a package.
     fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         let view = RecordView::live(&self.ground.root);
         let abbreviation = package.params.text("PKG");

@@ -32,16 +32,16 @@ use with_scripts::remove_with_scripts;
 /// The largest `depend` file that is read, in bytes.
 const LARGEST_DEPEND: u64 = 1 << 20;
 
-/// What pkgrm(1M) was asked for.
+/// The options and operands of pkgrm(1M).
 #[derive(Clone, Debug, Default)]
 pub struct RemoveRequest {
-    /// Which packages: names, `PKG.*`.
+    /// The selected packages: names, `PKG.*`.
     pub packages: Vec<String>,
     /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
     pub admin: Option<PathBuf>,
     /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
     pub conversation: bool,
-    /// How scripts are run.
+    /// The settings of scripts.
     pub scripts: ScriptSettings,
 }
 
@@ -74,7 +74,7 @@ pub fn remove_packages(
     Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
 }
 
-/// The installed packages that are meant, in the order in which they were named, and the words that fit none.
+/// Finds the installed packages that are meant, in the order in which they were named, and the words that fit none.
 fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
     let all = installed::packages(&RecordView::live(root))?;
     let (mut selected, mut missing) = (Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>)
     Ok((selected, missing))
 }
 
-/// A root that packages are removed from.
+/// The input of the planner, beside the package itself.
 struct RemoveInput<'a> {
     session: &'a Session<'a>,
     request: &'a RemoveRequest,
@@ -168,7 +168,7 @@ impl RemoveInput<'_> {
     }
 }
 
-/// Everything that the package owns, the directories of its patches, and what the others depend on.
+/// Surveys everything that the package owns, the directories of its patches, and what the others depend on.
 fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
     let view = RecordView::live(&session.ground.root);
     let mut touched = Touched::default();
@@ -185,7 +185,7 @@ fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure
     Ok(inventory)
 }
 
-/// The `depend` file of an installed package, as a record.
+/// Reads the `depend` file of an installed package, as a record.
 fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
     let name = b"install/depend".to_vec();
     let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };

@@ -1,4 +1,4 @@
-//! What is checked and completed after the scripts of a package that keep the records themselves.
+//! The checks and the last records after the scripts of a package that keep the records themselves.
 
 use super::patch::{Direction, PatchPackage, PatchScripts};
 use crate::database::RecordView;
@@ -19,13 +19,13 @@ use crate::plan::{Plan, RecordChange, UndoArchive};
 use crate::source::{PackageImage, Source};
 use crate::transaction::Cause;
 
-/// What is left to do for a package after its scripts.
+/// The records that are left to be changed for a package after its scripts.
 pub(super) struct RecordsAfter {
     /// Records of it.
     pub(super) records: Vec<RecordChange>,
     /// The program's own snapshot of what was before, to be written.
     pub(super) snapshot: Option<UndoArchive>,
-    /// What a person should know.
+    /// Sentences that a person should read.
     pub(super) notes: Vec<String>,
 }
 

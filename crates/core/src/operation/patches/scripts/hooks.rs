@@ -16,7 +16,7 @@ use crate::package::Mode;
 use crate::root::{Dir, NewTree};
 use crate::source::{Form, Hooks, Image, Source};
 
-/// Where the scripts of a patch itself are.
+/// The directory of the scripts of a patch itself.
 #[derive(Clone, Debug)]
 pub(crate) struct HookDirectory {
     pub(super) directory: PathBuf,

@@ -1,5 +1,5 @@
-//! Who listens to the scripts of a patch: nothing is shown while they run, and everything goes into the log. What is
-//! kept here is what patchadd(1M) and patchrm(1M) have to say about it in the end.
+//! The output of the scripts of a patch: nothing is shown while they run, and everything goes into the log. Kept here is
+//! what patchadd(1M) and patchrm(1M) have to say about it in the end.
 
 use crate::operation::packages::observer::PackageObserver;
 use crate::operation::scripts::{OutputStream, ScriptOutput};
@@ -8,11 +8,11 @@ use crate::script::protocol::PatchMessage;
 /// The most of the output that is kept to look for messages in, from its end.
 const KEPT: usize = 1 << 20;
 
-/// What was heard.
+/// The end of the output, and the notes for the outcome.
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
-    /// What went wrong without being a failure, as sentences.
+    /// Sentences about what went wrong without being a failure.
     pub(super) notes: Vec<String>,
 }
 

@@ -26,7 +26,7 @@ use crate::plan::{Plan, RecordChange};
 use crate::script::protocol::RebootRequest;
 use crate::transaction::{Cause, ContentSource, ProtectedPaths, Receipt, ScriptedRun};
 
-/// What one package does in the run.
+/// The part of one package in the run.
 struct PackageTurn {
     installation: PlannedInstallation,
     course: Course,
@@ -34,12 +34,12 @@ struct PackageTurn {
     lines: BTreeMap<ObjectPath, Line>,
 }
 
-/// What a run of packages is about.
+/// The work of a run of packages.
 #[derive(Clone, Copy)]
 struct PatchWork<'t> {
     scripted: &'t Scripted,
     copies: &'t ProtectedPaths,
-    /// What `scripted` was planned with.
+    /// The inventory that `scripted` was planned with.
     inventory: &'t Inventory,
 }
 
@@ -280,7 +280,7 @@ fn refuse_uncopied(turn: &PackageTurn, copies: &ProtectedPaths) -> Result<(), Ha
     }
 }
 
-/// What scripts said by their exit codes, for the one who reads the outcome.
+/// Words for the exit codes of scripts, for the one who reads the outcome.
 fn words(ending: Ending) -> Vec<String> {
     let warned = ending.warned.then(|| "a script warned; the log says more".to_owned());
     let reboot = match ending.reboot {

@@ -7,18 +7,17 @@ use std::path::Path;
 use crate::format::response::{UnwritableValue, write};
 use crate::package::Params;
 
-/// What patchadd(1M) tells scripts beside their package.
+/// The response file of an application: what patchadd(1M) tells scripts beside their package.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ApplyResponse<'a> {
-    /// The patch.
     pub(crate) patch: &'a str,
-    /// What it obsoletes, by the word of the package.
+    /// The patches that it obsoletes, by the word of the package.
     pub(crate) obsoletes: &'a str,
     /// Whether a patch that is applied is applied again.
     pub(crate) unconditional: bool,
     /// Whether no undo data is kept.
     pub(crate) no_undo: bool,
-    /// Where undo archives go instead of the save directory.
+    /// The directory of undo archives that replaces the save directory.
     pub(crate) undo_dir: Option<&'a Path>,
     /// The private directory in which backout packages are built.
     pub(crate) build_dir: &'a Path,
