@@ -87,11 +87,8 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         self.unpack(command, package.as_str())?;
         let mut ending = Ending::default();
         let receipt = self.session.perform_scripted(plan, copies, None, text, |mut run| {
-            let done = self.carry_out(&mut run).and_then(|()| finish(&mut run));
+            let done = self.carry_out(&mut run, finish);
             ending = self.scripts.ending;
-            if done.is_err() {
-                self.log_failure(&mut run);
-            }
             end_run(run, done, command, package.as_str())
         })?;
         Ok((receipt, ending))
@@ -132,8 +129,27 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         files.flatten().collect()
     }
 
-    /// Carries out all steps of the package within a run, which may be one of several packages.
-    pub(crate) fn carry_out(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+    /// Carries out all steps of the package within a run, which may be one of several packages; `finish` comes last.
+    pub(crate) fn carry_out(
+        &mut self,
+        run: &mut ScriptedRun<'_>,
+        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
+    ) -> Result<(), Halt> {
+        let what = if self.course.is_removal { "Removal" } else { "Installation" };
+        let what = format!("{what} of <{}>", self.course.package);
+        let done = self.steps(run).and_then(|()| {
+            let how = if self.scripts.ending.warned { "partially failed" } else { "was successful" };
+            run.log(format!("\n{what} {how}.\n").as_bytes())?;
+            finish(run)
+        });
+        if done.is_err() {
+            // The log of a run that is undone is worth nothing in itself, so an error stops nothing.
+            let _ = run.log(format!("\n{what} failed.\n").as_bytes());
+        }
+        done
+    }
+
+    fn steps(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
         run.log(&self.scripts.runner.take_log())?;
         self.scripts.context.run = Some(run.name());
         let mut begun = false;
@@ -144,9 +160,7 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
             }
             self.step(run, step)?;
         }
-        self.close(run)?;
-        let how = if self.scripts.ending.warned { "partially failed" } else { "was successful" };
-        Ok(run.log(format!("\n{} of <{}> {how}.\n", self.what(), self.course.package).as_bytes())?)
+        self.close(run)
     }
 
     fn step(&mut self, run: &mut ScriptedRun<'_>, step: &PackageStep) -> Result<(), Halt> {
@@ -323,16 +337,6 @@ impl<'a, 'p> ScriptedPackage<'a, 'p> {
         let dir = parent.and_then(|parent| root.dir_if_there(&parent).ok().flatten());
         let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
         dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
-    }
-
-    /// Logs that the package failed. The log of a run that is undone is worth nothing in itself, so an error stops
-    /// nothing.
-    pub(crate) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
-        let _ = run.log(format!("\n{} of <{}> failed.\n", self.what(), self.course.package).as_bytes());
-    }
-
-    fn what(&self) -> &'static str {
-        if self.course.is_removal { "Removal" } else { "Installation" }
     }
 }
 

@@ -99,7 +99,7 @@ impl Application<'_> {
             }
         }
         let log = log::of_patch(&scripted.plan);
-        scripts.perform(scripted, ready, inventory, &mut device.content(), log)
+        scripts.perform(scripted, &ready, inventory, &mut device.content(), log)
     }
 
     /// Where scripts will make undo archives outside the root, and nothing is yet.

@@ -49,7 +49,7 @@ pub(super) fn back_out_with_scripts(
         of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
     })?;
     let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
-    scripts.perform(scripted, ready, &inventory, &mut content, None)
+    scripts.perform(scripted, &ready, &inventory, &mut content, None)
 }
 
 /// The directory of a patch in the database, as the host has it.

@@ -49,10 +49,10 @@ impl PatchScripts<'_> {
         member: &PatchPackage<'_>,
         intended: &mut Intended,
     ) -> Result<(), Failure> {
-        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        let refuse = |reason: Reason| reason.of(self.direction.command(), &self.id);
         let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
         let id = self.patch_id().map_err(refuse)?;
-        let params = match self.way {
+        let params = match self.direction {
             Direction::Apply => {
                 let (params, notes) =
                     reconciled(package, &id, &intended.params, &member.part.params, separator);
@@ -99,7 +99,7 @@ impl PatchScripts<'_> {
             return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
         };
         let (id, separator) = (self.patch_id()?, &ground.policy.separator);
-        match self.way {
+        match self.direction {
             Direction::Apply => {
                 let has_undo = !scripted.no_undo && !scripted.again;
                 let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };

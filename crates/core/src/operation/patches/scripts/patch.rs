@@ -69,7 +69,7 @@ pub(crate) struct PatchScripts<'a> {
     pub(super) output: PatchOutput,
     hooks: HookDirectory,
     hook_names: Vec<String>,
-    pub(super) way: Direction,
+    pub(super) direction: Direction,
     pub(super) id: String,
     pub(super) ending: Ending,
 }
@@ -79,14 +79,14 @@ impl<'a> PatchScripts<'a> {
     pub(crate) fn open(
         session: &'a Session<'a>,
         input: AddInput<'a>,
-        way: Direction,
+        direction: Direction,
         scripted: &Scripted,
         packages: &[DeliveredPackage<'_>],
         hooks: Option<HookDirectory>,
     ) -> Result<Self, Failure> {
         let id = scripted.plan.patches.first().cloned().unwrap_or_default();
         let ground = &session.ground;
-        let refuse = |reason: Reason| Failure::from(reason.of(way.command(), &id));
+        let refuse = |reason: Reason| Failure::from(reason.of(direction.command(), &id));
         let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
         for part in &scripted.parts {
             check_places(ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
@@ -104,7 +104,7 @@ impl<'a> PatchScripts<'a> {
         };
         let (output, ending) = (PatchOutput::default(), Ending::default());
         let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
-        Ok(Self { session, input, runner, output, hooks, hook_names, way, id, ending })
+        Ok(Self { session, input, runner, output, hooks, hook_names, direction, id, ending })
     }
 
     /// The private directory in which scripts build backout packages.
@@ -116,7 +116,7 @@ impl<'a> PatchScripts<'a> {
 
     /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.
     pub(crate) fn before(&mut self) -> Result<bool, Failure> {
-        let [name, _] = self.way.hooks();
+        let [name, _] = self.direction.hooks();
         if !self.has_hook(name) {
             return Ok(false);
         }
@@ -131,7 +131,7 @@ impl<'a> PatchScripts<'a> {
     }
 
     pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
-        if self.way == Direction::BackOut {
+        if self.direction == Direction::BackOut {
             // what ran before it may have written it
             let id = self.patch_id().map_err(Halt::Refused)?;
             kept::may_run(&self.session.ground, &id, name)?;
@@ -200,7 +200,7 @@ impl<'a> PatchScripts<'a> {
             return Ok(placed);
         }
         let reason = Reason::BadPatch(format!("it would go over {}, not {}", placed.instance, part.package));
-        Err(reason.of(self.way.command(), &self.id).into())
+        Err(reason.of(self.direction.command(), &self.id).into())
     }
 
     /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
@@ -225,8 +225,8 @@ impl<'a> PatchScripts<'a> {
 
     /// A failure before there was a run: what the scripts said goes into the log of runs that changed nothing.
     fn without_run(&mut self, halt: Halt) -> Failure {
-        let failure = halt.without_run(self.way.command(), &self.id);
-        let subject = format!("{} {}", self.way.command().name(), self.id);
+        let failure = halt.without_run(self.direction.command(), &self.id);
+        let subject = format!("{} {}", self.direction.command().name(), self.id);
         let mut text = log::head(&subject, &failure).into_bytes();
         text.extend(self.runner.take_log());
         // it is told to the user in any case
