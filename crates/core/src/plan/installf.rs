@@ -1,7 +1,7 @@
 //! `installf`: what registering objects, and declaring them final, does to a root (installf(1M)).
 //!
 //! Directories, pipes and devices are made when they are registered, links when they are declared final; regular files
-//! are the caller's to make. The lines of `contents` are those of [`queue`](super::queue).
+//! are the caller's to make. The lines of `contents` are those of `queue`.
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,7 @@ use crate::package::ScriptPolicy;
 use crate::plan::engine::ScriptChoice;
 use crate::plan::install::OfPatch;
 
-/// What the classic patchadd(1M) answers in advance: an instance of the same version is updated, nothing is asked.
+/// The answers that the classic patchadd(1M) gives in advance: an instance of the same version is updated, nothing is asked.
 fn admin() -> Admin {
     Admin {
         instance: InstanceAnswer::Unique,
@@ -25,7 +25,7 @@ fn admin() -> Admin {
     }
 }
 
-/// What packages of a patch are installed with where their scripts keep the records: as pkgadd(1M) would.
+/// The options with which packages of a patch are installed where their scripts keep the records.
 pub(crate) struct PatchInstall {
     admin: Admin,
     request: AddRequest,
