@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --example list_datastream -- ACMEhello.pkg
 //! ```
+//! Without a file it lists a package made in memory, by the example `make_package`.
 
 use std::error::Error;
 use std::fs::File;
@@ -11,9 +12,16 @@ use std::io::{self, BufReader, Read, Write};
 use patchadm_svr4::format::datastream::DatastreamReader;
 use patchadm_svr4::format::params;
 
+#[allow(dead_code)] // its `main` is another example's
+#[path = "make_package.rs"]
+pub(crate) mod make_package;
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let file = std::env::args_os().nth(1).ok_or("usage: list_datastream FILE")?;
-    list(BufReader::new(File::open(file)?), &mut io::stdout().lock())
+    let mut out = io::stdout().lock();
+    match std::env::args_os().nth(1) {
+        Some(file) => list(BufReader::new(File::open(file)?), &mut out),
+        None => list(&make_package::make_package("ACMEhello", &make_package::sample())?[..], &mut out),
+    }
 }
 
 /// Writes the packages and members of `stream` to `out`.

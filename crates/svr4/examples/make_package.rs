@@ -1,8 +1,10 @@
-//! Makes a package from a directory and writes it as a datastream.
+//! Makes a package from a directory, in memory, and writes it as a datastream.
 //!
 //! ```text
 //! cargo run --example make_package -- ACMEhello directory > ACMEhello.pkg
 //! ```
+//! Without operands it makes a small package and only tells its size.
+//!
 //! Everything below the directory becomes a relocatable object of the package: files and directories, owned by root.
 
 use std::error::Error;
@@ -25,14 +27,23 @@ const MTIME: i64 = 1_600_000_000;
 pub(crate) type NewObject = (String, Option<Vec<u8>>);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let (Some(name), Some(directory)) = (args.next(), args.next()) else {
-        return Err("usage: make_package NAME DIRECTORY > FILE".into());
-    };
-    let mut objects = Vec::new();
-    read_directory(Path::new(&directory), "", &mut objects)?;
-    io::stdout().write_all(&make_package(&name, &objects)?)?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match &args[..] {
+        [] => writeln!(io::stdout(), "{} bytes", make_package("ACMEhello", &sample())?.len())?,
+        [name, directory] => {
+            let mut objects = Vec::new();
+            read_directory(Path::new(directory), "", &mut objects)?;
+            io::stdout().write_all(&make_package(name, &objects)?)?;
+        }
+        _ => return Err("usage: make_package [NAME DIRECTORY]".into()),
+    }
     Ok(())
+}
+
+/// Returns the objects of a small package: a directory and a script in it.
+pub(crate) fn sample() -> [NewObject; 2] {
+    let script = b"#!/bin/sh\necho hello\n".to_vec();
+    [("bin".to_owned(), None), ("bin/hello".to_owned(), Some(script))]
 }
 
 /// Reads everything below a directory into memory, sorted by path.

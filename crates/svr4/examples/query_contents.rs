@@ -4,6 +4,7 @@
 //! cargo run --example query_contents -- var/sadm/install/contents /usr/bin/ls
 //! cargo run --example query_contents -- var/sadm/install/contents ACMEhello
 //! ```
+//! Without operands it asks a database of three lines.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,17 +13,21 @@ use std::io::{self, BufRead, BufReader, Write};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment, key_of};
 use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
 
+/// A small database.
+pub(crate) const SAMPLE: &[u8] = b"/opt/bin d none 0755 root sys ACMEhello ACMEshop\n\
+    /opt/bin/hello f none 0755 root sys 21 1760 1600000000 ACMEhello\n\
+    /opt/bin/shop=hello s none ACMEshop\n";
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let (Some(contents), Some(question)) = (args.next(), args.next()) else {
-        return Err("usage: query_contents CONTENTS PATH|PACKAGE".into());
-    };
-    let contents = BufReader::new(File::open(contents)?);
+    let args: Vec<String> = std::env::args().skip(1).collect();
     let mut out = io::stdout().lock();
-    if question.starts_with('/') {
-        write_owners(contents, &question, &mut out)
-    } else {
-        write_objects(contents, &question, &mut out)
+    match &args[..] {
+        [] => write_owners(SAMPLE, "/opt/bin", &mut out),
+        [file, path] if path.starts_with('/') => {
+            write_owners(BufReader::new(File::open(file)?), path, &mut out)
+        }
+        [file, package] => write_objects(BufReader::new(File::open(file)?), package, &mut out),
+        _ => Err("usage: query_contents [CONTENTS PATH|PACKAGE]".into()),
     }
 }
 

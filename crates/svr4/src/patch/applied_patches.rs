@@ -5,7 +5,7 @@
 //! message names. Questions about requirements are in `provision`, those about incompatibilities in
 //! `conflict`.
 
-use super::provision::Provided;
+use super::provided::Provided;
 use super::{PatchId, PatchInfo, PatchList, PatchRecords, Requirements};
 use crate::package::PkgInst;
 use std::collections::BTreeMap;

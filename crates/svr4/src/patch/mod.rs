@@ -12,6 +12,7 @@ mod info;
 mod list;
 mod macros;
 mod obsolete_counts;
+mod provided;
 mod provision;
 mod records;
 mod requirement;

@@ -1,10 +1,6 @@
-//! The patches that applied ones provide, and the requirements that a backout would leave unmet.
-//!
-//! A patch provides itself and every lower revision, likewise each patch that it obsoletes, and in turn the
-//! patches those obsolete. Patches may obsolete each other in a circle; every question still ends.
+//! The requirements that applied patches meet, and those that a backout would leave unmet.
 
-use super::{AppliedPatches, PatchId, PatchRecords, Requirement};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use super::{AppliedPatches, PatchId, Requirement};
 
 /// A requirement that no applied patch would meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,56 +9,6 @@ pub struct UnmetRequirement {
     pub patch: PatchId,
     /// The requirement itself.
     pub requirement: Requirement,
-}
-
-/// For each base, the highest revision provided and the applied patch that provides it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Provided(HashMap<String, (PatchId, PatchId)>);
-
-impl Provided {
-    /// Follows the obsoletions of the patches `applied` to `packages`. A record that still says `Installed:`
-    /// counts for what it obsoletes even if PATCHLIST has lost its patch, which may be contained in another.
-    ///
-    /// An id is followed only if it raises the revision of its base, so the walk is finite. Revisions are
-    /// cumulative: what lower ones obsolete is contained.
-    pub(super) fn by<'a>(applied: impl Iterator<Item = &'a PatchId>, packages: &'a [PatchRecords]) -> Self {
-        let claims = claims(packages);
-        let mut reached: VecDeque<(&PatchId, &PatchId)> = applied.map(|id| (id, id)).collect();
-        let mut highest: HashMap<&str, (&PatchId, &PatchId)> = HashMap::new();
-        let mut followed = BTreeSet::new();
-        while let Some((id, by)) = reached.pop_front() {
-            if highest.get(id.base()).is_some_and(|(known, _)| known.contains(id)) {
-                continue;
-            }
-            highest.insert(id.base(), (id, by));
-            let contained =
-                claims.range::<PatchId, _>(..=id).rev().take_while(|(other, _)| other.same_base(id));
-            for (other, obsoleted) in contained {
-                if !followed.insert(*other) {
-                    break;
-                }
-                reached.extend(obsoleted.iter().map(|obsoleted| (*obsoleted, by)));
-            }
-        }
-        let owned =
-            |(base, (id, by)): (&str, (&PatchId, &PatchId))| (base.to_owned(), (id.clone(), by.clone()));
-        Self(highest.into_iter().map(owned).collect())
-    }
-
-    fn provider(&self, id: &PatchId) -> Option<&PatchId> {
-        self.0.get(id.base()).filter(|(highest, _)| highest.contains(id)).map(|(_, by)| by)
-    }
-}
-
-/// Returns the patches that each recorded patch obsoletes in any package.
-fn claims(packages: &[PatchRecords]) -> BTreeMap<&PatchId, Vec<&PatchId>> {
-    let mut claims: BTreeMap<&PatchId, Vec<&PatchId>> = BTreeMap::new();
-    for (id, info) in packages.iter().flat_map(|applied| &applied.infos) {
-        if let Some(installed) = info.installed() {
-            claims.entry(id).or_default().extend(&installed.obsoletes);
-        }
-    }
-    claims
 }
 
 impl AppliedPatches {
@@ -192,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_earlier_patch_of_the_same_run_provides_too() {
-        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
+        let mut packages: Vec<crate::patch::PatchRecords> = root(&["P 100-01"]).into_packages();
         packages[0].record_applied(&id("650-03"), InstalledInfo::default());
         assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
     }
