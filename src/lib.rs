@@ -6,31 +6,6 @@
 //! out* exactly, to the last attribute, however long ago it was applied; a run that is killed half-way leaves the root
 //! as before or as after, never between.
 //!
-//! # The way of the data
-//! ```text
-//!   what the user named          the root below -R
-//!          │                            │
-//!     ┌────▼────┐                  ┌────▼─────┐
-//!     │ source  │ Image            │ database │ Inventory: packages, parameters,
-//!     └────┬────┘ parameters,      └────┬─────┘ the records and objects concerned
-//!          │      pkgmaps, content      │
-//!          └──────────┐      ┌──────────┘
-//!                   ┌─▼──────▼─┐
-//!      Policy ────► │   plan   │ pure: Plan, or Refusal with its reason
-//!                   └────┬─────┘ (a dry run ends here, and prints it)
-//!                        │ Plan
-//!                ┌───────▼───────┐
-//!                │  transaction  │ stage ► snapshot ► publish ► switch ► commit
-//!                └───────┬───────┘ the only code that changes a root
-//!                        │ Receipt
-//!                        ▼
-//!                 report, exit code
-//! ```
-//! The same pipe serves `patchadd`, `patchrm` (its source is an undo archive), `pkgadd` and `pkgrm`, and without a source
-//! `installf` and `removef`.
-//! The records (`contents`, every `pkginfo`, undo archives) are staged and renamed like any other file, so one sector of
-//! the journal commits all of it.
-//!
 //! # The modules
 //! The library crates have front pages of their own: `patchadm_svr4` and `patchadm_container` the formats,
 //! `patchadm_rootfs` the door to the disk, `patchadm_changeset` many objects changed as one, `patchadm_core` what a
@@ -51,44 +26,6 @@
 //! | `reply` | the answer of a command: one value, its faces text and JSON, the exit code and the hint |
 //! | `surroundings` | environment, clock, terminal, signals |
 //! | `supervisor` | the second process, which runs procedure scripts |
-//!
-//! # The main types
-//! [`patch::PatchId`] is an id and knows what is later; [`patch::AppliedPatches`] answers what the rules ask about a
-//! root. [`source::Source`] is what the user named and [`source::Image`] what it delivers. [`root::Root`] is the tree
-//! that is worked on, [`package::Inventory`] what is known of it. [`plan::Plan`] is the decision,
-//! [`plan::refusal::Refusal`] the decision against. [`transaction::Planned`] begins the steps of a run and
-//! [`transaction::Receipt`] ends them. [`script::ScriptHost`] is where procedure scripts run.
-//!
-//! # Example
-//! The patches of a root, and what stands against another one:
-//! ```
-//! use patchadm_core::operation::queries::applied_patches::applied_patches;
-//! use patchadm_svr4::patch::PatchId;
-//! use patchadm_rootfs::Root;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let dir = tempfile::tempdir()?;
-//! let package = dir.path().join("var/sadm/pkg/ACMEweb");
-//! std::fs::create_dir_all(&package)?;
-//! std::fs::write(
-//!     package.join("pkginfo"),
-//!     "PKG=ACMEweb\nNAME=Web server\nARCH=all\nVERSION=2.0\nCATEGORY=application\n\
-//!      PATCHLIST=900-02\n\
-//!      PATCH_INFO_900-02=Installed: Fri Nov 20 06:37:39 UTC 2026 From: web1 Obsoletes: 890-01 Requires: \
-//!      Incompatibles:\n",
-//! )?;
-//!
-//! let patches = applied_patches(&Root::open(dir.path())?)?;
-//! let applied = &patches[0];
-//! assert_eq!(applied.id.to_string(), "900-02");
-//! assert_eq!(applied.obsoletes.to_string(), "890-01");
-//!
-//! // A later revision contains an earlier one, and leading zeros do not count.
-//! assert!(applied.id.contains(&PatchId::new("900-1")?));
-//! assert!(PatchId::new("900-10")?.is_later_than(&applied.id));
-//! # Ok(())
-//! # }
-//! ```
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]

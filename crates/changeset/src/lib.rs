@@ -1,4 +1,47 @@
-//! Many objects of a root changed as one.
+//! Changes many objects of a root as one: all of them or none, whatever interrupts it.
+//!
+//! This crate knows objects and records as bytes, and no patches. What to do comes down as a [`Plan`](plan::Plan); what
+//! only the layer above understands is handed down as values: [`Ledgers`](ledgers::Ledgers) makes the ledgers that a run
+//! leaves, [`OutsideAccess`](outside::OutsideAccess) says which undo archives of the host recovery may touch.
+//!
+//! # The protocol
+//! ```text
+//!  Plan ─► Planned ─stage─► Staged ─snapshot─► Snapshotted ─publish─► Published ─switch─► Receipt
+//!           │ domains,        │ new objects       │ undo archives,       │ the journal      │ renames only;
+//!           │ what stands     │ beside their      │ records beside       │ is durable       │ one sector
+//!           │ in the way      │ targets           │ their places         │                  │ commits
+//!           └──── a failure removes the stages: nothing live has changed ──┘└─ a failure rolls back
+//! ```
+//! A *run* is one change of a root. A *domain* is a set of targets on one mount and file system, so that a rename reaches
+//! all of them from the *stage* of the domain, the directory where the run keeps what is not in its place. Each step
+//! consumes the one before it, so none can be left out.
+//!
+//! 1. **Lock.** Whoever holds the lock first recovers a run that is unfinished; only then is the root read.
+//! 2. **Stage.** Every new object is written into the stage of its domain, final in owner, mode, attributes and time.
+//! 3. **Snapshot.** Every old object that goes is saved in an undo archive, which is read back while it is written.
+//! 4. **Records.** `contents` is merged once; it and every other record are staged like objects.
+//! 5. **Sync, publish.** Every domain is made durable, then the journal gets its name. From here recovery rolls back.
+//! 6. **Switch.** Only renames: additions, exchanges, attributes, deletions, records last. What comes out of an exchange is
+//!    looked at: what somebody changed since the plan is kept, and the run is rolled back.
+//! 7. **Commit.** Every domain is made durable again; then one sector of the journal says `commit`. Before it every domain
+//!    can go back, because its old objects are in its own stage; after it every domain is forward already.
+//! 8. **Finish.** History and log get their lines, the stages go, the journal says `done`. All of it can be done again.
+//!
+//! # Recovery
+//! | the journal | what is done |
+//! | --- | --- |
+//! | is not there, or says `done` | nothing; stages that belong to no run are removed |
+//! | has no outcome | the run is rolled back, each op by what stands at its target and in its stage |
+//! | says `rolled-back` | the run is finished: everything is as before |
+//! | says `commit` | the run is finished: everything is as after |
+//! | is damaged, or says what no run writes | nothing is touched |
+//!
+//! Every field that is read from a root is checked before anything is done by it. The protocol with all its cases is
+//! patchadm-transaction(7), the journal patchadm-journal(5), the undo archive patchadm-undo(5).
+//!
+//! # Readers
+//! Readers take no lock and wait for nobody: a [`RecordView`](records::RecordView) shows all records as before a run or all
+//! as after it, at any moment of it, also after a crash.
 
 // Unit tests make trees of their own; what is linted is the library as it is built.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
