@@ -1,4 +1,4 @@
-//! The opening of a run, with scripts or without: from its number to its published journal, and the two ways back.
+//! Opens a run, with or without scripts: from its number to its published journal, and the two ways back.
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::settings::RunSettings;
@@ -11,7 +11,7 @@ use crate::transaction::recover::recovery::{next_run, roll_back};
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::OpenDomains;
 
-/// A run that has a number and a stage, and no journal yet.
+/// A run with a number and a stage, but no journal yet.
 #[derive(Debug)]
 pub(crate) struct RunOpening {
     pub(crate) run: Run,
@@ -21,14 +21,14 @@ pub(crate) struct RunOpening {
 
 /// A journal that could not be published.
 pub(crate) struct Unpublished {
-    /// The journal, where it may have reached the disk: then only a rollback will do.
+    /// The journal, if it may have reached the disk: then the run has to be rolled back.
     pub(crate) journal: Option<Journal>,
     pub(crate) cause: Cause,
 }
 
 impl RunOpening {
-    /// Numbers the run and makes its stage on the file system of the journal. The directories `apart` are domains of
-    /// their own.
+    /// Numbers the run and makes its stage on the file system of the journal. Each directory in `apart` becomes a
+    /// domain of its own.
     pub(crate) fn begin(
         root: &Root,
         settings: RunSettings<'_>,
@@ -46,8 +46,8 @@ impl RunOpening {
         }
     }
 
-    /// Makes everything that is staged durable, together with a journal of these archives and ops, then gives the
-    /// journal its name.
+    /// Makes everything staged durable, together with a journal of these archives and ops, then gives the journal its
+    /// name.
     pub(crate) fn publish(
         &self,
         root: &Root,
@@ -91,8 +91,8 @@ impl RunOpening {
         Journal::to_files(header, &entries)
     }
 
-    /// Writes the journal and makes everything durable. While that waits for the disk, the journal is read as recovery
-    /// would read it: from here on the run works by what its journal says.
+    /// Writes the journal and makes everything durable. Meanwhile the journal is parsed as recovery would parse it;
+    /// from here, the run follows that journal.
     fn write_and_read_back(
         &self,
         root: &Root,
@@ -127,7 +127,7 @@ impl RunOpening {
     }
 }
 
-/// Rolls a published run back after a failure.
+/// Rolls back a published run after a failure.
 pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause: Cause) -> TransactionError {
     let left = match roll_back(root, journal, &OutsideAccess::planned()) {
         Ok(_) => RootCondition::RolledBack,

@@ -49,33 +49,33 @@ pub struct ScriptedRun<'s> {
     run: Run,
     domains: OpenDomains,
     journal: Journal,
-    /// The physical paths that are held.
+    /// The protected physical paths.
     held: HashSet<ObjectPath>,
     batches: usize,
     bytes: u64,
     digests: BTreeMap<ObjectPath, Digest>,
     undo: BTreeMap<usize, u64>,
-    /// The archives that batches have written.
+    /// The archives written by the batches.
     saved: SavedArchives,
     remote: Vec<PathBuf>,
     notes: Vec<String>,
 }
 
-/// The attributes that an object gets in place, after a script has put it there; `None` keeps what is there.
+/// The attributes to set on an object that a script has put in place; `None` keeps the current value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SettledAttributes {
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Option<Mode>,
-    /// Numeric owner; not set without privileges.
+    /// The numeric owner; not set without privileges.
     pub uid: Option<u32>,
-    /// Numeric group; not set without privileges.
+    /// The numeric group; not set without privileges.
     pub gid: Option<u32>,
-    /// Modification time.
+    /// The modification time.
     pub mtime: Option<Timestamp>,
 }
 
 impl SettledAttributes {
-    /// A file as it is when it has them.
+    /// Returns the status of a file once it has these attributes.
     pub fn given_to(self, live: &Live) -> Live {
         Live {
             mode: self.mode.unwrap_or(live.mode),
@@ -88,8 +88,9 @@ impl SettledAttributes {
 }
 
 impl<'s> ScriptedRun<'s> {
-    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal: from
-    /// here a failure is rolled back. The root must be recovered, and `lock` held since before it was surveyed.
+    /// Copies everything that scripts may touch into the stage, makes that durable, and publishes the journal; from
+    /// here a failure is rolled back. The root must be recovered, and `lock` must have been held since before the
+    /// survey.
     pub fn begin(
         root: &Root,
         _lock: &'s Lock,
@@ -128,23 +129,24 @@ impl<'s> ScriptedRun<'s> {
         }
     }
 
-    /// The run, as `PATCHADM_RUN` names it to commands that scripts start.
+    /// Returns the name of the run, as `PATCHADM_RUN` passes it to commands started by scripts.
     pub fn name(&self) -> String {
         self.run.to_string()
     }
 
-    /// The calls of installf(1M) and removef(1M) that failed since this was asked last, in words: which one, and why.
+    /// Returns the installf(1M) and removef(1M) calls that failed since the last query, each in words with its
+    /// reason.
     pub fn take_failed_requests(&self) -> Result<Vec<String>, Cause> {
         failed_requests::take(&self.domains.get(0)?.dir)
     }
 
-    /// Adds to what the log gets when the run ends, whichever way.
+    /// Adds text to the log, which is written when the run ends, whichever way.
     pub fn log(&mut self, text: &[u8]) -> Result<(), Cause> {
         run_notes::add_to_log(&self.domains.get(0)?.dir, text)
     }
 
-    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the root as it is now; it
-    /// touches nothing that is not held. An error calls for [`ScriptedRun::roll_back`].
+    /// Stages a batch, makes it durable, and puts it in place. `batch` was made from the current root and touches
+    /// only protected paths. After an error, call [`ScriptedRun::roll_back`].
     pub fn switch(&mut self, batch: &Plan, content: &mut dyn ContentSource) -> Result<(), Cause> {
         let domains = self.domains.iter().count();
         let prefix = format!("{}.", self.next_batch());
@@ -202,18 +204,18 @@ impl<'s> ScriptedRun<'s> {
         self.forward(ops)
     }
 
-    /// The number of another batch.
+    /// Numbers another batch.
     pub(crate) fn next_batch(&mut self) -> usize {
         self.batches += 1;
         self.batches
     }
 
-    /// The root, the stages, and the journal with what is held.
+    /// Returns the root, the stages, and the journal with the protected paths.
     pub(crate) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
         (&self.root, &self.domains, &self.journal)
     }
 
-    /// A change of what is not held could not be undone.
+    /// Refuses an op on an unprotected path, because its change could not be undone.
     fn must_hold(&self, op: &Op) -> Result<(), Cause> {
         let is_held = |path: &ObjectPath| self.held.contains(path);
         if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
@@ -225,14 +227,14 @@ impl<'s> ScriptedRun<'s> {
         )))
     }
 
-    /// Notes what the batch puts in place.
+    /// Notes the objects that the batch puts in place.
     fn note<'o>(&self, ops: impl Iterator<Item = &'o Op>) -> Result<(), Cause> {
         let made =
             |op: &Op| op.new.clone().map(|identity| RunNote::Made { path: escaped(&op.path), identity });
         run_notes::add(&self.domains.get(0)?.dir, &ops.filter_map(made).collect::<Vec<_>>(), false)
     }
 
-    /// Objects first, records last, directories that became empty after everything.
+    /// Carries out the ops: objects first, then records; emptied directories last.
     fn forward(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
         let batch = Journal {
             head: self.journal.head.clone(),
@@ -253,13 +255,14 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Notes durably that a script runs. To be called when its process is there and before the script itself is.
+    /// Records durably that a script runs. Call it when its process exists and the script itself has not started.
     pub fn script_begins(&mut self, process: &ScriptProcess) -> Result<(), Cause> {
         let name = process.name.chars().take(LONGEST_SCRIPT_NAME).collect();
         self.progress(Some(ScriptProcess { name, ..process.clone() }))
     }
 
-    /// Notes that no script runs any more, and what is at every held path: none of that is somebody else's.
+    /// Records that no script runs any more, and the current object at every protected path: none of these is
+    /// somebody else's.
     pub fn script_ended(&mut self) -> Result<(), Cause> {
         let runner = &mut OpRunner::open(&self.root, &self.journal)?;
         let mut made = Vec::new();
@@ -282,7 +285,7 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Gives live objects that a script has put there their attributes; nothing where nothing is.
+    /// Sets the attributes of live objects that a script has put in place. Missing objects are skipped.
     pub fn settle(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
         let resolver = self.root.resolver();
         let mut dirs = Dirs::new(&self.root);
@@ -305,7 +308,7 @@ impl<'s> ScriptedRun<'s> {
         Ok(())
     }
 
-    /// Makes everything durable and commits; a failure before the commit is rolled back.
+    /// Makes everything durable and commits. A failure before the commit is rolled back.
     pub fn commit(mut self) -> Result<Receipt, TransactionError> {
         let places = self.remote.clone();
         let ready = self.settings.watch.check().and_then(|()| self.domains.sync()).and_then(|()| {
@@ -340,7 +343,7 @@ impl<'s> ScriptedRun<'s> {
         Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    /// Puts everything back as it was before the run.
+    /// Restores everything as it was before the run.
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {
         undo_published(&self.root, &self.journal, phase, cause)
     }

@@ -1,8 +1,8 @@
-//! An old object that is gone from the stage is made again from the undo archive of the run.
+//! Rebuilds an old object that is gone from the stage out of the run's undo archive.
 //!
-//! The journal says what the object was, the archive only has its bytes and its extended attributes: what is not the
-//! object of the journal is not restored. It is made under another name, gets its attributes through what is held open,
-//! and its name last, so that recovery may be cut anywhere and begin again.
+//! The journal states what the object was; the archive supplies only bytes and extended attributes. Anything that is
+//! not the object of the journal is not restored. The object is made under another name, gets its attributes through
+//! an open descriptor, and its name last, so that recovery can be cut off anywhere and start again.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -16,16 +16,16 @@ use crate::package::{Mode, ObjectPath, Sums, Xattrs};
 use crate::root::{Dir, Root, SpecialFile, WritableFile};
 use crate::transaction::error::Cause;
 
-/// A manifest is not larger than this.
+/// The largest manifest that is read, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 30;
 
-/// Behind the name of an object while it is made.
+/// The suffix of an object's name while it is being rebuilt.
 const UNFINISHED: &[u8] = b".rebuilt";
 
-/// Extended attributes that no archive gives to an object: they would be set-id bits, or vouch for other bytes.
+/// Extended attributes never taken from an archive: they would act as set-id bits, or vouch for other bytes.
 const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
 
-/// Makes the old object of `op` in the stage, as `name` in `stage`. False where an extended attribute was left out.
+/// Rebuilds the old object of `op` as `name` in `stage`. Returns false if an extended attribute was left out.
 pub(crate) fn rebuild(
     root: &Root,
     journal: &Journal,
@@ -102,7 +102,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     }
 }
 
-/// Writes the bytes of a file, no more than the old one had and one.
+/// Writes the bytes of a file, at most one more than the old object had.
 fn pour(
     from: &mut impl Read,
     old: &Identity,
@@ -117,7 +117,7 @@ fn pour(
     Ok((file, sums))
 }
 
-/// What the manifest says of the old object.
+/// Returns what the manifest says of the old object.
 fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
     let wanted = op.old.as_ref().and_then(|old| old.sha256.clone());
@@ -128,7 +128,7 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
     Ok(found.and_then(|object| object.was))
 }
 
-/// Whether a manifest and a journal speak of the same type.
+/// Tells whether manifest and journal name the same file type.
 fn is_type(kind: Kind, letter: char) -> bool {
     letter
         == match kind {
@@ -142,7 +142,6 @@ fn is_type(kind: Kind, letter: char) -> bool {
         }
 }
 
-/// Makes an object without content.
 fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
@@ -160,7 +159,7 @@ fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<
     Ok(())
 }
 
-/// The extended attributes that are set, and whether those are all.
+/// Returns the extended attributes to set, and whether these are all.
 fn given(saved: &State) -> (Xattrs, bool) {
     let all = saved.xattrs();
     let is_given =
@@ -171,7 +170,7 @@ fn given(saved: &State) -> (Xattrs, bool) {
     (given, is_all)
 }
 
-/// Owner, extended attributes, mode and time, in the order in which none undoes another.
+/// Sets owner, extended attributes, mode and time, in an order in which none resets another.
 fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
     if file.is_privileged() {
         file.set_owner(old.uid, old.gid)?;
@@ -185,7 +184,7 @@ fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result
     Ok(is_all)
 }
 
-/// The same for what is no file.
+/// Does the same for an object other than a file.
 fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
     let object = stage.hold(name)?.ok_or_else(gone)?;

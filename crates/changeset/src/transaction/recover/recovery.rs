@@ -1,4 +1,4 @@
-//! Rolling back and recovering: one code, for the running command and for whoever finds a dead run.
+//! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
 
 use crate::database::own_directory;
 use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
@@ -17,39 +17,39 @@ use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
 use crate::transaction::switch::op_runner::OpRunner;
 
-/// What recovery found and did.
+/// The result of recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
     /// No run was unfinished.
     Nothing,
     /// A run was undone: everything is as before it.
     RolledBack {
-        /// The run.
+        /// The name of the run.
         run: String,
-        /// What a person should know.
+        /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// A run had committed and is tidied up: everything is as after it.
+    /// A committed run was tidied up: everything is as after it.
     Finished {
-        /// The run.
+        /// The name of the run.
         run: String,
-        /// What a person should know.
+        /// Notes for the operator.
         notes: Vec<String>,
     },
-    /// No run was unfinished. Something lies where a stage could be and is not ours: it was passed over.
+    /// No run was unfinished. Foreign objects in places for stages were passed over.
     PassedOver {
-        /// What, and why.
+        /// Each foreign object, and why it was passed over.
         notes: Vec<String>,
     },
 }
 
 impl Recovered {
-    /// Whether there was no run to recover.
+    /// Tells whether there was no run to recover.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing | Self::PassedOver { .. })
     }
 
-    /// What a person should know.
+    /// Returns the notes for the operator.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::Nothing => &[],
@@ -71,13 +71,13 @@ impl Recovered {
     }
 }
 
-/// Finishes or rolls back whatever run is unfinished. To be called with the lock, before anything is read for a
-/// change. When it cannot, nothing more is touched than what it says, and every later call begins again.
+/// Finishes or rolls back the unfinished run, if there is one. Call it with the lock, before reading anything for a
+/// change. If it fails, it has touched nothing more than it says, and every later call starts again.
 pub fn recover(root: &Root, lock: &Lock) -> Result<Recovered, TransactionError> {
     recover_with(root, lock, &OutsideAccess::default())
 }
 
-/// The same, with what the caller says of undo archives outside the root.
+/// Does the same under the caller's rules for undo archives outside the root.
 pub fn recover_with(
     root: &Root,
     _lock: &Lock,
@@ -107,8 +107,8 @@ fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, Tr
     }
 }
 
-/// The journal of a run that is not tidied up, when everything that it and the notes beside it say is known to be what
-/// this program could have written. Nothing is done by any of it before.
+/// Reads the journal of a run that is not tidied up, and checks that this program could have written all of the
+/// journal and the notes beside it. Nothing is done before that.
 fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_ours(root, &journal)?;
@@ -121,7 +121,7 @@ fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
     Ok(Some(journal))
 }
 
-/// Opens the directory of each record that may go back, so that one which somebody else may change is refused before
+/// Opens the directory of each record that may go back, so that one that somebody else may change is refused before
 /// anything is touched.
 fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     let mut directories: Vec<ObjectPath> =
@@ -133,7 +133,7 @@ fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
     Ok(())
 }
 
-/// An unfinished run, and the procedure script that it says is running: it has to be ended before its work is undone.
+/// Returns the unfinished run and its running procedure script, which has to be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
     let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
     let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
@@ -158,10 +158,10 @@ fn rolled_back(
     Ok(Recovered::RolledBack { run: journal.head.header.run.clone(), notes })
 }
 
-/// What is left of a rollback that could not be made durable.
+/// The sentence on a rollback that could not be made durable.
 const NOT_DURABLE: &str = "everything is in its place again, but a power cut may undo that";
 
-/// Undoes a published run and finishes it. Notes say what a person should know.
+/// Undoes a published run and finishes it. Returns notes for the operator.
 pub(crate) fn roll_back(
     root: &Root,
     journal: &Journal,
@@ -201,7 +201,7 @@ pub(crate) fn roll_back(
     Ok(finish(root, journal, Outcome::RolledBack, Some(runner), None, outside))
 }
 
-/// What the scripts of a run asked installf and removef for.
+/// Reads the requests that the scripts of a run made to installf and removef.
 fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
@@ -209,7 +209,7 @@ fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
     }
 }
 
-/// A run whose outcome was found: it is made durable, for a committed one what got lost is done again.
+/// Makes a found outcome durable and finishes the run; for a committed run, lost ops are repeated.
 fn finished(
     root: &Root,
     journal: &Journal,
@@ -249,7 +249,7 @@ fn redo(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     if any { runner.sync() } else { Ok(()) }
 }
 
-/// The run that follows the last one of a root.
+/// Returns the run after the last one of a root, and the marker of the root.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
     let number = head.as_ref().and_then(Head::run).map_or(0, |run| run.number);

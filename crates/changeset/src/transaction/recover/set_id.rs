@@ -24,13 +24,13 @@ use crate::transaction::stage::own_stage::MARKER;
 /// The extended attribute of file capabilities, which count as set-id bits.
 const CAPABILITY: &[u8] = b"security.capability";
 
-/// Directories that are staged whole are looked into as deep as this.
+/// The deepest directory searched in subtrees that are staged whole.
 const DEEPEST: usize = 64;
 
-/// An object of any file system of the root.
+/// The identity of an object on any file system of the root.
 type FileId = ((u32, u32), Inode);
 
-/// The old files that have neither set-id bits nor file capabilities, as the survey saw them: their names in the stage.
+/// Collects the staged names of old files that have neither set-id bits nor file capabilities, as seen by the survey.
 pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
     let is_plain = |live: &Live| {
         let is_file = matches!(live.kind, LiveKind::Regular { .. });
@@ -40,8 +40,8 @@ pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
     plain.map(|item| item.op.stage.as_str()).collect()
 }
 
-/// Takes the bits from what a run with this outcome drops, but for the old objects that are known to be `plain`. To be
-/// called before anything is dropped; what was done before is done no second time.
+/// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
+/// Call it before anything is dropped; it does nothing twice.
 pub(crate) fn take_bits(
     root: &Root,
     journal: &Journal,
@@ -74,7 +74,7 @@ pub(crate) fn take_bits(
     Ok(())
 }
 
-/// Whether an op leaves an object in the stage that may have such bits.
+/// Tells whether an op leaves an object in the stage that may have such bits.
 fn is_dropped(op: &Op, outcome: Outcome) -> bool {
     let dropped = match (op.kind, outcome) {
         (OpKind::Replace | OpKind::Delete, Outcome::Commit) => &op.old,
@@ -93,14 +93,14 @@ fn is_dropped(op: &Op, outcome: Outcome) -> bool {
 struct BitStripper<'a> {
     root: &'a Root,
     outcome: Outcome,
-    /// When the stage was made: what is not older is of the run.
+    /// The birth time of the stage. Younger objects were made by the run.
     since: Option<Timestamp>,
-    /// The files with several names of which `contents` knows one, once they were asked for.
+    /// The files with several names, one of them in `contents`; read on demand.
     recorded: Option<HashSet<FileId>>,
 }
 
 impl BitStripper<'_> {
-    /// Takes the bits from an object, or from those in a directory.
+    /// Removes the bits from an object, or from all objects in a directory.
     fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
         let Some(seen) = dir.look(name)? else { return Ok(()) };
         if seen.file_type == FileType::Directory && depth < DEEPEST {
@@ -118,7 +118,7 @@ impl BitStripper<'_> {
         Ok(())
     }
 
-    /// Whether another name of an object stays that it has by right.
+    /// Tells whether an object keeps another name that it has by right.
     fn stays(&mut self, seen: &ObjectStatus) -> std::result::Result<bool, Cause> {
         if seen.links <= 1 {
             return Ok(false);
@@ -137,7 +137,7 @@ impl BitStripper<'_> {
     }
 }
 
-/// Takes the bits from one file. Who is not the superuser can do so with files of their own only.
+/// Removes the bits from one file. Without privileges that works for the caller's own files only.
 fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     let Some(object) = dir.hold(name)? else { return Ok(()) };
     let seen = object.look()?;
@@ -157,7 +157,7 @@ fn strip(dir: &Dir, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The files with several names of which `contents` knows one.
+/// Collects the files with several names, one of them in `contents`.
 fn recorded_links(root: &Root) -> std::result::Result<HashSet<FileId>, Cause> {
     let lines =
         contents::scan(&RecordView::live(root), |_| true).map_err(|error| Cause::Source(Box::new(error)))?;

@@ -1,4 +1,5 @@
-//! What a manifest may say: of its own patch and package, of paths inside the root, with values that objects can have.
+//! Checks manifests: they must speak of their own patch and package, of paths inside the root, and of possible
+//! values.
 
 use std::collections::HashSet;
 
@@ -9,7 +10,7 @@ use crate::patch::PatchId;
 
 const NANOSECONDS_OF_A_SECOND: u32 = 1_000_000_000;
 
-/// What is wrong with the manifest in the archive of a patch and package, if anything: field and reason.
+/// Returns the fault of the manifest in the archive of a patch and package, if there is one: field and reason.
 pub(super) fn fault(manifest: &Manifest, patch: &str, package: &PkgInst) -> Option<String> {
     let header = &manifest.header;
     let is_same = |text: &str| text == patch || same_id(text, patch);
@@ -68,12 +69,12 @@ fn fault_of_record(record: &ObjectRecord, package: &PkgInst) -> Option<&'static 
     [&record.was, &record.became].into_iter().flatten().find_map(fault_of_state)
 }
 
-/// Whether the patch left the line alone: then it may be that of others.
+/// Tells whether the patch left the line alone, so that it may belong to others.
 fn is_unchanged(record: &ObjectRecord) -> bool {
     record.line == record.new_line
 }
 
-/// Whether a path is below the directories that only this program and its operator write to.
+/// Tells whether a path is below the directories reserved for this program and its operator.
 fn is_reserved(path: &ObjectPath) -> bool {
     let policy = places::policy().parent();
     let own = [Some(places::own_directory()), policy];
