@@ -74,7 +74,7 @@
 //! # Example
 //! The patches of a root, and what stands against another one:
 //! ```
-//! use patchadm_core::operation::patches::applied_patches;
+//! use patchadm_core::operation::queries::applied_patches::applied_patches;
 //! use patchadm_svr4::patch::PatchId;
 //! use patchadm_rootfs::Root;
 //!

@@ -21,6 +21,8 @@ mod dead_disk;
 mod descriptors;
 /// A disk that forgets.
 mod disk;
+/// Records and killed runs of an earlier build.
+mod earlier;
 /// Every change fails once.
 mod errors;
 /// Parsers, given what nobody writes.

@@ -88,6 +88,8 @@ mod installf;
 mod installf_in_run;
 /// Roots where a tool without recovery died.
 mod interrupted_classic_runs;
+/// The confidence intervals of the benchmark.
+mod interval;
 /// Scripts that ask, and who answers.
 mod interviews;
 /// Which class action scripts `scripts=known` lets run.

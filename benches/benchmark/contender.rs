@@ -20,6 +20,7 @@ use crate::workload::Version;
 pub(crate) enum Role {
     Floor,
     Patchadm,
+    OtherBuild,
     Dpkg,
     DpkgChanged,
     Rpm,
@@ -34,6 +35,7 @@ impl Role {
         match self {
             Self::Floor => "the floor",
             Self::Patchadm => "patchadm",
+            Self::OtherBuild => "the other build",
             Self::Dpkg => "dpkg -i, full package",
             Self::DpkgChanged => "dpkg -i, changed files",
             Self::Rpm => "rpm -U, full package",
@@ -112,18 +114,23 @@ pub(crate) fn floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
 
 /// The program.
 pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
-    let root = disk.at("patchadm");
-    install_base(inputs, &root)?;
-    let apply = Line::patchadm().words("patchadd -R").arg(&root).arg(&inputs.patch);
-    let back_out = Line::patchadm().words("patchrm -R").arg(&root).arg(PATCH);
-    let undo = root.join("var/sadm/pkg").join(PACKAGE).join("save").join(PATCH).join("undo.gz");
-    Ok(Contender { role: Role::Patchadm, root, apply, back_out, undo: Some(undo) })
+    build(&Line::patchadm(), Role::Patchadm, disk, inputs)
 }
 
-/// Installs the base package below a new root.
-pub(crate) fn install_base(inputs: &Inputs, root: &PathBuf) -> Result<()> {
+/// A build of the program, on a root of its own that it has installed itself.
+pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    let root = disk.at(&role.name().replace(' ', "-"));
+    install_base(program, inputs, &root)?;
+    let apply = program.clone().words("patchadd -R").arg(&root).arg(&inputs.patch);
+    let back_out = program.clone().words("patchrm -R").arg(&root).arg(PATCH);
+    let undo = root.join("var/sadm/pkg").join(PACKAGE).join("save").join(PATCH).join("undo.gz");
+    Ok(Contender { role, root, apply, back_out, undo: Some(undo) })
+}
+
+/// Lets a build of the program install the base package below a new root.
+pub(crate) fn install_base(program: &Line, inputs: &Inputs, root: &PathBuf) -> Result<()> {
     fresh(root)?;
-    Line::patchadm().words("pkgadd -n -R").arg(root).arg("-d").arg(&inputs.base).arg(PACKAGE).run()
+    program.clone().words("pkgadd -n -R").arg(root).arg("-d").arg(&inputs.base).arg(PACKAGE).run()
 }
 
 fn size_of(path: &PathBuf) -> Result<f64> {

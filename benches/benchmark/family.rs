@@ -32,7 +32,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     let prototype = disk.scratch().join("prototype");
     write_prototype(&prototype, inputs)?;
     let checked = disk.at("checked");
-    install_base(inputs, &checked)?;
+    install_base(&Line::patchadm(), inputs, &checked)?;
     let stream = disk.scratch().join("base.ds");
     Line::patchadm().words("pkgtrans -s").arg(&inputs.base).arg(&stream).arg(PACKAGE).run()?;
     let mut table =

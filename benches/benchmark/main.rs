@@ -6,6 +6,7 @@
 //! cargo bench --bench benchmark -- --small           seconds: does every part still work? Judges no time
 //! cargo bench --bench benchmark -- --runs 11         more runs than 5
 //! cargo bench --bench benchmark -- --write-docs      writes docs/benchmark/results.md and the plots beside it
+//! cargo bench --bench benchmark -- --against OTHER_BINARY     this build beside another, in 21 pairs (`--pairs N`)
 //! PATCHADM_BENCH_DIR=/dir cargo bench --bench benchmark     without root, or on a disk of your choice
 //! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after
 //! ```
@@ -30,6 +31,8 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // figures for people
 #![allow(clippy::format_push_string, clippy::format_collect)] // lists and reports need not be fast
 
+/// Two builds of the program.
+mod against;
 /// Applying and backing out, side by side.
 mod apply;
 /// Compression and archive formats.
@@ -48,6 +51,8 @@ mod growth;
 /// Small programs that run as processes of their own.
 mod inner;
 mod inputs;
+/// Intervals of medians.
+mod interval;
 /// Command lines.
 mod line;
 mod machine;
@@ -158,7 +163,7 @@ fn benchmark(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// All parts that have to do with a disk.
+/// All parts that have to do with a disk. The small version compares the build with itself, to see that it can be done.
 fn on_disk(
     disk: &Disk,
     inputs: &Inputs,
@@ -166,6 +171,10 @@ fn on_disk(
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
+    let itself = Path::new(env!("CARGO_BIN_EXE_patchadm"));
+    if let Some(other) = options.against.as_deref().or(options.small.then_some(itself)) {
+        against::run(disk, inputs, other, options, report)?;
+    }
     if let Some(rivals) = rivals {
         apply::run(disk, inputs, rivals, options, report)?;
     }

@@ -1,6 +1,10 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::Parser;
+
+use crate::interval::FEWEST;
 
 /// The parts of the benchmark.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,6 +40,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TYPE")]
     pub(crate) only: Option<String>,
 
+    /// Nothing but this build beside another one, in pairs: apply and back out, wall and processor time.
+    #[arg(long, value_name = "OTHER_BINARY", conflicts_with_all = ["parts", "write_docs"])]
+    pub(crate) against: Option<PathBuf>,
+
+    /// Pairs of --against.
+    #[arg(long, default_value_t = 21, requires = "against", value_parser = clap::value_parser!(u16).range(6..=999))]
+    pairs: u16,
+
     /// Write docs/benchmark/results.md and the plots beside it.
     #[arg(long)]
     pub(crate) write_docs: bool,
@@ -48,12 +60,17 @@ pub(crate) struct Options {
 impl Options {
     /// Whether a part was asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
-        self.parts.is_empty() || self.parts.contains(&part)
+        self.against.is_none() && (self.parts.is_empty() || self.parts.contains(&part))
     }
 
     /// How often everything is measured.
     pub(crate) fn runs(&self) -> usize {
         if self.small { 1 } else { self.runs.into() }
+    }
+
+    /// How many pairs two builds are measured in.
+    pub(crate) fn pairs(&self) -> usize {
+        if self.small { FEWEST } else { self.pairs.into() }
     }
 
     /// How often a query is measured, which takes milliseconds.

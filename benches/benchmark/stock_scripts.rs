@@ -69,7 +69,7 @@ pub(crate) fn contender(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     write_patch(&patches, &inputs.workload, &scripts)?;
 
     let root = disk.at("scripts");
-    install_base(inputs, &root)?;
+    install_base(&Line::patchadm(), inputs, &root)?;
     for directory in ["tmp", "var/tmp", "etc"] {
         fs::create_dir_all(root.join(directory))?;
     }

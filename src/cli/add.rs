@@ -13,7 +13,7 @@ use super::script_options::ScriptOptions;
 use super::verb::{Changing, Choices, Common, inside, refuse, tell};
 use super::whose_root::OwnerOptions;
 use super::words;
-use crate::operation::apply_patches::{ApplyRequest, apply_patches};
+use crate::operation::patches::apply::{ApplyRequest, apply_patches};
 use crate::plan::refusal::Command;
 use crate::root::Root;
 

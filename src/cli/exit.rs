@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use crate::database::{DatabaseError, ViewError};
 use crate::operation::check::CheckError;
 use crate::operation::failure::Failure;
-use crate::operation::patches::PatchesError;
-use crate::operation::query::QueryError;
+use crate::operation::queries::applied_patches::PatchesError;
+use crate::operation::queries::packages::QueryError;
 
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

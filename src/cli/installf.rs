@@ -14,8 +14,8 @@ use super::whose_root::OwnerOptions;
 use super::{Invocation, failure, json};
 use crate::format::registration::{Registration, class};
 use crate::operation::failure::Failure;
+use crate::operation::installf::target::{RegistryError, note_failure};
 use crate::operation::installf::{InstallfRequest, Registered, What, installf};
-use crate::operation::registry::{RegistryError, note_failure};
 use crate::plan::refusal::Command;
 use crate::root::Root;
 

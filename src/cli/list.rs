@@ -10,7 +10,7 @@ use super::options::parse;
 use super::verb::Common;
 use super::words::human;
 use super::{Invocation, json};
-use crate::operation::inspect::{Inspected, inspect};
+use crate::operation::queries::inspect::{Inspected, inspect};
 use crate::patch::{Delivered, PatchId};
 use crate::root::Root;
 use crate::source::{Image, Source};

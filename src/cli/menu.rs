@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::output::Output;
 use super::questions;
-use crate::operation::query::{Listing, spooled_packages};
-use crate::operation::select::Selection;
+use crate::operation::queries::packages::{Listing, spooled_packages};
+use crate::operation::queries::select::Selection;
 
 const QUESTION: &str = "\nSelect package(s) you wish to process (or 'all' to process\n\
                         all packages). (default: all) [?,??,q]: ";

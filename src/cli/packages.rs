@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::{Invocation, failure, json, words};
 use crate::operation::failure::Failure;
-use crate::operation::packages::PackagesReport;
+use crate::operation::packages::report::PackagesReport;
 use crate::operation::scripts::{Ending, RebootRequest};
 use crate::plan::Plan;
 use crate::plan::refusal::{Command, Reason};

@@ -11,8 +11,8 @@ use super::report::{self, PatchEntry};
 use super::script_options::ScriptOptions;
 use super::whose_root::OwnerOptions;
 use super::words;
-use crate::operation::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::{BackOutReport, BackOutRequest, BackedOut, back_out_patches};
 use crate::plan::refusal::Command;
 use crate::root::Root;
 

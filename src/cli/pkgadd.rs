@@ -13,8 +13,9 @@ use super::screen::Screen;
 use super::verb::{inside, object_path};
 use super::whose_root::OwnerOptions;
 use super::{Invocation, menu};
-use crate::operation::add_package::{AddRequest, Added, add_packages};
 use crate::operation::device::SPOOL;
+use crate::operation::packages::add::{AddRequest, add_packages};
+use crate::operation::packages::report::Added;
 use crate::operation::scripts::ScriptSettings;
 use crate::package::{ObjectPath, Params};
 use crate::plan::refusal::Command;
@@ -127,7 +128,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         conversation,
         silent: args.non_interactive || in_json,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        locale: call.surroundings.locale.clone(),
     };
     let mut screen = Screen {
         output: Output::new(call.program),
@@ -149,7 +149,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
 /// How scripts are run.
 pub(super) fn script_settings(call: &Invocation, trace: bool, limit: Option<u64>) -> ScriptSettings {
     let temporary = call.surroundings.temporary.clone();
-    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit }
+    let locale = call.surroundings.locale.clone();
+    ScriptSettings { executable: PathBuf::from("/proc/self/exe"), temporary, trace, limit, locale }
 }
 
 /// What is recorded of the environment with a package.

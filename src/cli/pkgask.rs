@@ -9,10 +9,10 @@ use super::output::Output;
 use super::pkgadd::{Adding, script_settings};
 use super::screen::Screen;
 use super::{Invocation, failure, json, packages};
-use crate::operation::add_package::asking::{AskRequest, Asked, ask_packages};
-use crate::operation::attendant::Attendant;
 use crate::operation::device::SPOOL;
 use crate::operation::failure::Failure;
+use crate::operation::packages::add::ask::{AskRequest, Asked, ask_packages};
+use crate::operation::packages::observer::PackageObserver;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 
@@ -59,7 +59,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         response: args.response,
         conversation: call.surroundings.stdin_is_terminal && !in_json,
         scripts: script_settings(call, false, None),
-        locale: call.surroundings.locale.clone(),
     };
     let mut screen = Screen {
         output: Output::new(call.program),
@@ -69,8 +68,8 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         scene: Adding { device: &request.device, copyright: false, vendor: false },
     };
     let outcome = with_caller(call, "pkgask", 0, |caller| {
-        ask_packages(&root, &request, caller, &mut screen, &mut |attendant: &mut dyn Attendant, file| {
-            attendant.says(&format!("\nResponse file <{}> was created.\n", file.display()));
+        ask_packages(&root, &request, caller, &mut screen, &mut |observer: &mut dyn PackageObserver, file| {
+            observer.says(&format!("\nResponse file <{}> was created.\n", file.display()));
         })
     })?;
     let exit = exit(&outcome);

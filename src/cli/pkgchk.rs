@@ -18,7 +18,7 @@ use crate::operation::check::{
     Aspects, CheckError, Checked, MapFiles, PathPattern, Report, Request, Scope, Unknown, check,
     check_and_fix, recorded,
 };
-use crate::operation::select::Pattern;
+use crate::operation::queries::select::Pattern;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 

@@ -8,9 +8,9 @@ use super::exit::Exit;
 use super::options::{Extensions, RootOption, parse};
 use super::text::package::{extracted, long, short, status};
 use super::{Invocation, json};
-use crate::operation::counts::Counts;
-use crate::operation::query::{ListedPackage, Listing, installed_packages, spooled_packages};
-use crate::operation::select::{Completeness, Selection, Version};
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::packages::{ListedPackage, Listing, installed_packages, spooled_packages};
+use crate::operation::queries::select::{Completeness, Selection, Version};
 
 const USAGE: &str = "\
 pkginfo [-q|-x|-l] [-p|-i] [-r] [-a arch] [-v version] [-c category]... [-R root] [pkginst...]

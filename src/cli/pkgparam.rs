@@ -9,7 +9,7 @@ use super::exit::{Exit, Stop};
 use super::options::{Extensions, RootOption, parse};
 use super::{Invocation, json};
 use crate::format::params::compact;
-use crate::operation::query::{parameter_file, parameters, spooled_parameters};
+use crate::operation::queries::packages::{parameter_file, parameters, spooled_parameters};
 use crate::package::Params;
 
 const USAGE: &str = "\

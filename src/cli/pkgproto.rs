@@ -11,7 +11,7 @@ use super::exit::{Exit, Stop};
 use super::options::{Extensions, parse};
 use super::{Invocation, json};
 use crate::format::prototype::is_class;
-use crate::operation::describe::{DescribeRequest, Description, Operand, describe};
+use crate::operation::make::describe::{DescribeRequest, Description, Operand, describe};
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 

@@ -11,9 +11,9 @@ use super::pkgadd::script_settings;
 use super::screen::Screen;
 use super::whose_root::OwnerOptions;
 use super::{Invocation, questions};
-use crate::operation::query::installed_packages;
-use crate::operation::remove_package::{RemoveRequest, remove_packages};
-use crate::operation::select::Selection;
+use crate::operation::packages::remove::{RemoveRequest, remove_packages};
+use crate::operation::queries::packages::installed_packages;
+use crate::operation::queries::select::Selection;
 use crate::plan::refusal::Command;
 use crate::root::Root;
 use screen::{Removing, package};
@@ -91,7 +91,6 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Exit> {
         admin: args.admin,
         conversation,
         scripts: script_settings(call, args.trace, args.script_timeout),
-        locale: call.surroundings.locale.clone(),
     };
     let mut screen = Screen {
         output: Output::new(call.program),

@@ -11,7 +11,7 @@ use super::options::parse;
 use super::report::{self, PatchEntry};
 use super::verb::{Changing, Common, refuse, tell};
 use super::words;
-use crate::operation::back_out::{BackOutRequest, back_out_patches};
+use crate::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use crate::plan::refusal::Command;
 
 const USAGE: &str =

@@ -11,7 +11,7 @@ use super::installf::{input_lines, noting_failure, refused};
 use super::options::{Extensions, RootOption, parse};
 use super::whose_root::OwnerOptions;
 use super::{Invocation, json};
-use crate::operation::removef::{RemovefRequest, removef};
+use crate::operation::installf::removef::{RemovefRequest, removef};
 use crate::package::{ObjectPath, unescape};
 use crate::plan::refusal::Command;
 use crate::root::Root;

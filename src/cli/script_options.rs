@@ -2,7 +2,7 @@
 
 use super::Invocation;
 use super::pkgadd::script_settings;
-use crate::operation::patch_scripts::PatchScriptRequest;
+use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::plan::engine::Engine;
 
 /// Who does the work of patch scripts, and how long a script may take.
@@ -23,7 +23,6 @@ impl ScriptOptions {
             settings: script_settings(call, false, self.script_timeout),
             engine: self.engine.unwrap_or_default(),
             none,
-            locale: call.surroundings.locale.clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::options::{Extensions, RootOption, parse};
 use super::surroundings::Machine;
 use super::text::patch;
 use super::{Invocation, json};
-use crate::operation::patches::applied_patches;
+use crate::operation::queries::applied_patches::applied_patches;
 use crate::patch::AppliedPatch;
 
 const USAGE: &str = "showrev [-a|-p] [-R root]";

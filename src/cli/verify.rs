@@ -15,7 +15,7 @@ use super::{Invocation, failure, json};
 use crate::database::archive::ArchiveError;
 use crate::operation::check::CheckError;
 use crate::operation::failure::Failure;
-use crate::operation::verify::{Archive, Damage, Patch, Report, State, VerifyError, verify};
+use crate::operation::queries::verify::{Archive, Damage, Patch, Report, State, VerifyError, verify};
 use crate::plan::interrupted::Interrupted;
 use crate::plan::refusal::Command;
 use crate::root::Root;

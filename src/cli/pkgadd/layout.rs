@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::format::admin::{Alteration, Check};
-use crate::operation::installation::Installation;
+use crate::operation::packages::installation::Installation;
 use crate::package::ObjectPath;
-use crate::plan::course::Portion;
+use crate::plan::course::steps::Portion;
 use crate::plan::{Action, Body, Change, Plan};
 use crate::root::Root;
 use crate::source::PackageImage;

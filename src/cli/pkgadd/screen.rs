@@ -6,11 +6,11 @@ use super::layout;
 use crate::cli::packages::{self, Package};
 use crate::cli::questions;
 use crate::cli::screen::Screen;
-use crate::operation::add_package::Added;
-use crate::operation::attendant::Attendant;
-use crate::operation::installation::Installation;
+use crate::operation::packages::installation::Installation;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::Added;
 use crate::plan::Plan;
-use crate::plan::course::Portion;
+use crate::plan::course::steps::Portion;
 use crate::plan::refusal::Command;
 use crate::source::PackageImage;
 
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Adding<'a> {
     pub(in crate::cli) vendor: bool,
 }
 
-impl Attendant for Screen<'_, Adding<'_>> {
+impl PackageObserver for Screen<'_, Adding<'_>> {
     fn adding(&mut self, name: &str, package: &PackageImage) {
         if self.progress {
             let text = layout::heading(name, &self.scene.device.display().to_string(), package);

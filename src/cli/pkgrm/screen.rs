@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use crate::cli::packages::{self, Package};
 use crate::cli::questions;
 use crate::cli::screen::Screen;
-use crate::operation::attendant::Attendant;
-use crate::operation::remove_package::{Left, Removal, Removed, Stays};
+use crate::operation::packages::left_objects::{LeftObject, Stays};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{Removal, Removed};
 use crate::package::Params;
 use crate::plan::refusal::Command;
 
@@ -20,7 +21,7 @@ pub(super) fn package(removed: &Removed) -> Package<'_> {
 }
 
 /// What stands behind the path of an object.
-fn marker(left: &Left) -> &'static str {
+fn marker(left: &LeftObject) -> &'static str {
     match left.stays {
         None => "",
         Some(Stays::Shared) => " <shared pathname not removed>",
@@ -29,7 +30,7 @@ fn marker(left: &Left) -> &'static str {
     }
 }
 
-impl Attendant for Screen<'_, Removing> {
+impl PackageObserver for Screen<'_, Removing> {
     fn removing(&mut self, name: &str, params: &Params) {
         let text = |name| params.text(name);
         self.step(&format!(
@@ -42,7 +43,7 @@ impl Attendant for Screen<'_, Removing> {
         ));
     }
 
-    fn leaves(&mut self, removal: &Removal) {
+    fn removal_agreed(&mut self, removal: &Removal) {
         let name = &removal.name;
         self.step(&format!("\n## Removing installed package instance <{name}>\n"));
         if removal.checks_dependencies {
@@ -51,7 +52,7 @@ impl Attendant for Screen<'_, Removing> {
         self.step("## Processing package information.\n");
     }
 
-    fn class_left(&mut self, class: &str, objects: &[Left]) {
+    fn class_left(&mut self, class: &str, objects: &[LeftObject]) {
         let mut text = format!("## Removing pathnames in class <{class}>\n");
         for left in objects {
             let _ = writeln!(text, "{}{}", self.root.show(&left.path), marker(left));
@@ -59,7 +60,7 @@ impl Attendant for Screen<'_, Removing> {
         self.step(&text);
     }
 
-    fn left(&mut self) {
+    fn objects_gone(&mut self) {
         self.step("## Updating system information.\n");
     }
 

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use crate::format::params::compact;
-use crate::operation::counts::Counts;
-use crate::operation::query::{ListedPackage, State};
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::packages::{ListedPackage, State};
 use crate::package::control::on_one_line;
 
 /// The parameters that the long listing shows before STATUS, in its order. Of the first ones even an empty value is

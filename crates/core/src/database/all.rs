@@ -4,6 +4,7 @@
 //! and the work is shared by all processors. A run in progress, whose records may be elsewhere, is read one by one
 //! through its [`RecordView`]; so is a package whose directory is a symbolic link. The answers are the same.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use super::installed;
 use super::{DatabaseError, RecordView, places};
 use crate::format::params::LARGEST_FILE;
 use crate::package::{Params, PkgInst, cores};
+use crate::patch::{Applied, AppliedPatches};
 use crate::root::Dir;
 
 /// The number of packages worth a thread.
@@ -137,6 +139,23 @@ fn share<T, E: From<DatabaseError>>(
         found.extend(work(&PackageRecords { inst, view, dir, is_being_updated })?);
     }
     Ok(found)
+}
+
+/// The parameters of all packages that are installed.
+pub fn params_of_all(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
+    let all = each(view, |package| {
+        Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
+    });
+    Ok(all?.into_iter().collect())
+}
+
+/// The patches applied to the packages of the root. `separator` stands between base and revision of an id.
+pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
+    let applied = each(view, |package| {
+        let Some(params) = package.params()? else { return Ok(None) };
+        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
+    });
+    Ok(AppliedPatches::new(applied?))
 }
 
 #[cfg(test)]

@@ -14,18 +14,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use patchadm_changeset::archive_file::{ArchiveFileError, FromStart, digest_of, stream};
-use rustix::io::Errno;
 
 use super::ledger::{self, LedgerFault};
 use super::saves::ARCHIVE_NAMES;
 use super::{RecordView, ViewError, places};
-use crate::format::ledger::{Ledger, LedgerLine, SNAPSHOT, UndoLocation};
+use crate::format::ledger::{Ledger, LedgerLine, UndoLocation};
 use crate::format::manifest::Manifest;
 use crate::format::pkgmap::Pkgmap;
 use crate::format::remote::Remote;
-use crate::format::undo_paths::UndoPaths;
 use crate::package::{Digest, ObjectPath, Params, PkgInst};
-use crate::root::{Dir, Root, RootError};
+use crate::root::{Root, RootError};
 
 mod kept;
 mod manifest;

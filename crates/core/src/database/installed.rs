@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{DatabaseError, RecordView, all, places, saves};
+use super::{DatabaseError, RecordView, places, saves};
 use crate::format::params::{self, LARGEST_FILE};
 use crate::inventory::{Installed, Save};
 use crate::package::{Interruption, Params, PkgInst, RecordFile, rule};
-use crate::patch::{Applied, AppliedPatches, PatchId};
+use crate::patch::PatchId;
 use crate::root::FileType;
 
 /// The largest file of a package's directory that is kept in memory as a record: 64 MiB.
@@ -194,6 +194,7 @@ pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches,
 
 #[cfg(test)]
 mod tests {
+    use super::super::all::applied;
     use std::fs;
 
     use super::*;

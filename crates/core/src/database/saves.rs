@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::{DatabaseError, RecordView, ViewError, archive, places};
+use super::{DatabaseError, RecordView, ViewError, places};
 use crate::format::handed_down::HANDED_DOWN;
+use crate::format::ledger::SNAPSHOT;
 use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::undo_paths::UndoPaths;
 use crate::inventory::Save;
@@ -56,9 +57,8 @@ pub fn open_saves(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<S
 /// Reads the lists of paths changed by the patches in a package's save directories. Directories without a list, or
 /// with one that the caller may not read, are left out.
 pub fn paths(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<String, UndoPaths>, DatabaseError> {
-    let all = each(view, package, UnreadableFile::PassedOver, |_, save| {
-        Ok(archive::paths(save).unwrap_or_default())
-    })?;
+    let all =
+        each(view, package, UnreadableFile::PassedOver, |_, save| Ok(saved_paths(save).unwrap_or_default()))?;
     Ok(all.into_iter().filter_map(|(id, (_, paths))| Some((id, paths??))).collect())
 }
 
@@ -165,6 +165,30 @@ fn save<E>(
         save.has_manifest = manifest.is_some_and(|seen| seen.file_type == FileType::Regular);
     }
     Ok(save)
+}
+
+/// Which paths the patch of a save directory changed, by the list beside its archive, or beside the snapshot; none
+/// without one.
+pub(super) fn saved_paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    if let Some(list) = listed(save)? {
+        return Ok(Some(list));
+    }
+    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
+    match save.dir(directory.as_bytes()) {
+        Ok(snapshot) => listed(&snapshot),
+        Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
+    match directory.read_regular(PATHS, LARGEST_PATHS) {
+        // A list that is too long is as good as none.
+        Err(RootError::TooLarge { .. }) => Ok(None),
+        read => Ok(read?.and_then(UndoPaths::parse)),
+    }
 }
 
 #[cfg(test)]

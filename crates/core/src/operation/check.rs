@@ -7,29 +7,27 @@
 //! ```text
 //! scope     which records                   map   a pkgmap in the place of the database
 //! compare   one object and its record       fix   the same, and what differs is repaired
+//! findings  what is compared, and what is found
 //! exclusive what is nobody's                device   packages that are not installed yet
 //! ```
 
 mod compare;
 pub mod device;
 mod exclusive;
+mod findings;
 mod fix;
 mod map;
 mod scope;
 
-use std::collections::HashMap;
-
-use super::failure::Failure;
-use super::query::QueryError;
 use super::session::{Caller, Ground, Session, must_have_database};
-use crate::database::{
-    DatabaseError, RecordError, RecordReader, RecordView, ViewError, places, read_consistently,
-};
-use crate::package::{Accounts, Digest, Line, Mode, Object, ObjectPath, side_by_side};
-use crate::root::{Root, RootError, accounts_of};
+use crate::database::{RecordReader, RecordView, places, read_consistently};
+use crate::package::{Accounts, Line, side_by_side};
+use crate::root::{Root, accounts_of};
 use compare::Comparison;
 use map::Map;
 
+pub use findings::{Aspects, CheckError, Checked, Differs, Finding, Report, Unfixed, Unknown};
+pub(super) use findings::{Delivered, DeliveredFile};
 pub use map::MapFiles;
 pub use scope::{PathPattern, Scope};
 
@@ -49,183 +47,6 @@ pub struct Request {
 /// Objects that a thread takes at a time: enough that most are in the directory of the one before, few enough that no
 /// thread waits long for the last one.
 const SHARE: usize = 64;
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Aspects {
-    /// Type, permissions, owner, group, device numbers, where links lead.
-    pub attributes: bool,
-    /// Size, sum and modification time of files.
-    pub contents: bool,
-    /// Also the contents of files that are expected to change (`e`, `v`).
-    pub changing_contents: bool,
-    /// Also what is in exclusive directories and is nobody's.
-    pub exclusive: bool,
-}
-
-/// What patches delivered, as their undo manifests say: the last one of each path.
-pub(super) type Delivered = HashMap<ObjectPath, DeliveredFile>;
-
-/// A file that a patch delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DeliveredFile {
-    /// As it was recorded then; where the record is another one now, somebody else has put the file there since.
-    pub(super) object: Object,
-    /// SHA-256 of its bytes.
-    pub(super) sha256: Digest,
-    /// The patch.
-    pub(super) patch: String,
-}
-
-/// One way in which an object is not as it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// Nothing is there.
-    Missing,
-    /// Something of another type is there; the letters of pkgmap(4), `?` for what no package can deliver.
-    Type(Differs<u8>),
-    /// A device has other numbers, major and minor.
-    Device(Differs<(u32, u32)>),
-    /// Other permission bits.
-    Mode(Differs<Mode>),
-    /// Another group.
-    Group(Differs<String>),
-    /// Another owner.
-    Owner(Differs<String>),
-    /// The recorded group is none of this root.
-    UnknownGroup(String),
-    /// The recorded owner is none of this root.
-    UnknownOwner(String),
-    /// It is not the same object as the one that it should be a hard link to.
-    NotLinked(Vec<u8>),
-    /// It is no symbolic link with this target.
-    NotSymlinked(Vec<u8>),
-    /// Another modification time; seconds since 1970.
-    Mtime(Differs<i64>),
-    /// Another size in bytes.
-    Size(Differs<u64>),
-    /// Another sum.
-    Cksum(Differs<u16>),
-    /// Its bytes are not those that this patch put there, as the patch's undo manifest says (SHA-256), although size and
-    /// sum are.
-    NotDelivered(String),
-    /// It cannot be looked at or read; why.
-    Unreadable(String),
-    /// It is in an exclusive directory, and no package owns it.
-    Hidden,
-    /// A repair was tried and failed.
-    Unfixed(Unfixed),
-}
-
-/// A repair that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfixed {
-    /// Mode, owner or group are still others.
-    Attributes,
-    /// Mode, owner and group are left: the bytes are not those that they are recorded of.
-    OtherBytes,
-    /// The modification time is still another.
-    Mtime,
-    /// The directory is still not there.
-    Directory,
-    /// It is still no link to this.
-    Link(Vec<u8>),
-    /// What is nobody's is still there.
-    Hidden,
-}
-
-/// What is recorded, and what is there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Differs<T> {
-    /// What is recorded.
-    pub expected: T,
-    /// What is there.
-    pub actual: T,
-}
-
-/// An object that was compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// Where it is.
-    pub path: ObjectPath,
-    /// What is wrong with it, in the order of a report; nothing if all is well.
-    pub findings: Vec<Finding>,
-}
-
-impl Checked {
-    /// Whether nothing is there.
-    pub fn is_missing(&self) -> bool {
-        self.findings.first() == Some(&Finding::Missing)
-    }
-}
-
-/// The answer to a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Every object compared, in the order of their paths or of the pkgmap; behind them what is nobody's.
-    pub checked: Vec<Checked>,
-    /// What the scope names and the records do not have.
-    pub unknown: Unknown,
-}
-
-/// What a scope names and the records do not have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unknown {
-    /// Words for packages of which none is installed.
-    pub packages: Vec<String>,
-    /// Words for packages that are installed and own nothing.
-    pub empty: Vec<String>,
-    /// Paths that no line is of.
-    pub paths: Vec<ObjectPath>,
-}
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// The records cannot be read.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// A run is in progress, or was interrupted and waits for its recovery.
-    #[error(
-        "a change of {0} is not finished: nothing can be checked until it is, or `patchadm recover` has been run"
-    )]
-    Unfinished(String),
-    /// A pkgmap cannot be read, or cannot be understood without more parameters.
-    #[error("{path}: {reason}")]
-    Map {
-        /// The pkgmap.
-        path: String,
-        /// What is wrong, with the line.
-        reason: String,
-    },
-    /// No installed package is of these categories.
-    #[error("no package of category <{0}> is installed")]
-    NoCategory(String),
-    /// A file with parameters cannot be read.
-    #[error(transparent)]
-    Parameters(#[from] QueryError),
-    /// The root cannot be locked or recovered for a repair, or a package that is not installed cannot be read.
-    #[error(transparent)]
-    Operation(#[from] Failure),
-}
-
-impl From<RecordError> for CheckError {
-    fn from(error: RecordError) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl From<ViewError> for CheckError {
-    fn from(error: ViewError) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl From<RootError> for CheckError {
-    fn from(error: RootError) -> Self {
-        ViewError::from(error).into()
-    }
-}
 
 /// The records of the objects that are asked about, without looking at the objects: the list of `pkgchk -l`.
 pub fn recorded<'a>(

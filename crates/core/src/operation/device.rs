@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::content::OneSource;
 use super::failure::Failure;
-use super::query::spooled_name;
-use super::select::{Pattern, Selection};
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::plan::refusal::{Command, Reason, Refusal};
 use crate::source::{Form, Image, PackageImage, Source, SourceError};
 
@@ -19,11 +19,20 @@ pub fn named(word: &Path) -> PathBuf {
 }
 
 /// The packages that are meant, read but for the content of their objects.
-pub(super) struct Device {
+pub(crate) struct Device {
     pub(super) source: Source,
     pub(super) image: Image,
     /// Places in the image: datastreams in their own order, others as they were named, those of one word by name.
     pub(super) selected: Vec<usize>,
+}
+
+/// One package of a device.
+#[derive(Clone, Copy)]
+pub(crate) struct DeliveredPackage<'a> {
+    pub(crate) device: &'a Device,
+    /// Its place in the image of the device.
+    pub(crate) index: usize,
+    pub(crate) image: &'a PackageImage,
 }
 
 impl Device {
@@ -56,6 +65,11 @@ impl Device {
             selected.sort_by_key(|&index| names.get(index).map(|name| (fitting(name), name.clone())));
         }
         Ok(Ok(Self { source, image, selected }))
+    }
+
+    /// The package at a place of the image.
+    pub(crate) fn delivered(&self, index: usize) -> Result<DeliveredPackage<'_>, Failure> {
+        Ok(DeliveredPackage { device: self, index, image: self.package(index)? })
     }
 
     /// It as the content of a run.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::scripts::ScriptFailure;
+use super::scripts::failure::ScriptFailure;
 use crate::database::archive::ArchiveError;
 use crate::database::policy::PolicyError;
 use crate::database::{DatabaseError, RecordError, ViewError};
@@ -156,6 +156,12 @@ fn untrusted(cause: &Cause) -> Option<&Untrusted> {
         Cause::Root(RootError::Untrusted(told)) => Some(told),
         _ => None,
     }
+}
+
+/// Whether a source is not what it says it is, and nothing was changed.
+pub(super) fn is_of_source(error: &TransactionError) -> bool {
+    error.left == RootCondition::Unchanged
+        && matches!(error.cause, Cause::Corrupt { .. } | Cause::Missing { .. } | Cause::Source(_))
 }
 
 impl From<RecordError> for Failure {

@@ -3,8 +3,16 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::database::places;
+use crate::package::ObjectPath;
 use crate::package::control::printable;
 use crate::plan::{Action, Change, Plan};
+
+/// The path of the log of a patch.
+pub(super) fn of_patch(plan: &Plan) -> Option<ObjectPath> {
+    let id = plan.patches.first()?;
+    places::patches().join(id.as_bytes()).ok()?.join(b"log").ok()
+}
 
 /// The log of packages that were installed, or of an applied patch: every package with its paths, as pkgadd(1M) would
 /// have listed them.

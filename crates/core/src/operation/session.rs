@@ -13,8 +13,11 @@ use crate::database::survey::{SurveySettings, packages, parameters, survey_with}
 use crate::database::{RecordView, RootLedgers, installed, marker, places, policy, read_consistently};
 use crate::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use crate::inventory::{Installed, Inventory, Touched};
-use crate::package::{Mode, ObjectPath, PkgInst, Policy};
+use crate::package::{Mode, ObjectPath, PkgInst, Policy, side_by_side};
+use crate::patch::AppliedPatches;
 use crate::plan::occasion::Occasion;
+use crate::plan::refusal::Reason;
+use crate::plan::validate::applied_to;
 use crate::plan::{Plan, RecordChange};
 use crate::root::{Lock, LockError, LockHolder, Root, random};
 use crate::script::{ProcessIdentity, end_leftovers};
@@ -23,6 +26,9 @@ use crate::transaction::{
     RunSettings, RunWatch, ScriptedRun, TransactionError, carry_out, log_without_run, recover_with,
     unfinished_script,
 };
+
+/// So many packages are read in one go.
+const PORTION: usize = 100;
 
 /// What a changing command brings along: everything that only the command line knows.
 pub struct Caller<'a> {
@@ -93,6 +99,20 @@ impl Ground {
     /// Locks of unfinished installations are not looked for.
     pub fn packages(&self) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
         Ok(parameters(&RecordView::live(&self.root))?)
+    }
+
+    /// The patch records of surveyed packages, read by several threads.
+    pub(super) fn applied(&self, inventory: &Inventory) -> Result<AppliedPatches, Reason> {
+        let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
+        let portions: Vec<_> = packages.chunks(PORTION).collect();
+        let records = side_by_side(self.root.workers(), portions.len(), || {
+            |at: usize| {
+                let portion = portions.get(at).copied().unwrap_or_default();
+                applied_to(portion, &self.policy.separator)
+            }
+        });
+        let records: Vec<Vec<_>> = records.into_iter().collect::<Result<_, _>>()?;
+        Ok(AppliedPatches::new(records.into_iter().flatten().collect()))
     }
 
     /// The same survey with `packages` that were read under the same lock.

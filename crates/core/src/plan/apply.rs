@@ -11,10 +11,10 @@ use crate::format::manifest::KEPT_MANIFEST;
 use crate::format::remote::{Medium, Remote, State};
 use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Live, Mode, ObjectPath, Params, PkgInst, Policy, UndoFormat};
-use crate::patch::{Applied, Delivered, PatchId, PatchList};
+use crate::patch::{Applied, AppliedPatches, Delivered, PatchId, PatchList};
 use crate::source::Image;
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};
 use super::engine::{Bookkeeping, Chosen, Role, ScriptChoice, applying};
@@ -56,10 +56,12 @@ pub struct ApplyOptions {
     pub answers: BTreeMap<usize, Params>,
 }
 
-/// Plans the application of a patch.
+/// Plans the application of a patch. `applied` are the patch records of the packages in `inventory`, or why they cannot
+/// be read.
 pub fn apply(
     image: &Image,
     inventory: &Inventory,
+    applied: Result<AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
     occasion: &Occasion,
@@ -68,7 +70,7 @@ pub fn apply(
         Facts::of(image, &policy.separator).map_err(|reason| reason.of(Command::Patchadd, &image.name))?;
     let id = facts.id.clone();
     let refuse = |reason: Reason| reason.shown(inventory).of(Command::Patchadd, &id);
-    let validated = validate(image, facts, inventory, policy, options).map_err(refuse)?;
+    let validated = validate(image, facts, inventory, applied, policy, options).map_err(refuse)?;
     let application = Application { image, inventory, policy, options, occasion, validated: &validated };
     application.plan().map_err(refuse)
 }

@@ -14,7 +14,7 @@ use crate::package::{ObjectPath, Params, PkgInst, Policy, RecordFile};
 use crate::patch::{AppliedPatches, PatchId, Superseded};
 use crate::source::PackageImage;
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::draft::Draft;
 use super::engine::{BACKING_OUT, Bookkeeping, Role, ScriptChoice};
 use super::handing_down::Left;
@@ -28,7 +28,6 @@ use super::records::{has_undo_data, package_path, patch_path, reactivate, save_o
 use super::refusal::{Command, Reason, Refusal};
 use super::restore::{Restoring, restore};
 use super::target::Target;
-use super::validate::applied;
 use super::{Plan, RecordChange, foreign, space};
 
 /// The undo archive of one package, read and verified. In the plan's [`Member`](super::Member)s its place among the
@@ -56,8 +55,6 @@ pub struct Archive<'a> {
 /// What the user of patchrm(1M) may choose, and what is known of later patches.
 #[derive(Clone, Debug, Default)]
 pub struct BackOutOptions {
-    /// `-f`: although the patch is superseded or obsoleted.
-    pub force: bool,
     /// Manifests of patches that were applied later, as far as they can be read.
     pub later: BTreeMap<(PkgInst, String), Manifest>,
     /// Patches of other packages that were applied later and have paths of the patch.
@@ -80,29 +77,25 @@ pub struct Elsewhere {
 }
 
 /// Asks the rules: applied, not superseded, not needed, with undo data. The packages that the patch is applied to,
-/// whose archives [`back_out`] needs, in the order of the inventory.
+/// whose archives [`back_out`] needs, in the order of the inventory. `applied` are the patch records of the packages in
+/// `inventory`, or why they cannot be read; with `force` a patch may be superseded or obsoleted.
 pub fn may_back_out(
     id: &PatchId,
     inventory: &Inventory,
+    applied: Result<AppliedPatches, Reason>,
     policy: &Policy,
-    options: &BackOutOptions,
+    force: bool,
 ) -> Result<Vec<PkgInst>, Refusal> {
-    rules(id, inventory, policy, options).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
-}
-
-fn rules(
-    id: &PatchId,
-    inventory: &Inventory,
-    policy: &Policy,
-    options: &BackOutOptions,
-) -> Result<Vec<PkgInst>, Reason> {
-    let applied = applied(inventory, &policy.separator)?;
-    let mut packages = inventory.packages.iter();
-    let half = |(package, installed)| why_interrupted(package, installed, id, &policy.separator);
-    if let Some(reason) = packages.find_map(half) {
-        return Err(reason);
-    }
-    may_go(id, &applied, inventory, policy, options.force)
+    let rules = || {
+        let applied = applied?;
+        let mut packages = inventory.packages.iter();
+        let half = |(package, installed)| why_interrupted(package, installed, id, &policy.separator);
+        match packages.find_map(half) {
+            Some(reason) => Err(reason),
+            None => may_go(id, &applied, inventory, policy, force),
+        }
+    };
+    rules().map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 /// The same rules where it is known which patches are applied, and that this one was not left half applied.
@@ -160,38 +153,42 @@ fn progressive(id: &PatchId, inventory: &Inventory, separator: &str) -> Option<P
     packages.find(|(_, installed)| is_patch(&installed.params)).map(|(package, _)| package.clone())
 }
 
-/// Plans the backout of a patch. `archives` has one for each package that [`may_back_out`] named.
+/// Plans the backout of a patch from the packages that [`may_back_out`] named. `archives` has one for each.
 pub fn back_out(
     id: &PatchId,
+    packages: Vec<PkgInst>,
     archives: &[Archive<'_>],
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
     occasion: &Occasion,
 ) -> Result<Scripted, Refusal> {
-    let packages = may_back_out(id, inventory, policy, options)?;
-    let backout = Backout { id, archives, inventory, policy, options, occasion };
+    let backout = Backout { id, archives, is_elsewhere: false, inventory, policy, options, occasion };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Patchrm, id))
 }
 
 /// Plans how a patch is taken out of the package of `archive` alone, as an installation of its backout package does it.
-/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide.
+/// Asked is which later patch has a path; what other patches need is for the user of pkgadd(1M) to decide. With
+/// `is_elsewhere` the patch is applied to other packages as well.
 pub fn back_out_of_package(
     id: &PatchId,
     archive: Archive<'_>,
+    is_elsewhere: bool,
     inventory: &Inventory,
     policy: &Policy,
     options: &BackOutOptions,
     occasion: &Occasion,
 ) -> Result<Scripted, Refusal> {
     let packages = vec![archive.package.clone()];
-    let backout = Backout { id, archives: &[archive], inventory, policy, options, occasion };
+    let backout = Backout { id, archives: &[archive], is_elsewhere, inventory, policy, options, occasion };
     backout.plan(packages).map_err(|reason| reason.shown(inventory).of(Command::Pkgadd, archive.package))
 }
 
 struct Backout<'a> {
     id: &'a PatchId,
     archives: &'a [Archive<'a>],
+    /// Whether the patch is applied to a package beside these.
+    is_elsewhere: bool,
     inventory: &'a Inventory,
     policy: &'a Policy,
     options: &'a BackOutOptions,
@@ -249,7 +246,7 @@ impl Backout<'_> {
             }
         }
         restore(&mut draft, &restorings, &self.options.elsewhere)?;
-        if !self.is_applied_elsewhere(&packages)? {
+        if !self.is_elsewhere {
             records.extend(self.patch_directories()?);
         }
         let has_scripts = parts.iter().any(|part| part.chosen.has_scripts());
@@ -326,13 +323,6 @@ impl Backout<'_> {
         let deletes = deletes.collect::<Result<_, _>>()?;
         let (package, restores) = (package.clone(), archive.manifest.is_some());
         Ok(Part { package, index, params: target.params, chosen, mapped, deletes, restores })
-    }
-
-    /// Whether the patch is applied to a package beside these.
-    fn is_applied_elsewhere(&self, packages: &[PkgInst]) -> Result<bool, Reason> {
-        let applied = applied(self.inventory, &self.policy.separator)?;
-        let all = applied.get(self.id).map(|patch| &patch.packages[..]).unwrap_or_default();
-        Ok(all.iter().any(|package| !packages.contains(package)))
     }
 
     /// The directory of the patch, under each spelling of its id.

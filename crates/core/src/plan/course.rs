@@ -13,38 +13,27 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Ftype, Line, Live, LiveKind, Mode, ObjectPath, OwnerStatus, PkgInst};
+use crate::package::{Ftype, Line, Live, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::source::PackageImage;
 
 use super::install::Intended;
 use super::ledger;
 use super::records::package_path;
 use super::refusal::Reason;
-use super::scripts::{Deliverer, InstallScripts, is_passing};
+use super::scripts::{InstallScripts, is_passing};
 use super::snapshot::add_kept_by_classes;
-use super::target::{Wanted, classes};
+use super::target::classes;
 use super::undo::as_left;
-use super::{Change, NewObject, Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
+use super::{Plan, RecordChange, TreeContent, TreeFile, UndoArchive};
 use order::Order;
+use steps::{Batch, ClassStep, Concerned, ListedFile, Mapped, Outcome, PackageStep};
 
 mod order;
 pub mod removal;
+pub mod steps;
 
 /// The file in a package's directory that says that its installation is not complete.
 pub const INSTALL_LOCK: &str = "!I-Lock!";
-
-/// An object of a package, whether it changes or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapped {
-    /// Where it goes.
-    pub path: ObjectPath,
-    /// Its type.
-    pub ftype: Ftype,
-    /// Its class.
-    pub class: String,
-    /// Whether its mode is `?`: that of what is there, or the usual one.
-    pub is_mode_open: bool,
-}
 
 /// The steps of a run, and what they may touch.
 #[derive(Clone, Debug)]
@@ -53,11 +42,13 @@ pub struct Course {
     pub concerned: Concerned,
     /// The steps, from the first to the last but the closing one, which [`Course::close`] makes when it is known what
     /// the scripts left.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PackageStep>,
+    /// The package.
+    pub package: PkgInst,
+    /// Whether the package goes.
+    pub is_removal: bool,
     /// The plan of which it is the course, without its changes.
     frame: Plan,
-    /// The package.
-    package: PkgInst,
     /// The lines of `contents` as they are to be in the end.
     lines: BTreeMap<ObjectPath, Option<Line>>,
     /// Records that go in the end, if they are there then.
@@ -68,104 +59,6 @@ pub struct Course {
     before: Option<Installed>,
     /// The records that come in the end, together with the archives.
     closing: Vec<RecordChange>,
-}
-
-/// What scripts may touch: everything of the packages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Concerned {
-    /// Every path of the packages, with whether it is meant to be edited (types `e` and `v`).
-    pub objects: BTreeMap<ObjectPath, bool>,
-    /// Directories of records that a script may change as a whole.
-    pub trees: Vec<ObjectPath>,
-    /// Single records.
-    pub files: Vec<ObjectPath>,
-}
-
-/// One step.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// The engine carries changes out.
-    Switch(Box<Batch>),
-    /// A procedure script runs: `preinstall`, `postinstall`.
-    Procedure(&'static str),
-    /// The script of a class runs.
-    Class(ClassStep),
-}
-
-/// Changes that are carried out in one go.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The changes, as a plan of their own.
-    pub plan: Plan,
-    /// Which of its paths belong to which class, in the order of CLASSES; empty for records alone.
-    pub portions: Vec<Portion>,
-}
-
-/// The part that one class has of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Portion {
-    /// The class.
-    pub class: String,
-    /// Its objects, sorted; hard links apart.
-    pub paths: Vec<ObjectPath>,
-    /// Its hard links.
-    pub links: Vec<ObjectPath>,
-    /// Whether the class is complete with it, but for links to what a script makes.
-    pub is_complete: bool,
-}
-
-/// The work of one class action script.
-#[derive(Clone, Debug)]
-pub struct ClassStep {
-    /// The class.
-    pub class: String,
-    /// Who delivers the script.
-    pub deliverer: Deliverer,
-    /// The files that it is to install, sorted by path; the script runs even if there is none.
-    pub files: Vec<ListedFile>,
-}
-
-/// A file that a class action script installs.
-#[derive(Clone, Debug)]
-pub struct ListedFile {
-    /// Where it goes.
-    pub path: ObjectPath,
-    /// The delivered object: its body is a member of the source.
-    pub new: NewObject,
-    /// Its line of `contents`, as it would be if the script copied.
-    pub line: Line,
-}
-
-/// What a script left at a path that it was to install.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing, or no regular file.
-    Missing,
-    /// A regular file of this size and sum.
-    File {
-        /// Bytes.
-        size: u64,
-        /// System V sum.
-        cksum: u16,
-    },
-}
-
-impl Mapped {
-    pub(super) fn of(wanted: &Wanted<'_>) -> Self {
-        let object = &wanted.object;
-        let is_mode_open = object.attributes.mode.is_none() && !object.ftype.is_link();
-        Self { path: wanted.path.clone(), ftype: object.ftype, class: object.class.clone(), is_mode_open }
-    }
-}
-
-impl ListedFile {
-    /// What the script left, seen by `live`.
-    pub fn outcome(live: Option<&Live>) -> Outcome {
-        match live.map(|live| &live.kind) {
-            Some(LiveKind::Regular { size, cksum, .. }) => Outcome::File { size: *size, cksum: *cksum },
-            _ => Outcome::Missing,
-        }
-    }
 }
 
 impl Course {
@@ -183,17 +76,6 @@ impl Course {
         for file in listed.values().flatten() {
             lines.entry(file.path.clone()).or_insert_with(|| Some(file.line.clone()));
         }
-        let frame = Plan {
-            changes: Vec::new(),
-            records: Vec::new(),
-            contents: BTreeMap::new(),
-            undo: Vec::new(),
-            versions: Vec::new(),
-            space: Vec::new(),
-            discard: Vec::new(),
-            notes: Vec::new(),
-            ..plan.clone()
-        };
         let (opening, closing) = records(intended);
         let mut course = Self {
             concerned: concerned(&package, mapped, plan)?,
@@ -202,17 +84,18 @@ impl Course {
             undo: plan.undo.clone(),
             before: inventory.packages.get(&package).filter(|_| !plan.undo.is_empty()).cloned(),
             closing,
-            frame,
+            frame: frame(plan),
+            is_removal: false,
             package,
             lines,
         };
         course.opening(opening, intended, image)?;
         if scripts.preinstall {
-            course.steps.push(Step::Procedure("preinstall"));
+            course.steps.push(PackageStep::Procedure("preinstall"));
         }
         course.classes(&order, plan, scripts, listed);
         if scripts.postinstall {
-            course.steps.push(Step::Procedure("postinstall"));
+            course.steps.push(PackageStep::Procedure("postinstall"));
         }
         Ok(course)
     }
@@ -250,7 +133,7 @@ impl Course {
         }
         let contents = self.marked();
         let plan = Plan { records, contents, ..self.frame.clone() };
-        self.steps.push(Step::Switch(Box::new(Batch { plan, portions: Vec::new() })));
+        self.steps.push(PackageStep::Records(Box::new(plan)));
         Ok(())
     }
 
@@ -284,7 +167,7 @@ impl Course {
             let Some(&deliverer) = deliverer else { continue };
             self.flush(&mut open);
             let files = listed.remove(class).unwrap_or_default();
-            self.steps.push(Step::Class(ClassStep { class: class.clone(), deliverer, files }));
+            self.steps.push(PackageStep::InstallClass(ClassStep { class: class.clone(), deliverer, files }));
             let mut after = slots.remove(&(2 * at + 1)).unwrap_or_default();
             after.1.class.clone_from(class);
             open.add(after);
@@ -297,7 +180,7 @@ impl Course {
         let mut batch = std::mem::replace(open, empty);
         batch.plan.changes.sort_by(|a, b| a.path.cmp(&b.path));
         if !batch.portions.is_empty() {
-            self.steps.push(Step::Switch(Box::new(batch)));
+            self.steps.push(PackageStep::Install(Box::new(batch)));
         }
     }
 
@@ -315,7 +198,7 @@ impl Course {
         live: &BTreeMap<ObjectPath, Live>,
         now: Option<&Installed>,
         is_there: impl Fn(&ObjectPath) -> bool,
-    ) -> Batch {
+    ) -> Plan {
         let mut contents = self.lines.clone();
         for (path, outcome) in outcomes {
             let Some(Some(line)) = contents.get_mut(path) else { continue };
@@ -337,7 +220,7 @@ impl Course {
                 add_kept_by_classes(archive, before, now);
             }
         }
-        Batch { plan: Plan { records, contents, undo, ..self.frame.clone() }, portions: Vec::new() }
+        Plan { records, contents, undo, ..self.frame.clone() }
     }
 
     /// The final line of a path, where the run changes it.
@@ -346,12 +229,18 @@ impl Course {
     }
 }
 
-impl Batch {
-    fn add(&mut self, (changes, portion): (Vec<Change>, Portion)) {
-        self.plan.changes.extend(changes);
-        if portion.is_complete || !portion.paths.is_empty() || !portion.links.is_empty() {
-            self.portions.push(portion);
-        }
+/// A plan of which nothing is left to be done.
+fn frame(plan: &Plan) -> Plan {
+    Plan {
+        changes: Vec::new(),
+        records: Vec::new(),
+        contents: BTreeMap::new(),
+        undo: Vec::new(),
+        versions: Vec::new(),
+        space: Vec::new(),
+        discard: Vec::new(),
+        notes: Vec::new(),
+        ..plan.clone()
     }
 }
 

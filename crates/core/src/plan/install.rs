@@ -13,7 +13,7 @@ use crate::inventory::{Installed, Inventory};
 use crate::package::{Edited, Ftype, Mode, ObjectPath, Params, PkgInst, ScriptPolicy};
 use crate::source::{Image, PackageImage};
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::depend::unmet_at_installation;
 use super::draft::Draft;
 use super::edits::{EditChoice, Edits};

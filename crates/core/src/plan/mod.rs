@@ -47,6 +47,6 @@ mod target;
 mod tests;
 pub mod together;
 mod undo;
-mod validate;
+pub mod validate;
 
 pub use patchadm_changeset::plan::*;

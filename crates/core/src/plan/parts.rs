@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inventory::Inventory;
 use crate::package::{Line, ObjectPath, Params, PkgInst};
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::engine::{Bookkeeping, Chosen, PlannedScript};
 use super::install::Intended;
 use super::occasion::Occasion;

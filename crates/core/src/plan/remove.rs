@@ -2,7 +2,7 @@
 //!
 //! Its objects go, unless another package owns them as well; directories go when they are empty. Nothing is kept of
 //! edited files: who removes a package gives its files up. Where scripts take part, the plan says what becomes of the
-//! root if they do nothing else; [`RemovalCourse`](super::course::removal::RemovalCourse) is made of it.
+//! root if they do nothing else; [`Course`](super::course::Course) is made of it.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ use super::records::{package_path, patch_path};
 use super::refusal::{Command, Reason, Refusal};
 use super::scripts::{RemoveScripts, SystemScripts};
 use super::{Plan, RecordChange, space};
-pub use portions::{Fate, Going, Portion};
+pub use portions::{Fate, Going, RemovalPortion};
 
 mod portions;
 
@@ -43,7 +43,7 @@ pub struct Intended {
     /// The scripts that take part.
     pub scripts: RemoveScripts,
     /// What goes, class by class, from the first to the last.
-    pub portions: Vec<Portion>,
+    pub portions: Vec<RemovalPortion>,
     /// Sentences that a person should read before it is done.
     pub warnings: Vec<String>,
 }

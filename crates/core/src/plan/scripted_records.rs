@@ -10,7 +10,7 @@ use crate::package::{Live, LiveKind, ObjectPath, Params, PkgInst};
 use crate::patch::{Applied, PatchId, PatchInfo, PatchList};
 use crate::source::PackageImage;
 
-use super::course::Mapped;
+use super::course::steps::Mapped;
 use super::parameters::{TOLD_TO_SCRIPTS, is_word_of_last_patch};
 use super::records::{package_path, reactivate, save_of, supersede};
 use super::refusal::Reason;

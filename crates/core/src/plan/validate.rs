@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::inventory::{Installed, Inventory};
-use crate::package::{Params, PkgInst, Policy, cores, side_by_side};
+use crate::package::{Params, PkgInst, Policy};
 use crate::patch::{
     Applied, AppliedPatches, Conflict, Delivered, DeliveredError, PatchId, PatchList, Requirement,
     Requirements, Standing,
@@ -21,9 +21,6 @@ use crate::format::params::compact;
 
 /// Zone parameters, which must be equal in patch and package.
 const ZONE_PARAMETERS: [&str; 3] = ["SUNW_PKG_ALLZONES", "SUNW_PKG_HOLLOW", "SUNW_PKG_THISZONE"];
-
-/// So many packages are read in one go.
-const PORTION: usize = 100;
 
 /// What a patch as a whole says: the union over its packages and its patchinfo.
 #[derive(Clone, Debug)]
@@ -126,19 +123,8 @@ impl Facts {
     }
 }
 
-/// The patches applied to a root.
-pub(super) fn applied(inventory: &Inventory, separator: &str) -> Result<AppliedPatches, Reason> {
-    let packages: Vec<(&PkgInst, &Installed)> = inventory.packages.iter().collect();
-    let portions: Vec<_> = packages.chunks(PORTION).collect();
-    let records = side_by_side(cores(), portions.len(), || {
-        |at: usize| portions.get(at).map_or_else(|| Ok(Vec::new()), |portion| records_of(portion, separator))
-    });
-    let records: Result<Vec<Vec<Applied>>, Reason> = records.into_iter().collect();
-    Ok(AppliedPatches::new(records?.into_iter().flatten().collect()))
-}
-
-/// The patch records of some packages.
-fn records_of(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<Applied>, Reason> {
+/// The patch records of some packages, in their order.
+pub fn applied_to(packages: &[(&PkgInst, &Installed)], separator: &str) -> Result<Vec<Applied>, Reason> {
     let read = |(package, installed): &(&PkgInst, &Installed)| {
         Applied::from_params(package, &installed.params, separator)
             .map_err(|error| Reason::BadPkginfo { package: package.to_string(), reason: error.to_string() })
@@ -151,6 +137,7 @@ pub(super) fn validate(
     image: &Image,
     facts: Facts,
     inventory: &Inventory,
+    applied: Result<AppliedPatches, Reason>,
     policy: &Policy,
     options: &ApplyOptions,
 ) -> Result<Validated, Reason> {
@@ -159,7 +146,7 @@ pub(super) fn validate(
         return Err(Reason::Excluded);
     }
     let all = matches(image, inventory)?;
-    let applied = applied(inventory, separator)?;
+    let applied = applied?;
     let packages: Vec<PkgInst> = all.iter().map(|found| found.package.clone()).collect();
     let mut notes = Vec::new();
     let restricted = policy.is_restricted(facts.id.base());

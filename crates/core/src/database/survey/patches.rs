@@ -84,7 +84,7 @@ fn listed(
     asked: &[(PathDigest, ObjectPath)],
     marker: &str,
 ) -> Result<Option<Vec<ObjectPath>>, RootError> {
-    let list = archive::paths(save)?.filter(|list| list.marker() == marker.as_bytes());
+    let list = saves::saved_paths(save)?.filter(|list| list.marker() == marker.as_bytes());
     let changed = |list: UndoPaths| {
         let asked = asked.iter().filter(|(digest, _)| list.has(digest));
         asked.map(|(_, path)| path.clone()).collect()

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use super::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
+use super::findings::{Aspects, Checked, Delivered, DeliveredFile, Differs, Finding};
 use crate::package::checksum::sum_of;
 use crate::package::{Accounts, Ftype, Line, Object, ObjectPath, Sums};
 use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};

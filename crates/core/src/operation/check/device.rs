@@ -9,11 +9,12 @@ use std::io::Read;
 use std::path::Path;
 
 use super::compare::differ;
-use super::{Aspects, Finding, Scope};
+use super::findings::{Aspects, Finding};
+use super::scope::Scope;
 use crate::operation::device::Device;
 use crate::operation::failure::Failure;
-use crate::operation::query::spooled_name;
-use crate::operation::select::Selection;
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::queries::select::Selection;
 use crate::package::checksum::sum_of;
 use crate::package::{Content, Object, ObjectPath, PackagePath, variables};
 use crate::source::{Form, PackageImage, SourceError};

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::compare::Comparison;
-use super::{CheckError, Checked, Finding, Unfixed};
+use super::findings::{CheckError, Checked, Finding, Unfixed};
 use crate::database::{RecordView, contents};
 use crate::format::contents::key_of;
 use crate::package::{Ftype, Line, ObjectPath};

@@ -10,7 +10,7 @@
 //! bits, so bytes can be made to have it; where a patch has left the SHA-256 of what it put there, that counts as well.
 
 use super::compare::Comparison;
-use super::{Checked, Finding, Unfixed};
+use super::findings::{Checked, Finding, Unfixed};
 use crate::package::rule::holds;
 use crate::package::{Ftype, Line, LiveKind, Mode, Object, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, OpenObject, Result, random};

@@ -7,11 +7,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{CheckError, Scope, Unknown};
+use super::findings::{CheckError, Unknown};
+use super::scope::Scope;
 use crate::database::{RecordView, installed};
 use crate::format::pkgmap::{Entry, Pkgmap};
-use crate::operation::query::parameter_file;
-use crate::operation::select::Pattern;
+use crate::operation::queries::packages::parameter_file;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Line, ObjectPath, Owner, Params, PkgInst, variables};
 
 /// The largest pkgmap that is read, in bytes: 1 GiB.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CheckError, Unknown};
+use super::findings::{CheckError, Unknown};
 use crate::database::contents::{self, ContentsLines};
-use crate::database::{DatabaseError, RecordError, RecordView, installed, pieces};
+use crate::database::{DatabaseError, RecordError, RecordView, all, installed, pieces};
 use crate::format::contents::key_of;
-use crate::operation::select::{Pattern, Selection};
+use crate::operation::queries::select::{Pattern, Selection};
 use crate::package::{Line, ObjectPath, PathError};
 
 /// Which objects are compared.
@@ -134,7 +134,7 @@ impl Scope {
             return Ok(self.packages.clone());
         }
         let selection = Selection { categories: self.categories.clone(), ..Selection::default() };
-        let all = installed::all_params(view)?;
+        let all = all::params_of_all(view)?;
         let fitting = all.iter().filter(|(_, params)| selection.fits_params(params, b""));
         let packages: Vec<Pattern> = fitting.map(|(name, _)| Pattern::One(name.to_string())).collect();
         if packages.is_empty() {

@@ -4,8 +4,9 @@
 use std::fs;
 
 use super::*;
-use crate::operation::select::Pattern;
+use crate::operation::queries::select::Pattern;
 use crate::package::{Content, Ftype, Owner, PkgInst, checksum};
+use crate::package::{Object, ObjectPath};
 
 fn at(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap()

@@ -6,13 +6,9 @@
 //! the whole path. `/dev/null` is an empty file. Only regular files count.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::fs::{self};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use super::error::{NoObject, Place};
 use super::reading::Scope;
@@ -106,14 +102,6 @@ fn searched(path: &[u8], scope: &Scope) -> Vec<PathBuf> {
 fn relative(path: &[u8]) -> &OsStr {
     let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
     OsStr::from_bytes(path.get(start..).unwrap_or_default())
-}
-
-/// Opens a file for reading, and says what it is; a pipe that nobody writes to is refused without waiting.
-pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let seen = file.metadata()?;
-    if seen.is_file() { Ok((file, seen)) } else { Err(io::Error::other("not a regular file")) }
 }
 
 #[cfg(test)]

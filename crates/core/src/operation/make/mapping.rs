@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use super::error::{MakeError, TroubleKind};
 use super::lookup::{Lookup, Source};
+use super::progress::{Warning, Watch};
 use super::reading::{Placed, Read};
 use super::variables::Variables;
-use super::{Warning, Watch};
 use crate::format::pkgmap::{Entry, member_name};
 use crate::format::prototype::{self, Setting};
 use crate::package::{Attributes, Ftype, Mode, Object, PackagePath, Params, escape};

@@ -8,11 +8,13 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
+use super::MakeRequest;
 use super::error::MakeError;
-use super::lookup::{Source, open};
+use super::input::open;
+use super::lookup::Source;
 use super::mapping::Item;
+use super::progress::{Warning, Watch};
 use super::variables::Variables;
-use super::{MakeRequest, Warning, Watch};
 use crate::format::params::{LARGEST_FILE, ParamFile, compact};
 use crate::package::{Ftype, Params, PkgInst};
 

@@ -147,7 +147,7 @@ impl Reading<'_> {
 /// one that the user named may be a pipe.
 fn read_text(path: &Path, may_be_pipe: bool) -> io::Result<(Vec<u8>, PathBuf)> {
     let is_file = !may_be_pipe || std::fs::metadata(path)?.is_file();
-    let file = if is_file { super::lookup::open(path)?.0 } else { std::fs::File::open(path)? };
+    let file = if is_file { super::input::open(path)?.0 } else { std::fs::File::open(path)? };
     let mut text = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LARGEST {

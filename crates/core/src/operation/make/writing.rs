@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::error::MakeError;
-use super::lookup::{Source, open};
+use super::input::open;
+use super::lookup::Source;
 use super::mapping::Item;
-use super::{Draft, MakeRequest, Step, Watch, parameters};
+use super::progress::{Step, Watch};
+use super::{Draft, MakeRequest, parameters};
 use crate::format::pkgmap::Pkgmap;
 use crate::package::checksum::Sum;
 use crate::package::{Content, Mode, PkgInst, Timestamp};

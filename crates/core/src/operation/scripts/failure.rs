@@ -7,8 +7,6 @@ use crate::script::environment::ProcedureScript;
 use crate::script::protocol::{ExitMeaning, PatchMessage, RebootRequest, ScriptOutcome};
 use crate::transaction::RootCondition;
 
-use super::procedures::words;
-
 /// A script that did not do what it should, and what became of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptFailure {
@@ -67,11 +65,7 @@ pub struct Ending {
 
 impl ScriptFailure {
     /// How `script` ended, before anything has been changed.
-    pub(in crate::operation) fn new(
-        script: &ProcedureScript,
-        ended: ScriptEnd,
-        outcome: ScriptOutcome,
-    ) -> Self {
+    pub(crate) fn new(script: &ProcedureScript, ended: ScriptEnd, outcome: ScriptOutcome) -> Self {
         let what = match script {
             ProcedureScript::InstallClass(_) | ProcedureScript::RemoveClass(_) => {
                 "class action script".to_owned()
@@ -97,7 +91,7 @@ impl ScriptFailure {
     }
 
     /// How the script `name` of a patch itself ended.
-    pub(in crate::operation) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
+    pub(crate) fn of_patch(name: &str, ended: ScriptEnd) -> Self {
         let part = if name.starts_with("pre") { Part::Before } else { Part::After };
         Self {
             what: format!("the {name} script"),
@@ -112,19 +106,19 @@ impl ScriptFailure {
     }
 
     /// A script of a patch itself that cannot be executed.
-    pub(in crate::operation) fn not_executable(name: &str, reason: String) -> Self {
+    pub(crate) fn not_executable(name: &str, reason: String) -> Self {
         let failure = Self::of_patch(name, ScriptEnd::Exited(126));
         Self { part: Part::NotExecutable, detail: Some(reason), ..failure }
     }
 
     /// A package that wants to ask, where nobody can be asked.
-    pub(in crate::operation) fn nobody_to_ask() -> Self {
+    pub(crate) fn nobody_to_ask() -> Self {
         let outcome = ScriptOutcome { meaning: ExitMeaning::Interaction, reboot: RebootRequest::None };
         Self::new(&ProcedureScript::Request, ScriptEnd::Exited(5), outcome)
     }
 
     /// Whether the installation goes on nevertheless.
-    pub(in crate::operation) fn is_warning(&self) -> bool {
+    pub(crate) fn is_warning(&self) -> bool {
         self.meaning == ExitMeaning::Warning
     }
 
@@ -182,6 +176,16 @@ impl fmt::Display for ScriptFailure {
 }
 
 impl std::error::Error for ScriptFailure {}
+
+/// Says how a script ended, for the log and for messages.
+pub(crate) fn words(ended: ScriptEnd) -> String {
+    match ended {
+        ScriptEnd::Exited(code) => format!("exit code {code}"),
+        ScriptEnd::Signalled(signal) => format!("ended by signal {signal}"),
+        ScriptEnd::TimedOut => "ended because it took too long".to_owned(),
+        ScriptEnd::Interrupted => "ended on request".to_owned(),
+    }
+}
 
 #[cfg(test)]
 mod tests {

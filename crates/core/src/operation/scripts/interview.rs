@@ -2,96 +2,93 @@
 //!
 //! Both run as a user who owns nothing, before anything is changed, and answer through a response file of their own.
 
-use std::path::PathBuf;
-
-use super::briefing::Briefing;
+use super::context::ScriptContext;
 use super::failure::ScriptFailure;
-use super::medium::Medium;
-use super::procedures::{Procedure, Procedures, ScriptOutput};
+use super::package_directory::PackageDirectory;
+use super::runner::{ScriptOutput, ScriptRunner};
 use crate::format::response::Response;
 use crate::operation::failure::Failure;
 use crate::package::Params;
 use crate::script::environment::{ProcedureScript, ScriptOrigin};
 use crate::script::protocol::ScriptOutcome;
 use crate::script::response::{ResponseFile, complaints};
-use crate::script::{RunAs, ScriptEnd, ScriptInput};
+use crate::script::{RunAs, ScriptCall, ScriptEnd, ScriptInput};
 use crate::transaction::{Cause, Phase, RootCondition, TransactionError};
 
 /// Which scripts are to be run, and what is answered already.
 #[derive(Clone, Debug)]
-pub(in crate::operation) struct Questions {
+pub(crate) struct Questions {
     /// Whether request is run.
-    pub(in crate::operation) request: bool,
+    pub(crate) request: bool,
     /// Whether checkinstall is run.
-    pub(in crate::operation) checkinstall: bool,
+    pub(crate) checkinstall: bool,
     /// The text of the response file so far.
-    pub(in crate::operation) given: Vec<u8>,
+    pub(crate) given: Vec<u8>,
     /// Whether somebody sits at a terminal.
-    pub(in crate::operation) terminal: bool,
+    pub(crate) terminal: bool,
     /// Who runs request.
-    pub(in crate::operation) request_user: RunAs,
+    pub(crate) request_user: RunAs,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::operation) struct Answers {
+pub(crate) struct Answers {
     /// The variables.
-    pub(in crate::operation) params: Params,
+    pub(crate) params: Params,
     /// The text of the response file.
-    pub(in crate::operation) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// Whether a script warned.
-    pub(in crate::operation) warned: bool,
+    pub(crate) warned: bool,
 }
 
-/// Runs them.
-pub(in crate::operation) fn interview(
-    procedures: &mut Procedures<'_>,
-    medium: &Medium,
-    briefing: &mut Briefing,
+/// Runs request and checkinstall, as far as they are to be run.
+pub(crate) fn interview(
+    runner: &mut ScriptRunner<'_>,
+    directory: &PackageDirectory,
+    context: &mut ScriptContext,
     questions: &Questions,
-    voice: &mut dyn ScriptOutput,
+    output: &mut dyn ScriptOutput,
 ) -> Result<Answers, Failure> {
-    let user = procedures.shop.unprivileged();
-    let file = ResponseFile::create(procedures.shop.directory(), &questions.given, user)?;
+    let user = runner.shop.unprivileged();
+    let file = ResponseFile::create(runner.shop.directory(), &questions.given, user)?;
     let mut answers = Answers { text: questions.given.clone(), ..Answers::default() };
-    answers.params = accepted(Response::parse(&questions.given).ok(), voice);
-    briefing.response.clone_from(&answers.params);
+    answers.params = accepted(Response::parse(&questions.given).ok(), output);
+    context.response.clone_from(&answers.params);
     let scripts = [
         (ProcedureScript::Request, questions.request, questions.request_user),
         (ProcedureScript::Checkinstall, questions.checkinstall, RunAs::Unprivileged),
     ];
     for (script, _, user) in scripts.into_iter().filter(|(_, is_run, _)| *is_run) {
+        let name = script.name();
         if script == ProcedureScript::Checkinstall {
-            voice.executing(&script.name());
+            output.executing(&name);
         }
         let at_terminal = questions.terminal && script == ProcedureScript::Request;
-        let procedure = Procedure {
-            name: script.name(),
-            file: medium.script(&script.name()),
+        let call = ScriptCall {
             arguments: vec![file.path().as_os_str().to_owned()],
-            environment: briefing.environment(&procedures.shop, &script, ScriptOrigin::Package),
+            environment: context.environment(runner, &script, ScriptOrigin::Package),
             user,
-            directory: PathBuf::from("/"),
             input: if at_terminal { ScriptInput::Terminal } else { ScriptInput::Nothing },
+            ..runner.call(name.clone(), directory.script(&name))
         };
-        let ended = procedures.run(procedure, None, voice)?;
-        answers.warned |= judge(&script, ended, procedures, voice)?;
-        let response = file.read(&script.name())?;
+        let ended = runner.run(call, None, output)?;
+        answers.warned |= judge(&script, ended, runner, output)?;
+        let response = file.read(&name)?;
         answers.text = file.text()?;
-        answers.params = accepted(Some(response), voice);
-        briefing.response.clone_from(&answers.params);
+        answers.params = accepted(Some(response), output);
+        context.response.clone_from(&answers.params);
     }
     Ok(answers)
 }
 
-/// Whether a script warned; an error where it refuses.
+/// Says whether a script warned; an error where it refuses.
 fn judge(
     script: &ProcedureScript,
     ended: ScriptEnd,
-    procedures: &Procedures<'_>,
-    voice: &mut dyn ScriptOutput,
+    runner: &ScriptRunner<'_>,
+    output: &mut dyn ScriptOutput,
 ) -> Result<bool, Failure> {
-    if let (ScriptEnd::Interrupted, Some(signal)) = (ended, procedures.interrupted()) {
+    if let (ScriptEnd::Interrupted, Some(signal)) = (ended, runner.interrupted()) {
         let cause = Cause::Interrupted(signal);
         return Err(TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into());
     }
@@ -101,16 +98,16 @@ fn judge(
         return Err(Failure::Script(failure));
     }
     if failure.is_warning() {
-        voice.complains(&failure.to_string());
+        output.complains(&failure.to_string());
     }
     Ok(failure.is_warning())
 }
 
-/// The answers that count; what is passed over is said.
-fn accepted(response: Option<Response>, voice: &mut dyn ScriptOutput) -> Params {
+/// Takes the answers that count; warns of what is passed over.
+fn accepted(response: Option<Response>, output: &mut dyn ScriptOutput) -> Params {
     let Some(response) = response else { return Params::new() };
     for complaint in complaints(&response) {
-        voice.warns(&complaint);
+        output.warns(&complaint);
     }
     response.params
 }

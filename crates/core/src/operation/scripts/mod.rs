@@ -1,85 +1,22 @@
-//! Procedure scripts of packages: getting ready for them, asking through them, running one after another.
+//! Procedure scripts: getting ready for them, asking through them, running one after another.
 //!
-//! [`procedures`] runs one script at a time for any command; [`briefing`] is what it is told, [`medium`] where it finds
-//! its package, [`interview`] the part before anything is changed, [`run`] the part of a run. Which scripts run when is
-//! in `plan::course` and in the operation that follows it.
+//! [`runner`] runs one script at a time for any command; [`context`] is what the scripts of a package are told,
+//! [`package_directory`] where they find it, [`interview`] what they ask before anything is changed, [`package`] how they
+//! run between the changes of a run, and [`halt`] how such a run is given up. Which scripts run when is in
+//! `plan::course`; `packages::scripted` follows it.
 
-pub(super) mod briefing;
+pub(super) mod batch;
+pub(super) mod context;
 pub(super) mod failure;
+pub(super) mod halt;
 pub(super) mod interview;
-pub(super) mod medium;
-pub(super) mod procedures;
-pub(super) mod run;
+pub(super) mod package;
+pub(super) mod package_directory;
+pub(super) mod runner;
 pub(super) mod safety;
-
-use std::collections::BTreeSet;
-
-use crate::database::contents::scan;
-use crate::database::{RecordView, places};
-use crate::format::contents::key_of;
-use crate::package::ScriptPolicy;
-use crate::plan::scripts::{Deliverer, SystemScripts};
-use crate::root::{FileType, Root, RootError};
-use crate::script::standard;
-
-use super::failure::Failure;
-use super::session::Ground;
+pub(super) mod system;
 
 pub use crate::script::OutputStream;
 pub use crate::script::protocol::RebootRequest;
 pub use failure::{Ending, ScriptFailure};
-pub use procedures::{ScriptOutput, ScriptSettings};
-
-/// The classes that this program may have scripts for.
-const STANDARD_CLASSES: [&str; 7] = ["build", "sed", "awk", "preserve", "renamenew", "renameold", "manifest"];
-
-/// The class action scripts that are there for all packages of a root. The running system's are not asked for twice.
-pub(super) fn system_scripts(ground: &Ground) -> Result<SystemScripts, Failure> {
-    let of_root = class_scripts(&ground.root)?;
-    let of_host = if ground.root.is_system() { BTreeSet::new() } else { class_scripts(&ground.host)? };
-    let classes = STANDARD_CLASSES.iter().flat_map(|class| [format!("i.{class}"), format!("r.{class}")]);
-    let standard = classes.filter(|name| standard::standard(name).is_some()).collect();
-    let mut delivered = BTreeSet::new();
-    if ground.policy.scripts == ScriptPolicy::Known {
-        let places = [(Deliverer::Root, &ground.root, &of_root), (Deliverer::Host, &ground.host, &of_host)];
-        for (deliverer, root, names) in places {
-            delivered.extend(delivered_scripts(root, names)?.into_iter().map(|name| (deliverer, name)));
-        }
-    }
-    Ok(SystemScripts { root: of_root, host: of_host, standard, delivered })
-}
-
-fn class_scripts(root: &Root) -> Result<BTreeSet<String>, RootError> {
-    let names = root.list(&places::class_scripts())?.unwrap_or_default();
-    let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
-    Ok(names.filter(|name| name.starts_with("i.") || name.starts_with("r.")).collect())
-}
-
-/// Those of the class action scripts `names` of a root that a package owns, by whatever path, and those that are
-/// symbolic links: what such a one leads to may be anybody's.
-fn delivered_scripts(root: &Root, names: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
-    if names.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let place = root.resolver().locate_dir(&places::class_scripts())?;
-    let dir = root.dir(&place)?;
-    let mut found = BTreeSet::new();
-    for name in names {
-        let seen = dir.look(name.as_bytes())?;
-        if seen.is_none_or(|seen| seen.file_type != FileType::Regular) {
-            found.insert(name.clone());
-        }
-    }
-    let names_one = |line: &[u8]| {
-        let path = key_of(line);
-        let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        str::from_utf8(last).is_ok_and(|last| names.contains(last))
-    };
-    for path in scan(&RecordView::live(root), names_one)?.into_keys() {
-        let physical = root.resolver().locate(&path)?;
-        if physical.parent().as_ref() == Some(&place) {
-            found.extend(str::from_utf8(physical.name()).ok().map(str::to_owned));
-        }
-    }
-    Ok(found)
-}
+pub use runner::{ScriptOutput, ScriptSettings};

@@ -12,13 +12,12 @@ use crate::database::places;
 use crate::inventory::Installed;
 use crate::operation::session::Ground;
 use crate::package::{ObjectPath, PkgInst};
-use crate::plan::course::removal::{RemovalCourse, RemovalStep};
-use crate::plan::course::{ClassStep, Course, Step};
+use crate::plan::course::Course;
+use crate::plan::course::steps::{ClassStep, PackageStep};
 use crate::plan::refusal::Reason;
+use crate::plan::remove::RemovalPortion;
 use crate::plan::scripts::Deliverer;
 use crate::root::{FileType, Root, RootError};
-use crate::script::ScriptHost;
-use crate::script::environment::ProcedureScript;
 use crate::source::PackageImage;
 
 /// Commands of ours that scripts know by these absolute paths.
@@ -36,13 +35,13 @@ const ABSOLUTE: [&str; 10] = [
 ];
 
 /// Whether scripts that install a package name commands by absolute paths that are not there.
-pub(in crate::operation) fn needs_absolute_tools(package: &PackageImage) -> bool {
+pub(crate) fn needs_absolute_tools(package: &PackageImage) -> bool {
     let scripts = package.install.iter().filter(|(name, _)| runs_at_installation(name));
     name_missing_tools(scripts.map(|(_, text)| text.as_slice()))
 }
 
 /// The same of the scripts that remove an installed package.
-pub(in crate::operation) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
+pub(crate) fn needs_absolute_tools_to_go(installed: &Installed) -> bool {
     let scripts = installed.records.iter().filter(|(name, _)| runs_at_removal(name));
     name_missing_tools(scripts.map(|(_, record)| record.bytes.as_slice()))
 }
@@ -62,18 +61,9 @@ fn runs_at_removal(record: &[u8]) -> bool {
     matches!(record, b"install/preremove" | b"install/postremove") || record.starts_with(b"install/r.")
 }
 
-/// Refuses scripts whose commands cannot be put where they look for them.
-pub(in crate::operation) fn check_tools(shop: &ScriptHost) -> Result<(), Reason> {
-    shop.absolute_tools().map_err(|reason| {
-        Reason::ScriptsUnsafe(format!(
-            "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
-        ))
-    })
-}
-
 /// Refuses a root in which one of the places that scripts work in, or lie in, is somewhere else for the host than for
 /// us.
-pub(in crate::operation) fn check_places(
+pub(crate) fn check_places(
     ground: &Ground,
     instance: &PkgInst,
     base: Option<&ObjectPath>,
@@ -85,7 +75,7 @@ pub(in crate::operation) fn check_places(
 }
 
 /// Refuses a root in which a directory is somewhere else for the host than for us.
-pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Reason> {
+pub(crate) fn check_place(ground: &Ground, place: &ObjectPath) -> Result<(), Reason> {
     let why = match is_same(&ground.root, &ground.host, place) {
         Ok(true) => return Ok(()),
         Ok(false) => format!("{} leads out of the root", ground.root.show(place)),
@@ -94,24 +84,15 @@ pub(in crate::operation) fn check_place(ground: &Ground, place: &ObjectPath) -> 
     Err(Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}")))
 }
 
-/// Refuses the class action scripts of an installation that could not be run safely.
-pub(in crate::operation) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
+/// Refuses class action scripts that could not be run safely.
+pub(crate) fn check_classes(ground: &Ground, course: &Course) -> Result<(), Reason> {
     course.steps.iter().try_for_each(|step| match step {
-        Step::Class(ClassStep { class, deliverer, files }) => {
-            let name = ProcedureScript::InstallClass(class.clone()).name();
-            check_class(ground, &name, *deliverer, files.iter().map(|file| &file.path))
+        PackageStep::InstallClass(ClassStep { class, deliverer, files }) => {
+            check_class(ground, &format!("i.{class}"), *deliverer, files.iter().map(|file| &file.path))
         }
-        Step::Switch(_) | Step::Procedure(_) => Ok(()),
-    })
-}
-
-/// The same for a removal.
-pub(in crate::operation) fn check_removal(ground: &Ground, course: &RemovalCourse) -> Result<(), Reason> {
-    course.steps.iter().try_for_each(|step| match step {
-        RemovalStep::Class(portion) => {
-            let name = ProcedureScript::RemoveClass(portion.class.clone()).name();
-            let deliverer = portion.deliverer.unwrap_or(Deliverer::Package);
-            check_class(ground, &name, deliverer, portion.objects.iter().map(|object| &object.path))
+        PackageStep::RemoveClass(RemovalPortion { class, deliverer, objects }) => {
+            let deliverer = deliverer.unwrap_or(Deliverer::Package);
+            check_class(ground, &format!("r.{class}"), deliverer, objects.iter().map(|object| &object.path))
         }
         _ => Ok(()),
     })
@@ -158,7 +139,7 @@ fn check_class_script(root: &Root, place: &ObjectPath, name: &str) -> Result<(),
 
 /// Refuses a script that lies in `place` of a root where somebody else than the superuser could have written it. A caller
 /// without privilege is asked nothing: the script gets no more rights than whoever wrote it could have.
-pub(in crate::operation) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
+pub(crate) fn check_owners(root: &Root, place: &ObjectPath, name: &str) -> Result<(), Reason> {
     let unsafe_because = |why: String| Reason::ScriptsUnsafe(format!("scripts cannot be run: {why}"));
     if !root.is_privileged() {
         return Ok(());

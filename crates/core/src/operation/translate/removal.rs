@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::TranslateError;
-use crate::operation::select::Pattern;
+use crate::operation::queries::select::Pattern;
 use crate::package::{ObjectPath, PkgInst};
 use crate::root::{Root, random};
 

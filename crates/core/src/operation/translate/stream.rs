@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{Attended, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::cpio::{Form, Header};
 use crate::format::datastream::{DatastreamError, Package, PartWriter, Writer};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, PackagePath, PkgInst};
 use crate::root::{Dir, WritableFile};
 use crate::source::{PackageImage, Stamp};
@@ -35,7 +35,7 @@ pub(super) fn write(
     if to.is_dir() {
         return Err(TranslateError::IsDirectory(to.to_owned()));
     }
-    let stream = Stream { translation, to, observer };
+    let stream = OutputStream { translation, to, observer };
     if let Some(device) = special(to).map_err(|error| failed(to, error.into()))? {
         return Ok(stream.write(BufWriter::with_capacity(BUFFER, device))?.1);
     }
@@ -107,13 +107,13 @@ impl NewFile {
 }
 
 /// A stream that is being written.
-struct Stream<'a, 'o> {
+struct OutputStream<'a, 'o> {
     translation: &'a Translation,
     to: &'a Path,
     observer: &'a mut Observer<'o>,
 }
 
-impl Stream<'_, '_> {
+impl OutputStream<'_, '_> {
     fn write<W: Write>(self, out: W) -> Result<(W, Vec<Transferred>), TranslateError> {
         let Self { translation, to, observer } = self;
         let failed = |error| failed(to, error);

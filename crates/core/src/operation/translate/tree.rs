@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::{Attended, Existing, Observer, PROGRAM, Transferred, TranslateError, Translation, member_name};
 use crate::format::params::{LARGEST_FILE, ParamFile};
-use crate::operation::query::spooled_name;
+use crate::operation::queries::packages::spooled_name;
 use crate::package::{Mode, ObjectPath, PackagePath, Params, PkgInst, Timestamp};
 use crate::root::{Dir, NewTree, Root, UnnamedDirectory};
 use crate::source::{PackageImage, Stamp};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ListedFile, Mapped, Portion};
+use super::steps::{ListedFile, Mapped, Portion};
 use crate::inventory::Inventory;
 use crate::package::ObjectPath;
 use crate::plan::draft::below;

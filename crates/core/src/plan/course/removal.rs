@@ -10,60 +10,53 @@
 
 use std::collections::BTreeMap;
 
-use super::{Concerned, mark};
+use super::steps::{Concerned, PackageStep};
+use super::{Course, frame, mark};
 use crate::inventory::Inventory;
 use crate::package::{Ftype, Line, Mode, ObjectPath, OwnerStatus, PkgInst};
 use crate::plan::ledger;
 use crate::plan::records::package_path;
 use crate::plan::refusal::Reason;
-use crate::plan::remove::{Fate, Intended, Portion};
+use crate::plan::remove::{Fate, Intended};
 use crate::plan::{Change, Plan, RecordChange};
 
 /// The file in a package's directory that says that its removal is not complete.
 pub const REMOVAL_LOCK: &str = "!R-Lock!";
 
-/// The steps of a removal, and what they may touch.
-#[derive(Clone, Debug)]
-pub struct RemovalCourse {
-    /// What has to be held so that everything can be put back.
-    pub concerned: Concerned,
-    /// The steps, from the first to the last but the closing one.
-    pub steps: Vec<RemovalStep>,
-    /// The records as they are in the end.
-    pub closing: Plan,
-}
-
-/// One step.
-#[derive(Clone, Debug)]
-pub enum RemovalStep {
-    /// The records that scripts may look at are put in place.
-    Records(Box<Plan>),
-    /// A procedure script runs: `preremove`, `postremove`.
-    Procedure(&'static str),
-    /// The engine removes the objects of these classes.
-    Objects(Box<Plan>, Vec<Portion>),
-    /// The script of a class removes its objects.
-    Class(Portion),
-}
-
-impl RemovalCourse {
+impl Course {
     /// The course of a removal. `inventory` is the one that it was planned with.
-    pub fn of(intended: &Intended, inventory: &Inventory) -> Result<Self, Reason> {
+    pub fn of_removal(intended: &Intended, inventory: &Inventory) -> Result<Self, Reason> {
         let plan = &intended.plan;
         let package = plan.packages.first().ok_or(Reason::NoSuchPackage)?;
-        let frame = Plan {
-            changes: Vec::new(),
-            records: Vec::new(),
-            contents: BTreeMap::new(),
-            space: Vec::new(),
-            ..plan.clone()
-        };
-        let mut steps = vec![RemovalStep::Records(Box::new(opening(package, inventory, &frame)?))];
-        steps.extend(intended.scripts.preremove.then_some(RemovalStep::Procedure("preremove")));
+        let frame = frame(plan);
+        let mut steps = vec![PackageStep::Records(Box::new(opening(package, inventory, &frame)?))];
+        steps.extend(intended.scripts.preremove.then_some(PackageStep::Procedure("preremove")));
         steps.extend(objects(intended, &frame));
-        steps.extend(intended.scripts.postremove.then_some(RemovalStep::Procedure("postremove")));
-        let closing = Plan { records: plan.records.clone(), contents: plan.contents.clone(), ..frame };
-        Ok(Self { concerned: concerned(intended, inventory), steps, closing })
+        steps.extend(intended.scripts.postremove.then_some(PackageStep::Procedure("postremove")));
+        Ok(Self {
+            concerned: concerned(intended, inventory),
+            steps,
+            package: package.clone(),
+            is_removal: true,
+            frame,
+            lines: plan.contents.clone(),
+            passing: Vec::new(),
+            undo: Vec::new(),
+            before: None,
+            closing: plan.records.clone(),
+        })
+    }
+
+    /// Takes a package that goes out of the lines of the last batch, whatever its scripts have registered for it.
+    pub fn disown(&self, last: &mut Plan) {
+        for line in last.contents.values_mut().filter(|_| self.is_removal) {
+            if let Some(kept) = line {
+                kept.owners.retain(|owner| owner.package != self.package);
+            }
+            if line.as_ref().is_some_and(|line| line.owners.is_empty()) {
+                *line = None;
+            }
+        }
     }
 }
 
@@ -85,19 +78,19 @@ fn opening(package: &PkgInst, inventory: &Inventory, frame: &Plan) -> Result<Pla
 }
 
 /// The classes in their turn.
-fn objects(intended: &Intended, frame: &Plan) -> Vec<RemovalStep> {
+fn objects(intended: &Intended, frame: &Plan) -> Vec<PackageStep> {
     let changes: BTreeMap<&ObjectPath, &Change> =
         intended.plan.changes.iter().map(|change| (&change.path, change)).collect();
     let mut steps = Vec::new();
     for portion in &intended.portions {
         if portion.deliverer.is_some() {
-            steps.push(RemovalStep::Class(portion.clone()));
+            steps.push(PackageStep::RemoveClass(portion.clone()));
             continue;
         }
-        if !matches!(steps.last(), Some(RemovalStep::Objects(..))) {
-            steps.push(RemovalStep::Objects(Box::new(frame.clone()), Vec::new()));
+        if !matches!(steps.last(), Some(PackageStep::Remove(..))) {
+            steps.push(PackageStep::Remove(Box::new(frame.clone()), Vec::new()));
         }
-        let Some(RemovalStep::Objects(batch, portions)) = steps.last_mut() else { continue };
+        let Some(PackageStep::Remove(batch, portions)) = steps.last_mut() else { continue };
         let goes = portion.objects.iter().filter(|going| going.fate == Fate::Goes);
         batch.changes.extend(goes.filter_map(|going| changes.get(&going.path).copied().cloned()));
         batch.changes.sort_by(|a, b| a.path.cmp(&b.path));

@@ -15,7 +15,7 @@ use crate::plan::target::classes;
 
 /// What goes of one class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Portion {
+pub struct RemovalPortion {
     /// The class.
     pub class: String,
     /// Who delivers the script that removes its objects; none where the engine does.
@@ -46,7 +46,7 @@ pub enum Fate {
     MountPoint,
 }
 
-impl Portion {
+impl RemovalPortion {
     /// What the script of the class reads: everything but what other packages own too, unless that is meant to be
     /// edited.
     pub fn listed(&self) -> impl Iterator<Item = &ObjectPath> {
@@ -60,7 +60,11 @@ pub(super) fn owned_classes<'i>(package: &PkgInst, inventory: &'i Inventory) -> 
 }
 
 /// The portions of a package, from the first that goes to the last.
-pub(super) fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -> Vec<Portion> {
+pub(super) fn portions(
+    package: &PkgInst,
+    inventory: &Inventory,
+    scripts: &RemoveScripts,
+) -> Vec<RemovalPortion> {
     let mut order: Vec<String> = match inventory.packages.get(package) {
         Some(installed) => classes(&installed.params).into_iter().rev().collect(),
         None => Vec::new(),
@@ -73,9 +77,13 @@ pub(super) fn portions(package: &PkgInst, inventory: &Inventory, scripts: &Remov
         });
         own.insert(path.clone(), at);
     }
-    let mut portions: Vec<Portion> = order
+    let mut portions: Vec<RemovalPortion> = order
         .into_iter()
-        .map(|class| Portion { deliverer: scripts.classes.get(&class).copied(), class, objects: Vec::new() })
+        .map(|class| RemovalPortion {
+            deliverer: scripts.classes.get(&class).copied(),
+            class,
+            objects: Vec::new(),
+        })
         .collect();
     for (path, line, _) in owned(package, inventory).rev() {
         let own_turn = own.get(path).copied().unwrap_or_default();
@@ -97,12 +105,12 @@ pub(super) fn portions(package: &PkgInst, inventory: &Inventory, scripts: &Remov
 
 /// The first turn from `turn` on at which the engine can remove a directory of the class of `own_turn`: the script of
 /// another class is not told of it.
-fn engine_turn(portions: &mut Vec<Portion>, own_turn: usize, turn: usize) -> usize {
-    let is_fit = |(at, portion): &(usize, &Portion)| *at == own_turn || portion.deliverer.is_none();
+fn engine_turn(portions: &mut Vec<RemovalPortion>, own_turn: usize, turn: usize) -> usize {
+    let is_fit = |(at, portion): &(usize, &RemovalPortion)| *at == own_turn || portion.deliverer.is_none();
     let found = portions.iter().enumerate().skip(turn).find(is_fit).map(|(at, _)| at);
     found.unwrap_or_else(|| {
         let class = portions.get(own_turn).map(|portion| portion.class.clone()).unwrap_or_default();
-        portions.push(Portion { class, ..Portion::default() });
+        portions.push(RemovalPortion { class, ..RemovalPortion::default() });
         portions.len() - 1
     })
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::apply::{acme_web, actions, patch_900};
-use super::world::{occasion, regular};
+use super::world::regular;
 use super::*;
 use crate::format::manifest::Told;
 use crate::package::{Edited, LiveKind, Mode, Timestamp};
 use crate::plan::Body;
-use crate::plan::back_out::{Archive, back_out};
+use crate::plan::back_out::Archive;
 use crate::plan::later::is_last;
 
 /// Applies a patch, backs it out, and compares tree and lines.
@@ -258,10 +258,7 @@ fn an_archive_of_the_classic_tools_is_restored_as_its_pkgmap_says() {
         is_bound: true,
         outside: Some(Path::new("/backup/900-01/ACMEweb/undo.Z")),
     };
-    let plan =
-        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
-            .unwrap()
-            .plan;
+    let plan = world.back_out("900-01", &[archive], &world.removal).unwrap().plan;
     assert_eq!(
         plan.notes,
         ["package ACMEweb: restored from an archive without manifest, as its pkgmap says"]
@@ -294,7 +291,8 @@ fn an_archive_of_the_classic_tools_never_goes_over_what_a_later_patch_has_change
             is_bound: false,
             outside: None,
         };
-        back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &world.removal, &occasion())
+        world
+            .back_out("900-01", &[archive], &world.removal)
             .err()
             .map(|refusal| (refusal.code(), refusal.why()))
     };

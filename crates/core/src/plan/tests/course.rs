@@ -8,7 +8,9 @@ use super::*;
 use crate::format::admin::{Admin, Check};
 use crate::inventory::Inventory;
 use crate::package::{Accounts, LiveKind, Mode};
-use crate::plan::course::{Batch, Course, Outcome, Step};
+use crate::plan::Plan;
+use crate::plan::course::Course;
+use crate::plan::course::steps::{Batch, Outcome, PackageStep};
 use crate::plan::install::{InstallOptions, Intended, install};
 use crate::plan::refresh::refreshed;
 use crate::plan::scripts::{Deliverer, InstallScripts, SystemScripts};
@@ -31,14 +33,15 @@ fn course(world: &World, parcel: &Parcel) -> Course {
 
 /// Each step in a line.
 fn told(course: &Course) -> Vec<String> {
-    let step = |step: &Step| match step {
-        Step::Switch(batch) if batch.portions.is_empty() => "records".to_owned(),
-        Step::Switch(batch) => actions(&batch.plan).join(", "),
-        Step::Procedure(name) => (*name).to_owned(),
-        Step::Class(class) => {
+    let step = |step: &PackageStep| match step {
+        PackageStep::Records(_) => "records".to_owned(),
+        PackageStep::Install(batch) => actions(&batch.plan).join(", "),
+        PackageStep::Procedure(name) => (*name).to_owned(),
+        PackageStep::InstallClass(class) => {
             let files: Vec<String> = class.files.iter().map(|file| file.path.to_string()).collect();
             format!("i.{} of {:?}: {}", class.class, class.deliverer, files.join(" "))
         }
+        other => panic!("{other:?}"),
     };
     course.steps.iter().map(step).collect()
 }
@@ -92,19 +95,19 @@ fn classes_without_scripts_that_follow_each_other_are_one_batch() {
     let course = course(&World::new(), &parcel);
     let expected = ["records", "add /opt/web, add /opt/web/one, add /opt/web/two", "i.c of Package: "];
     assert_eq!(told(&course), expected, "a script runs even if nothing is listed");
-    let Step::Switch(batch) = &course.steps[1] else { panic!() };
+    let PackageStep::Install(batch) = &course.steps[1] else { panic!() };
     let portions: Vec<(&str, bool)> =
         batch.portions.iter().map(|portion| (portion.class.as_str(), portion.is_complete)).collect();
     assert_eq!(portions, [("a", true), ("b", true)]);
 }
 
-fn opening(course: &Course) -> &Batch {
-    let Some(Step::Switch(batch)) = course.steps.first() else { panic!() };
-    batch
+fn opening(course: &Course) -> &Plan {
+    let Some(PackageStep::Records(plan)) = course.steps.first() else { panic!() };
+    plan
 }
 
-fn owners(batch: &Batch) -> BTreeMap<String, String> {
-    let lines = batch.plan.contents.iter().filter_map(|(path, line)| Some((path, line.as_ref()?)));
+fn owners(plan: &Plan) -> BTreeMap<String, String> {
+    let lines = plan.contents.iter().filter_map(|(path, line)| Some((path, line.as_ref()?)));
     lines
         .map(|(path, line)| (path.to_string(), String::from_utf8_lossy(&line.write()).into_owned()))
         .collect()
@@ -114,7 +117,7 @@ fn owners(batch: &Batch) -> BTreeMap<String, String> {
 fn scripts_find_the_records_with_marked_lines_and_the_end_has_clean_ones() {
     let course = course(&World::new(), &scripted());
     let first = opening(&course);
-    let [RecordChange::AddTree { files, .. }] = first.plan.records.as_slice() else { panic!() };
+    let [RecordChange::AddTree { files, .. }] = first.records.as_slice() else { panic!() };
     let names: BTreeSet<String> =
         files.iter().map(|file| String::from_utf8_lossy(&file.name).into_owned()).collect();
     for name in ["!I-Lock!", "install/preinstall", "install/i.mine", "install/preremove", "pkginfo"] {
@@ -126,7 +129,6 @@ fn scripts_find_the_records_with_marked_lines_and_the_end_has_clean_ones() {
     let outcomes = BTreeMap::from([(tool, Outcome::Missing), (conf, Outcome::File { size: 3, cksum: 99 })]);
     let last = course.close(&outcomes, &BTreeMap::new(), None, |path| !path.to_string().ends_with("i.mine"));
     let gone: Vec<String> = last
-        .plan
         .records
         .iter()
         .map(|record| match record {
@@ -192,7 +194,6 @@ fn an_update_lists_what_differs_and_every_editable_file() {
     assert_eq!(told, ["records", "i.mine of Package: /opt/web/conf /opt/web/other"]);
     assert!(
         opening(&course(&world, &newer))
-            .plan
             .records
             .iter()
             .all(|record| matches!(record, RecordChange::Write { .. }))
@@ -226,7 +227,7 @@ fn a_system_script_runs_only_for_files_of_its_class_and_the_package_comes_first(
 /// The first batch of objects.
 fn objects(course: &Course) -> Batch {
     let batches = course.steps.iter().filter_map(|step| match step {
-        Step::Switch(batch) if !batch.portions.is_empty() => Some(Batch::clone(batch)),
+        PackageStep::Install(batch) => Some(Batch::clone(batch)),
         _ => None,
     });
     batches.into_iter().next().unwrap()
@@ -290,7 +291,7 @@ fn a_link_to_what_a_script_wrote_in_place_stays() {
     let one = world.inventory.live[&path("/opt/web/tool")].clone();
     world.inventory.live.insert(path("/opt/web/again"), one);
     let course = course(&world, &parcel);
-    let Some(Step::Switch(last)) = course.steps.last() else { panic!() };
+    let Some(PackageStep::Install(last)) = course.steps.last() else { panic!() };
     assert!(
         matches!(&last.plan.changes[0].action, Action::Replace(new) if matches!(new.body, Body::Link(_)))
     );

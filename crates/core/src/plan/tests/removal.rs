@@ -1,6 +1,6 @@
 //! Removing packages: the order of classes, and the course of a removal with scripts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::apply::actions;
 use super::world::occasion;
@@ -8,9 +8,10 @@ use super::*;
 use crate::format::admin::{Admin, Check};
 use crate::package::{Mode, Owner, RecordFile, ScriptPolicy, Timestamp};
 use crate::plan::RecordChange;
-use crate::plan::course::removal::{RemovalCourse, RemovalStep};
+use crate::plan::course::Course;
+use crate::plan::course::steps::PackageStep;
 use crate::plan::refusal::Refusal;
-use crate::plan::remove::{Fate, Intended, Portion, RemoveOptions, remove};
+use crate::plan::remove::{Fate, Intended, RemovalPortion, RemoveOptions, remove};
 use crate::plan::scripts::{Deliverer, SystemScripts};
 
 /// A root on which the package is installed, with these scripts for its removal.
@@ -37,26 +38,27 @@ fn intended(world: &World) -> Intended {
     planned(world, ScriptPolicy::Run, Check::NoCheck).unwrap()
 }
 
-fn course(world: &World) -> RemovalCourse {
-    RemovalCourse::of(&intended(world), &world.inventory).unwrap()
+fn course(world: &World) -> Course {
+    Course::of_removal(&intended(world), &world.inventory).unwrap()
 }
 
 /// Each step in a line.
-fn told(course: &RemovalCourse) -> Vec<String> {
-    let step = |step: &RemovalStep| match step {
-        RemovalStep::Records(_) => "records".to_owned(),
-        RemovalStep::Procedure(name) => (*name).to_owned(),
-        RemovalStep::Objects(plan, _) => actions(plan).join(", "),
-        RemovalStep::Class(portion) => {
+fn told(course: &Course) -> Vec<String> {
+    let step = |step: &PackageStep| match step {
+        PackageStep::Records(_) => "records".to_owned(),
+        PackageStep::Procedure(name) => (*name).to_owned(),
+        PackageStep::Remove(plan, _) => actions(plan).join(", "),
+        PackageStep::RemoveClass(portion) => {
             let listed: Vec<String> = portion.listed().map(ToString::to_string).collect();
             format!("r.{} of {:?}: {}", portion.class, portion.deliverer.unwrap(), listed.join(" "))
         }
+        other => panic!("{other:?}"),
     };
     course.steps.iter().map(step).collect()
 }
 
-fn classes(portions: &[Portion]) -> Vec<String> {
-    let paths = |portion: &Portion| {
+fn classes(portions: &[RemovalPortion]) -> Vec<String> {
+    let paths = |portion: &RemovalPortion| {
         let paths = portion.objects.iter().map(|going| going.path.to_string());
         paths.collect::<Vec<_>>().join(" ")
     };
@@ -161,7 +163,7 @@ fn what_others_own_too_stays_and_only_what_is_edited_is_given_to_a_script() {
 fn scripts_see_marked_lines_and_a_lock_and_the_last_step_takes_the_package_away() {
     let world = world(&base(), &["preremove"]);
     let course = course(&world);
-    let Some(RemovalStep::Records(opening)) = course.steps.first() else { panic!() };
+    let Some(PackageStep::Records(opening)) = course.steps.first() else { panic!() };
     assert_eq!(opening.contents.len(), world.inventory.lines.len());
     for line in opening.contents.values().flatten() {
         let line = String::from_utf8(line.write()).unwrap();
@@ -169,9 +171,9 @@ fn scripts_see_marked_lines_and_a_lock_and_the_last_step_takes_the_package_away(
     }
     let [RecordChange::Write { path: lock, .. }] = opening.records.as_slice() else { panic!() };
     assert_eq!(lock, &path("/var/sadm/pkg/ACMEweb/!R-Lock!"));
-    assert!(course.closing.contents.values().all(Option::is_none));
-    let [RecordChange::RemoveTree(tree), RecordChange::Ledger(ledger)] = course.closing.records.as_slice()
-    else {
+    let closing = course.close(&BTreeMap::new(), &BTreeMap::new(), None, |_| false);
+    assert!(closing.contents.values().all(Option::is_none));
+    let [RecordChange::RemoveTree(tree), RecordChange::Ledger(ledger)] = closing.records.as_slice() else {
         panic!()
     };
     assert!(course.concerned.files.contains(&ledger.path));

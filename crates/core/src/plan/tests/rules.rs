@@ -245,7 +245,7 @@ fn a_path_that_a_later_patch_changed_is_not_touched_even_by_force() {
     let mut world = acme_web();
     assert_eq!(world.patchadd(&patch("900-01", "").file("bin/httpd", "one")), 0);
     assert_eq!(world.patchadd(&patch("901-01", "").file("bin/httpd", "two")), 0);
-    world.removal.force = true;
+    world.force = true;
     let refusal = world.plan_removal("900-01").unwrap_err();
     assert_eq!(refusal.code(), 6);
     assert_eq!(refusal.why(), "patch 901-01, which was applied later, changed /opt/web/bin/httpd again");

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::package;
 use super::parcel::{Parcel, patch};
 use super::world::{World, occasion};
-use super::{id, package};
 use crate::format::pkgmap::Entry;
 use crate::package::{Edited, ScriptPolicy};
-use crate::plan::apply::apply;
-use crate::plan::back_out::{Archive, back_out};
+use crate::plan::back_out::Archive;
 use crate::plan::engine::{Bookkeeping, Engine};
 use crate::plan::parts::Scripted;
 use crate::plan::refusal::Refusal;
@@ -26,7 +25,7 @@ fn world() -> World {
 
 fn planned(world: &mut World, parcel: &Parcel) -> Result<Scripted, Refusal> {
     world.plan(parcel)?;
-    apply(&parcel.image, &world.inventory, &world.policy, &world.options, &occasion())
+    world.apply(parcel)
 }
 
 /// Who keeps the records, and the scripts that run, each with the reason.
@@ -148,8 +147,7 @@ fn a_backout_package_with_a_script_of_its_own_is_installed_as_it_is() {
         let mut removal = world.removal.clone();
         removal.scripts.engine = engine;
         removal.hooks.insert("postbackout".to_owned());
-        let scripted =
-            back_out(&id("900-01"), &[archive], &world.inventory, &world.policy, &removal, &occasion())?;
+        let scripted = world.back_out("900-01", &[archive], &removal)?;
         let names: Vec<String> = scripted.scripts().into_iter().map(|script| script.name).collect();
         Ok((scripted.parts[0].chosen.bookkeeping, names.join(" ")))
     };

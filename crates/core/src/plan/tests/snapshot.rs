@@ -2,11 +2,10 @@
 
 use super::parcel::{Parcel, patch};
 use super::path;
-use super::world::{World, occasion};
+use super::world::World;
 use crate::format::manifest::ObjectRecord;
 use crate::package::ObjectPath;
 use crate::plan::UndoArchive;
-use crate::plan::apply::apply;
 use crate::plan::snapshot::completed;
 
 /// The archive that is planned for a patch of scripts, and the root when they are through.
@@ -20,8 +19,7 @@ fn applied(scripts: impl FnOnce(&mut World)) -> UndoArchive {
         .deletes("bin/never")
         .install("checkinstall", "PATCHLIST=");
     world.plan(&parcel).unwrap();
-    let plan =
-        apply(&parcel.image, &world.inventory, &world.policy, &world.options, &occasion()).unwrap().plan;
+    let plan = world.apply(&parcel).unwrap().plan;
     let before = world.inventory.packages[&super::package("ACMEweb")].clone();
     assert_eq!(world.patchadd(&parcel), 0);
     scripts(&mut world);

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::random::{all, parcel_of};
-use super::world::{World, occasion};
+use super::world::{World, applied, occasion};
 use super::*;
 use crate::format::params;
 use crate::inventory::Touched;
@@ -58,7 +58,9 @@ impl Both {
         let single = self.single.plan(parcel);
         let world = &self.single;
         self.ahead.inventory.identical.clone_from(&world.inventory.identical);
-        let planned = apply(&parcel.image, &self.ahead.inventory, &world.policy, &world.options, &occasion());
+        let inventory = &self.ahead.inventory;
+        let records = applied(inventory);
+        let planned = apply(&parcel.image, inventory, records, &world.policy, &world.options, &occasion());
         let (single, plan) = match (single, planned) {
             (Err(one), Err(other)) => {
                 assert_eq!(one.why(), other.why());

@@ -19,11 +19,14 @@ use crate::package::{
     Accounts, Digest, Inode, Live, LiveKind, Mode, ObjectPath, PackagePath, PkgInst, Policy, RecordFile,
     Timestamp, Xattrs,
 };
+use crate::patch::AppliedPatches;
 use crate::plan::apply::{ApplyOptions, apply};
-use crate::plan::back_out::{Archive, BackOutOptions, back_out};
+use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
 use crate::plan::install::{InstallOptions, install};
 use crate::plan::occasion::Occasion;
-use crate::plan::refusal::Refusal;
+use crate::plan::parts::Scripted;
+use crate::plan::refusal::{Reason, Refusal};
+use crate::plan::validate::applied_to;
 use crate::plan::{Action, Body, Member, NewObject, NewXattrs, Plan, RecordChange, TreeContent};
 use crate::source::PackageImage;
 
@@ -44,6 +47,8 @@ pub(super) struct World {
     pub(super) policy: Policy,
     pub(super) options: ApplyOptions,
     pub(super) removal: BackOutOptions,
+    /// `-f` of patchrm.
+    pub(super) force: bool,
     inodes: u64,
 }
 
@@ -51,6 +56,12 @@ pub(super) fn occasion() -> Occasion {
     let when = |text| chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").unwrap();
     let (utc, local) = (when("2026-11-20 06:37:39"), when("2026-11-20 07:37:39"));
     Occasion { utc, local, host: "web1".to_owned() }
+}
+
+/// The patch records of all packages.
+pub(super) fn applied(inventory: &Inventory) -> Result<AppliedPatches, Reason> {
+    let packages: Vec<_> = inventory.packages.iter().collect();
+    applied_to(&packages, "-").map(AppliedPatches::new)
 }
 
 impl World {
@@ -73,6 +84,7 @@ impl World {
             policy: Policy::default(),
             options: ApplyOptions::default(),
             removal: BackOutOptions::default(),
+            force: false,
             inodes: 100,
         };
         for directory in ["/", "/opt", "/etc"] {
@@ -135,7 +147,25 @@ impl World {
 
     pub(super) fn plan(&mut self, parcel: &Parcel) -> Result<Plan, Refusal> {
         self.survey(parcel);
-        apply(&parcel.image, &self.inventory, &self.policy, &self.options, &occasion()).map(|all| all.plan)
+        self.apply(parcel).map(|all| all.plan)
+    }
+
+    /// Plans a patch with the inventory as it is.
+    pub(super) fn apply(&self, parcel: &Parcel) -> Result<Scripted, Refusal> {
+        let applied = applied(&self.inventory);
+        apply(&parcel.image, &self.inventory, applied, &self.policy, &self.options, &occasion())
+    }
+
+    /// Asks the rules about a backout, and plans it.
+    pub(super) fn back_out(
+        &self,
+        id: &str,
+        archives: &[Archive<'_>],
+        options: &BackOutOptions,
+    ) -> Result<Scripted, Refusal> {
+        let (id, inventory, policy) = (&super::id(id), &self.inventory, &self.policy);
+        let packages = may_back_out(id, inventory, applied(inventory), policy, self.force)?;
+        back_out(id, packages, archives, inventory, policy, options, &occasion())
     }
 
     /// Plans a patch and carries it out; the exit code.
@@ -169,8 +199,7 @@ impl World {
                 outside: None,
             })
             .collect();
-        back_out(&super::id(id), &archives, &self.inventory, &self.policy, &self.removal, &occasion())
-            .map(|all| all.plan)
+        self.back_out(id, &archives, &self.removal).map(|all| all.plan)
     }
 
     pub(super) fn patchrm(&mut self, id: &str) -> u8 {

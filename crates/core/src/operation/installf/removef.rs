@@ -1,0 +1,42 @@
+//! `removef`: a package gives objects up (removef(1M)).
+
+use std::collections::BTreeSet;
+
+use crate::operation::installf::target::{Registry, RegistryError, inside, package};
+use crate::operation::session::Caller;
+use crate::package::{ObjectPath, OwnerStatus};
+use crate::plan::refusal::Command;
+use crate::plan::removef::{GivingUp, finish, give_up};
+use crate::root::Root;
+
+/// What removef(1M) was asked for.
+#[derive(Clone, Debug)]
+pub struct RemovefRequest {
+    /// The package instance.
+    pub package: String,
+    /// The objects that it gives up; none where what it has given up is final.
+    pub paths: Option<Vec<ObjectPath>>,
+    /// The run that the environment names: set for scripts of a run.
+    pub run: Option<String>,
+}
+
+/// Gives objects up, or declares that final; the paths, sorted, that no other package owns, so that the caller may
+/// remove them.
+pub fn removef(
+    root: &Root,
+    request: &RemovefRequest,
+    caller: &Caller<'_>,
+) -> Result<Vec<ObjectPath>, RegistryError> {
+    let package = package(&request.package)?;
+    let mut registry = Registry::open(root, &package, request.run.as_deref(), caller)?;
+    let occasion = &caller.occasion;
+    let GivingUp { plan, entries, removable } = if let Some(paths) = &request.paths {
+        let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
+        give_up(&package, &paths, &registry.inventory(paths.clone())?, occasion)
+    } else {
+        let marked = registry.recorded(&package, &[OwnerStatus::Removing])?;
+        finish(&package, &registry.inventory(marked)?, occasion)
+    };
+    registry.carry_out((Command::Removef, &package), &plan, entries)?;
+    Ok(removable)
+}

@@ -1,0 +1,170 @@
+//! What installf(1M) and removef(1M) share: where what they ask for goes.
+//!
+//! On their own they are a run each. Started by a script of a run that is in progress, which they know by the name that
+//! the script's environment has, they take no lock and make no run: what they ask for is queued for that run, and what has
+//! to be there at once is made at once.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::database::contents::{paths_marked, paths_of_queue};
+use crate::database::{RecordView, installed, open_run};
+use crate::format::queue::Entry;
+use crate::format::registration::RegistrationError;
+use crate::inventory::{Inventory, Touched};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::session::{Caller, Ground, Session, must_have_database};
+use crate::package::{ObjectPath, OwnerStatus, PkgInst};
+use crate::plan::Plan;
+use crate::plan::queue::{check_room, overlaid};
+use crate::plan::refusal::{Command, Refusal};
+use crate::root::Root;
+use crate::transaction::{Cause, InstallfQueue, Phase, RootCondition, TransactionError, note_failed_request};
+
+/// Why objects were neither registered nor given up.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The name is none of a package.
+    #[error("package instance <{0}> is invalid")]
+    InvalidPackage(String),
+    /// The package is not installed.
+    #[error("package instance <{0}> is not installed")]
+    NotInstalled(PkgInst),
+    /// What was named cannot be registered.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The root stands in the way.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl From<Refusal> for RegistryError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failure(refusal.into())
+    }
+}
+
+/// The package that a call is about, as it was named.
+pub(crate) fn package(name: &str) -> Result<PkgInst, RegistryError> {
+    PkgInst::new(name).map_err(|_| RegistryError::InvalidPackage(name.escape_debug().to_string()))
+}
+
+/// A path as it is inside the root: callers may name it with the path of the root before it.
+pub(crate) fn inside(root: &Root, path: &ObjectPath) -> ObjectPath {
+    let Ok(prefix) = ObjectPath::new(root.prefix().as_os_str().as_bytes()) else { return path.clone() };
+    let below = path.as_bytes().get(prefix.as_bytes().len()..).unwrap_or_default();
+    let inside = (!root.is_system() && path.is_below(&prefix)).then(|| ObjectPath::new(below).ok());
+    inside.flatten().unwrap_or_else(|| path.clone())
+}
+
+/// Where what is asked for goes.
+pub(crate) enum Registry<'a> {
+    /// Into a run of its own.
+    Own(Session<'a>),
+    /// Into the queue of the run that the caller is a script of.
+    Surrounding(Ground, InstallfQueue),
+}
+
+impl<'a> Registry<'a> {
+    /// Opens it for a package. `run` is the run that the environment names.
+    pub(crate) fn open(
+        root: &Root,
+        package: &PkgInst,
+        run: Option<&str>,
+        caller: &'a Caller<'a>,
+    ) -> Result<Self, RegistryError> {
+        must_have_database(root)?;
+        let surrounding = open_run(root).map_err(Failure::from)?.filter(|open| Some(&*open.name) == run);
+        let registry = match surrounding {
+            Some(open) => {
+                let queue = InstallfQueue::open(root, &open.stage).map_err(failed)?;
+                Self::Surrounding(Ground::of(root)?, queue)
+            }
+            None => Self::Own(Session::begin(Ground::of(root)?, caller)?),
+        };
+        let installed = installed::packages(&RecordView::live(root)).map_err(Failure::from)?;
+        if !installed.contains(package) {
+            return Err(RegistryError::NotInstalled(package.clone()));
+        }
+        Ok(registry)
+    }
+
+    fn ground(&self) -> &Ground {
+        match self {
+            Self::Own(session) => &session.ground,
+            Self::Surrounding(ground, _) => ground,
+        }
+    }
+
+    /// What is known of some paths, with what is queued already.
+    pub(crate) fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
+        if let Self::Surrounding(ground, queue) = self {
+            paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
+        }
+        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, None)?;
+        Ok(match self {
+            Self::Own(_) => inventory,
+            Self::Surrounding(_, queue) => overlaid(inventory, &queue.queue),
+        })
+    }
+
+    /// The paths that a package has recorded with one of these marks.
+    pub(crate) fn recorded(
+        &self,
+        package: &PkgInst,
+        marks: &[OwnerStatus],
+    ) -> Result<BTreeSet<ObjectPath>, Failure> {
+        Ok(paths_marked(&RecordView::live(&self.ground().root), package, marks)?)
+    }
+
+    /// Carries a plan out, or asks the surrounding run for it.
+    pub(crate) fn carry_out(
+        &mut self,
+        (command, package): (Command, &PkgInst),
+        plan: &Plan,
+        entries: Vec<Entry>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Own(_) if plan.changes.is_empty() && plan.contents.is_empty() => Ok(()),
+            Self::Own(session) => {
+                check_room(command, package, plan)?;
+                let text = crate::operation::log::of_registration(plan);
+                session.perform(plan, &mut NoContent, None, text).map(drop)
+            }
+            Self::Surrounding(ground, queue) => {
+                queue.make(&ground.root, &plan.changes).map_err(failed)?;
+                queue.add(entries).map_err(failed)
+            }
+        }
+    }
+}
+
+/// Notes that a call failed, for the run that it was made in, if that is the one that `run` names; else nothing.
+pub fn note_failure(root: &Root, run: &str, text: &str) -> Result<(), Failure> {
+    match open_run(root)?.filter(|open| open.name == run) {
+        Some(open) => note_failed_request(root, &open.stage, text).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// A failure inside a surrounding run, which will undo what was done.
+fn failed(cause: Cause) -> Failure {
+    TransactionError { phase: Phase::Switch, cause, left: RootCondition::Unchanged }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_the_root_loses_the_path_of_the_root_and_no_other_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let at = |text: String| ObjectPath::new(text.as_bytes()).unwrap();
+        let prefix = dir.path().display();
+        assert_eq!(inside(&root, &at(format!("{prefix}/opt/a"))), at("/opt/a".to_owned()));
+        assert_eq!(inside(&root, &at("/opt/a".to_owned())), at("/opt/a".to_owned()));
+        assert_eq!(inside(&root, &at(format!("{prefix}x/a"))), at(format!("{prefix}x/a")));
+    }
+}

@@ -1,0 +1,113 @@
+//! What is told while a package is made, and who is told.
+
+use std::path::PathBuf;
+
+use super::error::MakeError;
+
+/// What is told while a package is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The prototype is read.
+    Building,
+    /// The parameters are put together.
+    Processing,
+    /// So many entries are to be packaged, the pkginfo not counted.
+    Volumizing(usize),
+    /// What the part takes.
+    Part {
+        /// Blocks of 512 bytes.
+        blocks: u64,
+        /// Files and directories, as the classic pkgmk counts them.
+        entries: usize,
+    },
+    /// Writing begins.
+    Packaging,
+    /// This file is being written.
+    Writing(PathBuf),
+    /// The scripts are looked at.
+    Validating,
+    /// The package is in its place.
+    Complete,
+    /// Something that is no error.
+    Warning(Warning),
+}
+
+/// Something that the producer of a package should know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// A parameter that nobody gave.
+    #[error("parameter <{name}> set to \"{value}\"")]
+    Parameter {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A path begins with a variable of the installation.
+    #[error("parametric paths may ignore BASEDIR")]
+    Parametric,
+    /// No entry for the directory of an object.
+    #[error("missing directory entry for <{0}>")]
+    Directory(String),
+    /// A class that CLASSES lacks.
+    #[error("unreferenced class <{0}> in prototype file")]
+    Class(String),
+    /// A class action script of a class that CLASSES lacks.
+    #[error("script <{script}> is of class <{class}>, which CLASSES does not name")]
+    Script {
+        /// The script.
+        script: String,
+        /// Its class.
+        class: String,
+    },
+    /// Attributes that an entry lacks and no default gives.
+    #[error("attributes set to {attributes} for <{path}>")]
+    Attributes {
+        /// Mode, owner and group as the pkgmap has them.
+        attributes: String,
+        /// The entry.
+        path: String,
+    },
+    /// A path that the classic format cannot carry.
+    #[error("line {line}: <{path}> is written with escapes, which classic tools cannot install")]
+    Escaped {
+        /// The line of the prototype.
+        line: u64,
+        /// The path.
+        path: String,
+    },
+    /// Fields behind the last one of an entry.
+    #[error("line {line}: extra fields behind <{path}> are passed over")]
+    Extra {
+        /// The line of the prototype.
+        line: u64,
+        /// The path.
+        path: String,
+    },
+    /// A part other than the first.
+    #[error("line {line}: part {part} is passed over: a package is made in one part")]
+    Part {
+        /// The line of the prototype.
+        line: u64,
+        /// The part.
+        part: u32,
+    },
+}
+
+/// Who watches the making: told of each step, asked whether it shall end.
+pub struct Watch<'a> {
+    /// Told of each step.
+    pub tell: &'a mut dyn FnMut(Step),
+    /// The signal that wants the run to end, if one came.
+    pub interrupt: &'a dyn Fn() -> Option<i32>,
+}
+
+impl Watch<'_> {
+    pub(super) fn warn(&mut self, warning: Warning) {
+        (self.tell)(Step::Warning(warning));
+    }
+
+    pub(super) fn check(&self) -> Result<(), MakeError> {
+        (self.interrupt)().map_or(Ok(()), |signal| Err(MakeError::Interrupted(signal)))
+    }
+}

@@ -1,0 +1,123 @@
+//! pkgask(1M): runs the request scripts of packages, and keeps the answers for later installations.
+//!
+//! Nothing of the root is changed. A package that asks nothing is an error, as is a response file that is there.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::input::{AddInput, AddRequest};
+use crate::format::admin::Admin;
+use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::failure::Failure;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::system::system_scripts;
+use crate::operation::session::{Caller, Ground};
+use crate::package::{Mode, Params};
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::scripts::InstallScripts;
+use crate::root::{Dir, NewTree, Root};
+
+/// What pkgask(1M) was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct AskRequest {
+    /// Where the packages are.
+    pub device: PathBuf,
+    /// Which of them.
+    pub packages: Vec<String>,
+    /// The file that gets the answers, or a directory that gets one for each package.
+    pub response: PathBuf,
+    /// Whether somebody sits at a terminal.
+    pub conversation: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The response files that were made, package by package.
+    pub made: Vec<PathBuf>,
+    /// Words that no package fits; nothing is asked where there is one.
+    pub missing: Vec<String>,
+}
+
+/// Runs the request scripts. `done` is told of each response file as it is made.
+pub fn ask_packages(
+    root: &Root,
+    request: &AskRequest,
+    caller: &Caller<'_>,
+    observer: &mut dyn PackageObserver,
+    done: &mut dyn FnMut(&mut dyn PackageObserver, &Path),
+) -> Result<Asked, Failure> {
+    let device = match Device::open(&request.device, &request.packages)? {
+        Ok(device) => device,
+        Err(missing) => return Ok(Asked { missing, ..Asked::default() }),
+    };
+    device.source.check_room_to_plan(&device.image)?;
+    let ground = Ground::of(root)?;
+    let system = system_scripts(&ground)?;
+    let add = AddRequest {
+        device: request.device.clone(),
+        conversation: request.conversation,
+        scripts: request.scripts.clone(),
+        ..AddRequest::default()
+    };
+    let admin = Admin::delivered();
+    let input = AddInput::new(&ground, &admin, &system, &add, caller);
+    let mut asked = Asked::default();
+    for &index in &device.selected {
+        let delivered = device.delivered(index)?;
+        let name = spooled_name(delivered.image);
+        let file = response_file(&request.response, &name)?;
+        observer.adding(&name, delivered.image);
+        let text = input.answers(delivered, observer)?;
+        write(&file, &text).map_err(|error| bad(&file, &error))?;
+        done(observer, &file);
+        asked.made.push(file);
+    }
+    Ok(asked)
+}
+
+impl<'a> AddInput<'a> {
+    /// The text of the response file that the request script of a package leaves.
+    fn answers(
+        &self,
+        delivered: DeliveredPackage<'a>,
+        observer: &mut dyn PackageObserver,
+    ) -> Result<Vec<u8>, Failure> {
+        let package = delivered.image;
+        let refuse = |reason: Reason| reason.of(Command::Pkgadd, &spooled_name(package));
+        let placed = self.place(delivered, &Params::new())?;
+        let request = package.install.contains_key("request");
+        if !request {
+            return Err(refuse(Reason::NothingToAsk).into());
+        }
+        let scripts = InstallScripts { request, ..InstallScripts::default() };
+        scripts.check(package, placed.instance.as_str(), self.policy).map_err(refuse)?;
+        let mut setup = self.with_scripts(delivered, &placed)?;
+        Ok(self.ask(&mut setup, &scripts, None, observer)?.text)
+    }
+}
+
+/// The file for the answers of a package, which must not be there yet.
+fn response_file(named: &Path, package: &str) -> Result<PathBuf, Failure> {
+    let file = if named.is_dir() { named.join(package) } else { named.to_owned() };
+    match file.symlink_metadata() {
+        Ok(_) => Err(Failure::BadFile(format!("response file <{}> must not exist", file.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(file),
+        Err(error) => Err(bad(&file, &error)),
+    }
+}
+
+fn bad(file: &Path, error: &io::Error) -> Failure {
+    Failure::BadFile(format!("response file <{}>: {error}", file.display()))
+}
+
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    let above = file.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = file.file_name().unwrap_or_default();
+    Ok(NewTree::below(Dir::of_host(above)?).write(name.as_bytes(), text, Mode::of(0o644)).map(drop)?)
+}

@@ -1,0 +1,63 @@
+//! What pkgadd(1M) is asked for, and what its packages are planned with.
+
+use std::path::PathBuf;
+
+use crate::format::admin::Admin;
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::session::{Caller, Ground};
+use crate::package::{ObjectPath, Params, ScriptPolicy};
+use crate::plan::install::OfPatch;
+use crate::plan::scripts::SystemScripts;
+
+/// The options and operands of pkgadd(1M).
+#[derive(Clone, Debug, Default)]
+pub struct AddRequest {
+    /// The source of the packages: a directory of packages, one package, a datastream, an archive.
+    pub device: PathBuf,
+    /// The selected packages: names, `PKG.*`, `all`; all of them where nothing is named.
+    pub packages: Vec<String>,
+    /// Categories that narrow the selection, where there is one.
+    pub categories: Vec<String>,
+    /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
+    pub admin: Option<PathBuf>,
+    /// The response file, or a directory with one for each package; absolute.
+    pub response: Option<PathBuf>,
+    /// The environment that is recorded with a package: LANG, `LC_*`, TZ, PATH, OAMBASE.
+    pub environment: Params,
+    /// The symbolic links to directories in whose places the packages' directories go nevertheless.
+    pub overridden: Vec<ObjectPath>,
+    /// Whether somebody can be asked.
+    pub conversation: bool,
+    /// Whether nothing may be asked at all (`-n`): a package that wants to ask is refused.
+    pub silent: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+}
+
+/// What packages are planned with, beside the packages themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct AddInput<'a> {
+    pub(crate) ground: &'a Ground,
+    pub(crate) admin: &'a Admin,
+    /// The class action scripts that are there for all packages.
+    pub(crate) system: &'a SystemScripts,
+    /// Which scripts may run.
+    pub(crate) policy: ScriptPolicy,
+    pub(crate) request: &'a AddRequest,
+    pub(crate) caller: &'a Caller<'a>,
+    /// The patch as part of which the packages are installed.
+    pub(crate) patch: Option<&'a OfPatch>,
+}
+
+impl<'a> AddInput<'a> {
+    /// The input of packages that are installed for themselves, with the scripts that the root allows.
+    pub(crate) fn new(
+        ground: &'a Ground,
+        admin: &'a Admin,
+        system: &'a SystemScripts,
+        request: &'a AddRequest,
+        caller: &'a Caller<'a>,
+    ) -> Self {
+        Self { ground, admin, system, policy: ground.policy.scripts, request, caller, patch: None }
+    }
+}

@@ -1,0 +1,207 @@
+//! `pkgadd`: packages of a source are installed one after another, each a run of its own.
+//!
+//! Everything that can be read in advance is read first: what is wrong with a package of the selection ends the
+//! command before the first one is installed. Packages that were installed stay when a later one fails.
+
+pub mod ask;
+pub(crate) mod input;
+pub(crate) mod prepare;
+pub(crate) mod with_scripts;
+
+use crate::database::{RecordView, installed};
+use crate::operation::device::{DeliveredPackage, Device};
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::new_database::NewDatabase;
+use crate::operation::packages::answers::{self, AdminFile, Answered};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{Added, PackagesReport, leaves_root_usable};
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::interview::Answers;
+use crate::operation::scripts::system::system_scripts;
+use crate::operation::session::{Caller, Ground, Session, may_change};
+use crate::plan::refusal::Command;
+use crate::plan::scripts::InstallScripts;
+use crate::root::Root;
+use crate::source::PackageImage;
+use crate::transaction::{Receipt, Recovered};
+
+use input::AddInput;
+pub use input::AddRequest;
+use prepare::{Placed, Prepared};
+
+/// Installs packages. An error is one of the device or the root as a whole; what is wrong with one package is in its
+/// part of the report, and the others are tried nevertheless.
+pub fn add_packages(
+    root: &Root,
+    request: &AddRequest,
+    caller: &Caller<'_>,
+    observer: &mut dyn PackageObserver,
+) -> Result<PackagesReport<Added>, Failure> {
+    may_change(root)?;
+    let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
+    let mut report = PackagesReport {
+        recovered: Recovered::Nothing,
+        unknown_answers: unknown,
+        missing: Vec::new(),
+        packages: Vec::new(),
+    };
+    let opened = Device::open(&request.device, &request.packages)?;
+    let device = match opened.and_then(|device| device.of_categories(&request.categories)) {
+        Ok(device) => device,
+        Err(missing) => return Ok(PackagesReport { missing, ..report }),
+    };
+    device.source.check_room_to_plan(&device.image)?;
+    let ground = Ground::of(root)?;
+    let system = system_scripts(&ground)?;
+    let mut rehearsed = None;
+    if !installed::has_database(&RecordView::live(root))? {
+        let input = AddInput::new(&ground, &admin, &system, request, caller);
+        (report.packages, rehearsed) = input.rehearse(&device, observer);
+        if report.packages.len() == device.selected.len() {
+            return Ok(report);
+        }
+        report.packages.clear();
+    }
+    let new = NewDatabase::make(root)?;
+    let session = match Session::begin(ground, caller) {
+        Ok(session) => session,
+        Err(failure) => {
+            new.remove_empty(root);
+            return Err(failure);
+        }
+    };
+    let input = AddInput::new(&session.ground, &admin, &system, request, caller);
+    // Others may have been here before the lock was taken.
+    let mut rehearsed = if device.selected.len() == 1 && session.is_first()? { rehearsed } else { None };
+    for &index in &device.selected {
+        let added = input.add(&session, &device, index, rehearsed.take(), observer);
+        observer.added(&added);
+        let goes_on = added.result.as_ref().err().is_none_or(leaves_root_usable);
+        report.packages.push(added);
+        if !goes_on {
+            break;
+        }
+    }
+    if report.packages.iter().all(Added::left_nothing) {
+        new.remove(root);
+    }
+    Ok(PackagesReport { recovered: session.recovered, ..report })
+}
+
+impl<'a> AddInput<'a> {
+    /// Finds the packages that are refused on a root that has no database yet: where all are, none is made. What a package
+    /// would answer itself is not known here, so one that asks is not refused. Where one is not refused: how it is
+    /// planned, if that does not depend on whether there is a database.
+    fn rehearse(
+        &self,
+        device: &Device,
+        observer: &mut dyn PackageObserver,
+    ) -> (Vec<Added>, Option<Prepared>) {
+        let mut refused = Vec::new();
+        for &index in &device.selected {
+            match device.delivered(index).and_then(|delivered| self.planned(delivered)) {
+                Ok(prepared) => return (Vec::new(), prepared.filter(Prepared::is_beside_database)),
+                Err(failure) => {
+                    let name = device.package(index).map(spooled_name).unwrap_or_default();
+                    refused.push(Added::refused(name, failure));
+                }
+            }
+        }
+        for added in &refused {
+            observer.added(added);
+        }
+        (refused, None)
+    }
+
+    /// Plans a package; none where it is to be asked itself.
+    fn planned(&self, delivered: DeliveredPackage<'_>) -> Result<Option<Prepared>, Failure> {
+        let answered = self.answered(delivered.image)?.unwrap_or_default();
+        let placed = self.place(delivered, &answered.params)?;
+        let scripts = InstallScripts::of(delivered.image, &placed.params, self.system);
+        if scripts.request || scripts.checkinstall {
+            return Ok(None);
+        }
+        self.prepare(delivered, &placed, &answered.params, None).map(Some)
+    }
+
+    fn answered(&self, package: &PackageImage) -> Result<Option<Answered>, Failure> {
+        answers::response(self.request.response.as_deref(), &spooled_name(package))
+    }
+
+    fn add(
+        &self,
+        session: &Session<'_>,
+        device: &'a Device,
+        index: usize,
+        rehearsed: Option<Prepared>,
+        observer: &mut dyn PackageObserver,
+    ) -> Added {
+        let delivered = match device.delivered(index) {
+            Ok(delivered) => delivered,
+            Err(failure) => return Added::refused(device.image.name.clone(), failure),
+        };
+        let name = spooled_name(delivered.image);
+        observer.adding(&name, delivered.image);
+        let mut added =
+            Added { name, installation: None, result: Err(Failure::Declined), ending: Ending::default() };
+        added.result = self.install(session, delivered, rehearsed, observer, &mut added);
+        added
+    }
+
+    /// Finds the scripts of a package that goes there; refused where the policy does not allow one.
+    fn allowed(&self, package: &PackageImage, placed: &Placed) -> Result<InstallScripts, Failure> {
+        let scripts = InstallScripts::of(package, &placed.params, self.system);
+        scripts
+            .check(package, placed.instance.as_str(), self.policy)
+            .map_err(|reason| reason.of(Command::Pkgadd, &placed.instance))?;
+        Ok(scripts)
+    }
+
+    /// Installs a package; what becomes known of it on the way is noted in `added`.
+    fn install(
+        &self,
+        session: &Session<'_>,
+        delivered: DeliveredPackage<'a>,
+        rehearsed: Option<Prepared>,
+        observer: &mut dyn PackageObserver,
+        added: &mut Added,
+    ) -> Result<Receipt, Failure> {
+        let package = delivered.image;
+        let answered = self.answered(package)?;
+        let given = answered.clone().unwrap_or_default();
+        let placed = self.place(delivered, &given.params)?;
+        added.name = placed.instance.to_string();
+        let scripts = self.allowed(package, &placed)?;
+        observer.placed(placed.instance.as_str(), placed.is_update(package));
+        let mut setup = None;
+        if scripts.request || scripts.checkinstall || scripts.take_part() {
+            setup = Some(self.with_scripts(delivered, &placed)?);
+        }
+        let answers = match setup.as_mut().filter(|_| scripts.request || scripts.checkinstall) {
+            None => Answers { params: given.params, ..Answers::default() },
+            Some(setup) => self.ask(setup, &scripts, answered, observer).inspect_err(|_| {
+                let head = log::head(&format!("pkgadd <{}>", added.name), "nothing was changed");
+                // What the script said has been heard, too; that it cannot be kept changes nothing.
+                let _ = session.log(&[head.into_bytes(), setup.runner.take_log()].concat());
+            })?,
+        };
+        added.ending.warned |= answers.warned;
+        // the answers may have changed where it goes
+        let placed = self.place(delivered, &answers.params)?;
+        let prepared = match rehearsed {
+            Some(prepared) => prepared,
+            None => self.prepare(delivered, &placed, &answers.params, Some(&mut *observer))?,
+        };
+        let installation = &prepared.installation;
+        observer.installing(installation, package);
+        added.name.clone_from(&installation.instance);
+        added.installation = Some(installation.clone());
+        if let Some(setup) = setup.filter(|_| installation.has_scripts) {
+            return self.install_with_scripts(session, &prepared, setup, observer, added);
+        }
+        let plan = &installation.intended.plan;
+        session.perform(plan, &mut delivered.device.content(), None, log::of_installation(plan))
+    }
+}

@@ -1,0 +1,174 @@
+//! What is decided about one package before anything changes: where it goes, and the plan.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::input::AddInput;
+use crate::database::{RecordView, installed};
+use crate::format::admin::Admin;
+use crate::inventory::{Installed, Inventory, Touched};
+use crate::operation::device::DeliveredPackage;
+use crate::operation::failure::Failure;
+use crate::operation::identical::mark_identical;
+use crate::operation::packages::answers;
+use crate::operation::packages::installation::{Installation, described};
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::queries::packages::spooled_name;
+use crate::operation::scripts::context::{ScriptContext, base_of, delivered_as_placed};
+use crate::operation::scripts::package_directory::PackageDirectory;
+use crate::operation::scripts::runner::ScriptRunner;
+use crate::package::{ObjectPath, Params, PkgInst};
+use crate::plan::concern::{Delivered, delivered_files};
+use crate::plan::install::{InstallOptions, install, placement};
+use crate::plan::refusal::Refusal;
+use crate::source::PackageImage;
+
+/// Where a package goes.
+pub(crate) struct Placed {
+    /// The instance.
+    pub(crate) instance: PkgInst,
+    /// Its parameters after the installation.
+    pub(crate) params: Params,
+    /// The installed instances of the package.
+    pub(crate) present: BTreeMap<PkgInst, Installed>,
+}
+
+impl Placed {
+    /// Whether the architecture and version that `package` has is installed there already.
+    pub(crate) fn is_update(&self, package: &PackageImage) -> bool {
+        let version = |params: &Params| params.text("VERSION").into_owned();
+        let old = self.present.get(&self.instance);
+        old.is_some_and(|old| version(&old.params) == version(&package.params))
+    }
+
+    /// The directory in which scripts of the package find it, and what they are told. A copy of the package is made below
+    /// `private`, where they cannot read the original.
+    pub(crate) fn for_scripts(
+        &self,
+        runner: &ScriptRunner<'_>,
+        delivered: DeliveredPackage<'_>,
+        private: &Path,
+    ) -> Result<(PackageDirectory, ScriptContext), Failure> {
+        let directory = PackageDirectory::of(delivered, runner.shop.unprivileged(), private)?;
+        let package = delivered_as_placed(&delivered.image.params, &self.params);
+        let context = ScriptContext {
+            installed: self.present.get(&self.instance).map(|installed| installed.params.clone()),
+            data_directory: Some(directory.data_directory().to_owned()),
+            ..ScriptContext::new(self.instance.clone(), package, base_of(&self.params))
+        };
+        Ok((directory, context))
+    }
+}
+
+/// A package that is planned.
+pub(crate) struct Prepared {
+    pub(crate) installation: Installation,
+    /// What it was planned with.
+    pub(crate) inventory: Inventory,
+}
+
+impl Prepared {
+    /// Whether it is the same on a root whose database was only just made: no script looks at it, and no path of the
+    /// package is where the database is.
+    pub(crate) fn is_beside_database(&self) -> bool {
+        let var = |path: &ObjectPath| path.as_bytes().split(|&b| b == b'/').nth(1) == Some(b"var");
+        let inventory = &self.inventory;
+        let paths = inventory.physical.iter().flat_map(|(path, physical)| [path, physical]);
+        !self.installation.has_scripts && !paths.into_iter().any(var)
+    }
+}
+
+impl AddInput<'_> {
+    /// Plans a package, and asks what is open.
+    pub(crate) fn prepare(
+        &self,
+        delivered: DeliveredPackage<'_>,
+        placed: &Placed,
+        response: &Params,
+        observer: Option<&mut (dyn PackageObserver + '_)>,
+    ) -> Result<Prepared, Failure> {
+        let DeliveredPackage { device, index, image } = delivered;
+        let inventory = self.survey(delivered, placed)?;
+        let options = self.options(response, false);
+        let plan = |admin: &Admin, conversation: bool| {
+            let options = InstallOptions { admin: admin.clone(), conversation, ..options.clone() };
+            install(&device.image, index, &inventory, &options, &self.caller.occasion)
+        };
+        let planned = match (plan(self.admin, false), observer) {
+            (Err(refusal), Some(observer)) if self.request.conversation && is_question(&refusal) => {
+                let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
+                // a refusal is no question, and has to be told before any is asked
+                let planned = plan(self.admin, true)?;
+                if !observer.agrees(&spooled_name(image), &questions) {
+                    return Err(Failure::Declined);
+                }
+                planned
+            }
+            (planned, _) => planned?,
+        };
+        let installation = described(planned, image, &placed.present, self.admin);
+        Ok(Prepared { installation, inventory })
+    }
+
+    /// Where a package goes, before its paths are looked at.
+    pub(crate) fn place(
+        &self,
+        delivered: DeliveredPackage<'_>,
+        response: &Params,
+    ) -> Result<Placed, Failure> {
+        let present = self.packages(delivered.image)?;
+        let inventory = Inventory { packages: present.clone(), ..Inventory::default() };
+        // What the admin file leaves open does not change where it goes; it is asked when everything is known.
+        let options = self.options(response, true);
+        let (instance, params) =
+            placement(&delivered.device.image, delivered.index, &inventory, &options, &self.caller.occasion)?;
+        Ok(Placed { instance, params, present })
+    }
+
+    fn options(&self, response: &Params, conversation: bool) -> InstallOptions {
+        InstallOptions {
+            admin: self.admin.clone(),
+            conversation,
+            environment: self.request.environment.clone(),
+            response: response.clone(),
+            overridden: self.request.overridden.iter().cloned().collect(),
+            system: self.system.clone(),
+            scripts: self.policy,
+            patch: self.patch.cloned(),
+        }
+    }
+
+    /// The installed instances of a package.
+    fn packages(&self, package: &PackageImage) -> Result<BTreeMap<PkgInst, Installed>, Failure> {
+        let view = RecordView::live(&self.ground.root);
+        let abbreviation = package.params.text("PKG");
+        let mut found = BTreeMap::new();
+        for instance in installed::packages(&view)? {
+            if instance.abbreviation() == abbreviation.trim()
+                && let Some(installed) = installed::installed(&view, &instance)?
+            {
+                found.insert(instance, installed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Surveys what the package touches.
+    fn survey(&self, delivered: DeliveredPackage<'_>, placed: &Placed) -> Result<Inventory, Failure> {
+        let mut touched = Touched::default();
+        let DeliveredPackage { device, index, image } = delivered;
+        touched.add(&placed.instance, index, image, &placed.params);
+        let mut inventory = self.ground.survey(&touched, None)?;
+        let params = placed.params.clone();
+        let installed = Installed { params, ..Installed::default() };
+        let instances = BTreeMap::from([(placed.instance.clone(), installed)]);
+        let files = delivered_files(&device.image, &instances);
+        let files: Vec<Delivered<'_>> = files.into_iter().filter(|file| file.package == index).collect();
+        mark_identical(&device.source, &device.image, files, &mut inventory)?;
+        Ok(inventory)
+    }
+}
+
+fn is_question(refusal: &Refusal) -> bool {
+    refusal.reason.question().is_some()
+}

@@ -1,0 +1,187 @@
+//! The answers that are given to pkgadd(1M) and pkgrm(1M) in advance: admin files and response files.
+//!
+//! Files that the user names with an absolute path are files of the host; other names of admin files are looked up
+//! below `var/sadm/install/admin` of the root.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::database::places;
+use crate::format::admin::{Admin, Alteration, Basedir, Check, Instance};
+use crate::format::params::{LARGEST_FILE, ParamFile};
+use crate::format::response::Response;
+use crate::operation::failure::Failure;
+use crate::package::Params;
+use crate::plan::refusal::Refusal;
+use crate::root::Root;
+
+/// An admin file, and what to warn of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AdminFile {
+    pub(crate) admin: Admin,
+    /// Names in it that admin(4) does not know.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// A response file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// Its text.
+    pub(crate) text: Vec<u8>,
+    /// The variables that count.
+    pub(crate) params: Params,
+}
+
+/// The admin file that was named; `none` asks everything. Without a name it is the file `default` of the root, or
+/// the answers that systems deliver where there is no such file.
+pub(crate) fn admin(root: &Root, named: Option<&Path>) -> Result<AdminFile, Failure> {
+    let bad = |reason: &dyn std::fmt::Display| {
+        let name = named.unwrap_or(Path::new("default"));
+        Failure::BadFile(format!("unable to open admin file <{}>: {reason}", name.display()))
+    };
+    let text = match named {
+        Some(name) if name == Path::new("none") => return Ok(AdminFile::default()),
+        Some(path) if path.is_absolute() => read_file(path).map_err(|error| bad(&words_of(&error)))?,
+        name => {
+            let name = name.unwrap_or(Path::new("default"));
+            let path = places::install().join(b"admin").and_then(|directory| {
+                use std::os::unix::ffi::OsStrExt;
+                directory.join(name.as_os_str().as_bytes())
+            });
+            match root.read(&path.map_err(|error| bad(&error))?, LARGEST_FILE as u64)? {
+                Some(text) => text,
+                None if named.is_none() => {
+                    return Ok(AdminFile { admin: Admin::delivered(), unknown: Vec::new() });
+                }
+                None => return Err(bad(&"No such file or directory")),
+            }
+        }
+    };
+    let params = ParamFile::parse(&text).map_err(|error| bad(&error))?.params();
+    let (admin, unknown) = Admin::from_params(&params).map_err(|error| bad(&error))?;
+    Ok(AdminFile { admin, unknown })
+}
+
+/// The answers for a package from a response file, or from the file with its name in a directory of them; none where
+/// no file is named.
+pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Answered>, Failure> {
+    let Some(path) = named else { return Ok(None) };
+    let bad = |path: &Path, reason: &dyn std::fmt::Display| {
+        Failure::BadFile(format!("response file <{}>: {reason}", path.display()))
+    };
+    if !path.is_absolute() {
+        return Err(bad(path, &"it must be named by an absolute path"));
+    }
+    let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
+    let text = read_file(&path).map_err(|error| bad(&path, &words_of(&error)))?;
+    let params = Response::parse(&text).map_err(|error| bad(&path, &error))?.params;
+    Ok(Some(Answered { text, params }))
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The words of the system without its number.
+fn words_of(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// A way to take one question of an admin file as agreed to.
+type Agreement = fn(&mut Admin);
+
+/// Every question that an admin file can leave open, in the order in which pkgadd(1M) asks.
+const AGREEMENTS: [Agreement; 9] = [
+    |admin| agree(&mut admin.instance, &Instance::Ask, Instance::Unique),
+    |admin| agree(&mut admin.partial, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.basedir, &Basedir::Ask, Basedir::Default),
+    |admin| agree(&mut admin.idepend, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.rdepend, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.setuid, &Alteration::Ask, Alteration::NoCheck),
+    |admin| agree(&mut admin.conflict, &Alteration::Ask, Alteration::NoCheck),
+    |admin| agree(&mut admin.space, &Check::Ask, Check::NoCheck),
+    |admin| agree(&mut admin.action, &Check::Ask, Check::NoCheck),
+];
+
+fn agree<T: PartialEq>(answer: &mut T, open: &T, agreed: T) {
+    if answer == open {
+        *answer = agreed;
+    }
+}
+
+/// What the user has to be asked before a plan is carried out: each question that the admin file leaves open and the
+/// case raises, as a sentence without full stop. `plan` plans without asking anybody.
+pub(crate) fn open_questions<T>(admin: &Admin, plan: impl Fn(&Admin) -> Result<T, Refusal>) -> Vec<String> {
+    let raised = |open: usize| {
+        let mut asked = admin.clone();
+        let others = AGREEMENTS.iter().enumerate().filter(|(at, _)| *at != open);
+        others.for_each(|(_, agree)| agree(&mut asked));
+        plan(&asked).err()?.reason.question()
+    };
+    (0..AGREEMENTS.len()).filter_map(raised).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::refusal::{Command, Reason};
+
+    /// A planner that finds a partial package and a conflict.
+    fn plan(admin: &Admin) -> Result<(), Refusal> {
+        let ask = |text: &str| {
+            let reason = Reason::Interaction(text.to_owned());
+            Err(Refusal { command: Command::Pkgadd, subject: "X".to_owned(), reason: Box::new(reason) })
+        };
+        match (admin.partial, admin.conflict) {
+            (Check::Ask, _) => ask("partial"),
+            (_, Alteration::Ask) => ask("conflict"),
+            _ => Ok(()),
+        }
+    }
+
+    #[test]
+    fn each_question_that_the_case_raises_is_asked_once() {
+        assert_eq!(open_questions(&Admin::default(), plan), ["partial", "conflict"]);
+        let decided = Admin { partial: Check::NoCheck, ..Admin::default() };
+        assert_eq!(open_questions(&decided, plan), ["conflict"]);
+    }
+
+    #[test]
+    fn the_admin_file_is_the_named_one_or_the_default_of_the_root_or_the_delivered_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(admin(&root, None).unwrap().admin, Admin::delivered());
+        assert_eq!(admin(&root, Some(Path::new("none"))).unwrap().admin, Admin::default());
+        let error = admin(&root, Some(Path::new("mine"))).unwrap_err().to_string();
+        assert_eq!(error, "unable to open admin file <mine>: No such file or directory");
+        let named = dir.path().join("var/sadm/install/admin");
+        std::fs::create_dir_all(&named).unwrap();
+        std::fs::write(named.join("default"), "conflict=nocheck\ncolour=red\n").unwrap();
+        let file = admin(&root, None).unwrap();
+        assert_eq!((file.admin.conflict, file.unknown), (Alteration::NoCheck, vec!["colour".to_owned()]));
+        std::fs::write(named.join("mine"), "conflict=perhaps\n").unwrap();
+        for name in [Path::new("mine"), &named.join("mine")] {
+            let error = admin(&root, Some(name)).unwrap_err().to_string();
+            let what = "admin parameter conflict: <perhaps> is none of nocheck, quit, nochange, ask";
+            assert_eq!(error, format!("unable to open admin file <{}>: {what}", name.display()));
+        }
+    }
+
+    #[test]
+    fn a_directory_of_response_files_has_one_for_each_package() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ACMEfoo"), "COLOUR=\"light blue\"\nPKG=other\n").unwrap();
+        for path in [dir.path().to_owned(), dir.path().join("ACMEfoo")] {
+            let answered = response(Some(&path), "ACMEfoo").unwrap().unwrap();
+            assert_eq!(answered.params, [("COLOUR", "light blue")].into_iter().collect());
+        }
+        let error = response(Some(Path::new("answers")), "X").unwrap_err().to_string();
+        assert_eq!(error, "response file <answers>: it must be named by an absolute path");
+        let error = response(Some(dir.path()), "X").unwrap_err().to_string();
+        assert!(error.ends_with("/X>: No such file or directory"), "{error}");
+    }
+}

@@ -1,0 +1,202 @@
+//! `pkgrm`: installed packages are removed one after another, each a run of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::database::contents::lines_of_package;
+use crate::database::{RecordView, installed, places};
+use crate::format::admin::{Admin, Check};
+use crate::inventory::{Inventory, Touched};
+use crate::operation::content::NoContent;
+use crate::operation::failure::Failure;
+use crate::operation::packages::answers::{self, AdminFile};
+use crate::operation::packages::left_objects::objects_left;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::{PackagesReport, Removal, Removed, leaves_root_usable};
+use crate::operation::queries::select::Selection;
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::system::system_scripts;
+use crate::operation::session::{Caller, Ground, Session, may_change, must_have_database};
+use crate::package::{Mode, ObjectPath, PkgInst, RecordFile, Timestamp};
+use crate::plan::remove::{RemoveOptions, remove};
+use crate::plan::scripts::SystemScripts;
+use crate::root::Root;
+use crate::transaction::Receipt;
+
+mod with_scripts;
+
+use with_scripts::remove_with_scripts;
+
+/// The largest `depend` file that is read, in bytes.
+const LARGEST_DEPEND: u64 = 1 << 20;
+
+/// What pkgrm(1M) was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RemoveRequest {
+    /// Which packages: names, `PKG.*`.
+    pub packages: Vec<String>,
+    /// The admin file: absolute, a name below `var/sadm/install/admin` of the root, or `none`.
+    pub admin: Option<PathBuf>,
+    /// Whether somebody is asked, about each package. If not, the request counts as confirmed.
+    pub conversation: bool,
+    /// How scripts are run.
+    pub scripts: ScriptSettings,
+}
+
+/// Removes packages. An error is one of the root as a whole; what is wrong with one package is in its part of the
+/// report, and the others are tried nevertheless.
+pub fn remove_packages(
+    root: &Root,
+    request: &RemoveRequest,
+    caller: &Caller<'_>,
+    observer: &mut dyn PackageObserver,
+) -> Result<PackagesReport<Removed>, Failure> {
+    may_change(root)?;
+    must_have_database(root)?;
+    let AdminFile { admin, unknown } = answers::admin(root, request.admin.as_deref())?;
+    let session = Session::begin(Ground::of(root)?, caller)?;
+    let system = system_scripts(&session.ground)?;
+    let input = RemoveInput { session: &session, request, admin: &admin, system: &system };
+    let (selected, missing) = selected(&session.ground.root, &request.packages)?;
+    let mut packages = Vec::new();
+    let wanted = if missing.is_empty() { selected } else { Vec::new() };
+    for package in wanted {
+        let removed = input.one(&package, observer);
+        observer.removed(&removed);
+        let goes_on = removed.result.as_ref().err().is_none_or(leaves_root_usable);
+        packages.push(removed);
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(PackagesReport { recovered: session.recovered, unknown_answers: unknown, missing, packages })
+}
+
+/// The installed packages that are meant, in the order in which they were named, and the words that fit none.
+fn selected(root: &Root, words: &[String]) -> Result<(Vec<PkgInst>, Vec<String>), Failure> {
+    let all = installed::packages(&RecordView::live(root))?;
+    let (mut selected, mut missing) = (Vec::new(), Vec::new());
+    for pattern in Selection::of(words).patterns {
+        let fitting: Vec<&PkgInst> = all.iter().filter(|one| pattern.fits(one.as_str())).collect();
+        if fitting.is_empty() {
+            missing.push(pattern.to_string());
+        }
+        for package in fitting {
+            if !selected.contains(package) {
+                selected.push(package.clone());
+            }
+        }
+    }
+    Ok((selected, missing))
+}
+
+/// A root that packages are removed from.
+struct RemoveInput<'a> {
+    session: &'a Session<'a>,
+    request: &'a RemoveRequest,
+    admin: &'a Admin,
+    /// The class action scripts that are there for all packages.
+    system: &'a SystemScripts,
+}
+
+impl RemoveInput<'_> {
+    fn one(&self, package: &PkgInst, observer: &mut dyn PackageObserver) -> Removed {
+        let name = package.to_string();
+        let refused = |failure| (None, Err(failure));
+        let mut ending = Ending::default();
+        let (removal, result) = match survey(self.session, package) {
+            Err(failure) => refused(failure),
+            Ok(inventory) => match self.prepare(package, &inventory, observer) {
+                Err(failure) => refused(failure),
+                Ok(removal) => {
+                    observer.removal_agreed(&removal);
+                    let done = self.carry_out(package, &removal, &inventory, observer, &mut ending);
+                    (Some(removal), done)
+                }
+            },
+        };
+        Removed { name, removal, result, ending }
+    }
+
+    fn prepare(
+        &self,
+        package: &PkgInst,
+        inventory: &Inventory,
+        observer: &mut dyn PackageObserver,
+    ) -> Result<Removal, Failure> {
+        if let Some(installed) = inventory.packages.get(package) {
+            observer.removing(package.as_str(), &installed.params);
+        }
+        let occasion = &self.session.caller.occasion;
+        let plan = |admin: &Admin, conversation: bool| {
+            let scripts = self.session.ground.policy.scripts;
+            let options = RemoveOptions { admin, conversation, system: self.system, scripts };
+            remove(package, inventory, &options, occasion)
+        };
+        let intended = plan(self.admin, self.request.conversation)?;
+        for warning in &intended.warnings {
+            observer.warns(warning);
+        }
+        if self.request.conversation {
+            let questions = answers::open_questions(self.admin, |admin| plan(admin, false));
+            if !observer.agrees(package.as_str(), &questions) {
+                return Err(Failure::Declined);
+            }
+        }
+        let checks_dependencies = self.admin.rdepend != Check::NoCheck;
+        Ok(Removal { name: package.to_string(), intended, checks_dependencies })
+    }
+
+    fn carry_out(
+        &self,
+        package: &PkgInst,
+        removal: &Removal,
+        inventory: &Inventory,
+        observer: &mut dyn PackageObserver,
+        ending: &mut Ending,
+    ) -> Result<Receipt, Failure> {
+        let session = self.session;
+        let plan = &removal.intended.plan;
+        if removal.intended.scripts.take_part() {
+            let settings = &self.request.scripts;
+            let (receipt, said) =
+                remove_with_scripts(session, settings, package, removal, inventory, observer)?;
+            *ending = said;
+            return Ok(receipt);
+        }
+        let receipt = session.perform(plan, &mut NoContent, None, crate::operation::log::of_removal(plan))?;
+        for portion in &removal.intended.portions {
+            let left = objects_left(&session.ground.root, portion, plan);
+            observer.class_left(&portion.class, &left);
+        }
+        observer.objects_gone();
+        Ok(receipt)
+    }
+}
+
+/// Everything that the package owns, the directories of its patches, and what the others depend on.
+fn survey(session: &Session<'_>, package: &PkgInst) -> Result<Inventory, Failure> {
+    let view = RecordView::live(&session.ground.root);
+    let mut touched = Touched::default();
+    touched.packages.insert(package.clone());
+    touched.paths.extend(lines_of_package(&view, package)?.into_keys());
+    let patches = installed::params(&view, package)?.map(|params| params.text("PATCHLIST").into_owned());
+    for id in patches.iter().flat_map(|list| list.split_whitespace()) {
+        touched.paths.extend(ObjectPath::new(format!("/var/sadm/patch/{id}").as_bytes()).ok());
+    }
+    let mut inventory = session.ground.survey(&touched, None)?;
+    for (other, installed) in inventory.packages.iter_mut().filter(|(other, _)| *other != package) {
+        installed.records = depend_file(&view, other)?;
+    }
+    Ok(inventory)
+}
+
+/// The `depend` file of an installed package, as a record.
+fn depend_file(view: &RecordView<'_>, package: &PkgInst) -> Result<BTreeMap<Vec<u8>, RecordFile>, Failure> {
+    let name = b"install/depend".to_vec();
+    let Ok(path) = places::package(package).join(&name) else { return Ok(BTreeMap::new()) };
+    let bytes = view.read(&path, LARGEST_DEPEND)?;
+    let record = |bytes| RecordFile { bytes, mode: Mode::of(0o644), mtime: Timestamp::default() };
+    Ok(bytes.map(|bytes| (name, record(bytes))).into_iter().collect())
+}

@@ -1,0 +1,51 @@
+//! Removing a package whose scripts take part.
+
+use crate::inventory::Inventory;
+use crate::operation::failure::Failure;
+use crate::operation::packages::observer::PackageObserver;
+use crate::operation::packages::report::Removal;
+use crate::operation::packages::safety_copies::safety_copies;
+use crate::operation::packages::scripted::ScriptedPackage;
+use crate::operation::scripts::ScriptSettings;
+use crate::operation::scripts::context::{ScriptContext, base_of};
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::package::{FailedRequests, PackageScripts};
+use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::safety::{check_classes, check_places, needs_absolute_tools_to_go};
+use crate::operation::session::Session;
+use crate::package::PkgInst;
+use crate::plan::course::Course;
+use crate::plan::refusal::{Command, Reason};
+use crate::transaction::Receipt;
+
+/// Removes a package with its scripts. An error leaves the root as it was before, or says what is left.
+pub(super) fn remove_with_scripts(
+    session: &Session<'_>,
+    settings: &ScriptSettings,
+    package: &PkgInst,
+    removal: &Removal,
+    inventory: &Inventory,
+    observer: &mut dyn PackageObserver,
+) -> Result<(Receipt, Ending), Failure> {
+    let ground = &session.ground;
+    let refuse = |reason: Reason| Failure::from(reason.of(Command::Pkgrm, package));
+    let installed = inventory.packages.get(package).ok_or_else(|| refuse(Reason::NoSuchPackage))?;
+    let base = base_of(&installed.params);
+    check_places(ground, package, base.as_ref()).map_err(refuse)?;
+    let absolute = needs_absolute_tools_to_go(installed);
+    let mut runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
+    let course = Course::of_removal(&removal.intended, inventory).map_err(refuse)?;
+    check_classes(ground, &course).map_err(refuse)?;
+    let scripts = PackageScripts {
+        runner: &mut runner,
+        context: ScriptContext::new(package.clone(), installed.params.clone(), base),
+        ending: Ending::default(),
+        failed_requests: FailedRequests::Warn,
+    };
+    let copies = safety_copies([&course.concerned]);
+    ScriptedPackage::new(session, &course, None, scripts, observer).perform(
+        &removal.intended.plan,
+        &copies,
+        |_| Ok(()),
+    )
+}

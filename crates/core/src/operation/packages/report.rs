@@ -1,0 +1,81 @@
+//! The reports of pkgadd and pkgrm: the outcome of each package, in the order in which they were taken.
+
+use super::installation::Installation;
+use crate::operation::failure::Failure;
+use crate::operation::scripts::failure::Ending;
+use crate::plan::remove::Intended;
+use crate::script::protocol::ExitMeaning;
+use crate::transaction::{Receipt, Recovered, RootCondition};
+
+/// The outcomes of all packages of a command; `T` is the outcome of one.
+#[derive(Debug)]
+pub struct PackagesReport<T> {
+    /// What recovery found before anything else.
+    pub recovered: Recovered,
+    /// Names in the admin file that admin(4) does not know.
+    pub unknown_answers: Vec<String>,
+    /// Words that no package fits. Nothing is changed where there is one.
+    pub missing: Vec<String>,
+    /// The outcomes, in the order in which the packages were taken.
+    pub packages: Vec<T>,
+}
+
+/// The outcome of the installation of one package.
+#[derive(Debug)]
+pub struct Added {
+    /// The instance, or the name on the device of a package that did not come that far.
+    pub name: String,
+    /// What was to be done, or `None` for a package that was refused.
+    pub installation: Option<Installation>,
+    /// What was done, or why not.
+    pub result: Result<Receipt, Failure>,
+    /// What the scripts have to say for the command as a whole.
+    pub ending: Ending,
+}
+
+/// The removal of a package as it is planned.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The instance.
+    pub name: String,
+    /// What is done, and by which scripts.
+    pub intended: Intended,
+    /// Whether the dependencies of other packages are looked at.
+    pub checks_dependencies: bool,
+}
+
+/// The outcome of the removal of one package.
+#[derive(Debug)]
+pub struct Removed {
+    /// The instance.
+    pub name: String,
+    /// What was to be done, or `None` for a package that was refused.
+    pub removal: Option<Removal>,
+    /// What was done, or why not.
+    pub result: Result<Receipt, Failure>,
+    /// What the scripts have to say for the command as a whole.
+    pub ending: Ending,
+}
+
+impl Added {
+    /// Whether the root is as it was before, as far as this package goes.
+    pub(crate) fn left_nothing(&self) -> bool {
+        let left = self.result.as_ref().err().map(Failure::left);
+        matches!(left, Some(RootCondition::Unchanged | RootCondition::RolledBack))
+    }
+
+    pub(crate) fn refused(name: String, failure: Failure) -> Self {
+        Self { name, installation: None, result: Err(failure), ending: Ending::default() }
+    }
+}
+
+/// Whether the next package may be tried after a failure.
+pub(crate) fn leaves_root_usable(failure: &Failure) -> bool {
+    let usable = matches!(failure.left(), RootCondition::Unchanged | RootCondition::RolledBack);
+    let enough = match failure {
+        Failure::Declined => true,
+        Failure::Script(failure) => failure.meaning == ExitMeaning::Interrupted,
+        _ => false,
+    };
+    usable && failure.signal().is_none() && !enough
+}

@@ -1,0 +1,354 @@
+//! Carrying out a package whose scripts take part: its course, step by step, within one run that is kept or undone as a
+//! whole. The same for installations, removals, and the packages of a patch.
+//!
+//! Before each batch the root is looked at again, since a script may have changed it: what a script has removed itself
+//! need not be removed any more. What the script of a class installs is given the attributes of the pkgmap, and recorded
+//! with the size and sum that it has then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::installation::Installation;
+use super::left_objects::{objects_kept_from_script, objects_left};
+use super::observer::PackageObserver;
+use crate::inventory::{Inventory, Touched};
+use crate::operation::content::NoContent;
+use crate::operation::device::DeliveredPackage;
+use crate::operation::failure::Failure;
+use crate::operation::scripts::batch::{refresh, with_requests};
+use crate::operation::scripts::failure::Ending;
+use crate::operation::scripts::halt::{Halt, end_run};
+use crate::operation::scripts::package::PackageScripts;
+use crate::operation::scripts::package_directory::{PackageDirectory, member};
+use crate::operation::session::Session;
+use crate::package::{Live, ObjectPath, PkgInst};
+use crate::plan::Plan;
+use crate::plan::course::Course;
+use crate::plan::course::steps::{ClassStep, ListedFile, Outcome, PackageStep};
+use crate::plan::refresh::number_object;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::remove::RemovalPortion;
+use crate::plan::scripts::Deliverer;
+use crate::root::accounts_of;
+use crate::script::environment::ProcedureScript;
+use crate::transaction::{ProtectedPaths, Receipt, ScriptedRun, SettledAttributes};
+
+/// The parameter that names the classes whose scripts want paths relative to the package.
+const RELATIVE: &str = "PKG_CAS_PASSRELATIVE";
+
+/// A package whose scripts take part, about to be installed or removed.
+pub(crate) struct ScriptedPackage<'a, 'p> {
+    session: &'a Session<'a>,
+    course: &'a Course,
+    /// What is installed; none at a removal.
+    delivery: Option<Delivery<'a>>,
+    pub(crate) scripts: PackageScripts<'a, 'p>,
+    observer: &'a mut dyn PackageObserver,
+    /// What class scripts made of the files that they were to install, so far.
+    outcomes: BTreeMap<ObjectPath, Outcome>,
+    /// The objects that class scripts have put there.
+    left: BTreeMap<ObjectPath, Live>,
+}
+
+/// What an installation is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) delivered: DeliveredPackage<'a>,
+    pub(crate) directory: &'a PackageDirectory,
+    pub(crate) installation: &'a Installation,
+}
+
+impl<'a, 'p> ScriptedPackage<'a, 'p> {
+    pub(crate) fn new(
+        session: &'a Session<'a>,
+        course: &'a Course,
+        delivery: Option<Delivery<'a>>,
+        scripts: PackageScripts<'a, 'p>,
+        observer: &'a mut dyn PackageObserver,
+    ) -> Self {
+        Self {
+            session,
+            course,
+            delivery,
+            scripts,
+            observer,
+            outcomes: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
+    }
+
+    /// Carries the package out in a run of its own; `finish` has the last word before the commit. An error leaves the root
+    /// as it was before, or says what is left.
+    pub(crate) fn perform(
+        mut self,
+        plan: &Plan,
+        copies: &ProtectedPaths,
+        finish: impl FnOnce(&mut ScriptedRun<'_>) -> Result<(), Halt>,
+    ) -> Result<(Receipt, Ending), Failure> {
+        let package = &self.course.package;
+        let (command, text) = if self.course.is_removal {
+            (Command::Pkgrm, format!("\n## Removing installed package instance <{package}>\n"))
+        } else {
+            (Command::Pkgadd, format!("\nProcessing package instance <{package}>\n\n"))
+        };
+        self.unpack(command, package.as_str())?;
+        let mut ending = Ending::default();
+        let receipt = self.session.perform_scripted(plan, copies, None, text, |mut run| {
+            let done = self.carry_out(&mut run).and_then(|()| finish(&mut run));
+            ending = self.scripts.ending;
+            if done.is_err() {
+                self.log_failure(&mut run);
+            }
+            end_run(run, done, command, package.as_str())
+        })?;
+        Ok((receipt, ending))
+    }
+
+    /// Checks the names and the content of what scripts install, before anything is changed. A refusal is one of
+    /// `command` about `subject`.
+    pub(crate) fn unpack(&self, command: Command, subject: &str) -> Result<(), Failure> {
+        let Some(delivery) = self.delivery else { return Ok(()) };
+        self.check_names().map_err(|reason| reason.of(command, &subject))?;
+        delivery.directory.take(delivery.delivered, &self.listed())
+    }
+
+    /// Refuses names that no list can have: the list of a class script has a line for each file and a blank between two paths, and no way to write a name
+    /// that has either in it.
+    fn check_names(&self) -> Result<(), Reason> {
+        let is_plain = |path: &Path| !path.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
+        let root = &self.session.ground.root;
+        for file in self.listed() {
+            let shown = root.show(&file.path);
+            for path in [self.source(file), PathBuf::from(&shown)] {
+                if !is_plain(&path) {
+                    let path = path.display().to_string().escape_debug().to_string();
+                    return Err(Reason::ScriptsUnsafe(format!(
+                        "a class action script cannot be told of <{path}>, which has white space in it"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn listed(&self) -> Vec<&'a ListedFile> {
+        let files = self.course.steps.iter().filter_map(|step| match step {
+            PackageStep::InstallClass(class) => Some(&class.files),
+            _ => None,
+        });
+        files.flatten().collect()
+    }
+
+    /// Carries out all steps of the package within a run, which may be one of several packages.
+    pub(crate) fn carry_out(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+        run.log(&self.scripts.runner.take_log())?;
+        self.scripts.context.run = Some(run.name());
+        let mut begun = false;
+        for step in &self.course.steps {
+            let installs = matches!(step, PackageStep::Install(_) | PackageStep::InstallClass(_));
+            if installs && !std::mem::replace(&mut begun, true) {
+                self.observer.objects_begin();
+            }
+            self.step(run, step)?;
+        }
+        self.close(run)?;
+        let how = if self.scripts.ending.warned { "partially failed" } else { "was successful" };
+        Ok(run.log(format!("\n{} of <{}> {how}.\n", self.what(), self.course.package).as_bytes())?)
+    }
+
+    fn step(&mut self, run: &mut ScriptedRun<'_>, step: &PackageStep) -> Result<(), Halt> {
+        match step {
+            PackageStep::Records(plan) => {
+                let mut plan = Plan::clone(plan);
+                self.session.mark_unprivileged(&mut plan)?;
+                self.switch(run, &plan)?;
+            }
+            PackageStep::Procedure(name) => {
+                self.observer.executing(name);
+                let script = procedure(name);
+                self.scripts.run_script(run, &script, Deliverer::Package, Vec::new(), self.observer)?;
+            }
+            PackageStep::Install(batch) => {
+                let plan = self.objects(run, &batch.plan)?;
+                if let Some(delivery) = self.delivery {
+                    self.observer.switched(delivery.installation, &batch.portions, &plan);
+                }
+            }
+            PackageStep::InstallClass(class) => self.install_class(run, class)?,
+            PackageStep::Remove(plan, portions) => {
+                let plan = self.objects(run, plan)?;
+                for portion in portions {
+                    let left = objects_left(&self.session.ground.root, portion, &plan);
+                    self.observer.class_left(&portion.class, &left);
+                }
+            }
+            PackageStep::RemoveClass(portion) => self.remove_class(run, portion)?,
+        }
+        Ok(())
+    }
+
+    fn switch(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<(), Halt> {
+        match self.delivery {
+            Some(delivery) => run.switch(plan, &mut delivery.delivered.device.content())?,
+            None => run.switch(plan, &mut NoContent)?,
+        }
+        Ok(())
+    }
+
+    /// Carries out a batch of objects as the root is now, and logs their paths.
+    fn objects(&self, run: &mut ScriptedRun<'_>, plan: &Plan) -> Result<Plan, Halt> {
+        let line = |path: &ObjectPath| self.course.line(path).cloned();
+        let plan = refresh(&self.session.ground, plan.clone(), line)?;
+        self.switch(run, &plan)?;
+        let mut paths: Vec<String> = plan.changes.iter().map(|change| format!("{}\n", change.path)).collect();
+        if self.course.is_removal {
+            paths.reverse();
+        }
+        run.log(paths.concat().as_bytes())?;
+        Ok(plan)
+    }
+
+    fn install_class(&mut self, run: &mut ScriptedRun<'_>, step: &ClassStep) -> Result<(), Halt> {
+        let mut files = step.files.clone();
+        let ground = &self.session.ground;
+        let accounts = accounts_of(&ground.root, &ground.host)?;
+        for file in &mut files {
+            number_object(&mut file.new, Some(&file.line), &accounts).map_err(|problem| Reason::Object {
+                package: self.course.package.clone(),
+                path: ground.root.show(&file.path),
+                problem,
+            })?;
+        }
+        let list = self.list(&step.class, &files);
+        let script = ProcedureScript::InstallClass(step.class.clone());
+        self.scripts.run_script(run, &script, step.deliverer, list, self.observer)?;
+        self.settle(run, &files)?;
+        self.observer.class_done(&step.class);
+        Ok(())
+    }
+
+    /// Runs the script of a class that goes. It reads one path a line, as the host has it, in the order of removal.
+    fn remove_class(&mut self, run: &mut ScriptedRun<'_>, portion: &RemovalPortion) -> Result<(), Halt> {
+        self.observer.class_left(&portion.class, &objects_kept_from_script(portion));
+        let Some(deliverer) = portion.deliverer else { return Ok(()) };
+        let script = ProcedureScript::RemoveClass(portion.class.clone());
+        let root = &self.session.ground.root;
+        let list: String = portion.listed().map(|path| format!("{}\n", root.show(path))).collect();
+        self.scripts.run_script(run, &script, deliverer, list.into_bytes(), self.observer)
+    }
+
+    /// Writes what the script of a class reads: source and destination of each file, or where the package wants it, the
+    /// package directory and paths relative to it.
+    fn list(&self, class: &str, files: &[ListedFile]) -> Vec<u8> {
+        let relative = self.scripts.context.package.text(RELATIVE);
+        let is_relative = relative.split_whitespace().any(|word| word == class);
+        let package = self.delivery.map(|delivery| delivery.directory.package.as_path());
+        let package = package.filter(|_| is_relative && !files.is_empty());
+        let mut list = Vec::new();
+        let mut line = |words: &[&Path]| {
+            let words: Vec<&[u8]> = words.iter().map(|word| word.as_os_str().as_bytes()).collect();
+            list.extend(words.join(&b' '));
+            list.push(b'\n');
+        };
+        if let Some(package) = package {
+            line(&[package]);
+        }
+        for file in files {
+            let source = self.source(file);
+            match package.and_then(|package| source.strip_prefix(package).ok()) {
+                Some(inside) => line(&[inside]),
+                None => line(&[&source, Path::new(&self.session.ground.root.show(&file.path))]),
+            }
+        }
+        list
+    }
+
+    /// The file that a class script copies, in the package directory.
+    fn source(&self, file: &ListedFile) -> PathBuf {
+        let Some((member, delivery)) = member(file).zip(self.delivery) else {
+            return PathBuf::from("/dev/null");
+        };
+        let entry = delivery.delivered.image.files().find(|entry| entry.path == member.path);
+        delivery.directory.object(entry.map_or(1, |entry| entry.part), &member.path)
+    }
+
+    /// Gives the files that a script has put there the attributes of the pkgmap, and notes what they are.
+    fn settle(&mut self, run: &mut ScriptedRun<'_>, files: &[ListedFile]) -> Result<(), Halt> {
+        let paths = files.iter().map(|file| file.path.clone()).collect();
+        let touched = Touched { paths, ..Touched::default() };
+        let now = self.session.ground.survey(&touched, None)?;
+        let mut settled = Vec::new();
+        for file in files {
+            let live = now.live.get(&file.path);
+            let outcome = ListedFile::outcome(live);
+            if outcome == Outcome::Missing {
+                self.scripts.ending.warned = true;
+                let shown = self.session.ground.root.show(&file.path);
+                self.observer.complains(&format!("{shown}\npathname does not exist"));
+                self.left.extend(live.map(|live| (file.path.clone(), live.clone())));
+            } else {
+                let new = &file.new;
+                let owners = now.privileged;
+                let to = SettledAttributes {
+                    mode: Some(new.mode),
+                    uid: owners.then_some(new.uid),
+                    gid: owners.then_some(new.gid),
+                    mtime: new.mtime,
+                };
+                settled.push((file.path.clone(), to));
+                self.left.extend(live.map(|live| (file.path.clone(), to.given_to(live))));
+            }
+            self.outcomes.insert(file.path.clone(), outcome);
+        }
+        Ok(run.settle(&settled)?)
+    }
+
+    /// Puts the records in place as they stay. Of a package that goes nothing stays, whatever its scripts have
+    /// registered for it.
+    fn close(&mut self, run: &mut ScriptedRun<'_>) -> Result<(), Halt> {
+        let course = self.course;
+        if course.is_removal {
+            self.observer.objects_gone();
+        }
+        let packages: BTreeSet<PkgInst> = course.saved_package().into_iter().cloned().collect();
+        let mut now = Inventory::default();
+        if !packages.is_empty() {
+            now = self.session.ground.survey(&Touched { packages, ..Touched::default() }, None)?;
+        }
+        let now = course.saved_package().and_then(|package| now.packages.get(package));
+        let last = course.close(&self.outcomes, &self.left, now, |path| self.is_there(path));
+        let saves = last.archives().next().is_some();
+        let mut plan = with_requests(&self.session.ground, last)?;
+        course.disown(&mut plan);
+        self.switch(run, &plan).map_err(|halt| if saves { halt.while_saving() } else { halt })
+    }
+
+    fn is_there(&self, path: &ObjectPath) -> bool {
+        let root = &self.session.ground.root;
+        let physical = root.resolver().locate(path).ok();
+        let parent = physical.as_ref().and_then(ObjectPath::parent);
+        let dir = parent.and_then(|parent| root.dir_if_there(&parent).ok().flatten());
+        let name = physical.as_ref().map(ObjectPath::name).unwrap_or_default();
+        dir.is_some_and(|dir| dir.look(name).is_ok_and(|seen| seen.is_some()))
+    }
+
+    /// Logs that the package failed. The log of a run that is undone is worth nothing in itself, so an error stops
+    /// nothing.
+    pub(crate) fn log_failure(&self, run: &mut ScriptedRun<'_>) {
+        let _ = run.log(format!("\n{} of <{}> failed.\n", self.what(), self.course.package).as_bytes());
+    }
+
+    fn what(&self) -> &'static str {
+        if self.course.is_removal { "Removal" } else { "Installation" }
+    }
+}
+
+fn procedure(name: &str) -> ProcedureScript {
+    match name {
+        "preinstall" => ProcedureScript::Preinstall,
+        "postinstall" => ProcedureScript::Postinstall,
+        "preremove" => ProcedureScript::Preremove,
+        _ => ProcedureScript::Postremove,
+    }
+}

@@ -1,0 +1,165 @@
+//! The patches that can be one run: planned each against what the one before leaves.
+//!
+//! All that they touch is surveyed once. What each patch leaves is computed ([`Ahead`]), not surveyed again. A patch that
+//! is refused is left out; one that cannot be planned exactly before the others are done ends the run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::input::ApplyInput;
+use super::operands::Operand;
+use super::planning::plan_against;
+use crate::inventory::Touched;
+use crate::operation::failure::Failure;
+use crate::package::{Digest, ObjectPath, PackagePath, Sums};
+use crate::plan::ahead::{Ahead, Made};
+use crate::plan::concern::brings_scripts;
+use crate::plan::parts::Scripted;
+use crate::plan::refusal::{Command, Reason};
+use crate::plan::{Action, Body, Member, NewObject, Plan};
+
+/// An operand that takes part in a run, or is left out of it.
+pub(super) struct Gathered<'o> {
+    pub(super) operand: &'o Operand,
+    pub(super) planned: Result<Taken, Failure>,
+}
+
+/// A patch that takes part.
+pub(super) struct Taken {
+    pub(super) scripted: Scripted,
+    pub(super) made: Made,
+}
+
+/// Plans operands from the place `at` on, as many as can be one run. None where that is one at most, where it brings
+/// scripts or is to go `alone`, or where the survey fails, which is then that operand's matter.
+pub(super) fn gather<'o>(
+    input: &ApplyInput<'_>,
+    operands: &'o [Operand],
+    at: usize,
+    alone: &BTreeSet<usize>,
+) -> Vec<Gathered<'o>> {
+    let operands = stretch(input, operands, at, alone);
+    if operands.len() < 2 {
+        return Vec::new();
+    }
+    let Ok((mut ahead, last_touched)) = look_ahead(input, operands) else { return Vec::new() };
+    let mut gathered = Vec::new();
+    for (place, operand) in operands.iter().enumerate() {
+        let touched = operand.touched(&ahead.inventory.packages);
+        if ahead.ends_before(&touched) {
+            break;
+        }
+        let planned = match plan_against(input, operand, BTreeMap::new(), &mut ahead.inventory) {
+            Ok(scripted) if scripted.has_scripts() || ahead.ends_with(&touched, &scripted.plan) => break,
+            Err(Failure::Refused(refusal)) if is_of_room(&refusal.reason) => {
+                return without_room(gathered, operands, &refusal.reason);
+            }
+            Ok(scripted) => {
+                if let Err(reason) = ahead.check_room(&scripted.plan) {
+                    return without_room(gathered, operands, &reason);
+                }
+                let is_chained = |path: &ObjectPath| last_touched.get(path).is_some_and(|last| *last > place);
+                let digests = digests(operand, &scripted.plan, is_chained);
+                let made = ahead.go_on(&scripted.plan, &digests);
+                Ok(Taken { scripted, made })
+            }
+            Err(failure) => Err(failure),
+        };
+        gathered.push(Gathered { operand, planned });
+    }
+    gathered
+}
+
+/// The operands from `at` on that may be one run as far as their scripts go.
+fn stretch<'o>(
+    input: &ApplyInput<'_>,
+    operands: &'o [Operand],
+    at: usize,
+    alone: &BTreeSet<usize>,
+) -> &'o [Operand] {
+    let rest = operands.get(at..).unwrap_or_default();
+    if rest.len() < 2 {
+        return rest;
+    }
+    // What is wrong with the database is said where the first operand is planned.
+    let Ok(installed) = input.ground.packages() else { return &[] };
+    let stands_alone = |place: usize, operand: &Operand| {
+        alone.contains(&(at + place))
+            || brings_scripts(&operand.device.image, &installed, &input.options.scripts)
+    };
+    let end = rest.iter().enumerate().position(|(place, operand)| stands_alone(place, operand));
+    rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest)
+}
+
+fn is_of_room(reason: &Reason) -> bool {
+    matches!(reason, Reason::NoSpace { .. })
+}
+
+/// All of them refused, because there is no room for all of them: those that came first would be applied alone otherwise.
+/// What was refused already stays so for its own reason.
+fn without_room<'o>(
+    gathered: Vec<Gathered<'o>>,
+    operands: &'o [Operand],
+    reason: &Reason,
+) -> Vec<Gathered<'o>> {
+    let refusal = |operand: &Operand| reason.clone().of(Command::Patchadd, &operand.shown_id());
+    let mut known = gathered.into_iter();
+    let refused = operands.iter().map(|operand| match known.next() {
+        Some(one) if one.planned.is_err() => one,
+        _ => Gathered { operand, planned: Err(refusal(operand).into()) },
+    });
+    refused.collect()
+}
+
+/// The survey of everything that the operands touch, and the last operand that touches each path.
+fn look_ahead(
+    input: &ApplyInput<'_>,
+    operands: &[Operand],
+) -> Result<(Ahead, HashMap<ObjectPath, usize>), Failure> {
+    let installed = input.ground.packages()?;
+    let (mut all, mut last) = (Touched::default(), HashMap::new());
+    for (place, operand) in operands.iter().enumerate() {
+        let touched = operand.touched(&installed);
+        last.extend(touched.paths.iter().map(|path| (path.clone(), place)));
+        all.paths.extend(touched.paths);
+        all.not_directories.extend(touched.not_directories);
+        all.packages.extend(touched.packages);
+    }
+    let inventory = input.ground.survey_with(installed, &all, None)?;
+    Ok((Ahead::new(inventory, all, input.now.timestamp()), last))
+}
+
+/// The digests of the files of a plan that are replaced, or looked at, by a later patch. A file that is not what the
+/// pkgmap says has none: staging says what is wrong with it.
+fn digests(
+    operand: &Operand,
+    plan: &Plan,
+    is_chained: impl Fn(&ObjectPath) -> bool,
+) -> BTreeMap<ObjectPath, Digest> {
+    let mut wanted: BTreeMap<(usize, PackagePath), (&ObjectPath, &Member)> = BTreeMap::new();
+    for change in plan.changes.iter().filter(|change| is_chained(&change.path)) {
+        if let Action::Add(NewObject { body: Body::Member(member), .. })
+        | Action::Replace(NewObject { body: Body::Member(member), .. }) = &change.action
+        {
+            wanted.insert((member.package, member.path.clone()), (&change.path, member));
+        }
+    }
+    let mut digests = BTreeMap::new();
+    if wanted.is_empty() {
+        return digests;
+    }
+    let device = &operand.device;
+    let mut is_wanted = |package: usize, path: &PackagePath| wanted.contains_key(&(package, path.clone()));
+    let read =
+        device.source.stream::<Failure>(&device.image, &mut is_wanted, &mut |package, path, _, data| {
+            if let (Ok(sums), Some((at, member))) = (Sums::of(data), wanted.get(&(package, path.clone())))
+                && (sums.size, sums.cksum) == (member.size, member.cksum)
+            {
+                digests.insert((*at).clone(), sums.sha256);
+            }
+            Ok(())
+        });
+    if read.is_err() {
+        digests.clear();
+    }
+    digests
+}

@@ -1,0 +1,68 @@
+//! What all patches of one patchadd(1M) are planned with.
+
+use crate::operation::failure::Failure;
+use crate::operation::session::Ground;
+use crate::package::{Edited, Policy};
+use crate::patch::PatchList;
+use crate::plan::apply::ApplyOptions;
+use crate::plan::edits::EditChoice;
+use crate::plan::occasion::Occasion;
+
+use super::operands::Operand;
+use super::request::ApplyRequest;
+
+/// The root, the moment, and the options of the command, completed by the root's policy.
+pub(super) struct ApplyInput<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) now: &'a Occasion,
+    pub(super) options: ApplyOptions,
+}
+
+impl<'a> ApplyInput<'a> {
+    pub(super) fn of(
+        ground: &'a Ground,
+        request: &ApplyRequest,
+        now: &'a Occasion,
+        operands: &[Operand],
+    ) -> Result<Self, Failure> {
+        let not_applicable = not_applicable(ground, operands)?;
+        let scripts = request.scripts.choice(ground)?;
+        let options = ApplyOptions { not_applicable, scripts, ..options(request, &ground.policy) };
+        Ok(Self { ground, now, options })
+    }
+}
+
+/// Operands of which no package is installed: a requirement on one of them counts as met.
+fn not_applicable(ground: &Ground, operands: &[Operand]) -> Result<PatchList, Failure> {
+    let mut list = PatchList::new();
+    if operands.len() < 2 {
+        return Ok(list);
+    }
+    let installed = ground.packages()?;
+    for operand in operands {
+        let touched = operand.touched(&installed);
+        if let Some(id) = operand.id.clone().filter(|_| touched.packages.is_empty()) {
+            list.push(id);
+        }
+    }
+    Ok(list)
+}
+
+/// What was asked for, and the policy where nothing was.
+fn options(request: &ApplyRequest, policy: &Policy) -> ApplyOptions {
+    let edited = if request.unconditional { Some(Edited::Replace) } else { request.edited };
+    let undo_dir = request.undo_dir.clone().or_else(|| policy.undo_dir.clone());
+    ApplyOptions {
+        no_undo: request.no_undo,
+        undo_dir: undo_dir.filter(|_| !request.no_undo),
+        undo_format: request.undo_format.unwrap_or(policy.undo_format),
+        edits: EditChoice {
+            general: edited.unwrap_or(policy.edited),
+            overridden: request.overridden.iter().cloned().collect(),
+            preserved: request.preserved.iter().cloned().collect(),
+        },
+        unconditional: request.unconditional,
+        conversation: request.conversation,
+        ..ApplyOptions::default()
+    }
+}

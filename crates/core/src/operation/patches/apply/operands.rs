@@ -1,0 +1,95 @@
+//! The patches that patchadd(1M) is called with: read, and put in order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::request::Applied;
+use crate::inventory::{Installed, Touched};
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::order::in_order;
+use crate::operation::patches::reboot;
+use crate::package::PkgInst;
+use crate::patch::{Delivered, PatchId, Requirement};
+use crate::plan::parts::Scripted;
+use crate::source::Source;
+use crate::transaction::Receipt;
+
+/// A patch that was read.
+pub(super) struct Operand {
+    pub(super) device: Device,
+    pub(super) id: Option<PatchId>,
+}
+
+/// Reads all patches and puts what is required before what requires it; the second list is of those that cannot be read.
+pub(super) fn read_operands(paths: &[PathBuf], separator: &str) -> (Vec<Operand>, Vec<Applied>) {
+    let (mut operands, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match Operand::read(path, separator) {
+            Ok(operand) => operands.push(operand),
+            Err(failure) => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                unread.push(Applied::refused(name, None, failure));
+            }
+        }
+    }
+    (in_order(operands, |operand| operand.needs(separator)), unread)
+}
+
+impl Operand {
+    fn read(path: &Path, separator: &str) -> Result<Self, Failure> {
+        let source = Source::open(path)?;
+        let image = source.scan()?;
+        source.check_room_to_plan(&image)?;
+        let device = Device::whole(source, image);
+        let id = delivered(&device, separator).map(|delivered| delivered.id).next();
+        Ok(Self { device, id })
+    }
+
+    /// The id and what the patch requires: for the order.
+    fn needs(&self, separator: &str) -> (Option<PatchId>, Vec<PatchId>) {
+        let requirements: Vec<_> = delivered(&self.device, separator).map(|one| one.requires).collect();
+        let ids = requirements.iter().flat_map(|one| one.iter()).flat_map(Requirement::ids).cloned();
+        (self.id.clone(), ids.collect())
+    }
+
+    /// The id as messages have it; the name of the source where the patch has none.
+    pub(super) fn shown_id(&self) -> String {
+        self.id.as_ref().map_or_else(|| self.device.image.name.clone(), ToString::to_string)
+    }
+
+    /// What the patch touches of a root with these packages. A patch without an id has no directory in the database.
+    pub(super) fn touched(&self, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
+        let directory = self.id.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        Touched::by_patch(&self.device.image, &directory, installed)
+    }
+
+    /// The outcome of the patch where it could not be planned.
+    pub(super) fn refused(&self, failure: Failure) -> Applied {
+        Applied::refused(self.shown_id(), reboot::advice(&self.device.image), failure)
+    }
+
+    /// The outcome of the patch, with the plan by which it was applied.
+    pub(super) fn applied(
+        &self,
+        scripted: Scripted,
+        in_use: Vec<InUse>,
+        result: Result<Option<Receipt>, Failure>,
+    ) -> Applied {
+        Applied {
+            id: self.shown_id(),
+            scripts: scripted.scripts(),
+            plan: Some(scripted.plan),
+            reboot: reboot::advice(&self.device.image),
+            in_use,
+            result,
+        }
+    }
+}
+
+/// What each package says of the patch, where that makes sense.
+fn delivered(device: &Device, separator: &str) -> impl Iterator<Item = Delivered> {
+    let packages = device.image.packages.iter();
+    packages.filter_map(move |package| Delivered::from_params(&package.params, separator).ok()?)
+}

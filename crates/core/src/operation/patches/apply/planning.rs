@@ -1,0 +1,48 @@
+//! The plan of one patch: surveyed, compared with what is there, and decided by the planner.
+
+use std::collections::BTreeMap;
+
+use super::input::ApplyInput;
+use super::operands::Operand;
+use crate::inventory::Inventory;
+use crate::operation::device::Device;
+use crate::operation::failure::Failure;
+use crate::operation::identical::mark_identical;
+use crate::operation::patches::undo_directory;
+use crate::package::Params;
+use crate::plan::apply::{ApplyOptions, apply};
+use crate::plan::concern::delivered_files;
+use crate::plan::parts::Scripted;
+
+/// Plans a patch against the root as it is; with the inventory that it was planned with. `answers` are those of
+/// checkinstall scripts, by the places of their packages.
+pub(super) fn plan(
+    input: &ApplyInput<'_>,
+    operand: &Operand,
+    answers: BTreeMap<usize, Params>,
+) -> Result<(Scripted, Inventory), Failure> {
+    let installed = input.ground.packages()?;
+    let touched = operand.touched(&installed);
+    let mut inventory = input.ground.survey_with(installed, &touched, None)?;
+    let scripted = plan_against(input, operand, answers, &mut inventory)?;
+    Ok((scripted, inventory))
+}
+
+/// Plans a patch with an inventory that holds all that it touches.
+pub(super) fn plan_against(
+    input: &ApplyInput<'_>,
+    operand: &Operand,
+    answers: BTreeMap<usize, Params>,
+    inventory: &mut Inventory,
+) -> Result<Scripted, Failure> {
+    let Device { source, image, .. } = &operand.device;
+    let files = delivered_files(image, &inventory.packages);
+    inventory.identical.clear();
+    mark_identical(source, image, files, inventory)?;
+    let options = ApplyOptions { answers, ..input.options.clone() };
+    if let Some(directory) = &options.undo_dir {
+        undo_directory::must_be_usable(&input.ground.host, directory)?;
+    }
+    let applied = input.ground.applied(inventory);
+    Ok(apply(image, inventory, applied, &input.ground.policy, &options, input.now)?)
+}

@@ -1,0 +1,72 @@
+//! What patchadd(1M) is asked for, and what it answers.
+
+use std::path::PathBuf;
+
+use crate::operation::failure::Failure;
+use crate::operation::patches::in_use::InUse;
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::package::{Edited, ObjectPath, UndoFormat};
+use crate::plan::Plan;
+use crate::plan::engine::PlannedScript;
+use crate::transaction::{Receipt, Recovered};
+
+/// The options of patchadd(1M); an option not given falls back to the root's policy.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyRequest {
+    /// The patches, as they were named.
+    pub patches: Vec<PathBuf>,
+    /// Keep no undo data.
+    pub no_undo: bool,
+    /// The directory of the host below which undo data is kept.
+    pub undo_dir: Option<PathBuf>,
+    /// The compression of undo data.
+    pub undo_format: Option<UndoFormat>,
+    /// What happens to edited files.
+    pub edited: Option<Edited>,
+    /// Edited files that are replaced in any case.
+    pub overridden: Vec<ObjectPath>,
+    /// Edited files that are kept in any case.
+    pub preserved: Vec<ObjectPath>,
+    /// A patch that is applied already is applied again (`-u`).
+    pub unconditional: bool,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+    /// Whether the caller can be asked something.
+    pub conversation: bool,
+    /// Which scripts run, and how.
+    pub scripts: PatchScriptRequest,
+}
+
+/// The outcome of one patch.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its id, or the name of the operand where it has none.
+    pub id: String,
+    /// The plan, or `None` where the patch was refused.
+    pub plan: Option<Plan>,
+    /// The scripts that run.
+    pub scripts: Vec<PlannedScript>,
+    /// The reboot that patchinfo or README asks for after installation.
+    pub reboot: Option<&'static str>,
+    /// Programs that run from, or have mapped, what the patch replaces: they run the old version until they are
+    /// restarted.
+    pub in_use: Vec<InUse>,
+    /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+/// The outcomes of all patches of a command, in the order they were taken.
+#[derive(Debug)]
+pub struct ApplyReport {
+    /// The run that recovery found unfinished before anything else, and what became of it.
+    pub recovered: Recovered,
+    /// The outcomes, patch by patch.
+    pub patches: Vec<Applied>,
+}
+
+impl Applied {
+    /// The outcome of a patch that could not be read or planned.
+    pub(super) fn refused(id: String, reboot: Option<&'static str>, failure: Failure) -> Self {
+        Self { id, plan: None, scripts: Vec::new(), reboot, in_use: Vec::new(), result: Err(failure) }
+    }
+}

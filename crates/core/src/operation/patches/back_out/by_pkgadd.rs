@@ -1,0 +1,143 @@
+//! The backout package of a patch that pkgadd(1M) installs.
+//!
+//! Where it is the archive that the root itself keeps for the patch, the package is restored as patchrm(1M) does it when
+//! the scripts had their turn: the SVR4 form says no parameter that was not there, no record, no time below the second.
+//! Any other one is what its scripts and its pkgmap make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::input::RemoveInput;
+use super::later::later_patches;
+use super::request::BackOutRequest;
+use super::rules::rules;
+use super::undo::{Reading, Undo};
+use crate::database::archive::DigestCheck;
+use crate::database::{RecordView, all, installed};
+use crate::format::manifest::Manifest;
+use crate::inventory::Touched;
+use crate::operation::content::Archives;
+use crate::operation::failure::Failure;
+use crate::operation::packages::safety_copies::add_objects;
+use crate::operation::patches::scripts::restoration::Restoration;
+use crate::operation::scripts::halt::Halt;
+use crate::operation::session::Session;
+use crate::package::{Line, ObjectPath, PkgInst};
+use crate::patch::PatchId;
+use crate::plan::back_out::{BackOutOptions, back_out_of_package};
+use crate::plan::course::steps::Concerned;
+use crate::plan::parts::Scripted;
+use crate::source::PackageImage;
+use crate::transaction::{ProtectedPaths, ScriptedRun};
+
+/// A backout package with what the root itself keeps of it.
+pub(in crate::operation) struct Played {
+    undo: Undo,
+    scripted: Scripted,
+    /// The lines of `contents` that its paths had.
+    lines: BTreeMap<ObjectPath, Line>,
+}
+
+impl Played {
+    /// The undo data of the root that `package`, installed as `instance`, is the archive of; none where it is no
+    /// archive, or another one than that of the root.
+    pub(in crate::operation) fn of(
+        session: &Session<'_>,
+        package: &PackageImage,
+        instance: &PkgInst,
+    ) -> Result<Option<Self>, Failure> {
+        let ground = &session.ground;
+        let Ok(id) = PatchId::parse(&package.params.text("ACTIVE_PATCH"), &ground.policy.separator) else {
+            return Ok(None);
+        };
+        let (request, now) = (BackOutRequest::default(), &session.caller.occasion);
+        let input = RemoveInput::of(ground, &request, now)?;
+        let rules = rules(&input, &id)?;
+        let Some((undo, is_elsewhere)) = own(&input, &id, package, instance, &rules.marker)? else {
+            return Ok(None);
+        };
+        let mut touched = Touched::default();
+        undo.manifest.iter().for_each(|manifest| touched.by_backout(instance, manifest));
+        let inventory = input.survey(rules.packages, &touched)?;
+        let manifests: Vec<&Manifest> = undo.manifest.iter().collect();
+        let packages = std::slice::from_ref(instance);
+        let (later, elsewhere) = later_patches(&input, &id, packages, &inventory, &manifests)?;
+        let options =
+            BackOutOptions { later, elsewhere, scripts: input.choice.clone(), ..BackOutOptions::default() };
+        let Some(archive) = undo.as_archive() else { return Ok(None) };
+        let policy = &ground.policy;
+        let scripted = back_out_of_package(&id, archive, is_elsewhere, &inventory, policy, &options, now)?;
+        Ok(Some(Self { undo, scripted, lines: inventory.lines }))
+    }
+
+    /// What is to be said of the backout.
+    pub(in crate::operation) fn notes(&self) -> &[String] {
+        &self.scripted.plan.notes
+    }
+
+    /// Adds what is restored to what is held.
+    pub(in crate::operation) fn hold(&self, held: &mut ProtectedPaths) {
+        let deleted = self.scripted.parts.iter().flat_map(|part| &part.deletes);
+        let changed = self.scripted.plan.changes.iter().map(|change| &change.path);
+        add_objects(held, deleted.chain(changed).collect::<BTreeSet<_>>());
+        let rest = self.scripted.remainder().records;
+        held.trees.extend(rest.iter().map(|record| record.path().clone()));
+    }
+
+    /// Restores the package, whose scripts have run. `concerned` is what its installation may have changed, `lines` are
+    /// those that the paths of it had.
+    pub(in crate::operation) fn restore(
+        &self,
+        session: &Session<'_>,
+        run: &mut ScriptedRun<'_>,
+        concerned: &Concerned,
+        lines: &BTreeMap<ObjectPath, Line>,
+    ) -> Result<(), Halt> {
+        let scripted = &self.scripted;
+        let lines: BTreeMap<ObjectPath, Line> =
+            lines.iter().chain(&self.lines).map(|(path, line)| (path.clone(), line.clone())).collect();
+        let mut content = Archives(vec![self.undo.restored_from().content()]);
+        for part in &scripted.parts {
+            let concerned = concerned.objects.keys().cloned().collect();
+            let restoration = Restoration { session, scripted, part, concerned, lines: &lines };
+            restoration.carry_out(run, &mut content)?;
+        }
+        Ok(run.switch(&scripted.remainder(), &mut content)?)
+    }
+}
+
+/// The undo data that the root itself keeps, where `package` is its archive and the patch is applied; and whether the
+/// patch is applied to other packages, too.
+fn own(
+    input: &RemoveInput<'_>,
+    id: &PatchId,
+    package: &PackageImage,
+    instance: &PkgInst,
+    marker: &str,
+) -> Result<Option<(Undo, bool)>, Failure> {
+    let view = RecordView::live(&input.ground.root);
+    let applied = all::applied(&view, &input.ground.policy.separator)?;
+    let packages = applied.get(id).map(|patch| &patch.packages[..]).unwrap_or_default();
+    if !packages.contains(instance) {
+        return Ok(None);
+    }
+    let mut digesting = Vec::new();
+    let mut reading = Reading {
+        root: &input.ground.root,
+        outside: input.ground.outside.with(None),
+        marker,
+        digesting: &mut digesting,
+    };
+    let archive = input.archive(instance, &installed::saved_as(&view, instance, id)?);
+    let found = archive.map_err(Failure::from).and_then(|archive| reading.undo(instance, archive, None));
+    let whole = digesting.into_iter().try_for_each(DigestCheck::wait);
+    let found = match found.and_then(|found| Ok(whole.map(|()| found)?)) {
+        // the archive that is installed says for itself what it can
+        Err(Failure::Archive(_)) => return Ok(None),
+        found => found?,
+    };
+    let is_same =
+        |own: &PackageImage| own.pkgmap_bytes == package.pkgmap_bytes && own.install == package.install;
+    let is_restored = found.manifest.is_some() && found.device.image.packages.first().is_some_and(is_same);
+    // what is kept outside the root stays, as with any pkgadd(1M)
+    Ok(is_restored.then(|| (found.staying(), packages.len() > 1)))
+}

@@ -1,0 +1,29 @@
+//! The scripts of a patch itself that were copied to the database when it was applied.
+
+use std::collections::BTreeSet;
+
+use super::input::RemoveInput;
+use crate::database::places;
+use crate::operation::failure::Failure;
+use crate::operation::patches::scripts::kept;
+use crate::package::ScriptPolicy;
+use crate::patch::PatchId;
+use crate::plan::engine::BACKING_OUT;
+
+/// The names of the files in the directory of a patch, and what is to be said of the scripts among them. Refuses scripts
+/// that may not run, where the policy lets any.
+pub(super) fn kept_hooks(
+    input: &RemoveInput<'_>,
+    id: &PatchId,
+) -> Result<(BTreeSet<String>, Vec<String>), Failure> {
+    let Ok(path) = places::patches().join(id.as_str().as_bytes()) else { return Ok(Default::default()) };
+    let names = input.ground.root.list(&path)?.unwrap_or_default();
+    let hooks: BTreeSet<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
+    let mut notes = Vec::new();
+    if input.choice.policy == ScriptPolicy::Run {
+        for name in BACKING_OUT.into_iter().filter(|name| hooks.contains(*name)) {
+            notes.extend(kept::may_run(input.ground, id, name)?);
+        }
+    }
+    Ok((hooks, notes))
+}

@@ -1,0 +1,34 @@
+//! What the patches did that were applied after one that is backed out.
+
+use std::collections::BTreeMap;
+
+use super::input::RemoveInput;
+use crate::database::RecordView;
+use crate::database::archive;
+use crate::format::manifest::Manifest;
+use crate::inventory::Inventory;
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::LaterPatches;
+use crate::package::PkgInst;
+use crate::patch::PatchId;
+use crate::plan::back_out::Elsewhere;
+
+/// Reads what later patches did: the manifests of those of these packages, and of those of other packages that have paths
+/// of the patch.
+pub(super) fn later_patches(
+    input: &RemoveInput<'_>,
+    id: &PatchId,
+    packages: &[PkgInst],
+    inventory: &Inventory,
+    manifests: &[&Manifest],
+) -> Result<(BTreeMap<(PkgInst, String), Manifest>, Vec<Elsewhere>), Failure> {
+    let ledger = &|package: &PkgInst| input.ledger(package);
+    let (view, separator) = (RecordView::live(&input.ground.root), &input.ground.policy.separator);
+    let outside = input.ground.outside.with(None);
+    let manifest = &|package: &PkgInst, patch: &str| {
+        let ledger = input.ledger(package).ok()?;
+        archive::known_manifest(&view, &input.ground.host, package, patch, &ledger, &outside).ok()?
+    };
+    let later = LaterPatches { separator, inventory, ledger, manifest, id, packages };
+    Ok((later.of_packages()?, later.elsewhere(manifests)?))
+}

@@ -1,0 +1,28 @@
+//! The order in which several patches of one patchrm(1M) are taken.
+
+use crate::database::{RecordView, all};
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::latest_run_first;
+use crate::operation::patches::order::in_order;
+use crate::operation::session::Ground;
+use crate::patch::{AppliedPatches, PatchId};
+
+/// Puts patches that require others of the command before those, and later applied ones before earlier ones.
+pub(super) fn dependents_first(ground: &Ground, mut ids: Vec<PatchId>) -> Result<Vec<PatchId>, Failure> {
+    let applied = all::applied(&RecordView::live(&ground.root), &ground.policy.separator)?;
+    let place = |id: &PatchId| {
+        applied
+            .packages()
+            .iter()
+            .filter_map(|package| package.list.iter().position(|other| other == id))
+            .max()
+    };
+    ids.sort_by_key(|id| std::cmp::Reverse(place(id)));
+    ids = latest_run_first(&RecordView::live(&ground.root), &applied, ids);
+    Ok(in_order(ids, |id| (Some(id.clone()), needed_by(&applied, id))))
+}
+
+/// The patches that require `id`: for the order of removal they are what has to go first.
+fn needed_by(applied: &AppliedPatches, id: &PatchId) -> Vec<PatchId> {
+    applied.dependents_after_removal(id).into_iter().map(|unmet| unmet.patch).collect()
+}

@@ -1,0 +1,88 @@
+//! The plan of a backout: the rules, the undo archives, the later patches, and what the planner decides.
+
+use std::path::Path;
+
+use super::hooks::kept_hooks;
+use super::input::{KnownArchives, RemoveInput};
+use super::later::later_patches;
+use super::request::BackOutRequest;
+use super::rules::rules;
+use super::undo::{Reading, Undo};
+use crate::database::archive::DigestCheck;
+use crate::database::{RecordView, installed};
+use crate::format::manifest::Manifest;
+use crate::inventory::{Inventory, Touched};
+use crate::operation::failure::Failure;
+use crate::operation::session::Ground;
+use crate::patch::PatchId;
+use crate::plan::back_out::{Archive, BackOutOptions, back_out, may_back_out};
+use crate::plan::occasion::Occasion;
+use crate::plan::parts::Scripted;
+
+/// A backout that was planned, with what it restores from and what it was planned with.
+pub(super) struct PlannedBackout {
+    pub(super) scripted: Scripted,
+    pub(super) undo: Vec<Undo>,
+    pub(super) inventory: Inventory,
+}
+
+/// Whether each of these patches could be backed out as things are: it is planned, and nothing is changed. The caller
+/// has one steady state of the root; the archives in `known` are not verified once more.
+pub(in crate::operation) fn rehearse(
+    ground: &Ground,
+    ids: &[PatchId],
+    known: KnownArchives,
+    undo_dir: Option<&Path>,
+    now: &Occasion,
+) -> Result<Vec<Result<(), Failure>>, Failure> {
+    let request = BackOutRequest { moved_to: undo_dir.map(Path::to_owned), ..BackOutRequest::default() };
+    let mut input = RemoveInput::of(ground, &request, now)?;
+    input.known = known;
+    Ok(ids.iter().map(|id| plan(&input, id).map(drop)).collect())
+}
+
+/// Plans the backout of a patch. Meanwhile threads see whether its archives are what was written; if one is not, that
+/// is what is told, whatever else stands against it.
+pub(super) fn plan(input: &RemoveInput<'_>, id: &PatchId) -> Result<PlannedBackout, Failure> {
+    let mut digesting = Vec::new();
+    let planned = plan_meanwhile(input, id, &mut digesting);
+    digesting.into_iter().try_for_each(DigestCheck::wait)?;
+    planned
+}
+
+fn plan_meanwhile(
+    input: &RemoveInput<'_>,
+    id: &PatchId,
+    digesting: &mut Vec<DigestCheck>,
+) -> Result<PlannedBackout, Failure> {
+    let (hooks, notes) = kept_hooks(input, id)?;
+    let mut options = BackOutOptions { scripts: input.choice.clone(), notes, hooks, ..Default::default() };
+    let policy = &input.ground.policy;
+    let mut rules = rules(input, id)?;
+    let packages = may_back_out(id, &rules, input.ground.applied(&rules), policy, input.force)?;
+    let mut touched = Touched::default();
+    let mut undo = Vec::new();
+    let mut reading =
+        Reading { root: &input.ground.root, outside: input.outside(), marker: &rules.marker, digesting };
+    for package in &packages {
+        let name = installed::saved_as(&RecordView::live(&input.ground.root), package, id)?;
+        let known = input.known.get(&(package.clone(), name.clone()));
+        let one = reading.undo(package, input.archive(package, &name)?, known)?;
+        match (&one.manifest, rules.packages.get(package), one.device.image.packages.first()) {
+            (Some(manifest), _, _) => touched.by_backout(package, manifest),
+            (None, Some(installed), Some(image)) => {
+                touched.by_foreign_backout(package, &name, image, &installed.params);
+            }
+            _ => {}
+        }
+        undo.push(one);
+    }
+    rules.packages.values_mut().for_each(|installed| installed.saves.clear());
+    let inventory = input.survey(rules.packages, &touched)?;
+    let manifests: Vec<&Manifest> = undo.iter().filter_map(|one| one.manifest.as_ref()).collect();
+    (options.later, options.elsewhere) = later_patches(input, id, &packages, &inventory, &manifests)?;
+    options.notes.extend(undo.iter().filter_map(|one| one.stays.clone()));
+    let archives: Vec<Archive<'_>> = undo.iter().filter_map(Undo::as_archive).collect();
+    let scripted = back_out(id, packages, &archives, &inventory, policy, &options, input.now)?;
+    Ok(PlannedBackout { scripted, undo, inventory })
+}

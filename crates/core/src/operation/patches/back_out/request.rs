@@ -1,0 +1,61 @@
+//! What patchrm(1M) is asked for, and what it answers.
+
+use std::path::PathBuf;
+
+use crate::operation::failure::Failure;
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::patch::PatchId;
+use crate::plan::Plan;
+use crate::plan::engine::PlannedScript;
+use crate::plan::parts::Scripted;
+use crate::transaction::{Receipt, Recovered};
+
+/// The options of patchrm(1M).
+#[derive(Clone, Debug, Default)]
+pub struct BackOutRequest {
+    /// The ids, as they were typed.
+    pub ids: Vec<String>,
+    /// Back out although superseded or obsoleted (`-f`).
+    pub force: bool,
+    /// The directory with the undo archives, when they were moved.
+    pub moved_to: Option<PathBuf>,
+    /// Plan only; nothing is changed.
+    pub dry_run: bool,
+    /// Which scripts run, and how.
+    pub scripts: PatchScriptRequest,
+}
+
+/// The outcome of one patch.
+#[derive(Debug)]
+pub struct BackedOut {
+    /// The id of the patch.
+    pub id: String,
+    /// The plan, or `None` where the backout was refused.
+    pub plan: Option<Plan>,
+    /// The scripts that run.
+    pub scripts: Vec<PlannedScript>,
+    /// The receipt of the run, or the reason why there was none. A dry run succeeds without a receipt.
+    pub result: Result<Option<Receipt>, Failure>,
+}
+
+/// The outcomes of all patches of a command, in the order they were taken.
+#[derive(Debug)]
+pub struct BackOutReport {
+    /// The run that recovery found unfinished before anything else, and what became of it.
+    pub recovered: Recovered,
+    /// The outcomes, patch by patch.
+    pub patches: Vec<BackedOut>,
+}
+
+impl BackedOut {
+    /// The outcome of a patch, with the plan by which it was backed out.
+    pub(super) fn of(id: &PatchId, scripted: Scripted, result: Result<Option<Receipt>, Failure>) -> Self {
+        let scripts = scripted.scripts();
+        Self { id: id.to_string(), plan: Some(scripted.plan), scripts, result }
+    }
+
+    /// The outcome of a patch that could not be planned.
+    pub(super) fn refused(id: &PatchId, failure: Failure) -> Self {
+        Self { id: id.to_string(), plan: None, scripts: Vec::new(), result: Err(failure) }
+    }
+}

@@ -1,0 +1,59 @@
+//! Backing a patch out whose scripts take part.
+
+use std::path::PathBuf;
+
+use super::input::RemoveInput;
+use super::planning::plan;
+use super::undo::Undo;
+use crate::database::places;
+use crate::inventory::Inventory;
+use crate::operation::content::Archives;
+use crate::operation::failure::Failure;
+use crate::operation::patches::scripts::PatchScriptRequest;
+use crate::operation::patches::scripts::hooks::HookPlace;
+use crate::operation::patches::scripts::install::PatchInstall;
+use crate::operation::patches::scripts::patch::{PatchScripts, Way};
+use crate::operation::patches::scripts::response::of_backout;
+use crate::operation::session::Session;
+use crate::package::Params;
+use crate::patch::PatchId;
+use crate::plan::install::OfPatch;
+use crate::plan::parts::{Part, Scripted};
+use crate::transaction::Receipt;
+
+/// Backs a patch out by a plan; `scripted` is the plan by which it was done in the end. `undo` has the archives by their
+/// places in the plan.
+pub(super) fn back_out_with_scripts(
+    session: &Session<'_>,
+    input: &RemoveInput<'_>,
+    request: &PatchScriptRequest,
+    id: &PatchId,
+    undo: &[Undo],
+    scripted: &mut Scripted,
+    mut inventory: Inventory,
+) -> Result<Receipt, Failure> {
+    let patch = OfPatch { id: id.to_string(), is_saved: false, is_applied: false };
+    let installing = PatchInstall::new(request, input.choice.clone(), patch);
+    let archive = |part: &Part| undo.get(part.index).map(|one| &one.device);
+    let packages = scripted.parts.iter().filter_map(archive).map(|device| device.delivered(0));
+    let packages = packages.collect::<Result<Vec<_>, _>>()?;
+    let add = installing.input(session);
+    let hooks = HookPlace::at(directory(session, id));
+    let mut scripts = PatchScripts::open(session, add, Way::BackOut, scripted, &packages, Some(hooks))?;
+    if scripts.before()? {
+        let planned = plan(input, id)?;
+        (*scripted, inventory) = (planned.scripted, planned.inventory);
+    }
+    let none = Params::new();
+    let ready = scripts.ready(&scripted.parts, &packages, |part, _| {
+        of_backout(inventory.packages.get(&part.package).map_or(&none, |installed| &installed.params))
+    })?;
+    let mut content = Archives(undo.iter().map(|one| one.restored_from().content()).collect());
+    scripts.perform(scripted, ready, &inventory, &mut content, None)
+}
+
+/// The directory of a patch in the database, as the host has it.
+fn directory(session: &Session<'_>, id: &PatchId) -> PathBuf {
+    let path = places::patches().join(id.as_str().as_bytes()).unwrap_or_else(|_| places::patches());
+    PathBuf::from(session.ground.root.show(&path))
+}

@@ -1,0 +1,157 @@
+//! The patches that were applied after the one that is backed out: what they have of its paths is theirs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::database::archive::ArchiveError;
+use crate::database::{DatabaseError, RecordView, ledger};
+use crate::format::journal::Run;
+use crate::format::ledger::Ledger;
+use crate::format::manifest::{Manifest, ObjectRecord, State};
+use crate::inventory::{Installed, Inventory};
+use crate::operation::failure::Failure;
+use crate::package::PkgInst;
+use crate::patch::{Applied, AppliedPatches, PatchId, PatchList};
+use crate::plan::back_out::Elsewhere;
+
+/// What is asked about.
+pub(super) struct LaterPatches<'a> {
+    /// What separates base and revision of an id.
+    pub(super) separator: &'a str,
+    /// The packages, and who is listed with the paths of the patch.
+    pub(super) inventory: &'a Inventory,
+    /// The ledger of a package.
+    pub(super) ledger: &'a dyn Fn(&PkgInst) -> Result<Rc<Ledger>, ArchiveError>,
+    /// The manifest of a patch of a package; none where it cannot be read.
+    pub(super) manifest: &'a dyn Fn(&PkgInst, &str) -> Option<Manifest>,
+    /// The patch that goes.
+    pub(super) id: &'a PatchId,
+    /// The packages that it is applied to.
+    pub(super) packages: &'a [PkgInst],
+}
+
+impl LaterPatches<'_> {
+    /// The manifests of those that were applied to the packages of the patch after it. Those without a readable archive
+    /// are left out, as nothing is restored from them.
+    pub(super) fn of_packages(&self) -> Result<BTreeMap<(PkgInst, String), Manifest>, Failure> {
+        let mut found = BTreeMap::new();
+        for (package, installed) in self.concerned(true) {
+            let list = self.list(package, installed)?;
+            for patch in list.iter().skip_while(|other| *other != self.id).skip(1) {
+                let name = patch.to_string();
+                if let Some(manifest) = (self.manifest)(package, &name) {
+                    found.insert((package.clone(), name), manifest);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those that were applied to other packages after the patch, as far as they are listed with a path that it changed:
+    /// several packages may own a path. `manifests` are those of the patch.
+    pub(super) fn elsewhere(&self, manifests: &[&Manifest]) -> Result<Vec<Elsewhere>, Failure> {
+        let changed = manifests.iter().flat_map(|manifest| &manifest.objects);
+        let changed: Vec<&ObjectRecord> = changed.filter(|record| !record.is_as_found()).collect();
+        let listed =
+            changed.iter().filter_map(|record| self.inventory.patched_by.get(&record.object_path()?));
+        let listed: BTreeSet<&str> = listed.flatten().map(String::as_str).collect();
+        if listed.iter().all(|patch| *patch == self.id.as_str()) {
+            return Ok(Vec::new());
+        }
+        let Some(own) = self.applied_by()? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for (package, installed) in self.concerned(false) {
+            let list = self.list(package, installed)?;
+            let list = list.iter().filter(|patch| *patch != self.id).map(ToString::to_string);
+            let list: Vec<String> = list.filter(|patch| listed.contains(patch.as_str())).collect();
+            if list.is_empty() {
+                continue;
+            }
+            let ledger = (self.ledger)(package)?;
+            for patch in list {
+                let Some(order) = applied_by(&ledger, &patch).map(|run| run.is_behind(own)) else { continue };
+                let Some(manifest) = (self.manifest)(package, &patch) else { continue };
+                if order.unwrap_or_else(|| is_behind(&manifest, &changed)) {
+                    found.push(Elsewhere { patch, manifest });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The packages that the patch is applied to, or the other ones that were surveyed.
+    fn concerned(&self, is_own: bool) -> impl Iterator<Item = (&PkgInst, &Installed)> {
+        let packages = self.inventory.packages.iter();
+        packages.filter(move |(package, _)| self.packages.contains(package) == is_own)
+    }
+
+    fn list(&self, package: &PkgInst, installed: &Installed) -> Result<PatchList, Failure> {
+        let applied = Applied::from_params(package, &installed.params, self.separator);
+        Ok(applied.map_err(DatabaseError::from)?.list)
+    }
+
+    /// The run that applied the patch; none where no ledger knows it.
+    fn applied_by(&self) -> Result<Option<AppliedBy>, Failure> {
+        for package in self.packages {
+            if let Some(run) = applied_by(&*(self.ledger)(package)?, &self.id.to_string()) {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Puts patches of later runs before those of earlier ones, where the ledgers know the runs of all: between packages
+/// nothing else tells which one came later.
+pub(super) fn latest_run_first(
+    view: &RecordView<'_>,
+    applied: &AppliedPatches,
+    ids: Vec<PatchId>,
+) -> Vec<PatchId> {
+    let run = |id: &PatchId| {
+        let mut packages = applied.get(id)?.packages.iter();
+        let by = packages
+            .find_map(|package| applied_by(&ledger::counting(view, package).ok()?, &id.to_string()))?;
+        (!by.is_adoption).then_some(by.number)
+    };
+    let Some(runs) = ids.iter().map(run).collect::<Option<Vec<u64>>>() else { return ids };
+    let mut by_run: Vec<(u64, PatchId)> = runs.into_iter().zip(ids).collect();
+    by_run.sort_by_key(|(run, _)| std::cmp::Reverse(*run));
+    by_run.into_iter().map(|(_, id)| id).collect()
+}
+
+/// The run that a ledger names for a patch.
+#[derive(Clone, Copy)]
+struct AppliedBy {
+    number: u64,
+    /// It adopted the undo data: the patch may have been applied at any time before.
+    is_adoption: bool,
+}
+
+impl AppliedBy {
+    /// Whether its patch was applied after that of another run; none where the numbers do not tell.
+    fn is_behind(self, other: Self) -> Option<bool> {
+        let is_told = self.number != other.number && !self.is_adoption && !other.is_adoption;
+        is_told.then_some(self.number > other.number)
+    }
+}
+
+fn applied_by(ledger: &Ledger, patch: &str) -> Option<AppliedBy> {
+    let line = ledger.line(patch)?;
+    Run::parse(&line.run).map(|run| AppliedBy { number: run.number, is_adoption: line.is_adopted })
+}
+
+/// Whether a patch came behind the one with these records, where their runs do not tell: it found at a path what that
+/// one put there, and not the other way round.
+fn is_behind(manifest: &Manifest, earlier: &[&ObjectRecord]) -> bool {
+    let content = |state: &Option<State>| {
+        state.as_ref().map(|state| (state.kind, state.size, state.sha256.clone(), state.target.clone()))
+    };
+    let mut pairs = earlier.iter().filter_map(|record| {
+        let mut others = manifest.objects.iter().filter(|other| other.path == record.path);
+        others.find(|other| other.has_path()).map(|other| (*record, other))
+    });
+    pairs.any(|(one, other)| {
+        content(&other.was) == content(&one.became) && content(&one.was) != content(&other.became)
+    })
+}

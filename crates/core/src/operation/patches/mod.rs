@@ -1,0 +1,12 @@
+//! Patches: applied and taken back, the order in which several are taken, and which of them could go.
+
+pub mod apply;
+pub mod back_out;
+pub(super) mod in_use;
+mod later_patches;
+mod ledgers;
+mod order;
+mod reboot;
+pub(super) mod removable;
+pub mod scripts;
+pub(super) mod undo_directory;

@@ -1,0 +1,224 @@
+//! Which applied patches could be backed out, as far as it can be said at a glance: no object of the root is looked at, and
+//! the digest of no undo archive is compared.
+//!
+//! The rules are those of the backout itself. First the records: what is superseded or required stays, and what has no
+//! undo data. Then the later patches: of a patch that has any the manifest is read, and of these the manifests of those
+//! that may stand in its way, which the lists of paths beside the archives tell. A caller who may not read them gets what
+//! the records and the lists say.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::database::archive::{self, ArchiveError};
+use crate::database::{RecordView, ViewError, installed, marker, saves};
+use crate::format::ledger::Ledger;
+use crate::format::manifest::{ObjectRecord, Told};
+use crate::format::undo_paths::PathDigest;
+use crate::inventory::Inventory;
+use crate::operation::failure::Failure;
+use crate::operation::patches::later_patches::LaterPatches;
+use crate::operation::patches::ledgers::Ledgers;
+use crate::operation::session::Ground;
+use crate::package::{ObjectPath, Params, PkgInst, Policy};
+use crate::patch::{AppliedPatches, PatchId, PatchList};
+use crate::plan::back_out::{BackOutOptions, packages_to_go};
+use crate::plan::later::{is_last, makes_room};
+
+/// A patch of a package.
+type Of = (PkgInst, String);
+
+/// Those of the applied patches that could be backed out, but for those that were left half applied, which are not asked
+/// about. `inventory` has the packages with their save directories. Without `ground` the records alone are asked.
+pub(in crate::operation) fn removable(
+    view: &RecordView<'_>,
+    ground: Option<&Ground>,
+    policy: &Policy,
+    applied: &AppliedPatches,
+    inventory: &mut Inventory,
+) -> Result<BTreeSet<PatchId>, Failure> {
+    let to_go = |id: &PatchId| packages_to_go(id, applied, inventory, policy);
+    let to_go: Vec<(PatchId, Vec<PkgInst>)> =
+        applied.iter().filter_map(|patch| Some((patch.id.clone(), to_go(&patch.id)?))).collect();
+    let Some(ground) = ground.filter(|_| to_go.iter().any(|to_go| may_have_later(applied, to_go))) else {
+        return Ok(to_go.into_iter().map(|(id, _)| id).collect());
+    };
+    let lists = applied.packages().iter().map(|of| (&of.package, &of.list)).collect();
+    let reader = RecordReader { view, ground, lists, ledgers: Ledgers::default(), told: RefCell::default() };
+    let changed = Changed::of(&reader, inventory)?;
+    let mut found = BTreeSet::new();
+    for (id, packages) in to_go {
+        if reader.can_go(&id, &packages, &changed, inventory)? {
+            found.insert(id);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a patch of these packages may have a later one: in them, or, as the order between packages is not recorded with
+/// them, any in others.
+fn may_have_later(applied: &AppliedPatches, (id, packages): &(PatchId, Vec<PkgInst>)) -> bool {
+    applied.packages().iter().any(|of| {
+        let is_own = packages.contains(&of.package);
+        if is_own { of.list.iter().last() != Some(id) } else { of.list.iter().any(|other| other != id) }
+    })
+}
+
+/// What is read of a root, each once.
+struct RecordReader<'a> {
+    view: &'a RecordView<'a>,
+    ground: &'a Ground,
+    /// The patches of each package.
+    lists: BTreeMap<&'a PkgInst, &'a PatchList>,
+    ledgers: Ledgers,
+    told: RefCell<BTreeMap<Of, Rc<Told>>>,
+}
+
+impl RecordReader<'_> {
+    fn ledger(&self, package: &PkgInst) -> Result<Rc<Ledger>, ArchiveError> {
+        self.ledgers.of(self.view, package)
+    }
+
+    /// What the archive of a patch says, or what is kept of it without one.
+    fn told(&self, inventory: &Inventory, package: &PkgInst, patch: &str) -> Result<Rc<Told>, ArchiveError> {
+        let of = (package.clone(), patch.to_owned());
+        if let Some(known) = self.told.borrow().get(&of) {
+            return Ok(known.clone());
+        }
+        let (ledger, outside) = (self.ledger(package)?, self.ground.outside.with(None));
+        let none = Params::default();
+        let params = inventory.packages.get(package).map_or(&none, |installed| &installed.params);
+        let told = archive::told(self.view, &self.ground.host, (package, params), patch, &ledger, &outside)?;
+        let told = Rc::new(told);
+        self.told.borrow_mut().insert(of, told.clone());
+        Ok(told)
+    }
+
+    /// The patches that were applied to a package after this one.
+    fn later(&self, id: &PatchId, package: &PkgInst) -> impl Iterator<Item = String> {
+        let list = self.lists.get(package).copied();
+        let after = list.into_iter().flat_map(PatchList::iter).skip_while(move |other| *other != id).skip(1);
+        after.map(ToString::to_string)
+    }
+
+    /// Whether a patch could go from these packages as far as later ones are concerned.
+    fn can_go(
+        &self,
+        id: &PatchId,
+        packages: &[PkgInst],
+        changed: &Changed,
+        inventory: &mut Inventory,
+    ) -> Result<bool, Failure> {
+        let mut told: Vec<(&PkgInst, Rc<Told>)> = Vec::new();
+        for package in packages {
+            let others = changed.others(&(package.clone(), id.to_string()));
+            let later: BTreeSet<String> = self.later(id, package).collect();
+            if later.is_empty() && others.is_empty() {
+                continue;
+            }
+            let saved_as = installed::saved_as(self.view, package, id).map_err(Failure::from)?;
+            match self.told(inventory, package, &saved_as) {
+                Ok(known) => told.push((package, known)),
+                Err(error) if is_closed(&error) => {
+                    if others.iter().any(|(of, patch)| of == package && later.contains(patch)) {
+                        return Ok(false);
+                    }
+                }
+                Err(_) => return Ok(false),
+            }
+        }
+        inventory.patched_by = changed.patched_by(&told);
+        let inventory = &*inventory;
+        let told: Vec<(&PkgInst, &Told)> = told.iter().map(|(package, told)| (*package, &**told)).collect();
+        let manifests: Vec<_> = told.iter().filter_map(|(_, told)| told.manifest()).collect();
+        let has_room = manifests.iter().any(|manifest| makes_room(manifest));
+        let listed: BTreeSet<&str> = inventory.patched_by.values().flatten().map(String::as_str).collect();
+        if !has_room && listed.iter().all(|patch| *patch == id.as_str()) {
+            return Ok(true);
+        }
+        let manifest = &|package: &PkgInst, patch: &str| {
+            if !has_room && !listed.contains(patch) {
+                return None;
+            }
+            self.told(inventory, package, patch).ok()?.manifest().cloned()
+        };
+        let ledger = &|package: &PkgInst| self.ledger(package);
+        let separator = &self.ground.policy.separator;
+        let later = LaterPatches { separator, inventory, ledger, manifest, id, packages };
+        let elsewhere = later.elsewhere(&manifests).unwrap_or_default();
+        let options = BackOutOptions { later: later.of_packages()?, elsewhere, ..BackOutOptions::default() };
+        Ok(is_last(id, &told, inventory, &self.ground.policy, &options))
+    }
+}
+
+/// Whether the caller may not read what there is.
+fn is_closed(error: &ArchiveError) -> bool {
+    let errno = match error {
+        ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error)) => error.errno(),
+        _ => None,
+    };
+    matches!(errno, Some(Errno::ACCESS | Errno::PERM))
+}
+
+/// Which patches changed or deliver a path, by the lists beside their archives; where one is missing, by the archive.
+struct Changed {
+    patches: Vec<Of>,
+    by_path: HashMap<PathDigest, Vec<usize>>,
+    /// The paths of each.
+    paths: HashMap<Of, Vec<PathDigest>>,
+}
+
+impl Changed {
+    fn of(reader: &RecordReader<'_>, inventory: &Inventory) -> Result<Self, Failure> {
+        let marker = marker(reader.view.root())?.unwrap_or_default();
+        let mut all = Self { patches: Vec::new(), by_path: HashMap::new(), paths: HashMap::new() };
+        for (package, list) in reader.lists.iter().filter(|(_, list)| !list.is_empty()) {
+            let mut lists = saves::paths(reader.view, package)?;
+            for patch in list.iter().map(ToString::to_string) {
+                let list = lists.remove(&patch).filter(|list| list.marker() == marker.as_bytes());
+                let paths: Vec<PathDigest> = match list {
+                    Some(list) => list.digests().collect(),
+                    None => match reader.told(inventory, package, &patch) {
+                        Ok(told) => told.paths().iter().map(PathDigest::of).collect(),
+                        Err(_) => continue,
+                    },
+                };
+                all.add((PkgInst::clone(package), patch), paths);
+            }
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, of: Of, paths: Vec<PathDigest>) {
+        for path in &paths {
+            self.by_path.entry(path.clone()).or_default().push(self.patches.len());
+        }
+        self.patches.push(of.clone());
+        self.paths.insert(of, paths);
+    }
+
+    /// Those that have a path in common with a patch of a package.
+    fn others(&self, of: &Of) -> BTreeSet<&Of> {
+        let paths = self.paths.get(of).into_iter().flatten();
+        let all = paths.filter_map(|path| self.by_path.get(path)).flatten();
+        all.filter_map(|at| self.patches.get(*at)).filter(|(_, patch)| *patch != of.1).collect()
+    }
+
+    /// Those that are listed with the paths of a patch.
+    fn patched_by(&self, told: &[(&PkgInst, Rc<Told>)]) -> BTreeMap<ObjectPath, Vec<String>> {
+        let paths = told.iter().flat_map(|(_, told)| match &**told {
+            Told::Manifest(manifest) => {
+                manifest.objects.iter().filter_map(ObjectRecord::object_path).collect()
+            }
+            Told::Paths(paths) => paths.clone(),
+        });
+        let listed = |path: ObjectPath| {
+            let places = self.by_path.get(&PathDigest::of(&path))?;
+            let patches = places.iter().filter_map(|at| self.patches.get(*at));
+            Some((path, patches.map(|(_, patch)| patch.clone()).collect()))
+        };
+        paths.filter_map(listed).collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! What is checked and completed after the scripts of a package that keep the records themselves.
+
+use super::patch::{PatchPackage, PatchScripts, Way};
+use crate::database::RecordView;
+use crate::database::archive::{self, ArchiveError, OutsideAccess};
+use crate::inventory::{Inventory, Touched};
+use crate::operation::failure::Failure;
+use crate::operation::scripts::halt::Halt;
+use crate::package::ObjectPath;
+use crate::patch::{Delivered, PatchId};
+use crate::plan::install::Intended;
+use crate::plan::parts::Scripted;
+use crate::plan::refusal::Reason;
+use crate::plan::scripted_records::{
+    differing, marks_after_application, marks_after_backout, reconciled, taken_back, unsaved,
+};
+use crate::plan::snapshot;
+use crate::plan::{Plan, RecordChange, UndoArchive};
+use crate::source::{PackageImage, Source};
+use crate::transaction::Cause;
+
+/// What is left to do for a package after its scripts.
+pub(super) struct RecordsAfter {
+    /// Records of it.
+    pub(super) records: Vec<RecordChange>,
+    /// The program's own snapshot of what was before, to be written.
+    pub(super) snapshot: Option<UndoArchive>,
+    /// What a person should know.
+    pub(super) notes: Vec<String>,
+}
+
+impl RecordsAfter {
+    /// Adds it to the last batch of the run, and what a person should know to the notes of the run.
+    pub(super) fn add_to(self, last: &mut Plan, notes: &mut Vec<String>) -> Result<(), Reason> {
+        notes.extend(self.notes);
+        last.records.extend(self.records);
+        if let Some(archive) = self.snapshot {
+            last.records.push(snapshot::directory(&archive, last.undo.len())?);
+            last.undo.push(archive);
+        }
+        Ok(())
+    }
+}
+
+impl PatchScripts<'_> {
+    /// Brings what the scripts of a package answered together with what the program knows.
+    pub(super) fn reconcile(
+        &self,
+        member: &PatchPackage<'_>,
+        intended: &mut Intended,
+    ) -> Result<(), Failure> {
+        let refuse = |reason: Reason| reason.of(self.way.command(), &self.id);
+        let (package, separator) = (&member.part.package, &self.session.ground.policy.separator);
+        let id = self.patch_id().map_err(refuse)?;
+        let params = match self.way {
+            Way::Apply => {
+                let (params, notes) =
+                    reconciled(package, &id, &intended.params, &member.part.params, separator);
+                intended.plan.notes.extend(notes);
+                params
+            }
+            Way::BackOut => {
+                let wrong = differing(package, &id, &intended.params, &member.part.params, separator);
+                if let Some(name) = wrong.first() {
+                    let said = intended.params.text(name).into_owned();
+                    let right = member.part.params.text(name).into_owned();
+                    let reason = format!("its checkinstall says {name}={said}, it has to be <{right}>");
+                    return Err(refuse(Reason::BadUndoData { package: package.clone(), reason }).into());
+                }
+                taken_back(&intended.params, &member.part.params)
+            }
+        };
+        intended.set_params(params).map_err(refuse)?;
+        Ok(())
+    }
+
+    pub(super) fn patch_id(&self) -> Result<PatchId, Reason> {
+        let separator = &self.session.ground.policy.separator;
+        PatchId::parse(&self.id, separator).map_err(|error| Reason::BadId(error.to_string()))
+    }
+
+    /// Checks what scripts made of a package, and says what is left to do to its records.
+    pub(super) fn after_scripts(
+        &self,
+        scripted: &Scripted,
+        member: &PatchPackage<'_>,
+        before: &Inventory,
+    ) -> Result<RecordsAfter, Halt> {
+        let package = &member.part.package;
+        let ground = &self.session.ground;
+        let mut touched = Touched::default();
+        touched.packages.insert(package.clone());
+        let changes = scripted.plan.changes.iter().filter(|change| change.package == *package);
+        touched.paths.extend(changes.map(|change| change.path.clone()));
+        let planned = scripted.plan.undo.iter().find(|archive| archive.package == *package);
+        touched.paths.extend(planned.map(snapshot::paths).unwrap_or_default());
+        let now = ground.survey(&touched, None)?;
+        let Some(installed) = now.packages.get(package) else {
+            return Err(Halt::Refused(Reason::NotInstalled(vec![package.to_string()])));
+        };
+        let (id, separator) = (self.patch_id()?, &ground.policy.separator);
+        match self.way {
+            Way::Apply => {
+                let has_undo = !scripted.no_undo && !scripted.again;
+                let notes = if has_undo { self.check_undo(scripted, member, &now)? } else { None };
+                let delivered = &member.delivered.image.params;
+                let obsoletes = Delivered::from_params(delivered, separator);
+                let obsoletes = obsoletes.ok().flatten().map(|delivered| delivered.obsoletes);
+                let obsoletes = obsoletes.unwrap_or_default();
+                let records = marks_after_application(package, installed, &id, &obsoletes, separator)?;
+                // Where nothing is to be saved, a save directory that scripts have made all the same is theirs.
+                let is_theirs = scripted.no_undo && installed.saves.contains_key(id.as_str());
+                let planned = planned.filter(|_| !is_theirs);
+                let known = planned.zip(before.packages.get(package));
+                let snapshot = known.map(|(archive, before)| snapshot::completed(archive, before, &now));
+                Ok(RecordsAfter { records, snapshot, notes: notes.into_iter().collect() })
+            }
+            Way::BackOut => {
+                let records = marks_after_backout(package, installed, &id, separator)?;
+                Ok(RecordsAfter { records, snapshot: None, notes: Vec::new() })
+            }
+        }
+    }
+
+    /// The undo archive that scripts made, or the program's own snapshot, must hold everything that they replaced. What
+    /// is to be said of objects that only the snapshot holds.
+    fn check_undo(
+        &self,
+        scripted: &Scripted,
+        member: &PatchPackage<'_>,
+        now: &Inventory,
+    ) -> Result<Option<String>, Halt> {
+        let package = &member.part.package;
+        let bad = |reason: String| {
+            let text =
+                format!("the undo archive that the scripts of {package} made cannot be used: {reason}");
+            Halt::Saving(Cause::Script(text))
+        };
+        let image = self.archive(member).map_err(|failure| bad(failure.to_string()))?;
+        let unsaved = unsaved(
+            package,
+            &scripted.plan.changes,
+            &member.part.mapped,
+            &image,
+            &member.part.params,
+            &now.live,
+        )?;
+        let planned = scripted.plan.undo.iter().find(|archive| archive.package == *package);
+        let held = planned.map(snapshot::held).unwrap_or_default();
+        let (held, lost): (Vec<_>, Vec<_>) = unsaved.iter().partition(|path| held.contains(path));
+        let lacks = |first: &ObjectPath, count: usize| {
+            let shown = self.session.ground.root.show(first);
+            let others = if count > 1 { format!(" (nor {} others)", count - 1) } else { String::new() };
+            format!("it does not hold {shown} as it was{others}")
+        };
+        if let Some(first) = lost.first() {
+            return Err(bad(lacks(first, lost.len())));
+        }
+        let note = held.first().map(|first| {
+            let lacks = lacks(first, held.len());
+            format!(
+                "the undo archive that the scripts of {package} made is not enough for another tool: {lacks}; \
+                 patchrm restores from the snapshot beside it"
+            )
+        });
+        Ok(note)
+    }
+
+    fn archive(&self, member: &PatchPackage<'_>) -> Result<PackageImage, Failure> {
+        let ground = &self.session.ground;
+        let view = RecordView::live(&ground.root);
+        let found =
+            archive::find(&view, &ground.host, &member.part.package, &self.id, &OutsideAccess::planned())?;
+        found.verify_unbound()?;
+        let path = std::path::PathBuf::from(found.path());
+        let source = Source::from_file(found.into_file(), &path)?;
+        let mut image = source.scan()?;
+        match image.packages.len() {
+            1 => Ok(image.packages.swap_remove(0)),
+            _ => Err(ArchiveError::Damaged {
+                path: path.display().to_string(),
+                reason: "it does not hold exactly one package".to_owned(),
+            }
+            .into()),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The scripts of a patch itself: prepatch and postpatch, prebackout and postbackout.
+//!
+//! They run as the caller, in the directory of the patch: the one that the user named, a private copy where the patch
+//! came in one file, or at a backout the directory of the database. A script needs the permission to be executed and
+//! an interpreter that is there; without a line `#!` sh(1) runs it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::operation::scripts::ScriptFailure;
+use crate::package::Mode;
+use crate::root::{Dir, NewTree};
+use crate::source::{Form, Hooks, Image, Source};
+
+/// Where the scripts of a patch itself are.
+#[derive(Clone, Debug)]
+pub(crate) struct HookPlace {
+    pub(super) directory: PathBuf,
+}
+
+impl HookPlace {
+    /// In the directory of the database.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// The directory of a delivered patch; its scripts and README are copied below `private` where it is no directory.
+    pub(super) fn of(source: &Source, image: &Image, private: &Path) -> io::Result<Self> {
+        if source.form() == Form::Directory {
+            return Ok(Self { directory: std::path::absolute(source.path())? });
+        }
+        let directory = private.join("patch");
+        let mut copy = NewTree::below(Dir::of_host(private)?.make_dir(b"patch", Mode::of(0o755))?);
+        for (name, text) in named(&image.hooks).into_iter().filter_map(|(name, text)| Some((name, text?))) {
+            copy.write(name.as_bytes(), text, Mode::of(0o755))?;
+        }
+        if let Some((name, text)) = &image.readme {
+            let name = Path::new(name).file_name().unwrap_or(OsStr::new("README"));
+            copy.write(name.as_bytes(), text, Mode::of(0o644))?;
+        }
+        Ok(Self { directory })
+    }
+
+    /// The file that sh(1) is to run for a script: the script, or one that starts its interpreter, made in `private`.
+    pub(super) fn file(&self, name: &str, private: &Path) -> Result<PathBuf, ScriptFailure> {
+        let file = self.directory.join(name);
+        let refuse = |reason: String| ScriptFailure::not_executable(name, reason);
+        let failed = |error: io::Error| refuse(format!("{}: {error}", file.display()));
+        let mode = fs::metadata(&file).map_err(failed)?.permissions().mode();
+        if mode & 0o111 == 0 {
+            return Err(refuse(format!("{} may not be executed", file.display())));
+        }
+        let text = fs::read(&file).map_err(failed)?;
+        let Some(line) = text.strip_prefix(b"#!").and_then(|rest| rest.split(|&byte| byte == b'\n').next())
+        else {
+            return Ok(file);
+        };
+        let line = line.trim_ascii();
+        let (interpreter, argument) = match line.iter().position(u8::is_ascii_whitespace) {
+            Some(end) => line.split_at(end),
+            None => (line, &b""[..]),
+        };
+        let found = fs::metadata(OsStr::from_bytes(interpreter));
+        if !found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0) {
+            let shown = String::from_utf8_lossy(interpreter);
+            return Err(refuse(format!("its interpreter {shown} is not there")));
+        }
+        let mut call = b"exec".to_vec();
+        let argument = argument.trim_ascii();
+        let words = [interpreter, argument, file.as_os_str().as_bytes()];
+        for word in words.into_iter().filter(|word| !word.is_empty()) {
+            call.push(b' ');
+            call.extend(quoted(word));
+        }
+        call.push(b'\n');
+        let starter = format!("{name}.start");
+        let written = Dir::of_host(private)
+            .and_then(|dir| NewTree::below(dir).write(starter.as_bytes(), &call, Mode::of(0o644)));
+        written.map_err(|error| refuse(error.to_string()))?;
+        Ok(private.join(starter))
+    }
+}
+
+fn named(hooks: &Hooks) -> [(&'static str, Option<&Vec<u8>>); 4] {
+    [
+        ("prepatch", hooks.prepatch.as_ref()),
+        ("postpatch", hooks.postpatch.as_ref()),
+        ("prebackout", hooks.prebackout.as_ref()),
+        ("postbackout", hooks.postbackout.as_ref()),
+    ]
+}
+
+/// A word that the shell takes as it is.
+fn quoted(word: &[u8]) -> Vec<u8> {
+    let mut text = vec![b'\''];
+    for &byte in word {
+        match byte {
+            b'\'' => text.extend_from_slice(b"'\\''"),
+            byte => text.push(byte),
+        }
+    }
+    text.push(b'\'');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starter(text: &str, mode: u32) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("prepatch");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let shown = |text: String| text.replace(dir.path().to_str().unwrap(), "@DIR@");
+        match HookPlace::at(dir.path().to_owned()).file("prepatch", dir.path()) {
+            Ok(found) if found == file => Ok("the script".to_owned()),
+            Ok(found) => Ok(shown(fs::read_to_string(found).unwrap())),
+            Err(failure) => Err(shown(failure.to_string())),
+        }
+    }
+
+    #[test]
+    fn a_script_is_run_by_the_interpreter_that_it_names() {
+        assert_eq!(starter("exit 0\n", 0o755), Ok("the script".to_owned()));
+        assert_eq!(starter("#!/bin/sh\n", 0o755), Ok("exec '/bin/sh' '@DIR@/prepatch'\n".to_owned()));
+        assert_eq!(
+            starter("#! /bin/sh -e -u \n", 0o500),
+            Ok("exec '/bin/sh' '-e -u' '@DIR@/prepatch'\n".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_executed_is_refused() {
+        let refused = starter("#!/bin/sh\n", 0o644).unwrap_err();
+        assert!(refused.contains("@DIR@/prepatch may not be executed"), "{refused}");
+        let refused = starter("#!/no/such/shell\n", 0o755).unwrap_err();
+        assert!(refused.contains("/no/such/shell is not there"), "{refused}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The scripts of a patch that are kept in the root until its backout: which of them may run.
+//!
+//! They lie below `var/sadm/patch` for years. One that the run which applied the patch has recorded runs if it still has
+//! that content. Of one that a classic tool left nothing is recorded: it runs where nobody but the superuser could have
+//! written it since, and that is said.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::database::archive::ArchiveError;
+use crate::database::{RecordView, ledger, places};
+use crate::format::ledger::Undo;
+use crate::operation::failure::Failure;
+use crate::operation::scripts::safety::check_owners;
+use crate::operation::session::Ground;
+use crate::package::{Digest, PkgInst, rule};
+use crate::patch::PatchId;
+use crate::plan::refusal::{Command, Reason};
+
+/// The largest script that is read to be compared.
+const LARGEST: u64 = 16 << 20;
+
+/// What the root's ledger says of a script that is kept for a patch.
+enum Recorded {
+    /// Nothing of the patch: a classic tool applied it.
+    Nothing,
+    /// The patch, and no such script of it.
+    NoSuchScript,
+    /// The digest of the script.
+    Digest(Digest),
+}
+
+/// Looks a script of a patch up in the ledgers of all packages: each package of the patch has it in its line.
+fn recorded(ground: &Ground, patch: &PatchId, name: &str) -> Result<Recorded, Failure> {
+    let view = RecordView::live(&ground.root);
+    let mut found = Recorded::Nothing;
+    for package in ground.root.list(&places::ledgers())?.unwrap_or_default() {
+        let Some(package) = std::str::from_utf8(&package).ok().and_then(|name| PkgInst::new(name).ok())
+        else {
+            continue;
+        };
+        let ledger = ledger::counting(&view, &package).map_err(ArchiveError::from)?;
+        if let Some(digest) = ledger.script_digest(patch.as_str(), name) {
+            return Ok(Recorded::Digest(digest));
+        }
+        // A line that was written for an archive of another tool, or to adopt one, says nothing of scripts.
+        let is_of_classic = |undo: &Undo| matches!(undo, Undo::Kept { is_classic: true, .. });
+        if ledger.line(patch.as_str()).is_some_and(|line| !line.is_adopted && !is_of_classic(&line.undo)) {
+            found = Recorded::NoSuchScript;
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses a kept script that may not run. What is to be said of one that may.
+pub(crate) fn may_run(ground: &Ground, patch: &PatchId, name: &str) -> Result<Option<String>, Failure> {
+    let refuse = |reason: Reason| Failure::from(reason.of(Command::Patchrm, patch));
+    let place = places::patches().join(patch.as_str().as_bytes());
+    let place = place.map_err(|error| refuse(Reason::BadId(error.to_string())))?;
+    let shown = format!("{}/{name}", ground.root.show(&place));
+    let recorded = match recorded(ground, patch, name)? {
+        Recorded::Nothing => {
+            check_owners(&ground.root, &place, name).map_err(refuse)?;
+            return Ok(Some(format!("{shown} was left by a classic tool: nothing says what it has to be")));
+        }
+        Recorded::NoSuchScript => None,
+        Recorded::Digest(digest) => Some(digest),
+    };
+    let path = place.join(name.as_bytes()).map_err(|error| refuse(Reason::BadId(error.to_string())))?;
+    let text = ground.root.read(&path, LARGEST)?.unwrap_or_default();
+    let is_as_recorded = recorded == Some(Digest(Sha256::digest(&text).into()));
+    if rule::holds("ledger.scripts.digest", is_as_recorded) {
+        return Ok(None);
+    }
+    let why = format!("scripts cannot be run: {shown} is not the one that came with the patch");
+    Err(refuse(Reason::ScriptsUnsafe(why)))
+}

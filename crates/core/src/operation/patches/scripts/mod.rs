@@ -1,0 +1,21 @@
+//! Patches whose scripts take part: hooks, questions, and the packages with their scripts, all in one run.
+//!
+//! ```text
+//!   plan ─► prepatch ─► checkinstall of each package ─► plan again ─► run begins
+//!        ─► package by package: its course ─► records of the patch ─► postpatch ─► commit
+//! ```
+//! The same for a backout, with prebackout and postbackout. Whatever fails before the commit, everything that belongs
+//! to any of the packages is as before. What a prepatch did to something else stays: it ran before the run.
+
+mod after;
+pub(super) mod hooks;
+pub(super) mod install;
+pub(super) mod kept;
+mod listener;
+pub(super) mod patch;
+mod perform;
+pub(super) mod request;
+pub(super) mod response;
+pub(crate) mod restoration;
+
+pub use request::PatchScriptRequest;

@@ -1,0 +1,270 @@
+//! The scripts of one patch at work: its hooks, and what its packages ask before anything is changed.
+
+use std::path::PathBuf;
+
+use super::hooks::HookPlace;
+use super::kept;
+use super::listener::Listener;
+use crate::database::places;
+use crate::format::response::UnwritableValue;
+use crate::operation::device::DeliveredPackage;
+use crate::operation::failure::Failure;
+use crate::operation::log;
+use crate::operation::packages::add::input::AddInput;
+use crate::operation::packages::add::prepare::Placed;
+use crate::operation::scripts::context::{ScriptContext, base_of};
+use crate::operation::scripts::failure::{Ending, ScriptFailure};
+use crate::operation::scripts::halt::{Halt, unanswered};
+use crate::operation::scripts::interview::{Answers, Questions, interview};
+use crate::operation::scripts::package_directory::PackageDirectory;
+use crate::operation::scripts::runner::ScriptRunner;
+use crate::operation::scripts::safety::{check_places, needs_absolute_tools};
+use crate::operation::session::Session;
+use crate::package::{Mode, Params};
+use crate::plan::engine::Bookkeeping;
+use crate::plan::parts::{Part, Scripted};
+use crate::plan::refusal::{Command, Reason};
+use crate::root::Dir;
+use crate::script::environment::of_patch;
+use crate::script::{RunAs, ScriptCall, ScriptEnd, search_path};
+use crate::transaction::{Cause, Phase, RootCondition, ScriptedRun, TransactionError};
+
+/// A package of the patch that is about to be performed.
+pub(crate) struct PatchPackage<'d> {
+    pub(crate) part: Part,
+    pub(crate) delivered: DeliveredPackage<'d>,
+    pub(super) directory: PackageDirectory,
+    pub(super) context: ScriptContext,
+    pub(crate) answers: Answers,
+}
+
+/// The two ways of a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Apply,
+    BackOut,
+}
+
+impl Way {
+    pub(super) fn hooks(self) -> [&'static str; 2] {
+        match self {
+            Self::Apply => ["prepatch", "postpatch"],
+            Self::BackOut => ["prebackout", "postbackout"],
+        }
+    }
+
+    pub(super) fn command(self) -> Command {
+        match self {
+            Self::Apply => Command::Patchadd,
+            Self::BackOut => Command::Patchrm,
+        }
+    }
+}
+
+/// The scripts of one patch at work.
+pub(crate) struct PatchScripts<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) input: AddInput<'a>,
+    pub(super) runner: ScriptRunner<'a>,
+    pub(super) listener: Listener,
+    hooks: HookPlace,
+    hook_names: Vec<String>,
+    pub(super) way: Way,
+    pub(super) id: String,
+    pub(super) ending: Ending,
+}
+
+impl<'a> PatchScripts<'a> {
+    /// Gets ready; refused where scripts would not be safe.
+    pub(crate) fn open(
+        session: &'a Session<'a>,
+        input: AddInput<'a>,
+        way: Way,
+        scripted: &Scripted,
+        packages: &[DeliveredPackage<'_>],
+        hooks: Option<HookPlace>,
+    ) -> Result<Self, Failure> {
+        let id = scripted.plan.patches.first().cloned().unwrap_or_default();
+        let ground = &session.ground;
+        let refuse = |reason: Reason| Failure::from(reason.of(way.command(), &id));
+        let absolute = packages.iter().any(|package| needs_absolute_tools(package.image));
+        for part in &scripted.parts {
+            check_places(ground, &part.package, base_of(&part.params).as_ref()).map_err(refuse)?;
+        }
+        let settings = &input.request.scripts;
+        let runner = ScriptRunner::open(ground, session.caller.interrupt, settings, absolute, refuse)?;
+        let private = runner.shop.directory();
+        let hooks = match (hooks, packages.first()) {
+            (Some(hooks), _) => hooks,
+            (None, Some(DeliveredPackage { device, .. })) => {
+                HookPlace::of(&device.source, &device.image, private).map_err(|error| unprepared(&error))?
+            }
+            (None, None) => HookPlace::at(private.to_owned()),
+        };
+        let (listener, ending) = (Listener::default(), Ending::default());
+        let hook_names = scripted.hooks.iter().map(|hook| hook.name.clone()).collect();
+        Ok(Self { session, input, runner, listener, hooks, hook_names, way, id, ending })
+    }
+
+    /// The private directory in which scripts build backout packages.
+    pub(crate) fn build_directory(&self) -> Result<PathBuf, Failure> {
+        let private = self.runner.shop.directory();
+        let made = Dir::of_host(private).and_then(|dir| dir.make_dir(b"build", Mode::of(0o700)));
+        made.map_err(|error| unprepared(&error.into())).map(|_| private.join("build"))
+    }
+
+    /// Runs the script of the patch itself that comes before its packages, if it is planned. Whether it ran.
+    pub(crate) fn before(&mut self) -> Result<bool, Failure> {
+        let [name, _] = self.way.hooks();
+        if !self.has_hook(name) {
+            return Ok(false);
+        }
+        match self.hook(name, None) {
+            Ok(()) => Ok(true),
+            Err(halt) => Err(self.without_run(halt)),
+        }
+    }
+
+    pub(super) fn has_hook(&self, name: &str) -> bool {
+        self.hook_names.iter().any(|hook| hook == name)
+    }
+
+    pub(super) fn hook(&mut self, name: &str, mut run: Option<&mut ScriptedRun<'_>>) -> Result<(), Halt> {
+        if self.way == Way::BackOut {
+            // what ran before it may have written it
+            let id = self.patch_id().map_err(Halt::Refused)?;
+            kept::may_run(&self.session.ground, &id, name)?;
+        }
+        let shop = &self.runner.shop;
+        let (root, private) = (self.session.ground.root.prefix(), shop.directory());
+        let file = self.hooks.file(name, private).map_err(Halt::Script)?;
+        let of_run = run.as_deref().map(ScriptedRun::name);
+        let path = search_path(shop.tools());
+        let call = ScriptCall {
+            environment: of_patch(&self.id, root, self.runner.locale, &path, private, of_run.as_deref()),
+            directory: self.hooks.directory.clone(),
+            ..self.runner.call(name.to_owned(), file)
+        };
+        let ended = self.runner.run(call, run.as_deref_mut(), &mut self.listener)?;
+        let mut failed = Vec::new();
+        if let Some(run) = run {
+            run.script_ended()?;
+            failed = run.take_failed_requests()?;
+        }
+        match (ended, self.runner.interrupted()) {
+            (ScriptEnd::Exited(0), _) if failed.is_empty() => Ok(()),
+            (ScriptEnd::Exited(0), _) => Err(unanswered(name, &failed).into()),
+            (ScriptEnd::Interrupted, Some(signal)) => Err(Cause::Interrupted(signal).into()),
+            _ => Err(Halt::Script(ScriptFailure::of_patch(name, ended))),
+        }
+    }
+
+    /// Gets all packages ready, and runs the checkinstall of each for which that is planned. `response` makes the response
+    /// file for scripts that keep the records.
+    pub(crate) fn ready<'d>(
+        &mut self,
+        parts: &[Part],
+        packages: &[DeliveredPackage<'d>],
+        response: impl Fn(&Part, DeliveredPackage<'_>) -> Result<Vec<u8>, UnwritableValue>,
+    ) -> Result<Vec<PatchPackage<'d>>, Failure> {
+        let mut ready = Vec::new();
+        for (part, &delivered) in parts.iter().zip(packages) {
+            let placed = self.placed(part, delivered, &Params::new())?;
+            let private = self.runner.shop.directory().join(part.package.as_str());
+            let (directory, context) = placed.for_scripts(&self.runner, delivered, &private)?;
+            let part = part.clone();
+            let mut package =
+                PatchPackage { part, delivered, directory, context, answers: Answers::default() };
+            let given = match package.part.chosen.bookkeeping {
+                Bookkeeping::Scripts => response(&package.part, delivered).map_err(|value| untold(&value))?,
+                Bookkeeping::Program => Vec::new(),
+            };
+            if package.part.chosen.has_scripts() {
+                self.ask(&mut package, given)?;
+            }
+            ready.push(package);
+        }
+        Ok(ready)
+    }
+
+    /// Finds where a package goes: over the instance that was found for it.
+    pub(super) fn placed(
+        &self,
+        part: &Part,
+        delivered: DeliveredPackage<'_>,
+        response: &Params,
+    ) -> Result<Placed, Failure> {
+        let placed = self.input.place(delivered, response)?;
+        if placed.instance == part.package {
+            return Ok(placed);
+        }
+        let reason = Reason::BadPatch(format!("it would go over {}, not {}", placed.instance, part.package));
+        Err(reason.of(self.way.command(), &self.id).into())
+    }
+
+    /// Runs the checkinstall of a package, if that is planned. `given` is the response file that it is called with.
+    fn ask(&mut self, package: &mut PatchPackage<'_>, given: Vec<u8>) -> Result<(), Failure> {
+        let questions = Questions {
+            request: false,
+            checkinstall: package.part.chosen.scripts.checkinstall,
+            given,
+            terminal: false,
+            request_user: RunAs::Unprivileged,
+        };
+        let (runner, listener) = (&mut self.runner, &mut self.listener);
+        match interview(runner, &package.directory, &mut package.context, &questions, listener) {
+            Ok(answers) => {
+                self.ending.warned |= answers.warned;
+                package.answers = answers;
+                Ok(())
+            }
+            Err(mut failure) => {
+                if let Failure::Script(failure) = &mut failure {
+                    failure.told.package = Some(package.part.package.to_string());
+                }
+                Err(self.without_run(failure.into()))
+            }
+        }
+    }
+
+    /// A failure before there was a run: what the scripts said goes into the log of runs that changed nothing.
+    fn without_run(&mut self, halt: Halt) -> Failure {
+        let failure = match halt {
+            Halt::Script(failure) => Failure::Script(failure),
+            Halt::Failure(failure) => *failure,
+            Halt::Refused(reason) => reason.of(self.way.command(), &self.id).into(),
+            Halt::Cause(cause) | Halt::Saving(cause) => {
+                TransactionError { phase: Phase::Prepare, cause, left: RootCondition::Unchanged }.into()
+            }
+        };
+        let subject = format!("{} {}", self.way.command().name(), self.id);
+        let mut text = log::head(&subject, &failure).into_bytes();
+        text.extend(self.runner.take_log());
+        // it is told to the user in any case
+        let _ = self.session.log(&text);
+        self.told(failure)
+    }
+
+    /// A failure of a script, with what the script has to say and where its output is.
+    pub(super) fn told(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Script(mut failure) => {
+                failure.told.message = self.listener.message();
+                let log = places::own_directory().join(b"log").ok();
+                failure.told.log = log.map(|path| self.session.ground.root.show(&path));
+                Failure::Script(failure)
+            }
+            other => other,
+        }
+    }
+}
+
+/// A value that cannot be said in a response file.
+pub(super) fn untold(value: &UnwritableValue) -> Failure {
+    let UnwritableValue { name, reason } = value;
+    Failure::BadFile(format!("the value of {name} cannot be told to scripts: {reason}"))
+}
+
+fn unprepared(error: &std::io::Error) -> Failure {
+    crate::script::ScriptError::Preparation(error.to_string()).into()
+}

@@ -1,0 +1,89 @@
+//! The response file with which the scripts of a patch are called, in the names that the published patch scripts know
+//! (patchadd(1M), patchrm(1M)).
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::format::response::{UnwritableValue, write};
+use crate::package::Params;
+
+/// What patchadd(1M) tells scripts beside their package.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applying<'a> {
+    /// The patch.
+    pub(crate) patch: &'a str,
+    /// What it obsoletes, by the word of the package.
+    pub(crate) obsoletes: &'a str,
+    /// Whether a patch that is applied is applied again.
+    pub(crate) unconditional: bool,
+    /// Whether no undo data is kept.
+    pub(crate) no_undo: bool,
+    /// Where undo archives go instead of the save directory.
+    pub(crate) undo_dir: Option<&'a Path>,
+    /// The private directory in which backout packages are built.
+    pub(crate) build_dir: &'a Path,
+    /// The parameters that the package delivers.
+    pub(crate) delivered: &'a Params,
+    /// The parameters of the installed instance.
+    pub(crate) installed: &'a Params,
+}
+
+impl Applying<'_> {
+    /// The response file.
+    pub(crate) fn text(&self) -> Result<Vec<u8>, UnwritableValue> {
+        let mut params = Params::new();
+        let word = |is: bool| if is { "true" } else { "false" };
+        params.push("PATCH_PROGRESSIVE", "false");
+        params.push("PATCH_UNCONDITIONAL", word(self.unconditional));
+        params.push("PATCH_NO_UNDO", if self.no_undo { "true" } else { "" });
+        params.push("PATCH_BUILD_DIR", self.build_dir.as_os_str().as_bytes());
+        let archive = self.undo_dir.map_or(&b"none"[..], |directory| directory.as_os_str().as_bytes());
+        params.push("PATCH_UNDO_ARCHIVE", archive);
+        for (name, value) in [("Patch_label", self.patch), ("Obsoletes_label", self.obsoletes)] {
+            if self.delivered.get(name).is_none() {
+                params.push(name, value);
+            }
+        }
+        // the list of an earlier patch would get into the backout package of this one
+        if self.installed.get("ACTIVE_OBSOLETES").is_some() {
+            params.push("ACTIVE_OBSOLETES", "");
+        }
+        write(&params)
+    }
+}
+
+/// The response file of a backout: the records as they are now.
+pub(crate) fn of_backout(installed: &Params) -> Result<Vec<u8>, UnwritableValue> {
+    let mut params = Params::new();
+    params.push("OLDLIST", installed.get("PATCHLIST").unwrap_or_default());
+    params.push("PATCH_OBSOLETES", installed.get("PATCH_OBSOLETES").unwrap_or_default());
+    write(&params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_told_what_their_package_does_not_say() {
+        let delivered = Params::from_iter([("Patch_label", "900-01")]);
+        let installed = Params::from_iter([("PATCHLIST", "100-01 200-01"), ("ACTIVE_OBSOLETES", "50-01")]);
+        let applying = Applying {
+            patch: "900-01",
+            obsoletes: "890-02 880-01",
+            unconditional: false,
+            no_undo: true,
+            undo_dir: None,
+            build_dir: Path::new("/var/tmp/x"),
+            delivered: &delivered,
+            installed: &installed,
+        };
+        assert_eq!(
+            String::from_utf8(applying.text().unwrap()).unwrap(),
+            "PATCH_PROGRESSIVE=false\nPATCH_UNCONDITIONAL=false\nPATCH_NO_UNDO=true\nPATCH_BUILD_DIR=/var/tmp/x\n\
+             PATCH_UNDO_ARCHIVE=none\nObsoletes_label=\"890-02 880-01\"\nACTIVE_OBSOLETES=\n"
+        );
+        let text = of_backout(&installed).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "OLDLIST=\"100-01 200-01\"\nPATCH_OBSOLETES=\n");
+    }
+}

@@ -1,0 +1,82 @@
+//! A backout whose scripts keep the records, made exact: when they had their turn, everything of the package is brought
+//! back to what it was before the run, and the plan is carried out as if there had been no scripts.
+//!
+//! What scripts did to anything else stays, as do the files of classes whose script is the package's own: those scripts
+//! know better what belongs to the patch. Lines that scripts wrote by installf(1M) for other paths stay too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::database::places;
+use crate::inventory::Touched;
+use crate::operation::scripts::batch::refresh;
+use crate::operation::scripts::halt::Halt;
+use crate::operation::session::Session;
+use crate::package::{Line, LiveKind, ObjectPath};
+use crate::plan::Plan;
+use crate::plan::parts::{Part, Scripted};
+use crate::transaction::{ContentSource, ScriptedRun};
+
+/// A package that is brought back after its scripts.
+pub(crate) struct Restoration<'a> {
+    pub(crate) session: &'a Session<'a>,
+    /// The backout as the program does it.
+    pub(crate) scripted: &'a Scripted,
+    /// The package.
+    pub(crate) part: &'a Part,
+    /// Everything that the installation of the backout package may have changed.
+    pub(crate) concerned: BTreeSet<ObjectPath>,
+    /// The lines of `contents` that those paths had before the run.
+    pub(crate) lines: &'a BTreeMap<ObjectPath, Line>,
+}
+
+impl Restoration<'_> {
+    /// Restores the package, whose scripts have run, as the plan says.
+    pub(crate) fn carry_out(
+        &self,
+        run: &mut ScriptedRun<'_>,
+        content: &mut dyn ContentSource,
+    ) -> Result<(), Halt> {
+        let (scripted, part) = (self.scripted, self.part);
+        let theirs = part.by_own_scripts();
+        let others = scripted.plan.changes.iter().filter(|change| change.package != part.package);
+        let others: BTreeSet<&ObjectPath> = others.map(|change| &change.path).collect();
+        let mut plan = scripted.intended(part, &self.session.caller.occasion).plan;
+        let concerned = self.concerned.iter().chain(&part.deletes);
+        let changed = plan.changes.iter().map(|change| &change.path);
+        let objects =
+            concerned.chain(changed).filter(|path| !theirs.contains(*path) && !others.contains(path));
+        let objects: BTreeSet<ObjectPath> = objects.cloned().collect();
+        run.rewind(&objects, &[places::package(&part.package)])?;
+        plan.changes.retain(|change| !theirs.contains(&change.path));
+        self.lines_back(&mut plan, &objects, &theirs)?;
+        let lines = plan.contents.clone();
+        let plan = refresh(&self.session.ground, plan, |path| lines.get(path).cloned().flatten())?;
+        Ok(run.switch(&plan, content)?)
+    }
+
+    /// Puts the lines of paths that the plan does not change, and that scripts changed, into the plan as they were; those
+    /// of files that scripts made get the size and sum that these have now.
+    fn lines_back(
+        &self,
+        plan: &mut Plan,
+        objects: &BTreeSet<ObjectPath>,
+        theirs: &BTreeSet<ObjectPath>,
+    ) -> Result<(), Halt> {
+        let paths = objects.union(theirs).cloned().collect();
+        let now = self.session.ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+        for path in objects.union(theirs) {
+            let before = self.lines.get(path);
+            if !plan.contents.contains_key(path) && now.lines.get(path) != before {
+                plan.contents.insert(path.clone(), before.cloned());
+            }
+        }
+        for path in theirs {
+            let Some(Some(line)) = plan.contents.get_mut(path) else { continue };
+            if let Some(LiveKind::Regular { size, cksum, .. }) = now.live.get(path).map(|live| &live.kind) {
+                line.object.content.size = Some(*size);
+                line.object.content.cksum = Some(*cksum);
+            }
+        }
+        Ok(())
+    }
+}

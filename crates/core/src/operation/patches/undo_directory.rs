@@ -1,0 +1,54 @@
+//! The directory of the host in which undo archives are kept outside a root (`-B`, `undo_dir`): whoever may write there
+//! could put other undo data in their place.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::operation::failure::Failure;
+use crate::package::{ObjectPath, rule};
+use crate::root::{Dir, Root};
+
+/// Checks a directory in which archives are to be made: it is there, the caller can write to it, and nobody else can.
+pub(in crate::operation) fn must_be_usable(host: &Root, directory: &Path) -> Result<(), Failure> {
+    let dir = open(host, directory)?;
+    if !dir.is_writable() {
+        return Err(wrong(directory, "cannot be written to"));
+    }
+    must_be_of_its_owner(&dir, directory)
+}
+
+/// Checks a directory in which archives were made, by its absolute path: nobody else can write to it.
+pub(in crate::operation) fn must_be_private(host: &Root, directory: &[u8]) -> Result<(), Failure> {
+    let directory = Path::new(OsStr::from_bytes(if directory.is_empty() { b"/" } else { directory }));
+    must_be_of_its_owner(&open(host, directory)?, directory)
+}
+
+fn open(host: &Root, directory: &Path) -> Result<Dir, Failure> {
+    let Ok(path) = ObjectPath::new(directory.as_os_str().as_bytes()) else {
+        return Err(wrong(directory, "is not an absolute path without `..`"));
+    };
+    let dir = host.dir_if_there(&host.resolver().locate_dir(&path)?)?;
+    dir.ok_or_else(|| wrong(directory, "is not a directory"))
+}
+
+fn must_be_of_its_owner(dir: &Dir, directory: &Path) -> Result<(), Failure> {
+    if rule::holds("archive.outside.writers", is_of_its_owner(dir)?) {
+        return Ok(());
+    }
+    let reason = "can be written to by others: who writes there could put other undo data in its place";
+    Err(wrong(directory, reason))
+}
+
+/// Whether nobody but the superuser and the caller can change names in a directory. A sticky bit is not enough.
+fn is_of_its_owner(dir: &Dir) -> Result<bool, Failure> {
+    let seen = dir.itself()?;
+    let is_owner = seen.uid == 0 || dir.is_own()?;
+    let mode = seen.mode.bits();
+    let group_is_root = seen.gid == 0 || !dir.root().is_privileged();
+    Ok(is_owner && mode & 0o002 == 0 && (mode & 0o020 == 0 || group_is_root))
+}
+
+fn wrong(directory: &Path, reason: &'static str) -> Failure {
+    Failure::BackoutDirectory { path: directory.to_owned(), reason }
+}

@@ -1,0 +1,8 @@
+//! Questions about a root or a source, answered without a lock and without a change.
+
+pub mod applied_patches;
+pub mod counts;
+pub mod inspect;
+pub mod packages;
+pub mod select;
+pub mod verify;

@@ -1,0 +1,284 @@
+//! Questions about packages: which are there, and what are their parameters.
+//!
+//! Answers about a root come from one moment of its records ([`read_consistently`]); nothing is locked. A package that
+//! the classic tools are just updating shows its old parameters, from the `.save.` copy that they make.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::database::all::{self, PackageRecords};
+use crate::database::{
+    DatabaseError, RecordReader, RecordView, contents, installed, places, read_consistently,
+};
+use crate::format::params::{LARGEST_FILE, ParamFile, ParamsError};
+use crate::operation::device::named;
+use crate::operation::queries::counts::Counts;
+use crate::operation::queries::select::Selection;
+use crate::package::{Line, Params, PkgInst};
+use crate::root::{FileType, ObjectStatus};
+use crate::source::{PackageImage, Source, SourceError};
+
+/// The largest `compver` file that is read, in bytes.
+const LARGEST_COMPVER: u64 = 1 << 20;
+
+/// The parameters without which a pkginfo file is none (pkginfo(4)).
+const MANDATORY: [&str; 4] = ["NAME", "ARCH", "VERSION", "CATEGORY"];
+
+/// Where a package stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Installed.
+    Complete,
+    /// An installation or removal was begun and not finished.
+    Partial,
+    /// On a device, to be installed.
+    Spooled,
+}
+
+/// A package as pkginfo(1) lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPackage {
+    /// Its instance, or its name on a device.
+    pub instance: String,
+    /// Its parameters.
+    pub params: Params,
+    /// Where it stands.
+    pub state: State,
+    /// What it consists of, where that was asked for.
+    pub counts: Option<Counts>,
+}
+
+/// The answer to a selection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The packages selected, in the order of their names.
+    pub packages: Vec<ListedPackage>,
+    /// The words that no package fits.
+    pub missing: Vec<String>,
+    /// Packages that would fit by name but whose pkginfo is no such file, with the reason.
+    pub corrupt: Vec<(String, String)>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The records of the root cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// What is on a device cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A file named by the caller cannot be read.
+    #[error("cannot read {}: {reason}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// A parameter file cannot be parsed.
+    #[error("{path}: {reason}")]
+    Params {
+        /// The file.
+        path: String,
+        /// What is wrong, with the line.
+        reason: ParamsError,
+    },
+}
+
+impl From<crate::database::ViewError> for QueryError {
+    fn from(error: crate::database::ViewError) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// The packages installed in a root. With `count`, `contents` is read as well.
+pub fn installed_packages<'a>(
+    reader: impl Into<RecordReader<'a>>,
+    selection: &Selection,
+    count: bool,
+) -> Result<Listing, QueryError> {
+    read_consistently(reader, |view| {
+        let mut listing = Listing::default();
+        for found in all::each(view, |package| found(package, selection))? {
+            match found {
+                Found::Package(package) => {
+                    let inst = PkgInst::new(&package.instance).ok();
+                    listing
+                        .add(*package, selection, || inst.map_or(Ok(None), |inst| compver_of(view, &inst)))?;
+                }
+                Found::Corrupt(instance, reason) => listing.corrupt.push((instance, reason)),
+            }
+        }
+        if count {
+            count_objects(view, &mut listing.packages)?;
+        }
+        Ok(listing.close(selection))
+    })
+}
+
+/// The `compver` file of an installed package.
+fn compver_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Vec<u8>>, QueryError> {
+    match places::package(inst).join(b"install/compver") {
+        Ok(path) => Ok(view.read(&path, LARGEST_COMPVER)?),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What a directory of the database turns out to be.
+enum Found {
+    Package(Box<ListedPackage>),
+    /// Its name, and what is wrong with its pkginfo.
+    Corrupt(String, String),
+}
+
+fn found(package: &PackageRecords<'_>, selection: &Selection) -> Result<Option<Found>, QueryError> {
+    let instance = package.inst().to_string();
+    if !selection.fits_name(&instance) {
+        return Ok(None);
+    }
+    let is_file = |seen: ObjectStatus| seen.file_type == FileType::Regular;
+    let params = if !package.is_being_updated() {
+        package.params()
+    } else if package.view().look(&places::pkginfo(package.inst()))?.is_some_and(is_file) {
+        params_of(package.view(), package.inst())
+    } else {
+        Ok(None)
+    };
+    match params {
+        Ok(Some(params)) => {
+            let state = if package.is_partial()? { State::Partial } else { State::Complete };
+            Ok(Some(Found::Package(Box::new(ListedPackage { instance, params, state, counts: None }))))
+        }
+        Ok(None) => Ok(None),
+        Err(DatabaseError::Params { reason, .. }) => Ok(Some(Found::Corrupt(instance, reason.to_string()))),
+        Err(error @ DatabaseError::OtherPackage { .. }) => {
+            Ok(Some(Found::Corrupt(instance, error.to_string())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Counts the objects of all packages in one pass over `contents`; no line is kept.
+fn count_objects(view: &RecordView<'_>, packages: &mut [ListedPackage]) -> Result<(), DatabaseError> {
+    let mut counts: BTreeMap<String, Counts> =
+        packages.iter().map(|package| (package.instance.clone(), Counts::default())).collect();
+    contents::scan(view, |raw| {
+        // A line that cannot be parsed is wanted, so that the scan names it as an error.
+        let Ok(line) = Line::parse(raw) else { return true };
+        for owner in &line.owners {
+            if let Some(counts) = counts.get_mut(owner.package.as_str()) {
+                counts.add_line(&line, &owner.package);
+            }
+        }
+        false
+    })?;
+    for package in packages {
+        package.counts = counts.get(&package.instance).copied();
+    }
+    Ok(())
+}
+
+/// The parameters of an installed package; none where there is no such package.
+pub fn parameters<'a>(
+    reader: impl Into<RecordReader<'a>>,
+    instance: &str,
+) -> Result<Option<Params>, QueryError> {
+    let Ok(inst) = PkgInst::new(instance) else { return Ok(None) };
+    read_consistently(reader, |view| Ok(params_of(view, &inst)?))
+}
+
+/// The old parameters of a package that the classic tools are updating, else those that it has.
+fn params_of(view: &RecordView<'_>, inst: &PkgInst) -> Result<Option<Params>, DatabaseError> {
+    let Ok(saved) = places::packages().join(format!(".save.{inst}/pkginfo").as_bytes()) else {
+        return installed::params(view, inst);
+    };
+    match view.read(&saved, LARGEST_FILE as u64)? {
+        None => installed::params(view, inst),
+        Some(text) => {
+            let file = ParamFile::parse(&text)
+                .map_err(|reason| DatabaseError::Params { path: view.root().show(&saved), reason })?;
+            Ok(Some(file.params()))
+        }
+    }
+}
+
+/// The parameters in a file of the host.
+pub fn parameter_file(path: &Path) -> Result<Params, QueryError> {
+    let failed = |reason| QueryError::File { path: path.to_owned(), reason };
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut text))
+        .map_err(failed)?;
+    let file = ParamFile::parse(&text);
+    let file = file.map_err(|reason| QueryError::Params { path: path.display().to_string(), reason })?;
+    Ok(file.params())
+}
+
+/// The packages in a source: a directory of them, a datastream, an archive.
+pub fn spooled_packages(device: &Path, selection: &Selection) -> Result<Listing, QueryError> {
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
+    let mut listing = Listing::default();
+    for package in image.packages {
+        let instance = spooled_name(&package);
+        if selection.fits_name(&instance) {
+            let counts = Some(Counts::of_pkgmap(&package.pkgmap));
+            let compver = package.install.get("compver").cloned();
+            let listed = ListedPackage { instance, params: package.params, state: State::Spooled, counts };
+            listing.add(listed, selection, || Ok(compver))?;
+        }
+    }
+    listing.packages.sort_by(|a, b| a.instance.cmp(&b.instance));
+    Ok(listing.close(selection))
+}
+
+/// The parameters of a package in a source; none where it is not there.
+pub fn spooled_parameters(device: &Path, instance: &str) -> Result<Option<Params>, QueryError> {
+    let image = Source::open(&named(device))?.describe(&|_| true)?;
+    let found = image.packages.into_iter().find(|package| spooled_name(package) == instance);
+    Ok(found.map(|package| package.params))
+}
+
+/// The name of a package in a source: that of its directory, unless the source is the package itself and its
+/// directory is called something else.
+pub(in crate::operation) fn spooled_name(package: &PackageImage) -> String {
+    let abbreviation = package.params.text("PKG");
+    let is_instance = PkgInst::new(&package.directory).is_ok_and(|name| name.abbreviation() == abbreviation);
+    if is_instance { package.directory.clone() } else { abbreviation.into_owned() }
+}
+
+impl Listing {
+    /// Takes a package if it fits; `compver` is asked for that file only where the selection needs it.
+    fn add(
+        &mut self,
+        package: ListedPackage,
+        selection: &Selection,
+        compver: impl FnOnce() -> Result<Option<Vec<u8>>, QueryError>,
+    ) -> Result<(), QueryError> {
+        if let Some(lacking) = MANDATORY.into_iter().find(|name| package.params.get(name).is_none()) {
+            self.corrupt.push((package.instance, format!("it has no {lacking}")));
+            return Ok(());
+        }
+        let needs_compver =
+            selection.version.as_ref().is_some_and(crate::operation::queries::select::Version::needs_compver);
+        let compver = if needs_compver { compver()?.unwrap_or_default() } else { Vec::new() };
+        let fits_state = selection.fits_state(package.state == State::Partial);
+        if fits_state && selection.fits_params(&package.params, &compver) {
+            self.packages.push(package);
+        }
+        Ok(())
+    }
+
+    /// Notes which words found nothing.
+    fn close(mut self, selection: &Selection) -> Self {
+        let known = || {
+            let corrupt = self.corrupt.iter().map(|(name, _)| name);
+            self.packages.iter().map(|package| &package.instance).chain(corrupt)
+        };
+        let missing = selection.patterns.iter().filter(|pattern| !known().any(|name| pattern.fits(name)));
+        self.missing = missing.map(ToString::to_string).collect();
+        self
+    }
+}

@@ -1,0 +1,177 @@
+//! Which packages a question is about.
+
+use std::fmt;
+
+use crate::format::params::compact;
+use crate::package::Params;
+
+/// What was typed for a package (pkginfo(1)): `all`, `ABBR.*` for every instance, or one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Every package.
+    All,
+    /// The instance of this abbreviation and all with a suffix.
+    Instances(String),
+    /// This instance.
+    One(String),
+}
+
+/// Whether packages that are installed whole or only in part are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Only those that are installed completely.
+    Complete,
+    /// Only those that are installed in part.
+    Partial,
+}
+
+/// What a package must be to be listed. Every field that is set must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Any of these; all packages where there is none.
+    pub patterns: Vec<Pattern>,
+    /// One of the architectures of ARCH.
+    pub arch: Option<String>,
+    /// VERSION, where a run of blanks equals one blank.
+    pub version: Option<Version>,
+    /// Any of these categories, in any case.
+    pub categories: Vec<String>,
+    /// Whether it is installed whole.
+    pub completeness: Option<Completeness>,
+}
+
+/// The version that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// This one.
+    Exactly(String),
+    /// `~VERSION`: this one, or one whose `compver` file names it as compatible.
+    CompatibleWith(String),
+}
+
+impl Pattern {
+    /// Reads a word.
+    pub fn parse(word: &str) -> Self {
+        match (word, word.strip_suffix(".*")) {
+            ("all", _) => Self::All,
+            (_, Some(abbreviation)) => Self::Instances(abbreviation.to_owned()),
+            _ => Self::One(word.to_owned()),
+        }
+    }
+
+    /// Whether it means the instance of this name.
+    pub fn fits(&self, instance: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Instances(abbreviation) => instance
+                .strip_prefix(abbreviation.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+            Self::One(name) => name == instance,
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    /// RunAs it was typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Instances(abbreviation) => write!(f, "{abbreviation}.*"),
+            Self::One(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Version {
+    /// Reads what stands behind `-v`.
+    pub fn parse(word: &str) -> Self {
+        match word.strip_prefix('~') {
+            Some(version) => Self::CompatibleWith(version.to_owned()),
+            None => Self::Exactly(word.to_owned()),
+        }
+    }
+
+    fn fits(&self, version: &str, compver: &[u8]) -> bool {
+        match self {
+            Self::Exactly(wanted) => is_same(wanted, version),
+            Self::CompatibleWith(wanted) => {
+                is_same(wanted, version)
+                    || String::from_utf8_lossy(compver).lines().any(|line| is_same(wanted, line))
+            }
+        }
+    }
+
+    /// Whether the answer depends on the `compver` file.
+    pub fn needs_compver(&self) -> bool {
+        matches!(self, Self::CompatibleWith(_))
+    }
+}
+
+/// Whether two versions differ in nothing but the length of runs of blanks.
+fn is_same(a: &str, b: &str) -> bool {
+    a.split_ascii_whitespace().eq(b.split_ascii_whitespace())
+}
+
+impl Selection {
+    /// Those that any of these words mean.
+    pub fn of(words: &[String]) -> Self {
+        Self { patterns: words.iter().map(|word| Pattern::parse(word)).collect(), ..Self::default() }
+    }
+
+    /// Whether a name is wanted, whatever else is asked of the package.
+    pub fn fits_name(&self, instance: &str) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.fits(instance))
+    }
+
+    /// Whether the parameters fit; `compver` is the text of that file, empty where there is none.
+    pub fn fits_params(&self, params: &Params, compver: &[u8]) -> bool {
+        let list =
+            |name| String::from_utf8_lossy(&compact(params.get(name).unwrap_or_default())).into_owned();
+        let (arch, category) = (list("ARCH"), list("CATEGORY"));
+        self.arch.as_ref().is_none_or(|wanted| arch.split(',').any(|token| token == wanted))
+            && self.version.as_ref().is_none_or(|wanted| wanted.fits(&params.text("VERSION"), compver))
+            && (self.categories.is_empty()
+                || category
+                    .split(',')
+                    .any(|token| self.categories.iter().any(|wanted| wanted.eq_ignore_ascii_case(token))))
+    }
+
+    /// Whether a package that is installed in part, or whole, is wanted.
+    pub fn fits_state(&self, is_partial: bool) -> bool {
+        self.completeness.is_none_or(|wanted| (wanted == Completeness::Partial) == is_partial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_one_instance_and_a_star_all_of_them() {
+        let fitting = |word: &str| {
+            let all = ["SUNWa", "SUNWa.2", "SUNWab"];
+            all.into_iter().filter(|name| Pattern::parse(word).fits(name)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(fitting("SUNWa"), "SUNWa");
+        assert_eq!(fitting("SUNWa.2"), "SUNWa.2");
+        assert_eq!(fitting("SUNWa.*"), "SUNWa SUNWa.2");
+        assert_eq!(fitting("all"), "SUNWa SUNWa.2 SUNWab");
+    }
+
+    #[test]
+    fn arch_category_and_version_are_compared_as_the_manual_says() {
+        let params: Params =
+            [("ARCH", "sparc, i386"), ("CATEGORY", "Application,utils"), ("VERSION", "1.0  beta")]
+                .into_iter()
+                .collect();
+        let fits = |selection: Selection| selection.fits_params(&params, b"0.9\n0.8 beta\n");
+        let version = |word| Selection { version: Some(Version::parse(word)), ..Selection::default() };
+        assert!(fits(Selection { arch: Some("i386".to_owned()), ..Selection::default() }));
+        assert!(!fits(Selection { arch: Some("sun4u".to_owned()), ..Selection::default() }));
+        assert!(fits(Selection { categories: vec!["APPLICATION".to_owned()], ..Selection::default() }));
+        assert!(!fits(Selection { categories: vec!["system".to_owned()], ..Selection::default() }));
+        assert!(fits(version("1.0 beta")) && !fits(version("1.0")));
+        assert!(fits(version("~0.9")) && fits(version("~0.8  beta")) && !fits(version("~0.7")));
+        assert!(!fits(version("0.9")));
+    }
+}

@@ -1,0 +1,128 @@
+//! The undo archives of a root, read to their ends by several threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{Of, VerifyError};
+use crate::database::archive::{self, ArchiveError, OutsideAccess};
+use crate::database::{RecordView, ledger, marker};
+use crate::format::ledger::Ledger;
+use crate::format::manifest::Manifest;
+use crate::operation::patches::back_out::KnownArchives;
+use crate::operation::session::Ground;
+use crate::package::{PkgInst, side_by_side};
+
+/// The undo archive of a patch for a package.
+#[derive(Debug)]
+pub struct Archive {
+    /// The package.
+    pub package: PkgInst,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What an archive is worth.
+#[derive(Debug)]
+pub enum State {
+    /// There is no undo data: none was kept, or it was given up.
+    None,
+    /// It is what was written.
+    Sound {
+        /// Where it is.
+        path: String,
+        /// Bytes of the file.
+        bytes: u64,
+        /// The run that wrote it; none for an archive of another program, of which only sizes and sums are known.
+        run: Option<String>,
+    },
+    /// It is not what was written, not where the records say, or cannot be read.
+    Unusable(ArchiveError),
+}
+
+/// Verifies archives by so many threads, in their order; of the sound ones also what their manifests say.
+pub(super) fn verify_all(
+    ground: &Ground,
+    archives: &[Of],
+    undo_dir: Option<&Path>,
+    workers: usize,
+) -> Result<(Vec<(Of, Archive)>, KnownArchives), VerifyError> {
+    let marker = marker(&ground.root)?;
+    let reader = RecordReader {
+        ground,
+        marker,
+        outside: ground.outside.with(undo_dir),
+        ledgers: ledgers(ground, archives),
+    };
+    let done =
+        side_by_side(workers, archives.len(), || |at| archives.get(at).map(|of| (of, reader.verified(of))));
+    let (mut verified, mut known) = (Vec::new(), KnownArchives::new());
+    for (of, (archive, manifest)) in done.into_iter().flatten() {
+        if matches!(archive.state, State::Sound { .. }) || manifest.is_some() {
+            known.insert((of.package.clone(), of.saved_as.clone()), manifest);
+        }
+        verified.push((of.clone(), archive));
+    }
+    Ok((verified, known))
+}
+
+/// Reads archives of a root.
+struct RecordReader<'a> {
+    ground: &'a Ground,
+    marker: Option<String>,
+    outside: OutsideAccess<'a>,
+    ledgers: BTreeMap<PkgInst, Ledger>,
+}
+
+/// The ledgers of all packages that have archives; without those that cannot be read.
+fn ledgers(ground: &Ground, archives: &[Of]) -> BTreeMap<PkgInst, Ledger> {
+    let view = RecordView::live(&ground.root);
+    let packages: BTreeSet<&PkgInst> = archives.iter().map(|of| &of.package).collect();
+    let read =
+        packages.into_iter().map(|package| Some((package.clone(), ledger::counting(&view, package).ok()?)));
+    read.flatten().collect()
+}
+
+impl RecordReader<'_> {
+    fn verified(&self, of: &Of) -> (Archive, Option<Manifest>) {
+        let has_line = || {
+            let line = self.ledgers.get(&of.package).and_then(|ledger| ledger.line(&of.saved_as));
+            line.is_some_and(|line| line.manifest.is_some())
+        };
+        let (state, manifest) = match (of.is_kept || has_line()).then(|| self.read(of)) {
+            None => (State::None, None),
+            Some(Ok(read)) => read,
+            Some(Err(error)) => (State::Unusable(error), None),
+        };
+        (Archive { package: of.package.clone(), state }, manifest)
+    }
+
+    fn read(&self, of: &Of) -> Result<(State, Option<Manifest>), ArchiveError> {
+        let (view, host) = (RecordView::live(&self.ground.root), &self.ground.host);
+        if let Some(ledger) = self.ledgers.get(&of.package)
+            && let Some(kept) = archive::kept_manifest(&view, &of.package, &of.saved_as, ledger)?
+        {
+            return Ok((State::None, Some(kept)));
+        }
+        let archive = match self.ledgers.get(&of.package) {
+            Some(ledger) => {
+                archive::find_with(&view, host, &of.package, &of.saved_as, ledger, &self.outside)?
+            }
+            None => archive::find(&view, host, &of.package, &of.saved_as, &self.outside)?,
+        };
+        let verified = archive.verify(self.marker.as_deref())?;
+        let manifest = match archive.snapshot(&view)? {
+            Some(snapshot) => snapshot.verify(self.marker.as_deref())?.manifest,
+            None => verified.manifest,
+        };
+        let (path, bytes, run) = (archive.path().to_owned(), archive.size(), verified.run);
+        Ok((State::Sound { path, bytes, run }, manifest))
+    }
+}
+
+/// The manifest of a patch that is not verified; none where it cannot be read.
+pub(super) fn manifest(ground: &Ground, package: &PkgInst, saved_as: &str) -> Option<Manifest> {
+    let view = RecordView::live(&ground.root);
+    let ledger = ledger::counting(&view, package).ok()?;
+    let outside = ground.outside.with(None);
+    archive::known_manifest(&view, &ground.host, package, saved_as, &ledger, &outside).ok()?
+}

@@ -1,0 +1,320 @@
+//! `patchadm verify`: whether everything that was recorded is still as it was recorded.
+//!
+//! Objects are compared with `contents` as pkgchk(1M) does it, and files that a patch delivered with the SHA-256 in its
+//! undo manifest, too. Every undo archive is read to its end. Then the backout of each patch is planned, with the
+//! rules and the reader that a backout has, so that what is said to be possible is. Nothing is locked or changed; as
+//! for every query the answer is made anew when a run begins or ends meanwhile, and there is none while one is
+//! unfinished.
+//!
+//! Files of types `e` and `v` are somebody's to edit: their attributes are compared, their bytes are not.
+
+mod archives;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::database::archive::ArchiveError;
+use crate::database::{DatabaseError, RecordView, ViewError, installed, read_consistently};
+use crate::format::manifest::{self, Manifest, decode};
+use crate::inventory::Installed;
+use crate::operation::check::{
+    Aspects, CheckError, Checked, Delivered, DeliveredFile, Report as ObjectsReport, Request, Scope,
+    check_delivered,
+};
+use crate::operation::failure::Failure;
+use crate::operation::patches::back_out::{KnownArchives, rehearse};
+use crate::operation::queries::select::Pattern;
+use crate::operation::session::{Ground, must_have_database};
+use crate::package::{Line, PkgInst};
+use crate::patch::{Applied, PatchId};
+use crate::plan::interrupted::{Interrupted, interrupted};
+use crate::plan::occasion::Occasion;
+use crate::plan::refusal::Reason;
+use crate::root::Root;
+
+pub use archives::{Archive, State};
+
+/// The answer.
+#[derive(Debug)]
+pub struct Report {
+    /// Every object that was compared, with what is wrong with it.
+    pub objects: Vec<Checked>,
+    /// The patches, in the order of listings.
+    pub patches: Vec<Patch>,
+    /// The patches that a tool without recovery left half applied to the packages.
+    pub interrupted: Vec<Interrupted>,
+}
+
+/// What was found about an applied patch.
+#[derive(Debug)]
+pub struct Patch {
+    /// Its id.
+    pub id: PatchId,
+    /// Its undo archives, package by package.
+    pub archives: Vec<Archive>,
+    /// Whether it could be backed out now, and why not.
+    pub backout: Result<(), Failure>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The objects cannot be compared; also that a run is unfinished.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The root has no package database, or its policy makes no sense.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// A name that is none.
+    #[error("{0} is neither an applied patch nor an installed package")]
+    Unknown(String),
+}
+
+impl From<ViewError> for VerifyError {
+    fn from(error: ViewError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
+impl From<DatabaseError> for VerifyError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
+impl Patch {
+    /// Why its undo data is not what was written, or not where the records say: of an archive, or of what a backout
+    /// makes of it. None where it is sound, and where none was kept.
+    pub fn damage(&self) -> Option<Damage<'_>> {
+        let of_archive = self.archives.iter().find_map(|archive| match &archive.state {
+            State::Unusable(error) => Some(Damage::Archive(error)),
+            State::Sound { .. } | State::None => None,
+        });
+        let of_backout = || match &self.backout {
+            Err(Failure::Archive(error)) => Some(Damage::Archive(error)),
+            Err(failure @ Failure::Source(_)) => Some(Damage::Other(failure)),
+            Err(failure @ Failure::Refused(refusal))
+                if matches!(*refusal.reason, Reason::BadUndoData { .. }) =>
+            {
+                Some(Damage::Other(failure))
+            }
+            _ => None,
+        };
+        of_archive.or_else(of_backout)
+    }
+}
+
+/// Undo data that is of no use.
+#[derive(Clone, Copy, Debug)]
+pub enum Damage<'a> {
+    /// An archive is missing, unreadable or not what was written.
+    Archive(&'a ArchiveError),
+    /// What it holds makes no sense to a backout.
+    Other(&'a Failure),
+}
+
+impl Report {
+    /// The objects that are not as they were recorded.
+    pub fn wrong(&self) -> impl Iterator<Item = &Checked> {
+        self.objects.iter().filter(|checked| !checked.findings.is_empty())
+    }
+}
+
+/// Verifies what `words` name: ids of applied patches, with the packages that they are applied to, and packages, with
+/// the patches that are applied to them. Everything where there is none. `undo_dir` is where archives are that are no
+/// longer where their `remote` points; `workers` threads read.
+pub fn verify(
+    root: &Root,
+    words: &[String],
+    undo_dir: Option<&Path>,
+    workers: usize,
+    occasion: &Occasion,
+) -> Result<Report, VerifyError> {
+    let ground = Ground::of(root)?;
+    must_have_database(root)?;
+    read_consistently(root, |view| {
+        if view.is_during_run() {
+            return Err(CheckError::Unfinished(root.prefix().display().to_string()).into());
+        }
+        let all = Packages::read(view, &ground.policy.separator)?;
+        let chosen = all.chosen(words, &ground.policy.separator)?;
+        let (archives, known) = archives::verify_all(&ground, &chosen.archives, undo_dir, workers)?;
+        let objects = objects(view, &ground, &all, &chosen, &known, workers)?;
+        let ids = chosen.patches();
+        let backouts = rehearse(&ground, &ids, known, undo_dir, occasion)?;
+        let mut patches: BTreeMap<PatchId, Vec<Archive>> = BTreeMap::new();
+        for (of, archive) in archives {
+            patches.entry(of.patch).or_default().push(archive);
+        }
+        let patches = ids.into_iter().zip(backouts).map(|(id, backout)| {
+            let archives = patches.remove(&id).unwrap_or_default();
+            Patch { id, archives, backout }
+        });
+        let interrupted = chosen.interrupted(&all, &ground.policy.separator);
+        Ok(Report { objects: objects.checked, patches: patches.collect(), interrupted })
+    })
+}
+
+/// The installed packages with the patches that are applied to each.
+struct Packages(BTreeMap<PkgInst, (Installed, Applied)>);
+
+/// An archive to be verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Of {
+    patch: PatchId,
+    package: PkgInst,
+    /// The name of its save directory.
+    saved_as: String,
+    /// Whether the package has a save directory of the patch; without it no undo data was kept, or it was given up.
+    is_kept: bool,
+}
+
+/// What is verified.
+struct Chosen {
+    packages: Vec<PkgInst>,
+    archives: Vec<Of>,
+}
+
+impl Packages {
+    fn read(view: &RecordView<'_>, separator: &str) -> Result<Self, DatabaseError> {
+        let mut packages = BTreeMap::new();
+        for package in installed::packages(view)? {
+            let Some(found) = installed::installed(view, &package)? else { continue };
+            let applied = Applied::from_params(&package, &found.params, separator)?;
+            packages.insert(package, (found, applied));
+        }
+        Ok(Self(packages))
+    }
+
+    /// What the words name. A word may be both an id and the name of a package; then it is the id.
+    fn chosen(&self, words: &[String], separator: &str) -> Result<Chosen, VerifyError> {
+        let mut chosen = Chosen { packages: Vec::new(), archives: Vec::new() };
+        if words.is_empty() {
+            self.0.keys().for_each(|package| self.choose(&mut chosen, package, None));
+        }
+        for word in words {
+            let id = PatchId::parse(word, separator).ok();
+            let has_patch = |applied: &Applied| id.as_ref().is_some_and(|id| applied.list.contains(id));
+            let of_patch: Vec<&PkgInst> =
+                self.0.iter().filter(|(_, (_, applied))| has_patch(applied)).map(|(name, _)| name).collect();
+            let pattern = Pattern::parse(word);
+            let named: Vec<&PkgInst> = self.0.keys().filter(|name| pattern.fits(name.as_str())).collect();
+            match (of_patch.is_empty(), named.is_empty()) {
+                (false, _) => of_patch.iter().for_each(|name| self.choose(&mut chosen, name, id.as_ref())),
+                (true, false) => named.iter().for_each(|name| self.choose(&mut chosen, name, None)),
+                (true, true) => {
+                    let half = id.as_ref().map(|id| self.half_applied(id, separator)).unwrap_or_default();
+                    if half.is_empty() {
+                        return Err(VerifyError::Unknown(word.clone()));
+                    }
+                    for name in half {
+                        self.choose(&mut chosen, name, id.as_ref());
+                    }
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The packages to which a tool without recovery left a patch half applied.
+    fn half_applied(&self, id: &PatchId, separator: &str) -> Vec<&PkgInst> {
+        let is_half = |(package, (installed, _)): &(&PkgInst, &(Installed, Applied))| {
+            interrupted(package, installed, separator).iter().any(|half| half.patch == *id)
+        };
+        self.0.iter().filter(is_half).map(|(package, _)| package).collect()
+    }
+
+    /// Adds a package, with the archive of one patch or of all.
+    fn choose(&self, chosen: &mut Chosen, package: &PkgInst, only: Option<&PatchId>) {
+        if !chosen.packages.contains(package) {
+            chosen.packages.push(package.clone());
+        }
+        for of in self.archives_of(package).filter(|of| only.is_none_or(|id| of.patch == *id)) {
+            if !chosen.archives.contains(&of) {
+                chosen.archives.push(of);
+            }
+        }
+    }
+
+    /// The archives that a package has or should have, in the order in which the patches were applied.
+    fn archives_of(&self, package: &PkgInst) -> impl Iterator<Item = Of> {
+        let found = self.0.get(package);
+        found.into_iter().flat_map(move |(installed, applied)| {
+            applied.list.iter().map(move |patch| {
+                let mut saves = installed.saves.keys();
+                let saved = saves.find(|name| PatchId::new(name).is_ok_and(|other| other == *patch));
+                Of {
+                    patch: patch.clone(),
+                    package: applied.package.clone(),
+                    saved_as: saved.cloned().unwrap_or_else(|| patch.to_string()),
+                    is_kept: saved.is_some(),
+                }
+            })
+        })
+    }
+}
+
+impl Chosen {
+    /// The patches that were left half applied to the packages.
+    fn interrupted(&self, all: &Packages, separator: &str) -> Vec<Interrupted> {
+        let of =
+            |package| all.0.get(package).map(|(installed, _)| interrupted(package, installed, separator));
+        self.packages.iter().filter_map(of).flatten().collect()
+    }
+
+    /// The patches, in the order of listings.
+    fn patches(&self) -> Vec<PatchId> {
+        let mut ids: Vec<PatchId> = self.archives.iter().map(|of| of.patch.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+}
+
+/// Compares the objects of the packages.
+fn objects(
+    view: &RecordView<'_>,
+    ground: &Ground,
+    all: &Packages,
+    chosen: &Chosen,
+    known: &KnownArchives,
+    workers: usize,
+) -> Result<ObjectsReport, CheckError> {
+    let is_all = chosen.packages.len() == all.0.len();
+    let named = chosen.packages.iter().filter(|_| !is_all);
+    let packages = named.map(|package| Pattern::One(package.to_string())).collect();
+    if chosen.packages.is_empty() {
+        return Ok(ObjectsReport::default());
+    }
+    let mut delivered = Delivered::new();
+    for of in chosen.packages.iter().flat_map(|package| all.archives_of(package)) {
+        let key = (of.package, of.saved_as);
+        match known.get(&key) {
+            Some(manifest) => manifest.iter().for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
+            // Of a patch that is not verified itself; one that cannot be read says nothing about files.
+            None => archives::manifest(ground, &key.0, &key.1)
+                .iter()
+                .for_each(|manifest| note(&mut delivered, &of.patch, manifest)),
+        }
+    }
+    let aspects = Aspects { attributes: true, contents: true, ..Aspects::default() };
+    let scope = Scope { packages, ..Scope::default() };
+    let request = Request { scope, aspects, workers, ..Request::default() };
+    check_delivered(view, &ground.host, &request, &delivered)
+}
+
+/// Notes what a patch delivered. A path that it left alone, or took away, is no longer what an earlier one delivered.
+fn note(delivered: &mut Delivered, patch: &PatchId, manifest: &Manifest) {
+    for record in manifest.objects.iter().filter(|record| !record.kept) {
+        let Some(path) = record.object_path() else { continue };
+        let line = record.new_line.as_ref().and_then(|line| Line::parse(&decode(line)).ok());
+        let sha256 = record.became.as_ref().and_then(manifest::State::digest);
+        match line.zip(sha256) {
+            Some((line, sha256)) => {
+                let file = DeliveredFile { object: line.object, sha256, patch: patch.to_string() };
+                delivered.insert(path, file);
+            }
+            None => drop(delivered.remove(&path)),
+        }
+    }
+}

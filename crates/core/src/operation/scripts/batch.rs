@@ -1,0 +1,53 @@
+//! The batches of changes between scripts, brought up to date before each is carried out.
+
+use super::halt::Halt;
+use crate::database::contents::paths_of_queue;
+use crate::database::{RecordView, open_run};
+use crate::inventory::Touched;
+use crate::operation::failure::Failure;
+use crate::operation::session::Ground;
+use crate::package::{Line, ObjectPath};
+use crate::plan::queue::merged;
+use crate::plan::refresh::refreshed;
+use crate::plan::{Action, Body, Plan};
+use crate::transaction::read_queue;
+
+/// Makes the changes of a plan fit the root as it is now. `line` gives the final line of a path.
+pub(crate) fn refresh(
+    ground: &Ground,
+    plan: Plan,
+    line: impl Fn(&ObjectPath) -> Option<Line>,
+) -> Result<Plan, Halt> {
+    let mut touched = Touched::default();
+    for change in &plan.changes {
+        touched.paths.insert(change.path.clone());
+        if let Action::Add(new) | Action::Replace(new) = &change.action
+            && let Body::Link(of) | Body::CopyOf(of) = &new.body
+        {
+            touched.paths.insert(of.clone());
+        }
+    }
+    let now = ground.survey(&touched, None)?;
+    Ok(refreshed(plan, &now, line)?)
+}
+
+/// Adds to the last batch of a run what its scripts asked installf(1M) and removef(1M) for: lines of `contents` that
+/// come on top of those that the batch has.
+pub(crate) fn with_requests(ground: &Ground, mut last: Plan) -> Result<Plan, Halt> {
+    let root = &ground.root;
+    let Some(open) = open_run(root).map_err(Failure::from)? else { return Ok(last) };
+    let queue = read_queue(root, &open.stage)?;
+    if queue.0.is_empty() {
+        return Ok(last);
+    }
+    let paths = paths_of_queue(&RecordView::live(root), &queue).map_err(Failure::from)?;
+    let mut now = ground.survey(&Touched { paths, ..Touched::default() }, None)?;
+    for (path, line) in &last.contents {
+        match line {
+            Some(line) => drop(now.lines.insert(path.clone(), line.clone())),
+            None => drop(now.lines.remove(path)),
+        }
+    }
+    last.contents.extend(merged(&now, &queue));
+    Ok(last)
+}

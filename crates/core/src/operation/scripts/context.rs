@@ -1,0 +1,111 @@
+//! What the scripts of one package are told: their environment, from what the command knows.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::runner::ScriptRunner;
+use crate::package::{ObjectPath, Params, PkgInst};
+use crate::script::environment::{EnvironmentInput, ProcedureScript, ScriptOrigin, environment};
+use crate::script::search_path;
+
+/// What a command knows about a package whose scripts it runs. The same for installation, removal and patches.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptContext {
+    /// The parameters of the package: delivered ones, CLASSES and BASEDIR as they will be; at a removal the installed
+    /// ones.
+    pub(crate) package: Params,
+    /// In an update, the parameters of the installed instance.
+    pub(crate) installed: Option<Params>,
+    /// The answers so far.
+    pub(crate) response: Params,
+    pub(crate) instance: PkgInst,
+    /// The directory of relocatable objects, without the root.
+    pub(crate) base: Option<ObjectPath>,
+    /// The directory that holds the package directory; none at a removal.
+    pub(crate) data_directory: Option<PathBuf>,
+    /// The date of the installation, from preinstall on.
+    pub(crate) install_date: Option<String>,
+    /// Whether preinstall or preremove has run.
+    pub(crate) has_begun: bool,
+    /// The name of the run, once there is one.
+    pub(crate) run: Option<String>,
+}
+
+impl ScriptContext {
+    /// The context of a package before anything is known beside its parameters and where it lies.
+    pub(crate) fn new(instance: PkgInst, package: Params, base: Option<ObjectPath>) -> Self {
+        Self {
+            package,
+            installed: None,
+            response: Params::new(),
+            instance,
+            base,
+            data_directory: None,
+            install_date: None,
+            has_begun: false,
+            run: None,
+        }
+    }
+
+    /// Takes over what is decided about the installation of a package: where it goes, and from when on it is there.
+    pub(crate) fn settle(&mut self, delivered: &Params, params: &Params) {
+        self.package = delivered_as_placed(delivered, params);
+        self.base = base_of(params);
+        self.install_date = Some(params.text("INSTDATE").into_owned());
+    }
+
+    /// The environment of a script that comes from `origin`.
+    pub(crate) fn environment(
+        &self,
+        runner: &ScriptRunner<'_>,
+        script: &ProcedureScript,
+        origin: ScriptOrigin,
+    ) -> Vec<(OsString, OsString)> {
+        let path = search_path(runner.shop.tools());
+        let basis = EnvironmentInput {
+            package: &self.package,
+            installed: self.installed.as_ref(),
+            response: &self.response,
+            instance: &self.instance,
+            root: runner.ground.root.prefix(),
+            base: self.base.as_ref(),
+            data_directory: self.data_directory.as_deref(),
+            temporary: runner.shop.directory(),
+            install_date: self.install_date.as_deref(),
+            has_begun: self.has_begun,
+            locale: runner.locale,
+            path: &path,
+            run: self.run.as_deref(),
+        };
+        environment(&basis, script, origin)
+    }
+
+    /// The directory of installed scripts below the root `prefix`.
+    pub(crate) fn installed_scripts(&self, prefix: &Path) -> PathBuf {
+        prefix.join(format!("var/sadm/pkg/{}/install", self.instance))
+    }
+
+    /// The directory that scripts start in: where they are, or for a package that has none of its own, the one above.
+    pub(crate) fn working_directory(&self, prefix: &Path) -> PathBuf {
+        let scripts = self.installed_scripts(prefix);
+        match scripts.parent() {
+            Some(above) if !scripts.is_dir() => above.to_owned(),
+            _ => scripts,
+        }
+    }
+}
+
+/// The parameters that scripts are told: where the package goes, and all else as it is delivered, its own classes among
+/// that.
+pub(crate) fn delivered_as_placed(delivered: &Params, placed: &Params) -> Params {
+    let mut package = delivered.clone();
+    if let Some(value) = placed.get("BASEDIR") {
+        package.set("BASEDIR", value);
+    }
+    package
+}
+
+/// The directory of relative paths, by the parameters of a package.
+pub(crate) fn base_of(params: &Params) -> Option<ObjectPath> {
+    params.get("BASEDIR").map(<[u8]>::trim_ascii).and_then(|path| ObjectPath::new(path).ok())
+}

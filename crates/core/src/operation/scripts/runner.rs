@@ -1,0 +1,186 @@
+//! Running one procedure script: who hears it, what the log gets, and where its process is noted.
+//!
+//! The same for every command: which scripts run when, and what follows from their results, is the caller's matter.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::failure::words;
+use crate::format::journal::ScriptProcess;
+use crate::operation::failure::Failure;
+use crate::operation::session::Ground;
+use crate::plan::refusal::Reason;
+use crate::script::{
+    OutputStream, ProcessIdentity, RunAs, ScriptCall, ScriptEnd, ScriptError, ScriptHost, ScriptHostSettings,
+    ScriptInput, ScriptListener,
+};
+use crate::transaction::ScriptedRun;
+
+/// How scripts are run, as far as only the command line knows it.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptSettings {
+    /// The program itself, which is started once more to run them.
+    pub executable: PathBuf,
+    /// The directory below which private directories are made.
+    pub temporary: PathBuf,
+    /// Whether the shell shows each command (`pkgadd -v`).
+    pub trace: bool,
+    /// Seconds that one script may take, 0 for ever; `None` leaves it to the policy of the root.
+    pub limit: Option<u64>,
+    /// Language and time zone of the caller.
+    pub locale: Vec<(String, OsString)>,
+}
+
+/// Receives what scripts say while they run, and what is to be said about them. Every method does nothing by default.
+pub trait ScriptOutput {
+    /// Learns that a procedure script is about to run; not told of class action scripts and of request.
+    fn executing(&mut self, _script: &str) {}
+
+    /// Receives output of a script, in pieces of any size.
+    fn heard(&mut self, _stream: OutputStream, _bytes: &[u8]) {}
+
+    /// Receives what a script did not do though it should; the work goes on.
+    fn complains(&mut self, _text: &str) {}
+
+    /// Receives text to be shown as it is.
+    fn says(&mut self, _text: &str) {}
+
+    /// Receives a warning of something that a script did and that was passed over.
+    fn warns(&mut self, _text: &str) {}
+}
+
+/// Runs the scripts of one package or patch.
+pub(crate) struct ScriptRunner<'a> {
+    pub(crate) shop: ScriptHost,
+    pub(crate) ground: &'a Ground,
+    pub(crate) locale: &'a [(String, OsString)],
+    interrupt: &'a dyn Fn() -> Option<i32>,
+    trace: bool,
+    limit: Option<Duration>,
+    /// What scripts said before there was a run that could log it.
+    said: Vec<u8>,
+}
+
+impl<'a> ScriptRunner<'a> {
+    /// Gets ready for the scripts of a root. `absolute` says whether they need commands in their absolute places; where
+    /// these cannot be put there, that is a refusal.
+    pub(crate) fn open(
+        ground: &'a Ground,
+        interrupt: &'a dyn Fn() -> Option<i32>,
+        settings: &'a ScriptSettings,
+        absolute: bool,
+        refuse: impl Fn(Reason) -> Failure,
+    ) -> Result<Self, Failure> {
+        let shop = ScriptHost::open(&ScriptHostSettings {
+            root: &ground.root,
+            executable: settings.executable.clone(),
+            temporary: settings.temporary.clone(),
+            absolute_tools: absolute,
+        })?;
+        if absolute {
+            shop.absolute_tools().map_err(|reason| {
+                refuse(Reason::ScriptsUnsafe(format!(
+                    "its scripts use commands of this program under /usr, and they cannot be put there: {reason}"
+                )))
+            })?;
+        }
+        let seconds = settings.limit.unwrap_or(ground.policy.script_timeout);
+        Ok(Self {
+            shop,
+            ground,
+            locale: &settings.locale,
+            interrupt,
+            trace: settings.trace,
+            limit: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            said: Vec::new(),
+        })
+    }
+
+    /// Makes the call of a script that the caller runs in `/`, without arguments, environment or input.
+    pub(crate) fn call(&self, name: String, file: PathBuf) -> ScriptCall {
+        ScriptCall {
+            name,
+            file,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            user: RunAs::Caller,
+            directory: PathBuf::from("/"),
+            input: ScriptInput::Nothing,
+            trace: self.trace,
+            limit: self.limit,
+        }
+    }
+
+    /// The signal that asks the command to end, if one came.
+    pub(crate) fn interrupted(&self) -> Option<i32> {
+        (self.interrupt)()
+    }
+
+    /// Takes what scripts said before the run, for its log.
+    pub(crate) fn take_log(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Runs a script to its end, as a part of `run` where there is one.
+    pub(crate) fn run(
+        &mut self,
+        mut call: ScriptCall,
+        run: Option<&mut ScriptedRun<'_>>,
+        output: &mut dyn ScriptOutput,
+    ) -> Result<ScriptEnd, ScriptError> {
+        // somebody at a terminal may take their time
+        call.limit = call.limit.filter(|_| call.input != ScriptInput::Terminal);
+        let name = call.name.as_str();
+        let mut listener = Listener { name, run, said: &mut self.said, output, interrupt: self.interrupt };
+        listener.log(format!("## {name} begins\n").as_bytes());
+        let ended = self.shop.run(&call, &mut listener);
+        let words = match &ended {
+            Ok(ended) => words(*ended),
+            Err(error) => error.to_string(),
+        };
+        listener.log(format!("## {name}: {words}\n").as_bytes());
+        ended
+    }
+}
+
+struct Listener<'l, 'r> {
+    name: &'l str,
+    run: Option<&'l mut ScriptedRun<'r>>,
+    said: &'l mut Vec<u8>,
+    output: &'l mut dyn ScriptOutput,
+    interrupt: &'l dyn Fn() -> Option<i32>,
+}
+
+impl Listener<'_, '_> {
+    /// Adds to the log. A log that cannot be written stops nothing: the output is heard in any case.
+    fn log(&mut self, text: &[u8]) {
+        match &mut self.run {
+            Some(run) => drop(run.log(text)),
+            None => self.said.extend_from_slice(text),
+        }
+    }
+}
+
+impl ScriptListener for Listener<'_, '_> {
+    fn began(&mut self, process: &ProcessIdentity) -> io::Result<()> {
+        let Some(run) = &mut self.run else { return Ok(()) };
+        let process = ScriptProcess {
+            name: self.name.to_owned(),
+            group: process.group,
+            boot_id: process.boot_id.clone(),
+            start_time: process.start_time,
+        };
+        run.script_begins(&process).map_err(io::Error::other)
+    }
+
+    fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
+        self.output.heard(stream, bytes);
+        self.log(bytes);
+    }
+
+    fn interrupted(&mut self) -> bool {
+        (self.interrupt)().is_some()
+    }
+}
