@@ -36,10 +36,6 @@ pub use outside::{OutsideAccess, OutsideRules};
 pub use patchadm_changeset::archive_file::{ArchiveStream, UnboundArchive};
 pub use verify::{DigestCheck, VerifiedArchive};
 
-/// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
-const PATHS: &[u8] = b"undo.paths";
-const LARGEST_PATHS: u64 = 64 << 20;
-
 /// The most bytes of a `remote` file that are read.
 const LARGEST_REMOTE: u64 = 64 << 10;
 
@@ -178,30 +174,6 @@ pub fn find_with(
         line,
         outside: at,
     })
-}
-
-/// Reads the list of paths changed by the patch of a save directory, beside its archive or its snapshot; `None`
-/// without a list.
-pub fn paths(save: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    if let Some(list) = listed(save)? {
-        return Ok(Some(list));
-    }
-    let directory = SNAPSHOT.split_once('/').map_or(SNAPSHOT, |(directory, _)| directory);
-    match save.dir(directory.as_bytes()) {
-        Ok(snapshot) => listed(&snapshot),
-        Err(error) if error.is_not_found() || matches!(error.errno(), Some(Errno::LOOP | Errno::NOTDIR)) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn listed(directory: &Dir) -> Result<Option<UndoPaths>, RootError> {
-    match directory.read_regular(PATHS, LARGEST_PATHS) {
-        // A list that is too long is as good as none.
-        Err(RootError::TooLarge { .. }) => Ok(None),
-        read => Ok(read?.and_then(UndoPaths::parse)),
-    }
 }
 
 type FoundFile = (File, ObjectPath);

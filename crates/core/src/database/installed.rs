@@ -65,14 +65,6 @@ pub(super) fn parse(
     Ok(params)
 }
 
-/// Reads the parameters of all installed packages.
-pub fn all_params(view: &RecordView<'_>) -> Result<BTreeMap<PkgInst, Params>, DatabaseError> {
-    let all = all::each(view, |package| {
-        Ok::<_, DatabaseError>(package.params()?.map(|params| (package.inst().clone(), params)))
-    });
-    Ok(all?.into_iter().collect())
-}
-
 /// Reads what is known of a package, without the files of its directory ([`records`]); `None` if it is not installed.
 pub fn installed(view: &RecordView<'_>, package: &PkgInst) -> Result<Option<Installed>, DatabaseError> {
     known(view, package, saves::saves)
@@ -181,15 +173,6 @@ pub fn records(
 fn kept_by_classes(classes: &str) -> impl Iterator<Item = Vec<u8>> {
     let is_own = |class: &&str| class.bytes().all(|byte| byte.is_ascii_alphanumeric()) && *class != "pspool";
     classes.split_whitespace().filter(is_own).map(|class| format!("save/{class}").into_bytes())
-}
-
-/// Reads the patches applied to the packages of the root. `separator` stands between base and revision of an id.
-pub fn applied(view: &RecordView<'_>, separator: &str) -> Result<AppliedPatches, DatabaseError> {
-    let applied = all::each(view, |package| {
-        let Some(params) = package.params()? else { return Ok(None) };
-        Ok::<_, DatabaseError>(Some(Applied::from_params(package.inst(), &params, separator)?))
-    });
-    Ok(AppliedPatches::new(applied?))
 }
 
 #[cfg(test)]

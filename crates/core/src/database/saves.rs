@@ -22,6 +22,10 @@ const LARGEST_REMOTE: u64 = 64 << 10;
 const LARGEST_OBSOLETED_BY: u64 = 16 << 20;
 const LARGEST_HANDED_DOWN: u64 = 256 << 20;
 
+/// The list of the paths that an archive changed, and the most bytes of it that are read: 64 MiB.
+const PATHS: &[u8] = b"undo.paths";
+const LARGEST_PATHS: u64 = 64 << 20;
+
 /// The possible names of an undo archive in a save directory, those of patches that can be backed out first.
 pub(super) const ARCHIVE_NAMES: [&str; 6] =
     ["undo.gz", "undo.Z", "undo", "obsolete.gz", "obsolete.Z", "obsolete"];
