@@ -8,11 +8,10 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use rustix::fs::{FallocateFlags, Mode as Bits, XattrFlags};
+use rustix::fs::{FallocateFlags, Mode as Bits, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::write::timestamps;
 use super::{ChangeCall, ObjectStatus, Result, Root, RootChange, RootError, again};
 use crate::package::{Mode, ObjectPath, Timestamp};
 
@@ -247,4 +246,10 @@ impl Read for WritableFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.file.read(bytes)
     }
+}
+
+/// Makes both times of utimensat(2) from one.
+pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
+    let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    Timestamps { last_access: spec, last_modification: spec }
 }

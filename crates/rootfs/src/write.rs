@@ -1,9 +1,10 @@
 //! Changes names and attributes in a directory: one system call each, each through the door.
 
-use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, Mode as Bits, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
+use super::file::timestamps;
 use super::{
     ChangeCall, Dir, FileType, ObjectStatus, Result, RootChange, WritableFile, again, optional, random,
 };
@@ -330,12 +331,6 @@ impl Dir {
             rustix::fs::syncfs(self.fd())
         })
     }
-}
-
-/// Makes both times of utimensat(2) from one.
-pub(crate) fn timestamps(time: Timestamp) -> Timestamps {
-    let spec = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: spec, last_modification: spec }
 }
 
 #[cfg(test)]

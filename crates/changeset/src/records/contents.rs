@@ -9,15 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _};
 
+pub use super::stamped::ContentsLines;
 use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
 use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
 use crate::format::queue::Queue;
 use crate::package::{Line, ObjectPath, OwnerStatus, PkgInst};
-
-/// Lines by path.
-pub type ContentsLines = BTreeMap<ObjectPath, Line>;
 
 /// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted
 /// line that cannot be parsed is an error that names it.

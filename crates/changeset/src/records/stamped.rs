@@ -6,12 +6,11 @@
 //! one that contradicts its stamp, and one in which a wanted line makes no sense. The answers are the same.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use super::contents::ContentsLines;
 use super::view::inode_of;
 use super::{RecordView, places};
 use crate::format::contents::{Reader, is_comment, key_of};
@@ -26,6 +25,9 @@ const SEARCH: u64 = 16 << 10;
 const LONGEST_END: u64 = 64 << 10;
 /// The smallest size, in bytes, for which the choice of method matters.
 const SMALL: u64 = 1 << 20;
+
+/// Lines by path.
+pub type ContentsLines = BTreeMap<ObjectPath, Line>;
 
 /// A query for lines of the database.
 #[derive(Clone, Copy, Debug, Default)]

@@ -21,7 +21,7 @@ impl ScriptedRun<'_> {
     /// before the run. No script may be running. After an error, call [`ScriptedRun::roll_back`].
     pub fn rewind(&mut self, objects: &BTreeSet<ObjectPath>, trees: &[ObjectPath]) -> Result<(), Cause> {
         let number = self.next_batch();
-        let (root, domains, held) = self.parts();
+        let (root, domains, held) = self.root_domains_and_journal();
         let wanted = located(root, objects)?;
         let records = located(root, trees)?;
         let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));

@@ -33,11 +33,11 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{self, RunNote, escaped, with_notes};
 use crate::transaction::objects::dirs::Dirs;
 use crate::transaction::objects::identity::identity;
-use crate::transaction::recover::finish::{finish, remove_directories};
+use crate::transaction::recover::finish::{finish_run, remove_directories};
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::layout::lay_out;
 use crate::transaction::stage::layout_stager::LayoutStager;
-use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, hold};
+use crate::transaction::stage::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::switch::op_runner::OpRunner;
 
@@ -100,10 +100,11 @@ impl<'s> ScriptedRun<'s> {
     ) -> Result<Self, TransactionError> {
         let mut opening = RunOpening::begin(root, settings, &[])?;
         let ready = opening.domains.get(0).and_then(|first| failed_requests::prepare(&first.dir));
-        let ops = match ready.and_then(|()| hold(root, &mut opening.domains, held, settings.watch)) {
-            Ok(ops) => ops,
-            Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
-        };
+        let ops =
+            match ready.and_then(|()| make_safety_copies(root, &mut opening.domains, held, settings.watch)) {
+                Ok(ops) => ops,
+                Err(cause) => return Err(opening.abandon(root, Phase::Stage, cause)),
+            };
         match opening.publish(root, command, settings, &[], ops.into_iter()) {
             Ok(journal) => Ok(Self {
                 root: root.clone(),
@@ -155,7 +156,7 @@ impl<'s> ScriptedRun<'s> {
             return Err(Cause::Internal("a batch reaches a file system of which nothing is held".to_owned()));
         }
         for item in &layout.items {
-            self.must_hold(&item.op)?;
+            self.must_be_protected(&item.op)?;
         }
         let (root, domains, watch) = (&self.root, &self.domains, self.settings.watch);
         let stager = LayoutStager { root, domains, layout: &mut layout, watch };
@@ -201,7 +202,7 @@ impl<'s> ScriptedRun<'s> {
             layout.items.iter().filter(|item| item.inside.is_none()).map(|item| item.op.clone()).collect();
         self.note(ops.iter())?;
         self.domains.sync()?;
-        self.forward(ops)
+        self.run_ops(ops)
     }
 
     /// Numbers another batch.
@@ -211,12 +212,12 @@ impl<'s> ScriptedRun<'s> {
     }
 
     /// Returns the root, the stages, and the journal with the protected paths.
-    pub(crate) fn parts(&self) -> (&Root, &OpenDomains, &Journal) {
+    pub(crate) fn root_domains_and_journal(&self) -> (&Root, &OpenDomains, &Journal) {
         (&self.root, &self.domains, &self.journal)
     }
 
     /// Refuses an op on an unprotected path, because its change could not be undone.
-    fn must_hold(&self, op: &Op) -> Result<(), Cause> {
+    fn must_be_protected(&self, op: &Op) -> Result<(), Cause> {
         let is_held = |path: &ObjectPath| self.held.contains(path);
         if is_held(&op.path) || (op.db && op.path.ancestors().any(|above| is_held(&above))) {
             return Ok(());
@@ -235,7 +236,7 @@ impl<'s> ScriptedRun<'s> {
     }
 
     /// Carries out the ops: objects first, then records; emptied directories last.
-    fn forward(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
+    fn run_ops(&mut self, ops: Vec<Op>) -> Result<(), Cause> {
         let batch = Journal {
             head: self.journal.head.clone(),
             domains: self.journal.domains.clone(),
@@ -248,7 +249,7 @@ impl<'s> ScriptedRun<'s> {
         let (records, objects): (Vec<_>, Vec<_>) = batch.ops.iter().partition(|op| op.db);
         for op in objects.iter().chain(&records) {
             self.settings.watch.check()?;
-            runner.forward(op)?;
+            runner.run_op(op)?;
         }
         self.notes.append(&mut runner.notes);
         self.notes.extend(remove_directories(&self.root, &batch)?);
@@ -286,7 +287,7 @@ impl<'s> ScriptedRun<'s> {
     }
 
     /// Sets the attributes of live objects that a script has put in place. Missing objects are skipped.
-    pub fn settle(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
+    pub fn settle_attributes(&mut self, objects: &[(ObjectPath, SettledAttributes)]) -> Result<(), Cause> {
         let resolver = self.root.resolver();
         let mut dirs = Dirs::new(&self.root);
         let (mut made, mut found) = (Vec::new(), Vec::new());
@@ -302,7 +303,7 @@ impl<'s> ScriptedRun<'s> {
         run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
         for (physical, seen, to) in found {
             if let Some(dir) = dirs.parent(&physical)? {
-                settle_one(&dir, physical.name(), &seen, to)?;
+                set_attributes(&dir, physical.name(), &seen, to)?;
             }
         }
         Ok(())
@@ -332,7 +333,7 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let mut notes = self.notes;
-        notes.extend(finish(
+        notes.extend(finish_run(
             &self.root,
             &journal,
             Outcome::Commit,
@@ -349,7 +350,7 @@ impl<'s> ScriptedRun<'s> {
     }
 }
 
-fn settle_one(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
+fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &SettledAttributes) -> Result<(), Cause> {
     let change = |now: u32, to: Option<u32>| to.filter(|to| *to != now);
     let (uid, gid) = (change(seen.uid, to.uid), change(seen.gid, to.gid));
     if dir.root().is_privileged() && (uid.is_some() || gid.is_some()) {

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::root::{Lock, Root};
 use crate::transaction::archive::records::{RecordStager, publish_remote, remote_places};
 use crate::transaction::journal::journal_file;
-use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::stage::early_sync::EarlySync;
 use crate::transaction::stage::layout::{Layout, lay_out};
@@ -245,7 +245,7 @@ impl Published<'_> {
             Err(cause) => return Err(undo_published(root, &self.journal, Phase::Switch, cause)),
         };
         runner.plain = plain_objects(&self.on.layout);
-        let mark = match self.forward(&mut runner).and_then(|()| journal_file::open(root)) {
+        let mark = match self.switch_names(&mut runner).and_then(|()| journal_file::open(root)) {
             Ok(mark) => mark,
             Err(cause) => {
                 drop(runner);
@@ -256,7 +256,7 @@ impl Published<'_> {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
-        let notes = finish(
+        let notes = finish_run(
             root,
             &self.journal,
             Outcome::Commit,
@@ -267,14 +267,14 @@ impl Published<'_> {
         Ok(Receipt { run: self.on.opening.run.to_string(), bytes: self.bytes, undo: self.undo, notes })
     }
 
-    fn forward(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+    fn switch_names(&self, runner: &mut OpRunner<'_>) -> Result<(), Cause> {
         // The journal has the records first, for its readers; the switch has them last.
         let (records, objects): (Vec<_>, Vec<_>) = self.journal.ops.iter().partition(|op| op.db);
         let watch = self.on.settings.watch;
         watch.begins(RunActivity::Switching, self.journal.ops.len() as u64);
         for op in objects.iter().chain(&records) {
             watch.check()?;
-            runner.forward(op)?;
+            runner.run_op(op)?;
             watch.advances(1);
         }
         for op in objects.iter().filter(|op| op.kind != OpKind::Add) {

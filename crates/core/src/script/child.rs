@@ -13,7 +13,7 @@ use rustix::process::{
 };
 
 use super::channel::RunOrder;
-use super::processes::{descendants, end_all};
+use super::processes::{GRACE, descendants, end_all};
 use super::{ProcessIdentity, ScriptEnd};
 
 /// The absolute path of the shell; a script's own PATH does not matter.
@@ -23,9 +23,6 @@ const SHELL: &str = "/bin/sh";
 /// anything. Some shells exit with 2 if they cannot read a script, which would pass for a warning of the script
 /// itself; 7 is the code for that (see [`super::protocol`]).
 const WAIT_THEN_RUN: &str = r#"kill -STOP $$; [ -r "$0" ] || exit 7; exec /bin/sh "$@""#;
-
-/// The time a script gets to end after it was asked to, before it is killed.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// The process of a script. Its process id stays valid until it is waited for, once, at its end. If the script is
 /// still running when this value is dropped, it is ended, with everything in its group or descended from it: asked

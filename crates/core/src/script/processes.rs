@@ -15,9 +15,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use super::ProcessIdentity;
-use super::child::GRACE;
 use super::environment::RUN;
 use crate::package::rule;
+
+/// The time a script gets to end after it was asked to, before it is killed.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// The time that killed processes may take to disappear.
 const DYING: Duration = Duration::from_secs(5);

@@ -151,6 +151,11 @@ impl Op {
             editable: false,
         }
     }
+
+    /// Returns the staged name of the old object of a replacement, on a file system that cannot exchange names.
+    pub fn old_stage(&self) -> String {
+        format!("{}.old", self.stage)
+    }
 }
 
 /// The kinds of [`Op`].

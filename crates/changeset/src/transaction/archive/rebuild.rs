@@ -26,7 +26,7 @@ const UNFINISHED: &[u8] = b".rebuilt";
 const LEFT_OUT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
 
 /// Rebuilds the old object of `op` as `name` in `stage`. Returns false if an extended attribute was left out.
-pub(crate) fn rebuild(
+pub(crate) fn rebuild_object(
     root: &Root,
     journal: &Journal,
     op: &Op,

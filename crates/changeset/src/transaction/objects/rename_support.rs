@@ -92,7 +92,7 @@ pub(crate) fn is_not_there(error: &RootError) -> bool {
 
 /// Tries the renames of a file system in a stage. A file system that can neither keep a rename from replacing nor
 /// link is refused, because an object made at the last moment could be lost there.
-pub(crate) fn probe(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
+pub(crate) fn probe_renames(stage: &Dir) -> std::result::Result<Vec<Lack>, Cause> {
     let (a, b, c) = (b"probe.a", b"probe.b", b"probe.c");
     drop(stage.create(a)?);
     drop(stage.create(b)?);

@@ -48,7 +48,7 @@ impl OpRunner<'_> {
         let target = self.target_state(op)?;
         let stage = self.stage_state(op, target)?;
         if matches!(
-            crate::transaction::switch::op_runner::undo(op, target, stage),
+            crate::transaction::switch::op_runner::undo_step(op, target, stage),
             UndoStep::Nothing | UndoStep::Leave
         ) {
             return Ok(None);

@@ -146,7 +146,7 @@ impl OpRunner<'_> {
         let Some(out) = stage.look(staged)?.filter(|_| !op.db) else { return Ok(()) };
         let is_ours = out.file_type == FileType::Directory || is_like(stage, staged, &out, op)?;
         if !is_ours && self.is_of_somebody_else(op, &out, notes) {
-            self.keep(op, stage, staged, parent)?;
+            self.keep_object(op, stage, staged, parent)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, Transa
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
 use crate::transaction::journal::journal_file;
 use crate::transaction::journal::run_notes::{RunNotes, with_notes};
-use crate::transaction::recover::finish::finish;
+use crate::transaction::recover::finish::finish_run;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::stage::domains::must_be_ours;
 use crate::transaction::stage::local_stage;
@@ -95,7 +95,7 @@ pub fn recover_with(
 }
 
 fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, TransactionError> {
-    let Some(journal) = believed(root).during(Phase::Recover)? else {
+    let Some(journal) = read_believed(root).during(Phase::Recover)? else {
         return Ok(Recovered::Nothing);
     };
     look_at_records(root, &journal).during(Phase::Recover)?;
@@ -109,7 +109,7 @@ fn recover_run(root: &Root, outside: &OutsideAccess<'_>) -> Result<Recovered, Tr
 
 /// Reads the journal of a run that is not tidied up, and checks that this program could have written all of the
 /// journal and the notes beside it. Nothing is done before that.
-fn believed(root: &Root) -> Result<Option<Journal>, Cause> {
+fn read_believed(root: &Root) -> Result<Option<Journal>, Cause> {
     let Some(journal) = journal_file::read(root)? else { return Ok(None) };
     must_be_ours(root, &journal)?;
     if let Some(domain) = journal.domains.first()
@@ -140,7 +140,7 @@ pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>,
         return Ok(None);
     };
     // No process is ended because of a journal that is not believed in every other respect.
-    believed(root).during(Phase::Recover)?;
+    read_believed(root).during(Phase::Recover)?;
     if holds("journal.progress.own", script.group != nix::unistd::getpgrp().as_raw()) {
         return Ok(Some((run, script)));
     }
@@ -174,7 +174,7 @@ pub(crate) fn roll_back(
     };
     let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
-    let queue = queue_of(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     // What installf made may stand in a directory that has to go; what it changed may only then be there again.
     if let Err(cause) = undo_queue(root, &queue) {
         return Err(unfinished(cause, runner.damage_report()));
@@ -183,7 +183,7 @@ pub(crate) fn roll_back(
     // Records first, so that no record claims more than the tree; each part in the reverse of its order.
     let (records, objects): (Vec<_>, Vec<_>) = journal.ops.iter().partition(|op| op.db);
     for op in records.into_iter().rev().chain(objects.into_iter().rev()) {
-        failed.extend(runner.back(op).err());
+        failed.extend(runner.undo_op(op).err());
     }
     failed.extend(runner.put_back());
     match undo_queue(root, &queue) {
@@ -198,11 +198,11 @@ pub(crate) fn roll_back(
     let mark = runner.sync().and_then(|()| journal_file::open(root));
     let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish(root, journal, Outcome::RolledBack, Some(runner), None, outside))
+    Ok(finish_run(root, journal, Outcome::RolledBack, Some(runner), None, outside))
 }
 
 /// Reads the requests that the scripts of a run made to installf and removef.
-fn queue_of(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
+fn read_run_queue(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
         None => Ok(Queue::default()),
@@ -225,9 +225,9 @@ fn finished(
     };
     // Of a journal that is not whole only the records are known, and they are not done again without the objects.
     if let Some(runner) = runner.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
-        redo(runner).during(Phase::Recover)?;
+        redo_lost_ops(runner).during(Phase::Recover)?;
     }
-    let mut notes = finish(root, journal, outcome, runner, None, outside);
+    let mut notes = finish_run(root, journal, outcome, runner, None, outside);
     let run = journal.head.header.run.clone();
     if !journal.is_whole {
         notes.push(format!(
@@ -241,10 +241,10 @@ fn finished(
     })
 }
 
-fn redo(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
+fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
     let mut any = false;
     for op in &runner.journal.ops {
-        any |= runner.redo(op)?;
+        any |= runner.redo_op(op)?;
     }
     if any { runner.sync() } else { Ok(()) }
 }

@@ -42,7 +42,7 @@ pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
 
 /// Removes the bits from the objects that a run with this outcome drops, except for old objects known to be `plain`.
 /// Call it before anything is dropped; it does nothing twice.
-pub(crate) fn take_bits(
+pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
     outcome: Outcome,
@@ -66,7 +66,7 @@ pub(crate) fn take_bits(
             let second = (!RenameSupport::of(domain).exchange).then(|| op.old_stage());
             for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
                 if let Some(name) = staged.strip_prefix("o/") {
-                    taking.take_from(&objects, name.as_bytes(), 0)?;
+                    taking.strip_bits_in(&objects, name.as_bytes(), 0)?;
                 }
             }
         }
@@ -101,11 +101,11 @@ struct BitStripper<'a> {
 
 impl BitStripper<'_> {
     /// Removes the bits from an object, or from all objects in a directory.
-    fn take_from(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
+    fn strip_bits_in(&mut self, dir: &Dir, name: &[u8], depth: usize) -> std::result::Result<(), Cause> {
         let Some(seen) = dir.look(name)? else { return Ok(()) };
         if seen.file_type == FileType::Directory && depth < DEEPEST {
             let inner = dir.dir(name)?;
-            return inner.names()?.iter().try_for_each(|name| self.take_from(&inner, name, depth + 1));
+            return inner.names()?.iter().try_for_each(|name| self.strip_bits_in(&inner, name, depth + 1));
         }
         if seen.file_type != FileType::Regular {
             return Ok(());

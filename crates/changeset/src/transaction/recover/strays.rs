@@ -18,7 +18,7 @@ use crate::transaction::journal::journal_file;
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains::{HOLDER, is_unsupported};
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, stranger};
+use crate::transaction::stage::own_stage::{FoundStage, OwnStage, is_on, open_own, why_not_ours};
 
 /// The most paths named in the notes of one directory.
 const TOLD: usize = 4;
@@ -108,7 +108,7 @@ fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<St
 
 /// Opens the directory that holds the stages of a mount, or returns the reason against it.
 fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Cause> {
-    if let Some(reason) = stranger(top.root(), seen)? {
+    if let Some(reason) = why_not_ours(top.root(), seen)? {
         return Ok(Err(reason));
     }
     let holder = match top.dir(HOLDER) {
@@ -116,7 +116,7 @@ fn open_holder(top: &Dir, seen: &ObjectStatus) -> Result<Result<Dir, String>, Ca
         Ok(holder) => holder,
     };
     let seen = holder.itself()?;
-    if let Some(reason) = stranger(top.root(), &seen)? {
+    if let Some(reason) = why_not_ours(top.root(), &seen)? {
         return Ok(Err(reason));
     }
     let is_mount = !is_on(&seen, &top.itself()?);

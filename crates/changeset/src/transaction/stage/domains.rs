@@ -15,9 +15,9 @@ use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, side_by_side};
 use crate::root::{Dir, FileType, ObjectStatus, Root};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::rename_support::probe;
+use crate::transaction::objects::rename_support::probe_renames;
 use crate::transaction::stage::local_stage;
-use crate::transaction::stage::own_stage::{MARKER, marker_text, stranger};
+use crate::transaction::stage::own_stage::{MARKER, marker_text, why_not_ours};
 
 /// The directory for stages in the topmost directory of another mount.
 pub(crate) const HOLDER: &[u8] = b".patchadm";
@@ -200,7 +200,7 @@ impl OpenDomains {
         let entry = Domain { top, stage: dir.path().clone(), lacks: Vec::new() };
         self.list.push(OpenDomain { entry, dir, objects, records, gives: (made.uid, made.gid) });
         self.keys.insert(key, index);
-        let lacks = probe(&self.get(index)?.dir)?;
+        let lacks = probe_renames(&self.get(index)?.dir)?;
         if let Some(domain) = self.list.last_mut() {
             domain.entry.lacks = lacks;
         }
@@ -300,7 +300,7 @@ pub(crate) fn must_be_ours(root: &Root, journal: &Journal) -> Result<(), Cause> 
 }
 
 /// Opens the stage of a domain of an unfinished run. Fails if its file system is not mounted.
-pub(crate) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
+pub(crate) fn reopen_stage(root: &Root, domain: &Domain, index: usize, run: &str) -> Result<Dir, Cause> {
     let missing = || Cause::DomainMissing { top: root.show(&domain.top), run: run.to_owned() };
     let dir = root.dir_if_there(&domain.stage)?.ok_or_else(missing)?;
     let marker = dir.read(MARKER, 4096)?.unwrap_or_default();
@@ -314,7 +314,7 @@ pub(crate) fn reopen(root: &Root, domain: &Domain, index: usize, run: &str) -> R
 /// made it before us could replace our stages.
 fn ours(top: &Dir) -> Result<Dir, Cause> {
     let dir = ensure(top, HOLDER, Mode::of(0o711))?;
-    if stranger(top.root(), &dir.itself()?)?.is_some() {
+    if why_not_ours(top.root(), &dir.itself()?)?.is_some() {
         let reason = "belongs to somebody else or can be written by others, so it cannot be used as a stage";
         return Err(Cause::Unsupported { path: top.root().show(dir.path()), reason });
     }

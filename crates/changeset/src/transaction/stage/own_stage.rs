@@ -40,7 +40,7 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
     let theirs = |reason: &str| Ok(FoundStage::Theirs(reason.to_owned()));
     let Some(seen) = place.look(name)? else { return Ok(FoundStage::Nothing) };
     let Some(run) = run_of(run) else { return theirs("does not have the name of a run") };
-    if let Some(reason) = stranger(place.root(), &seen)? {
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
         return Ok(FoundStage::Theirs(reason));
     }
     let dir = match place.dir(name) {
@@ -49,7 +49,7 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
         Ok(dir) => dir,
     };
     let (seen, above) = (dir.itself()?, place.itself()?);
-    if let Some(reason) = stranger(place.root(), &seen)? {
+    if let Some(reason) = why_not_ours(place.root(), &seen)? {
         return Ok(FoundStage::Theirs(reason));
     }
     if !is_on(&seen, &above) {
@@ -62,7 +62,7 @@ pub(crate) fn open_own(place: &Dir, name: &[u8], run: &[u8]) -> Result<FoundStag
 }
 
 /// Returns the reason why an object is not a directory of ours alone, if there is one.
-pub(crate) fn stranger(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
+pub(crate) fn why_not_ours(root: &Root, seen: &ObjectStatus) -> Result<Option<String>, Cause> {
     if seen.file_type != FileType::Directory {
         return Ok(Some("is not a directory".to_owned()));
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_directory_of_somebody_else_or_for_others_to_write_is_a_strangers() {
         let (_place, root, own) = directory();
-        let against = |seen: ObjectStatus| stranger(&root, &seen).unwrap();
+        let against = |seen: ObjectStatus| why_not_ours(&root, &seen).unwrap();
         assert_eq!(against(own.clone()), None);
         assert_eq!(
             against(ObjectStatus { uid: 54_321, ..own.clone() }),

@@ -115,7 +115,7 @@ fn steps(ground: Ground, world: &World, run: &mut ScriptedRun<'_>, rude: [Script
     run.script_ended()?;
     let mtime = Some(Timestamp::whole(1_700_000_000));
     let settled = SettledAttributes { mode: Some(Mode::of(0o555)), mtime, ..SettledAttributes::default() };
-    run.settle(&[(at("/opt/web/new/tool"), settled)])
+    run.settle_attributes(&[(at("/opt/web/new/tool"), settled)])
 }
 
 fn harmless(_: &World) {}
