@@ -178,7 +178,7 @@ impl LiveChanger<'_> {
                 parent.make_node(name, SpecialFile::Block(*major, *minor))?;
             }
             Body::Device { major, minor, .. } => {
-                parent.make_node(name, SpecialFile::Character(*major, *minor))?
+                parent.make_node(name, SpecialFile::Character(*major, *minor))?;
             }
             Body::Link(source) => {
                 let physical = self.root.resolver().locate(source)?;

@@ -114,7 +114,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
                 dir.make_node(&name, SpecialFile::Block(*major, *minor))?;
             }
             Body::Device { major, minor, .. } => {
-                dir.make_node(&name, SpecialFile::Character(*major, *minor))?
+                dir.make_node(&name, SpecialFile::Character(*major, *minor))?;
             }
             Body::CopyOf(path) => return self.copy(index, &dir, &name, path),
             Body::Member(_) | Body::Link(_) => return Ok(()),
