@@ -3,14 +3,14 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::format::journal::Archive;
+use crate::format::journal::JournalArchive;
 use crate::format::outside_path::OutsidePath;
 use crate::package::ObjectPath;
 use crate::root::Root;
 
 /// Tells whether the text of a ledger names an archive at a path of the host. The layer above knows what a ledger
 /// contains.
-pub type NamesArchive = fn(ledger: &[u8], archive: &Archive, path: &ObjectPath) -> bool;
+pub type NamesArchive = fn(ledger: &[u8], archive: &JournalArchive, path: &ObjectPath) -> bool;
 
 /// The directories of the host in which archives of a root may be opened.
 #[derive(Clone, Copy, Debug, Default)]

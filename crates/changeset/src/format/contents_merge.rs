@@ -46,7 +46,7 @@ impl Trailer {
 
 /// What a merge made.
 #[derive(Clone, Debug)]
-pub struct Merged {
+pub struct MergeResult {
     /// What it did.
     pub report: MergeReport,
     /// Bytes in front of the trailer.
@@ -82,7 +82,7 @@ pub fn merge(
     out: impl Write,
     edits: &Edits,
     trailer: &Trailer,
-) -> Result<Merged, ContentsError> {
+) -> Result<MergeResult, ContentsError> {
     let mut merger = Merger::new(out, edits);
     let mut old = Reader::new(old);
     let mut trailers = TrailerFilter::default();
@@ -107,7 +107,7 @@ pub fn merge_unsorted(
     out: impl Write,
     edits: &Edits,
     trailer: &Trailer,
-) -> Result<Merged, ContentsError> {
+) -> Result<MergeResult, ContentsError> {
     let mut old = Reader::new(old);
     let mut trailers = TrailerFilter::default();
     let mut loaded: Vec<Loaded> = Vec::new();
@@ -283,13 +283,13 @@ impl<'a, W: Write> Merger<'a, W> {
         Ok(write_line(&mut self.out, line)?)
     }
 
-    fn finish(mut self, trailer: &Trailer) -> Result<Merged, ContentsError> {
+    fn finish(mut self, trailer: &Trailer) -> Result<MergeResult, ContentsError> {
         self.release()?;
         self.insert_while(|_| true)?;
         let body = self.size;
         self.out.write_all(&trailer.write())?;
         self.out.flush()?;
-        Ok(Merged { report: self.report, body, links: self.links })
+        Ok(MergeResult { report: self.report, body, links: self.links })
     }
 }
 

@@ -14,7 +14,7 @@ use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
 use crate::format::contents::{ContentsError, Reader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
-use crate::format::queue::Queue;
+use crate::format::queue::InstallfRequests;
 use crate::package::{Line, ObjectPath, OwnerStatus, PkgInst};
 
 /// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted
@@ -101,7 +101,10 @@ pub fn paths_marked(
 
 /// Returns the paths concerned by the queue of a run: those it names, and those that its packages have pending when
 /// it makes that final.
-pub fn paths_of_queue(view: &RecordView<'_>, queue: &Queue) -> Result<BTreeSet<ObjectPath>, RecordError> {
+pub fn paths_of_queue(
+    view: &RecordView<'_>,
+    queue: &InstallfRequests,
+) -> Result<BTreeSet<ObjectPath>, RecordError> {
     let mut paths = queue.paths();
     for package in queue.finishing() {
         paths.extend(paths_marked(view, &package, &[OwnerStatus::Pending, OwnerStatus::Removing])?);
@@ -267,7 +270,7 @@ mod tests {
         let contents = "/a f none ? ? ? ? ? ? +X\n/b f none ? ? ? ? ? ? -X\n/c f none ? ? ? ? ? ? X +Y\n";
         let (_dir, root) = root(Some(contents));
         let of = |queue: &str| {
-            let queue = Queue::parse(queue.as_bytes()).unwrap();
+            let queue = InstallfRequests::parse(queue.as_bytes()).unwrap();
             let paths = paths_of_queue(&RecordView::live(&root), &queue).unwrap();
             paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 
 use super::places;
-use crate::format::journal::{self, HEAD, Head, Identity, Journal, JournalError, Op, OpKind};
+use crate::format::journal::{self, HEAD, Identity, Journal, JournalError, JournalHead, Op, OpKind};
 use crate::package::{Inode, ObjectPath, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, Resolver, Root, RootError};
 
@@ -165,7 +165,7 @@ fn attempt<T, E: From<ViewError>>(
 }
 
 /// Returns the facts that must not change while an answer is computed.
-fn state(head: Option<&Head>) -> Option<(&str, bool, Option<journal::Outcome>)> {
+fn state(head: Option<&JournalHead>) -> Option<(&str, bool, Option<journal::RunOutcome>)> {
     head.map(|head| (head.header.run.as_str(), head.is_open(), head.outcome))
 }
 
@@ -175,7 +175,7 @@ pub fn marker(root: &Root) -> Result<Option<String>, ViewError> {
 }
 
 /// Reads the sectors of the journal, if there is one.
-fn head(root: &Root) -> Result<Option<Head>, ViewError> {
+fn head(root: &Root) -> Result<Option<JournalHead>, ViewError> {
     let Some((mut file, path)) = open_journal(root)? else { return Ok(None) };
     let mut bytes = Vec::with_capacity(HEAD);
     read_to(&mut file, HEAD as u64, &mut bytes, &path)?;
@@ -204,9 +204,9 @@ fn failed(action: &'static str, path: String, error: &std::io::Error) -> ViewErr
 
 impl<'a> RecordView<'a> {
     /// Makes the view that `head` calls for: live, or as before the run in progress.
-    fn at(reader: RecordReader<'a>, head: Option<&Head>) -> Result<Self, ViewError> {
+    fn at(reader: RecordReader<'a>, head: Option<&JournalHead>) -> Result<Self, ViewError> {
         let root = reader.root;
-        if !head.is_some_and(Head::is_open) {
+        if !head.is_some_and(JournalHead::is_open) {
             return Ok(Self::live(root));
         }
         let Some((mut file, path)) = open_journal(root)? else { return Err(ViewError::Raced) };

@@ -2,7 +2,9 @@
 
 use super::error::{Cause, DuringPhase, Phase, RootCondition, TransactionError};
 use super::settings::RunSettings;
-use crate::format::journal::{Archive, Entry, Files, Header, Journal, Op, Run, VERSION};
+use crate::format::journal::{
+    Journal, JournalArchive, JournalEntry, JournalFiles, JournalHeader, Op, Run, VERSION,
+};
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::root::Root;
@@ -53,7 +55,7 @@ impl RunOpening {
         root: &Root,
         command: &str,
         settings: RunSettings<'_>,
-        archives: &[Archive],
+        archives: &[JournalArchive],
         ops: impl Iterator<Item = Op>,
     ) -> Result<Journal, Box<Unpublished>> {
         let before = |cause: Cause| Box::new(Unpublished { journal: None, cause });
@@ -73,21 +75,21 @@ impl RunOpening {
         &self,
         command: &str,
         settings: RunSettings<'_>,
-        archives: &[Archive],
+        archives: &[JournalArchive],
         ops: impl Iterator<Item = Op>,
-    ) -> Files {
-        let header = Header {
+    ) -> JournalFiles {
+        let header = JournalHeader {
             version: VERSION,
             run: self.run.to_string(),
             command: command.to_owned(),
             root: self.marker.clone(),
-            ..Header::default()
+            ..JournalHeader::default()
         };
-        let domains = self.domains.iter().map(|domain| Entry::Domain(domain.entry.clone()));
-        let archives = archives.iter().cloned().map(Entry::Archive);
-        let run_record = Entry::RunRecord(settings.run_record.clone());
-        let ops = ops.map(|op| Entry::Op(Box::new(op)));
-        let entries: Vec<Entry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
+        let domains = self.domains.iter().map(|domain| JournalEntry::Domain(domain.entry.clone()));
+        let archives = archives.iter().cloned().map(JournalEntry::Archive);
+        let run_record = JournalEntry::RunRecord(settings.run_record.clone());
+        let ops = ops.map(|op| JournalEntry::Op(Box::new(op)));
+        let entries: Vec<JournalEntry> = domains.chain(archives).chain([run_record]).chain(ops).collect();
         Journal::to_files(header, &entries)
     }
 
@@ -96,7 +98,7 @@ impl RunOpening {
     fn write_and_read_back(
         &self,
         root: &Root,
-        files: &Files,
+        files: &JournalFiles,
         settings: RunSettings<'_>,
     ) -> Result<Journal, Cause> {
         std::thread::scope(|scope| {
@@ -107,7 +109,7 @@ impl RunOpening {
         })
     }
 
-    fn write(&self, root: &Root, files: &Files, settings: RunSettings<'_>) -> Result<(), Cause> {
+    fn write(&self, root: &Root, files: &JournalFiles, settings: RunSettings<'_>) -> Result<(), Cause> {
         let run = self.run.to_string();
         journal_file::write_new(root, files, &run)?;
         for domain in self.domains.iter().skip(1) {

@@ -20,7 +20,7 @@ use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::RunSettings;
 use super::steps::Receipt;
 use crate::format::journal::{
-    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Outcome, Progress, Run, RunRecord, ScriptProcess,
+    Journal, LONGEST_SCRIPT_NAME, Op, OpKind, Run, RunOutcome, RunRecord, ScriptProcess, ScriptProgress,
 };
 use crate::ledgers::SavedArchives;
 use crate::outside::OutsideAccess;
@@ -191,7 +191,7 @@ impl<'s> ScriptedRun<'s> {
         let next = self.undo.len();
         let numbered: Vec<(usize, u64)> = sizes.enumerate().map(|(at, size)| (next + at, size)).collect();
         self.bytes += staged.bytes;
-        let elsewhere = |archive: &crate::format::journal::Archive| {
+        let elsewhere = |archive: &crate::format::journal::JournalArchive| {
             archive.outside.is_some() || archive.discard.is_some()
         };
         let archives = recorder.archives.into_iter().filter(elsewhere).map(RunNote::Archive);
@@ -280,7 +280,7 @@ impl<'s> ScriptedRun<'s> {
 
     fn progress(&mut self, script: Option<ScriptProcess>) -> Result<(), Cause> {
         let number = self.journal.head.progress.as_ref().map_or(0, |progress| progress.number) + 1;
-        let progress = Progress { number, script };
+        let progress = ScriptProgress { number, script };
         journal_file::note_progress(&self.root, &progress)?;
         self.journal.head.progress = Some(progress);
         Ok(())
@@ -321,7 +321,7 @@ impl<'s> ScriptedRun<'s> {
             Ok(mark) => mark,
             Err(cause) => return Err(self.roll_back(Phase::Switch, cause)),
         };
-        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.settings.elapsed)();
@@ -336,7 +336,7 @@ impl<'s> ScriptedRun<'s> {
         notes.extend(finish_run(
             &self.root,
             &journal,
-            Outcome::Commit,
+            RunOutcome::Commit,
             None,
             Some(elapsed),
             &OutsideAccess::planned(),

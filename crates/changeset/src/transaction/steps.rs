@@ -6,7 +6,7 @@ use super::content_source::ContentSource;
 use super::error::{Cause, Phase, RootCondition, TransactionError};
 use super::opening::{RunOpening, Unpublished, undo_published};
 use super::settings::{RunActivity, RunSettings};
-use crate::format::journal::{Archive, Journal, OpKind, Outcome};
+use crate::format::journal::{Journal, JournalArchive, OpKind, RunOutcome};
 use crate::format::manifest::encode;
 use crate::format::pkgmap::member_name;
 use crate::ledgers::SavedArchives;
@@ -85,7 +85,7 @@ pub struct Staged<'p> {
 #[derive(Debug)]
 pub struct Snapshotted<'p> {
     on: Planned<'p>,
-    archives: Vec<Archive>,
+    archives: Vec<JournalArchive>,
     bytes: u64,
     undo: BTreeMap<usize, u64>,
 }
@@ -252,14 +252,14 @@ impl Published<'_> {
                 return Err(undo_published(root, &self.journal, Phase::Switch, cause));
             }
         };
-        if let Err(cause) = journal_file::close(&mark, Outcome::Commit) {
+        if let Err(cause) = journal_file::close(&mark, RunOutcome::Commit) {
             return Err(TransactionError { phase: Phase::Commit, cause, left: RootCondition::InDoubt });
         }
         let elapsed = (self.on.settings.elapsed)();
         let notes = finish_run(
             root,
             &self.journal,
-            Outcome::Commit,
+            RunOutcome::Commit,
             Some(runner),
             Some(elapsed),
             &OutsideAccess::planned(),

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::database::{RecordView, stamped};
 use crate::format::contents::ContentsError;
-use crate::format::contents_merge::{self, Edits, Merged, Trailer};
+use crate::format::contents_merge::{self, Edits, MergeResult, Trailer};
 use crate::format::contents_splice::splice;
 use crate::format::contents_stamp::{MOST_LINK_BYTES, Stamp};
 use crate::format::journal::Identity;
@@ -41,7 +41,7 @@ struct Passed {
     sha256: Digest,
 }
 
-type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<Merged, ContentsError>;
+type Merge = fn(&mut dyn BufRead, &mut dyn Write, &Edits, &Trailer) -> Result<MergeResult, ContentsError>;
 
 /// The new file and the facts for its stamp.
 struct MergedContents {
@@ -194,7 +194,7 @@ impl Merging<'_> {
         let Plan { contents: edits, trailer, .. } = self.plan;
         let (made, file) = digested(file, |out| merge(&mut old, out, edits, trailer));
         match made {
-            Ok((Merged { body, links, .. }, passed)) => {
+            Ok((MergeResult { body, links, .. }, passed)) => {
                 let (_, old_sha256) = old.into_inner().finish();
                 let links = links.into_bytes();
                 Ok(MergedContents { file, passed, old_sha256: Some(old_sha256), body, links })

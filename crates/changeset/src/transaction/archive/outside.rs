@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::archive_file::{ArchiveFileError, UnboundArchive};
 use crate::database::{RecordView, places};
-use crate::format::journal::{Archive, Journal, Op};
-use crate::format::manifest::{Header as ManifestHeader, decode};
+use crate::format::journal::{Journal, JournalArchive, Op};
+use crate::format::manifest::{ManifestHeader, decode};
 use crate::format::outside_path::OutsidePath;
 use crate::outside::OutsideAccess;
 use crate::package::{Digest, Mode, ObjectPath, PkgInst, rule};
@@ -144,7 +144,7 @@ pub(crate) struct ArchiveCleanup<'a> {
 impl ArchiveCleanup<'_> {
     /// Removes an archive outside the root, its unpublished form, and its emptied directories of patch and package.
     /// Returns a note if something stays.
-    pub(crate) fn remove(self, archive: &Archive, path: &str) -> Result<Option<String>, Cause> {
+    pub(crate) fn remove(self, archive: &JournalArchive, path: &str) -> Result<Option<String>, Cause> {
         let path = outside_path(path);
         let stays = |reason: &str| Some(format!("{} stays: {reason}", path.display()));
         let (patch, package) = (archive.patch.as_deref(), archive.package.as_deref());
@@ -183,7 +183,7 @@ impl ArchiveCleanup<'_> {
 
     /// Tells whether the ledger replaced by the run names the archive at that path. After a commit that is the old
     /// ledger, after a rollback the new one; either is in the stage.
-    fn is_in_ledger(self, archive: &Archive, path: &ObjectPath) -> bool {
+    fn is_in_ledger(self, archive: &JournalArchive, path: &ObjectPath) -> bool {
         let package = archive.package.as_deref().and_then(|name| PkgInst::new(name).ok());
         let (Some(at), Some(names)) =
             (package.map(|package| places::ledger(&package)), self.outside.names_archive)
@@ -201,7 +201,7 @@ impl ArchiveCleanup<'_> {
     }
 
     /// Tells whether a file is the archive written or used by the run, by its bytes and by its manifest.
-    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &Archive) -> Result<bool, Cause> {
+    fn is_of_run(self, dir: &Dir, name: &[u8], archive: &JournalArchive) -> Result<bool, Cause> {
         let Some(file) = open_file(dir, name)? else { return Ok(false) };
         let expected = archive.sha256.as_deref().and_then(Digest::from_hex);
         if !rule::holds("archive.outside.digest", Some(digest(&file)?) == expected) {
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::format::cpio::{Form, Header as Member};
     use crate::format::datastream::{Package, Writer};
-    use crate::format::journal::{Head, Header, RunRecord};
+    use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
     use crate::package::{PkgInst, Sums};
 
     const ROOT: &str = "00112233445566ff";
@@ -254,9 +254,10 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
         let (patch, package) = (Some(patch.to_owned()), Some("ACMEweb".to_owned()));
-        let archive = Archive { sha256: Some(sha256.to_owned()), patch, package, ..Archive::default() };
-        let header = Header { root: ROOT.to_owned(), ..Header::default() };
-        let head = Head { header, outcome: None, done: false, progress: None };
+        let archive =
+            JournalArchive { sha256: Some(sha256.to_owned()), patch, package, ..JournalArchive::default() };
+        let header = JournalHeader { root: ROOT.to_owned(), ..JournalHeader::default() };
+        let head = JournalHead { header, outcome: None, done: false, progress: None };
         let journal = Journal {
             head,
             domains: Vec::new(),

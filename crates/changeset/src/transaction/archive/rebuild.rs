@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 use crate::format::datastream;
 use crate::format::envelope;
 use crate::format::journal::{Identity, Journal, Op};
-use crate::format::manifest::{Kind, MANIFEST, Manifest, State, decode};
+use crate::format::manifest::{MANIFEST, Manifest, RecordedState, RecordedType, decode};
 use crate::package::rule::holds;
 use crate::package::{Mode, ObjectPath, Sums, Xattrs};
 use crate::root::{Dir, Root, SpecialFile, WritableFile};
@@ -118,7 +118,7 @@ fn pour(
 }
 
 /// Returns what the manifest says of the old object.
-fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
+fn was(manifest: &[u8], op: &Op) -> Result<Option<RecordedState>, String> {
     let manifest = Manifest::parse(manifest).map_err(|error| error.to_string())?;
     let wanted = op.old.as_ref().and_then(|old| old.sha256.clone());
     let found = manifest.objects.into_iter().find(|object| {
@@ -129,29 +129,31 @@ fn was(manifest: &[u8], op: &Op) -> Result<Option<State>, String> {
 }
 
 /// Tells whether manifest and journal name the same file type.
-fn is_type(kind: Kind, letter: char) -> bool {
+fn is_type(kind: RecordedType, letter: char) -> bool {
     letter
         == match kind {
-            Kind::File => 'f',
-            Kind::Directory => 'd',
-            Kind::Symlink => 'l',
-            Kind::Pipe => 'p',
-            Kind::Socket => 's',
-            Kind::Block => 'b',
-            Kind::Character => 'c',
+            RecordedType::File => 'f',
+            RecordedType::Directory => 'd',
+            RecordedType::Symlink => 'l',
+            RecordedType::Pipe => 'p',
+            RecordedType::Socket => 's',
+            RecordedType::Block => 'b',
+            RecordedType::Character => 'c',
         }
 }
 
-fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
+fn make_node(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<(), Cause> {
     let (major, minor) = saved.device.unwrap_or_default();
     match saved.kind {
-        Kind::File => {}
-        Kind::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
-        Kind::Symlink => stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?,
-        Kind::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
-        Kind::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
-        Kind::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
-        Kind::Socket => {
+        RecordedType::File => {}
+        RecordedType::Directory => drop(stage.make_dir(name, Mode::of(0o700))?),
+        RecordedType::Symlink => {
+            stage.make_symlink(name, &decode(old.target.as_deref().unwrap_or_default()))?
+        }
+        RecordedType::Pipe => stage.make_node(name, SpecialFile::Pipe)?,
+        RecordedType::Block => stage.make_node(name, SpecialFile::Block(major, minor))?,
+        RecordedType::Character => stage.make_node(name, SpecialFile::Character(major, minor))?,
+        RecordedType::Socket => {
             let path = stage.root().show(&stage.at(name));
             return Err(Cause::Unsupported { path, reason: "was a socket, which cannot be made again" });
         }
@@ -160,7 +162,7 @@ fn make_node(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<
 }
 
 /// Returns the extended attributes to set, and whether these are all.
-fn given(saved: &State) -> (Xattrs, bool) {
+fn given(saved: &RecordedState) -> (Xattrs, bool) {
     let all = saved.xattrs();
     let is_given =
         |key: &Vec<u8>| !LEFT_OUT.contains(&key.as_slice()) && !key.starts_with(b"trusted.overlay.");
@@ -171,7 +173,7 @@ fn given(saved: &State) -> (Xattrs, bool) {
 }
 
 /// Sets owner, extended attributes, mode and time, in an order in which none resets another.
-fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
+fn file_attributes(saved: &RecordedState, old: &Identity, file: &WritableFile) -> Result<bool, Cause> {
     if file.is_privileged() {
         file.set_owner(old.uid, old.gid)?;
     }
@@ -185,14 +187,14 @@ fn file_attributes(saved: &State, old: &Identity, file: &WritableFile) -> Result
 }
 
 /// Does the same for an object other than a file.
-fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
+fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -> Result<bool, Cause> {
     let gone = || Cause::Changed(stage.root().show(&stage.at(name)));
     let object = stage.hold(name)?.ok_or_else(gone)?;
     if stage.root().is_privileged() {
         object.set_owner(Some(old.uid), Some(old.gid))?;
     }
     let (xattrs, is_all) = given(saved);
-    if saved.kind == Kind::Symlink {
+    if saved.kind == RecordedType::Symlink {
         // It is held itself, but the calls on extended attributes and times of a link take only its name.
         for (key, value) in &xattrs {
             stage.set_xattr(name, key, value)?;
@@ -203,7 +205,7 @@ fn attributes(saved: &State, old: &Identity, stage: &Dir, name: &[u8]) -> Result
         }
         object.set_mode(Mode::of(old.mode))?;
     }
-    if saved.kind != Kind::Directory {
+    if saved.kind != RecordedType::Directory {
         stage.set_mtime(name, old.mtime)?;
     }
     Ok(is_all)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::format::journal::{Archive, Run};
+use crate::format::journal::{JournalArchive, Run};
 use crate::format::manifest::{ObjectRecord, encode};
 use crate::format::outside_path::OutsidePath;
 use crate::format::undo_paths::UndoPaths;
@@ -28,7 +28,7 @@ use crate::transaction::stage::staged_files::{note_identity, record_file, record
 use crate::transaction::stage::staged_versions::StagedVersions;
 
 /// The undo archives as the journal lists them.
-pub(crate) type Archives = Vec<Archive>;
+pub(crate) type Archives = Vec<JournalArchive>;
 
 pub(crate) struct RecordStager<'a, 'p> {
     pub(crate) root: &'a Root,
@@ -52,7 +52,7 @@ pub(crate) struct RecordStager<'a, 'p> {
 impl<'p> RecordStager<'_, 'p> {
     /// Writes the archives outside the root (`-B`), before the records that name them.
     pub(crate) fn remote_archives(&mut self) -> Result<(), Cause> {
-        self.archives = vec![Archive::default(); self.plan.undo.len()];
+        self.archives = vec![JournalArchive::default(); self.plan.undo.len()];
         for (index, undo) in self.plan.undo.iter().enumerate() {
             let UndoPlace::Remote(path) = &undo.place else { continue };
             let dir = HostDirectories::make(self.root, path)?.package;
@@ -66,12 +66,12 @@ impl<'p> RecordStager<'_, 'p> {
             let inode: Option<Inode> = dir.look(&name)?.map(|seen| seen.inode);
             let archive = kept_outside(path, Some(written.sha256))?;
             let outside = Some(encode(path.as_os_str().as_bytes()));
-            self.archives[index] = Archive { outside, inode, ..archive };
+            self.archives[index] = JournalArchive { outside, inode, ..archive };
         }
         for path in &self.plan.discard {
             let discard = Some(encode(path.as_os_str().as_bytes()));
             let archive = kept_outside(path, host_digest(self.root, path)?)?;
-            self.archives.push(Archive { discard, ..archive });
+            self.archives.push(JournalArchive { discard, ..archive });
         }
         Ok(())
     }
@@ -146,7 +146,8 @@ impl<'p> RecordStager<'_, 'p> {
         let place = published.as_ref().map(|path| self.root.show(path)).unwrap_or_default();
         let written = undo_archive::write(self.material(), undo, &mut file, &place, self.settings.watch)?;
         self.written.insert(index, written);
-        self.archives[index] = Archive { path: published, staged: Some(dir.at(name)), ..Archive::default() };
+        self.archives[index] =
+            JournalArchive { path: published, staged: Some(dir.at(name)), ..JournalArchive::default() };
         // A later patch of the run may have made the patch obsolete by now; the name is the one that it began with.
         let first = name.strip_prefix(b"obsolete").map(|suffix| [b"undo", suffix].concat());
         self.digest_named(index, dir, b"undo.sha256", first.as_deref().unwrap_or(name))?;
@@ -241,14 +242,14 @@ fn attributes(item: &mut LayoutItem<'_>) {
 
 /// Describes an archive outside the root for the journal, so that nothing else is removed: its digest, patch and
 /// package.
-fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<Archive, Cause> {
+fn kept_outside(path: &Path, sha256: Option<Digest>) -> Result<JournalArchive, Cause> {
     let path = host_path(path)?;
     let at = OutsidePath::parse(path.as_bytes());
-    Ok(Archive {
+    Ok(JournalArchive {
         sha256: sha256.map(|digest| digest.to_string()),
         patch: at.map(|at| at.patch.to_owned()),
         package: at.map(|at| at.package.to_owned()),
-        ..Archive::default()
+        ..JournalArchive::default()
     })
 }
 

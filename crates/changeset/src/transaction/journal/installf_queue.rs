@@ -6,7 +6,7 @@
 //! a power cut. The requests become lines of `contents` only in the last batch of the run.
 
 use crate::database::own_directory;
-use crate::format::queue::{Entry, LARGEST, Queue, QueueError};
+use crate::format::queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::package::rule::holds;
 use crate::package::{Digest, Ftype, Live, LiveKind, Mode, ObjectPath};
 use crate::plan::{Action, Body, Change, NewObject};
@@ -22,28 +22,28 @@ pub(crate) const NAME: &[u8] = b"queue";
 pub struct InstallfQueue {
     file: WritableFile,
     /// The entries read or added so far.
-    pub queue: Queue,
+    pub queue: InstallfRequests,
 }
 
 /// Reads the queue of a run from its stage on the file system of the records. It is empty if no script made a
 /// request.
-pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<Queue, Cause> {
-    let Some(dir) = root.dir_if_there(stage)? else { return Ok(Queue::default()) };
+pub fn read_queue(root: &Root, stage: &ObjectPath) -> Result<InstallfRequests, Cause> {
+    let Some(dir) = root.dir_if_there(stage)? else { return Ok(InstallfRequests::default()) };
     parse(&dir, &dir.read(NAME, LARGEST)?.unwrap_or_default())
 }
 
-fn parse(stage: &Dir, bytes: &[u8]) -> Result<Queue, Cause> {
+fn parse(stage: &Dir, bytes: &[u8]) -> Result<InstallfRequests, Cause> {
     let damaged = |reason| Cause::Queue { path: stage.root().show(&stage.at(NAME)), reason };
-    let queue = Queue::parse(bytes).map_err(damaged)?;
+    let queue = InstallfRequests::parse(bytes).map_err(damaged)?;
     match record_in(stage.root(), &queue)? {
         None => Ok(queue),
-        Some(line) => Err(damaged(QueueError { line, field: Some("the path") })),
+        Some(line) => Err(damaged(InstallfQueueError { line, field: Some("the path") })),
     }
 }
 
 /// Returns the number of the first line about an object among this program's own records. No request makes or changes
 /// anything there.
-fn record_in(root: &Root, queue: &Queue) -> Result<Option<usize>, Cause> {
+fn record_in(root: &Root, queue: &InstallfRequests) -> Result<Option<usize>, Cause> {
     let own = own_directory();
     let records = root.resolver().locate_dir(&own)?;
     for (index, entry) in queue.0.iter().enumerate() {
@@ -60,9 +60,11 @@ fn record_in(root: &Root, queue: &Queue) -> Result<Option<usize>, Cause> {
 }
 
 /// Returns the object that was made or changed at once, if any.
-fn object_of(entry: &Entry) -> Option<&ObjectPath> {
+fn object_of(entry: &InstallfEntry) -> Option<&ObjectPath> {
     match entry {
-        Entry::Made(path, _) | Entry::Changed { path, .. } | Entry::Turned { path, .. } => Some(path),
+        InstallfEntry::Made(path, _)
+        | InstallfEntry::Changed { path, .. }
+        | InstallfEntry::Turned { path, .. } => Some(path),
         _ => None,
     }
 }
@@ -84,8 +86,8 @@ impl InstallfQueue {
     }
 
     /// Adds entries durably.
-    pub fn add(&mut self, entries: Vec<Entry>) -> Result<(), Cause> {
-        self.file.put_at(&Queue::lines(&entries), self.file.size()?)?;
+    pub fn add(&mut self, entries: Vec<InstallfEntry>) -> Result<(), Cause> {
+        self.file.put_at(&InstallfRequests::lines(&entries), self.file.size()?)?;
         self.file.sync()?;
         self.queue.0.extend(entries);
         Ok(())
@@ -93,7 +95,7 @@ impl InstallfQueue {
 
     /// Makes changes at once, each announced by a durable line.
     pub fn make(&mut self, root: &Root, changes: &[Change]) -> Result<(), Cause> {
-        let notes: Vec<Entry> = changes.iter().filter_map(note).collect();
+        let notes: Vec<InstallfEntry> = changes.iter().filter_map(note).collect();
         if !notes.is_empty() {
             self.add(notes)?;
         }
@@ -103,18 +105,18 @@ impl InstallfQueue {
 }
 
 /// Describes a change for the rollback.
-fn note(change: &Change) -> Option<Entry> {
+fn note(change: &Change) -> Option<InstallfEntry> {
     let path = change.path.clone();
     match (&change.action, &change.old) {
-        (Action::Add(new), _) => Some(Entry::Made(path, ftype(&new.body))),
+        (Action::Add(new), _) => Some(InstallfEntry::Made(path, ftype(&new.body))),
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),
             Some(Live { kind: LiveKind::Symlink(old), .. }),
-        ) => Some(Entry::Turned { path, old: old.clone(), new: new.clone() }),
+        ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
         (Action::Attributes(_), Some(old)) => {
             let (ftype, sha256) = kind(&old.kind)?;
             let Live { mode, uid, gid, inode, .. } = *old;
-            Some(Entry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
+            Some(InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, sha256 })
         }
         _ => None,
     }
@@ -240,7 +242,7 @@ fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Res
 /// that no object remains in a directory to be removed, and afterwards, for the objects hidden until then. It can be
 /// repeated, and cut off anywhere. An object that has changed, or a directory that is not empty, stays; the returned
 /// sentences say so.
-pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
+pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let mut dirs = Dirs::new(root);
     for entry in queue.0.iter().rev() {
@@ -250,7 +252,7 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
         let Some(seen) = parent.look(physical.name())? else { continue };
         let name = physical.name();
         match entry {
-            Entry::Made(_, ftype) if is_of(*ftype, seen.file_type, seen.links) => {
+            InstallfEntry::Made(_, ftype) if is_of(*ftype, seen.file_type, seen.links) => {
                 if seen.file_type != FileType::Directory {
                     parent.remove(name)?;
                 } else if !parent.remove_dir(name)? {
@@ -258,11 +260,11 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
                 }
                 dirs.forget();
             }
-            Entry::Made(..) => {
+            InstallfEntry::Made(..) => {
                 notes.push(format!("{} was changed by somebody else; it is left as it is", root.show(path)));
             }
-            Entry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
-            Entry::Turned { old, new, .. }
+            InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
+            InstallfEntry::Turned { old, new, .. }
                 if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
             {
                 turn(&parent, name, old, (seen.uid, seen.gid))?;
@@ -275,8 +277,8 @@ pub fn undo_queue(root: &Root, queue: &Queue) -> Result<Vec<String>, Cause> {
 
 /// Restores the attributes of the object named by a line. Set-id bits come back only to the bytes that had them; a
 /// note says if they do not.
-fn change_back(parent: &Dir, name: &[u8], entry: &Entry) -> Result<Option<String>, Cause> {
-    let Entry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
+fn change_back(parent: &Dir, name: &[u8], entry: &InstallfEntry) -> Result<Option<String>, Cause> {
+    let InstallfEntry::Changed { mode, uid, gid, inode, ftype, sha256, .. } = entry else { return Ok(None) };
     let Some(object) = parent.hold(name)? else { return Ok(None) };
     let seen = object.look()?;
     let is_it = seen.inode == *inode && is_of_type(*ftype, seen.file_type);

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::format::journal::{
-    Archive, Identity, Journal, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
+    Identity, Journal, JournalArchive, JournalError, OpKind, archive_elsewhere, checked_line, checked_values,
     noted_identity, noted_path,
 };
 use crate::package::{Mode, ObjectPath};
@@ -36,7 +36,7 @@ pub(crate) enum RunNote {
         path: String,
         identity: Identity,
     },
-    Archive(Archive),
+    Archive(JournalArchive),
 }
 
 /// All notes of a run.
@@ -44,7 +44,7 @@ pub(crate) enum RunNote {
 pub(crate) struct RunNotes {
     made: std::collections::HashMap<String, Vec<Identity>>,
     /// The undo archives outside the root.
-    pub(crate) archives: Vec<Archive>,
+    pub(crate) archives: Vec<JournalArchive>,
 }
 
 impl RunNotes {

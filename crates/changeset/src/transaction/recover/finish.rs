@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::format::history;
-use crate::format::journal::{Journal, Op, OpKind, Outcome};
+use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
 use crate::outside::OutsideAccess;
 use crate::package::{Mode, ObjectPath};
 use crate::root::{Dir, FileType, Lock, Root, WritableFile};
@@ -25,7 +25,7 @@ use crate::transaction::switch::op_runner::OpRunner;
 pub(crate) fn finish_run(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     runner: Option<OpRunner<'_>>,
     duration_ms: Option<u64>,
     named: &OutsideAccess<'_>,
@@ -60,8 +60,8 @@ pub(crate) fn finish_run(
 }
 
 /// Tells whether emptied directories have to be removed.
-fn empties_directories(journal: &Journal, outcome: Outcome) -> bool {
-    outcome == Outcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
+fn empties_directories(journal: &Journal, outcome: RunOutcome) -> bool {
+    outcome == RunOutcome::Commit && journal.ops.iter().any(|op| op.kind == OpKind::Rmdir)
 }
 
 /// Writes history and logs, which mostly waits for the disk, while another thread removes the staged objects. If
@@ -69,7 +69,7 @@ fn empties_directories(journal: &Journal, outcome: Outcome) -> bool {
 fn write_history_and_drop_objects(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Result<Vec<Appended>, Cause> {
     let write = || {
@@ -153,15 +153,15 @@ fn remove_directory(dirs: &mut Dirs, op: &Op) -> Result<bool, Cause> {
 fn remove_outside_archives(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     outside: &OutsideAccess<'_>,
 ) -> Result<Vec<String>, Cause> {
     let ending = ArchiveCleanup { root, journal, outside };
     let mut notes = Vec::new();
     for archive in &journal.archives {
         let path = match outcome {
-            Outcome::RolledBack => &archive.outside,
-            Outcome::Commit => &archive.discard,
+            RunOutcome::RolledBack => &archive.outside,
+            RunOutcome::Commit => &archive.discard,
         };
         if let Some(path) = path {
             notes.extend(ending.remove(archive, path)?);
@@ -190,7 +190,7 @@ struct WrittenHistory {
 fn write_history(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     duration_ms: Option<u64>,
 ) -> Result<WrittenHistory, Cause> {
     let run_record = &journal.run_record;
@@ -205,7 +205,7 @@ fn write_history(
             user: run_record.user.clone(),
             command: run_record.command.clone(),
             patches: patches.to_vec(),
-            result: if outcome == Outcome::Commit { "done" } else { "rolled-back" }.to_owned(),
+            result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
             trusted: root.is_trusted(),
@@ -225,7 +225,7 @@ fn write_history(
     let mut rest = Vec::new();
     for (log, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         let place = match (log, outcome) {
-            (Some(log), Outcome::Commit) => directory_of(root, log)?,
+            (Some(log), RunOutcome::Commit) => directory_of(root, log)?,
             _ => None,
         };
         match place {

@@ -1,8 +1,8 @@
 //! Rolls back and recovers runs: one code for the running command and for the one that finds a dead run.
 
 use crate::database::own_directory;
-use crate::format::journal::{Head, Journal, JournalError, Outcome, Run, ScriptProcess};
-use crate::format::queue::Queue;
+use crate::format::journal::{Journal, JournalError, JournalHead, Run, RunOutcome, ScriptProcess};
+use crate::format::queue::InstallfRequests;
 use crate::outside::OutsideAccess;
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
@@ -135,7 +135,7 @@ fn look_at_records(root: &Root, journal: &Journal) -> Result<(), Cause> {
 
 /// Returns the unfinished run and its running procedure script, which has to be ended before its work is undone.
 pub fn unfinished_script(root: &Root) -> Result<Option<(String, ScriptProcess)>, TransactionError> {
-    let head = journal_file::head(root).during(Phase::Recover)?.filter(Head::is_open);
+    let head = journal_file::head(root).during(Phase::Recover)?.filter(JournalHead::is_open);
     let Some((run, script)) = head.and_then(|head| Some((head.header.run, head.progress?.script?))) else {
         return Ok(None);
     };
@@ -196,16 +196,16 @@ pub(crate) fn roll_back(
     }
     // Before the stage is dropped: it holds the new objects now, but the disk may still have them as the live ones.
     let mark = runner.sync().and_then(|()| journal_file::open(root));
-    let closed = mark.and_then(|mark| journal_file::close(&mark, Outcome::RolledBack));
+    let closed = mark.and_then(|mark| journal_file::close(&mark, RunOutcome::RolledBack));
     closed.map_err(|cause| unfinished(cause, vec![NOT_DURABLE.to_owned()]))?;
-    Ok(finish_run(root, journal, Outcome::RolledBack, Some(runner), None, outside))
+    Ok(finish_run(root, journal, RunOutcome::RolledBack, Some(runner), None, outside))
 }
 
 /// Reads the requests that the scripts of a run made to installf and removef.
-fn read_run_queue(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
+fn read_run_queue(root: &Root, journal: &Journal) -> Result<InstallfRequests, Cause> {
     match journal.domains.first() {
         Some(domain) => read_queue(root, &domain.stage),
-        None => Ok(Queue::default()),
+        None => Ok(InstallfRequests::default()),
     }
 }
 
@@ -213,7 +213,7 @@ fn read_run_queue(root: &Root, journal: &Journal) -> Result<Queue, Cause> {
 fn finished(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     outside: &OutsideAccess<'_>,
 ) -> Result<Recovered, TransactionError> {
     journal_file::harden(root).during(Phase::Recover)?;
@@ -224,7 +224,7 @@ fn finished(
         Err(cause) => return Err(cause).during(Phase::Recover),
     };
     // Of a journal that is not whole only the records are known, and they are not done again without the objects.
-    if let Some(runner) = runner.as_mut().filter(|_| outcome == Outcome::Commit && journal.is_whole) {
+    if let Some(runner) = runner.as_mut().filter(|_| outcome == RunOutcome::Commit && journal.is_whole) {
         redo_lost_ops(runner).during(Phase::Recover)?;
     }
     let mut notes = finish_run(root, journal, outcome, runner, None, outside);
@@ -236,8 +236,8 @@ fn finished(
         ));
     }
     Ok(match outcome {
-        Outcome::Commit => Recovered::Finished { run, notes },
-        Outcome::RolledBack => Recovered::RolledBack { run, notes },
+        RunOutcome::Commit => Recovered::Finished { run, notes },
+        RunOutcome::RolledBack => Recovered::RolledBack { run, notes },
     })
 }
 
@@ -252,6 +252,6 @@ fn redo_lost_ops(runner: &mut OpRunner<'_>) -> Result<(), Cause> {
 /// Returns the run after the last one of a root, and the marker of the root.
 pub(crate) fn next_run(root: &Root, nonce: u64) -> Result<(Run, Option<String>), Cause> {
     let head = journal_file::head(root)?;
-    let number = head.as_ref().and_then(Head::run).map_or(0, |run| run.number);
+    let number = head.as_ref().and_then(JournalHead::run).map_or(0, |run| run.number);
     Ok((Run { number: number + 1, nonce }, head.map(|head| head.header.root)))
 }

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use rustix::io::Errno;
 
 use crate::database::{RecordView, contents};
-use crate::format::journal::{Identity, Journal, Op, OpKind, Outcome};
+use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::package::{Ftype, Inode, Live, LiveKind, Mode, Timestamp};
 use crate::root::{Dir, FileType, ObjectStatus, Result, Root};
 use crate::transaction::error::Cause;
@@ -45,11 +45,11 @@ pub(crate) fn plain_objects<'l>(layout: &'l Layout<'_>) -> HashSet<&'l str> {
 pub(crate) fn strip_set_id_bits(
     root: &Root,
     journal: &Journal,
-    outcome: Outcome,
+    outcome: RunOutcome,
     plain: &HashSet<&str>,
 ) -> std::result::Result<(), Cause> {
     let mut taking = BitStripper { root, outcome, since: None, recorded: None };
-    let is_plain = |op: &Op| outcome == Outcome::Commit && plain.contains(op.stage.as_str());
+    let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
     let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
     dropped.retain(|op| !is_plain(op));
     for (index, domain) in journal.domains.iter().enumerate() {
@@ -75,10 +75,10 @@ pub(crate) fn strip_set_id_bits(
 }
 
 /// Tells whether an op leaves an object in the stage that may have such bits.
-fn is_dropped(op: &Op, outcome: Outcome) -> bool {
+fn is_dropped(op: &Op, outcome: RunOutcome) -> bool {
     let dropped = match (op.kind, outcome) {
-        (OpKind::Replace | OpKind::Delete, Outcome::Commit) => &op.old,
-        (OpKind::Replace | OpKind::Add, Outcome::RolledBack) => &op.new,
+        (OpKind::Replace | OpKind::Delete, RunOutcome::Commit) => &op.old,
+        (OpKind::Replace | OpKind::Add, RunOutcome::RolledBack) => &op.new,
         _ => &None,
     };
     // Only a program can have capabilities, and the run knew the mode of each file that it has replaced or made.
@@ -92,7 +92,7 @@ fn is_dropped(op: &Op, outcome: Outcome) -> bool {
 
 struct BitStripper<'a> {
     root: &'a Root,
-    outcome: Outcome,
+    outcome: RunOutcome,
     /// The birth time of the stage. Younger objects were made by the run.
     since: Option<Timestamp>,
     /// The files with several names, one of them in `contents`; read on demand.
@@ -123,7 +123,7 @@ impl BitStripper<'_> {
         if seen.links <= 1 {
             return Ok(false);
         }
-        if self.outcome == Outcome::RolledBack {
+        if self.outcome == RunOutcome::RolledBack {
             let is_new = self.since.is_some_and(|since| seen.inode.born.is_some_and(|born| born >= since));
             return Ok(!is_new);
         }

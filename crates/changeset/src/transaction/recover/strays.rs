@@ -9,7 +9,7 @@
 use rustix::io::Errno;
 
 use crate::database::own_directory;
-use crate::format::journal::{Head, Identity, Journal, Op, OpKind};
+use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
 use crate::package::ObjectPath;
 use crate::package::rule::holds;
 use crate::root::{Dir, FileType, ObjectStatus, Root};
@@ -26,12 +26,12 @@ const TOLD: usize = 4;
 /// Removes stages that belong to no unfinished run, and an unpublished journal. The directory opened here has the
 /// last word on what is unfinished, so that nobody can swap it in between. `last` is the journal's head of the last
 /// run. Returns notes on what was passed over.
-pub(crate) fn remove_strays(root: &Root, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+pub(crate) fn remove_strays(root: &Root, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
     let mut notes = Vec::new();
     let own = root.resolver().locate_dir(&own_directory())?;
     if let Some(own) = root.dir_if_there(&own)? {
         let published = journal_file::head_in(&own)?;
-        if published.as_ref().is_some_and(Head::is_open) {
+        if published.as_ref().is_some_and(JournalHead::is_open) {
             return Err(Cause::Changed(root.show(own.path())));
         }
         journal_file::remove_new_in(&own, published.as_ref())?;
@@ -82,7 +82,7 @@ fn is_closed(errno: Option<Errno>) -> bool {
 }
 
 /// Removes the stages in the topmost directory of a mount, and the directory that holds them.
-fn of_other_domain(root: &Root, top: &Dir, last: Option<&Head>) -> Result<Vec<String>, Cause> {
+fn of_other_domain(root: &Root, top: &Dir, last: Option<&JournalHead>) -> Result<Vec<String>, Cause> {
     let Some(seen) = top.look(HOLDER)? else { return Ok(Vec::new()) };
     let holder = match open_holder(top, &seen)? {
         Ok(holder) => holder,
@@ -129,14 +129,14 @@ fn stray_of_other_domain(
     root: &Root,
     holder: &Dir,
     stage: &OwnStage,
-    last: Option<&Head>,
+    last: Option<&JournalHead>,
 ) -> Result<Option<String>, Cause> {
     if let Some(copy) = journal_file::read_copy(&stage.dir)? {
         let header = &copy.head.header;
         if !holds("stray.root", last.is_none_or(|last| last.header.root == header.root)) {
             return Ok(Some(format!("is a stage of the root {}", header.root)));
         }
-        let is_later = last.and_then(Head::run).is_none_or(|last| stage.run.number > last.number);
+        let is_later = last.and_then(JournalHead::run).is_none_or(|last| stage.run.number > last.number);
         if is_later && was_switched(root, &stage.dir, &copy)? {
             return Err(Cause::LaterStage { stage: root.show(stage.dir.path()) });
         }

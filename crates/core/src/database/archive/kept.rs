@@ -10,7 +10,7 @@ use super::{ArchiveError, OutsideAccess, find_with, manifest};
 use crate::database::{RecordView, places};
 use crate::format::envelope;
 use crate::format::ledger::{Ledger, Undo};
-use crate::format::manifest::{KEPT_MANIFEST, Manifest, Told};
+use crate::format::manifest::{KEPT_MANIFEST, Manifest, PatchedPaths};
 use crate::package::{Digest, Hashing, Params, PkgInst, rule};
 use crate::root::Root;
 
@@ -62,14 +62,14 @@ pub fn told(
     patch: &str,
     ledger: &Ledger,
     outside: &OutsideAccess<'_>,
-) -> Result<Told, ArchiveError> {
+) -> Result<PatchedPaths, ArchiveError> {
     if let Some(kept) = kept_manifest(view, package, patch, ledger)? {
-        return Ok(Told::Manifest(Box::new(kept)));
+        return Ok(PatchedPaths::Manifest(Box::new(kept)));
     }
     let archive = find_with(view, host, package, patch, ledger, outside)?.telling(view)?;
     match archive.named_manifest()? {
-        Some(manifest) => Ok(Told::Manifest(Box::new(manifest))),
-        None => Ok(Told::Paths(archive.saved_paths(params))),
+        Some(manifest) => Ok(PatchedPaths::Manifest(Box::new(manifest))),
+        None => Ok(PatchedPaths::Paths(archive.saved_paths(params))),
     }
 }
 
@@ -117,10 +117,10 @@ mod tests {
 
     use super::*;
     use crate::format::ledger::{LedgerLine, WhyNone};
-    use crate::format::manifest::Header;
+    use crate::format::manifest::ManifestHeader;
 
     fn manifest(parameters: &[&str]) -> Vec<u8> {
-        let header = Header {
+        let header = ManifestHeader {
             manifest: crate::format::manifest::VERSION,
             patch: "100-01".to_owned(),
             package: "X".to_owned(),

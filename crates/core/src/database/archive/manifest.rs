@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::database::places;
-use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use crate::package::{Line, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 
@@ -81,7 +81,7 @@ fn is_reserved(path: &ObjectPath) -> bool {
     own.into_iter().flatten().any(|reserved| *path == reserved || path.is_below(&reserved))
 }
 
-fn fault_of_state(state: &State) -> Option<&'static str> {
+fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
     if !rule::holds("manifest.mode", state.mode <= 0o7777) {
         return Some("`mode` is more than permission bits");
     }
@@ -97,7 +97,7 @@ fn fault_of_state(state: &State) -> Option<&'static str> {
     rule_of_attributes(state)
 }
 
-fn rule_of_attributes(state: &State) -> Option<&'static str> {
+fn rule_of_attributes(state: &RecordedState) -> Option<&'static str> {
     let is_value =
         |value: &String| value.len().is_multiple_of(2) && value.bytes().all(|b| b.is_ascii_hexdigit());
     let is_name = |name: &String| !name.is_empty() && !decode(name).contains(&0);
@@ -109,14 +109,14 @@ fn rule_of_attributes(state: &State) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::manifest::{Header, Kind, VERSION, encode};
+    use crate::format::manifest::{ManifestHeader, RecordedType, VERSION, encode};
     use crate::package::{Digest, Timestamp};
 
     const LINE: &str = "/opt/a f none 0644 root root 1 2 3 X";
 
-    fn state() -> State {
-        State {
-            kind: Kind::File,
+    fn state() -> RecordedState {
+        RecordedState {
+            kind: RecordedType::File,
             mode: 0o7777,
             uid: 7,
             gid: 8,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn manifest(objects: Vec<ObjectRecord>) -> Manifest {
-        let header = Header {
+        let header = ManifestHeader {
             manifest: VERSION,
             patch: "100-01".to_owned(),
             package: "X".to_owned(),
@@ -225,13 +225,13 @@ mod tests {
     #[test]
     fn states_have_values_that_objects_can_have() {
         let bad = [
-            State { mode: 0o10_000, ..state() },
-            State { uid: u32::MAX, ..state() },
-            State { gid: u32::MAX, ..state() },
-            State { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
-            State { sha256: Some("07".to_owned()), ..state() },
-            State { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
-            State { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
+            RecordedState { mode: 0o10_000, ..state() },
+            RecordedState { uid: u32::MAX, ..state() },
+            RecordedState { gid: u32::MAX, ..state() },
+            RecordedState { mtime: Timestamp { seconds: 0, nanoseconds: 1_000_000_000 }, ..state() },
+            RecordedState { sha256: Some("07".to_owned()), ..state() },
+            RecordedState { xattrs: [("user.a".to_owned(), "0".to_owned())].into(), ..state() },
+            RecordedState { xattrs: [(String::new(), "00".to_owned())].into(), ..state() },
         ];
         for state in bad {
             let was = ObjectRecord { was: Some(state.clone()), ..record("/opt/a") };

@@ -75,7 +75,7 @@ pub(super) fn may_remove(
 }
 
 /// Tells whether a ledger names, by digest, an archive of a run at a path.
-fn names_archive(ledger: &[u8], archive: &journal::Archive, path: &ObjectPath) -> bool {
+fn names_archive(ledger: &[u8], archive: &journal::JournalArchive, path: &ObjectPath) -> bool {
     let Ok(ledger) = Ledger::parse(ledger) else { return false };
     let digest = archive.sha256.as_deref().and_then(Digest::from_hex);
     let line = archive.patch.as_deref().and_then(|patch| ledger.line(patch));

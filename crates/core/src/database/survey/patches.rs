@@ -11,7 +11,7 @@ use crate::database::ledger::{self, LedgerFault};
 use crate::database::saves::{self, UnreadableFile};
 use crate::database::{DatabaseError, RecordView};
 use crate::format::ledger::Ledger;
-use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use crate::format::undo_paths::{PathDigest, UndoPaths};
 use crate::inventory::Inventory;
 use crate::package::{Digest, Line, LiveKind, ObjectPath, PkgInst};
@@ -169,7 +169,7 @@ impl PatchSurvey<'_> {
             let Some(path) = record.object_path().filter(|path| inventory.physical.contains_key(path)) else {
                 continue;
             };
-            let digest = record.became.as_ref().and_then(State::digest);
+            let digest = record.became.as_ref().and_then(RecordedState::digest);
             if let Some(digest) = digest.filter(|_| is_believed && is_of_line(inventory, &path, record)) {
                 self.delivered.insert((path.clone(), package.clone()), digest);
             }
