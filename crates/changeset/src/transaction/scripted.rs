@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  begin ──► switch ──► script ──► switch ──► script ──► … ──► commit
-//!   │ held copies of   │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
+//!   │ safety copies of │ a batch: staged,     │ progress sector:   │ one sector, as in any other run
 //!   │ all that scripts │ synced, renamed into │ which script runs, │
 //!   │ may touch;       │ place; made from what│ so that recovery   │
 //!   │ journal durable  │ the script left      │ can end it         │
-//!   └──────────────── a failure, or a death, puts every held copy back ┘
+//!   └──────────────── a failure, or a death, restores every safety copy ┘
 //! ```
-//! Batches need no way back of their own: whatever they and the scripts did, a rollback puts the held copies back
-//! (`put_back`). Not undone: what scripts do to anything else.
+//! Batches need no undo of their own: whatever they and the scripts did, a rollback restores the safety copies
+//! (`recover/put_back.rs`). Whatever scripts do to other objects is not undone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;

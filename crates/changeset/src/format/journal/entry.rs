@@ -174,7 +174,7 @@ pub enum OpKind {
     Attr,
     /// A directory is removed after the commit, if it is empty.
     Rmdir,
-    /// A name that procedure scripts may touch. `new` is the held copy of the old object in the stage (none of a
+    /// A name that procedure scripts may touch. `new` is the safety copy of the old object in the stage (none of a
     /// directory, whose attributes are all in `old`); without `old` nothing was there.
     #[serde(rename = "held")]
     Protect,

@@ -1,11 +1,11 @@
-//! Set-id bits and file capabilities leave what a run drops, before it is dropped.
+//! Removes set-id bits and file capabilities from dropped objects, before they are dropped.
 //!
-//! A descriptor or a hard link that somebody kept of a replaced set-id program would stay a way in, with the fault for
-//! which the program was replaced. So the old objects lose their bits after a commit, the new ones after a rollback, as
-//! long as the private stage holds them. Not where another of their names stays: one that `contents` knows, or, after a
-//! rollback, one that the object had before the run.
+//! A descriptor or hard link that somebody kept of a replaced set-id program would remain a way in, through the fault for
+//! which the program was replaced. Old objects therefore lose their bits after a commit, and new ones after a rollback,
+//! while the private stage still holds them. An object with another remaining name keeps them: a name in `contents`, or,
+//! after a rollback, one that the object had before the run.
 //!
-//! The run itself knows of most of them that there is nothing to take ([`plain_objects`]); who comes later looks at each.
+//! The run itself knows most objects without such bits ([`plain_objects`]); a later recovery looks at each.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
-//! Replacing and undoing where names cannot be exchanged.
+//! Replaces objects, and undoes it, on file systems that cannot exchange names.
 //!
-//! The old object has a second name in the stage, or a copy (`way_back`): the new one is renamed over it, and undoing is
-//! one rename of that second name over the new object. In the recovery table the second name is what the exchange would
-//! have brought into the stage:
+//! The old object has a second name in the stage, or a copy (`stage/old_link.rs`). The new one is renamed over it; undoing
+//! is one rename of the second name over the new object. In the recovery table, the second name stands for the object that
+//! an exchange would have brought into the stage:
 //!
 //! | target | staged | `.old` | is the row |
 //! | --- | --- | --- | --- |
@@ -11,8 +11,8 @@
 //! | other, none | new | any | other / new: changed before the switch reached it |
 //! | other, none | none | old | other / old |
 //!
-//! What somebody puts at the target between the last look at it and the rename is lost: nothing but an exchange could
-//! keep it.
+//! An object that somebody puts at the target between the last look and the rename is lost; only an exchange could keep
+//! it.
 
 use std::rc::Rc;
 
