@@ -31,7 +31,7 @@ pub mod survey;
 
 use crate::format::contents::ContentsError;
 use crate::format::params::ParamsError;
-use crate::patch::AppliedError;
+use crate::patch::PatchRecordsError;
 use crate::root::RootError;
 
 pub use ledger_draft::RootLedgers;
@@ -66,8 +66,8 @@ pub enum DatabaseError {
     },
     /// The patch records of a package are not lists of patches.
     #[error(transparent)]
-    Applied(#[from] AppliedError),
-    /// A wanted line of `contents` cannot be parsed.
+    Applied(#[from] PatchRecordsError),
+    /// `contents` cannot be parsed where it is wanted.
     #[error("{path}: {reason}")]
     Contents {
         /// The path of `contents`, with the prefix of the root.

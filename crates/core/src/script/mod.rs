@@ -74,7 +74,7 @@ pub struct ScriptCall {
 pub enum RunAs {
     /// The caller of the program.
     Caller,
-    /// If the caller is root, the account found by [`trust::ScriptUser::unprivileged`]; otherwise the caller.
+    /// Where the caller is root: the account that [`trust::ScriptUser::unprivileged`] finds. Else the caller.
     Unprivileged,
 }
 
@@ -125,7 +125,7 @@ pub struct ProcessIdentity {
 /// The end of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScriptEnd {
-    /// It exited with this code; [`protocol::ScriptOutcome`] gives its meaning.
+    /// By itself, with this code; [`protocol::ExitMeaning`] says what it means.
     Exited(i32),
     /// It was killed by this signal, sent from elsewhere.
     Signalled(i32),
