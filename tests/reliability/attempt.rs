@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use patchadm::reply::failure;
-use patchadm_changeset::format::journal::{Outcome, parse_head};
+use patchadm_changeset::format::journal::{RunOutcome, parse_head};
 use patchadm_core::plan::refusal;
 use patchadm_rootfs::{ChangeCall, Door, RootChange};
 use rustix::io::Errno;

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use patchadm_changeset::format::journal::parse_head;
-use patchadm_changeset::format::manifest::{Kind, MANIFEST, Manifest, RECORDS};
+use patchadm_changeset::format::manifest::{MANIFEST, Manifest, RECORDS, RecordedType};
 use patchadm_container as container;
 use patchadm_svr4::format::{cpio, datastream};
 use sha2::{Digest as _, Sha256};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::package::{Ftype, ContentsLine, Object};
+use crate::package::{ContentsLine, Ftype, Object};
 use crate::surroundings::Zone;
 
 /// Packages in a line of the listing.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use patchadm_changeset::format::manifest::{Kind, State};
+use patchadm_changeset::format::manifest::{RecordedState, RecordedType};
 
 use crate::package::ObjectPath;
 use crate::root::{Digest, Dir, Inode, Result, Root, Timestamp};

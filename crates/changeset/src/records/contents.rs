@@ -14,14 +14,11 @@ use super::stamped::{WantedLines, search};
 use super::{RecordError, RecordView, places};
 use crate::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use crate::format::contents_stamp::link_of;
-use crate::format::queue::Queue;
+use crate::format::queue::InstallfRequests;
 use crate::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
 
-/// Lines by path.
-pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
-
-/// The lines that `wants` picks; it sees every raw line that is no comment, without its newline. A line that is
-/// picked and cannot be parsed is an error that names it.
+/// Returns the lines that `wants` accepts. It sees every raw line except comments, without the newline. An accepted line
+/// that cannot be parsed is an error that names it.
 pub fn scan(
     view: &RecordView<'_>,
     mut wants: impl FnMut(&[u8]) -> bool,

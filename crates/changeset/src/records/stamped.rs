@@ -27,7 +27,7 @@ const LONGEST_END: u64 = 64 << 10;
 const SMALL: u64 = 1 << 20;
 
 /// Lines by path.
-pub type ContentsLines = BTreeMap<ObjectPath, Line>;
+pub type ContentsLines = BTreeMap<ObjectPath, ContentsLine>;
 
 /// A query for lines of the database.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{ContentsLine, Ftype, Object, ObjectPath, PkgInst};
@@ -155,8 +155,8 @@ impl Call<'_> {
         registered.collect()
     }
 
-    fn merged(&self, entries: &[Entry]) -> ContentsEdits {
-        merged(self.inventory, &Queue(entries.to_vec()))
+    fn merged(&self, entries: &[InstallfEntry]) -> ContentsEdits {
+        merged(self.inventory, &InstallfRequests(entries.to_vec()))
     }
 
     fn plan(&self, lines: &[ContentsLine], edits: ContentsEdits) -> Result<Plan, Reason> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::contents_merge::ContentsEdits;
-use crate::format::queue::{Entry, Queue};
+use crate::format::queue::{InstallfEntry, InstallfRequests};
 use crate::format::registration::Registration;
 use crate::inventory::Inventory;
 use crate::package::{
@@ -28,7 +28,7 @@ const NO_CLASS: &str = "none";
 /// `inventory` must have, where they are there, the paths that [`InstallfRequests::paths`] names, those that the packages of
 /// [`InstallfRequests::finishing`] have marked, and the sources of the hard links among them: what a survey of
 /// `database::contents::paths_of_queue` brings. It is of the moment when everything that was queued has been made.
-pub fn merged(inventory: &Inventory, queue: &Queue) -> ContentsEdits {
+pub fn merged(inventory: &Inventory, queue: &InstallfRequests) -> ContentsEdits {
     let lines = &inventory.lines;
     let mut ledger = Ledger { inventory, edits: ContentsEdits::new() };
     for entry in &queue.0 {

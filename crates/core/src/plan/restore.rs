@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::format::manifest::{Kind, Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, RecordedType, decode};
 use crate::package::{
     ContentInfo, ContentsLine, Live, LiveKind, Mode, Object, ObjectPath, PackagePath, PkgInst,
 };

@@ -9,7 +9,9 @@ mod scripts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::format::manifest::{Header, Kind, Manifest, ObjectRecord, State, VERSION, encode};
+use crate::format::manifest::{
+    Manifest, ManifestHeader, ObjectRecord, RecordedState, RecordedType, VERSION, encode,
+};
 use crate::format::pkgmap::PkgmapEntry;
 use crate::inventory::Inventory;
 use crate::package::{

@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::format::cpio::{CpioFormat, CpioHeader as Member};
     use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-    use crate::format::journal::{Head, Header, RunRecord};
+    use crate::format::journal::{JournalHead, JournalHeader, RunRecord};
     use crate::package::{PkgInst, Sums};
 
     const ROOT: &str = "00112233445566ff";

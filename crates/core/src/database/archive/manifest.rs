@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::database::places;
-use crate::format::manifest::{Manifest, ObjectRecord, State, decode};
+use crate::format::manifest::{Manifest, ObjectRecord, RecordedState, decode};
 use crate::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
 use crate::patch::PatchId;
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::format::cpio::{CpioFormat, CpioHeader};
 use crate::format::datastream::{DatastreamPackage, DatastreamWriter};
-use crate::format::manifest::{self, Kind, ObjectRecord, State};
+use crate::format::manifest::{self, ObjectRecord, RecordedState, RecordedType};
 use crate::package::checksum;
 use crate::package::{Digest, Timestamp};
 use patchadm_changeset::archive_file::MANIFEST_MEMBER as MANIFEST;

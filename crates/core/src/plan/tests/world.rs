@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::parcel::Parcel;
 use super::{package, path};
 use crate::format::admin::{Admin, CheckAnswer, ConflictAnswer};
-use crate::format::manifest::{Kind, Manifest, State, decode};
+use crate::format::manifest::{Manifest, RecordedState, RecordedType, decode};
 use crate::format::params::ParamFile;
 use crate::format::pkgmap::Pkgmap;
 use crate::inventory::{FileSystem, Inventory, Save};
